@@ -16,15 +16,13 @@ from tagger.processes.stall import stall_check
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
-from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.jobs import EventHub
 from tagger.web.api.photos import unavailable_response
 from tagger.web.errors import add_error_handlers
-from tagger.web.overview import Changes, LibraryOverview, SearchLists
+from tagger.web.overview import Changes
 from tagger.web.pages import sign_in
 from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
-from tagger.web.pages.review import look_alikes_of
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.request_guard import CountLimiter, RequestGuard
 from tagger.web.routes import HeadRequests
@@ -50,11 +48,6 @@ def create_app(
     """
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, has_own_worker=has_own_worker)
-    job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
-    overview = LibraryOverview(
-        database, settings.roots, lambda: look_alikes_of(state), state.changes
-    )
-    search_lists = SearchLists(database, settings.roots, overview)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -62,8 +55,6 @@ def create_app(
             _EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem
         ):
             yield
-        job_starter.close()
-        overview.close()
         state.close()
 
     app = FastAPI(
@@ -74,12 +65,10 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.app_state = state
-    app.state.job_starter = job_starter
-    app.state.overview = overview
     app.state.count_limiter = CountLimiter()
-    app.state.search_lists = search_lists
-    document = partial(live_document, state, overview)
-    app.state.event_hub = EventHub(settings, database, state.stopping, document)
+    app.state.event_hub = EventHub(
+        settings, database, state.stopping, partial(live_document, state)
+    )
     app.mount("/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)

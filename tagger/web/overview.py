@@ -14,9 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import Annotated, Any, Generic, TypeVar
-
-from fastapi import Depends, Request
+from typing import Any, Generic, TypeVar
 
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
@@ -338,16 +336,6 @@ def _count_unclassified(database: Database) -> UnclassifiedPhotos:
     return UnclassifiedPhotos(
         *(count_photos(database, query, COUNT_LIMIT) for query in (waiting, failed))
     )
-
-
-def library_overview(request: Request) -> LibraryOverview:
-    """Return the application's overview."""
-    overview: LibraryOverview = request.app.state.overview
-    return overview
-
-
-# A parameter of a route that receives the overview.
-Overview = Annotated[LibraryOverview, Depends(library_overview)]
 
 
 # How long the first search waits for its lists. Without one, a search finds nothing of that kind.

@@ -8,10 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -34,7 +35,8 @@ from tagger.registry.registered_models import (
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
-from tagger.web.overview import CachedQuery, Changes
+from tagger.teaching.similarity import LookAlikes, find_look_alikes
+from tagger.web.overview import CachedQuery, Changes, LibraryOverview, SearchLists
 from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 
@@ -143,6 +145,8 @@ SPOOLED_UPLOADS = 8
 SENT_PHOTOS = "sent"
 # Most processes that decode uploads. Each takes about 45 MB, and the memory of its photo.
 UPLOAD_DECODERS = 4
+# Scans for new jobs at a time.
+MAX_SCANS = 4
 # How long the page keeps using a model after another one was put in use.
 MODEL_TTL_S = 5.0
 
@@ -185,6 +189,9 @@ class AppState:
         folder = settings.web_upload_folder or settings.data_folder / SENT_PHOTOS
         self.upload_folder = UploadFolder(folder, settings.web_upload_quota_bytes)
         self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, SPOOLED_UPLOADS * most_bytes)
+        # Threads that scan folders for new jobs.
+        self.scans: set[Future[Any]] = set()
+        self.scan_slots = threading.BoundedSemaphore(MAX_SCANS)
         self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
@@ -193,6 +200,10 @@ class AppState:
         self.section_counts = CachedQuery(
             partial(timeline_sections, database, root_paths=settings.roots), self.changes
         )
+        self.overview = LibraryOverview(
+            database, settings.roots, self._find_look_alikes, self.changes
+        )
+        self.search_lists = SearchLists(database, settings.roots, self.overview)
         self.facet_counts = CachedQuery(
             lambda query: _count_choices(database, query, settings.roots), self.changes
         )
@@ -221,8 +232,28 @@ class AppState:
         except TaggerError:  # a page about photos works without a model
             return False
 
+    def _find_look_alikes(self) -> LookAlikes:
+        """The groups of now; none if no model in use gives embeddings, or if the server stops."""
+
+        def check_stopping(_count: int) -> None:
+            if self.stopping.is_set():
+                raise ServerStopping
+
+        try:
+            return find_look_alikes(
+                self.database, self.embedding_model(), on_progress=check_stopping
+            )
+        except ServerStopping:
+            pass
+        except TaggerError as error:  # photos can be looked at without a model
+            log.info("unknown photos are not compared: %s", error)
+        return LookAlikes((), 0, is_limited=False)
+
     def close(self) -> None:
-        """Stop the model's threads, the updates and the processes that decode."""
+        """Stop the scans, the model's threads, the updates and the processes that decode."""
+        self.stopping.set()
+        wait(tuple(self.scans), CLOSE_S)
+        self.overview.close()
         self.taught_updates.close()
         self.thumbnails.close()
         self.models.close()

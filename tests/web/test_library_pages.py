@@ -537,7 +537,7 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
 ) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
-    overview = client.app.state.overview  # type: ignore[attr-defined]
+    overview = client.app.state.app_state.overview  # type: ignore[attr-defined]
     counts = overview.counts
     overview.counts = CachedQuery(lambda: may_end.wait(30) and None)
     page = client.get("/places").text

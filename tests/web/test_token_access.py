@@ -63,8 +63,7 @@ def client_at(web_settings: Settings, web_database: Database) -> Iterator[Client
     yield make
     for client in opened:
         client.close()
-    for part in (server().state.job_starter, server().state.overview, server().state.app_state):
-        part.close()
+    server().state.app_state.close()
 
 
 def sign_in(client: TestClient, token: str = TOKEN, **headers: str) -> httpx.Response:

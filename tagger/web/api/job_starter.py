@@ -14,7 +14,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,12 +22,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from fastapi import Depends, Request
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from tagger.database.audit_log import Actor
-from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.database.enums import Priority, Target
 from tagger.errors import (
@@ -60,7 +56,7 @@ from tagger.roots.roots import list_roots
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
 from tagger.web.routes import ONE_LINE, RequestModel
-from tagger.web.state import AppState
+from tagger.web.state import MAX_SCANS, AppState
 
 MAX_FOLDERS = 500
 
@@ -142,11 +138,12 @@ class AllowedFolders:
         return next((folder for folder in self.folders if path.is_relative_to(folder)), None)
 
 
-def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
+def allowed_folders(state: AppState) -> AllowedFolders:
     """Return the folders in which the page may start jobs now."""
+    settings = state.settings
     folders: Sequence[Path] | None = settings.web_folders
     if folders is None:
-        with database.read() as connection:
+        with state.database.read() as connection:
             folders = [root.folder for root in list_roots(connection, settings.roots)]
     parsed = map(parse_path, folders)
     resolved = {path.resolve() for path in parsed if path.is_absolute()}
@@ -251,53 +248,38 @@ def check_mode(settings: Settings, mode: WriteMode) -> None:
         raise WriteNotAllowed(mode)
 
 
-def check_schedule(settings: Settings, database: Database, name: str) -> None:
+def check_schedule(state: AppState, name: str) -> None:
     """Check the runs of a schedule, which may have been added elsewhere. There need not be one of that name.
 
     Raises:
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and they include other folders.
         WriteNotAllowed: as in `check_write`.
     """
-    for schedule in list_schedules(database):
-        if schedule.name == name:
-            _check_backfill(settings, database, schedule.backfill)
+    for schedule in list_schedules(state.database):
+        if schedule.name != name:
+            continue
+        backfill = schedule.backfill
+        check_write(state.settings, backfill.write)
+        allowed = allowed_folders(state)
+        if not allowed.is_set:
+            continue
+        if not backfill.query.under:  # it includes the photos of every folder
+            raise FolderRefused
+        for folder in (*backfill.query.under, *backfill.scan):
+            allowed.check_inside(folder)
 
 
-def _check_backfill(settings: Settings, database: Database, backfill: Backfill) -> None:
-    check_write(settings, backfill.write)
-    allowed = allowed_folders(settings, database)
-    if not allowed.is_set:
-        return
-    if not backfill.query.under:  # it includes the photos of every folder
-        raise FolderRefused
-    for folder in (*backfill.query.under, *backfill.scan):
-        allowed.check_inside(folder)
-
-
-def check_photos(settings: Settings, database: Database, conditions: Sequence[Any]) -> None:
+def check_photos(state: AppState, conditions: Sequence[Any]) -> None:
     """Check the photos that meet the conditions, and that a job is to process.
 
     Raises:
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and one of the photos is outside.
     """
-    allowed = allowed_folders(settings, database)
+    database, allowed = state.database, allowed_folders(state)
     if allowed.is_set:
-        outside = (*conditions, ~is_under(database, allowed.folders, settings.roots))
+        outside = (*conditions, ~is_under(database, allowed.folders, state.settings.roots))
         if next(photo_id_pages(database, outside), None) is not None:
             raise FolderRefused
-
-
-def check_open_jobs(database: Database) -> None:
-    """Raises:
-    HTTPException: `MAX_OPEN_JOBS` are open.
-    """
-    count = count_open_jobs(database)
-    if count >= MAX_OPEN_JOBS:
-        text = gettext(
-            "%(count)s jobs are open already. Cancel some or wait until they finish, then start this one.",
-            count=count,
-        )
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
 
 Key = Annotated[str, Field(max_length=8192)]
@@ -386,7 +368,7 @@ class BackfillRequest(WriteRequest):
                 "taken_after and taken_before must not have a time zone: cameras do not record one."
             )
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        allowed = allowed_folders(state.settings, state.database)
+        allowed = allowed_folders(state)
         if allowed.is_set and not allowed.folders:
             raise FolderRefused  # an empty `under` would mean every folder
         under = tuple(allowed.check_inside(folder) for folder in folder_paths(self.under))
@@ -432,116 +414,39 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_SCANS = 4
 # How long a request waits for its scan: with a small folder, the response has the number of photos.
 RESPONSE_WAIT_S = 1.0
-STOP_TIMEOUT_S = 5.0
 
 
-class JobStarter:
-    """Starts jobs, with at most `MAX_SCANS` scans at a time. Created once per server."""
+def start_job(state: AppState, request: JobRequest, priority: Priority) -> int:
+    """Record a job for workers and return its number. Its photos are added in a thread.
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        stopping: threading.Event,
-        *,
-        has_own_worker: bool,
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._stopping = stopping
-        self._has_own_worker = has_own_worker
-        self._scan_slots = threading.BoundedSemaphore(MAX_SCANS)
-        self._running: set[Future[Any]] = set()
+    Raises:
+        TaggerError: the request is not possible.
+        HTTPException: too many scans are running, or too many jobs are open.
+    """
+    new = prepare_job(state.database, state.settings, request, Runner.WORKERS, priority)
+    with _scan_slot(state):
+        job = create_job(state.database, new)
+        scan = Scan(state.database, job, new, state.settings.roots, _stopping_check(state))
+        future = _start_thread(state, partial(_queue_job, state, request, scan))
+    wait([future], RESPONSE_WAIT_S)
+    return job
 
-    def acting_as(self, actor: Actor) -> "JobStarter":
-        """Return the same starter for another actor, whose jobs are recorded as theirs."""
-        view = copy(self)
-        view._database = self._database.acting_as(actor)  # noqa: SLF001 - of the same class
-        return view
 
-    def start(self, request: JobRequest, priority: Priority) -> int:
-        """Record a job for workers and return its number. Its photos are added in a thread.
+def run_schedule(state: AppState, name: str) -> ScheduleRun:
+    """Start a run of a schedule, in addition to its due times.
 
-        Raises:
-            TaggerError: the request is not possible.
-            HTTPException: too many scans are running, or too many jobs are open.
-        """
-        new = prepare_job(self._database, self._settings, request, priority)
-        with self._scan_slot():
-            job = create_job(self._database, new)
-            scan = Scan(self._database, job, new, self._settings.roots, self._check_stopping)
-            future = self._start_thread(partial(self._queue_job, request, scan))
-        wait([future], RESPONSE_WAIT_S)
-        return job
+    Raises:
+        TaggerError: there is no such schedule, or it cannot run.
+        HTTPException: the page may not run it, too many scans are running, or too many jobs are open.
+    """
+    recorded: Future[ScheduleRun] = Future()
 
-    def run_now(self, name: str) -> ScheduleRun:
-        """Start a run of a schedule, in addition to its due times.
-
-        Raises:
-            TaggerError: there is no such schedule, or it cannot run.
-            HTTPException: the page may not run it, too many scans are running, or too many jobs are open.
-        """
-        with self._scan_slot():
-            check_schedule(self._settings, self._database, name)
-            recorded: Future[ScheduleRun] = Future()
-            future = self._start_thread(partial(self._run_schedule, name, recorded.set_result))
-        wait([future], RESPONSE_WAIT_S)
-        wait([future, recorded], return_when=FIRST_COMPLETED)
-        return (future if future.done() else recorded).result()
-
-    def resume(self, job: int) -> str | None:
-        """Resume a paused job. Returns why workers could not be woken; None if they were, or need not be.
-
-        Raises:
-            JobNotFound, JobFinished: it cannot be resumed.
-        """
-        return self._wake_workers() if job_control.resume(self._database, job) else None
-
-    def close(self) -> None:
-        """Interrupt the scans, since the server stops."""
-        self._stopping.set()
-        wait(tuple(self._running), STOP_TIMEOUT_S)
-
-    @contextmanager
-    def _scan_slot(self) -> Iterator[None]:
-        """Acquire a slot for a thread, which releases it at its end."""
-        if not self._scan_slots.acquire(blocking=False):
-            text = gettext(
-                "%(count)s scans are running already. Wait until one of them has finished.",
-                count=MAX_SCANS,
-            )
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
+    def run() -> ScheduleRun:
+        check_stopping = _stopping_check(state)
         try:
-            job_control.recover_stale_jobs(self._database)
-            check_open_jobs(self._database)
-            yield
-        except BaseException:
-            self._scan_slots.release()
-            raise
-
-    def _start_thread(self, work: Callable[[], T]) -> Future[T]:
-        """Run in a thread that ends with the process, and then release the slot."""
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except Exception as error:  # noqa: BLE001 - for the request that waits
-                future.set_exception(error)
-            finally:
-                self._running.discard(future)
-                self._scan_slots.release()
-
-        self._running.add(future)
-        threading.Thread(target=run, name="scan", daemon=True).start()
-        return future
-
-    def _run_schedule(self, name: str, on_recorded: Callable[[ScheduleRun], None]) -> ScheduleRun:
-        try:
-            run = run_now(self._database, self._settings, name, self._check_stopping, on_recorded)
+            run = run_now(state.database, state.settings, name, check_stopping, recorded.set_result)
         except RunInterrupted:
             text = gettext("The server is stopping. The run is left to `tagger beat`.")
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
@@ -551,50 +456,106 @@ class JobStarter:
             log.exception("unexpected error in a run of a schedule")
             raise
         if run.job is not None:
-            self._send(run.job)
+            _send(state, run.job)
         return run
 
-    def _queue_job(self, request: JobRequest, scan: Scan) -> None:
-        job = scan.job_id
+    with _scan_slot(state):
+        check_schedule(state, name)
+        future = _start_thread(state, run)
+    wait([future], RESPONSE_WAIT_S)
+    wait([future, recorded], return_when=FIRST_COMPLETED)
+    return (future if future.done() else recorded).result()
+
+
+def wake_workers(state: AppState) -> str | None:
+    """Wake workers for a job; return why that is impossible now, None if it is not."""
+    from worker import producer
+
+    return producer.wake_workers(state.database, state.settings)
+
+
+@contextmanager
+def _scan_slot(state: AppState) -> Iterator[None]:
+    """Acquire a slot for a thread, which releases it at its end.
+
+    Raises:
+        HTTPException: none is free, or `MAX_OPEN_JOBS` are open.
+    """
+    if not state.scan_slots.acquire(blocking=False):
+        text = gettext(
+            "%(count)s scans are running already. Wait until one of them has finished.",
+            count=MAX_SCANS,
+        )
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
+    try:
+        job_control.recover_stale_jobs(state.database)
+        _check_open_jobs(state)
+        yield
+    except BaseException:
+        state.scan_slots.release()
+        raise
+
+
+def _check_open_jobs(state: AppState) -> None:
+    count = count_open_jobs(state.database)
+    if count >= MAX_OPEN_JOBS:
+        text = gettext(
+            "%(count)s jobs are open already. Cancel some or wait until they finish, then start this one.",
+            count=count,
+        )
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
+
+
+def _start_thread(state: AppState, work: Callable[[], T]) -> Future[T]:
+    """Run in a thread that ends with the process, and then release the slot."""
+    future: Future[T] = Future()
+
+    def run() -> None:
         try:
-            queue_job(request, scan)
-            self._send(job)
-        except (RunInterrupted, ScanInterrupted):
-            log.info("the scan of job %d was interrupted", job)
-        except TaggerError as error:
-            self._cancel(job, str(error))
-        except Exception:
-            log.exception("unexpected error in the scan of job %d", job)
-            self._cancel(job, "the scan failed; see the server's log")
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - for the request that waits
+            future.set_exception(error)
+        finally:
+            state.scans.discard(future)
+            state.scan_slots.release()
 
-    def _send(self, job: int) -> None:
-        problem = self._wake_workers()
-        if problem and not self._has_own_worker:  # which starts Redis, or says what it waits for
-            log.warning("job %d is recorded and will be sent later: %s", job, problem)
+    state.scans.add(future)
+    threading.Thread(target=run, name="scan", daemon=True).start()
+    return future
 
-    def _wake_workers(self) -> str | None:
-        from worker.producer import wake_workers
 
-        return wake_workers(self._database, self._settings)
+def _queue_job(state: AppState, request: JobRequest, scan: Scan) -> None:
+    job, problem = scan.job_id, ""
+    try:
+        queue_job(request, scan)
+        _send(state, job)
+    except (RunInterrupted, ScanInterrupted):
+        log.info("the scan of job %d was interrupted", job)
+    except TaggerError as error:
+        problem = str(error)
+    except Exception:
+        log.exception("unexpected error in the scan of job %d", job)
+        problem = "the scan failed; see the server's log"
+    if not problem:
+        return
+    try:
+        with state.database.write() as connection:
+            cancel_job(connection, job, problem)
+    except DatabaseError as error:  # the abandoned job is cancelled later
+        log.warning("job %d could not be cancelled: %s", job, type(error).__name__)
 
-    def _cancel(self, job: int, note: str) -> None:
-        try:
-            with self._database.write() as connection:
-                cancel_job(connection, job, note)
-        except DatabaseError as error:  # the abandoned job is cancelled later
-            log.warning("job %d could not be cancelled: %s", job, type(error).__name__)
 
-    def _check_stopping(self, _count: int) -> None:
-        """Raise RunInterrupted if the server stops; a callback for scans."""
-        if self._stopping.is_set():
+def _send(state: AppState, job: int) -> None:
+    problem = wake_workers(state)
+    if problem and not state.has_own_worker:  # which starts Redis, or says what it waits for
+        log.warning("job %d is recorded and will be sent later: %s", job, problem)
+
+
+def _stopping_check(state: AppState) -> Callable[[int], None]:
+    """Return a callback for scans, which interrupts them if the server stops."""
+
+    def check(_count: int) -> None:
+        if state.stopping.is_set():
             raise RunInterrupted
 
-
-def job_starter(request: Request) -> JobStarter:
-    """Return the application's job starter, for the actor of the request."""
-    starter: JobStarter = request.app.state.job_starter
-    return starter.acting_as(request.state.actor)
-
-
-# A parameter of a route that receives the job starter.
-Starter = Annotated[JobStarter, Depends(job_starter)]
+    return check

@@ -53,7 +53,6 @@ from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
     BackfillRequest,
     RetryRequest,
-    Starter,
     TaggingRequest,
     UndoRequest,
     WriteMode,
@@ -62,6 +61,8 @@ from tagger.web.api.job_starter import (
     check_photos,
     check_write,
     folder_paths,
+    start_job,
+    wake_workers,
 )
 from tagger.web.errors import note_text
 from tagger.web.routes import ONE_LINE, api_router
@@ -168,23 +169,23 @@ def job(state: State, job: JobNumber) -> JobDetails:
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
 @requires(Role.EDITOR)
-def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
+def enqueue(state: State, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
-    selection = allowed_folders(state.settings, state.database).selection(folder_paths(body.paths))
+    selection = allowed_folders(state).selection(folder_paths(body.paths))
     request = Tagging(selection, body.again, body.metadata_options(state.settings))
-    return _started_document(state, starter.start(request, body.priority))
+    return _started_document(state, start_job(state, request, body.priority))
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
 @requires(Role.EDITOR)
-def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | CountedBackfill:
+def backfill(state: State, body: BackfillRequest) -> Job | CountedBackfill:
     """Start a job over photos that are already in the database."""
     backfill = body.backfill(state)
     if body.dry_run:
         new = backfill.new_job(state.database, state.settings)
         count = count_photos(state.database, backfill, new, state.settings.roots)
         return CountedBackfill(None, count, backfill.scope, dry_run=True)
-    return _started_document(state, starter.start(backfill, body.priority))
+    return _started_document(state, start_job(state, backfill, body.priority))
 
 
 @router.post("/jobs/{job}/pause")
@@ -196,9 +197,9 @@ def pause(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/resume")
 @requires(Role.EDITOR)
-def resume(state: State, starter: Starter, job: JobNumber) -> Job:
+def resume(state: State, job: JobNumber) -> Job:
     """Resume a paused job."""
-    problem = starter.resume(job)
+    problem = wake_workers(state) if job_control.resume(state.database, job) else None
     return Job(**vars(find_job(state.database, job)), problem=problem)
 
 
@@ -211,9 +212,7 @@ def cancel(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/retry")
 @requires(Role.EDITOR)
-def retry(
-    state: State, starter: Starter, job: JobNumber, body: RetryRequest | None = None
-) -> Job | NothingToRetry:
+def retry(state: State, job: JobNumber, body: RetryRequest | None = None) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))
@@ -221,16 +220,14 @@ def retry(
     request.check(state.database, state.settings.roots)
     if not count_failures(state.database, failures):
         return NothingToRetry(None, 0, {}, dry_run=False)
-    check_photos(state.settings, state.database, failure_conditions(failures))
+    check_photos(state, failure_conditions(failures))
     check_write(state.settings, _metadata_options(state, job))
-    return _started_document(state, starter.start(request, body.priority))
+    return _started_document(state, start_job(state, request, body.priority))
 
 
 @router.post("/jobs/{job}/undo")
 @requires(Role.EDITOR)
-def undo(
-    state: State, starter: Starter, job: JobNumber, body: UndoRequest | None = None
-) -> Job | PlannedUndo:
+def undo(state: State, job: JobNumber, body: UndoRequest | None = None) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
     request = Undo(job)
@@ -238,13 +235,11 @@ def undo(
     options = _metadata_options(state, job)
     writes = count_job_writes(state.database, job)
     check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
-    check_photos(
-        state.settings, state.database, request.conditions(state.database, state.settings.roots)
-    )
+    check_photos(state, request.conditions(state.database, state.settings.roots))
     if body.dry_run or not writes.photos:
         fields = options.fields if options else ()
         return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=body.dry_run)
-    return _started_document(state, starter.start(request, Priority.INTERACTIVE))
+    return _started_document(state, start_job(state, request, Priority.INTERACTIVE))
 
 
 def _metadata_options(state: AppState, job: int) -> MetadataOptions | None:

@@ -7,10 +7,10 @@ look-alikes, as `tagger teach` and `similar`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-from fastapi import Depends, Path, Query, Request
+from fastapi import Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import ExamplesMissing, QueryInvalid
@@ -38,7 +38,7 @@ from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.access import Role, requires
 from tagger.web.api.photos import person_of
-from tagger.web.overview import SearchLists
+from tagger.web.overview import LibraryOverview
 from tagger.web.request_guard import COUNTING
 from tagger.web.routes import ONE_LINE, RequestModel, address_of, api_router
 from tagger.web.state import AppState, State
@@ -177,14 +177,6 @@ def _place(city: City | None, latitude: float | None, longitude: float | None) -
 search_router = api_router("search")
 
 
-def search_lists(request: Request) -> SearchLists:
-    """Return the application's lists of names."""
-    lists: SearchLists = request.app.state.search_lists
-    return lists
-
-
-# A parameter of a route that receives the lists of names.
-Lists = Annotated[SearchLists, Depends(search_lists)]
 SearchText = Annotated[str, Query(max_length=MAX_LETTERS)]
 
 
@@ -207,8 +199,7 @@ class SearchResult:
 @search_router.get("/search", dependencies=[COUNTING])
 @requires(Role.VIEWER)
 def search(
-    request: Request,
-    lists: Lists,
+    state: State,
     q: Annotated[
         str,
         Query(
@@ -222,38 +213,34 @@ def search(
 
     Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
     """
-    return [suggestion_document(request, each) for each in lists.suggest(q)]
+    return [suggestion_document(state, each) for each in state.search_lists.suggest(q)]
 
 
-def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
+def suggestion_document(state: AppState, meaning: Meaning) -> SearchResult:
     """Return a meaning in the reader's language, with the address of its photos, or of its trip."""
-    meaning = (
-        meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
-    )
+    meaning = meaning if reader_language() is None else _for_reader(state.overview, meaning)
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
     return document_of(
         SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address
     )
 
 
-def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
-    """A meaning with its names in the reader's language, if they are known. `overview`: that of the pages."""
+def _for_reader(overview: LibraryOverview, meaning: Meaning) -> Meaning:
+    """A meaning with its names in the reader's language, if they are known."""
     label, detail = meaning.label, meaning.detail
     if meaning.kind is Kind.CITY:
         label = city_name(label, detail.partition(", ")[0])
     if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
         detail = ", ".join(map(country_name, detail.split(", ")))
     if meaning.kind is Kind.LANDMARK:
-        label = overview.names().get(meaning.options["landmark"], label)
+        label = overview.names().get(str(meaning.options["landmark"]), label)
     elif meaning.kind is Kind.COUNTRY:
         label = country_name(label)
     elif meaning.kind is Kind.OUTCOME:
         label = gettext(label)
-    trip = next(
-        (each for each in overview.named_trips() or () if each.trip.id == meaning.trip), None
-    )
-    if trip is not None:
-        label, detail = trip.name, trip.trip.dates
+    for summary in overview.named_trips() or ():
+        if summary.trip.id == meaning.trip:
+            label, detail = summary.name, summary.trip.dates
     return replace(meaning, label=label, detail=detail)
 
 

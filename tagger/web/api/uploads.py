@@ -35,7 +35,7 @@ from tagger.query.predictions import (
 from tagger.registry.registered_models import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
 from tagger.web.access import Role, may_send_photos, requires
-from tagger.web.api.job_starter import Starter
+from tagger.web.api.job_starter import start_job
 from tagger.web.routes import DocumentResponse, Problem, api_router, upload_body
 from tagger.web.state import AppState, State
 from tagger.web.uploads import ReceivedPhoto, UploadFolder
@@ -256,10 +256,10 @@ class UploadJob:
 
 @router.post("/uploads/tag", status_code=HTTPStatus.CREATED)
 @requires(Role.EDITOR)
-def tag_uploads(request: Request, state: State, starter: Starter) -> UploadJob:
+def tag_uploads(request: Request, state: State) -> UploadJob:
     """Start the job that tags the photos that were sent, before all others."""
     selection = select_paths([_folder(request, state).folder])
-    return UploadJob(starter.start(Tagging(selection), Priority.INTERACTIVE))
+    return UploadJob(start_job(state, Tagging(selection), Priority.INTERACTIVE))
 
 
 def _folder(request: Request, state: AppState) -> UploadFolder:

@@ -73,7 +73,6 @@ from tagger.web.api.job_starter import (
     FolderRefused,
     Key,
     RetryRequest,
-    Starter,
     UndoRequest,
     WriteMode,
     WriteRequest,
@@ -81,6 +80,8 @@ from tagger.web.api.job_starter import (
     check_schedule,
     list_subfolders,
     path_of_key,
+    run_schedule,
+    start_job,
     write_modes,
 )
 from tagger.web.api.jobs import (
@@ -93,7 +94,6 @@ from tagger.web.api.jobs import (
     waiting_reason,
 )
 from tagger.web.errors import FAILURES, REFUSALS, note_text, page_text
-from tagger.web.overview import LibraryOverview
 from tagger.web.pages.photo import PREVIEWS, changes_in_words
 from tagger.web.pages.photos import landmark_name
 from tagger.web.routes import ONE_LINE, RequestModel
@@ -213,9 +213,7 @@ def page_version(state: AppState, status: OverviewDocument) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def live_document(
-    state: AppState, overview: LibraryOverview, status: OverviewDocument
-) -> dict[str, Any]:
+def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     """Return an event's document: the JSON of /api/status, with what else pages show."""
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
@@ -231,7 +229,10 @@ def live_document(
         "last_tick": tick,
         "version": page_version(state, status),
     }
-    beside = {"waits": waiting_reason(state, status), "to_review": overview.to_review.get_soon()}
+    beside = {
+        "waits": waiting_reason(state, status),
+        "to_review": state.overview.to_review.get_soon(),
+    }
     return vars(status) | changes | beside
 
 
@@ -423,7 +424,7 @@ def render_jobs(
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
         schedules=[(each, _schedule_texts(state, each)) for each in list_schedules(state.database)],
-        may_choose=bool(allowed_folders(state.settings, state.database).folders),
+        may_choose=bool(allowed_folders(state).folders),
         may_allow=may_allow_folder(request),
         problem=problem,
     )
@@ -471,18 +472,16 @@ def show_new(
 
 @router.post("/jobs/new")
 @requires(Role.EDITOR)
-def start_folder(
-    request: Request, state: State, starter: Starter, form: Annotated[FolderForm, Form()]
-) -> Response:
+def start_folder(request: Request, state: State, form: Annotated[FolderForm, Form()]) -> Response:
     """Start a job over the folder."""
     try:
         if form.path or form.usual:
             selection = _other_folder(request, form)
         else:
             folder = form.address.strip() or path_of_key(form.folder)
-            selection = allowed_folders(state.settings, state.database).selection([folder])
+            selection = allowed_folders(state).selection([folder])
         tagging = Tagging(selection, form.again, form.metadata_options(state.settings))
-        job = starter.start(tagging, form.priority)
+        job = start_job(state, tagging, form.priority)
     except (TaggerError, HTTPException) as error:
         return _refuse(request, state, form.folder, error, form)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
@@ -574,7 +573,7 @@ def _render_new(
     chosen: dict[str, Any] | None = None,
 ) -> HTMLResponse:
     """Render the page. `chosen` are the fields of a form that was refused."""
-    allowed = allowed_folders(state.settings, state.database)
+    allowed = allowed_folders(state)
     folder = allowed.check(path_of_key(key)) if key else None
     if folder is None and len(allowed.folders) == 1 and not problem:
         try:
@@ -676,12 +675,11 @@ def show_job(
 def undo(
     request: Request,
     state: State,
-    starter: Starter,
     job: JobNumber,
     is_confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what an undo of the job would undo; once that is confirmed, start it."""
-    undone = api.undo(state, starter, job, UndoRequest(dry_run=not is_confirmed))
+    undone = api.undo(state, job, UndoRequest(dry_run=not is_confirmed))
     if isinstance(undone, api.Job):
         return RedirectResponse(f"/jobs/{undone.job}", HTTPStatus.SEE_OTHER)
     first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[:PREVIEWS]
@@ -701,7 +699,6 @@ def undo(
 def change_schedule(
     request: Request,
     state: State,
-    starter: Starter,
     action: Literal["pause", "resume", "run", "remove"],
     name: Annotated[str, Form(), ONE_LINE],
 ) -> Response:
@@ -710,7 +707,7 @@ def change_schedule(
         case "remove":
             remove_schedule(state.database, name)
         case "run":
-            run = starter.run_now(name)
+            run = run_schedule(state, name)
             if run.job is None:
                 reason = note_text(run.note, run.note_message)
                 problem = gettext("%(name)s did not run: %(reason)s.", name=name, reason=reason)
@@ -718,7 +715,7 @@ def change_schedule(
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
             if action == "resume":  # the page must be allowed to run it
-                check_schedule(state.settings, state.database, name)
+                check_schedule(state, name)
             pause_schedule(state.database, name, paused=action == "pause")
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
@@ -727,12 +724,11 @@ def change_schedule(
 @requires(Role.EDITOR)
 def retry(
     state: State,
-    starter: Starter,
     job: JobNumber,
     kind: Annotated[FailureKind | None, Form()] = None,
 ) -> Response:
     """Retry the failures of a job, or one kind of them."""
-    retried = api.retry(state, starter, job, RetryRequest(kind=[kind] if kind else []))
+    retried = api.retry(state, job, RetryRequest(kind=[kind] if kind else []))
     return RedirectResponse(f"/jobs/{retried.job or job}", HTTPStatus.SEE_OTHER)
 
 
@@ -741,7 +737,6 @@ def retry(
 def control(
     request: Request,
     state: State,
-    starter: Starter,
     job: JobNumber,
     action: Literal["pause", "resume", "cancel"],
     back: Annotated[str, Form()] = "",
@@ -754,7 +749,7 @@ def control(
             case "cancel":
                 api.cancel(state, job)
             case "resume":
-                api.resume(state, starter, job)
+                api.resume(state, job)
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)

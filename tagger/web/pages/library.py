@@ -47,10 +47,10 @@ from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
 from tagger.web.access import Role, requires
-from tagger.web.api.job_starter import Starter
-from tagger.web.api.landmarks import Lists, SearchText, suggestion_document
+from tagger.web.api.job_starter import start_job
+from tagger.web.api.landmarks import SearchText, suggestion_document
 from tagger.web.errors import page_text
-from tagger.web.overview import Overview, uncounted_landmarks
+from tagger.web.overview import uncounted_landmarks
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map, trip_bounds
 from tagger.web.pages.photos import After, photo_grid, trip_address
 from tagger.web.request_guard import COUNTING
@@ -65,9 +65,9 @@ Text = Annotated[str, Query(max_length=200)]
 
 @router.get("/places")
 @requires(Role.VIEWER)
-def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
+def show_library(request: Request, state: State) -> HTMLResponse:
     """Show landmarks as cards."""
-    counts, covers = overview.named_counts(), overview.covers.get_soon()
+    counts, covers = state.overview.named_counts(), state.overview.covers.get_soon()
     is_counted = counts is not None
     landmarks = uncounted_landmarks(state.database) if counts is None else counts
     with_photos = [
@@ -89,7 +89,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
-        things=sorted(overview.things.get_soon() or (), key=lambda each: -each.photos),
+        things=sorted(state.overview.things.get_soon() or (), key=lambda each: -each.photos),
         things_switch=may_change(request) and shipped_file(THINGS).is_file(),
         things_are_on=things_are_on,
     )
@@ -97,14 +97,14 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
 
 @router.post("/places/things")
 @requires(Role.EDITOR)
-def switch_things(state: State, starter: Starter, on: Annotated[bool, Form()]) -> Response:
+def switch_things(state: State, on: Annotated[bool, Form()]) -> Response:
     """Put the model of things in use and start a job for what it lacks, or take all of things out of use."""
     names = [model.name for model in models_of_landmarks(resolve_models(state.database, None))]
     of_things = shipped_name(THINGS)
     use_models(state.database, [*names, of_things] if on and of_things else names)
     if not on:
         return RedirectResponse("/places", HTTPStatus.SEE_OTHER)
-    job = starter.start(Backfill(BackfillScope.OUTDATED), Priority.BULK)
+    job = start_job(state, Backfill(BackfillScope.OUTDATED), Priority.BULK)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
@@ -214,9 +214,9 @@ def _render_edit(
 
 @router.get("/map")
 @requires(Role.VIEWER)
-def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
+def show_map(request: Request, state: State, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box."""
-    cells = overview.position_cells.get_soon()
+    cells = state.overview.position_cells.get_soon()
     return render_map(
         request,
         state.settings,
@@ -230,14 +230,16 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
 
 @router.get("/search")
 @requires(Role.VIEWER)
-def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
+def search(request: Request, state: State, q: SearchText = "") -> Response:
     """Open the photos that the text means. If it means nothing, say so, with names like it."""
-    understood = lists.understand(q)
+    understood = state.search_lists.understand(q)
     if understood.options:
         order = {"sort": "newest"} if understood.query.unknown else {}
         return RedirectResponse(address_of("/photos", {**order, **understood.options, "q": q}), 303)
-    close = [each for part in understood.left_out for each in part.others] or lists.suggest(q)
-    similar = [suggestion_document(request, each) for each in close]
+    close = [
+        each for part in understood.left_out for each in part.others
+    ] or state.search_lists.suggest(q)
+    similar = [suggestion_document(state, each) for each in close]
     return render(
         request, "search.html", search_text=q, search_note=understood.note, similar=similar
     )
@@ -248,9 +250,11 @@ TripId = Annotated[str, Path(max_length=500)]
 
 @router.get("/trips", dependencies=[COUNTING])
 @requires(Role.VIEWER)
-def show_trips(request: Request, overview: Overview) -> HTMLResponse:
+def show_trips(request: Request, state: State) -> HTMLResponse:
     """Show all trips as cards, newest first, by year."""
-    return render(request, "trips.html", trips=overview.named_trips(), trip_address=trip_address)
+    return render(
+        request, "trips.html", trips=state.overview.named_trips(), trip_address=trip_address
+    )
 
 
 @router.get("/trips/{trip_id}")

@@ -33,7 +33,6 @@ from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext
 from tagger.web.access import Role, requires
 from tagger.web.api.photos import IMMUTABLE
-from tagger.web.overview import Overview
 from tagger.web.request_guard import COUNTING
 from tagger.web.routes import DocumentResponse, QueryParams, policy_with_tiles
 from tagger.web.state import AppState, State
@@ -58,7 +57,6 @@ _AROUND_DEGREES = 4.0
 @requires(Role.VIEWER)
 def clusters(
     state: State,
-    overview: Overview,
     box: Annotated[str, Query(max_length=200)],
     zoom: Annotated[float, Query(ge=0, le=MOST_ZOOM)],
     trip: Annotated[str | None, Query(max_length=500)] = None,
@@ -70,7 +68,7 @@ def clusters(
     if trip is not None:
         cells = trip_cells(_path(state, trip))
     elif not needs_fine_cells(zoom):
-        cells = overview.position_cells.get_soon()
+        cells = state.overview.position_cells.get_soon()
     if cells is None:
         cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)

@@ -65,16 +65,15 @@ from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.things import all_things
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
-    Starter,
     WriteMode,
     check_mode,
     check_photos,
     check_write,
+    start_job,
     write_modes,
 )
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, download, headline
 from tagger.web.api.uploads import classify
-from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.photos import (
     QUERY_ERRORS,
@@ -131,11 +130,11 @@ class MetadataForm(RequestModel):
 @router.post("/photos/metadata")
 @requires(Role.EDITOR)
 def change_metadata(
-    request: Request, state: State, starter: Starter, form: Annotated[MetadataForm, Form()]
+    request: Request, state: State, form: Annotated[MetadataForm, Form()]
 ) -> Response:
     """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
-    check_photos(state.settings, state.database, [of_photos(photo_ids)])
+    check_photos(state, [of_photos(photo_ids)])
     options: MetadataOptions | None = None
     if form.action == "undo":
         written = Undo(photo_ids=photo_ids).photo_id_pages(state.database, state.settings.roots)
@@ -150,7 +149,7 @@ def change_metadata(
         chosen = (
             Undo(photo_ids=photo_ids) if options is None else Write(options, photo_ids=photo_ids)
         )
-        job = starter.start(chosen, Priority.INTERACTIVE)
+        job = start_job(state, chosen, Priority.INTERACTIVE)
         return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
     previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
     return render(
@@ -322,7 +321,6 @@ NAMES_WITHIN_KM = 30.0
 def show_photo(
     request: Request,
     state: State,
-    overview: Overview,
     photo_id: PhotoNumber,
     params: Params,
     within: Within = "",
@@ -330,20 +328,20 @@ def show_photo(
     """Show a photo over the photos of a query, or over all; without a script, the photo alone."""
     everything = QueryParams.of(any_rank=True)
     shown = params if within or params.options else everything
-    details = _details(request, state, photo_id)
+    details = _details(state, photo_id)
     try:
         grid = grid_at_photo(state, shown, details["details"].photo)
     except QUERY_ERRORS:  # the photo can be shown all the same
         shown = everything
         grid = grid_at_photo(state, shown, details["details"].photo)
-    return render_photos(request, state, overview, shown, grid, opened=details)
+    return render_photos(request, state, shown, grid, opened=details)
 
 
 @router.get("/photos/{photo_id}/details")
 @requires(Role.VIEWER)
 def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Return the landmarks and the facts of a photo, a part of a page."""
-    return render(request, "photo_details.html", **_details(request, state, photo_id))
+    return render(request, "photo_details.html", **_details(state, photo_id))
 
 
 @dataclass(frozen=True)
@@ -356,10 +354,10 @@ class LikelyLandmarks:
 
 @router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
 @requires(Role.VIEWER)
-def list_likely_landmarks(request: Request, state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
+def list_likely_landmarks(state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
     """Return the landmarks that are offered first when a photo is named."""
     photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
-    trip = _trip_of(request, state, photo)
+    trip = _trip_of(state, photo)
     return LikelyLandmarks(
         _landmarks_near(state, photo.position),
         [each.landmark for each in trip.landmarks] if trip else [],
@@ -380,7 +378,7 @@ def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
     return sorted(near, key=distances.__getitem__)
 
 
-def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]:
+def _details(state: AppState, photo_id: int) -> dict[str, Any]:
     """Everything that the database has about a photo, for its template."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
@@ -403,7 +401,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
         "near_here": _near_address(position),
-        "trip": _trip_link(request, state, details.photo),
+        "trip": _trip_link(state, details.photo),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
         "unavailable": unavailable,
         "exposure": exposure,
@@ -426,14 +424,14 @@ def _file_facts(state: AppState, photo_id: int) -> tuple[PhotoUnavailable | None
         return None, Exposure()
 
 
-def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
+def _trip_link(state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
-    found = _trip_of(request, state, photo)
+    found = _trip_of(state, photo)
     return None if found is None else Link(found.title, trip_address(found.trip.id))
 
 
-def _trip_of(request: Request, state: AppState, photo: TaggedPhoto) -> TripSummary | None:
-    summaries = library_overview(request).named_trips(0)
+def _trip_of(state: AppState, photo: TaggedPhoto) -> TripSummary | None:
+    summaries = state.overview.named_trips(0)
     return trips_of_photos(state.database, summaries or (), [photo]).get(photo.id)
 
 

@@ -50,10 +50,9 @@ from tagger.texts.text_format import (
 )
 from tagger.things import PREFIX, Thing
 from tagger.web.access import Role, requires
-from tagger.web.api.landmarks import SearchText, search_lists, suggestion_document
+from tagger.web.api.landmarks import SearchText, suggestion_document
 from tagger.web.api.photos import TimelinePhoto, guess_text, headline, photo_page, timeline_photo
 from tagger.web.errors import page_text
-from tagger.web.overview import LibraryOverview, Overview
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.photo_files import thumbnail_size
 from tagger.web.routes import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
@@ -384,14 +383,13 @@ class PhotoGrid:
 def show_landmark(
     request: Request,
     state: State,
-    overview: Overview,
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
         landmark = find_landmark(connection, slug)
-    counts = overview.counts.get_soon()
+    counts = state.overview.counts.get_soon()
     return render(
         request,
         "landmark.html",
@@ -406,14 +404,12 @@ def show_landmark(
 
 @router.get("/")
 @requires(Role.VIEWER)
-def show_all(request: Request, state: State, overview: Overview) -> Response:
+def show_all(request: Request, state: State) -> Response:
     """Show all photos; until there are some, lead to the choice of their folder."""
     if may_change(request) and not has_photos(state.database):
         return RedirectResponse("/jobs/new")
     params = QueryParams.of(any_rank=True)
-    return render_photos(
-        request, state, overview, params, photo_grid(state, params, None, "/photos")
-    )
+    return render_photos(request, state, params, photo_grid(state, params, None, "/photos"))
 
 
 @router.get("/photos")
@@ -421,7 +417,6 @@ def show_all(request: Request, state: State, overview: Overview) -> Response:
 def show_photos(
     request: Request,
     state: State,
-    overview: Overview,
     params: FormParams,
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
@@ -439,13 +434,12 @@ def show_photos(
         grid = photo_grid(state, valid_params(request, params), after, "/photos")
     except QUERY_ERRORS as error:
         problem = page_text(error)
-    return render_photos(request, state, overview, params, grid, problem, text=q)
+    return render_photos(request, state, params, grid, problem, text=q)
 
 
 def render_photos(
     request: Request,
     state: AppState,
-    overview: LibraryOverview,
     form: QueryParams,
     grid: PhotoGrid | None,
     problem: str = "",
@@ -458,14 +452,14 @@ def render_photos(
     """
     is_recent = form.query.sort == "added"
     parts = list(form.query.parts)
-    lists = search_lists(request)
+    lists = state.search_lists
     understood = lists.understand(text)
     with state.database.read() as connection:
         names = display_names(connection, {slug for part in parts for slug in part.landmark})
     trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
     names |= {trip_id: trip.title for trip_id, trip in trips.items()}
     if any(part.thing for part in parts):
-        names |= {each.thing.slug: each.name for each in overview.things.get_soon() or ()}
+        names |= {each.thing.slug: each.name for each in state.overview.things.get_soon() or ()}
     if any(part.near or part.box for part in parts):
         names |= lists.area_names()
     if (box := form.query.box) and (city := area_name(box)):
@@ -487,13 +481,13 @@ def render_photos(
         search_text=text,
         search_note=f"{understood.note} {understood.hints}".strip(),
         guesses=[
-            (words, suggestion_document(request, meaning).label)
+            (words, suggestion_document(state, meaning).label)
             for words, meaning in understood.guesses
         ],
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
         view=_view(filters),
-        unclassified=overview.unclassified.get_soon(),
+        unclassified=state.overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),
         filter_address=form.address("/photos/filter"),

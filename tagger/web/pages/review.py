@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.database.enums import TagState
-from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
+from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, example_covers
@@ -25,7 +25,6 @@ from tagger.teaching.lessons import count_suggestions, suggestion_page
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
-    find_look_alikes,
     photos_of_groups,
     place_likelihood,
 )
@@ -35,11 +34,10 @@ from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.errors import page_text
-from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.photos import Link, PhotoTile, photo_tiles, trip_address
 from tagger.web.routes import QueryParams
-from tagger.web.state import AppState, ServerStopping, State
+from tagger.web.state import AppState, State
 from tagger.web.templating import render
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -94,7 +92,6 @@ class Group:
 def show_review(
     request: Request,
     state: State,
-    overview: Overview,
     landmark: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> HTMLResponse:
     """Show the first suggestions by landmark, the most probable first, and photos that look alike."""
@@ -102,12 +99,10 @@ def show_review(
         only = find_landmark(connection, landmark) if landmark else None
     only_id = only.id if only else None
     suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
-    found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes.get_soon()
+    found = LookAlikes((), 0, is_limited=False) if only else state.overview.look_alikes.get_soon()
     alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
     by_landmark, others = _gather(suggested, filter(_is_likely, alike))
-    groups = list(
-        _groups(request, state, [*by_landmark.items(), *((None, each) for each in others)])
-    )
+    groups = list(_groups(state, [*by_landmark.items(), *((None, each) for each in others)]))
     return render(
         request,
         "review.html",
@@ -168,13 +163,13 @@ def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
 
 
 def _groups(
-    request: Request, state: AppState, found: Sequence[tuple[str | None, Sequence[TaggedPhoto]]]
+    state: AppState, found: Sequence[tuple[str | None, Sequence[TaggedPhoto]]]
 ) -> Iterator[Group]:
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {
         each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
     }
-    trips = trips_of_photos(state.database, library_overview(request).named_trips(0) or (), shown)
+    trips = trips_of_photos(state.database, state.overview.named_trips(0) or (), shown)
     for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
         cards = [
             _card(photo, tiles[photo.id], landmark, trips.get(photo.id))
@@ -252,22 +247,6 @@ def _distance(position: Position | None, landmark: Landmark | None) -> str:
     return gettext("less than %(distance)s away", distance=distance_text(position.error_m))
 
 
-def look_alikes_of(state: AppState) -> LookAlikes:
-    """Return the groups of now; none if no model in use gives embeddings, or if the server stops."""
-
-    def check_stopping(_count: int) -> None:
-        if state.stopping.is_set():
-            raise ServerStopping
-
-    try:
-        return find_look_alikes(state.database, state.embedding_model(), on_progress=check_stopping)
-    except ServerStopping:
-        pass
-    except TaggerError as error:  # photos can be looked at without a model
-        log.info("unknown photos are not compared: %s", error)
-    return LookAlikes((), 0, is_limited=False)
-
-
 @router.get("/photos/{photo_id}/similar")
 @requires(Role.VIEWER)
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
@@ -275,7 +254,7 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
     photo = stored_photo(state.database, photo_id, state.settings.roots)
     group, problem = None, ""
     try:
-        (group,) = _groups(request, state, [(None, similar_photos(state, photo_id, SIMILAR))])
+        (group,) = _groups(state, [(None, similar_photos(state, photo_id, SIMILAR))])
     except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
         problem = page_text(error)
     return render(

@@ -26,7 +26,8 @@ from tagger.jobs.enqueue.schedules import add_schedule, list_runs, list_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions, queue_job
 from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.query.options import PhotoQuery
-from tagger.web.api.job_starter import MAX_SCANS, AllowedFolders, FolderRefused, folder_key
+from tagger.web.api.job_starter import AllowedFolders, FolderRefused, folder_key
+from tagger.web.state import MAX_SCANS
 
 
 def test_a_folder_is_tagged_and_its_failures_are_retried(
@@ -98,13 +99,13 @@ def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(
 
 
 def test_the_number_of_scans_is_limited(client: TestClient, jobs: JobClient, folder: Path) -> None:
-    starter = client.app.state.job_starter  # type: ignore[attr-defined]
+    state = client.app.state.app_state  # type: ignore[attr-defined]
     for _ in range(MAX_SCANS):
-        assert starter._scan_slots.acquire(blocking=False)
+        assert state.scan_slots.acquire(blocking=False)
     refused = jobs.start(folder, status=503)
     assert "scans are running already" in refused["error"]
     for _ in range(MAX_SCANS):
-        starter._scan_slots.release()
+        state.scan_slots.release()
     jobs.start(folder)
 
 
