@@ -6,10 +6,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
-from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
+from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import GATE, TRIP, LibraryPhotos, add_trip
 
 from tagger.database.tables import positions
@@ -146,18 +146,3 @@ def test_marks_of_estimated_positions_alone_are_drawn_and_called_so(
         is_last = positions.c.photo_id == measured.scalar_subquery()
         connection.execute(update(positions).where(is_last).values(source="neighbour"))
     assert estimated().count(True) == 2
-
-
-def test_a_trip_is_split_beside_the_heading_of_a_day(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos
-) -> None:
-    with serving(web_settings) as address, open_page(browser, f"{address}/trips/{TRIP}") as page:
-        buttons = page.get_by_role("button", name="Split here")
-        expect(buttons).to_have_count(2)
-        assert axe_findings(page) == []
-        page.set_viewport_size({"width": 280, "height": 600})  # less than a heading and its button need
-        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
-        page.set_viewport_size({"width": WINDOW.width, "height": WINDOW.height})
-        buttons.first.click()
-        expect(page.get_by_text("Split on 4 May 2019")).to_be_visible()
-        expect(buttons).to_have_count(1)

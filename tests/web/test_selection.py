@@ -43,7 +43,8 @@ def test_the_circle_of_a_photo_or_a_long_press_begins_to_select(browser: Browser
         tiles.nth(1).click(position={"x": 20, "y": 20})
         expect(page.locator(".action-bar")).to_contain_text("1 photo selected")
         page.keyboard.press("Escape")
-        page.get_by_role("button", name="Size").click()
+        page.locator(".page-tools .menu > summary").click()
+        page.get_by_role("button", name="Photo size").click()
         assert tiles.nth(1).evaluate(height) > usual
         tiles.nth(1).click(position={"x": 80, "y": 60})
         expect(page.locator("#lightbox")).to_be_visible()
@@ -63,7 +64,6 @@ def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser: Browser, ad
         tiles.nth(2).click(modifiers=["Shift"])
         expect(bar).to_contain_text("3 photos selected")
         expect(bar).to_contain_text("Eiffel Tower?")
-        expect(bar.get_by_role("button", name="Undo")).to_be_hidden()
         page.get_by_role("button", name="Reject 3").click()
         expect(toasts).to_contain_text("3 photos rejected")
         expect(page.locator(".page-head")).to_contain_text("57 photos")
@@ -90,7 +90,7 @@ def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser: Browser, ad
         tiles.nth(5).click()
         page.get_by_role("button", name="Reject 1").click()
         expect(toasts).to_contain_text("1 photo rejected")
-        bar.get_by_role("button", name="Undo").click()
+        toasts.get_by_role("button", name="Undo").click()
         expect(toasts).to_contain_text("Undone on 1 photo")
         address = f"/api/photos?landmark={EIFFEL}&verdict=confirmed&limit=100"
         assert len(page.request.get(address).json()["photos"]) == PHOTOS

@@ -173,7 +173,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
     return JobView(
         **vars(job),
         title=_title(job),
-        about=_about(job, options),
+        about=_about(options),
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at)
         if job.finished_at
@@ -289,11 +289,11 @@ def _title(job: JobProgress) -> str:
     return gettext(KIND_TEXTS[kind], folders=_shortened(names) or gettext("photos"))
 
 
-def _about(job: JobProgress, options: Mapping[str, Any]) -> str:
+def _about(options: Mapping[str, Any]) -> str:
     if UNDO_JOB in options:
         return gettext("what job %(number)s wrote", number=options[UNDO_JOB])
     if "what" not in options:
-        return _shortened(job.paths)
+        return ""  # the title names the folders
     others = {name: value for name, value in options.items() if name != "what"}
     return backfill_text(backfill_from_options(options["what"], others))
 

@@ -140,7 +140,7 @@ def landmark_name(database: Database, landmark: str) -> str:
 STATE_TEXTS = {
     "confirmed": N_("confirmed"),
     "rejected": N_("rejected"),
-    "accepted": N_("recognised"),
+    "accepted": "",
     "suggested": N_("suggested"),
     "predicted": "",
 }
@@ -466,6 +466,10 @@ def render_photos(
         names.setdefault(str(form.options["box"]), city)
     chips = filter_chips(form, names)
     filters = form.options.keys() - {"sort"}
+    to_drop = (
+        _filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else ()
+    )
+    is_tab = "unknown" in form.options and may_change(request)  # Review names it above the photos
     return render(
         request,
         "photos.html",
@@ -474,10 +478,8 @@ def render_photos(
         grid=grid,
         problem=problem,
         title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
-        chips=chips,
-        to_drop=_filters_to_drop(state, chips)
-        if grid and not grid.tiles and not grid.first_page
-        else (),
+        chips=[chip for chip in chips if not is_tab or "unknown" in chip.others],
+        to_drop=to_drop,
         search_text=text,
         search_note=f"{understood.note} {understood.hints}".strip(),
         guesses=[

@@ -1,7 +1,7 @@
 // A grid of any number of photos, under headings of months and days. Only rows near the screen are in the document. The grid is as
 // high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
-import { createButton } from "./elements.js";
+import { create, createButton } from "./elements.js";
 import { nextSize } from "./grid_layout.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, drawStar, fillTile, loadImage, showColours, stopImage } from "./grid_tiles.js";
@@ -31,8 +31,8 @@ class PhotoGrid {
     this.base = 0; // px of the photos above the window
     this.focused = 0;
     this.offer = null; // the button that shows new photos
-    this.sizes = createButton(gettext("Size"), () => (nextSize(), this.resize()), "button--small button--quiet");
-    document.querySelector(".page-tools")?.prepend(this.sizes);
+    this.sizes = create("button", { type: "button", onclick: () => (nextSize(), this.resize()) }, gettext("Photo size"));
+    document.querySelector(".page-tools .menu > div")?.append(this.sizes);
     list.tabIndex = -1;
     list.photoGrid = this;
     list.addEventListener("starred", (event) => this.showStars(event.detail));

@@ -11,19 +11,8 @@ const month = new Intl.DateTimeFormat(language, { month: "long", year: "numeric"
 /** `June 2024` for `2024-06`. */
 export const monthName = (key) => (key === "none" ? gettext("No date") : month.format(new Date(`${key}-01T00:00:00Z`)));
 
-/** The heading of a section. A trip that people may change can be split at each day but the first. */
-export function createHeading({ key, name }) {
-  const heading = create("li", { className: "photo-month", "data-section": key }, create("h2", {}, name));
-  if (canSplitAt(key)) {
-    const button = create("button", { className: "button button--small button--quiet", name: "day", value: key }, gettext("Split here"), create("span", { className: "visually-hidden" }, ` ${name}`));
-    button.setAttribute("form", "split-trip");
-    heading.append(button);
-  }
-  return heading;
-}
-
-/** Whether the page has a form that splits a trip before a day. */
-export const canSplitAt = (day) => day > (document.getElementById("split-trip")?.dataset.first ?? "~");
+/** The heading of a section. */
+export const createHeading = ({ key, name }) => create("li", { className: "photo-month", "data-section": key }, create("h2", {}, name));
 
 export const createTile = () => create("li", { className: "photo-tile" });
 

@@ -40,4 +40,5 @@ function showLost(isLost) {
 }
 
 loadIdiomorph();
-if (live()) followJobs(show, showLost);
+// Not before htmx listens: an event that it misses is not repeated until the state changes again.
+if (live()) addEventListener("DOMContentLoaded", () => followJobs(show, showLost));

@@ -12,6 +12,7 @@ import { removeUndo, toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in others
+const UNDO_MS = 15000; // a change can be undone
 const LONG_PRESS_MS = 450; // a long press begins to select, or selects the range
 const CIRCLE_PX = 40; // around the circle that selects
 const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
@@ -28,7 +29,6 @@ class Selection {
     this.order = new Map(); // photo numbers by position, of tiles drawn so far
     this.selected = new Set();
     this.anchor = null;
-    this.undoable = null; // the last change, and what it changed
     this.isOn = false;
     this.isBusy = false;
     this.draw();
@@ -87,11 +87,10 @@ class Selection {
     this.bar = create("div", { className: "action-bar", hidden: true, role: "group", "aria-label": gettext("Actions for the selected photos") });
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
-    this.undoButton = createButton(gettext("Undo"), () => this.undo(), "button--quiet");
     this.menu = createSelectionMenu(() => [...this.selected], this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
     const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
-    this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
+    this.bar.append(this.count, actions, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.toggleAttribute("data-selectable", true);
     this.list.addEventListener("click", (event) => this.click(event), true);
@@ -142,22 +141,15 @@ class Selection {
   show(text = null) {
     const count = this.selected.size;
     if (text === null && count) this.count.replaceChildren(ngettext("%(count)s photo selected", "%(count)s photos selected", count), this.question);
-    else this.count.textContent = text ?? this.hint();
+    else this.count.textContent = text ?? (isTouch.matches ? gettext("Tap photos. Long-press to select a range.") : gettext("Click photos. Shift-click to select a range."));
     for (const [label, element] of this.actions) {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${number(count)}` : label;
     }
     this.menu.hidden = this.isBusy || !count;
     this.menu.showLimits(count);
-    this.undoButton.hidden = !this.undoable?.changed.length;
-    this.undoButton.disabled = this.isBusy;
     this.allButton.disabled = this.isBusy;
     this.draw();
-  }
-
-  hint() {
-    if (this.undoable?.changed.length) return "";
-    return isTouch.matches ? gettext("Tap photos. Long-press to select a range.") : gettext("Click photos. Shift-click to select a range.");
   }
 
   // ----- selecting -----
@@ -246,15 +238,15 @@ class Selection {
       skipped += result.skipped;
       for (const photo of page) this.selected.delete(photo);
     });
-    this.undoable = { change, changed };
     for (const { photo } of changed) this.marks.set(photo, change.verdict, change.mark(change.verdict));
     this.show();
     if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", this.selected.size, { reason: failure }), { tone: "bad" });
     const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause });
     const isLearned = "compares" in this.list.dataset && change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const text = [change.done(changed.length), skipped && because].filter(Boolean).join("; ");
-    if (isLearned) showFound(change, text, () => this.undo());
-    else toast(text, { tone: skipped ? "bad" : "ok" });
+    const undo = () => this.undo(change, changed);
+    if (isLearned) showFound(change, text, undo);
+    else toast(text, { tone: skipped ? "bad" : "ok", action: changed.length ? { text: gettext("Undo"), run: undo } : null, duration_ms: UNDO_MS });
   }
 
   async star(photos, isFavourite) {
@@ -271,10 +263,9 @@ class Selection {
     toast([starText(isFavourite), skipped && because].filter(Boolean).join("; "), { tone: skipped ? "bad" : "ok" });
   }
 
-  async undo() {
-    if (this.isBusy || !this.undoable?.changed.length) return;
+  async undo(change, changed) {
+    if (this.isBusy) return;
     removeUndo();
-    const { change, changed } = this.undoable;
     const rest = new Set(changed);
     let failure = "";
     for (const group of change.groups(changed)) {
@@ -286,7 +277,6 @@ class Selection {
         }
       });
     }
-    this.undoable = { change, changed: [...rest] };
     this.show();
     if (change.landmark && !rest.size) await removeAdded(change.landmark);
     if (failure) toast(gettext("Not everything was undone: %(reason)s", { reason: failure }), { tone: "bad" });

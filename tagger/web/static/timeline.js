@@ -3,7 +3,7 @@
 
 import { aspectOf, justify } from "./grid_layout.js";
 import { photoOfTimeline } from "./grid_photos.js";
-import { canSplitAt, monthName } from "./grid_tiles.js";
+import { monthName } from "./grid_tiles.js";
 import { requestJson } from "./server.js";
 import { headingText } from "./texts.js";
 
@@ -13,7 +13,7 @@ const IDS = 10_000; // ids per request
 const AT_A_TIME = 6; // requests for ids
 export const HEADING_PX = 40; // above the photos of a section
 const BESIDE_PX = 24; // between small sections side by side
-const [LEAST_SECTION_PX, LETTER_PX, SPLIT_PX] = [132, 9.5, 120]; // the width of a heading, and of its button
+const [LEAST_SECTION_PX, LETTER_PX] = [132, 9.5]; // the width of a heading
 
 export class Timeline {
   /** `options`: those of the query, as in an address. */
@@ -89,7 +89,7 @@ export class Timeline {
   smallWidth({ key, name, chunks }) {
     const last = chunks.length === 1 && key ? chunks[0].layout.boxes.at(-1) : null;
     if (!last || last.top || last.left + last.width > this.width - LEAST_SECTION_PX) return null;
-    return Math.max(LEAST_SECTION_PX, LETTER_PX * name.length + (canSplitAt(key) ? SPLIT_PX : 0), last.left + last.width);
+    return Math.max(LEAST_SECTION_PX, LETTER_PX * name.length, last.left + last.width);
   }
 
   estimate(estimates, { section, count, end }) {

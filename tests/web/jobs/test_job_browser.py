@@ -165,12 +165,11 @@ def test_a_form_keeps_what_was_chosen(browser: Browser, web_settings: Settings, 
         open_page(browser, f"{address}/jobs", screen=PHONE, base=address) as page,
     ):
         page.goto("/jobs/new")
-        page.locator("main details.advanced > summary").click()
-        page.get_by_label("Priority").select_option("High")
+        page.get_by_label("Also photos that are classified already").check()
         page.get_by_role("link", name="inner").click()
         expect(page.locator("#folders [aria-current]")).to_be_focused()
         expect(page.get_by_role("button", name="and its subfolders")).to_contain_text("inner")
-        expect(page.get_by_label("Priority")).to_have_value("interactive")
+        expect(page.get_by_label("Also photos that are classified already")).to_be_checked()
         assert "?folder=" in page.url
 
 

@@ -99,12 +99,11 @@ def test_invalid_forms_are_refused(client: TestClient) -> None:
 
 
 def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder: Path) -> None:
-    chosen = {"folder": folder_key(folder), "again": "true", "priority": "interactive"}
+    chosen = {"folder": folder_key(folder), "again": "true"}
     folder.rmdir()
     page = client.post("/jobs/new", data=chosen)
     assert page.status_code == 409
     assert 'name="again" value="true" checked' in page.text
-    assert 'value="interactive" selected' in page.text
 
 
 def test_a_job_that_is_over_says_how_long_it_took_and_what_was_left_out(
