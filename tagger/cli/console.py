@@ -82,14 +82,12 @@ def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
 
 
 def write_json(document: object) -> None:
-    """Write one indented JSON document."""
     from tagger.texts.documents import json_bytes
 
     write_parts([json_bytes(document, indent=2) + b"\n"])
 
 
 def write_json_list(documents: Iterable[object]) -> None:
-    """Write one JSON list, with an element on each line."""
     from tagger.query.photo_json import json_list_parts
 
     write_parts(json_list_parts(documents))
@@ -175,12 +173,10 @@ def _record(columns: Sequence[str], row: Sequence[str]) -> str:
 
 
 def _names(cell: str) -> list[str]:
-    """The parts of a text or path between which it may be broken."""
     return re.findall("[^ /]*[ /]|[^ /]+", cell)
 
 
 def _broken(cell: str, width: int) -> str:
-    """The cell in lines that end between names."""
     from rich.cells import cell_len
 
     lines = [""]
@@ -236,7 +232,6 @@ verbosity = 0
 
 
 def write_result(document: object, text: str, *, json: bool) -> None:
-    """Print the result of a command, as JSON or in words."""
     if json:
         write_json(document)
     else:
@@ -337,7 +332,6 @@ class ProgressLine:
 
     @contextmanager
     def cleared(self) -> Iterator[None]:
-        """Hide the line while other text is printed."""
         if self.is_shown:
             self._progress.stop()
         yield
@@ -360,6 +354,5 @@ class ProgressLine:
             )
 
     def show_step(self, text: str, done: int, total: int | None = None) -> None:
-        """Show another step, with its own numbers."""
         self._description = text
         self.show(done, total)

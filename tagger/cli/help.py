@@ -120,10 +120,7 @@ def reflow(text: str | None) -> str:
 
 
 class Command(TyperCommand):
-    """A command whose options are listed in panels."""
-
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, and that of the other commands of a group whose default this is."""
         write_head(self, ctx, formatter)
         write_panels(self, ctx, formatter)
         group = ctx.parent.command if ctx.parent else None
@@ -142,12 +139,10 @@ class EndingGroup(TyperGroup):
     """
 
     def make_context(self, *values: Any, **options: Any) -> Any:
-        """Parse the options of the group."""
         with _ends():
             return super().make_context(*values, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
         with _ends():
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -180,10 +175,7 @@ def _ends() -> Iterator[None]:
 
 
 class Group(EndingGroup):
-    """A group of commands, which are listed by name and summary."""
-
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help."""
         write_head(self, ctx, formatter)
         write_commands("Commands", self.commands.items(), formatter)
         write_panels(self, ctx, formatter)
@@ -201,7 +193,6 @@ class DefaultCommandGroup(Group):
 
 
 def use_help_classes(group: typer.Typer) -> None:
-    """Let a group, its commands and the groups in it write their help in panels."""
     group.info.cls = group.info.cls or Group
     for command in group.registered_commands:
         command.cls = Command if command.cls is TyperCommand else command.cls
@@ -211,7 +202,6 @@ def use_help_classes(group: typer.Typer) -> None:
 
 
 def write_commands(heading: str, commands: Iterable[tuple[str, Any]], formatter: Any) -> None:
-    """Write the names and summaries of commands, each summary in one line."""
     rows = [(name, _first_sentence(command)) for name, command in commands if not command.hidden]
     with formatter.section(heading):
         formatter.write_dl(rows)
@@ -223,7 +213,6 @@ def _first_sentence(command: Any) -> str:
 
 
 def write_head(command: Any, ctx: Any, formatter: Any) -> None:
-    """Write the usage and the description of a command or group."""
     pieces = " ".join(command.collect_usage_pieces(ctx))
     formatter.write_usage(_without_internals(ctx.command_path), _without_internals(pieces))
     for paragraph in _paragraphs(command.help):
@@ -247,7 +236,6 @@ def _paragraphs(text: str | None) -> Iterator[str]:
 
 
 def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
-    """Write the arguments and options of a command, in panels."""
     shows_all = ctx.find_root().obj == HELP_ALL
     panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
     for param in command.get_params(ctx):

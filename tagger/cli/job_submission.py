@@ -73,7 +73,6 @@ def submit_tagging(
 
 
 def print_left_out(report: ScanReport) -> None:
-    """Print what a scan left out, and which folders were moved."""
     for text in other_files_lines(report.other_files):
         console.info(text)
     for old, new in report.moved:

@@ -84,7 +84,6 @@ _ALWAYS_SHOWN = {"tagged", "unknown", "written", "undone", "unchanged"}
 
 
 def job_summary(progress: JobProgress) -> str:
-    """The state and the counts of a job in one line."""
     always = _ALWAYS_SHOWN if progress.kind in METADATA_KINDS else {*_ALWAYS_SHOWN, "skipped"}
     counts = [
         f"{count} {name}" for name, count in progress.counts.items() if count or name in always
@@ -158,7 +157,6 @@ def service_lines(
     redis_problem: TaggerError | None,
     last_tick: LastTick | None,
 ) -> list[str]:
-    """The workers, the queues, or why they cannot be read, and for schedules, the last tick."""
     depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
     missing = (
         "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
@@ -366,8 +364,6 @@ def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int)
 
 
 class JobLine(console.ProgressLine):
-    """The progress of a job."""
-
     def __init__(self, description: str) -> None:
         super().__init__(description)
         self._most_changes = 0

@@ -20,7 +20,6 @@ WATCHED = frozenset({"beat", "serve", "tag", "up", "watch", "worker"})
 
 
 def main() -> None:
-    """Run the command of the command line."""
     open_closed_streams()
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if WATCHED.intersection(words[:1]):

@@ -248,13 +248,11 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
 
 
 def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
-    """Return the kinds of failure of photos that --kind names."""
     _check_kinds(names, tuple(FailureKind))
     return tuple(FailureKind(name) for name in names or ())
 
 
 def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the kinds of refusal and failure of a metadata job that --kind names."""
     from tagger.ledger.items import EDITED
     from tagger.metadata.errors import RefusalKind, WriteFailureKind
 
@@ -295,7 +293,6 @@ def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> d
 
 
 def parse_at(text: str | None) -> tuple[float, float] | None:
-    """Return the latitude and longitude that --at names."""
     with query_usage():
         return None if text is None else parse_position(text, "at")
 
@@ -356,7 +353,6 @@ class _DeclaredOptions:
 
 
 def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
-    """The position and radius of --near for the name of a place."""
     from tagger.search.text_query import place_near
     from tagger.search.words import MAX_LETTERS
 
@@ -398,8 +394,6 @@ _OF_VERDICTS = {
 
 
 class QueryOptions(_DeclaredOptions):
-    """The options that select photos, of all commands that take a query."""
-
     __signature__ = _signature(_OF_PHOTOS, advanced=_RARE)
 
 
@@ -508,7 +502,6 @@ class WriteOptions:
         return MetadataOptions(Target(self.write), *optional)
 
     def arguments(self) -> list[str]:
-        """The options as a command line has them."""
         flags = {
             "--gps": self.gps,
             "--gps-estimated": self.gps_estimated,

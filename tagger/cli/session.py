@@ -116,7 +116,6 @@ def open_for_reading(settings: Settings | None = None, *, is_needed: bool = True
 
 
 def _note_endpoints() -> None:
-    """Note the servers of the buckets in the open databases."""
     from tagger.roots.roots import note_endpoints
 
     for database in _databases:
@@ -256,7 +255,6 @@ def print_due(database: Database) -> None:
 
 
 def update_positions(session: Session) -> None:
-    """Bring the positions up to date, and show the progress."""
     from tagger.kept.update import update_kept
 
     with ProgressLine("locating photos") as line:

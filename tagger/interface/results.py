@@ -111,7 +111,6 @@ class Photos:
         return f"<Photos{printable_path(shown if len(shown) < MOST_SHOWN else shown[:MOST_SHOWN] + '…')}>"
 
     def _repr_html_(self) -> str:
-        """Return a table of the first photos, for notebooks."""
         photos = list(islice(self, SHOWN_ROWS + 1))
         rows = "".join(map(_html_row, photos[:SHOWN_ROWS]))
         heading = "".join(f"<th>{name}</th>" for name in ("Photo", "Landmarks", "Taken", "Place"))

@@ -142,7 +142,6 @@ def redact_url(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches the address."""
     if host == "localhost":
         return True
     try:

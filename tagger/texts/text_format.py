@@ -49,7 +49,6 @@ class Language:
 
     @property
     def locale(self) -> "Locale":
-        """What CLDR says of it."""
         return _locale(self.tag)
 
 
@@ -333,7 +332,6 @@ def country_name(country: str) -> str:
 
 
 def territory_of(country: str) -> str | None:
-    """The ISO code of a country by its English name."""
     return _TERRITORIES.get(country) or _territories().get(_folded(country))
 
 
@@ -348,7 +346,6 @@ def _folded(name: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether the text has a line break or another control character."""
     return any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
 
 

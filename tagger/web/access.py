@@ -336,8 +336,6 @@ MAX_ADDRESSES = 10_000
 
 
 class TooManyAttempts(HTTPException):
-    """A client has used up its attempts."""
-
     def __init__(self) -> None:
         text = gettext("Too many wrong tokens came from this address. Try again in a minute.")
         super().__init__(HTTPStatus.TOO_MANY_REQUESTS, text, {"retry-after": str(ATTEMPT_WINDOW_S)})
@@ -359,7 +357,6 @@ class AttemptLimiter:
             raise TooManyAttempts
 
     def record(self, address: str) -> None:
-        """Count a wrong token."""
         self._times.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._clock())
         self._times.move_to_end(address)
         if len(self._times) > MAX_ADDRESSES:
@@ -468,7 +465,6 @@ def _signature(key: bytes, end: str) -> str:
 
 
 def actor_of(grant: Grant, client: Client) -> Actor:
-    """Return who makes the changes of a request."""
     name = f"web {grant.name}" if grant.name else UNNAMED
     return Actor(name, client.address or None)
 

@@ -66,9 +66,7 @@ def create_app(
     )
     app.state.app_state = state
     app.state.count_limiter = CountLimiter()
-    app.state.event_hub = EventHub(
-        settings, database, state.stopping, partial(live_document, state)
-    )
+    app.state.event_hub = EventHub(state, partial(live_document, state))
     app.mount("/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)

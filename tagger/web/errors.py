@@ -146,7 +146,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
 
 
 def page_text(error: TaggerError) -> str:
-    """Return the text of an error for a page."""
     template = PAGE_TEXTS.get(type(error))
     if template is None and reader_language() is not None:
         found = (TRANSLATED_TEXTS[kind] for kind in type(error).__mro__ if kind in TRANSLATED_TEXTS)
@@ -221,7 +220,6 @@ OUTAGE_LOG_S = 60.0
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Give every error a response that says what to do."""
     app.state.outages_logged_at = {}  # by route
     app.add_exception_handler(TaggerError, _tagger_error)
     app.add_exception_handler(DatabaseError, _database_error)
@@ -233,7 +231,6 @@ def add_error_handlers(app: FastAPI) -> None:
 def error_response(
     scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return JSON for an address of the API, a page for any other."""
     path = scope["path"]
     if path == "/api" or path.startswith("/api/"):
         return DocumentResponse({"error": text}, status, headers)

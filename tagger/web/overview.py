@@ -315,7 +315,6 @@ class LibraryOverview:
         return (names and names.get_soon()) or {}
 
     def close(self) -> None:
-        """Wait a moment for queries that are running."""
         close_all(self._queries)
 
 
@@ -359,11 +358,9 @@ class SearchLists:
         self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
     def understand(self, text: str) -> UnderstoodText:
-        """Return the parts of a text and the query for its photos."""
         return understand(text, self._names(text, by_name=True), self._files, this_day())
 
     def suggest(self, text: str) -> list[Meaning]:
-        """Return what the start of a text may mean."""
         names = [index for each in self._names(text) for index in each]
         return suggest(text, names, self._files, this_day())
 
@@ -381,7 +378,6 @@ class SearchLists:
         return {str(value): name for value, name in areas.items()}
 
     def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
-        """The indexes for a text, in the order in which commands read them."""
         until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
 
         def left() -> tuple[float, float]:

@@ -128,7 +128,6 @@ _LATER_S = 2**33
 
 
 def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
-    """Yield the archive of the photos' own files."""
     archive = Archive()
     for photo in photos:
         file: OpenFile | PhotoUnavailable
@@ -172,7 +171,6 @@ class Archive:
             self._missing.append(f"{name}: {error}\n")
 
     def end(self) -> bytes:
-        """The last part, with the list of all files."""
         if self._missing:
             self._zip.writestr(MISSING, "".join(self._missing))
         self._zip.close()
@@ -468,12 +466,10 @@ class Thumbnails:
         return images[size]
 
     def close(self) -> None:
-        """Stop the child processes."""
         self._sandbox.close()
 
 
 def thumbnail_size(width: int, height: int, short_px: int) -> tuple[int, int]:
-    """Return the width and height of the thumbnail of a photo."""
     scale = min(1.0, short_px / min(width, height), MOST_ASPECT * short_px / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 

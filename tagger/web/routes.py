@@ -85,8 +85,6 @@ _MAX_VALUES = 100
 
 @dataclass(frozen=True)
 class QueryParams:
-    """A query of an address, and its options there."""
-
     # Those that a person chose; of an invalid query, as typed. Repeated options have several
     # values.
     options: Mapping[str, str | tuple[str, ...]]
@@ -430,7 +428,6 @@ def _document_type(endpoint: Callable[..., Any]) -> Any:
 
 
 def _query_options(dependant: Dependant) -> set[str]:
-    """Return the names of the query options of a route and its dependencies."""
     names = {option.alias for option in dependant.query_params}
     return names.union(*(_query_options(dependency) for dependency in dependant.dependencies))
 

@@ -74,7 +74,6 @@ class TaughtUpdates:
         self._thread: threading.Thread | None = None
 
     def request(self) -> None:
-        """Learn from the verdicts soon. Returns at once."""
         with self._changed:
             if self._is_closed:
                 return
@@ -226,7 +225,6 @@ class AppState:
         return with_embeddings(self.models_in_use())
 
     def compares_photos(self) -> bool:
-        """Whether the model in use gives embeddings, by which photos are compared."""
         try:
             return self.embedding_model().manifest.embedding is not None
         except TaggerError:  # a page about photos works without a model
@@ -276,7 +274,6 @@ _OF_TAGS: Sequence[FacetName] = ("landmark", "country")
 
 
 def app_state(request: Request) -> AppState:
-    """Return the state of the application that serves the request, for the actor of the request."""
     state: AppState = request.app.state.app_state
     return state.acting_as(request.state.actor)
 

@@ -119,7 +119,6 @@ def _zones() -> Collection[str]:
 
 
 def accepted_tags(header: str) -> Sequence[str]:
-    """Return the languages of an Accept-Language header, the preferred ones first."""
     found: list[tuple[float, int, str]] = []
     for part in header.split(","):
         tag, _, weight = part.partition(";q=")
@@ -132,7 +131,6 @@ def accepted_tags(header: str) -> Sequence[str]:
 
 @cache
 def load_language(tag: str) -> Language:
-    """Return a language with its texts."""
     texts = _translations(read_catalogue(tag, MESSAGES))
     texts.add_fallback(_translations(read_catalogue(tag, SCRIPTS)))
     return Language(tag, texts)
@@ -151,7 +149,6 @@ def catalogue_file(tag: str, name: str) -> Path:
 
 
 def read_catalogue(tag: str, name: str) -> Catalog:
-    """Return the texts of a catalogue."""
     with catalogue_file(tag, name).open("rb") as file:
         return read_po(file, locale=tag.replace("-", "_"))
 
@@ -217,7 +214,6 @@ class AssetFiles(StaticFiles):
 
 
 def asset(name: str) -> str:
-    """Return the address of a static file."""
     return f"/static/{name}?v={_digest(STATIC / name)}"
 
 
@@ -239,7 +235,6 @@ def script_module(name: str, *, later: bool = False) -> Markup:
 
 @cache
 def scripts_folder() -> str:
-    """Return the name of the folder that has all scripts of this version."""
     digests = "".join(_digest(path) for path in sorted(STATIC.rglob("*.js")))
     return f"scripts-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
 
@@ -286,7 +281,6 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
 
 
 def may_change(request: Request) -> bool:
-    """Return whether the session of a request may change anything."""
     grant: Grant = request.state.grant
     return grant.may_change
 
@@ -298,7 +292,6 @@ def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Turn the text between backticks into code elements."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return escape(text)
@@ -310,7 +303,6 @@ def with_code(text: str) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """Return the environment of all templates. An undefined value is an error."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

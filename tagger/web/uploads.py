@@ -177,7 +177,6 @@ class UploadReader:
         size_bytes: int,
         max_bytes: int,
     ) -> AsyncIterator[UploadedFile]:
-        """Yield the file once there is memory for it, which is released after the context."""
         if size_bytes > max_bytes:
             text = gettext(
                 "The upload has %(size)s bytes, more than the %(limit)s allowed here. Make it smaller, or "

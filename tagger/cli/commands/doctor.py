@@ -260,7 +260,6 @@ def check_disk_space(settings: Settings) -> Iterator[Finding]:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or its nearest parent that exists."""
     # Path.exists raises PermissionError inside a folder that this user may not enter.
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
 

@@ -327,7 +327,6 @@ def _read_status(
 
 
 def _problems(status: StatusDocument, redis_problem: TaggerError | None) -> list[str]:
-    """Messages about models, Redis and beat."""
     problems = [*status.model_problems]
     if redis_problem:
         problems.append(str(redis_problem))
@@ -373,7 +372,6 @@ def _overviews(session: Session) -> Iterator[list[str]]:
 
 
 def _draw(screen: Console, overviews: Iterator[list[str]]) -> None:
-    """Use the whole screen, and restore it at the end."""
     from rich.live import Live
     from rich.text import Text
 
@@ -384,7 +382,6 @@ def _draw(screen: Console, overviews: Iterator[list[str]]) -> None:
 
 
 def _print(overviews: Iterator[list[str]]) -> None:
-    """Print the lines that have changed."""
     printed: list[str] = []
     for lines in overviews:
         for line in lines:

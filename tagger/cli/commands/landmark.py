@@ -279,7 +279,6 @@ def _changed_facts(column: str, before: Any, after: Any) -> Iterator[tuple[str, 
 
 
 def _text(value: object) -> str:
-    """A fact of a landmark."""
     return ", ".join(value) or "nothing" if isinstance(value, list) else str(value or "nothing")
 
 

@@ -143,7 +143,6 @@ def _print_tracks(tracks: Iterable[AddedTrack], *, dry_run: bool) -> None:
 
 
 def _parse_gap(text: str) -> int:
-    """Return the gap in seconds."""
     match = re.fullmatch(r"(\d{1,4})(h|m)", text)
     seconds = 0 if match is None else int(match[1]) * (3600 if match[2] == "h" else 60)
     if not 0 < seconds <= LONGEST_GAP_H * 3600:
@@ -153,7 +152,6 @@ def _parse_gap(text: str) -> int:
 
 
 def _parse_clock_offset(text: str) -> tuple[str, int]:
-    """Return the camera's name, and its offset in seconds."""
     match = re.fullmatch(r"(.+)=([+-])(\d{1,6}):([0-5]\d)(?::([0-5]\d))?", text)
     hours = LARGEST_OFFSET_H if match is None else int(match[3])
     if match is None or hours >= LARGEST_OFFSET_H:

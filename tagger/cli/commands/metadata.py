@@ -234,7 +234,6 @@ def undo(
 
 
 def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None) -> bool:
-    """Name the files that no job can undo. Returns whether there are none."""
     settings, database = session
     searched = files
     if not files and job is None:

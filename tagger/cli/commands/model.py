@@ -157,7 +157,6 @@ def use(
 
 
 def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
-    """What happens to tags as these models are in use."""
     if removed := set(before) - set(now) if set(now) < set(before) else ():
         names = ", ".join(sorted(removed))
         return printable(

@@ -122,7 +122,6 @@ def _give(
     dry_run: bool,
     json: bool,
 ) -> None:
-    """Give or withdraw verdicts, and print them."""
     settings, database = open_session()
     paths = list(map(parse_path, photos))
     change = landmark, kind, *(() if withdraw else (by or login_name(),)), settings.roots

@@ -7,7 +7,6 @@ from tagger.web.api import jobs, landmarks, photos, uploads
 
 
 def routers() -> tuple[APIRouter, ...]:
-    """Return the routers of the API."""
     return (
         landmarks.teaching_router,
         uploads.predict_router,

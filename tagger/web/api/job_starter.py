@@ -129,7 +129,6 @@ class AllowedFolders:
         return selection
 
     def breadcrumbs(self, folder: Path) -> tuple[Path, ...]:
-        """Return the folders from the outermost allowed one down to this one."""
         top = self._outermost(folder)
         parents = [parent for parent in folder.parents if top and parent.is_relative_to(top)]
         return (*reversed(parents), folder)
@@ -139,7 +138,6 @@ class AllowedFolders:
 
 
 def allowed_folders(state: AppState) -> AllowedFolders:
-    """Return the folders in which the page may start jobs now."""
     settings = state.settings
     folders: Sequence[Path] | None = settings.web_folders
     if folders is None:
@@ -181,7 +179,6 @@ class FolderEntry:
 
 
 def folder_key(folder: Path) -> str:
-    """Encode a folder's path for addresses and forms."""
     return urlsafe_b64encode(os.fsencode(str(folder))).decode().rstrip("=")
 
 

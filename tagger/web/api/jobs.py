@@ -6,7 +6,6 @@ reconnects is up to date at once, and a slow one misses only outdated states.
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
@@ -46,7 +45,6 @@ from tagger.ledger.items import (
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.settings import Settings
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
 from tagger.web.access import Role, requires
@@ -84,12 +82,13 @@ class OverviewDocument(StatusDocument):
         return all(depth is not None for depth in self.queues.values())
 
 
-def read_status(settings: Settings, database: Database, limit: int) -> OverviewDocument:
+def read_status(state: AppState, limit: int) -> OverviewDocument:
     """Return the current status, with all open jobs and the `limit` newest others."""
     from worker.broker import find_broker, queue_depths
 
+    database = state.database
     jobs, older = list_recent_jobs(database, limit)
-    queues, problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
+    queues, problem = queue_depths(find_broker(state.settings, database.ledger_id, start=False))
     document = status_document(
         database, jobs, list_workers(database), queues, find_last_tick(database)
     )
@@ -156,7 +155,7 @@ class FailurePage:
 @requires(Role.VIEWER)
 def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
-    return read_status(state.settings, state.database, limit)
+    return read_status(state, limit)
 
 
 @router.get("/jobs/{job}")
@@ -243,7 +242,6 @@ def undo(state: State, job: JobNumber, body: UndoRequest | None = None) -> Job |
 
 
 def _metadata_options(state: AppState, job: int) -> MetadataOptions | None:
-    """Return what an existing job writes to metadata."""
     return MetadataOptions.from_job_options(job_options(state.database, [job])[job])
 
 
@@ -295,7 +293,7 @@ def failures_page(
 def _started_document(state: AppState, job: int) -> Job:
     """Return the job, and why it has to wait if it does."""
     progress = find_job(state.database, job)
-    now = read_status(state.settings, state.database, 1)
+    now = read_status(state, 1)
     problem = None if progress.is_over else waiting_reason(state, now)
     return Job(**vars(progress), problem=problem)
 
@@ -336,6 +334,8 @@ log = logging.getLogger(__name__)
 
 MAX_LISTENERS = 64
 POLL_S = 1.0
+# After so many polls without a change of the database, one of so many reads the state.
+QUIET_POLLS = 5
 # A comment is sent at this interval, so that proxies keep the connection open.
 HEARTBEAT_S = 15.0
 # How often the poller checks whether the server stops.
@@ -350,17 +350,14 @@ class EventHub:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        stopping: threading.Event,
-        document: Callable[[OverviewDocument], dict[str, Any]],
+        self, state: AppState, document: Callable[[OverviewDocument], dict[str, Any]]
     ) -> None:
-        self._settings = settings
-        self._database = database
-        self._stopping = stopping
+        self._state = state
+        self._stopping = state.stopping
         self._document = document
         self._event_number = 0
+        self._mark: int | None = None
+        self._quiet_polls = 0
         self._latest: str | None = None
         self._status: OverviewDocument | None = None
         self._changed = asyncio.Event()
@@ -370,7 +367,7 @@ class EventHub:
     async def events(self) -> AsyncIterator[bytes]:
         """Yield the state, then each change of it, until the server stops, to one of the `listeners`."""
         if self._poller is None or self._poller.done():
-            self._latest = None  # left from earlier listeners
+            self._latest, self._quiet_polls = None, 0  # left from earlier listeners
             self._poller = asyncio.create_task(self._poll_while_listening())
         yield f"retry: {RETRY_MS}\n\n".encode()
         sent_number, sent_at_s = 0, time.monotonic()
@@ -401,7 +398,14 @@ class EventHub:
 
     async def _poll(self) -> None:
         try:
-            status = await run_sync(read_status, self._settings, self._database, JOBS_SHOWN)
+            # While nobody writes to the database, only Redis and the clock change the state, which
+            # is then read less often. First it is read some times more: numbers are counted meanwhile.
+            mark = await run_sync(self._state.database.change_mark)
+            is_quiet = mark is not None and mark == self._mark
+            self._mark, self._quiet_polls = mark, self._quiet_polls + 1 if is_quiet else 0
+            if self._quiet_polls > QUIET_POLLS and self._quiet_polls % QUIET_POLLS:
+                return
+            status = await run_sync(read_status, self._state, JOBS_SHOWN)
         except DatabaseError as error:
             log.warning("cannot read the state of jobs: %s", type(error).__name__)
             return

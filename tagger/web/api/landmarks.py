@@ -62,14 +62,12 @@ class _Facts(RequestModel):
 
     @model_validator(mode="after")
     def check_position(self) -> Self:
-        """Require a whole position."""
         if (self.latitude is None) != (self.longitude is None):
             raise ValueError("latitude and longitude go together")
         return self
 
     @property
     def position(self) -> tuple[float, float] | None:
-        """Latitude and longitude, in degrees."""
         if self.latitude is None or self.longitude is None:
             return None
         return self.latitude, self.longitude
@@ -83,7 +81,6 @@ class NewLandmarkRequest(_Facts):
     aliases: list[Text] = Field(default=[], max_length=100, description="Other names that find it.")
 
     def landmark(self) -> NewLandmark:
-        """Return the landmark to add."""
         facts = (self.country, self.region, self.city, self.position, self.extent)
         return NewLandmark(self.name, self.slug, *facts, tuple(self.aliases))
 

@@ -220,7 +220,6 @@ def section_start(
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
     skip: Annotated[int, Query(ge=0, lt=MOST_SKIPPED, description="How many photos to skip.")] = 0,
 ) -> SectionStart:
-    """The place in a section at which a request starts."""
     return SectionStart(month, decode_cursor(after, params.query) if after else None, skip)
 
 
@@ -324,7 +323,6 @@ def timeline_ids(
 
 
 def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None) -> TimelinePhoto:
-    """Return a photo in brief."""
     tag = next((tag for tag in photo.tags if tag.accepted), None)
     return document_of(
         TimelinePhoto,

@@ -202,7 +202,6 @@ class _UploadSink:
 
 
 def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
-    """Return those of the models in use that can be loaded."""
     try:
         models = models_of_landmarks(state.models_in_use())
     except ModelNotFound as error:  # the server's settings name the model, not the request

@@ -15,7 +15,6 @@ from tagger.web.pages import (
 
 
 def routers() -> tuple[APIRouter, ...]:
-    """Return the routers of the pages."""
     of_photos = library, filter_panel, photos, map_clusters, review, photo
     others = jobs, templating
     return tuple(module.router for module in (*of_photos, *others))

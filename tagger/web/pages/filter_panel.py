@@ -98,7 +98,6 @@ class ChoiceList:
 
     @property
     def rest(self) -> tuple[Choice, ...]:
-        """The choices behind *more*."""
         return tuple(choice for choice in self.all[self._few :] if not choice.is_first)
 
     @property
@@ -214,7 +213,6 @@ def _groups(
 
 
 def _in_words(names: Mapping[str, str]) -> dict[str, str]:
-    """Names in the reader's language."""
     return {value: gettext(name) for value, name in names.items()}
 
 

@@ -9,7 +9,7 @@ the same texts.
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +23,6 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from tagger.database.audit_log import author_text
-from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options
@@ -41,7 +40,6 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.jobs.enqueue.submission import UNDO_JOB, Tagging
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.items import (
-    FailingPhoto,
     FailureFilter,
     count_failures,
     count_refusals_with_sidecar,
@@ -137,24 +135,11 @@ COUNT_TEXTS = {
 
 
 @dataclass(frozen=True)
-class LiveFields:
-    """The texts of a job that change while it runs, and the length of its progress bar."""
-
-    state: str
-    done: str
-    percent: str
-    share: str
-    rate: str
-    remaining: str
-    counts: str
-    note: str
-
-
-@dataclass(frozen=True)
 class JobView(JobProgress):
-    """A job on a page. `about`: its folders or backfill. `time`: when it finished or was created.
+    """A job on a page. `about`: its backfill, or the job that it undoes. `time`: when it finished, or began.
 
     `took`: how long it took if it is over: `12 min`. `author_text`: who started it; empty if nobody knows.
+    `live`: what changes while it runs (see `_live_fields`).
     """
 
     title: str
@@ -165,24 +150,36 @@ class JobView(JobProgress):
     colour: str
     is_writing: bool
     author_text: str
-    live: LiveFields
+    live: Mapping[str, str]
 
 
-def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
-    """Present a job and its options."""
+def _job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
+    title = gettext(KIND_TEXTS[JobKind(job.kind)])
+    if job.kind == JobKind.TAG:
+        names = [PurePath(path).name or path for path in job.paths]
+        folders, more = ", ".join(names[:MAX_FOLDERS]), len(names) - MAX_FOLDERS
+        if more > 0:
+            folders = ngettext(
+                "%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=folders
+            )
+        title = gettext(KIND_TEXTS[JobKind.TAG], folders=folders or gettext("photos"))
+    about = ""
+    if UNDO_JOB in options:
+        about = gettext("what job %(number)s wrote", number=options[UNDO_JOB])
+    elif "what" in options:
+        conditions = {name: value for name, value in options.items() if name != "what"}
+        about = backfill_text(backfill_from_options(options["what"], conditions))
+    took, when = "", gettext("since %(time)s", time=time_text(job.created_at))
+    if job.finished_at is not None:
+        duration = job.finished_at - (job.started_at or job.created_at)
+        took, when = rounded_duration(duration.total_seconds()), time_text(job.finished_at)
     return JobView(
         **vars(job),
-        title=_title(job),
-        about=_about(options),
+        title=title,
+        about=about,
         time=job.finished_at or job.created_at,
-        time_text=time_text(job.finished_at)
-        if job.finished_at
-        else gettext("since %(time)s", time=time_text(job.created_at)),
-        took=""
-        if job.finished_at is None
-        else rounded_duration(
-            (job.finished_at - (job.started_at or job.created_at)).total_seconds()
-        ),
+        time_text=when,
+        took=took,
         colour=STATE_COLOURS.get(job.state, ""),
         is_writing=job.kind in METADATA_KINDS,
         author_text=author_text(job.author),
@@ -190,15 +187,44 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
     )
 
 
-def state_text(job: JobProgress) -> str:
-    """Return the state; of a job that is being paused, with the photos that are still being processed."""
-    if job.state == JobState.PAUSED and job.running:
-        return ngettext(
+def _live_fields(job: JobProgress) -> Mapping[str, str]:
+    """Return the texts of a job that change while it runs, and the length of its progress bar."""
+    done = job.total - job.queued - job.running
+    part = done / job.total if job.total else float(job.is_over)
+    is_paused = job.state == JobState.PAUSED
+    state = gettext(job.state)
+    if is_paused and job.running:
+        state = ngettext(
             "pausing, %(count)s photo in progress",
             "pausing, %(count)s photos in progress",
             job.running,
         )
-    return gettext(job.state)
+    remaining = ""
+    if job.settling:
+        remaining = gettext("locating its photos")
+    elif job.eta_seconds:
+        duration = rounded_duration(job.eta_seconds)
+        remaining = gettext("about %(duration)s left", duration=duration)
+    done_text = ngettext(
+        "%(done)s of %(count)s photo",
+        "%(done)s of %(count)s photos",
+        job.total,
+        done=number_text(done),
+    )
+    if job.is_over:
+        done_text = ngettext("%(count)s photo", "%(count)s photos", job.total)
+    counts = [ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count]
+    has_rate = job.photos_per_second and not is_paused
+    return {
+        "state": state,
+        "done": done_text,
+        "percent": percent(part),
+        "share": share(part),
+        "rate": rate_text(job.photos_per_second or 0.0) if has_rate else "",
+        "remaining": "" if job.is_over or is_paused else remaining,
+        "counts": ", ".join(counts),
+        "note": note_text(job.note, job.note_message),
+    }
 
 
 def page_version(state: AppState, status: OverviewDocument) -> str:
@@ -236,11 +262,6 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     return vars(status) | changes | beside
 
 
-def photo_count(count: int) -> str:
-    """`1 photo`, `12 photos`."""
-    return ngettext("%(count)s photo", "%(count)s photos", count)
-
-
 def worker_text(worker: WorkerStatus) -> str:
     """Return what a worker does, how fast, and why it starts no work now."""
     progress = gettext("working") if worker.chunks else ""
@@ -251,7 +272,6 @@ def worker_text(worker: WorkerStatus) -> str:
 
 
 def last_tick_text(last_tick: LastTick) -> str:
-    """Return when schedules were checked last."""
     if last_tick.at is None:
         return gettext("Not checked yet")
     return gettext("Last checked: %(time)s", time=time_text(last_tick.at))
@@ -270,7 +290,6 @@ def rate_text(photos_per_second: float) -> str:
 
 
 def backfill_text(backfill: Backfill) -> str:
-    """Describe a backfill."""
     parts = [gettext(SCOPE_TEXTS[backfill.scope])]
     parts += filter(None, [conditions_text(backfill.query)])
     parts += [
@@ -281,113 +300,15 @@ def backfill_text(backfill: Backfill) -> str:
     return ", ".join(parts)
 
 
-def _title(job: JobProgress) -> str:
-    kind = JobKind(job.kind)
-    if kind != JobKind.TAG:
-        return gettext(KIND_TEXTS[kind])
-    names = (PurePath(path).name or path for path in job.paths)
-    return gettext(KIND_TEXTS[kind], folders=_shortened(names) or gettext("photos"))
-
-
-def _about(options: Mapping[str, Any]) -> str:
-    if UNDO_JOB in options:
-        return gettext("what job %(number)s wrote", number=options[UNDO_JOB])
-    if "what" not in options:
-        return ""  # the title names the folders
-    others = {name: value for name, value in options.items() if name != "what"}
-    return backfill_text(backfill_from_options(options["what"], others))
-
-
-def _shortened(folders: Iterable[str]) -> str:
-    names = tuple(folders)
-    more = len(names) - MAX_FOLDERS
-    shown = ", ".join(names[:MAX_FOLDERS])
-    return (
-        ngettext("%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=shown)
-        if more > 0
-        else shown
-    )
-
-
-def _live_fields(job: JobProgress) -> LiveFields:
-    done = job.total - job.queued - job.running
-    part = done / job.total if job.total else float(job.is_over)
-    is_paused = job.state == JobState.PAUSED
-    is_moving = not job.is_over and not is_paused
-    return LiveFields(
-        state=state_text(job),
-        done=ngettext(
-            "%(done)s of %(count)s photo",
-            "%(done)s of %(count)s photos",
-            job.total,
-            done=number_text(done),
-        )
-        if not job.is_over
-        else photo_count(job.total),
-        percent=percent(part),
-        share=share(part),
-        rate=rate_text(job.photos_per_second) if job.photos_per_second and not is_paused else "",
-        remaining=_remaining(job) if is_moving else "",
-        counts=", ".join(
-            ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count
-        ),
-        note=note_text(job.note, job.note_message),
-    )
-
-
-def _remaining(job: JobProgress) -> str:
-    """Return how long a job still takes, or its last step."""
-    if job.settling:
-        return gettext("locating its photos")
-    if not job.eta_seconds:
-        return ""
-    return gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
-
-
 # Failures that may pass without a change of the file.
-TRANSIENT_KINDS = frozenset(
-    {
-        FailureKind.GONE,
-        FailureKind.UNREADABLE,
-        FailureKind.UNREACHABLE,
-        FailureKind.SETTLING,
-        FailureKind.TIMED_OUT,
-        FailureKind.INTERNAL,
-    }
-)
-
-
-@dataclass(frozen=True)
-class FailuresView:
-    """A page of failures.
-
-    `retriable`: kind, text and count of what a retry includes. `retry_helps`: some may pass by themselves.
-    """
-
-    photos: Sequence[FailingPhoto]
-    next_after: int | None
-    retriable: Sequence[tuple[str, str, int]]
-    retry_helps: bool
-
-    @property
-    def retriable_count(self) -> int:
-        return sum(count for _kind, _text, count in self.retriable)
-
-
-def failures_view(database: Database, job: JobProgress, limit: int, after: int) -> FailuresView:
-    """Return what failed in an open job; of a job that is over, all of its photos that fail now."""
-    page = failures_page(database, job, limit, after, is_processed=not job.is_over)
-    if job.kind in METADATA_KINDS:
-        return FailuresView(*page, (), retry_helps=False)
-    kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
-    return FailuresView(
-        *page,
-        retriable=[
-            (kind, gettext(FAILURES.get(kind, kind)), count) for kind, count in kinds.items()
-        ],
-        retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
-    )
-
+TRANSIENT_KINDS = {
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.UNREACHABLE,
+    FailureKind.SETTLING,
+    FailureKind.TIMED_OUT,
+    FailureKind.INTERNAL,
+}
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -398,7 +319,6 @@ OLDER_PER_PAGE = 50
 @router.get("/jobs")
 @requires(Role.VIEWER)
 def show_jobs(request: Request, state: State) -> HTMLResponse:
-    """Show open and recent jobs, schedules and workers."""
     return render_jobs(request, state)
 
 
@@ -406,7 +326,7 @@ def render_jobs(
     request: Request, state: AppState, problem: str = "", status_code: HTTPStatus = HTTPStatus.OK
 ) -> HTMLResponse:
     """Render the page of all jobs; `problem` is an action's error."""
-    status = read_status(state.settings, state.database, JOBS_SHOWN)
+    status = read_status(state, JOBS_SHOWN)
     jobs = _job_views(state, status.jobs)
     return render(
         request,
@@ -466,14 +386,12 @@ class NightlyForm(RequestModel):
 def show_new(
     request: Request, state: State, folder: Annotated[str, Query(max_length=8192)] = ""
 ) -> Response:
-    """Show the folder browser and the form of a schedule."""
     return _render_new(request, state, folder)
 
 
 @router.post("/jobs/new")
 @requires(Role.EDITOR)
 def start_folder(request: Request, state: State, form: Annotated[FolderForm, Form()]) -> Response:
-    """Start a job over the folder."""
     try:
         if form.path or form.usual:
             selection = _other_folder(request, form)
@@ -514,35 +432,31 @@ def _other_folder(request: Request, form: FolderForm) -> Selection:
 @router.post("/jobs/nightly")
 @requires(Role.EDITOR)
 def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
-    """Add a schedule that tags new photos."""
+    """Add a schedule that tags new photos, named after the folder."""
     try:
-        _add_nightly(state, form)
+        body = BackfillRequest(
+            what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write
+        )
+        backfill = body.backfill(state)
+        backfill.check(state.database, state.settings.roots)
+        folder = path_of_key(form.scan)
+        name = "".join(filter(str.isprintable, Path(folder).name or folder))
+        title = " ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split())
+        hour, minute = map(int, form.time.split(":"))
+        cron = f"{minute} {hour} * * *"
+        zone = reader_zone()
+        add_schedule(
+            state.database,
+            title,
+            cron,
+            backfill,
+            Priority.BULK,
+            None if zone is None else zone.key,
+            follows_links=False,
+        )
     except (TaggerError, HTTPException) as error:
         return _refuse(request, state, "", error, form)
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
-
-
-def _add_nightly(state: AppState, form: NightlyForm) -> None:
-    """Add the schedule, named after the folder.
-
-    Raises:
-        TaggerError, HTTPException: it is not possible; the text says why.
-    """
-    request = BackfillRequest(
-        what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write
-    )
-    backfill = request.backfill(state)
-    backfill.check(state.database, state.settings.roots)
-    folder = path_of_key(form.scan)
-    name = "".join(filter(str.isprintable, Path(folder).name or folder))
-    title = " ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split())
-    hour, minute = map(int, form.time.split(":"))
-    cron = f"{minute} {hour} * * *"
-    zone = reader_zone()
-    zone_name = None if zone is None else zone.key
-    add_schedule(
-        state.database, title, cron, backfill, Priority.BULK, zone_name, follows_links=False
-    )
 
 
 def _refuse(
@@ -599,7 +513,7 @@ def _render_new(
         may_allow=may_allow_folder(request),
         usual=_usual_folders(),
         uploads=state.upload_folder.folder,
-        waiting_reason=waiting_reason(state, read_status(state.settings, state.database, 0)),
+        waiting_reason=waiting_reason(state, read_status(state, 0)),
         zone=reader_zone() or local_zone() or time.tzname[0],
     )
 
@@ -608,18 +522,17 @@ def _usual_folders() -> list[Path]:
     """The folders in which people have photos: of their home, of disks, and below /mnt those named so."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
     folders: list[Path] = []
-    for outer, pattern in (
-        (home, "[!.]*"),
-        (Path("/media"), "*/*"),
-        (Path("/Volumes"), "*"),
-        (Path("/mnt"), "*"),
-        (Path("/mnt"), "*/*"),
-    ):
+    with suppress(OSError):
+        folders += sorted(home.glob("[!.]*"))
+    for disks, pattern in (("/media", "*/*"), ("/Volumes", "*")):
         with suppress(OSError):
-            found = sorted(each for each in outer.glob(pattern) if each.is_dir())
-            folders += [
-                each for each in found if each.name in PHOTO_FOLDERS or outer != Path("/mnt")
-            ]
+            folders += sorted(Path(disks).glob(pattern))
+    for pattern in ("*", "*/*"):
+        with suppress(OSError):
+            folders += sorted(
+                each for each in Path("/mnt").glob(pattern) if each.name in PHOTO_FOLDERS
+            )
+    folders = [each for each in folders if each.is_dir()]
     folders.sort(key=lambda each: each.name not in PHOTO_FOLDERS)
     return folders[:MOST_USUAL]
 
@@ -643,25 +556,32 @@ def show_job(
     job: JobNumber,
     after: Annotated[int, Query(ge=-1, lt=2**63)] = -1,
 ) -> HTMLResponse:
-    """Show one job's progress and its failures."""
     progress = find_job(state.database, job)
     (view,) = _job_views(state, [progress])
-    status = read_status(state.settings, state.database, JOBS_SHOWN)
-    reason = None if progress.is_over else waiting_reason(state, status)
+    status = read_status(state, JOBS_SHOWN)
+    # What failed in an open job; of one that is over, all of its photos that fail now.
+    failing, next_after = failures_page(
+        state.database, progress, FAILURES_PER_PAGE, after, is_processed=not progress.is_over
+    )
+    retriable: Mapping[str, int] = {}
+    if progress.is_over and not view.is_writing:
+        retriable = count_failures(state.database, FailureFilter(job))
+    has_photos = progress.total > 0 and not progress.items_removed
     return render(
         request,
         "job.html",
         job=view,
         time_text=time_text,
-        lists_photos=(progress.is_over or progress.tagged + progress.unknown > 0)
-        and progress.total > 0
-        and not progress.items_removed,
+        lists_photos=has_photos and (progress.is_over or progress.tagged + progress.unknown > 0),
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job)
         if progress.refused
         else 0,
-        failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
+        failing=failing,
+        next_after=next_after,
         after=after,
-        waiting_reason=reason,
+        retriable=retriable,
+        retry_helps=any(kind in TRANSIENT_KINDS for kind in retriable),
+        waiting_reason=None if progress.is_over else waiting_reason(state, status),
         version=page_version(state, status),
         kind_words=REFUSALS if view.is_writing else FAILURES,
         may_undo=progress.is_over
@@ -702,7 +622,6 @@ def change_schedule(
     action: Literal["pause", "resume", "run", "remove"],
     name: Annotated[str, Form(), ONE_LINE],
 ) -> Response:
-    """Pause, resume, run or remove a schedule."""
     match action:
         case "remove":
             remove_schedule(state.database, name)
@@ -727,7 +646,6 @@ def retry(
     job: JobNumber,
     kind: Annotated[FailureKind | None, Form()] = None,
 ) -> Response:
-    """Retry the failures of a job, or one kind of them."""
     retried = api.retry(state, job, RetryRequest(kind=[kind] if kind else []))
     return RedirectResponse(f"/jobs/{retried.job or job}", HTTPStatus.SEE_OTHER)
 
@@ -741,7 +659,6 @@ def control(
     action: Literal["pause", "resume", "cancel"],
     back: Annotated[str, Form()] = "",
 ) -> Response:
-    """Pause, resume or cancel a job, and return to the page with the button."""
     try:
         match action:
             case "pause":
@@ -763,7 +680,7 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
         if slugs := options.get("landmark"):
             slugs = [slugs] if isinstance(slugs, str) else slugs
             options["landmark"] = [landmark_name(state.database, each) for each in slugs]
-    return [job_view(job, shown[job.job]) for job in jobs]
+    return [_job_view(job, shown[job.job]) for job in jobs]
 
 
 def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, object]:

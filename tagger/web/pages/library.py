@@ -66,7 +66,6 @@ Text = Annotated[str, Query(max_length=200)]
 @router.get("/places")
 @requires(Role.VIEWER)
 def show_library(request: Request, state: State) -> HTMLResponse:
-    """Show landmarks as cards."""
     counts, covers = state.overview.named_counts(), state.overview.covers.get_soon()
     is_counted = counts is not None
     landmarks = uncounted_landmarks(state.database) if counts is None else counts
@@ -109,7 +108,6 @@ def switch_things(state: State, on: Annotated[bool, Form()]) -> Response:
 
 
 def _by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str | None, list[LandmarkCount]]]:
-    """Return the landmarks of each country, those with most photos first."""
     by_country = defaultdict[str | None, list[LandmarkCount]](list)
     for each in counts:
         by_country[each.country].append(each)
@@ -124,7 +122,6 @@ IsConfirmed = Annotated[bool, Form()]
 @router.get("/places/edit/{slug}")
 @requires(Role.EDITOR)
 def show_edit(request: Request, state: State, slug: Slug) -> HTMLResponse:
-    """Show the forms that rename and merge a landmark."""
     return _render_edit(request, state, slug)
 
 
@@ -215,7 +212,6 @@ def _render_edit(
 @router.get("/map")
 @requires(Role.VIEWER)
 def show_map(request: Request, state: State, box: Text = "") -> HTMLResponse:
-    """Show photos on a map, or the part of it in a box."""
     cells = state.overview.position_cells.get_soon()
     return render_map(
         request,
@@ -251,7 +247,6 @@ TripId = Annotated[str, Path(max_length=500)]
 @router.get("/trips", dependencies=[COUNTING])
 @requires(Role.VIEWER)
 def show_trips(request: Request, state: State) -> HTMLResponse:
-    """Show all trips as cards, newest first, by year."""
     return render(
         request, "trips.html", trips=state.overview.named_trips(), trip_address=trip_address
     )
@@ -285,7 +280,6 @@ def show_trip(
 @router.get("/trips/edit/{trip_id}")
 @requires(Role.EDITOR)
 def show_trip_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
-    """Show the forms that change a trip, and its changes so far."""
     summary = trip_summary(state.database, trip_id)
     with state.database.read() as connection:
         beside = trips_beside(connection, summary.trip)

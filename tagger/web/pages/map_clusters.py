@@ -84,7 +84,6 @@ def clusters(
 @router.get("/map/near.pmtiles")
 @requires(Role.VIEWER)
 def near_map(state: State) -> Response:
-    """Return the map file of the settings, or a range of it."""
     file = state.settings.web_map_file
     if file is None or not file.is_file():
         return Response(status_code=HTTPStatus.NOT_FOUND)
@@ -96,7 +95,6 @@ def near_map(state: State) -> Response:
 @router.get("/trips/{trip_id}/path")
 @requires(Role.VIEWER)
 def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
-    """Return the path of a trip, as GeoJSON."""
     return DocumentResponse(path_geometry(_path(state, trip_id)))
 
 
@@ -132,7 +130,6 @@ def area_name(box: BoundingBox) -> str | None:
 
 
 def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:
-    """Render a page that may load the tiles of a map from the server of the settings."""
     response = render(request, name, 200, **values)
     if settings.web_map_tiles is not None:
         response.headers["content-security-policy"] = policy_with_tiles(settings.web_map_tiles)
@@ -184,7 +181,6 @@ MAP_DEGREES = 0.2
 
 
 def map_around(settings: Settings, latitude: float, longitude: float) -> dict[str, object]:
-    """Return the data attributes of a small map with a pin."""
     south, north = max(-90.0, latitude - MAP_DEGREES), min(90.0, latitude + MAP_DEGREES)
     box = BoundingBox(south, longitude - MAP_DEGREES, north, longitude + MAP_DEGREES)
     return live_map(settings, box) | {"tiles": "", "latitude": latitude, "longitude": longitude}
@@ -213,7 +209,6 @@ def _address(box: BoundingBox, trip: str | None) -> str:
 
 
 def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
-    """A cell for each photo."""
     return [
         document_of(
             PositionCell,
@@ -262,5 +257,4 @@ def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:
 
 
 def _turned(degrees: float) -> float:
-    """Return the same longitude, from -180 to 180."""
     return (degrees + 180) % 360 - 180

@@ -193,7 +193,6 @@ PARTS_OF_PLACE = re.compile(
 
 
 def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
-    """Return what a plan changes in a file, by the kind of value."""
     changes: dict[tuple[str, str], ValueChange] = {}
     for sign, name, value in changed_fields(plan):
         kind = next((each for each, pattern in FIELDS.items() if pattern.search(name)), "")
@@ -260,7 +259,6 @@ def download_photos(state: State, params: Params) -> StreamingResponse:
 @router.get("/download/files.zip")
 @requires(Role.VIEWER)
 def download_files(state: State, params: Params) -> StreamingResponse:
-    """Download the files of all photos of a query."""
     return _archive(state, _found_photo_ids(state, params), with_metadata=True)
 
 
@@ -340,7 +338,6 @@ def show_photo(
 @router.get("/photos/{photo_id}/details")
 @requires(Role.VIEWER)
 def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
-    """Return the landmarks and the facts of a photo, a part of a page."""
     return render(request, "photo_details.html", **_details(state, photo_id))
 
 
@@ -355,7 +352,6 @@ class LikelyLandmarks:
 @router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
 @requires(Role.VIEWER)
 def list_likely_landmarks(state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
-    """Return the landmarks that are offered first when a photo is named."""
     photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
     trip = _trip_of(state, photo)
     return LikelyLandmarks(
@@ -379,7 +375,6 @@ def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
 
 
 def _details(state: AppState, photo_id: int) -> dict[str, Any]:
-    """Everything that the database has about a photo, for its template."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
     with state.database.read() as connection:
@@ -436,7 +431,6 @@ def _trip_of(state: AppState, photo: TaggedPhoto) -> TripSummary | None:
 
 
 def _near_address(position: Position | None) -> str | None:
-    """Return the address of the photos around a position."""
     if position is None:
         return None
     radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
@@ -472,7 +466,6 @@ class UploadResult:
 
     @property
     def headline(self) -> str:
-        """What the photo shows, or that a part of it is missing."""
         if self.is_damaged:
             return gettext(DAMAGED).capitalize()
         accepted, guess = self.accepted, self.guess
@@ -483,7 +476,6 @@ class UploadResult:
 @router.get("/try")
 @requires(Role.VIEWER)
 def show_form(request: Request, state: State) -> HTMLResponse:
-    """Show the field for a photo."""
     return render(request, "try.html", max_bytes=_max_upload_bytes(state))
 
 
@@ -497,7 +489,6 @@ async def try_photo(request: Request, state: State) -> HTMLResponse:
 
 
 def _max_upload_bytes(state: AppState) -> int:
-    """Return the largest size of a photo."""
     return min(state.settings.web_upload_bytes, state.settings.max_bytes)
 
 

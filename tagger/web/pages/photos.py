@@ -65,8 +65,6 @@ USUAL_SIZE = (4000, 3000)
 
 @dataclass(frozen=True)
 class Link:
-    """A link."""
-
     name: str
     address: str
 
@@ -118,13 +116,11 @@ def _moment(taken_at: datetime) -> str:
 def photo_tiles(
     database: Database, photos: Sequence[TaggedPhoto], params: QueryParams
 ) -> list[PhotoTile]:
-    """Return the tiles of photos in the grid of a query, each with the number of its exact copies."""
     copies = count_copies(database, [photo.digest for photo in photos if photo.digest])
     return [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos]
 
 
 def trip_address(trip_id: str) -> str:
-    """Return the address of a trip's page."""
     return f"/trips/{quote(trip_id, safe='')}"
 
 
@@ -176,7 +172,6 @@ class LandmarkRow:
 
 
 def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
-    """Return what a classified photo shows, in words."""
     guess = photo.guess.name if photo.guess else None
     return headline([row.name for row in rows if row.is_accepted], guess, photo.refusal)
 
@@ -386,7 +381,6 @@ def show_landmark(
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
 ) -> HTMLResponse:
-    """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
         landmark = find_landmark(connection, slug)
     counts = state.overview.counts.get_soon()
@@ -516,7 +510,6 @@ def _searches_classified(query: PhotoQuery) -> bool:
 
 
 def photos_name(options: Collection[str]) -> str:
-    """The name of the list of photos that these options select."""
     if selects_with_landmark(options):
         return gettext("Photos with a landmark")
     return gettext("Photos")
@@ -544,7 +537,6 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
 
 
 def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> PhotoGrid:
-    """Return the grid of a query with one photo, around which a script loads the others."""
     grid = photo_grid(state, params, None, "/photos")
     return replace(
         grid,

@@ -189,7 +189,6 @@ def _groups(
 def _references(
     state: AppState, found: Iterable[tuple[str | None, Sequence[TaggedPhoto]]]
 ) -> list[tuple[Landmark | None, Sequence[Cover]]]:
-    """Return the landmark of each group, and photos of it other than those of the group."""
     references: list[tuple[Landmark | None, Sequence[Cover]]] = []
     with state.database.read() as connection:
         for slug, photos in found:
@@ -250,7 +249,6 @@ def _distance(position: Position | None, landmark: Landmark | None) -> str:
 @router.get("/photos/{photo_id}/similar")
 @requires(Role.VIEWER)
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
-    """Show the photos that resemble a photo most, best first."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)
     group, problem = None, ""
     try:

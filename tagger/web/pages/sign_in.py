@@ -74,7 +74,6 @@ def _show_form(
 @router.post("/sign-out")
 @requires(Role.VIEWER)
 def sign_out(request: Request, state: State) -> Response:
-    """Let the browser forget its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
     _record(state.database, AuditAction.SIGN_OUT, request.state.grant)
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
