@@ -379,8 +379,12 @@ class Authenticator:
         if policy.view_token is not None:
             grants.setdefault(policy.view_token, Grant("TAGGER_WEB_VIEW_TOKEN", Role.VIEWER))
         self._grants = {secret.encode(): grant for secret, grant in grants.items()}
+        # Slow on purpose (50 ms, once for each start): a token may be short, and who has a cookie could
+        # guess it.
+        salt = database.ledger_id.encode()
         self._keys = {
-            grant: _cookie_key(secret, database.ledger_id) for secret, grant in self._grants.items()
+            grant: hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=32)
+            for secret, grant in self._grants.items()
         }
         self._limiter = AttemptLimiter()
 
@@ -453,11 +457,6 @@ class Authenticator:
         response.delete_cookie(
             HOST_PREFIX + self._cookie, httponly=True, samesite="lax", secure=True
         )
-
-
-def _cookie_key(secret: bytes, purpose: str) -> bytes:
-    # Slow on purpose (50 ms, once for each start): a token may be short, and who has a cookie could guess it.
-    return hashlib.scrypt(secret, salt=purpose.encode(), n=2**14, r=8, p=1, dklen=32)
 
 
 def _signature(key: bytes, end: str) -> str:

@@ -128,10 +128,7 @@ class _EventLoopCheck:
     def problem(self) -> str | None:
         if self._asked_at is None:
             self._asked_at = time.monotonic()
-            self._loop.call_soon_threadsafe(self._answer)
+            self._loop.call_soon_threadsafe(setattr, self, "_asked_at", None)
         elif time.monotonic() - self._asked_at > self._limit_s:
             return f"no request was answered for {self._limit_s:.0f} s"
         return None
-
-    def _answer(self) -> None:
-        self._asked_at = None

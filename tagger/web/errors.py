@@ -146,11 +146,12 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
 
 
 def page_text(error: TaggerError) -> str:
-    template = PAGE_TEXTS.get(type(error))
-    if template is None and reader_language() is not None:
-        found = (TRANSLATED_TEXTS[kind] for kind in type(error).__mro__ if kind in TRANSLATED_TEXTS)
-        template = next(found, None)
-    return str(error) if template is None else gettext(template).format(**error.values)
+    texts = [PAGE_TEXTS.get(type(error))]
+    if reader_language() is not None:
+        texts += map(TRANSLATED_TEXTS.get, type(error).__mro__)
+    for text in filter(None, texts):
+        return gettext(text).format(**error.values)
+    return str(error)
 
 
 FAILURES: Mapping[str, str] = {
@@ -281,10 +282,8 @@ def _route_path(scope: Scope) -> str:
 
 
 async def _tagger_error(request: Request, error: Exception) -> Response:
-    status = next(
-        (status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)),
-        HTTPStatus.BAD_REQUEST,
-    )
+    statuses = [status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)]
+    status = statuses[0] if statuses else HTTPStatus.BAD_REQUEST
     # The response is shown by a page, or by a script of a page that requested the API.
     is_for_page = "hx-request" in request.headers or not request.url.path.startswith("/api/")
     text = page_text(error) if isinstance(error, TaggerError) and is_for_page else str(error)
@@ -311,7 +310,12 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     """Respond with a line such as `top_k: should be less than or equal to 100` for each invalid field."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     if not request.url.path.startswith("/api/"):
-        problems = dict.fromkeys(map(_plain_problem, error.errors()[:10]))
+        problems: dict[str, None] = {}
+        for problem in error.errors()[:10]:
+            names = [str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)]
+            field = names[0] if names else gettext("the request")
+            plain = _PLAIN_PROBLEMS.get(problem["type"])
+            problems[field if plain is None else gettext(plain, field=field)] = None
         text = gettext(
             "Some values are not valid: %(fields)s. Go back and correct them.",
             fields=", ".join(problems),
@@ -336,16 +340,6 @@ _PLAIN_PROBLEMS = {
     "greater_than": N_("%(field)s is too small"),
     "greater_than_equal": N_("%(field)s is too small"),
 }
-
-
-def _plain_problem(problem: Mapping[str, Any]) -> str:
-    """`year must be a whole number`; the name of the field alone if its value is invalid in another way."""
-    field = next(
-        (str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)),
-        gettext("the request"),
-    )
-    text = _PLAIN_PROBLEMS.get(problem["type"])
-    return field if text is None else gettext(text, field=field)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

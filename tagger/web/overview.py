@@ -274,6 +274,23 @@ class LibraryOverview:
             self._queries.append(cached)
             return cached
 
+        def read_cameras() -> Mapping[str, Collection[str]]:
+            with database.read() as connection:
+                return names_of_camera_models(connection)
+
+        def read_names(tag: str) -> Mapping[str, str]:
+            with database.read() as connection:
+                landmarks = familiar_landmarks(connection)
+            return {each.slug: name_in_language(each.name, each.names, tag) for each in landmarks}
+
+        def count_unclassified() -> UnclassifiedPhotos:
+            waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
+            failed = PhotoQuery(failed=True, sort="newest", distinct=True)
+            return UnclassifiedPhotos(
+                count_photos(database, waiting, COUNT_LIMIT),
+                count_photos(database, failed, COUNT_LIMIT),
+            )
+
         # Comparing takes minutes: changes of the database do not start it again.
         self.look_alikes = kept(find_look_alikes, FIRST_WAIT_S, Changes())
         # The familiar landmarks, most photos first.
@@ -283,9 +300,9 @@ class LibraryOverview:
         # The newest first.
         self.trips = kept(lambda: trip_summaries(database), FIRST_WAIT_S)
         self.position_cells = kept(lambda: position_cells(database))
-        self.unclassified = kept(lambda: _count_unclassified(database))
+        self.unclassified = kept(count_unclassified)
         self._names = {
-            tag: kept(partial(_names_in, database, tag), FIRST_WAIT_S)
+            tag: kept(partial(read_names, tag), FIRST_WAIT_S)
             for tag in languages()
             if tag != ENGLISH
         }
@@ -294,7 +311,7 @@ class LibraryOverview:
         self.to_review = kept(lambda: count_suggestions(database))
         # Searches find names in these.
         self.cities = kept(lambda: city_counts(database))
-        self.cameras = kept(lambda: _read_cameras(database))
+        self.cameras = kept(read_cameras)
         self.folders = kept(lambda: folder_counts(database, root_paths))
 
     def named_counts(self) -> list[LandmarkCount] | None:
@@ -316,25 +333,6 @@ class LibraryOverview:
 
     def close(self) -> None:
         close_all(self._queries)
-
-
-def _read_cameras(database: Database) -> Mapping[str, Collection[str]]:
-    with database.read() as connection:
-        return names_of_camera_models(connection)
-
-
-def _names_in(database: Database, tag: str) -> Mapping[str, str]:
-    with database.read() as connection:
-        every = familiar_landmarks(connection)
-    return {each.slug: name_in_language(each.name, each.names, tag) for each in every}
-
-
-def _count_unclassified(database: Database) -> UnclassifiedPhotos:
-    waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
-    failed = PhotoQuery(failed=True, sort="newest", distinct=True)
-    return UnclassifiedPhotos(
-        *(count_photos(database, query, COUNT_LIMIT) for query in (waiting, failed))
-    )
 
 
 # How long the first search waits for its lists. Without one, a search finds nothing of that kind.

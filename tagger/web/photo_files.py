@@ -165,7 +165,10 @@ class Archive:
             if isinstance(file, PhotoUnavailable):
                 raise file
             with file.file:
-                entry = ZipInfo(name, _entry_time(file.mtime_ns))
+                # In the time zone of this machine, or the nearest time that an entry can have.
+                mtime_s = min(max(file.mtime_ns // 10**9, 0), _LATER_S)
+                modified = datetime.fromtimestamp(mtime_s, UTC).astimezone().timetuple()[:6]
+                entry = ZipInfo(name, min(max(modified, _FIRST_TIME), _LAST_TIME))
                 yield from _file_parts(file, entry, self._zip, self._sink)
         except (PhotoUnavailable, _FileIncomplete) as error:
             self._missing.append(f"{name}: {error}\n")
@@ -229,13 +232,6 @@ class _Sink:
     def take(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)
-
-
-def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
-    """The time in the time zone of this machine, or the nearest one that an entry can have."""
-    time = datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
-    parts = (time.year, time.month, time.day, time.hour, time.minute, time.second)
-    return min(max(parts, _FIRST_TIME), _LAST_TIME)
 
 
 def archived_photos(

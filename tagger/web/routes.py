@@ -290,17 +290,16 @@ def add_headers(scope: Scope, send: Send) -> Send:
             )
             for name, value in (SECURITY_HEADERS | ({} if is_part else DOCUMENT_HEADERS)).items():
                 headers.setdefault(name, value)
-            headers.setdefault("cache-control", _cache_control(scope, message["status"]))
+            is_static = scope["path"].startswith("/static/")
+            cache_control = "private, no-store"
+            if is_static and message["status"] < HTTPStatus.BAD_REQUEST:
+                # An address with a digest in it (see `templating.asset`) always means the same content.
+                has_digest = scope["query_string"].startswith(b"v=")
+                cache_control = FOR_EVER if has_digest else "no-cache"
+            headers.setdefault("cache-control", cache_control)
         await send(message)
 
     return send_with_headers
-
-
-def _cache_control(scope: Scope, status: int) -> str:
-    if not scope["path"].startswith("/static/") or status >= HTTPStatus.BAD_REQUEST:
-        return "private, no-store"
-    # An address with a digest in it (see `templating.asset`) always means the same content.
-    return FOR_EVER if scope["query_string"].startswith(b"v=") else "no-cache"
 
 
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -380,7 +379,10 @@ class DocumentRoute(APIRoute):
         status = options.get("status_code") or HTTPStatus.OK
         model = options.pop("response_model", None)
         if isinstance(model, DefaultPlaceholder):
-            model = _document_type(endpoint)
+            # None: the function returns no document, or a whole response.
+            model = inspect.signature(endpoint, eval_str=True).return_annotation
+            if isinstance(model, type) and issubclass(model, Response):
+                model = None
         if model is not None:
             options["responses"] = {
                 **(options.get("responses") or {}),
@@ -418,13 +420,6 @@ router = APIRouter(include_in_schema=False)
 def describe_api(request: Request) -> JSONResponse:
     """Return the OpenAPI document, which describes every request and answer."""
     return JSONResponse(request.app.openapi())
-
-
-def _document_type(endpoint: Callable[..., Any]) -> Any:
-    """The type of the document that a function returns; None: it returns none, or a whole response."""
-    annotation = inspect.signature(endpoint, eval_str=True).return_annotation
-    is_response = isinstance(annotation, type) and issubclass(annotation, Response)
-    return None if is_response else annotation
 
 
 def _query_options(dependant: Dependant) -> set[str]:

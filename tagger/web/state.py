@@ -100,9 +100,15 @@ class TaughtUpdates:
                 self._has_failed = False
             except ServerStopping:
                 return
-            except Exception as error:  # noqa: BLE001 - logged; the next attempt may succeed
+            except Exception as error:
                 if not self._has_failed:
-                    _log_failure(error)
+                    # The text of a database error may hold values and addresses.
+                    reason: object = error
+                    if isinstance(error, DatabaseError):
+                        reason = f"the database failed ({type(error).__name__})"
+                    is_known = isinstance(error, TaggerError | DatabaseError)
+                    text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
+                    log.error(text, RETRY_S, reason, exc_info=not is_known)  # noqa: TRY400
                 self._has_failed = True
 
     def _take_request(self) -> bool:
@@ -122,18 +128,6 @@ class TaughtUpdates:
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():
             raise ServerStopping
-
-
-def _log_failure(error: Exception) -> None:
-    # The text of a database error may hold values and addresses.
-    reason = (
-        f"the database failed ({type(error).__name__})"
-        if isinstance(error, DatabaseError)
-        else error
-    )
-    is_known = isinstance(error, TaggerError | DatabaseError)
-    text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
-    log.error(text, RETRY_S, reason, exc_info=not is_known)
 
 
 # Uploads of the largest size that fit into memory at once; of smaller ones more.

@@ -10,7 +10,8 @@ Styles, scripts and pictures have addresses with a digest, so that browsers can 
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
@@ -113,9 +114,7 @@ def zone_of(headers: Headers) -> ZoneInfo | None:
     return ZoneInfo(name) if name in _zones() else None
 
 
-@cache
-def _zones() -> Collection[str]:
-    return available_timezones()
+_zones = cache(available_timezones)
 
 
 def accepted_tags(header: str) -> Sequence[str]:
@@ -169,22 +168,17 @@ router = APIRouter(include_in_schema=False)
 YEAR_S = 365 * 24 * 3600
 
 
-def _page_of(referer: str) -> str:
-    """The address on this server of the page that sent a form; of an invalid one, the start page."""
-    try:
-        page = urlsplit(referer)
-    except ValueError:  # brackets without an address of IPv6
-        return "/"
-    return local_address(f"{page.path}?{page.query}" if page.query else page.path)
-
-
 @router.post("/language")
 @requires(Role.VIEWER)
 def choose_language(
     request: Request, language: Annotated[str, Form(max_length=20)] = ""
 ) -> RedirectResponse:
     """Show pages in this language, or in the browser's if it is empty; redirect to the page with the form."""
-    response = RedirectResponse(_page_of(request.headers.get("referer", "/")), 303)
+    page = "/"
+    with suppress(ValueError):  # brackets without an address of IPv6
+        referer = urlsplit(request.headers.get("referer", "/"))
+        page = local_address(f"{referer.path}?{referer.query}" if referer.query else referer.path)
+    response = RedirectResponse(page, 303)
     if language in languages():
         response.set_cookie(
             COOKIE, language, YEAR_S, httponly=True, samesite="lax", secure=is_by_https(request)

@@ -191,7 +191,9 @@ class UploadReader:
             await self._memory_freed.wait()
         self._free_memory_bytes -= size_bytes
         try:
-            yield UploadedFile(_base_name(name), await run_in_threadpool(file.read))
+            # Some clients send a whole path.
+            base_name = re.split(r"[/\\]", name or "")[-1][:MAX_NAME_LENGTH] or UNNAMED
+            yield UploadedFile(base_name, await run_in_threadpool(file.read))
         finally:
             self._free_memory_bytes += size_bytes
             self._memory_freed.set()
@@ -204,11 +206,6 @@ def _no_space() -> HTTPException:
         "again."
     )
     return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
-
-
-def _base_name(name: str | None) -> str:
-    """Return the last part of a name, since some clients send a whole path."""
-    return re.split(r"[/\\]", name or "")[-1][:MAX_NAME_LENGTH] or UNNAMED
 
 
 MOST_FOLDERS = 8

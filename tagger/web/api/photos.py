@@ -518,7 +518,7 @@ async def _webp_response(
     webp = await _cached_or_created(request, state, photo, kind, size)
     is_version = version and photo.digest and photo.digest.endswith(version)
     cache_control = IMMUTABLE if is_version else REVALIDATE
-    etag = _digest(webp)
+    etag = f'"{blake2b(webp, digest_size=12).hexdigest()}"'
     not_modified = _not_modified(request, etag, cache_control)
     return not_modified or Response(
         webp, media_type="image/webp", headers=_headers(etag, cache_control)
@@ -601,10 +601,6 @@ def _media_type(file: OpenFile) -> str | None:
         return require_format(head).media_type
     except PhotoFailed as error:
         raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
-
-
-def _digest(image: bytes) -> str:
-    return f'"{blake2b(image, digest_size=12).hexdigest()}"'
 
 
 def _etag(file: OpenFile) -> str:

@@ -145,12 +145,15 @@ async def classify(
     }
     sink = _UploadSink(top_k or state.settings.top_k, thresholds)
     ends_at = time.monotonic() + state.settings.read_timeout_s
-    request = pipeline_requests.Request(
-        _UPLOAD_SOURCE,
-        _UPLOAD_PATH,
-        sink,
-        reader=lambda _source, _path: _open(data, state, ends_at),
-    )
+
+    def open_photo(_source: object, _path: object) -> OpenPhoto:
+        if not data:
+            text = "The file is empty (0 bytes). Copy it again from its source."
+            raise PhotoFailed(FailureKind.EMPTY, text)
+        # In a confined process. The time limit includes the wait for other uploads.
+        return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
+
+    request = pipeline_requests.Request(_UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=open_photo)
 
     def must_give_up() -> bool:
         return state.stopping.is_set() or time.monotonic() > ends_at
@@ -180,6 +183,15 @@ async def classify(
     return Classification(found, duration_ms, result.is_damaged)
 
 
+def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
+    try:
+        models = models_of_landmarks(state.models_in_use())
+    except ModelNotFound as error:  # the server's settings name the model, not the request
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+    loaded = state.models.get(model.id for model in models)
+    return [model for model in models if model.id in loaded.models], loaded
+
+
 class _UploadSink:
     """The pipeline's result sink for one photo."""
 
@@ -199,24 +211,6 @@ class _UploadSink:
 
     def fail(self, error: Exception) -> None:
         self.result.set_exception(error)
-
-
-def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
-    try:
-        models = models_of_landmarks(state.models_in_use())
-    except ModelNotFound as error:  # the server's settings name the model, not the request
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
-    loaded = state.models.get(model.id for model in models)
-    return [model for model in models if model.id in loaded.models], loaded
-
-
-def _open(data: bytes, state: AppState, ends_at: float) -> OpenPhoto:
-    """Open an upload in a confined process. The time limit includes the wait for other uploads."""
-    if not data:
-        raise PhotoFailed(
-            FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source."
-        )
-    return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
 
 
 router = api_router("uploads")

@@ -171,7 +171,11 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
         }
     is_exact = all(facet.exact for facet in facets.values())
     which = _outcome_group(params, counted, facets["outcome"])
-    folders = _folder_group(facets["folder"], [str(folder) for folder in counted.under])
+    chosen = [str(folder) for folder in counted.under]
+    group = _group(facets["folder"], "under", chosen, several=True)
+    # Folders are a tree. Chosen ones, and those around them, are open.
+    choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
+    folders = replace(group, choices=replace(group.choices, all=tuple(_tree(choices, chosen))))
     return (*_groups(state, counted, facets, which), folders), "" if is_exact else number_text(
         MOST_READ
     )
@@ -185,8 +189,9 @@ def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> Choi
         facet = replace(
             facet, values=tuple(each for each in facet.values if each.value != "any_rank")
         )
+    names = {value: gettext(name) for value, name in WHICH.items()}
     any_name = _ALL if is_of_all else WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
-    group = _group(facet, "which", [chosen], _in_words(WHICH), any_name)
+    group = _group(facet, "which", [chosen], names, any_name)
     return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
 
 
@@ -210,10 +215,6 @@ def _groups(
     for name, (values, texts) in groups.items():
         several = QUERY_OPTIONS[name].several
         yield _group(facets[name], name, values, texts, several=several)
-
-
-def _in_words(names: Mapping[str, str]) -> dict[str, str]:
-    return {value: gettext(name) for value, name in names.items()}
 
 
 def _group(
@@ -253,13 +254,6 @@ def _group(
 
 def _number(photos: int, *, exact: bool) -> str:
     return number_text(photos) + ("" if exact else "+")
-
-
-def _folder_group(facet: Facet, chosen: Sequence[str]) -> ChoiceGroup:
-    """Return the folders as a tree, each below its parent. Chosen ones, and those around them, are open."""
-    group = _group(facet, "under", chosen, several=True)
-    choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
-    return replace(group, choices=replace(group.choices, all=tuple(_tree(choices, chosen))))
 
 
 def _tree(choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0) -> Iterator[Choice]:

@@ -21,7 +21,6 @@ from tagger.positions.cities import nearest_cities
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
-    PositionCluster,
     cells_within,
     cluster_cells,
     needs_fine_cells,
@@ -76,7 +75,18 @@ def clusters(
         {
             "photos": sum(cluster.photos for cluster in found),
             "address": _address(bounds, trip),
-            "clusters": [_document(cluster, trip) for cluster in found],
+            "clusters": [
+                {
+                    "latitude": cluster.latitude,
+                    "longitude": cluster.longitude,
+                    "photos": cluster.photos,
+                    "place": cluster.place,
+                    "estimated": cluster.is_estimated,
+                    "address": _address(cluster.bounds, trip),
+                    "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
+                }
+                for cluster in found
+            ],
         }
     )
 
@@ -184,20 +194,6 @@ def map_around(settings: Settings, latitude: float, longitude: float) -> dict[st
     south, north = max(-90.0, latitude - MAP_DEGREES), min(90.0, latitude + MAP_DEGREES)
     box = BoundingBox(south, longitude - MAP_DEGREES, north, longitude + MAP_DEGREES)
     return live_map(settings, box) | {"tiles": "", "latitude": latitude, "longitude": longitude}
-
-
-def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
-    box = cluster.bounds
-    return {
-        "latitude": cluster.latitude,
-        "longitude": cluster.longitude,
-        "box": [box.south, box.west, box.north, box.east],
-        "photos": cluster.photos,
-        "place": cluster.place,
-        "estimated": cluster.is_estimated,
-        "address": _address(box, trip),
-        "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
-    }
 
 
 def _address(box: BoundingBox, trip: str | None) -> str:

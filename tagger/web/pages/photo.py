@@ -102,7 +102,6 @@ from tagger.web.routes import (
 )
 from tagger.web.state import AppState, State
 from tagger.web.templating import MOST_FILES, render
-from tagger.web.uploads import UploadedFile
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -380,7 +379,20 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
     with state.database.read() as connection:
         things = thing_rows(details, all_things(connection))
     position = details.position
-    unavailable, exposure = _file_facts(state, photo_id)
+    unavailable, exposure = None, Exposure()
+    try:
+        with open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file as file:
+            exposure = read_exposure(file.read(EXIF_WITHIN_BYTES))
+    except PhotoUnavailable as error:
+        unavailable = error
+    except OSError:  # its preview says so
+        pass
+    near_here = None
+    if position is not None:
+        radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
+        near = f"{position.latitude:.4f},{position.longitude:.4f}"
+        near_here = QueryParams.of(near=near, radius_km=radius_km).address("/photos")
+    trip = _trip_of(state, details.photo)
     return {
         "id": photo_id,
         "details": details,
@@ -395,8 +407,8 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "things": things,
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
-        "near_here": _near_address(position),
-        "trip": _trip_link(state, details.photo),
+        "near_here": near_here,
+        "trip": trip and Link(trip.title, trip_address(trip.trip.id)),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
         "unavailable": unavailable,
         "exposure": exposure,
@@ -408,34 +420,9 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
     }
 
 
-def _file_facts(state: AppState, photo_id: int) -> tuple[PhotoUnavailable | None, Exposure]:
-    """Return why the photo's file cannot be shown now, None if it can, and how it was exposed."""
-    try:
-        with open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file as file:
-            return None, read_exposure(file.read(EXIF_WITHIN_BYTES))
-    except PhotoUnavailable as error:
-        return error, Exposure()
-    except OSError:  # its preview says so
-        return None, Exposure()
-
-
-def _trip_link(state: AppState, photo: TaggedPhoto) -> Link | None:
-    """Return the trip of the photo, if trips are known by now and it is of one."""
-    found = _trip_of(state, photo)
-    return None if found is None else Link(found.title, trip_address(found.trip.id))
-
-
 def _trip_of(state: AppState, photo: TaggedPhoto) -> TripSummary | None:
     summaries = state.overview.named_trips(0)
     return trips_of_photos(state.database, summaries or (), [photo]).get(photo.id)
-
-
-def _near_address(position: Position | None) -> str | None:
-    if position is None:
-        return None
-    radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
-    near = f"{position.latitude:.4f},{position.longitude:.4f}"
-    return QueryParams.of(near=near, radius_km=radius_km).address("/photos")
 
 
 # A top-k with all scores that are not nearly 0.
@@ -484,21 +471,17 @@ def show_form(request: Request, state: State) -> HTMLResponse:
 async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo, and return the part of the page that says what it shows."""
     async with state.uploads.read(request, _max_upload_bytes(state)) as photo:
-        result = await _prediction_of(state, photo)
+        try:
+            # The chance of none of the landmarks is 1 minus the sum of all scores.
+            classification = await classify(state, photo.data, top_k=ALL_LABELS)
+        except PhotoFailed as error:
+            return render(request, "try_result.html", result=UploadResult(failure=error.failure))
+    best = named_predictions(state.database, classification.found, state.settings.top_k)
+    # No landmark: what the surest model says.
+    none_of_them = min(each.none_of_them for each in classification.found)
+    result = UploadResult(best, none_of_them, classification.is_damaged)
     return render(request, "try_result.html", result=result)
 
 
 def _max_upload_bytes(state: AppState) -> int:
     return min(state.settings.web_upload_bytes, state.settings.max_bytes)
-
-
-async def _prediction_of(state: AppState, photo: UploadedFile) -> UploadResult:
-    try:
-        # The chance of none of the landmarks is 1 minus the sum of all scores.
-        classification = await classify(state, photo.data, top_k=ALL_LABELS)
-    except PhotoFailed as error:
-        return UploadResult(failure=error.failure)
-    best = named_predictions(state.database, classification.found, state.settings.top_k)
-    # No landmark: what the surest model says.
-    none_of_them = min(each.none_of_them for each in classification.found)
-    return UploadResult(best, none_of_them, classification.is_damaged)

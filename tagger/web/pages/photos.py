@@ -20,7 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, NotFound, QueryInvalid
 from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
-from tagger.query.details import PhotoDetails, Verdict
+from tagger.query.details import PhotoDetails
 from tagger.query.facets import count_photos
 from tagger.query.filter_words import (
     WHICH,
@@ -33,7 +33,7 @@ from tagger.query.filter_words import (
 )
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
-from tagger.query.tagged_photos import Tag, TaggedPhoto, has_photos
+from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import Area, count_copies, section_parts
 from tagger.query.trip_summaries import summaries_of_trips
 from tagger.teaching.learning import NamedOtherwise, taught_state
@@ -91,7 +91,10 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     """Return the tile of a photo in the grid of a query; its page steps through the same query."""
     brief = timeline_photo(photo, copies, guess_text(photo, params.query))
     score = "" if brief.score is None else percent(brief.score)
-    taken = "" if photo.taken_at is None else _moment(photo.taken_at)
+    taken = ""
+    if photo.taken_at is not None:  # the time of a day alone is midnight
+        is_day = photo.taken_at.time() == time()
+        taken = day_text(photo.taken_at) if is_day else moment_text(photo.taken_at)
     files = ngettext("%(count)s file", "%(count)s files", photo.files) if photo.files > 1 else ""
     file_text = ", ".join(filter(None, (brief.file, files)))
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
@@ -106,11 +109,6 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         file_text=file_text,
         facts=" · ".join(filter(None, (f"{brief.name or ''} {score}".strip(), taken))),
     )
-
-
-def _moment(taken_at: datetime) -> str:
-    """The time in words; that of a day alone is midnight."""
-    return moment_text(taken_at) if taken_at.time() != time() else day_text(taken_at)
 
 
 def photo_tiles(
@@ -180,18 +178,31 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     """Return what counts or is suggested, with what is doubtful and the guess; then mere verdicts."""
     photo = details.photo
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
-    rows = [
-        _tag_row(tag, verdicts.pop(tag.landmark, None))
-        for tag in photo.tags
-        if tag.state or tag.verdict or (tag == photo.guess and not photo.refusal)
-    ]
-    others = (
+    rows = []
+    for tag in photo.tags:
+        if not (tag.state or tag.verdict or (tag == photo.guess and not photo.refusal)):
+            continue
+        verdict = verdicts.pop(tag.landmark, None)
+        is_shown = tag.accepted or tag.state is TagState.SUGGESTED
+        row = LandmarkRow(
+            slug=tag.landmark,
+            name=tag.name,
+            score=tag.score,
+            state=str(tag.state) if is_shown else "predicted",
+            model=tag.model,
+            is_taught=tag.source == "taught",
+            reason=tag.reason,
+        )
+        if verdict is not None:
+            row = replace(row, state=verdict.verdict, by=verdict.given_by, at=verdict.given_at)
+        rows.append(row)
+    others = [
         LandmarkRow(
             each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at
         )
         for each in verdicts.values()
-    )
-    return [*rows, *others]
+    ]
+    return rows + others
 
 
 def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[LandmarkRow]:
@@ -209,22 +220,6 @@ def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[Landma
         LandmarkRow(PREFIX + each.thing, each.name, each.score, each.verdict or "accepted")
         for each in sorted(details.photo.things, key=lambda each: each.thing in kinds)
     ]
-
-
-def _tag_row(tag: Tag, verdict: Verdict | None) -> LandmarkRow:
-    is_shown = tag.accepted or tag.state is TagState.SUGGESTED
-    state = verdict.verdict if verdict else str(tag.state) if is_shown else "predicted"
-    return LandmarkRow(
-        slug=tag.landmark,
-        name=tag.name,
-        score=tag.score,
-        state=state,
-        model=tag.model,
-        is_taught=tag.source == "taught",
-        reason=tag.reason,
-        by=verdict.given_by if verdict else None,
-        at=verdict.given_at if verdict else None,
-    )
 
 
 FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"))
@@ -463,6 +458,9 @@ def render_photos(
     to_drop = (
         _filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else ()
     )
+    # Which list without other filters this is, for what to say if it is empty; "": there are others.
+    views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
+    view = views.get(tuple(filters), "")
     is_tab = "unknown" in form.options and may_change(request)  # Review names it above the photos
     return render(
         request,
@@ -482,7 +480,7 @@ def render_photos(
         ],
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
-        view=_view(filters),
+        view=view,
         unclassified=state.overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),
@@ -490,12 +488,6 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
-
-
-def _view(filters: Collection[str]) -> str:
-    """Which list without other filters this is, for what to say if it is empty; "": there are others."""
-    views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
-    return views.get(tuple(filters), "")
 
 
 def _searches_classified(query: PhotoQuery) -> bool:

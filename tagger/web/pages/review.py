@@ -101,7 +101,13 @@ def show_review(
     suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
     found = LookAlikes((), 0, is_limited=False) if only else state.overview.look_alikes.get_soon()
     alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
-    by_landmark, others = _gather(suggested, filter(_is_likely, alike))
+    likely = []
+    for photos in alike:
+        # Photos that look alike may show one place: not sunsets of several towns.
+        are_together = all(photo.position is None for photo in photos) or _taken_together(photos)
+        if are_together and place_likelihood(photos) >= LEAST_LIKELIHOOD:
+            likely.append(photos)
+    by_landmark, others = _gather(suggested, likely)
     groups = list(_groups(state, [*by_landmark.items(), *((None, each) for each in others)]))
     return render(
         request,
@@ -111,12 +117,6 @@ def show_review(
         is_complete=found is not None,
         left=count_suggestions(state.database, only_id) - len(suggested),
     )
-
-
-def _is_likely(photos: Sequence[TaggedPhoto]) -> bool:
-    """Return whether photos that look alike may show one place: not sunsets of several towns."""
-    are_together = bool(_taken_together(photos)) or all(photo.position is None for photo in photos)
-    return are_together and place_likelihood(photos) >= LEAST_LIKELIHOOD
 
 
 def _gather(
@@ -138,14 +138,11 @@ def _gather(
             continue
         known = by_landmark.setdefault(slug, [])
         ids = {photo.id for photo in known}
-        known += [
-            photo for photo in photos if photo.id not in ids and not _is_rejected(photo, slug)
-        ]
+        for photo in photos:
+            rejected = {tag.landmark for tag in photo.tags if tag.state is TagState.REJECTED}
+            if photo.id not in ids and slug not in rejected:
+                known.append(photo)
     return by_landmark, others
-
-
-def _is_rejected(photo: TaggedPhoto, slug: str) -> bool:
-    return any(tag.landmark == slug and tag.state is TagState.REJECTED for tag in photo.tags)
 
 
 def _likeliest(photo: TaggedPhoto) -> str | None:
@@ -158,8 +155,11 @@ def _likeliest(photo: TaggedPhoto) -> str | None:
 
 def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
     """The most frequent value, if more than this share of all have it."""
-    most = Counter(each for each in values if each is not None).most_common(1)
-    return next((value for value, number in most if number > share * len(values)), None)
+    numbers = Counter(value for value in values if value is not None)
+    for value, number in numbers.most_common(1):
+        if number > share * len(values):
+            return value
+    return None
 
 
 def _groups(
