@@ -34,6 +34,7 @@ from tagger.cli.options import (
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
 from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos, discard_empty_job
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
@@ -41,7 +42,7 @@ from tagger.query.filter_words import conditions_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.jobs.enqueue.submission import Backfill, MetadataOptions
+    from tagger.jobs.enqueue.submission import MetadataOptions
 
 BackfillScopeName = Annotated[
     str,
@@ -72,8 +73,6 @@ def parse_backfill(
     Raises:
         typer.BadParameter: an option is invalid, or contradicts another one.
     """
-    from tagger.jobs.enqueue.submission import Backfill, BackfillScope
-
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
     if what == BackfillScope.TAUGHT and scan:
@@ -116,8 +115,6 @@ def backfill(
 
     tagger backfill outdated --country france --year 2019 --dry-run
     """
-    from tagger.jobs.enqueue.submission import count_photos, discard_empty_job
-
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     session = open_session(
         load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True

@@ -19,6 +19,11 @@ from tagger.cli.session import (
     update_derived_facts,
 )
 from tagger.errors import TaggerError
+from tagger.query.photo_json import model_document
+from tagger.registry import registered_models
+from tagger.registry.registered_models import RegisteredModel
+from tagger.registry.registration import landmarks_of_labels
+from tagger.tags import models_in_use
 from tagger.texts.text_format import list_text
 
 if TYPE_CHECKING:
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     from tagger.jobs.processing.model_cache import ModelTrial
     from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest
-    from tagger.registry.registered_models import RegisteredModel
 
 model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
 
@@ -48,9 +52,6 @@ def list_models(json: Json = False) -> None:
 
     Example: tagger model list
     """
-    from tagger.query.photo_json import model_document
-    from tagger.registry import registered_models
-
     models = registered_models.list_models(open_for_reading().database)
     several = sum(model.in_use for model in models) > 1
     rows = (
@@ -88,9 +89,6 @@ def add(
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
-    from tagger.registry import registered_models
-    from tagger.tags import models_in_use
-
     name = None if name is None else registered_models.clean_model_name(name)
     checked = registered_models.check_model_file(file)
     database = open_session().database
@@ -127,10 +125,6 @@ def use(
 
     Example: tagger model use landmarks-203-v11 mine
     """
-    from tagger.query.photo_json import model_document
-    from tagger.registry import registered_models
-    from tagger.tags import models_in_use
-
     session = open_session()
     models = registered_models.models_by_name(session.database, name)
     before = models_in_use.names_in_use(session.database)
@@ -202,11 +196,11 @@ def remove(
 
     Example: tagger model remove places --dry-run
     """
-    from tagger.registry.registered_models import remove_model
-
     session = open_session(settle_jobs=True)
     with ProgressLine("removing") as line:
-        removed = remove_model(session.database, name, dry_run=dry_run, on_progress=line.show)
+        removed = registered_models.remove_model(
+            session.database, name, dry_run=dry_run, on_progress=line.show
+        )
     if not dry_run:
         update_derived_facts(session)
     counts = {
@@ -242,10 +236,6 @@ def show(
 
     Example: tagger model show
     """
-    from tagger.query.photo_json import model_document
-    from tagger.registry import registered_models
-    from tagger.registry.registration import landmarks_of_labels
-
     settings, database = open_for_reading()
     model = registered_models.preview_models(database, name or settings.model)[0]
     if json:
@@ -273,8 +263,6 @@ def verify(
 
     Example: tagger model verify model.pt
     """
-    from tagger.registry import registered_models
-
     models = registered_models.list_models(open_for_reading().database)
     path = next((model.file for model in models if model.name == file), Path(file))
     checked = registered_models.check_model_file(path)
@@ -294,8 +282,6 @@ def verify(
 
 
 def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
-    from tagger.query.photo_json import model_document
-
     console.write_result(model_document(model), printable(text), json=json)
 
 

@@ -55,7 +55,7 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.scan_comparison import scan_watched
-from tagger.jobs.enqueue.submission import inference_options
+from tagger.jobs.enqueue.submission import Tagging, inference_options
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import parse_path
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.scan import Selection
-    from tagger.jobs.enqueue.submission import Tagging
     from tagger.photos.folders import FolderProblem
 
 
@@ -90,8 +89,6 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmark list
     """
-    from tagger.jobs.enqueue.submission import Tagging
-
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     request = Tagging(options.selection(paths, settings), again, metadata)
@@ -164,8 +161,6 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
-    from tagger.jobs.enqueue.submission import Tagging
-
     metadata = write_options.metadata()
     settings = options.settings()
     request = Tagging(options.selection(paths, settings), again, metadata)
@@ -368,8 +363,6 @@ def watch(
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
-    from tagger.jobs.enqueue.submission import Tagging
-
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
     session = open_session(settings, settle_jobs=True)
