@@ -174,7 +174,7 @@ def _ends() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
 
 
-class Group(EndingGroup):
+class CommandGroup(EndingGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_head(self, ctx, formatter)
         write_commands("Commands", self.commands.items(), formatter)
@@ -182,7 +182,7 @@ class Group(EndingGroup):
         self.format_epilog(ctx, formatter)
 
 
-class DefaultCommandGroup(Group):
+class DefaultCommandGroup(CommandGroup):
     """A group that is a command too: the one that is called DEFAULT runs, unless another one is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -193,7 +193,7 @@ class DefaultCommandGroup(Group):
 
 
 def use_help_classes(group: typer.Typer) -> None:
-    group.info.cls = group.info.cls or Group
+    group.info.cls = group.info.cls or CommandGroup
     for command in group.registered_commands:
         command.cls = Command if command.cls is TyperCommand else command.cls
     for inner in group.registered_groups:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+import threading
 import time
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import typer
 
@@ -20,15 +23,18 @@ from tagger.cli.job_text import (
     job_report,
     job_summary,
     other_files_lines,
+    photo_line,
     print_next_steps,
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
-from tagger.database.enums import JobState, Priority
+from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority, Runner
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
-from tagger.processes.process import resume_collection, set_advice
+from tagger.processes.interruption import set_advice
+from tagger.processes.process import resume_collection
+from tagger.query.job_photos import JobPhotos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -295,8 +301,8 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     progress = with_retry(partial(find_job, database, job))
     if progress.is_over:
         return
-    from tagger.cli.local_jobs import StoredPrinter, job_process_count, run_in_processes
-    from tagger.jobs.processing.executor import run_job
+    from tagger.cli.pools import job_process_count, run_in_processes
+    from tagger.jobs.processing.local_jobs import run_job
 
     count = with_retry(partial(job_process_count, database, settings, progress))
     with StoredPrinter(database, settings, job, lines=lines) as printer:
@@ -305,3 +311,61 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
             run_in_processes(database, settings, job, count, printer)
         else:
             run_job(database, settings, job, printer.update)
+
+
+# Outcomes that most photos of a large job have, and that its summary counts.
+TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
+
+
+class StoredPrinter:
+    """Prints a line for each photo of a job that is stored, if `lines` is set, and shows the job's progress.
+
+    On a terminal, photos in which nothing was found have no line unless -v is set, and none has one with -q.
+    Elsewhere all have one, with -q only those in which something was found.
+    """
+
+    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+        self._database, self._job = database, job
+        self._progress = with_retry(partial(find_job, database, job))
+        # Whether lines are printed: not any more once nobody reads them.
+        self._has_lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
+        least = 1 if sys.stdout.isatty() else 0
+        hidden = TELL_NOTHING if console.verbosity < least else frozenset()
+        self._photos = with_retry(partial(JobPhotos, database, settings.roots, job, hidden))
+        self._lock = threading.Lock()
+        self._line = JobLine("writing" if self._progress.kind in METADATA_KINDS else "tagging")
+
+    def __enter__(self) -> Self:
+        self._line.__enter__()
+        return self
+
+    def __exit__(self, kind: object, *_exc: object) -> None:
+        if kind in (None, KeyboardInterrupt):
+            self.update()
+        self._line.__exit__()
+
+    def update(self) -> None:
+        """Print the photos that were stored since the last call, and show the progress."""
+        stored = with_retry(self._photos.next) if self._has_lines else ()
+        with self._lock:
+            if stored:
+                lines = (photo_line(each, self._progress.kind) for each in stored)
+                with self._line.cleared():
+                    self._print("\n".join(lines))
+            if self._line.is_shown:
+                self._progress = with_retry(partial(find_job, self._database, self._job))
+                self._line.show_job(self._database, self._progress)
+
+    def show_message(self, line: str) -> None:
+        """Print a line on stderr. Several threads call this."""
+        with self._lock, self._line.cleared(), suppress(BrokenPipeError):
+            typer.echo(line, err=True)
+
+    def _print(self, lines: str) -> None:
+        try:
+            typer.echo(lines)
+        except (
+            BrokenPipeError
+        ):  # the reader of the pipe has exited; the job continues without lines
+            self._has_lines = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

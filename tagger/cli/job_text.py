@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.cli import console
 from tagger.cli.console import local_time, printable
-from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
+from tagger.database.enums import (
+    METADATA_KINDS,
+    FactProblem,
+    JobKind,
+    JobState,
+    Outcome,
+    Runner,
+    TagReason,
+    VerdictKind,
+)
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
-from tagger.texts.text_format import number_text
+from tagger.texts.text_format import list_text, number_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
+    from tagger.query.job_photos import JobPhoto
 
 
 def duration_text(seconds: float) -> str:
@@ -378,3 +388,53 @@ class JobLine(console.ProgressLine):
         left = count_changes(database)
         self._most_changes = max(self._most_changes, left)
         self.show_step("locating photos", self._most_changes - left, self._most_changes)
+
+
+def photo_line(photo: JobPhoto, kind: str) -> str:
+    """The line of a photo of a job of this kind: its path, and what the job did with it."""
+    outcome, text = photo.outcome, photo.text or photo.reason
+    if kind in METADATA_KINDS:
+        is_undone = kind == JobKind.UNDO and outcome is Outcome.WRITTEN
+        return printable(f"{photo.path}: {'undone' if is_undone else outcome}: {text}")
+    match outcome:
+        case Outcome.FAILED:
+            what = f"failed ({photo.reason}): {text}"
+        case Outcome.SKIPPED:
+            what = f"skipped: {text}"
+        case Outcome.TAGGED:
+            what = ", ".join(_tag_text(tag, name) for tag, name in photo.tags if tag.accepted)
+        case _:
+            facts = [
+                *(["a part of the image is missing"] if photo.is_damaged else []),
+                *_guesses(photo),
+            ]
+            what = f"unknown ({'; '.join(facts)})" if facts else "unknown"
+    things = f"; shows {list_text([thing.name for thing in photo.things])}" if photo.things else ""
+    return printable(f"{photo.path}: {what}{things}")
+
+
+def _guesses(photo: JobPhoto) -> list[str]:
+    """What a photo without a tag seems to show, and why it has no tag of it."""
+    by_score = sorted(photo.tags, key=lambda pair: -(pair[0].score or 0.0))
+    for tag, name in by_score:
+        if tag.doubtful in (TagReason.POSITION, TagReason.SPEED):
+            return [f"doubtful: {_scored(tag, name)}, too far from where the photo was taken"]
+    if photo.guess is not None:
+        return [f"best prediction: {_scored(*photo.guess)}"]
+    if by_score and by_score[0][0].verdict == VerdictKind.REJECTED:
+        return [f"rejected: {_scored(*by_score[0])}"]
+    return []
+
+
+def _tag_text(tag: Any, name: str) -> str:
+    """`Eiffel Tower 93% (taught)`."""
+    words = (
+        "with its GPS"
+        if tag.reason
+        else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
+    )
+    return f"{_scored(tag, name)}{f' ({words})' if words else ''}"
+
+
+def _scored(tag: Any, name: str) -> str:
+    return name if tag.score is None else f"{name} {percent(tag.score)}"

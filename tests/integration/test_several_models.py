@@ -13,7 +13,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.databases import statements
 from support.models import record_inferences
 
-from tagger.cli.local_jobs import print_predictions
+from tagger.cli.commands.tag import print_predictions
 from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind

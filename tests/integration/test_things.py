@@ -16,7 +16,7 @@ from support.models import record_inferences
 from support.raw_pairs import PairFolder
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
-from tagger.cli.local_jobs import photo_line
+from tagger.cli.job_text import photo_line
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things

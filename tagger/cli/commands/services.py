@@ -103,7 +103,7 @@ def worker(
         logging.getLogger("tagger.settings").setLevel(logging.ERROR)
     settings = load_settings()
     if job is not None:
-        from tagger.cli.local_jobs import process_job
+        from tagger.cli.pools import process_job
 
         process_job(settings, job, process or 1)
         return

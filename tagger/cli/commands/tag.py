@@ -51,6 +51,7 @@ from tagger.errors import (
     DatabaseRemoved,
     ObjectUnsupported,
     PathNotFound,
+    PhotoFailed,
     TaggerError,
 )
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
@@ -58,17 +59,29 @@ from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.jobs.enqueue.submission import Tagging, inference_options
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
-from tagger.photos.paths import parse_path
+from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.processes.process import announce_stop, set_advice
+from tagger.processes.interruption import announce_stop, set_advice
+from tagger.query.predictions import (
+    FailedPredictionDocument,
+    ModelPredictions,
+    named_predictions,
+    prediction_document,
+)
+from tagger.registry.registered_models import models_to_try
 from tagger.roots.roots import forget_path
+from tagger.texts.documents import json_bytes
+from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.processing.model_cache import LocalModel
     from tagger.photos.folders import FolderProblem
+    from tagger.registry.registered_models import RegisteredModel
+    from tagger.settings import Settings
 
 
 @with_option_groups
@@ -125,10 +138,73 @@ def predict(
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
     session = open_for_reading(settings, is_needed=False)
     _check_files(file for file in files if file != "-")
-    from tagger.cli.local_jobs import print_predictions
-
     failed = print_predictions(files, session, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
+
+
+def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> int:
+    """Print the predictions for each file; returns the number of files that failed."""
+    from tagger.jobs.processing.model_cache import open_local_models
+
+    settings, database = session
+    models = models_to_try(database, settings.model)
+    documents: list[object] = []
+    failed = 0
+    with open_local_models(models, settings, database) as opened:
+        for file in files:
+            path = file if file == "-" else str(absolute_path(Path(file)))
+            try:
+                found, is_damaged = _predict(opened, file, settings)
+            except PhotoFailed as error:
+                failed += 1
+                kind, text = error.failure.kind, error.failure.text
+                documents.append(FailedPredictionDocument(path, "failed", kind, text))
+                typer.echo(f"{printable(file)}: failed ({kind}): {text}", err=True)
+                continue
+            predictions = named_predictions(database, found, settings.top_k)
+            documents.append(prediction_document(path, predictions, is_damaged=is_damaged))
+            if json:
+                continue
+            if len(files) > 1:
+                typer.echo(f"{printable(file)}:")
+            for prediction in predictions:
+                landmark = prediction.landmark
+                location = ", ".join(filter(None, (landmark.city, landmark.country)))
+                name = landmark.display_name + (f" ({location})" if location else "")
+                if len(found) > 1:
+                    name += f", {prediction.of.model.name}"
+                mark = "*" if prediction.accepted else " "
+                typer.echo(f"{mark} {prediction.score:6.1%}  {printable(name)}")
+            if is_damaged:
+                typer.echo("  a part of the image is missing, so no prediction is accepted")
+            elif not any(prediction.accepted for prediction in predictions):
+                thresholds = " or ".join(percent(each.threshold) for each in found)
+                of = "of this model" if len(found) == 1 else "of these models"
+                typer.echo(
+                    f"  no prediction reaches {thresholds}: the photo probably shows no landmark {of}"
+                )
+    if json:
+        console.write_parts([json_bytes(documents) + b"\n"])
+    return failed
+
+
+def _predict(
+    opened: Sequence[tuple[RegisteredModel, LocalModel]], file: str, settings: Settings
+) -> tuple[list[ModelPredictions], bool]:
+    """The predictions of each model for a photo, decoded once for each size, and whether it is damaged.
+
+    Raises:
+        PhotoFailed: it cannot be read.
+    """
+    photo = opened[0][1].open(file)
+    sizes = dict.fromkeys(local.resize for _, local in opened)
+    images = {resize: photo.decode(resize) for resize in sizes}
+    found = []
+    for model, local in opened:
+        threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
+        (predictions,) = local.predictions([images[local.resize]], settings.top_k, threshold)
+        found.append(ModelPredictions(model, threshold, predictions))
+    return found, any(image.is_damaged for image in images.values())
 
 
 def _check_files(files: Iterable[str]) -> None:

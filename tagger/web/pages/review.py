@@ -73,7 +73,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Group:
+class CardGroup:
     """Cards that may show `landmark`; None: they look alike. `taken`: what their places and days share.
 
     `examples` are photos of the landmark, `around` the data of a map of it, if there are none.
@@ -164,7 +164,7 @@ def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
 
 def _groups(
     state: AppState, found: Sequence[tuple[str | None, Sequence[TaggedPhoto]]]
-) -> Iterator[Group]:
+) -> Iterator[CardGroup]:
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {
         each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
@@ -183,7 +183,7 @@ def _groups(
             and landmark.longitude is not None
         ):
             around = map_around(state.settings, landmark.latitude, landmark.longitude)
-        yield Group(landmark, _taken_together(photos), len(photos), cards, examples, around)
+        yield CardGroup(landmark, _taken_together(photos), len(photos), cards, examples, around)
 
 
 def _references(
