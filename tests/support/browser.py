@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.page_server import served
 
 from tagger.database.connection import open_database
@@ -64,6 +64,11 @@ MOVES = """() => document.getAnimations().some(
   (each) => each.playState === "running" && each.effect.getTiming().iterations !== Infinity)"""
 VIOLATIONS_ONLY = {"resultTypes": ["violations"]}
 """Options of axe: it describes only violations, which takes far less time."""
+
+
+# What a page is to show is awaited so long: on a machine with other work, five seconds are not enough
+# for a page, its events and a transaction behind a job's.
+expect.set_options(timeout=60_000)
 
 
 @contextmanager

@@ -18,8 +18,6 @@ from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos, positions, taught_tags
 from tagger.tags.settlement import settle
 
-SLOW_MS = 60_000
-
 
 @pytest.fixture
 def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
@@ -51,27 +49,25 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
     bridge = {library.photo(f"bridge/{number}.jpg").id for number in range(4)}
     with open_page(browser, f"{address}/review", base=address) as page:
         groups = page.locator("[data-group]")
-        expect(groups).to_have_count(2, timeout=SLOW_MS)
+        expect(groups).to_have_count(2)
         expect(groups.nth(0).get_by_role("heading")).to_have_text("3 October 2025 5 photos")
         expect(groups.nth(1).get_by_role("heading")).to_have_text("4 October 2025 4 photos")
         assert axe_findings(page) == []
         groups.nth(1).get_by_role("button", name="Not a landmark").click()
-        expect(page.locator("#toasts")).to_contain_text(
-            "4 photos put away as not a landmark", timeout=SLOW_MS
-        )
+        expect(page.locator("#toasts")).to_contain_text("4 photos put away as not a landmark")
         assert numbers(page, "dismissed=1") == bridge
         page.get_by_role("button", name="Undo").click()
-        expect(page.locator("#announcement")).to_have_text("Undone on 4 photos", timeout=SLOW_MS)
+        expect(page.locator("#announcement")).to_have_text("Undone on 4 photos")
         assert numbers(page, "dismissed=1") == set()
         page.locator(f'[data-photo="{church[0]}"] label').click()
         groups.nth(0).get_by_role("button", name="Name this place").click()
         page.get_by_label("Landmark, city or country").fill("Our church")
         page.locator("[data-new]").click()
         page.get_by_role("button", name="Add this place").click()
-        expect(page.locator("#toasts")).to_contain_text("4 photos named Our church", timeout=SLOW_MS)
+        expect(page.locator("#toasts")).to_contain_text("4 photos named Our church")
         assert numbers(page, "landmark=our-church&verdict=confirmed") == set(church[1:])
         page.reload()
-        expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
+        expect(groups).to_have_count(1)  # the other one has one unknown photo left
 
 
 def headings_of(page: str) -> list[str]:

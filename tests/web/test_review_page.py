@@ -234,7 +234,7 @@ def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None
         expect(counts[0]).to_contain_text(str(PHOTOS))
         page.keyboard.press("c")
         for count in counts:
-            expect(count).to_contain_text(str(PHOTOS - 1), timeout=30_000)
+            expect(count).to_contain_text(str(PHOTOS - 1))
 
 
 def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:

@@ -56,14 +56,14 @@ def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
 def name_church(page: Page, library: TaggedFolder, count: int) -> None:
     open_new_place(page, library, count)
     page.get_by_role("button", name="Add this place").click()
-    expect(page.locator("#toasts")).to_contain_text(f"{count} photos named Our church", timeout=30_000)
+    expect(page.locator("#toasts")).to_contain_text(f"{count} photos named Our church")
 
 
 def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, library: TaggedFolder) -> None:
     with open_page(browser, address, base=address) as page:
         name_church(page, library, 3)
         found = page.locator("#toasts a", has_text="Found in ")
-        expect(found).to_be_visible(timeout=60_000)
+        expect(found).to_be_visible()
         expect(page.locator("#toasts img").first).to_have_js_property("complete", value=True)
         found.click()
         page.wait_for_url("**/landmarks/our-church")
@@ -87,7 +87,7 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
         other.goto("/photos?unknown=1")
         total = int(other.locator("[data-grid][data-drawn]").get_attribute("data-total") or 0)
         name_church(page, library, 3)
-        expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)
+        expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible()
         other.bring_to_front()
         other.get_by_role("button", name="Show what has changed").click(timeout=30_000)
         expect(other.locator("[data-grid][data-drawn]")).not_to_have_attribute("data-total", str(total))

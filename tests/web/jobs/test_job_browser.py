@@ -226,6 +226,6 @@ def test_a_page_reconnects_after_a_restart_of_the_server(
     expect(disconnected).to_be_visible()
     job = jobs.start(folder)["job"]
     with served(web_settings, web_database, port=port):
-        expect(disconnected).to_be_hidden(timeout=30_000)
+        expect(disconnected).to_be_hidden()
         expect(page.locator(f'[data-job="{job}"] [data-field=done]')).to_have_text("0 of 1 photo")
     page.close()
