@@ -211,7 +211,9 @@ def cancel(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/retry")
 @requires(Role.EDITOR)
-def retry(state: State, job: JobNumber, body: RetryRequest | None = None) -> StartedJob | NothingToRetry:
+def retry(
+    state: State, job: JobNumber, body: RetryRequest | None = None
+) -> StartedJob | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))

@@ -222,9 +222,6 @@ def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[Landma
     ]
 
 
-FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"))
-
-
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
     """What is learned of the landmark now: from how many `examples`, how many are `tagged` and `to_review`.
 
@@ -340,27 +337,19 @@ class PhotoSection:
 
 
 @dataclass(frozen=True)
-class Archives:
-    """Addresses of ZIP archives of all photos of a query: JPEGs without metadata, and their own files."""
-
-    photos: str
-    files: str
-
-
-@dataclass(frozen=True)
 class PhotoGrid:
     """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too.
 
-    `next_page` and `first_page` are links without script. `opened`: the photo over the grid.
+    `download`: those of its downloads. `next_page` and `first_page` are links without script. `opened`: the
+    photo over the grid.
     """
 
     sections: tuple[PhotoSection, ...]
     source: str
     options: str
+    download: str
     next_page: str | None = None
     first_page: str | None = None
-    downloads: tuple[Link, ...] = ()
-    archives: Archives | None = None
     opened: int | None = None
 
     @property
@@ -519,12 +508,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         options=shown.address(""),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
-        downloads=tuple(
-            Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS
-        ),
-        archives=Archives(
-            data_params.address("/download/photos.zip"), data_params.address("/download/files.zip")
-        ),
+        download=data_params.address(""),
     )
 
 
