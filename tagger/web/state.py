@@ -6,7 +6,6 @@ request waits.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from copy import copy
@@ -140,27 +139,6 @@ SENT_PHOTOS = "sent"
 UPLOAD_DECODERS = 4
 # Scans for new jobs at a time.
 MAX_SCANS = 4
-# How long the page keeps using a model after another one was put in use.
-MODEL_TTL_S = 5.0
-
-
-class ModelsInUse:
-    """The models that a selector names, kept for `MODEL_TTL_S`: resolving them reads their files."""
-
-    def __init__(self, database: Database, selector: str | None) -> None:
-        self._database = database
-        self._selector = selector
-        self._resolved: tuple[float, Sequence[RegisteredModel]] | None = None
-
-    def get(self) -> Sequence[RegisteredModel]:
-        """Return them, as `resolve_models`, which raises the same."""
-        resolved = self._resolved
-        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = self._resolved = (
-                time.monotonic(),
-                resolve_models(self._database, self._selector),
-            )
-        return resolved[1]
 
 
 class AppState:
@@ -200,7 +178,10 @@ class AppState:
         self.facet_counts = CachedQuery(
             lambda query: _count_choices(database, query, settings.roots), self.changes
         )
-        self.models_in_use = ModelsInUse(database, settings.model).get
+        # Resolving them reads their files.
+        self.models_in_use = CachedQuery(
+            partial(resolve_models, database, settings.model), self.changes
+        ).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
         database.after_decisions = self.taught_updates.request
 
