@@ -66,41 +66,32 @@ class TaughtUpdates:
         self._stopping = stopping
         # Held while landmarks are learned, so that nobody learns the same ones beside.
         self.learning = threading.Lock()
-        self._changed = threading.Condition()
-        self._is_requested = False
+        self._requested = threading.Event()
         self._is_closed = False
-        self._has_failed = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="taught-updates", daemon=True)
+        self._thread.start()
 
     def request(self) -> None:
-        with self._changed:
-            if self._is_closed:
-                return
-            self._is_requested = True
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="taught-updates", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
+        self._requested.set()
 
     def close(self) -> None:
         """End the thread after the current page of a comparison; `tagger backfill taught` continues it."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(CLOSE_S)
+        self._is_closed = True
+        self._requested.set()
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        while self._take_request():
+        has_failed = False
+        while True:
+            self._requested.wait(RETRY_S if has_failed else None)
+            self._requested.clear()
             try:
                 self._update()
-                self._has_failed = False
+                has_failed = False
             except ServerStopping:
                 return
             except Exception as error:
-                if not self._has_failed:
+                if not has_failed:
                     # The text of a database error may hold values and addresses.
                     reason: object = error
                     if isinstance(error, DatabaseError):
@@ -108,17 +99,10 @@ class TaughtUpdates:
                     is_known = isinstance(error, TaggerError | DatabaseError)
                     text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
                     log.error(text, RETRY_S, reason, exc_info=not is_known)  # noqa: TRY400
-                self._has_failed = True
-
-    def _take_request(self) -> bool:
-        """Wait for a request, or for the time to try a failed update again; False if there will be none."""
-        with self._changed:
-            timeout = RETRY_S if self._has_failed else None
-            self._changed.wait_for(lambda: self._is_requested or self._is_closed, timeout)
-            self._is_requested = False
-            return not self._is_closed
+                has_failed = True
 
     def _update(self) -> None:
+        self._check_stopping(0)
         for model in models_to_teach(self._models()):
             with self.learning:
                 update_taught(self._database, model, on_progress=self._check_stopping)
