@@ -120,9 +120,9 @@ class QueryParams:
         By default, the newest photos come first, those of a trip from its start, and unknown photos by the
         scores of their best candidates.
         """
-        usual: SortOption = (
-            "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
-        )
+        usual: SortOption = "score" if self.query.unknown else "newest"
+        if self.query.trip:
+            usual = "oldest"
         sort: SortOption = self.query.sort or usual
         options = {**self.options, "sort": sort, "distinct": "1"}
         return type(self)(options, replace(self.query, sort=sort, distinct=True))

@@ -144,7 +144,8 @@ def _print_tracks(tracks: Iterable[AddedTrack], *, dry_run: bool) -> None:
 
 def _parse_gap(text: str) -> int:
     match = re.fullmatch(r"(\d{1,4})(h|m)", text)
-    seconds = 0 if match is None else int(match[1]) * (3600 if match[2] == "h" else 60)
+    unit_s = {"h": 3600, "m": 60}
+    seconds = 0 if match is None else int(match[1]) * unit_s[match[2]]
     if not 0 < seconds <= LONGEST_GAP_H * 3600:
         reason = f"{text!r} is no time up to {LONGEST_GAP_H}h. Write it like 2h or 30m"
         raise typer.BadParameter(reason, param_hint="--max-gap")

@@ -322,8 +322,8 @@ def _summarised(preview: MetadataPreview) -> Iterator[str]:
     if not changing:
         yield "same"
     for file in changing:
-        is_new = file.original.data is None
-        yield "changed" if file.target == "embed" else "new" if is_new else "sidecar"
+        of_sidecar = "new" if file.original.data is None else "sidecar"
+        yield "changed" if file.target == "embed" else of_sidecar
 
 
 def _print_preview(preview: MetadataPreview) -> None:

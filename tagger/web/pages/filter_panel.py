@@ -190,7 +190,9 @@ def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> Choi
             facet, values=tuple(each for each in facet.values if each.value != "any_rank")
         )
     names = {value: gettext(name) for value, name in WHICH.items()}
-    any_name = _ALL if is_of_all else WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
+    any_name = WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
+    if is_of_all:
+        any_name = _ALL
     group = _group(facet, "which", [chosen], names, any_name)
     return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
 

@@ -213,14 +213,15 @@ def _render_edit(
 @requires(Role.VIEWER)
 def show_map(request: Request, state: State, box: Text = "") -> HTMLResponse:
     cells = state.overview.position_cells.get_soon()
+    live = None
+    if cells:
+        live = live_map(state.settings, parse_box(box) if box else extent_of(cells))
     return render_map(
         request,
         state.settings,
         "map.html",
         is_complete=cells is not None,
-        live=live_map(state.settings, parse_box(box) if box else extent_of(cells))
-        if cells
-        else None,
+        live=live,
     )
 
 

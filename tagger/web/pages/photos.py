@@ -293,7 +293,9 @@ def panel_group(option: str) -> str:
     """Return the group of the filter panel that has an option of a query; empty: none has it."""
     if option in _DATES:
         return "dates"
-    return "which" if option in WHICH else option if option in _CHOICES else ""
+    if option in WHICH:
+        return "which"
+    return option if option in _CHOICES else ""
 
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
