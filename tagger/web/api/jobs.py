@@ -108,7 +108,7 @@ class JobDetails(JobFindings, JobProgress):
 
 
 @dataclass(frozen=True)
-class StartedJob(JobProgress):
+class Job(JobProgress):
     """A job that was started or resumed; `problem` says why it has to wait."""
 
     problem: str | None
@@ -168,7 +168,7 @@ def job(state: State, job: JobNumber) -> JobDetails:
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
 @requires(Role.EDITOR)
-def enqueue(state: State, body: TaggingRequest) -> StartedJob:
+def enqueue(state: State, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
     selection = allowed_folders(state).selection(folder_paths(body.paths))
     request = Tagging(selection, body.again, body.metadata_options(state.settings))
@@ -177,7 +177,7 @@ def enqueue(state: State, body: TaggingRequest) -> StartedJob:
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
 @requires(Role.EDITOR)
-def backfill(state: State, body: BackfillRequest) -> StartedJob | CountedBackfill:
+def backfill(state: State, body: BackfillRequest) -> Job | CountedBackfill:
     """Start a job over photos that are already in the database."""
     backfill = body.backfill(state)
     if body.dry_run:
@@ -196,10 +196,10 @@ def pause(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/resume")
 @requires(Role.EDITOR)
-def resume(state: State, job: JobNumber) -> StartedJob:
+def resume(state: State, job: JobNumber) -> Job:
     """Resume a paused job."""
     problem = wake_workers(state) if job_control.resume(state.database, job) else None
-    return StartedJob(**vars(find_job(state.database, job)), problem=problem)
+    return Job(**vars(find_job(state.database, job)), problem=problem)
 
 
 @router.post("/jobs/{job}/cancel")
@@ -213,7 +213,7 @@ def cancel(state: State, job: JobNumber) -> JobProgress:
 @requires(Role.EDITOR)
 def retry(
     state: State, job: JobNumber, body: RetryRequest | None = None
-) -> StartedJob | NothingToRetry:
+) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))
@@ -228,7 +228,7 @@ def retry(
 
 @router.post("/jobs/{job}/undo")
 @requires(Role.EDITOR)
-def undo(state: State, job: JobNumber, body: UndoRequest | None = None) -> StartedJob | PlannedUndo:
+def undo(state: State, job: JobNumber, body: UndoRequest | None = None) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
     request = Undo(job)
@@ -292,12 +292,12 @@ def failures_page(
     return photos[:limit], photos[limit - 1].position if len(photos) > limit else None
 
 
-def _started_document(state: AppState, job: int) -> StartedJob:
+def _started_document(state: AppState, job: int) -> Job:
     """Return the job, and why it has to wait if it does."""
     progress = find_job(state.database, job)
     now = read_status(state, 1)
     problem = None if progress.is_over else waiting_reason(state, now)
-    return StartedJob(**vars(progress), problem=problem)
+    return Job(**vars(progress), problem=problem)
 
 
 REDIS_AWAY = N_("Redis does not respond. Jobs are recorded and will be sent when it is back.")

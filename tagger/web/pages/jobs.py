@@ -600,7 +600,7 @@ def undo(
 ) -> Response:
     """Show what an undo of the job would undo; once that is confirmed, start it."""
     undone = api.undo(state, job, UndoRequest(dry_run=not is_confirmed))
-    if isinstance(undone, api.StartedJob):
+    if isinstance(undone, api.Job):
         return RedirectResponse(f"/jobs/{undone.job}", HTTPStatus.SEE_OTHER)
     first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[:PREVIEWS]
     return render(
