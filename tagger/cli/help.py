@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger.cli import console
-from tagger.processes.interruption import drop_unwritable_results, has_closed_reader
+from tagger.processes.process import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -28,12 +28,11 @@ from tagger.cli.job_text import (
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
-from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority, Runner
+from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
-from tagger.processes.interruption import set_advice
-from tagger.processes.process import resume_collection
+from tagger.processes.process import resume_collection, set_advice
 from tagger.query.job_photos import JobPhotos
 
 if TYPE_CHECKING:
@@ -302,7 +301,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     if progress.is_over:
         return
     from tagger.cli.pools import job_process_count, run_in_processes
-    from tagger.jobs.processing.local_jobs import run_job
+    from tagger.jobs.processing.executor import run_job
 
     count = with_retry(partial(job_process_count, database, settings, progress))
     with StoredPrinter(database, settings, job, lines=lines) as printer:

@@ -13,7 +13,6 @@ from tagger.database.enums import (
     JobKind,
     JobState,
     Outcome,
-    Runner,
     TagReason,
     VerdictKind,
 )

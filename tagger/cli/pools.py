@@ -28,7 +28,7 @@ from tagger.errors import (
     TaggerError,
     Unavailable,
 )
-from tagger.jobs.processing.local_jobs import STOP_S, JobThreads, own_job
+from tagger.jobs.processing.executor import STOP_S, JobThreads, own_job
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.job_control import count_open_chunks, find_job
 from tagger.ledger.jobs import finish_job, process_space
@@ -40,10 +40,9 @@ from tagger.ledger.workers import (
     release_chunks_of,
 )
 from tagger.model.devices import process_count, thread_share
-from tagger.processes.interruption import EXIT_CODE, handle_own_signals
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.processes.pool import ERROR, REFUSED, Child, Pool
-from tagger.processes.process import resume_collection
+from tagger.processes.process import EXIT_CODE, handle_own_signals, resume_collection
 from tagger.processes.stall import watch
 from tagger.roots.availability import resume_jobs
 
@@ -199,7 +198,7 @@ def child_environment(settings: Settings, count: int, number: int) -> Mapping[st
 
 # With fewer photos for each, starting a process takes longer than it saves.
 PHOTOS_PER_PROCESS = 500
-# How long processes have to stop. The whole command has two seconds (see processes.interruption).
+# How long processes have to stop. The whole command has two seconds (see processes.process).
 JOB_STOP_S = STOP_S + 0.3
 # How long processes have to end after their job. One that is stopped, as by a debugger, is killed then: it
 # has renewed no lease, so that others have taken its photos.

@@ -34,7 +34,7 @@ from tagger.cli.options import (
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
 from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos, discard_empty_job
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, discard_empty_job
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text

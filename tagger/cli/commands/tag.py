@@ -61,7 +61,7 @@ from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.processes.interruption import announce_stop, set_advice
+from tagger.processes.process import announce_stop, set_advice
 from tagger.query.predictions import (
     FailedPredictionDocument,
     ModelPredictions,

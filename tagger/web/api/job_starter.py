@@ -422,7 +422,7 @@ def start_job(state: AppState, request: JobRequest, priority: Priority) -> int:
         TaggerError: the request is not possible.
         HTTPException: too many scans are running, or too many jobs are open.
     """
-    new = prepare_job(state.database, state.settings, request, Runner.WORKERS, priority)
+    new = prepare_job(state.database, state.settings, request, priority)
     with _scan_slot(state):
         job = create_job(state.database, new)
         scan = Scan(state.database, job, new, state.settings.roots, _stopping_check(state))

@@ -211,9 +211,7 @@ def cancel(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/retry")
 @requires(Role.EDITOR)
-def retry(
-    state: State, job: JobNumber, body: RetryRequest | None = None
-) -> Job | NothingToRetry:
+def retry(state: State, job: JobNumber, body: RetryRequest | None = None) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))

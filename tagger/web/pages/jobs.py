@@ -25,7 +25,6 @@ from starlette.exceptions import HTTPException
 from tagger.database.audit_log import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, PathNotFound, TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import (
@@ -37,7 +36,13 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
-from tagger.jobs.enqueue.submission import UNDO_JOB, Tagging
+from tagger.jobs.enqueue.submission import (
+    UNDO_JOB,
+    Backfill,
+    BackfillScope,
+    Tagging,
+    backfill_from_options,
+)
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.items import (
     FailureFilter,
