@@ -4,12 +4,12 @@ import itertools
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
 from .containers import png_chunk
+from .raw_files import TiffFile
 
 Pixels = npt.NDArray[np.generic]  # (H, W) or (H, W, samples), in the byte order of the file
 
@@ -60,9 +60,10 @@ def tiff_of(
         **({322: [tile], 323: [tile]} if tile else {278: [strip_rows or height]}),
         **{tag: [value] for tag, value in (tags or {}).items()},
     }
-    return _tiff(
-        fields, parts, (324, 325) if tile else (273, 279), ">" if pixels.dtype.str[0] == ">" else "<"
-    )
+    tiff = TiffFile(b"MM\0*" if pixels.dtype.str[0] == ">" else b"II*\0")
+    offsets_tag, sizes_tag = (324, 325) if tile else (273, 279)
+    fields |= {offsets_tag: [tiff.add(part) for part in parts], sizes_tag: [len(part) for part in parts]}
+    return tiff.ending_at(tiff.directory({tag: tiff.long(*values) for tag, values in fields.items()}))
 
 
 def _strips(pixels: Pixels, rows: int, *, separate: bool) -> list[bytes]:
@@ -79,25 +80,6 @@ def _tiles(pixels: Pixels, side: int) -> list[bytes]:
         for y in range(0, height, side)
         for x in range(0, width, side)
     ]
-
-
-def _tiff(
-    fields: Mapping[int, Sequence[int]], parts: Sequence[bytes], part_tags: tuple[int, int], order: str
-) -> bytes:
-    """A TIFF: header, one directory of 32-bit values, further values, and the strips or tiles."""
-    offsets_tag, sizes_tag = part_tags
-    values = {**fields, offsets_tag: [0] * len(parts), sizes_tag: [len(part) for part in parts]}
-    values_offset = 8 + 2 + 12 * len(values) + 4
-    start = values_offset + sum(4 * len(value) for value in values.values() if len(value) > 1)
-    values[offsets_tag] = list(accumulate(map(len, parts[:-1]), initial=start))
-    entries, long_values = b"", b""
-    for tag, value in sorted(values.items()):
-        packed = struct.pack(f"{order}{len(value)}I", *value)
-        slot = packed if len(value) == 1 else struct.pack(order + "I", values_offset + len(long_values))
-        entries += struct.pack(order + "HHI", tag, 4, len(value)) + slot
-        long_values += packed if len(value) > 1 else b""
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(values))
-    return head + entries + bytes(4) + long_values + b"".join(parts)
 
 
 WHITE = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)

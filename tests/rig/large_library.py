@@ -159,7 +159,11 @@ def make_library(url: str, photos: int) -> Database:
         with closing(open_database(url)) as database:
             update_kept(database)
             update_sketches(database, resolve_models(database, None))
-        _settle(url)
+        if make_url(url).get_backend_name() == "postgresql":
+            # It would gather statistics and vacuum later, during a benchmark.
+            with autocommitted(url) as connection:
+                connection.execute(text("VACUUM ANALYZE"))
+                connection.execute(text("CHECKPOINT"))
     return open_database(url)
 
 
@@ -222,11 +226,3 @@ def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
         query = text(statement.format(**fragments))
         used = {name: parameters[name] for name in parameters if name in query._bindparams}
         connection.execute(query, used)
-
-
-def _settle(url: str) -> None:
-    """Let PostgreSQL gather statistics and vacuum now; it would do so later, during a benchmark."""
-    if make_url(url).get_backend_name() == "postgresql":
-        with autocommitted(url) as connection:
-            connection.execute(text("VACUUM ANALYZE"))
-            connection.execute(text("CHECKPOINT"))

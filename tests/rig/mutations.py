@@ -8,10 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 
-from .containers import png_chunk, riff_chunk
-
 _PNG = b"\x89PNG\r\n\x1a\n"
-_XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _ODD_NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 _FRONT_BYTES = 512
 """Headers, sizes and metadata of small photos are there."""
@@ -25,22 +22,6 @@ def broken(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
             data = rng.choice(_WAYS)(data, rng.randrange(size), others, rng)
     # Decoders stop at a wrong checksum; correct ones let them reach the damage behind it.
     return _with_checksums(data) if data.startswith(_PNG) and rng.random() < 0.8 else data
-
-
-def with_other_metadata(data: bytes, rng: random.Random) -> bytes | None:
-    """The same image with added metadata; None for a container that this module cannot write."""
-    text = bytes(rng.choices(range(256), k=rng.randrange(1, 200)))
-    if data.startswith(b"\xff\xd8\xff"):
-        kind, head = rng.choice(((0xE1, _XMP_HEAD), (0xED, b"Photoshop 3.0\0"), (0xFE, b""), (0xE5, b"")))
-        return data[:2] + struct.pack(">BBH", 0xFF, kind, len(head + text) + 2) + head + text + data[2:]
-    if data.startswith(_PNG):
-        at = rng.choice((33, data.rfind(b"IEND") - 4))
-        return data[:at] + png_chunk(rng.choice((b"tEXt", b"tIME", b"prVt")), text) + data[at:]
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        chunk = riff_chunk(b"XMP ", text)
-        body = data[8:] + bytes(len(data) % 2) + chunk
-        return b"RIFF" + struct.pack("<I", len(body)) + body
-    return None
 
 
 def _flip_bits(data: bytes, at: int, _others: Sequence[bytes], rng: random.Random) -> bytes:

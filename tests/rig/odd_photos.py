@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from .containers import encode_image
 from .handmade_images import GRAY, png_of, tiff_of
 from .raw_files import RAW_KINDS, raw_file
 
@@ -18,11 +19,9 @@ _XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="
 @cache
 def small_photos() -> dict[str, bytes]:
     """A photo of each kind by the kind's name; HEIC only if its reader is installed."""
-    return _jpeg() | _png() | _tiff() | _others() | _raw() | (_heic() if _reads_heic() else {})
-
-
-def _raw() -> dict[str, bytes]:
-    return {f"raw {kind}": raw_file(kind) for kind in RAW_KINDS}
+    raw = {f"raw {kind}": raw_file(kind) for kind in RAW_KINDS}
+    heic = _heic() if importlib.util.find_spec("pillow_heif") else {}
+    return _jpeg() | _png() | _tiff() | _others() | raw | heic
 
 
 def _jpeg() -> dict[str, bytes]:
@@ -125,10 +124,4 @@ def _exif(orientation: int) -> Image.Exif:
 
 
 def _saved(kind: str, picture: Image.Image | None = None, **options: object) -> bytes:
-    file = io.BytesIO()
-    (picture or _picture()).save(file, kind, **options)
-    return file.getvalue()
-
-
-def _reads_heic() -> bool:
-    return importlib.util.find_spec("pillow_heif") is not None
+    return encode_image(picture or _picture(), kind, **options)

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TypeAlias
 
@@ -379,9 +379,7 @@ def _track(start: int, size_bytes: int) -> bytes:
 
 
 def _with_note(raw: RawContent, make: str, maker_note: bytes = b"") -> RawContent:
-    return RawContent(
-        raw.large, raw.middle, raw.thumbnail, raw.sensor, raw.orientation, raw.xmp, make, maker_note
-    )
+    return replace(raw, make=make, maker_note=maker_note)
 
 
 _BUILDERS: Mapping[str, Callable[[RawContent], bytes]] = {

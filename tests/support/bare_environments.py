@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from sysconfig import get_path
 
@@ -27,7 +27,8 @@ class BareEnvironment:
         _link_all(_needed((NAME, extra) for extra in ("", *extras)) - {NAME}, site)
         for package in PACKAGES:
             (site / package).symlink_to(ROOT / package)
-        self._link_own_metadata(site)
+        (metadata,) = Path(get_path("purelib")).glob("landmark_tagger-*.dist-info")
+        (site / metadata.name).symlink_to(metadata)
         self.python = folder / "bin" / "python"
 
     def run(
@@ -45,11 +46,6 @@ class BareEnvironment:
             timeout=120,
             check=False,
         )
-
-    @staticmethod
-    def _link_own_metadata(site: Path) -> None:
-        (metadata,) = Path(get_path("purelib")).glob("landmark_tagger-*.dist-info")
-        (site / metadata.name).symlink_to(metadata)
 
 
 def run_with_packages(folder: Path, names: Collection[str], code: str) -> str:
@@ -80,14 +76,10 @@ def _needed(roots: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def _link_all(names: Collection[str], site: Path) -> None:
-    for each in map(distribution, sorted(names)):
-        _link(each, site)
-
-
-def _link(package: Distribution, site: Path) -> None:
-    """Link the top-level packages, modules and metadata of a distribution."""
-    tops = {file.parts[0] for file in package.files or () if file.parts[0] not in {"..", "__pycache__"}}
-    for top in tops:
-        target = Path(os.fspath(package.locate_file(top)))
-        if not (site / top).exists():
-            (site / top).symlink_to(target)
+    """Link the top-level packages, modules and metadata of distributions."""
+    for package in map(distribution, sorted(names)):
+        tops = {file.parts[0] for file in package.files or () if file.parts[0] not in {"..", "__pycache__"}}
+        for top in tops:
+            target = Path(os.fspath(package.locate_file(top)))
+            if not (site / top).exists():
+                (site / top).symlink_to(target)

@@ -7,46 +7,35 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from rig.servers import START_TIMEOUT_S, free_port
+from rig.servers import Server, free_port, start_child
 from support.local_servers import Quiet, running
 
 SECRET = "w9JhSecretKeyOfTheTests"
 
 
-class BucketServer:
+class BucketServer(Server):
     """moto's S3 server. Objects are written with another client than the one that the program reads with."""
 
     def __init__(self) -> None:
+        super().__init__("s3")
         self.port = free_port()
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
-            if time.monotonic() > until or self._process.poll() is not None:
-                raise TimeoutError("moto's server does not start")
-            time.sleep(0.05)
-        return self
+    def _launch(self) -> "subprocess.Popen[bytes]":
+        return start_child([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)])
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
-            return True
-        return False
+    def _connection_error(self) -> Exception | None:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except ConnectionRefusedError as error:
+            return error
+        return None
 
     def client(self) -> Any:
         import boto3  # takes half a second, in each process that collects tests

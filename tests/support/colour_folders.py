@@ -1,7 +1,7 @@
 """A folder of photos in single colours, a tiny model for these, and jobs in this process."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -121,13 +121,17 @@ class TaggedFolder:
         return progress
 
     def outcomes(self, job: int) -> dict[str, str]:
+        return {path: outcome for path, (outcome, _reason, _text) in self.reasons(job).items()}
+
+    def reasons(self, job: int) -> Mapping[str, tuple[str, str | None, str | None]]:
+        """The outcome, reason and text of each photo of a job, by path."""
         query = (
-            select(photos.c.path, job_items.c.outcome)
+            select(photos.c.path, job_items)
             .join(photos, photos.c.id == job_items.c.photo_id)
             .where(job_items.c.job_id == job)
         )
         with self.database.read() as connection:
-            return {row.path: row.outcome for row in connection.execute(query)}
+            return {row.path: (row.outcome, row.reason, row.error_text) for row in connection.execute(query)}
 
     @property
     def results(self) -> list[str]:

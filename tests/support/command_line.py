@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 import torch
 
 from tagger.cli import console
@@ -57,12 +58,13 @@ def run_command(
     stdin: bytes = b"",
 ) -> CommandOutput:
     """Run a console script's `main` with these arguments; by default in this environment and folder."""
-    with ExitStack() as stack:
+    texts = [os.fsdecode(each) if isinstance(each, bytes) else str(each) for each in arguments]
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         stack.enter_context(environment_of(environment))
-        stack.enter_context(_folder(folder))
-        stack.enter_context(_arguments(main, arguments))
+        patch.chdir(folder or Path.cwd())
+        patch.setattr(sys, "argv", [main.__module__.partition(".")[0], *texts])
+        patch.setattr(console, "verbosity", console.verbosity)
         stack.enter_context(_log_handlers())
-        stack.enter_context(_verbosity())
         stack.enter_context(_signal_handlers())
         stack.enter_context(_torch_threads())
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
@@ -102,29 +104,6 @@ def environment_of(environment: Mapping[str, str] | None) -> Iterator[None]:
 
 
 @contextmanager
-def _folder(folder: Path | None) -> Iterator[None]:
-    before = Path.cwd()
-    try:
-        os.chdir(folder or before)
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextmanager
-def _arguments(main: Callable[[], None], arguments: tuple[object, ...]) -> Iterator[None]:
-    before = sys.argv
-    sys.argv = [
-        main.__module__.partition(".")[0],
-        *(os.fsdecode(argument) if isinstance(argument, bytes) else str(argument) for argument in arguments),
-    ]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-@contextmanager
 def _log_handlers() -> Iterator[None]:
     """Start without handlers, as a new process does; pytest's would hide what Python writes to stderr."""
     loggers = [logging.getLogger(name) for name in (None, "tagger", "trainer", "worker")]
@@ -136,15 +115,6 @@ def _log_handlers() -> Iterator[None]:
         for log, handlers, level, propagate in before:
             log.handlers, log.propagate = handlers, propagate
             log.setLevel(level)
-
-
-@contextmanager
-def _verbosity() -> Iterator[None]:
-    before = console.verbosity
-    try:
-        yield
-    finally:
-        console.verbosity = before
 
 
 @contextmanager

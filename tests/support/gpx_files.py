@@ -1,6 +1,5 @@
 """GPX documents for tests of tracks."""
 
-import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,38 +37,6 @@ def walk(
 ) -> Sequence[Point]:
     """Points of a walk to the north, about a metre a second at steps of 10 s."""
     return [(start_s + step_s * number, latitude + 1e-4 * number, longitude) for number in range(count)]
-
-
-class LongGpx(io.RawIOBase):
-    """A GPX document of about `size` bytes, made while it is read: one track, a point for each second."""
-
-    def __init__(self, size: int) -> None:
-        self.points = 0
-        self.length = 0
-        self._size = size
-        self._waiting = b"<gpx><trk><trkseg>"
-        self._is_closed = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while len(self._waiting) < len(buffer) and not self._is_closed:
-            self._waiting += self._next_rows()
-        data, self._waiting = self._waiting[: len(buffer)], self._waiting[len(buffer) :]
-        buffer[: len(data)] = data
-        self.length += len(data)
-        return len(data)
-
-    def _next_rows(self) -> bytes:
-        if self.length + len(self._waiting) >= self._size:
-            self._is_closed = True
-            return b"</trkseg></trk></gpx>"
-        numbers = range(self.points, self.points + 100)
-        self.points += len(numbers)
-        return "".join(
-            point_text(number, 48 + number % 10_000 * 1e-6, 2 + number % 10_000 * 1e-6) for number in numbers
-        ).encode()
 
 
 def add_track(database: Database, file: Path) -> AddedTrack:

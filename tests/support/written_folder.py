@@ -1,6 +1,5 @@
 """A folder whose photos are tagged, written and restored in this process."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from support.scenes import tree
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
-from tagger.database.tables import chunks, job_items, metadata_writes, photos
+from tagger.database.tables import chunks, job_items, metadata_writes
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, MetadataOptions, submit
 from tagger.jobs.processing.chunk_runner import ChunkEnd
@@ -110,16 +109,6 @@ class WrittenFolder(TaggedFolder):
     def files(self) -> dict[str, bytes]:
         """The content of every file below the folder, also hidden ones."""
         return tree(self.folder)
-
-    def reasons(self, job: int) -> Mapping[str, tuple[str, str | None, str | None]]:
-        """The outcome, reason and text of each photo of a job, by path."""
-        query = (
-            select(photos.c.path, job_items)
-            .join(photos, photos.c.id == job_items.c.photo_id)
-            .where(job_items.c.job_id == job)
-        )
-        with self.database.read() as connection:
-            return {row.path: (row.outcome, row.reason, row.error_text) for row in connection.execute(query)}
 
     def latest(self) -> JobProgress:
         """The newest job."""

@@ -7,14 +7,13 @@ import struct
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
-from rig.mutations import broken, with_other_metadata
+from rig.mutations import broken
 from rig.odd_photos import small_photos
 from support.decoding import decode
 from support.examples import examples
@@ -23,7 +22,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
 from tagger.photos import jpeg
 from tagger.photos.containers import digest_photo, exif_of, has_image, orientation_in, read_container
-from tagger.photos.decoding import Pixels, Resize, decode_photo
+from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.formats import JPEG, PHOTO_FORMATS, detect_format
 
@@ -155,12 +154,6 @@ def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded: bytes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg, "_SEARCHED_BYTES", searched)
         assert jpeg._end_of_scan(coded, 0) == (marker.start() if marker else len(coded))
-
-
-def test_marker_bytes_inside_metadata_do_not_end_the_picture() -> None:
-    jpeg = encode_image(PICTURE, "JPEG")
-    thumbnail = jpeg_segment(0xE1, b"Exif\0\0" + encode_image(PICTURE.resize((16, 12)), "JPEG"))
-    assert digest_photo(jpeg[:2] + thumbnail + jpeg[2:]) == digest_photo(jpeg)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -308,12 +301,6 @@ def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, t
     examine(path)
 
 
-@examples(19)
-@given(kind=kinds, seed=seeds)
-def test_metadata_leaves_the_picture_the_same(kind: str, seed: int) -> None:
-    examine_metadata(PHOTOS[kind], random.Random(seed))
-
-
 @cache
 def _real_samples(folder: Path) -> list[bytes]:
     """About as many drawn photos as small real ones."""
@@ -354,26 +341,3 @@ def examine(path: Path) -> str:
     if image.pixels.shape != (RESIZE.size, RESIZE.size, 3) or min(image.width, image.height) < 1:
         raise Violation(f"pixels of shape {image.pixels.shape} for {image.width} x {image.height}")
     return DECODED
-
-
-def examine_metadata(data: bytes, rng: random.Random) -> None:
-    """Check that other metadata changes neither the digest nor the pixels.
-
-    Raises:
-        Violation: it changes one of them.
-    """
-    changed = with_other_metadata(data, rng)
-    try:
-        pixels = _pixels(data)
-    except PhotoFailed:
-        return
-    if changed is None:
-        return
-    if digest_photo(changed) != digest_photo(data):
-        raise Violation("metadata changed the digest")
-    if not np.array_equal(_pixels(changed), pixels):
-        raise Violation("metadata changed the pixels")
-
-
-def _pixels(data: bytes) -> Pixels:
-    return decode_photo(data, RESIZE, max_pixels=MAX_PIXELS).pixels

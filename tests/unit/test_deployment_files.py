@@ -25,20 +25,22 @@ from support.command_words import check_command
 from tagger.extensions import install_command
 from tagger.settings import Settings, load_settings
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+PROJECT = Path(__file__).parents[2]
+DEPLOY = PROJECT / "deploy"
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 TEXT = (DEPLOY / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = ("upgrade", "worker", "worker-gpu", "beat", "web")
 """The services that run images of deploy/Containerfile."""
-UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
+UNITS = DEPLOY / "systemd"
 NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")
 SANDBOX = UNITS / "tagger-.service.d" / "10-sandbox.conf"
 MOST_EXPOSED = 2.0
 """Of systemd's scale from 0 to 10; a unit without a sandbox has 9.2."""
 
 
+@pytest.mark.slow
 def test_compose_file_matches_the_schema_of_compose() -> None:
     schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
     errors = [
@@ -159,14 +161,11 @@ def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema() -> None
     assert files == ["/etc/tagger.env", "-/etc/tagger-owner.env"]  # the last one counts
 
 
-def test_settings_of_the_units_exist() -> None:
+def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [path.read_text() for path in UNITS.rglob("*") if path.is_file()]
     names = {name for text in texts for name in re.findall(r"\bTAGGER_(\w+)=", text)}
     assert {"DATABASE_URL", "REDIS_URL", "DATA_FOLDER"} <= names
     assert {name.lower() for name in names} <= set(Settings.model_fields)
-
-
-def test_examples_of_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (UNITS / "tagger.env").read_text()
     for name, value in re.findall(r"^#?(TAGGER_\w+)=(.+)$", text, re.MULTILINE):
         monkeypatch.setenv(name, shlex.split(value)[0])
@@ -195,10 +194,7 @@ def _names_in(file: Path) -> set[str]:
     return set(re.findall(r"^(\w+)=", service.partition("\n[")[0], re.MULTILINE))
 
 
-PROJECT = Path(__file__).parents[2]
-MANIFESTS: list[dict[str, Any]] = list(
-    yaml.safe_load_all((PROJECT / "deploy" / "kubernetes.yaml").read_text())
-)
+MANIFESTS: list[dict[str, Any]] = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 PODS = {
     each["metadata"]["name"]: each["spec"]["template"] for each in MANIFESTS if "template" in each["spec"]
 }
@@ -210,6 +206,7 @@ def containers() -> Iterator[dict[str, Any]]:
         yield from pod["spec"]["containers"]
 
 
+@pytest.mark.slow
 def test_manifests_match_the_schemas_of_kubernetes() -> None:
     for manifest in MANIFESTS:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
@@ -324,7 +321,7 @@ def test_modules_import_nothing_that_only_extras_install() -> None:
 
 def test_programs_define_everything_before_they_run() -> None:
     for folder in ("tagger", "trainer", "worker", "migrations"):
-        for file in (Path(__file__).parents[2] / folder).rglob("*.py"):
+        for file in (PROJECT / folder).rglob("*.py"):
             *before, _ = ast.parse(file.read_bytes()).body or [None]
             assert "__main__" not in "".join(ast.dump(each) for each in before if isinstance(each, ast.If)), (
                 file

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -30,9 +30,6 @@ from tagger.database.engine import is_transient, outage_text, reason_of, stated_
 from tagger.database.tables import metadata
 from tagger.errors import (
     DiskFull,
-    FailureKind,
-    PathNotFound,
-    PhotoFailed,
     StatementRefused,
     TaggerError,
 )
@@ -40,6 +37,16 @@ from tagger.photos.object_store import error_text, is_worth_repeating
 from tagger.web.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 PROJECT = Path(__file__).parents[2]
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The modules of the packages by their paths."""
+    return {
+        file.relative_to(PROJECT).as_posix(): ast.parse(file.read_text())
+        for package in ("tagger", "trainer", "worker")
+        for file in sorted((PROJECT / package).rglob("*.py"))
+    }
 
 
 def error_classes() -> Iterator[type[Exception]]:
@@ -50,21 +57,17 @@ def error_classes() -> Iterator[type[Exception]]:
         if inspect.isclass(value) and issubclass(value, Exception)
     }
     known.add("HTTPException")
-    classes = dict(_classes())
+    classes = {
+        (path.removesuffix(".py").replace("/", "."), node.name): {ast.unparse(base) for base in node.bases}
+        for path, module in modules().items()
+        for node in module.body
+        if isinstance(node, ast.ClassDef)
+    }
     while more := {name for (_, name), bases in classes.items() if bases & known} - known:
         known |= more
     for (module, name), bases in classes.items():
         if bases & known:
             yield getattr(import_module(module), name)
-
-
-def _classes() -> Iterator[tuple[tuple[str, str], set[str]]]:
-    for package in ("tagger", "trainer", "worker"):
-        for file in sorted((PROJECT / package).rglob("*.py")):
-            module = ".".join(file.relative_to(PROJECT).with_suffix("").parts)
-            for node in ast.parse(file.read_text()).body:
-                if isinstance(node, ast.ClassDef):
-                    yield (module, node.name), {ast.unparse(base) for base in node.bases}
 
 
 def example(kind: type[Exception]) -> Exception:
@@ -89,20 +92,6 @@ def test_every_error_is_the_same_in_another_process() -> None:
         assert (type(restored), str(restored), vars(restored)) == (kind, str(error), vars(error))
 
 
-def fail(number: int) -> None:
-    errors = [
-        PathNotFound(path="a.jpg"),
-        PhotoFailed(FailureKind.GONE, "It is gone.", "a.jpg"),
-    ]
-    raise errors[number]
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "no file or folder at a.jpg"), (1, "a.jpg: It is gone.")])
-def test_a_pool_of_processes_raises_the_error_of_its_worker(number: int, text: str) -> None:
-    with get_context("spawn").Pool(1) as pool, pytest.raises(TaggerError, match=text):
-        pool.apply_async(fail, [number]).get(timeout=60)
-
-
 GenericError = pytest.importorskip("obstore.exceptions").GenericError
 LISTED = (
     "Error performing list request: Server returned non-2xx status code: {}: <Error><Code>{}</Code></Error>"
@@ -123,27 +112,11 @@ def test_a_listing_that_is_refused_says_why(status: str, code: str, reason: str)
     assert not is_worth_repeating(error)
 
 
-ROOT = Path(__file__).parents[2]
-FORMATS = ROOT / "tagger" / "metadata" / "formats"
+FORMATS = "tagger/metadata/formats/"
 """The parts of PNG and WebP files are called chunks."""
-FILES = [
-    file
-    for package in ("tagger", "trainer", "worker")
-    for file in sorted((ROOT / package).rglob("*.py"))
-    if not file.is_relative_to(FORMATS)
-]
 LOGGED = {"debug", "info", "warning", "error", "critical", "exception"}
-FUNCTIONS = LOGGED | {
-    "fail",
-    "echo",
-    "result",
-    "BadParameter",
-    "PhotoFailed",
-    "ok",
-    "note",
-    "wrong",
-    "write_result",
-}
+SHOWN = {"fail", "echo", "result", "BadParameter", "PhotoFailed", "ok", "note", "wrong", "write_result"}
+FUNCTIONS = LOGGED | SHOWN
 """Functions whose arguments are messages, besides the errors of the program."""
 NO_TEXT = {"extra", "param_hint"}
 
@@ -178,23 +151,15 @@ def _literals(node: ast.AST) -> Iterator[ast.Constant]:
 
 def test_no_message_names_internals() -> None:
     found = {
-        f"{file.relative_to(ROOT)}:{part.lineno}: {part.value}"
-        for file in FILES
-        for part in message_parts(ast.parse(file.read_text()))
+        f"{path}:{part.lineno}: {part.value}"
+        for path, module in modules().items()
+        if not path.startswith(FORMATS)
+        for part in message_parts(module)
         if " " in str(part.value) and internal_words(str(part.value))
     }
+    texts = {kind: kind.__doc__ or "" for kind in error_classes() if issubclass(kind, TaggerError)}
+    found |= {kind.__name__ for kind, text in texts.items() if internal_words(text)}
     assert found == set()
-
-
-def all_errors(root: type[TaggerError] = TaggerError) -> Iterator[type[TaggerError]]:
-    for each in root.__subclasses__():
-        yield each
-        yield from all_errors(each)
-
-
-def test_no_error_names_internals() -> None:
-    found = {each.__name__: words for each in all_errors() if (words := internal_words(each.__doc__ or ""))}
-    assert found == {}
 
 
 @pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)
@@ -203,10 +168,6 @@ def test_a_text_has_only_values_of_its_error_and_no_command(kind: type[TaggerErr
     assert "`" not in PAGE_TEXTS[kind]
     values = dict.fromkeys(fields(inspect.getdoc(kind) or ""), 1)
     assert ("1" in page_text(kind(**values))) == bool(fields(PAGE_TEXTS[kind]))
-
-
-def test_another_error_has_its_own_text() -> None:
-    assert page_text(TaggerError()) == str(TaggerError())
 
 
 def fields(template: str) -> set[str]:
@@ -225,24 +186,16 @@ OF_ANY_TABLE = {
     "tagger/kept/days.py",
 }
 """Modules that write tables that they do not name."""
-GUARDED = {
-    "classifications",
-    "dismissals",
-    "effective_tags",
-    "image_things",
-    "tags",
-    "taught_tags",
-    "thing_verdicts",
-    "verdicts",
-}
+VERDICTS = {"dismissals", "thing_verdicts", "verdicts"}
+GUARDED = VERDICTS | {"classifications", "effective_tags", "image_things", "tags", "taught_tags"}
 OWN_METHODS = {"insert", "update", "delete"}
 CHANGES = OWN_METHODS | {"upsert", "insert_page", "insert_missing"}
 SQL = re.compile(rf"\b(?:INTO|UPDATE|DELETE FROM|UPDATE OR \w+)\s+\W?({'|'.join(GUARDED)}|contents)\b")
 
 
-def written(source: str, *, of_any_table: bool = False) -> Iterator[str]:
+def written(module: ast.Module, *, of_any_table: bool = False) -> Iterator[str]:
     """What a module writes although only causes may, or under a name that is no table."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(module):
         match node:
             case ast.Constant(str(text)):
                 yield from SQL.findall(text)
@@ -259,32 +212,11 @@ def written(source: str, *, of_any_table: bool = False) -> Iterator[str]:
 
 
 def test_what_decides_is_written_by_one_module() -> None:
-    files = [path for package in ("tagger", "worker", "trainer") for path in (ROOT / package).rglob("*.py")]
-    names = {path.relative_to(ROOT).as_posix(): path for path in files}
-    assert names.keys() >= WRITERS | OF_ANY_TABLE
-    found = {
-        name: [*written(path.read_text(), of_any_table=name in OF_ANY_TABLE)]
-        for name, path in names.items()
-        if name not in WRITERS
+    tables = {
+        path: {*written(module, of_any_table=path in OF_ANY_TABLE)} for path, module in modules().items()
     }
-    assert {name: each for name, each in found.items() if each} == {}
-
-
-@pytest.mark.parametrize(
-    ("statement", "name"),
-    [
-        ("delete(verdicts).where(is_old)", "verdicts"),
-        ("insert_page(connection, tags, names, rows)", "tags"),
-        ("upsert(connection, dismissals)", "dismissals"),
-        ("update(contents).values(damaged=True)", "contents"),
-        ("for table in (tags, photos): delete(table)", "table"),
-        ("connection.execute(tags.insert(), rows)", "tags"),
-        ("text('DELETE FROM taught_tags')", "taught_tags"),
-        ("text('INSERT OR IGNORE INTO \"tags\" VALUES (1)')", "tags"),
-    ],
-)
-def test_each_kind_of_change_is_found(statement: str, name: str) -> None:
-    assert [*written(statement)] == [name]
+    assert tables.keys() >= OF_ANY_TABLE
+    assert {path for path, names in tables.items() if names} == WRITERS
 
 
 FREE_SPACE = "Free space on its disk"

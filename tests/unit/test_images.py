@@ -103,9 +103,13 @@ def test_square_is_the_middle_of_the_scaled_photo() -> None:
     assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize(
-    "options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"restart_marker_rows": 2}]
+    ("mode", "options"),
+    [
+        *(("RGB", {"subsampling": subsampling}) for subsampling in (0, 1, 2)),
+        ("L", {}),
+        ("CMYK", {"restart_marker_rows": 2}),
+    ],
 )
 def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(
     mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
@@ -276,7 +280,6 @@ def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> 
         (bytes(5000), FailureKind.CORRUPT),
         (b"PK\x03\x04 ...", FailureKind.NOT_AN_IMAGE),
         (b"%PDF-1.7 ...", FailureKind.UNSUPPORTED),
-        (b"8BPS\0\1" + bytes(40), FailureKind.UNSUPPORTED),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", FailureKind.UNSUPPORTED),
         (b"\xff\xd8\xff", FailureKind.CORRUPT),
         (b"\x89PNG\r\n\x1a\n", FailureKind.CORRUPT),
@@ -288,15 +291,12 @@ def test_what_is_no_photo_fails_with_its_kind(data: bytes, kind: FailureKind) ->
     assert failure(data) in (kind, FailureKind.TRUNCATED)
 
 
-def png_header(width: int, height: int) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + bytes(12)
-
-
 def test_too_many_pixels_are_refused_by_the_header() -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
+    png = b"\x89PNG\r\n\x1a\n" + header + bytes(12) + b"\0\0\0\x04IDAT"
     tracemalloc.start()
     try:
-        assert failure(png_header(60000, 60000) + b"\0\0\0\x04IDAT") is FailureKind.TOO_MANY_PIXELS
+        assert failure(png) is FailureKind.TOO_MANY_PIXELS
         for kind in ("JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"):
             assert failure(encode_image(PICTURE, kind), max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
@@ -408,14 +408,11 @@ def iso_media(major: bytes, *compatible: bytes) -> bytes:
         (b"RIFF\0\0\0\0WEBPVP8 ", formats.WEBP),
         (b"RIFF\0\0\0\0WAVE", None),
         (b"II*\0", formats.TIFF),
-        (b"MM\0+", formats.TIFF),
         (b"GIF89a", formats.GIF),
-        (b"BM", formats.BMP),
         (iso_media(b"avif", b"mif1"), formats.AVIF),
         (iso_media(b"mif1", b"heic", b"avif"), formats.AVIF),
         (iso_media(b"heic", b"avif"), formats.HEIC),
         (iso_media(b"mif1"), formats.HEIC),
-        (b"%PDF-1.7", None),
         (b"", None),
     ],
 )
@@ -461,13 +458,6 @@ def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
 
     assert int(pixels[1::16].min()) > 200
     assert int(pixels[9::16].max()) < 50
-
-
-def test_square_photo_is_the_same_cropped_or_stretched() -> None:
-    data = encode_image(draw_photo(7, (400, 400)), "JPEG", quality=90)
-    cropped = decode_photo(data, Resize(112, 112), max_pixels=MAX_PIXELS).pixels
-
-    assert np.array_equal(stretched(data), cropped)
 
 
 def test_short_side_other_than_the_size_is_refused() -> None:

@@ -119,10 +119,16 @@ def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "body",
-    [BLOCKED_IN_SQLITE, BLOCKED_BY_A_THREAD, STORES_FOR_AN_HOUR, MISSES_THE_SIGNAL, DESTROYS_AN_OBJECT],
+    ("body", "number"),
+    [
+        (BLOCKED_IN_SQLITE, signal.SIGINT),
+        (BLOCKED_IN_SQLITE, signal.SIGTERM),
+        (BLOCKED_BY_A_THREAD, signal.SIGINT),
+        (STORES_FOR_AN_HOUR, signal.SIGTERM),
+        (MISSES_THE_SIGNAL, signal.SIGINT),
+        (DESTROYS_AN_OBJECT, signal.SIGINT),
+    ],
 )
 def test_a_program_ends_when_its_time_is_over(body: str, number: signal.Signals) -> None:
     with started(body, end_s=0.2) as program:

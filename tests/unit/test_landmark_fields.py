@@ -14,7 +14,6 @@ from tagger.texts.names import MAX_SLUG, check_language, check_slug, clean_name,
         ("Cimetière du Père-Lachaise", "cimetiere-du-pere-lachaise"),
         ("Łódź, Große Straße", "lodz-grosse-strasse"),
         ("Эрмитаж (Hermitage)", "hermitage"),
-        ("Bridge 2", "bridge-2"),
     ],
 )
 def test_the_slug_of_a_name(name: str, slug: str) -> None:
@@ -41,7 +40,6 @@ def test_the_slug_of_the_longest_name_is_valid() -> None:
         ("Cafe\u0301", "Café"),
         ("\u200fDom\u200e", "Dom"),
         ("\u202emoD\u202c", "moD"),
-        ("🗼", "🗼"),
         ("می‌دان", "می‌دان"),
     ],
 )
@@ -53,7 +51,6 @@ def test_names_are_cleaned(typed: str, name: str) -> None:
     "name",
     [
         "",
-        "  ",
         "\u200f",
         "a\nb",
         "a\0b",

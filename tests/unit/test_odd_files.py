@@ -66,9 +66,7 @@ GRAY_COLOURS = decode(encode_image(PICTURE.convert("L"), "PNG")).pixels.astype(f
         (tiff_of(with_samples(DEEP, 32768), tags={338: SEE_THROUGH}), (COLOURS + 255) / 2),
         (tiff_of(with_samples(DEEP, 0), tags={338: 0}), COLOURS),
         (tiff_of(BYTES, separate=True), COLOURS),
-        (tiff_of(DEEP_GRAYS.astype(">u2"), GRAY), GRAY_COLOURS),
         (tiff_of(255 - GRAYS, 0), GRAY_COLOURS),
-        (tiff_of(65535 - DEEP_GRAYS, 0), GRAY_COLOURS),
         (tiff_of(BYTES, tile=64), COLOURS),
         (tiff_of(np.asarray(PICTURE.convert("CMYK")).astype(np.uint16) * 257, CMYK), COLOURS),
     ],
@@ -81,7 +79,6 @@ def test_deep_tiled_and_separate_pixels_look_like_plain_ones(data: bytes, expect
     "data",
     [
         tiff_of(BYTES.astype(np.float32)),
-        tiff_of((GRAYS / np.float32(255)).astype(np.float32), GRAY),
         tiff_of(GRAYS.astype(np.uint32), GRAY),
         tiff_of(DEEP, separate=True),
         tiff_of(DEEP, LAB),
@@ -362,18 +359,8 @@ def test_decoding_takes_no_more_memory_than_counted(kind: str) -> None:
 def test_every_kind_of_image_takes_no_more_memory_than_counted(kind: str, side: int) -> None:
     if kind.startswith("heic"):
         pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
-    if " webp " in kind and not _writes_webp_in_tiff():
-        pytest.skip("this build of Pillow has no WebP in TIFF")
     (taken,) = measure_decoding([kind], (4000, 3000), side=side)
     assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES
-
-
-def _writes_webp_in_tiff() -> bool:
-    try:
-        encode_image(PICTURE, "TIFF", compression="webp")
-    except OSError:
-        return False
-    return True
 
 
 @ON_LINUX

@@ -204,7 +204,6 @@ def test_hidden_files_and_folders_are_passed_over_unless_a_person_names_them(tmp
     [
         ({"exclude": ("*.png",)}, ["a.jpg", "paris/c.jpg", "paris/raw/d.jpg"]),
         ({"exclude": ("paris",)}, ["a.jpg", "b.PNG"]),
-        ({"exclude": ("raw/",)}, ["a.jpg", "b.PNG", "paris/c.jpg"]),
         ({"exclude": ("paris/*/d.*",)}, ["a.jpg", "b.PNG", "paris/c.jpg"]),
         ({"include": ("Paris/*",)}, ["paris/c.jpg", "paris/raw/d.jpg"]),
         ({"include": ("?.jpg",), "exclude": ("c*",)}, ["a.jpg", "paris/raw/d.jpg"]),
@@ -231,19 +230,16 @@ def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path
     assert names(root) == ["a.jpg", "b.jpg"]
 
 
-def test_link_to_where_the_walk_does_not_come_is_found(tmp_path: Path) -> None:
+def test_links_to_where_the_walk_does_not_come_are_found_and_those_to_folders_are_not(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / ".annex" / "objects" / "key.jpg")
     write(tmp_path / "data" / "no-extension")
     (tmp_path / "a.jpg").symlink_to(".annex/objects/key.jpg")
     (tmp_path / "b.jpg").symlink_to("data/no-extension")
+    (tmp_path / "data" / "loop").symlink_to(tmp_path)
+    (tmp_path / "c.jpg").symlink_to("data")
     assert names(tmp_path) == ["a.jpg", "b.jpg"]
-
-
-def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
-    write(tmp_path / "a" / "a.jpg")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    (tmp_path / "b.jpg").symlink_to("a")
-    assert names(tmp_path) == ["a/a.jpg"]
 
 
 def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) -> None:
@@ -271,13 +267,10 @@ def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
     assert failure(tmp_path / "a.jpg") is FailureKind.UNREADABLE
     assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
     assert failure(Path("/dev/zero")) is FailureKind.UNREADABLE
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in Linux's /proc")
-def test_a_folder_in_place_of_a_photo_stays_not_open(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    assert {failure(tmp_path) for _ in range(5)} == {FailureKind.UNREADABLE}
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    if (descriptors := Path("/proc/self/fd")).exists():
+        before = len([*descriptors.iterdir()])
+        assert failure(tmp_path) is FailureKind.UNREADABLE
+        assert len([*descriptors.iterdir()]) == before
 
 
 def deny_access(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,6 @@ from tagger.pipeline.requests import (
     Failed,
     Limits,
     OpenPhoto,
-    Reader,
     Request,
     RequestResult,
     ResultSink,
@@ -49,12 +48,17 @@ WAIT_S = 20.0
 
 
 class BrightModel:
-    """Scores are the image's mean red and the remainder to 1. A test can block it with `gate`."""
+    """Scores are the image's mean red and the remainder to 1. A test can block it with `gate`.
+
+    `inside` counts concurrent passes.
+    """
 
     batch_size = 4
-    at_once = 1
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        self.at_once = at_once
+        self.lock = threading.Lock()
+        self.inside = self.most_inside = 0
         self.gate = threading.Event()
         self.gate.set()
         self.memory_freed = threading.Event()
@@ -69,7 +73,12 @@ class BrightModel:
 
     def outputs(self, images: Sequence[np.ndarray]) -> Outputs:
         self.was_called.set()
+        with self.lock:
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
         assert self.gate.wait(WAIT_S)
+        with self.lock:
+            self.inside -= 1
         self.batches.append(len(images))
         red = [float(image[..., 0].mean()) / 255 for image in images]
         return Outputs(np.array([[value, 1 - value] for value in red], dtype=np.float32), None)
@@ -146,6 +155,19 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     return [draw(folder / f"{number:03}.png", number % 256, 40 + number // 256) for number in range(count)]
 
 
+def act_before_decoding(pipeline: Pipeline, act: Callable[[Resize], object]) -> None:
+    def open_photo(source: PhotoSource, path: str) -> OpenPhoto:
+        photo = local_reader(LIMITS)(source, path)
+
+        def decode(resize: Resize) -> DecodedImage:
+            act(resize)
+            return photo.decode(resize)
+
+        return replace(photo, decode=decode)
+
+    read_with(pipeline, open_photo)
+
+
 def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
     paths = draw_photos(tmp_path, 120)
     sink, submitted = CollectingSink(), []
@@ -204,19 +226,9 @@ def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(
         input=SimpleNamespace(resize=Resize(size=48, short_side=48)),
     )
     sizes: list[int] = []
-
-    def open_counting(source: PhotoSource, path: str) -> OpenPhoto:
-        photo = local_reader(Limits(1, 10**7, 10**7))(source, path)
-
-        def decode(resize: Resize) -> DecodedImage:
-            sizes.append(resize.size)
-            return photo.decode(resize)
-
-        return replace(photo, decode=decode)
-
     models = {1: model, 2: same, 3: large, 4: other}
-    pipeline = Pipeline(models, Limits(2, 10**7, 10**7))  # type: ignore[arg-type]
-    read_with(pipeline, open_counting)
+    pipeline = Pipeline(models, LIMITS)  # type: ignore[arg-type]
+    act_before_decoding(pipeline, lambda resize: sizes.append(resize.size))
     sink = CollectingSink(thresholds={1: 0.5, 2: 0.5, 3: 0.5})
     (path,) = draw_photos(tmp_path, 1)
     pipeline.submit(file_request(path, sink))
@@ -447,13 +459,12 @@ class HangingReader:
         if path.startswith("hangs"):
             assert self.gate.wait(WAIT_S)
             self.finished += 1
-        return local_reader(Limits(1, 10**7, 10**7))(source, path)
+        return local_reader(LIMITS)(source, path)
 
 
 @pytest.fixture
 def pipeline_with_timeout(model: BrightModel) -> Iterator[Pipeline]:
-    limits = Limits(readers=2, max_bytes=10**7, max_pixels=10**7, timeout_s=0.3)
-    pipeline = Pipeline({1: model}, limits)  # type: ignore[dict-item]
+    pipeline = Pipeline({1: model}, replace(LIMITS, timeout_s=0.3))  # type: ignore[dict-item]
     yield pipeline
     pipeline.close()
 
@@ -490,17 +501,7 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
 ) -> None:
     gate, sink = threading.Event(), CollectingSink()
     path = draw(tmp_path / "a.png", 7)
-
-    def open_slowly(source: PhotoSource, path: str) -> OpenPhoto:
-        photo = local_reader(Limits(1, 10**7, 10**7))(source, path)
-
-        def decode(resize: Resize) -> DecodedImage:
-            assert gate.wait(WAIT_S)
-            return photo.decode(resize)
-
-        return replace(photo, decode=decode)
-
-    read_with(pipeline_with_timeout, open_slowly)
+    act_before_decoding(pipeline_with_timeout, lambda _resize: gate.wait(WAIT_S))
     for _ in range(3):
         pipeline_with_timeout.submit(file_request(path, sink))
     results = sink.take(3)
@@ -540,7 +541,7 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(
     monkeypatch.setattr("tagger.pipeline.pipeline.IDLE_S", 0.05)
     monkeypatch.setattr(model, "free_memory", free_memory)
     sink = CollectingSink()
-    pipeline = Pipeline({1: model}, Limits(2, 10**7, 10**7))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
     for path in draw_photos(tmp_path, 2):
         assert model.memory_freed.wait(WAIT_S)
         model.memory_freed.clear()
@@ -555,56 +556,35 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(
 AT_ONCE = 3
 
 
-class CountingModel(BrightModel):
-    """Counts concurrent passes."""
-
-    at_once = AT_ONCE
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lock = threading.Lock()
-        self.inside = self.most_inside = 0
-
-    def outputs(self, images: Sequence[np.ndarray]) -> Outputs:
-        with self.lock:
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
-        try:
-            return super().outputs(images)
-        finally:
-            with self.lock:
-                self.inside -= 1
+@pytest.fixture
+def parallel_model() -> BrightModel:
+    return BrightModel(AT_ONCE)
 
 
 @pytest.fixture
-def counting() -> CountingModel:
-    return CountingModel()
-
-
-@pytest.fixture
-def parallel_pipeline(counting: CountingModel) -> Iterator[Pipeline]:
+def parallel_pipeline(parallel_model: BrightModel) -> Iterator[Pipeline]:
     """A pipeline with three model threads and eight readers."""
-    pipeline = Pipeline({1: counting}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
     yield pipeline
-    counting.gate.set()
+    parallel_model.gate.set()
     pipeline.close()
 
 
 def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
-    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path
+    parallel_pipeline: Pipeline, parallel_model: BrightModel, tmp_path: Path
 ) -> None:
-    counting.gate.clear()
+    parallel_model.gate.clear()
     sink = CollectingSink()
     requests = [file_request(path, sink) for path in draw_photos(tmp_path, 60)]
     feeder = threading.Thread(target=lambda: [parallel_pipeline.submit(request) for request in requests])
     feeder.start()
-    wait_until(lambda: counting.inside == AT_ONCE)
-    counting.gate.set()
+    wait_until(lambda: parallel_model.inside == AT_ONCE)
+    parallel_model.gate.set()
     results = sink.take(60)
     feeder.join(WAIT_S)
-    assert counting.most_inside == AT_ONCE
-    assert sum(counting.batches) == 60
-    assert max(counting.batches) <= counting.batch_size
+    assert parallel_model.most_inside == AT_ONCE
+    assert sum(parallel_model.batches) == 60
+    assert max(parallel_model.batches) <= parallel_model.batch_size
     for number, request in enumerate(requests):
         result = results[request]
         assert isinstance(result, Classified)
@@ -617,23 +597,22 @@ def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
     assert parallel_pipeline._buffers.waiters == {}
 
 
-def test_closing_waits_for_passes_in_progress(counting: CountingModel, tmp_path: Path) -> None:
+def test_closing_waits_for_passes_in_progress(parallel_model: BrightModel, tmp_path: Path) -> None:
     before = threading.active_count()
-    limits = Limits(readers=8, max_bytes=10**7, max_pixels=10**7)
-    pipeline = Pipeline({1: counting}, limits)  # type: ignore[dict-item]
-    counting.gate.clear()
+    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
+    parallel_model.gate.clear()
     inside, waiting = CollectingSink(), CollectingSink()
     paths = draw_photos(tmp_path, 30)
     for path in paths[:12]:
         pipeline.submit(file_request(path, inside))
-    wait_until(lambda: counting.inside == AT_ONCE and not pipeline._buffers.reads)
+    wait_until(lambda: parallel_model.inside == AT_ONCE and not pipeline._buffers.reads)
     wait_until(lambda: not pipeline._buffers.requests)
     for path in paths[12:]:
         pipeline.submit(file_request(path, waiting))
     closer = threading.Thread(target=pipeline.close)
     closer.start()
     wait_until(lambda: pipeline._buffers.closed)
-    counting.gate.set()
+    parallel_model.gate.set()
     closer.join(WAIT_S)
     assert not closer.is_alive()
     assert threading.active_count() == before
@@ -641,7 +620,7 @@ def test_closing_waits_for_passes_in_progress(counting: CountingModel, tmp_path:
     with pytest.raises(RuntimeError, match="closed"):
         pipeline.submit(file_request(paths[0], waiting))
     delivered = [each for each in deliveries(inside) if not isinstance(each, Exception)]
-    assert sum(len(results) for results in delivered) == sum(counting.batches)
+    assert sum(len(results) for results in delivered) == sum(parallel_model.batches)
 
 
 def deliveries(sink: CollectingSink) -> list[Sequence[RequestResult] | Exception]:
@@ -767,61 +746,51 @@ def _submit_and_withdraw(pipeline: Pipeline, seed: int) -> None:
         assert sink.received.empty()
 
 
-class SlowDisk:
-    """A reader that takes `pause_s` per photo and counts concurrent reads."""
+@dataclass
+class SlowReads:
+    """What a slow folder does to each read, and how many are in flight."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._lock = threading.Lock()
-        self.pause_s = 0.1
-        self.concurrent = self.max_concurrent = 0
+    pause_s: float = 0.1
+    in_flight: list[str] = field(default_factory=list)
+    most_in_flight: int = 0
 
-    def __call__(self, source: PhotoSource, path: str) -> OpenPhoto:
-        with self._lock:
-            self.concurrent += 1
-            self.max_concurrent = max(self.max_concurrent, self.concurrent)
-        threading.Event().wait(self.pause_s)
-        with self._lock:
-            self.concurrent -= 1
-        return self._reader(source, path)
+
+@dataclass(frozen=True, eq=False)
+class SlowFolder(FolderSource):
+    reads: SlowReads = field(default_factory=SlowReads)
+
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+        reads = self.reads
+        reads.in_flight.append(path)
+        reads.most_in_flight = max(reads.most_in_flight, len(reads.in_flight))
+        time.sleep(reads.pause_s)
+        reads.in_flight.remove(path)
+        return super().read(path, max_bytes=max_bytes, settle_s=settle_s)
 
 
 def test_extra_readers_run_only_while_the_disk_is_slow(
     pipeline_with_timeout: Pipeline, tmp_path: Path
 ) -> None:
     readers = pipeline_with_timeout._readers
-    slow = SlowDisk(local_reader(Limits(1, 10**7, 10**7)))
-    read_with(pipeline_with_timeout, slow)
-    sink = CollectingSink()
+    folder, sink = SlowFolder(tmp_path), CollectingSink()
     paths = draw_photos(tmp_path, 200)
     submitted = 0
-    while slow.max_concurrent <= 4:
-        pipeline_with_timeout.submit(file_request(paths[submitted % 200], sink))
+    while folder.reads.most_in_flight <= 4:
+        pipeline_with_timeout.submit(Request(folder, paths[submitted % 200].name, sink))
         submitted += 1
-    slow.pause_s = 0.0
+    folder.reads.pause_s = 0.0
     while readers._extra_readers:
-        pipeline_with_timeout.submit(file_request(paths[submitted % 200], sink))
+        pipeline_with_timeout.submit(Request(folder, paths[submitted % 200].name, sink))
         submitted += 1
     assert all(isinstance(result, Classified) for result in sink.take(submitted).values())
     wait_until(lambda: len(readers._threads) == 3)  # two readers and the watch thread
 
 
 @dataclass(frozen=True, eq=False)
-class RemoteStore(FolderSource):
-    """A folder whose photos arrive late, all at once. Counts reads in flight and their bytes."""
+class RemoteStore(SlowFolder):
+    """Photos that arrive late, all at once."""
 
-    gate: threading.Event = field(default_factory=threading.Event)
-    pause_s: float = 0.05
-    in_flight: list[str] = field(default_factory=list)
-    most_in_flight: list[int] = field(default_factory=lambda: [0])
     extra_reads: ClassVar[int] = 40
-
-    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
-        self.in_flight.append(path)
-        self.most_in_flight[0] = max(self.most_in_flight[0], len(self.in_flight))
-        self.gate.wait(self.pause_s)
-        self.in_flight.remove(path)
-        return super().read(path, max_bytes=max_bytes, settle_s=settle_s)
 
 
 def _submit_to(
@@ -845,30 +814,30 @@ def wide_pipeline(model: BrightModel) -> Iterator[Pipeline]:
 def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(
     wide_pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    store, sink = RemoteStore(tmp_path), CollectingSink()
+    store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
     _submit_to(wide_pipeline, store, 300, sink)
     assert len(sink.take(300)) == 300
-    assert 12 < store.most_in_flight[0] <= 2 + 40
+    assert 12 < store.reads.most_in_flight <= 2 + 40
 
 
 def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(
     wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_pool, "READ_BYTES", 100)
-    store, sink = RemoteStore(tmp_path), CollectingSink()
+    store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
     _submit_to(wide_pipeline, store, 60, sink, size_bytes=20)
     assert len(sink.take(60)) == 60
-    assert store.most_in_flight[0] <= 5
+    assert store.reads.most_in_flight <= 5
     _submit_to(wide_pipeline, store, 10, sink, size_bytes=1000)  # larger than the bound: one for each core
     assert len(sink.take(10)) == 10
-    assert store.most_in_flight[0] <= 5
+    assert store.reads.most_in_flight <= 5
 
 
 def test_reads_that_share_a_slow_line_start_no_more_readers(
     wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_pool, "SHARED_READ_S", 0.01)
-    store, sink = RemoteStore(tmp_path, pause_s=0.02), CollectingSink()
+    store, sink = RemoteStore(tmp_path, SlowReads(0.02)), CollectingSink()
     _submit_to(wide_pipeline, store, 40, sink)
     assert len(sink.take(40)) == 40
-    assert store.most_in_flight[0] == 2
+    assert store.reads.most_in_flight == 2

@@ -96,14 +96,10 @@ def test_a_preview_above_the_limit_is_left_for_the_next(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_a_thumbnail_is_no_preview(kind: str) -> None:
-    found = failure(raw_file(kind, RawContent(large=SMALL, middle=SMALL)))
-    assert found.kind is FailureKind.UNSUPPORTED
-    assert "only a thumbnail of 160 x 120 pixels" in found.text
-
-
-@pytest.mark.parametrize("kind", RAW_KINDS)
-def test_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
+def test_thumbnails_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
+    thumbnail = failure(raw_file(kind, RawContent(large=SMALL, middle=SMALL)))
+    assert thumbnail.kind is FailureKind.UNSUPPORTED
+    assert "only a thumbnail of 160 x 120 pixels" in thumbnail.text
     nothing = RawContent(large=b"no JPEG", middle=b"\xff\xd8\xff\xd9", thumbnail=b"\xff")
     assert "this one has none" in failure(raw_file(kind, nothing)).text
     sensor = RawContent(large=SMALL, middle=SMALL, sensor=preview((960, 640)))
@@ -184,7 +180,7 @@ def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole() -> None:
         assert failure(data[:end]).kind is FailureKind.TRUNCATED
 
 
-LIMITS = Limits(readers=1, max_bytes=10**7, max_pixels=10**6, timeout_s=60)
+LIMITS = Limits(readers=1, max_bytes=10**7, max_pixels=MAX_PIXELS, timeout_s=60)
 WHOLE = Resize(240, 240, "stretch")
 DRAWING = draw_photo(1, LARGE)
 OTHER_MAKERS = {".CRW": b"II\x1a\0\0\0HEAPCCDR", ".MRW": b"\0MRM", ".X3F": b"FOVb"}
@@ -259,13 +255,13 @@ with Sandbox(limits) as sandbox:
 def test_without_a_confined_process_nothing_is_developed() -> None:
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     with pytest.raises(NoPreview, match=r"this one has none\. Export it as JPEG"):
-        decode_photo(bare_dng(DRAWING), WHOLE, max_pixels=10**6)
+        decode_photo(bare_dng(DRAWING), WHOLE, max_pixels=MAX_PIXELS)
 
 
 def test_a_preview_is_preferred(sandbox: Sandbox) -> None:
-    shown = decode_photo(raw_file("dng"), WHOLE, max_pixels=10**6)
+    shown = decode_photo(raw_file("dng"), WHOLE, max_pixels=MAX_PIXELS)
     assert np.array_equal(decoded(sandbox, raw_file("dng")).pixels, shown.pixels)
-    assert np.array_equal(shown.pixels, decode_photo(preview(), WHOLE, max_pixels=10**6).pixels)
+    assert np.array_equal(shown.pixels, decode_photo(preview(), WHOLE, max_pixels=MAX_PIXELS).pixels)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +319,7 @@ def test_without_the_extra_the_failure_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Extra, "is_installed", False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match="install the extra raw") as failed:
-            decode_photo(data, WHOLE, max_pixels=10**6)
+            decode_photo(data, WHOLE, max_pixels=MAX_PIXELS)
         assert failed.value.failure.kind is FailureKind.UNSUPPORTED
 
 
@@ -343,7 +339,7 @@ def examine(data: bytes) -> None:
     camera_facts(data)
     read_blocks(data)
     with suppress(PhotoFailed):
-        decode_photo(data, Resize(64, 64), max_pixels=10**6)
+        decode_photo(data, Resize(64, 64), max_pixels=MAX_PIXELS)
 
 
 @fuzzing

@@ -225,7 +225,6 @@ def test_a_file_with_the_mark_of_windows_editors_is_read(
     ("content", "problem"),
     [
         (b"top_k = [", "is no TOML: Invalid value"),
-        (b"top_k 3", "is no TOML: Expected '='"),
         (b'model = "caf\xe9"', "is not UTF-8"),
         (b"roots = " + b"[" * 100_000, "is no TOML: "),
     ],
@@ -253,13 +252,14 @@ def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(
     assert load_settings().data_folder == Path("/data")
 
 
+PATHS = ("~", "~nobody/x", ".", "/dev/null", "/dev/null/x", "/proc/self/x", "//", "\udcff", "x" * 300)
 WILD = [
     *("'", '"', "'x\"", "none", "null", "nan", "inf", "-1", "0", "1e999", "0x10", "9" * 5000, "true"),
     *("é日本", "\n", "x" * 5000),
     *("[]", "{}", "[" * 2000, "[" * 200_000, '["~nobody/x"]', '{"a": 1}', '{"a": {"url": "http://["}}'),
     *('["s3://"]', "[null]", '{"": ""}'),
-    *("~", "~nobody/x", ".", "/dev/null", "/dev/null/x", "/proc/self/x", "//", "::", "@", "%", "%zz"),
-    *("\udcff", "\x1b[31m"),
+    *PATHS,
+    *("::", "@", "%", "%zz", "\x1b[31m"),
     *("http://[", "https://[::1", "http://h:99999", "https://h/{x}{y}{z}", "redis://[", "redis://h:99999"),
     *("redis://h/x", "unix://"),
     *("sqlite:///", "sqlite://h/x", "sqlite:///x?mode=ro", "sqlite:///x?timeout=y", "sqlite:///x?nonsense=1"),
@@ -277,7 +277,8 @@ def test_any_value_is_used_or_refused_in_one_sentence(
 ) -> None:
     """Opening the database and finding Redis raise errors of this program, too."""
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(folder / "data"))
-    for value in WILD:
+    # In each data folder, a database is created, which takes long.
+    for value in PATHS if variable == "TAGGER_DATA_FOLDER" else WILD:
         monkeypatch.setenv(variable, value)
         assert "\n" not in refusal_of(variable), value
 
@@ -300,7 +301,6 @@ def refusal_of(variable: str) -> str:
         ("TAGGER_REDISURL", "TAGGER_REDISURL is no setting; did you mean TAGGER_REDIS_URL?"),
         ("TAGGER_COLOUR", "TAGGER_COLOUR is no setting"),
         ("tagger_modle", "tagger_modle is no setting; did you mean TAGGER_MODEL?"),
-        ("TAGGER_COLOUR_OF_NOTHING", "TAGGER_COLOUR_OF_NOTHING is no setting"),
     ],
 )
 def test_a_variable_that_is_no_setting_is_mentioned_once(

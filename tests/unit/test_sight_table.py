@@ -75,12 +75,9 @@ def test_where_people_live_there_is_no_sight(latitude: float, longitude: float) 
     assert _name_at(latitude, longitude) is None
 
 
-def test_a_wide_error_names_no_statue() -> None:
+def test_a_wide_error_names_parks_and_no_statue() -> None:
     assert _name_at(40.6896, -74.0450, error_m=100) == "Statue of Liberty"
     assert _name_at(40.6896, -74.0450, error_m=1000) is None
-
-
-def test_a_park_is_named_with_an_error_of_a_kilometre() -> None:
     assert _name_at(-2.3333, 34.8333, error_m=1000) == "Serengeti National Park"
 
 

@@ -352,9 +352,7 @@ def test_too_many_segments_are_refused() -> None:
 
 FACE = IMAGE.resize((16, 12))
 JPEG = encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())
-PHOTO_IPTC = jpeg_segment(
-    0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x04\x25\0\0\0\0\0\x10" + bytes(16)
-)
+PHOTO_IPTC = photoshop(resource(0x0404, b"iptc"), resource(0x0425, bytes(16)))
 PHOTOS = {kind: data for kind, data in small_photos().items() if is_jpeg(data)} | {
     "iptc": JPEG[:20] + PHOTO_IPTC + JPEG[20:],
     "small mpo": encode_photo("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
@@ -415,9 +413,7 @@ def test_valid_photos_are_written() -> None:
         write_or_refuse(data, xmp=None)
 
 
-PHOTOSHOP = jpeg_segment(
-    0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x03\xed\0\0\0\0\0\x02ab"
-)
+PHOTOSHOP = photoshop(resource(0x0404, b"iptc"), resource(0x03ED, b"ab"))
 COMPARED_JPEG = (
     encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block(), comment=b"a comment")
     + b"\0\0\0\x18ftyp a video"
@@ -531,18 +527,17 @@ def test_a_file_that_others_changed_since_is_left_alone(tmp_path: Path, name: st
     path.write_bytes(path.read_bytes().replace(b"holiday", b"holidax"))
     before = path.read_bytes()
     for known in (records, {}):
-        with pytest.raises(WriteRefused, match="another program has changed it since") as refused:
-            write_own(path, known)
-        assert refused.value.kind is RefusalKind.FORMAT
+        refusal = undo_refusal(path, known)
+        assert "another program has changed it since" in refusal.text
+        assert refusal.kind is RefusalKind.FORMAT
     assert path.read_bytes() == before
 
 
-def write_own(path: Path, records: Mapping[str, UndoRecord]) -> None:
-    """Undo, and raise the refusal of the photo's own file."""
+def undo_refusal(path: Path, records: Mapping[str, UndoRecord]) -> WriteRefused:
     request = PhotoWriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}))
     plan = plan_photo(request, records.get)
     assert plan.refusal is not None
-    raise plan.refusal
+    return plan.refusal
 
 
 @pytest.mark.parametrize("name", ["plain.png", "plain.webp", "plain.tif", "big.tif"])
@@ -554,8 +549,8 @@ def test_a_forged_record_does_not_change_the_image(tmp_path: Path, name: str) ->
     other.unlink()
     inverse = inverse_of(forged, (Splice(0, len(forged), written),))
     record = UndoRecord(digest_file(written), digest_file(forged), inverse)
-    with pytest.raises(WriteRefused, match="would have changed other data"):
-        write_own(path, {digest_file(written): record})
+    refusal = undo_refusal(path, {digest_file(written): record})
+    assert "would have changed other data" in refusal.text
     assert path.read_bytes() == written
 
 

@@ -110,13 +110,6 @@ OTHER_PACKET = (
 )
 
 
-def create(folder: Path, *names: str) -> Path:
-    """Create files; returns the first."""
-    for name in names:
-        (folder / name).write_bytes(b"")
-    return folder / names[0]
-
-
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_exif_and_xmp_are_read(kind: str) -> None:
     fields = photo_fields(raw_file(kind, RawContent(orientation=6, xmp=OTHER_PACKET)))
@@ -178,5 +171,7 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
 
 
 def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
-    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
-    assert find_photo_files(photo).beside == find_photo_files(tmp_path / "IMG_1.dng").beside == ()
+    raw_files = [tmp_path / "IMG_1.CR3", tmp_path / "IMG_1.dng"]
+    for file in (*raw_files, tmp_path / "IMG_1.xmp"):
+        file.touch()
+    assert [find_photo_files(photo).beside for photo in raw_files] == [(), ()]

@@ -1,12 +1,16 @@
 """Replacing files: attributes stay, and files in use by other programs are refused."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,20 +129,14 @@ def test_owner_and_group_stay_when_root_writes(photo: Path) -> None:
     assert (photo.stat().st_uid, photo.stat().st_gid) == (1234, 4321)
 
 
-def test_extended_attributes_stay(photo: Path) -> None:
-    set_attribute(photo, "user.test", b"\x00kept\xff")
-    set_attribute(photo, "user.empty", b"")
-    write(photo)
-    assert os.getxattr(photo, "user.test") == b"\x00kept\xff"
-    assert os.getxattr(photo, "user.empty") == b""
-
-
-def test_access_lists_stay(photo: Path) -> None:
-    set_attribute(photo, ACL, acl(1234))
+@pytest.mark.parametrize(
+    ("name", "value"), [("user.test", b"\x00kept\xff"), ("user.empty", b""), (ACL, acl(1234))]
+)
+def test_extended_attributes_and_access_lists_stay(photo: Path, name: str, value: bytes) -> None:
+    set_attribute(photo, name, value)
     before = photo.stat().st_mode
     write(photo)
-    assert os.getxattr(photo, ACL) == acl(1234)
-    assert photo.stat().st_mode == before
+    assert (os.getxattr(photo, name), photo.stat().st_mode) == (value, before)
 
 
 def test_default_access_lists_of_the_folder_are_removed(photo: Path) -> None:
@@ -306,6 +304,51 @@ def test_missing_file_is_none_and_missing_folder_fails(tmp_path: Path) -> None:
     with pytest.raises(WriteFailed) as excinfo:
         write(tmp_path / "gone" / "photo.jpg.xmp")
     assert excinfo.value.kind == "gone"
+
+
+# Shares that refuse what local disks allow
+
+
+SHARES = {
+    "exfat": {"fchmod": errno.EPERM, "fchown": errno.EPERM},
+    "cifs": {"fchmod": errno.EPERM, "fchown": errno.EPERM, "flock": errno.EOPNOTSUPP},
+    "gvfs": {"fchmod": errno.ENOTSUP, "flock": errno.ENOSYS},
+    "nfs": {"flock": errno.ENOLCK},
+}
+
+
+def refuse_calls(monkeypatch: pytest.MonkeyPatch, share: str) -> None:
+    def refuse(number: int, *_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name, number in SHARES[share].items():
+        monkeypatch.setattr(fcntl if name == "flock" else os, name, partial(refuse, number))
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_sidecars_are_created_changed_and_deleted_on_shares_without_permissions_or_locks(
+    share: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_calls(monkeypatch, share)
+    sidecar = photo.with_name("photo.jpg.xmp")
+    for data in (NEW, OLD):
+        write(sidecar, data, photo=photo)
+        assert sidecar.read_bytes() == data
+    write(sidecar, None)
+    assert names(tmp_path) == {"photo.jpg"}
+
+
+def test_a_leftover_on_a_share_without_locks_counts_as_a_writer_until_it_is_old(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_calls(monkeypatch, "nfs")
+    sidecar = photo.with_name("photo.jpg.xmp")
+    temporary_path(sidecar).write_bytes(b"half")
+    assert refusal_kind(sidecar) is RefusalKind.BUSY
+    hour_ago = time.time() - 3600
+    os.utime(temporary_path(sidecar), (hour_ago, hour_ago))
+    write(sidecar, photo=photo)
+    assert (sidecar.read_bytes(), temporary_path(sidecar).exists()) == (NEW, False)
 
 
 # Full disks

@@ -247,16 +247,11 @@ def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar: Pat
     assert xmp.properties(xmp.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
 
 
+WRITTEN_PREFIXES = ("dc", "xmp", "exif", "photoshop", "lr", "digiKam", "Iptc4xmpExt")
 WRITTEN_NAMESPACES = {
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "xmp": "http://ns.adobe.com/xap/1.0/",
-    "exif": "http://ns.adobe.com/exif/1.0/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "lr": "http://ns.adobe.com/lightroom/1.0/",
-    "digiKam": "http://www.digikam.org/ns/1.0/",
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    **{prefix: NAMESPACES[prefix] for prefix in WRITTEN_PREFIXES},
     "theirs": "http://example.org/theirs#",
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "rdf": RDF,
 }
 POOL = ("Eiffel Tower", "eiffel tower", "Tour Eiffel", "Zürich", "Zu\u0308rich", "a|b/c", "<&>'\"", "😀", " ")
 TEXT = st.one_of(
@@ -407,13 +402,6 @@ ADDITIONS = st.builds(
 )
 REPEATED = st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=3)
 ELSEWHERE = st.lists(st.tuples(st.sampled_from(["EXIF:XPKeywords", "IPTC:Keywords"]), ANY_TEXT), max_size=2)
-NAMED_TOWER = TagFields(
-    (NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point", 0.98),),
-    ("Eiffel Tower",),
-    (("Places", "France", "Paris", "Eiffel Tower"),),
-    PositionEstimate(48.8584, 2.2945, 250),
-    "The tower",
-)
 many = examples(19)
 
 
@@ -471,7 +459,7 @@ def test_every_other_difference_is_found(
 ) -> None:
     assume(fields != changed)
     packet = Writer(rng).packet(fields)
-    after = xmp.add(Writer(other).packet(changed), NAMED_TOWER, sidecar=False)
+    after = xmp.add(Writer(other).packet(changed), TOWER, sidecar=False)
     assert xmp.insertion_difference(packet, after) is not None
 
 
@@ -486,7 +474,7 @@ def test_garbage_raises_only_refusals(packet: bytes) -> None:
 @many
 @given(NAMED_FIELDS, CHANCE)
 def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: random.Random) -> None:
-    packet = bytearray(xmp.add(Writer(rng).packet(fields), NAMED_TOWER, sidecar=True))
+    packet = bytearray(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True))
     for _ in range(rng.randint(1, 3)):
         start = rng.randrange(len(packet))
         # Swapped tags and texts yield valid XML more often than changed bytes.
@@ -502,7 +490,7 @@ def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: ran
 def test_removal_takes_only_recorded_values(
     fields: dict[str, object], rng: random.Random, claimed: list[tuple[str, str]]
 ) -> None:
-    nothing = replace(NAMED_TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
+    nothing = replace(TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
     packet = xmp.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
     remaining = xmp.remove(packet)
     values = xmp.properties(remaining)
@@ -518,7 +506,7 @@ def test_removal_takes_only_recorded_values(
 
 
 def assert_survives(packet: bytes) -> None:
-    for touch in (xmp.properties, xmp.remove, lambda packet: xmp.add(packet, NAMED_TOWER, sidecar=False)):
+    for touch in (xmp.properties, xmp.remove, lambda packet: xmp.add(packet, TOWER, sidecar=False)):
         with suppress(WriteRefused):
             touch(packet)
     assert isinstance(xmp.added_values(packet), tuple)

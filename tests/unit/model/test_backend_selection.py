@@ -107,14 +107,10 @@ def test_a_backend_with_other_embeddings_is_not_chosen(embed: Callable[[Images],
     "classify",
     [
         pytest.param(lambda images: half_brightness(images[..., ::-1]), id="red for blue"),
-        pytest.param(lambda images: half_brightness(images[:, ::-1]), id="upside down"),
-        pytest.param(lambda images: half_brightness(images)[::-1], id="photos in another order"),
         pytest.param(lambda images: half_brightness(images)[:, ::-1], id="labels in another order"),
         pytest.param(lambda images: np.full_like(half_brightness(images), np.nan), id="no numbers"),
         pytest.param(lambda images: half_brightness(images) / 10, id="scaled: all photos would be unknown"),
-        pytest.param(lambda images: np.full_like(half_brightness(images), 0.1), id="the same for all"),
         pytest.param(lambda images: half_brightness(images)[:, :-1], id="a label too few"),
-        pytest.param(lambda images: half_brightness(images)[:1], id="scores of one photo only"),
         pytest.param(fails, id="it fails"),
     ],
 )
@@ -232,19 +228,17 @@ def test_a_configured_backend_is_used_without_comparison(name: BackendName) -> N
     assert selector.choose(name).backend.name == name
 
 
-def test_backends_are_loaded_by_name() -> None:
+def test_backends_are_loaded_by_name_and_openvino_on_processors_alone() -> None:
     selector = BackendSelector(small_module, CPU, SIZE, at_once=2)
     for name, kind in (("torchscript", TorchScriptBackend), ("openvino", OpenVinoBackend)):
         backend = selector.load(name)  # type: ignore[arg-type]
         assert isinstance(backend, kind)
         assert (backend.name, backend.at_once) == (name, 2)
     assert BackendSelector(small_module, CPU, SIZE, at_once=1)._alternatives() == ["openvino"]
-    assert BackendSelector(small_module, GPU, SIZE, at_once=1)._alternatives() == []
-
-
-def test_openvino_is_refused_on_unsupported_devices() -> None:
+    on_gpu = BackendSelector(small_module, GPU, SIZE, at_once=1)
+    assert on_gpu._alternatives() == []
     with pytest.raises(SettingsInvalid, match="TAGGER_DEVICE=cpu"):
-        BackendSelector(small_module, GPU, SIZE, at_once=1).load("openvino")
+        on_gpu.load("openvino")
 
 
 class Odd(torch.nn.Module):

@@ -110,9 +110,7 @@ def _with_code(artifact: bytes, lines: str) -> bytes:
         'x = torch.from_file("f", True, 8)',
         'torch.save(images, "f")',
         'images.save("f")',
-        'x = (self.colours).save("f")',
         'x = [torch.zeros([1]), torch.from_file("f", True, 8)]',
-        'x = torch.sum(input=torch.from_file("f", True, 8))',
         'x = images[torch.load("f")]',
         'ops.aten.save(images, "f")',
         "x = ops.prim.CallFunction(images)",
@@ -124,7 +122,6 @@ def _with_code(artifact: bytes, lines: str) -> bytes:
         'm = images\nm = self\nm.save("f")',
         'for m in range(1):\n  m.save("f")',
         'x = getattr(images, "save")',
-        'getattr(torch, "save")(images, "f")',
         'x = torch.\uff46rom_file("f")',
         'x = torch.\\\nfrom_file("f", True, 8)',
         'x = [torch.save(y, "f") for y in [images]]',
@@ -184,17 +181,11 @@ def test_the_refusal_names_the_operator_and_the_file(artifact: bytes, tmp_path: 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (
-            b"class MeanColours(Module):\n",
-            b"class MeanColours(Module):\n  x : Final[int] = torch.load('f')\n",
-        ),
+        (b"(Module):\n", b"(Module):\n  x : Final[int] = torch.load('f')\n"),
         (b"images: Tensor)", b"images: Tensor=torch.zeros([1]))"),
         (b"  def forward", b"  def __setstate__(self, x: int) -> int:\n    return x\n  def forward"),
-        (b"class MeanColours(Module):\n", b"@torch.save\nclass MeanColours(Module):\n"),
-        (
-            b"class MeanColours(Module):\n",
-            b"class Other(NamedTuple):\n  x : int\nclass MeanColours(Module):\n",
-        ),
+        (b"class Mean", b"@torch.save\nclass Mean"),
+        (b"class Mean", b"class Other(NamedTuple):\n  x : int\nclass Mean"),
         (b"  nearness : float\n", b"  nearness : int\n"),
         (b"  nearness : float\n", b"  nearness : float\n  more : int\n"),
         (b"  colours : Tensor\n", b"  colours : __torch__.support.artifacts.MeanColours\n"),
@@ -338,28 +329,23 @@ def _shared_storage(uses: int) -> bytes:
 )
 def test_values_that_are_shared_many_times_are_refused(artifact: bytes, pickled: bytes) -> None:
     """Without bounds, the check of most of these takes between minutes and the age of the universe."""
-    with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    entries[DATA] = b"\x80\x02" + pickled + b"."
+    edits = {DATA: lambda _: b"\x80\x02" + pickled + b"."}
     if b"Storage" in pickled:
-        entries["archive/data/0"] = bytes(LARGE_BYTES)
-    hostile = io.BytesIO()
-    with zipfile.ZipFile(hostile, "w") as archive:
-        for name, data in entries.items():
-            archive.writestr(name, data)
+        edits["archive/data/0"] = lambda _: bytes(LARGE_BYTES)
     with pytest.raises(ProgramRefused, match=r"data\.pkl|more values"):
-        checked_archive(hostile.getvalue())
+        checked_archive(_edited(artifact, edits))
 
 
-def test_code_that_assigns_one_value_many_times_is_refused(artifact: bytes) -> None:
-    """Its kind would be looked up for each of the variables."""
-    with pytest.raises(ProgramRefused, match="a = b = images"):
-        checked_archive(_with_code(artifact, "a = b = images"))
-
-
-def test_types_of_casts_and_annotations_have_no_calls(artifact: bytes) -> None:
-    with pytest.raises(ProgramRefused, match="annotate"):
-        checked_archive(_with_code(artifact, "x = annotate(annotate(int, 1), 1)"))
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("a = b = images", "a = b = images"),  # its kind would be looked up for each of the variables
+        ("x = annotate(annotate(int, 1), 1)", "annotate"),
+    ],
+)
+def test_code_that_takes_long_to_check_is_refused(artifact: bytes, line: str, named: str) -> None:
+    with pytest.raises(ProgramRefused, match=named):
+        checked_archive(_with_code(artifact, line))
 
 
 def test_entries_that_share_their_data_are_refused(artifact: bytes) -> None:
@@ -402,10 +388,9 @@ def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
         entries = {name: archive.read(name) for name in archive.namelist()}
     path = tmp_path / "hostile.pt"
     path.write_bytes(zip_of(entries | {entry: entries[entry] + b"\n" * 2**21}))
-    with pytest.raises(ModelRefused, match="more than 2 MiB of code, pickles or compressed data"):
-        read_manifest(path)
-    with pytest.raises(ModelRefused, match="more than 2 MiB of code, pickles or compressed data"):
-        load_module(path, file_digest(path))
+    for read in (read_manifest, lambda path: load_module(path, file_digest(path))):
+        with pytest.raises(ModelRefused, match="more than 2 MiB of code, pickles or compressed data"):
+            read(path)
 
 
 def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:

@@ -89,9 +89,6 @@ def test_landmarks_are_in_their_country_and_city() -> None:
     [
         (48.8940, 2.2873, ("Paris", "Île-de-France", "France")),  # Levallois-Perret
         (35.6595, 139.7005, ("Tokyo", "Tokyo", "Japan")),  # Shibuya
-        (51.4769, -0.0005, ("London", "England", "United Kingdom")),  # Greenwich
-        (37.5796, 126.9770, ("Seoul", "Seoul", "South Korea")),
-        (-33.8568, 151.2153, ("Sydney", "New South Wales", "Australia")),
         (
             -4.2699,
             15.2712,
@@ -163,7 +160,6 @@ def test_no_city_of_the_table_is_inside_of_a_larger_one() -> None:
         ("pari", "Paris", "France"),
         ("são paul", "São Paulo", "Brazil"),
         ("SAO PAUL", "São Paulo", "Brazil"),
-        ("arles", "Arles", "France"),
         ("orange, fr", "Orange", "France"),
         ("paris, tex", "Paris", "United States"),
     ],
@@ -201,12 +197,8 @@ def test_a_damaged_table_gives_no_other_cities(
     ("latitude", "longitude", "zone"),
     [
         (48.8584, 2.2945, "Europe/Paris"),
-        (40.6892, -74.0445, "America/New_York"),
         (36.0544, -112.1401, "America/Phoenix"),
-        (27.1751, 78.0421, "Asia/Kolkata"),
-        (-33.8568, 151.2153, "Australia/Sydney"),
         (-31.9505, 115.8605, "Australia/Perth"),
-        (37.1901, -8.5376, "Europe/Lisbon"),
         (0.0, -30.0, "Etc/GMT+2"),
         (-30.0, -0.1, "Etc/GMT+0"),
         (35.0, -169.9, "Etc/GMT+11"),

@@ -30,11 +30,9 @@ def test_near_a_landmark_the_odds_rise_and_far_from_it_they_fall() -> None:
     ("landmark", "distance_km", "extent"),
     [
         ("Eiffel Tower from the hills around Paris", 25.0, "point"),
-        ("Matterhorn from the next valley", 40.0, "point"),
         ("Mount Fuji from Tokyo", 100.0, "point"),
         ("Mount Rainier from Seattle", 95.0, "area"),
         ("Grand Canyon from its other end", 200.0, "area"),
-        ("Great Wall at Jinshanling", 60.0, "line"),
         ("Great Wall at Yulin", 640.0, "line"),
     ],
 )

@@ -76,7 +76,6 @@ def test_starts_come_before_parts_of_words() -> None:
         ("eiffle", [(1, False, 1, EIFFEL)]),
         ("eifel tower", [(1, False, 0, EIFFEL)]),
         ("sagrada familla", [(1, False, 0, SAGRADA)]),
-        ("pauls catedral", [(1, False, 1, PAUL)]),
         ("sagrado familla", [(2, False, 0, SAGRADA)]),
         ("cathadrel", []),  # two errors in nine letters
         ("eifel", []),  # too short
@@ -129,12 +128,10 @@ def test_countries_have_initials_and_everyday_names(text: str, country: str) -> 
     [
         ("deutschland", "Germany"),
         ("Allemagne", "Germany"),
-        ("Alemanha", "Germany"),
         ("जर्मनी", "Germany"),
         ("cesko", "Czechia"),
         ("Cote dIvoire", "Ivory Coast"),
         ("مصر", "Egypt"),
-        ("Việt Nam", "Vietnam"),
         ("Etats-Unis", "United States"),
     ],
 )
