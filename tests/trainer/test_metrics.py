@@ -49,12 +49,14 @@ def test_top_k_accuracy() -> None:
 def test_calibration_error_has_fifteen_bins_of_equal_width(
     predictions: list[tuple[float, bool]],
 ) -> None:
-    confidence, correct = _tensors(predictions)
+    confidence = _scores([score for score, _ in predictions])
+    correct = torch.tensor([is_correct for _, is_correct in predictions])
     bins: dict[int, list[tuple[float, bool]]] = {}
     for score, is_correct in zip(confidence.tolist(), correct.tolist(), strict=True):
         # In float32, like the scores; in float64 a score on an edge may fall into the other bin.
         bins.setdefault(min(14, int((torch.tensor(score) * 15).item())), []).append((score, is_correct))
-    expected = sum(_gap(bin_predictions) for bin_predictions in bins.values()) / len(predictions)
+    gaps = [abs(math.fsum(score - is_right for score, is_right in scored)) for scored in bins.values()]
+    expected = sum(gaps) / len(predictions)
 
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
 
@@ -90,18 +92,8 @@ def test_false_tags_are_counted_by_folder_of_distractors() -> None:
     assert measure_rejection(torch.empty(0), [], 0.5) is None
 
 
-def _gap(bin_predictions: list[tuple[float, bool]]) -> float:
-    return abs(math.fsum(score - is_correct for score, is_correct in bin_predictions))
-
-
 def _scores(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
-
-
-def _tensors(predictions: list[tuple[float, bool]]) -> tuple[Tensor, Tensor]:
-    return _scores([score for score, _ in predictions]), torch.tensor(
-        [is_correct for _, is_correct in predictions]
-    )
 
 
 HALF = Mixture(0.5, 0.25, 0.25)

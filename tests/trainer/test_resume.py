@@ -13,7 +13,6 @@ from support.training_photos import draw_small_world, require_same, train, trans
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
 from trainer.learning.classifier import AVERAGE, CHECKPOINT
-from trainer.options import TransferOptions
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +31,13 @@ def out() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def interrupted(world: Path) -> Path:
     """A run of `trainer train transfer` that was interrupted after its first epoch."""
-    interrupt_training(transfer_options(world, world / "broken-off"))
-    return world / "broken-off"
 
-
-def interrupt_training(options: TransferOptions, after: int = 1) -> None:
-    def interrupt(epoch: int) -> None:
-        if epoch == after:
-            raise KeyboardInterrupt
+    def interrupt(_epoch: int) -> None:
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(options, interrupt)
+        train(transfer_options(world, world / "broken-off"), interrupt)
+    return world / "broken-off"
 
 
 def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Path, out: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import CommandRunner
+from support.trainer_commands import run_trainer
 from support.training_photos import GREY, TINTS, draw_others, draw_tinted
 
 from tagger.model.artifact import file_digest, read_manifest, without_deprecations
@@ -31,8 +32,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def taught(world: Path) -> Path:
-    from support.trainer_commands import run_trainer
-
     done = run_trainer(
         "train", "transfer", "--data", world / "places", "--out", world / "run", "--device", "cpu"
     )
@@ -92,6 +91,7 @@ def test_photos_that_were_in_training_are_no_test(
     assert "24 test photos of landmarks" in mixed.text
 
 
+@pytest.mark.slow
 def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
     taught: Path, trainer: CommandRunner, tmp_path: Path
 ) -> None:
