@@ -19,8 +19,9 @@ def output_of(formatter: _Lines) -> str:
     log.setLevel(logging.INFO)
     log.handlers, log.propagate = [handler], False
     log.info("a photo failed", extra={"job": 7, "photo": 12, "kind": "corrupt"})
+    file = Path("secret/b.jpg")  # a traceback shows the line that fails
     try:
-        Path("secret/b.jpg").read_text()
+        file.read_text()
     except OSError:
         log.exception("reading failed")
     return stream.getvalue()
