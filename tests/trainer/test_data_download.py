@@ -60,19 +60,15 @@ def assert_refused(folder: Path, url: str, reason: str) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_cut_connection_leaves_nothing_and_the_command_can_be_repeated(tmp_path: Path) -> None:
+def test_a_cut_connection_or_no_server_leaves_nothing_and_the_command_can_be_repeated(tmp_path: Path) -> None:
     with serving(course_archive()) as server:
         server.cut = 3000
         assert_refused(tmp_path, server.url, "not a zip file|IncompleteRead")
-        server.cut = None
-        assert fetch_udacity(tmp_path / "set", server.url)
-
-
-def test_a_file_that_is_not_there_and_a_server_that_is_not_are_reported(tmp_path: Path) -> None:
-    with serving(b"") as server:
         server.status = 404
         assert_refused(tmp_path, server.url, "404")
     assert_refused(tmp_path, server.url, "refused")
+    with serving(course_archive()) as server:
+        assert fetch_udacity(tmp_path / "set", server.url)
 
 
 def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _scores(values: list[float]) -> Tensor:
 HALF = Mixture(0.5, 0.25, 0.25)
 
 
-def test_threshold_is_the_least_that_reaches_the_precision() -> None:
+def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero() -> None:
     top = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     correct = torch.tensor([True, True, True, True, False, False])
     # From 0.4: 4 of 6 right; from 0.5: 4 of 5; from 0.6: 4 of 4.
@@ -108,6 +108,10 @@ def test_threshold_is_the_least_that_reaches_the_precision() -> None:
     assert strict.value == pytest.approx(0.55)
     assert (strict.precision.value, strict.accepted.value) == (1.0, pytest.approx(4 / 6))
     assert strict.false_tags == {}
+    # A precision out of reach gives the best there is.
+    few, right = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([False, True, False])
+    assert chosen(few, right, NONE, 0.95).value == pytest.approx(0.55)
+    assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
 
 
 def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
@@ -180,16 +184,6 @@ def test_a_tail_goes_on_above_the_highest_score() -> None:
     assert tail_shares(logits.sigmoid(), beyond.sigmoid()[None]).item() == pytest.approx(
         math.exp(-beyond / 2), rel=0.8
     )
-
-
-def test_a_precision_out_of_reach_gives_the_best_there_is() -> None:
-    top, correct = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([False, True, False])
-
-    assert chosen(top, correct, NONE, 0.95).value == pytest.approx(0.55)
-
-
-def test_a_threshold_is_never_zero() -> None:
-    assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
 
 
 def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> ChosenThreshold:

@@ -75,6 +75,7 @@ ACCEPTED, IS_CONFIRMED, IS_REJECTED = ("accepted", None), ("confirmed", None), (
         (predicted(TOWER, 0.97, FAR), ("doubtful", "position")),
         (predicted(TOWER, 0.97, TOO_FAST), ("doubtful", "speed")),
         (predicted(TOWER, 0.49, NEAR), None),
+        (predicted(TOWER, 0.6, NEAR)._replace(is_enough=False, threshold=0.8), ("accepted", "position")),
         (taught(TOWER, 0.9), ACCEPTED),
         (taught(TOWER, 0.89), ("suggested", None)),
         (taught(TOWER, 0.7, NEAR), ("accepted", "position")),
@@ -85,11 +86,6 @@ def test_a_landmark_alone_is_decided_by_its_score_and_the_position(
     candidate: Candidate, state: tuple[str, str | None] | None
 ) -> None:
     assert states(candidate) == ({} if state is None else {TOWER: state})
-
-
-def test_a_lower_score_is_enough_near_a_landmark_of_a_model_with_a_high_threshold() -> None:
-    near = predicted(TOWER, 0.6, NEAR)._replace(is_enough=False, threshold=0.8)
-    assert states(near) == {TOWER: ("accepted", "position")}
 
 
 @pytest.mark.parametrize(
@@ -118,9 +114,11 @@ def test_of_the_same_landmark_by_several_models_the_best_score_counts() -> None:
     assert (gate.state, gate.reason) == (TagState.DOUBTFUL, TagReason.SCORED_OTHER)
 
 
-def test_a_confirmation_needs_no_candidate() -> None:
+def test_a_confirmation_needs_no_candidate_and_a_dismissed_image_has_only_verdicts() -> None:
     (tag,) = decide([], {GATE: CONFIRMED})
     assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.CONFIRMED, 0.0, "verdict", None)
+    candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
+    assert states(*candidates, verdicts={PALACE: REJECTED}, dismissed=True) == {PALACE: IS_REJECTED}
 
 
 def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay() -> None:
@@ -188,11 +186,6 @@ def test_a_damaged_image_has_doubtful_landmarks_and_suggestions() -> None:
     assert states(*candidates, damaged=True) == expected
 
 
-def test_a_dismissed_image_has_only_verdicts() -> None:
-    candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
-    assert states(*candidates, verdicts={PALACE: REJECTED}, dismissed=True) == {PALACE: IS_REJECTED}
-
-
 @pytest.mark.parametrize(
     ("score", "odds", "threshold", "by_score", "accepted"),
     [
@@ -248,39 +241,28 @@ def images(draw: st.DrawFn, *, intact: bool = False) -> Image:
 
 
 @given(images())
-def test_a_verdict_is_final(image: Image) -> None:
-    found = {tag.landmark_id: tag.state for tag in image.tags()}
+def test_a_verdict_is_final_and_where_one_confirms_and_on_odd_images_models_say_nothing(image: Image) -> None:
+    states_by_landmark = {tag.landmark_id: tag.state for tag in image.tags()}
     for landmark, verdict in image.verdicts.items():
         is_named = any(each.landmark_id == landmark for each in image.candidates)
         expected = TagState(verdict) if is_named or verdict is CONFIRMED else None
-        assert found.get(landmark) is expected
-
-
-@given(images())
-def test_beside_a_confirmed_landmark_and_on_a_dismissed_or_damaged_image_models_alone_say_nothing(
-    image: Image,
-) -> None:
+        assert states_by_landmark.get(landmark) is expected
     confirmed = {landmark for landmark, verdict in image.verdicts.items() if verdict is CONFIRMED}
     if confirmed or image.facts.dismissed or image.facts.damaged:
         assert image.accepted() == confirmed
 
 
 @given(images(), st.randoms())
-def test_the_order_of_candidates_makes_no_difference(image: Image, rng: Random) -> None:
+def test_each_landmark_is_named_once_with_its_reason_whatever_the_order_of_candidates(
+    image: Image, rng: Random
+) -> None:
+    tags = image.tags()
     shuffled = rng.sample(image.candidates, len(image.candidates))
-    assert replace(image, candidates=shuffled).tags() == image.tags()
-
-
-@given(images())
-def test_only_landmarks_with_a_candidate_or_a_verdict_are_named_each_once_in_order(image: Image) -> None:
-    named = [tag.landmark_id for tag in image.tags()]
+    assert replace(image, candidates=shuffled).tags() == tags
+    named = [tag.landmark_id for tag in tags]
     assert named == sorted(set(named))
     assert {*named} <= {each.landmark_id for each in image.candidates} | image.verdicts.keys()
-
-
-@given(images())
-def test_a_reason_says_why_a_landmark_is_not_accepted_or_that_its_position_raised_it(image: Image) -> None:
-    for tag in image.tags():
+    for tag in tags:
         if tag.state is TagState.DOUBTFUL:
             assert tag.reason is not None
         if tag.is_accepted:
@@ -324,6 +306,8 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.3)], {}, ("suggested", None)),
         ([probable(0.29)], {}, None),
         ([predicted(TOWER, 0.49)], {}, None),  # by a model that suggests nothing
+        ([probable(0.25)._replace(is_enough=True, threshold=0.25)], {}, ACCEPTED),
+        ([probable(0.24)._replace(threshold=0.25)], {}, None),  # it suggests from more than its threshold
         ([probable(0.49, rank=2), predicted(GATE, 0.2)], {}, ("suggested", None)),
         ([probable(0.4), predicted(GATE, 0.5, model=2)], {}, None),  # something else counts
         ([probable(0.4), taught(GATE, 0.95)], {}, None),
@@ -347,15 +331,6 @@ def test_what_a_model_finds_probable_is_suggested(
     candidates: list[Candidate], image: dict[str, Any], state: tuple[str, str | None] | None
 ) -> None:
     assert states(*candidates, **image).get(TOWER) == state
-
-
-def test_a_threshold_below_the_one_of_suggestions_leaves_nothing_to_suggest() -> None:
-    scores = [number / 20 for number in range(21)]
-    found = [
-        decide([Candidate(TOWER, score, score >= 0.25, 0.25, 1, 1, suggested_from=0.3)], {})
-        for score in scores
-    ]
-    assert {tag.state for tags in found for tag in tags} == {"accepted"}
 
 
 @given(

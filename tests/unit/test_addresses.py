@@ -315,24 +315,21 @@ def test_other_paths_stay_paths(text: str) -> None:
     assert type(parse_path(text)) is type(Path())
 
 
-@pytest.mark.parametrize("text", ["s3://", "s3://AKIA:secret@holidays/x", "s3://holidays/../other", "gs:/x"])
-def test_an_invalid_address_is_refused_without_naming_it(text: str) -> None:
-    with pytest.raises(ObjectAddressInvalid) as refused:
-        parse_path(text)
-    assert "secret" not in str(refused.value)
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("s3://", "write it as s3://BUCKET/PREFIX"),
+        ("s3://AKIA:secret@holidays/x", "write it as s3://BUCKET/PREFIX"),
+        ("s3://holidays/../other", "write it as s3://BUCKET/PREFIX"),
         ("s3:/", "write it as s3://BUCKET/PREFIX"),
         ("S3://holidays", "write s3:// in lower case"),
         ("gs://Holidays/2019", "names of buckets are in lower case"),
     ],
 )
-def test_the_refusal_of_an_address_says_how_to_write_it(text: str, reason: str) -> None:
-    with pytest.raises(ObjectAddressInvalid, match=reason):
+def test_an_invalid_address_is_refused_without_naming_it(text: str, reason: str) -> None:
+    with pytest.raises(ObjectAddressInvalid, match=reason) as refused:
         parse_path(text)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -20,41 +20,23 @@ def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("groups", "files", "limit"),
+    ("groups", "files", "limits"),
     [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
-        ("0::/system.slice/tagger.service\n", {"system.slice/tagger.service/cpu.max": "400000 100000"}, 4),
-        (
-            "0::/a/b\n",
-            {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"},
-            2,
-        ),
-        ("0::/of/the/host\n", {"cpu.max": "50000 100000"}, 0.5),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, (1.5, None)),
+        ("0::/\n", {"cpu.max": "max 100000\n", "memory.max": "max\n"}, (None, None)),
+        ("0::/system.slice/t.service\n", {"system.slice/t.service/cpu.max": "400000 100000"}, (4, None)),
+        ("0::/a/b\n", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"}, (2, None)),
+        ("0::/of/the/host\n", {"cpu.max": "50000 100000"}, (0.5, None)),
+        ("0::/a/b\n", {"a/memory.max": "4096\n", "a/b/memory.max": "8192\n"}, (None, 4096)),
+        ("5:memory:/docker/a\n3:cpu:/x\n", {"memory/memory.limit_in_bytes": "8192\n"}, (None, 8192)),
     ],
 )
-def test_the_lowest_limit_of_the_groups_counts(
-    tmp_path: Path, groups: str, files: dict[str, str], limit: float | None
+def test_the_lowest_limits_of_the_groups_count(
+    tmp_path: Path, groups: str, files: dict[str, str], limits: tuple[float | None, int | None]
 ) -> None:
-    assert cpu_limit(machine(tmp_path, groups, files)) == limit
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "limit"),
-    [
-        ("0::/a/b\n", {"a/memory.max": "4096\n", "a/b/memory.max": "8192\n"}, 4096),
-        ("0::/\n", {"memory.max": "max\n"}, None),
-        ("5:memory:/docker/abc\n3:cpu:/x\n", {"memory/memory.limit_in_bytes": "8192\n"}, 8192),
-    ],
-)
-def test_the_lowest_limit_of_memory_counts(
-    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
-) -> None:
-    assert memory_limit(machine(tmp_path, groups, files)) == limit
-
-
-def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert (cpu_limit(tmp_path), memory_limit(tmp_path)) == (None, None)
+    root = machine(tmp_path, groups, files)
+    assert (cpu_limit(root), memory_limit(root)) == limits
 
 
 @pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])

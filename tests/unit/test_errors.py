@@ -296,13 +296,10 @@ def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error: Callable[[]
     assert outage_text(away) == "the database does not answer (locked)"
 
 
-def test_a_full_disk_is_not_called_a_disk_error() -> None:
+def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_space() -> None:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
     assert reason_of(error) == "database or disk is full"
-
-
-def test_a_connection_that_is_refused_for_lack_of_space_says_to_free_some() -> None:
     refused = psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
     assert outage_text(OperationalError("connect", {}, refused)).endswith("free some space")
 

@@ -78,11 +78,11 @@ def test_every_format_shows_the_same_picture(kind: str, options: dict[str, objec
     assert difference(image, EXPECTED) < 3
 
 
-def test_heic_shows_the_same_picture() -> None:
+def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert difference(decode(encode_heic(PICTURE, quality=95)), EXPECTED) < 4
 
-
-def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
@@ -342,12 +342,9 @@ def test_a_tiff_with_thumbnails_alone_is_read() -> None:
     assert (image.width, image.height) == THUMBNAIL.size
 
 
-def test_the_page_that_is_read_is_limited() -> None:
-    data = pages((THUMBNAIL, {SUBFILE: 1}), (PICTURE, {}))
-    assert failure(data, max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
-
-
-def test_tile_larger_than_the_limit_is_refused() -> None:
+def test_the_page_that_is_read_and_its_tiles_are_limited() -> None:
+    later = pages((THUMBNAIL, {SUBFILE: 1}), (PICTURE, {}))
+    assert failure(later, max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
     data = encode_image(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
     tags = (256, 257, 258, 259, 262, 277, 322, 323, 324, 325)
     values = (64, 64, 8, 5, 1, 1, 65520, 65520, 8, 8)
@@ -363,11 +360,6 @@ def test_extreme_shapes_cost_no_more_than_their_pixels(size: tuple[int, int]) ->
     assert image.pixels.shape == (224, 224, 3)
     assert (image.pixels == (10, 200, 30)).all()
     assert (image.width, image.height) == size
-
-
-def test_resize_that_cuts_more_than_there_is_makes_no_sense() -> None:
-    with pytest.raises(ValueError, match="short_side"):
-        Resize(short_side=100, size=112)
 
 
 SHOWN = "shown"
@@ -460,7 +452,9 @@ def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
     assert int(pixels[9::16].max()) < 50
 
 
-def test_short_side_other_than_the_size_is_refused() -> None:
+def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="short_side"):
+        Resize(short_side=100, size=112)
     with pytest.raises(ValueError, match="short_side must be size"):
         Resize(128, 112, "stretch")
     with pytest.raises(ValidationError, match="short_side must be size"):

@@ -233,23 +233,26 @@ def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path: 
         child.run(lambda running: running.call({}))
 
 
-def test_a_photo_that_computes_without_end_fails_as_timed_out(
-    tmp_path: Path, inject: Callable[[str, str], None]
+@pytest.mark.parametrize(
+    ("fault", "timeout_s", "text", "kind"),
+    [
+        ("BUSY_ON_DECODE", 2, "Decoding it took longer than 2 s", FailureKind.TIMED_OUT),
+        ("GROW_ON_DECODE", 20, "more memory", FailureKind.CRASHED),
+    ],
+)
+def test_a_photo_that_takes_time_or_memory_without_end_fails(
+    tmp_path: Path,
+    inject: Callable[[str, str], None],
+    fault: str,
+    timeout_s: int,
+    text: str,
+    kind: FailureKind,
 ) -> None:
-    inject("BUSY_ON_DECODE", "busy")
-    with Sandbox(replace(LIMITS, timeout_s=2)) as sandbox:
-        with pytest.raises(PhotoFailed, match="Decoding it took longer than 2 s") as failed:
-            read(sandbox, draw_with(tmp_path / "a.jpg", "busy")).decode(RESIZE)
-        assert failed.value.failure.kind is FailureKind.TIMED_OUT
-
-
-def test_a_photo_that_takes_memory_without_end_fails_as_crashed(
-    tmp_path: Path, inject: Callable[[str, str], None]
-) -> None:
-    inject("GROW_ON_DECODE", "grows")
-    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="more memory") as failed:
-        read(sandbox, draw_with(tmp_path / "a.jpg", "grows")).decode(RESIZE)
-    assert failed.value.failure.kind is FailureKind.CRASHED
+    inject(fault, "endless")
+    limits = replace(LIMITS, timeout_s=timeout_s)
+    with Sandbox(limits) as sandbox, pytest.raises(PhotoFailed, match=text) as failed:
+        read(sandbox, draw_with(tmp_path / "a.jpg", "endless")).decode(RESIZE)
+    assert failed.value.failure.kind is kind
 
 
 def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_path: Path) -> None:

@@ -102,9 +102,11 @@ def test_names_of_others(photo: str, side_file: str) -> None:
     assert side_files_of([photo], [side_file]) == {}
 
 
-def test_a_file_that_may_be_of_several_photos_is_of_none() -> None:
+def test_a_file_that_may_be_of_several_photos_is_of_none_unless_their_case_tells() -> None:
     assert side_files_of([f"{LONG}d_1.jpg", f"{LONG}d_2.jpg"], [f"{LONG}.json"]) == {}
     assert side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.json", "IMG_1.xmp"]) == {}
+    found = side_files_of(["IMG_1.jpg", "IMG_1.JPG"], ["IMG_1.jpg.json", "IMG_1.JPG.json"])
+    assert found == {"IMG_1.jpg": ("IMG_1.jpg.json",), "IMG_1.JPG": ("IMG_1.JPG.json",)}
 
 
 def test_originals_share_their_file_with_what_was_made_from_them() -> None:
@@ -124,12 +126,6 @@ def test_the_sidecar_of_a_stem_is_that_of_the_raw_file_and_comes_last() -> None:
     assert both == {"IMG_1.jpg": ("IMG_1.jpg.xmp", "IMG_1.xmp", "IMG_1.jpg.json")}
     named = side_files_of(["a.jpg", "a.jpg.cr3"], ["a.jpg.xmp"])
     assert named == {"a.jpg": ("a.jpg.xmp",)}
-
-
-def test_names_that_differ_by_case_alone_have_their_own_files() -> None:
-    files = ["IMG_1.jpg.json", "IMG_1.JPG.json"]
-    found = side_files_of(["IMG_1.jpg", "IMG_1.JPG"], files)
-    assert found == {"IMG_1.jpg": ("IMG_1.jpg.json",), "IMG_1.JPG": ("IMG_1.JPG.json",)}
 
 
 NAMES = st.lists(
@@ -189,7 +185,9 @@ def test_nothing_but_raw_files_is_joined() -> None:
 
 
 @given(st.sets(_NAMES))
-def test_groups_of_sorted_paths_are_those_of_all_paths_together(names: set[str]) -> None:
+def test_groups_of_sorted_paths_are_those_of_all_paths_and_raw_files_alone_have_one_primary(
+    names: set[str],
+) -> None:
     paths = sorted(names)
     groups = list(StemGroups[str](str).of(paths))
     assert sorted(path for group in groups for path in group) == paths
@@ -197,11 +195,7 @@ def test_groups_of_sorted_paths_are_those_of_all_paths_together(names: set[str])
         assert len(group) == 1 or {stem_of(path) for path in group} == {stem_of(group[0])} != {None}
     stems = [stem for group in groups if (stem := stem_of(group[0])) is not None]
     assert len(stems) == len(set(stems))
-
-
-@given(st.sets(_NAMES))
-def test_every_raw_file_has_the_same_primary_and_no_other_file_has_one(names: set[str]) -> None:
-    for group in StemGroups[str](str).of(sorted(names)):
+    for group in groups:
         primaries = primary_files(group)
         assert set(primaries) in ({*filter(is_raw_name, group)}, set())
         assert len(set(primaries.values())) <= 1

@@ -19,28 +19,15 @@ VIEWS = {
     "Champ de Mars": (48.8556, 2.2986, "Eiffel Tower"),
     "Cour Napoléon": (48.8611, 2.3358, "Louvre Museum"),
     "Parvis Notre-Dame": (48.8534, 2.3480, "Notre-Dame de Paris"),
-    "Montmartre": (48.8862, 2.3430, "Sacré-Cœur"),
-    "Westminster Bridge": (51.5007, -0.1226, "Big Ben"),
     "Great Court": (51.5194, -0.1270, "British Museum"),
     "Tower Bridge": (51.5055, -0.0754, "Tower Bridge"),
-    "Via dei Fori Imperiali": (41.8905, 12.4915, "Colosseum"),
     "Piazza della Rotonda": (41.8990, 12.4768, "Pantheon"),
     "Bacino Orseolo": (45.4341, 12.3388, "St Mark's Basilica"),
-    "Carrer de la Marina": (41.4036, 2.1752, "Sagrada Família"),
-    "Pariser Platz": (52.5163, 13.3790, "Brandenburg Gate"),
-    "Roncalliplatz": (50.9409, 6.9575, "Cologne Cathedral"),
-    "Marienbrücke": (47.5553, 10.7505, "Neuschwanstein Castle"),
-    "Old Bridge Tower": (50.0862, 14.4135, "Charles Bridge"),
     "Red Square": (55.7539, 37.6208, "Red Square"),
-    "Sultanahmet": (41.0082, 28.9795, "Hagia Sophia"),
-    "Acropolis": (37.9713, 23.7262, "Parthenon"),
     "Giza plateau": (29.9792, 31.1342, "Great Pyramid of Giza"),
-    "Reflecting pool in Agra": (27.1740, 78.0421, "Taj Mahal"),
     "Causeway of Angkor": (13.4125, 103.8650, "Angkor Wat"),
-    "KLCC Park": (3.1560, 101.7130, "Petronas Towers"),
     "Circular Quay": (-33.8568, 151.2140, "Sydney Opera House"),
     "Liberty Island": (40.6896, -74.0450, "Statue of Liberty"),
-    "Golden Gate": (37.8165, -122.4783, "Golden Gate Bridge"),
     "Mather Point": (36.0616, -112.1077, "Grand Canyon, South Rim"),
     "Corcovado": (-22.9519, -43.2100, "Christ the Redeemer"),
     "Sun Gate": (-13.1640, -72.5440, "Machu Picchu"),
@@ -75,13 +62,10 @@ def test_where_people_live_there_is_no_sight(latitude: float, longitude: float) 
     assert _name_at(latitude, longitude) is None
 
 
-def test_a_wide_error_names_parks_and_no_statue() -> None:
+def test_a_wide_error_names_parks_and_no_statue_and_a_small_sight_comes_before_its_park() -> None:
     assert _name_at(40.6896, -74.0450, error_m=100) == "Statue of Liberty"
     assert _name_at(40.6896, -74.0450, error_m=1000) is None
     assert _name_at(-2.3333, 34.8333, error_m=1000) == "Serengeti National Park"
-
-
-def test_a_small_sight_comes_before_the_park_around_it() -> None:
     assert _name_at(44.4605, -110.8281) == "Old Faithful"
 
 

@@ -115,6 +115,15 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
     with pytest.raises(SystemExit):
         console.fail(PathNotFound(path=ESCAPES))
     assert "at red\\x1b[31m. Check" in capsys.readouterr().err
+    path, text = f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp"
+    line = photo_line(job_photo(Outcome.WRITTEN, path=path, text=text), JobKind.WRITE)
+    assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
+
+
+def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
+    write_parts([name])
+    assert capfdbinary.readouterr().out == name
 
 
 def job_photo(outcome: Outcome, **facts: Any) -> JobPhoto:
@@ -124,12 +133,6 @@ def job_photo(outcome: Outcome, **facts: Any) -> JobPhoto:
 
 def tag(name: str, score: float, **facts: object) -> tuple[Any, str]:
     return SimpleNamespace(**{"score": score, "doubtful": None, "verdict": None, **facts}), name
-
-
-def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
-    path, text = f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp"
-    line = photo_line(job_photo(Outcome.WRITTEN, path=path, text=text), JobKind.WRITE)
-    assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 
 def test_an_unknown_photo_names_what_it_perhaps_shows() -> None:
@@ -148,12 +151,6 @@ def test_an_unknown_photo_names_what_it_perhaps_shows() -> None:
     }
     for text, facts in texts.items():
         assert photo_line(job_photo(Outcome.UNKNOWN, **facts), JobKind.TAG) == f"/a.jpg: {text}"
-
-
-def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
-    write_parts([name])
-    assert capfdbinary.readouterr().out == name
 
 
 def test_closed_standard_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,16 +57,11 @@ def test_time_and_position_are_read_from_every_format(kind: str) -> None:
     assert facts.longitude == pytest.approx(2.2945)
 
 
-def test_time_and_position_are_read_from_heic() -> None:
-    block = Image.open(io.BytesIO(photo())).info["exif"]
+def test_time_and_position_are_read_from_tiff_and_heic() -> None:
+    block, facts = Image.open(io.BytesIO(photo())).info["exif"], camera_facts(photo())
+    assert camera_facts(block.removeprefix(b"Exif\0\0")) == facts
     # The boxes of HEIC state the orientation.
-    expected = replace(camera_facts(photo()), has_orientation=True)
-    assert camera_facts(encode_heic(PICTURE, exif=block)) == expected
-
-
-def test_time_and_position_are_read_from_tiff() -> None:
-    block = Image.open(io.BytesIO(photo())).info["exif"].removeprefix(b"Exif\0\0")
-    assert camera_facts(block) == camera_facts(photo())
+    assert camera_facts(encode_heic(PICTURE, exif=block)) == replace(facts, has_orientation=True)
 
 
 def test_south_and_west_are_negative() -> None:
@@ -202,6 +197,8 @@ def test_the_offset_belongs_to_the_time_of_capture() -> None:
     assert camera_facts(same).utc_offset_s == 7200
     digitised = photo(exif={36868: "2019:07:14 21:58:03", 0x9011: "+09:00", 0x9012: "+02:00"})
     assert camera_facts(digitised).utc_offset_s == 7200
+    other_time = EIFFEL | {7: (12.0, 58.0, 3.0), 29: "2019:07:14"}
+    assert camera_facts(photo(exif=TAKEN | {0x9011: "+02:00"}, gps=other_time)).utc_offset_s == 7200
 
 
 @pytest.mark.parametrize(
@@ -232,11 +229,6 @@ def test_local_time_that_a_program_wrote_as_gps_time_says_nothing() -> None:
     assert camera_facts(photo(gps=copied)).utc_offset_s is None
     london = {1: "N", 2: (51.0, 30.0, 2.0), 3: "W", 4: (0.0, 7.0, 28.0)}
     assert camera_facts(photo(gps=london | copied)).utc_offset_s == 0
-
-
-def test_a_stated_offset_comes_before_gps_time() -> None:
-    gps = EIFFEL | {7: (12.0, 58.0, 3.0), 29: "2019:07:14"}
-    assert camera_facts(photo(exif=TAKEN | {0x9011: "+02:00"}, gps=gps)).utc_offset_s == 7200
 
 
 # --- the position

@@ -201,24 +201,19 @@ def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder: Path
     assert (open_folder / "photo.jpg.xmp").stat().st_uid == NOBODY
 
 
-def test_sidecar_created_meanwhile_is_not_overwritten(photo: Path) -> None:
+@pytest.mark.parametrize(("before", "data"), [(None, NEW), (OLD, None)])
+def test_sidecar_that_was_created_or_changed_meanwhile_is_not_overwritten_or_deleted(
+    before: bytes | None, data: bytes | None, photo: Path
+) -> None:
     sidecar = photo.with_name("photo.jpg.xmp")
-    waiting = prepare_file(sidecar, photo=photo)
-    sidecar.write_bytes(OLD)
+    if before is not None:
+        sidecar.write_bytes(before)
+    waiting = prepare_file(sidecar, data, photo=photo)
+    sidecar.write_bytes(b"theirs")
     with pytest.raises(WriteRefused) as excinfo:
         waiting.replace()
     assert excinfo.value.kind is RefusalKind.BUSY
-    assert sidecar.read_bytes() == OLD
-
-
-def test_changed_sidecar_is_not_deleted(photo: Path) -> None:
-    sidecar = photo.with_name("photo.jpg.xmp")
-    sidecar.write_bytes(OLD)
-    waiting = prepare_file(sidecar, None)
-    sidecar.write_bytes(NEW)
-    with pytest.raises(WriteRefused):
-        waiting.replace()
-    assert sidecar.read_bytes() == NEW
+    assert sidecar.read_bytes() == b"theirs"
 
 
 def test_photo_is_never_deleted(photo: Path) -> None:
@@ -428,15 +423,11 @@ def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
     assert photo.read_bytes() == OLD
 
 
-def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
+def test_two_writers_of_one_file_exclude_each_other_until_the_first_has_checked_the_renamed_file(
+    photo: Path,
+) -> None:
     prepared = prepare_file(photo)
     assert refusal_kind(photo) is RefusalKind.BUSY
-    prepared.discard()
-    write(photo)
-
-
-def test_a_renamed_file_is_busy_until_its_writer_has_checked_it(photo: Path) -> None:
-    prepared = prepare_file(photo)
     prepared._rename()
     assert refusal_kind(photo) is RefusalKind.BUSY
     prepared.discard()

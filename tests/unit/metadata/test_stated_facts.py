@@ -95,18 +95,15 @@ def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(
     assert facts.latitude is not None
 
 
-def test_xmp_of_a_photo_may_be_in_utf_16() -> None:
+def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off() -> None:
     xmp = packet(EIFFEL | {"photoshop:DateCreated": "2015-08-22T10:08:19+02:00"})
     facts = camera_facts(photo("JPEG", xmp.decode().encode("utf-16-be")))
     assert (facts.taken_at, facts.utc_offset_s) == (AT, 7200)
-
-
-def test_xmp_in_utf_16_that_breaks_off_is_broken() -> None:
     data = packet(EIFFEL).decode().encode("utf-16")
     assert stated_in_xmp(data[: len(data) - 41], is_sidecar=True).is_broken
 
 
-def test_exif_comes_first() -> None:
+def test_exif_comes_first_even_with_a_position_that_does_not_count() -> None:
     block = Image.Exif()
     block[306] = "2019:07:14 21:58:03"
     block.get_ifd(0x8825).update(EIFFEL_EXIF)
@@ -114,13 +111,9 @@ def test_exif_comes_first() -> None:
     facts = camera_facts(photo(xmp=xmp, exif=block))
     assert facts.taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
     assert facts.longitude == pytest.approx(-2.2945)
-
-
-def test_a_position_of_exif_that_does_not_count_is_not_read_from_xmp_instead() -> None:
-    """Programs copy it there."""
-    block = Image.Exif()
+    # Programs copy the position of EXIF into XMP.
     block.get_ifd(0x8769)[36867] = "2015:08:22 10:08:19"
-    block.get_ifd(0x8825).update(EIFFEL_EXIF | {29: "2021:03:04"})
+    block.get_ifd(0x8825)[29] = "2021:03:04"
     assert camera_facts(photo(xmp=packet(EIFFEL), exif=block)).latitude is None
 
 

@@ -321,19 +321,15 @@ def test_damaged_inverse_raises_value_error(changed: tuple[bytes, list[Splice]],
             continue
 
 
-def test_inverse_of_another_file_raises_value_error() -> None:
-    packed = inverse_of(b"a much longer file", [Splice(15, 15, b"!")])
-    with pytest.raises(ValueError, match="outside"):
-        undo_splices(b"short", packed)
-
-
-def test_an_inverse_that_stands_for_gigabytes_is_refused() -> None:
-    forged = b"\x01" + zlib.compress(bytes(LARGEST_INVERSE + 1), 1)
-    with pytest.raises(ValueError, match="too large"):
-        undo_splices(b"data", forged)
-
-
-def test_an_inverse_of_countless_splices_is_refused() -> None:
-    forged = b"\x01" + zlib.compress(bytes(24 * (MOST_SPLICES + 1)), 1)
-    with pytest.raises(ValueError, match="too many splices"):
-        undo_splices(b"data", forged)
+@pytest.mark.parametrize(
+    ("inverse", "reason"),
+    [
+        (inverse_of(b"a much longer file", [Splice(15, 15, b"!")]), "outside"),
+        (b"\x01" + zlib.compress(bytes(LARGEST_INVERSE + 1), 1), "too large"),
+        (b"\x01" + zlib.compress(bytes(24 * (MOST_SPLICES + 1)), 1), "too many splices"),
+    ],
+    ids=["of another file", "of gigabytes", "of countless splices"],
+)
+def test_a_forged_inverse_raises_value_error(inverse: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        undo_splices(b"short", inverse)

@@ -67,24 +67,18 @@ def test_packet_without_wrapper_or_xmpmeta_gets_none() -> None:
     assert written.endswith("</rdf:RDF>")
 
 
-def test_padding_absorbs_added_values() -> None:
+def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_exceeds_a_segment() -> None:
     packet = (HEAD + rdf(TITLE) + " " * 3000 + TAIL).encode()
     after = with_keyword(packet)
     assert len(after) == len(packet)
     back = xmp.remove(after)
     assert back is not None
     assert len(back) == len(packet)
-
-
-def test_only_embedded_packets_get_new_padding() -> None:
-    packet = (HEAD + rdf(TITLE) + "\n" + TAIL).encode()
-    assert with_keyword(packet).count(b" ") > 2000
-    assert with_keyword(packet, sidecar=True).count(b" ") < 200
-
-
-def test_padding_never_exceeds_a_jpeg_segment() -> None:
-    packet = (HEAD + rdf(f"<dc:source>{'x' * 64_000}</dc:source>") + "\n" + TAIL).encode()
-    assert 65_000 < len(with_keyword(packet)) <= 65_502
+    without = (HEAD + rdf(TITLE) + "\n" + TAIL).encode()
+    assert with_keyword(without).count(b" ") > 2000
+    assert with_keyword(without, sidecar=True).count(b" ") < 200
+    large = (HEAD + rdf(f"<dc:source>{'x' * 64_000}</dc:source>") + "\n" + TAIL).encode()
+    assert 65_000 < len(with_keyword(large)) <= 65_502
 
 
 @pytest.mark.parametrize(

@@ -224,13 +224,6 @@ def test_backends_and_precisions_have_networks_of_their_own(tmp_path: Path) -> N
     assert {*tmp_path.iterdir()} == {start.kept, start.file("openvino-int8")}
 
 
-def test_networks_of_other_versions_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "digest-2025.1").touch()
-    start = Start(tmp_path)
-    start()
-    assert {*tmp_path.iterdir()} == {start.kept}
-
-
 @pytest.mark.usefixtures("umask")
 def test_networks_are_for_their_owner_whatever_the_umask(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
@@ -240,9 +233,13 @@ def test_networks_are_for_their_owner_whatever_the_umask(tmp_path: Path) -> None
     assert modes == ["0o700", "0o600"]
 
 
-def test_a_network_that_others_can_change_is_not_used(tmp_path: Path) -> None:
+def test_networks_of_other_versions_are_removed_and_one_that_others_can_change_is_not_used(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "digest-2025.1").touch()
     start = Start(tmp_path)
     start()
+    assert {*tmp_path.iterdir()} == {start.kept}
     start.kept.chmod(0o666)
     start()
     assert start.conversions == 2

@@ -118,17 +118,15 @@ def with_background(source: Path, data: bytes | None) -> Path:
     return path
 
 
-def test_damaged_statistics_are_refused(artifact: Path, background: BackgroundStatistics) -> None:
-    data = background.to_bytes()
+def test_damaged_statistics_and_those_of_another_file_are_refused(
+    artifact: Path, background: BackgroundStatistics
+) -> None:
+    digest, data = file_digest(artifact), background.to_bytes()
     not_numbers = np.full(len(data) // 4, np.nan, dtype="<f4").tobytes()
     for damaged in (None, data[:-4], data + bytes(4), not_numbers):
         path = with_background(artifact, damaged)
         with pytest.raises(ModelRefused, match="background statistics"):
             read_background(path, file_digest(path), EMBEDDING)
-
-
-def test_the_statistics_of_another_file_are_refused(artifact: Path) -> None:
-    digest = file_digest(artifact)
     artifact.write_bytes(artifact.read_bytes() + b" ")
     with pytest.raises(ModelRefused, match="digest differs"):
         read_background(artifact, digest, EMBEDDING)

@@ -114,12 +114,9 @@ def test_the_open_sea_the_poles_and_unknown_numbers_have_no_city(latitude: float
     assert city_of(latitude, longitude) is None
 
 
-def test_the_date_line_does_not_separate_a_position_from_its_city() -> None:
+def test_neither_the_date_line_nor_a_position_without_a_city_separates_others_from_theirs() -> None:
     assert name_of(-16.8, 179.99) == name_of(-16.8, -179.99) == "Savusavu"
     assert name_of(-16.8, 180) == name_of(-16.8, -180)
-
-
-def test_a_position_without_a_city_leaves_the_others_in_order() -> None:
     found = nearest_cities(np.array([48.8584, 90.0, 41.8902]), np.array([2.2945, 0.0, 12.4922]))
     assert [city and city.name for city in found] == ["Paris", None, "Rome"]
     assert nearest_cities(np.array([]), np.array([])) == []

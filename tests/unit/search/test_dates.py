@@ -134,9 +134,6 @@ def test_other_texts_are_no_dates(text: str) -> None:
 )  # fmt: skip
 def test_a_day_without_a_year_is_that_of_any(text: str) -> None:
     assert parse_dates(text, TODAY) == Dates(days=(date(2000, 1, 12),))
-
-
-def test_the_last_of_february_is_a_day() -> None:
     assert parse_dates("29 February", TODAY) == Dates(days=(date(2000, 2, 29),))
 
 

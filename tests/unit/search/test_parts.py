@@ -430,16 +430,9 @@ def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that() -> Non
     ]
 
 
-def test_what_has_no_photos_is_not_suggested() -> None:
-    assert labels("tower bridge") == []
-
-
-def test_no_more_are_suggested_than_a_list_shows() -> None:
+def test_no_more_are_suggested_than_a_list_shows_and_nothing_without_photos_or_a_text() -> None:
+    assert labels("tower bridge") == labels("") == labels("  ") == []
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
     names = (landmark_names(many), country_names(countries_of(many, ())))
     kinds = [each.kind for each in suggest("ab", names, lambda *_: (), TODAY)]
     assert kinds == [Kind.LANDMARK] * 3 + [Kind.COUNTRY] * 3
-
-
-def test_no_text_means_nothing() -> None:
-    assert found("") == found("  ") == []
