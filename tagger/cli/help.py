@@ -10,19 +10,17 @@ import inspect
 import io
 import re
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger.cli import console
 from tagger.processes.process import drop_unwritable_results, has_closed_reader
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 # Panels of options, for `rich_help_panel`. Options without one are in the panel Options.
 PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Output", "Advanced"

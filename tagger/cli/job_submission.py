@@ -29,7 +29,7 @@ from tagger.cli.job_text import (
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority
-from tagger.ledger.job_control import find_job, has_write_option
+from tagger.ledger.job_control import JobProgress, find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
 from tagger.processes.process import resume_collection, set_advice
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.scan import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
-    from tagger.ledger.job_control import JobProgress
     from tagger.photos.folders import FolderProblem
     from tagger.settings import Settings
 

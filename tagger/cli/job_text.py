@@ -16,7 +16,7 @@ from tagger.database.enums import (
     TagReason,
     VerdictKind,
 )
-from tagger.errors import RedisMisconfigured
+from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
 from tagger.texts.text_format import list_text, number_text, percent
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
-    from tagger.errors import TaggerError
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles

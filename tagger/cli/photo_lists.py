@@ -36,7 +36,7 @@ from tagger.query.photo_json import (
     photo_csv_parts,
     photo_feature_parts,
 )
-from tagger.query.tagged_photos import photo_document
+from tagger.query.tagged_photos import Tag, TaggedPhoto, photo_document
 from tagger.texts.text_format import gettext
 from tagger.things import ShownThing
 
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         Verdict,
     )
     from tagger.query.filter_words import Options
-    from tagger.query.tagged_photos import Tag, TaggedPhoto
 
 _OUTCOMES = ("unknown", "untagged", "failed")
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")

@@ -18,7 +18,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Self
 
 from tagger.cli import console
-from tagger.cli.session import open_session
+from tagger.cli.session import Session, open_session
 from tagger.database.engine import with_retry
 from tagger.database.enums import CLASSIFICATION_KINDS, JobState
 from tagger.errors import (
@@ -30,7 +30,7 @@ from tagger.errors import (
 )
 from tagger.jobs.processing.executor import STOP_S, JobThreads, own_job
 from tagger.jobs.processing.model_cache import share_memory
-from tagger.ledger.job_control import count_open_chunks, find_job
+from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
 from tagger.ledger.jobs import finish_job, process_space
 from tagger.ledger.workers import (
     find_last_tick,
@@ -51,9 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tagger.cli.job_submission import StoredPrinter
-    from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
 
 log = logging.getLogger(__name__)

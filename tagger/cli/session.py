@@ -5,7 +5,7 @@ That is brought up to date when the command ends: tags of taught landmarks, then
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -16,7 +16,6 @@ from tagger.errors import DiskFull, TaggerError
 from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from tagger.database.connection import Database

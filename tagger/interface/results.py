@@ -25,7 +25,7 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
-from tagger.ledger.job_control import cancel, find_job
+from tagger.ledger.job_control import JobProgress, cancel, find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
@@ -37,7 +37,6 @@ from tagger.roots.roots import RootPaths
 from tagger.search.text_query import text_query
 
 if TYPE_CHECKING:
-    from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
 
 # A photo, by its path or address, or as `Library.photos` returns it.

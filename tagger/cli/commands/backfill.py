@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -34,15 +35,16 @@ from tagger.cli.options import (
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
 from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
-from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, discard_empty_job
+from tagger.jobs.enqueue.submission import (
+    Backfill,
+    BackfillScope,
+    MetadataOptions,
+    count_photos,
+    discard_empty_job,
+)
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tagger.jobs.enqueue.submission import MetadataOptions
 
 BackfillScopeName = Annotated[
     str,

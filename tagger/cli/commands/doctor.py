@@ -11,10 +11,11 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,7 +24,7 @@ from tagger.cli.console import printable, write_json
 from tagger.cli.help import flag
 from tagger.cli.job_text import START_BEAT, count_of, duration_text, first_names, tick_text
 from tagger.cli.options import Json
-from tagger.database.connection import open_database
+from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import (
     NETWORK_FILE_SYSTEMS,
     bounded_url,
@@ -35,17 +36,11 @@ from tagger.database.schema import read_revision
 from tagger.errors import TaggerError
 from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
 from tagger.processes.permissions import permission_problem, readable_by_others
-from tagger.roots.roots import list_roots
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings, config_file, load_settings
 from tagger.texts.addresses import redact_url
 from worker.broker import check_accepts_messages, find_broker, is_stopped, queue_depths
 from worker.embedded_redis import server_program
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from tagger.database.connection import Database
-    from tagger.roots.roots import RootPaths
 
 # Less than the ten seconds that health checks usually wait, more than the timeouts of the
 # connections.

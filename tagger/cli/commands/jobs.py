@@ -52,7 +52,7 @@ from tagger.cli.session import Session, load_settings, open_for_reading, open_se
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.job_json import failure_documents, status_document
+from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,
@@ -60,8 +60,8 @@ from tagger.ledger.items import (
     failing_photos,
     unwritten_photos,
 )
+from tagger.ledger.job_control import JobProgress, find_job, list_jobs, list_recent_jobs
 from tagger.ledger.job_control import cancel as cancel_job
-from tagger.ledger.job_control import find_job, list_jobs, list_recent_jobs
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
 from tagger.ledger.workers import find_last_tick, list_workers
@@ -73,8 +73,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.job_json import StatusDocument
-    from tagger.ledger.job_control import JobProgress
 
 job_app = typer.Typer(
     help="List jobs and their failed photos, and retry, pause and cancel jobs.",

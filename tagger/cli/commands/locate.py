@@ -23,21 +23,18 @@ from tagger.cli.help import (
 )
 from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, QueryOptions
-from tagger.cli.session import open_for_reading, open_session, update_positions
+from tagger.cli.session import Session, open_for_reading, open_session, update_positions
 from tagger.database.enums import PositionSource
 from tagger.kept import locating
-from tagger.positions.clocks import unknown_clocks
-from tagger.positions.tracks import list_tracks, remove_track
+from tagger.positions.clocks import CameraClock, unknown_clocks
+from tagger.positions.tracks import AddedTrack, list_tracks, remove_track
 from tagger.query.find import find_tagged
 from tagger.texts.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tagger.cli.session import Session
     from tagger.kept.locating import PositionCounts
-    from tagger.positions.clocks import CameraClock
-    from tagger.positions.tracks import AddedTrack
 
 LONGEST_GAP_H = 48
 # 57 years: clocks that were never set begin in 1970 or later.

@@ -36,6 +36,7 @@ from tagger.database.enums import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import (
+    MetadataPreview,
     changed_fields,
     preview_photos,
     recorded_sidecars,
@@ -45,6 +46,7 @@ from tagger.ledger.job_control import count_changes, find_job
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
+    Fields,
     WrittenFile,
     exif_refusal,
     files_with_our_values,
@@ -54,7 +56,7 @@ from tagger.metadata.photo_files import (
     xmp_fields,
     xmp_packet,
 )
-from tagger.metadata.xmp import written_landmarks
+from tagger.metadata.xmp import WrittenLandmark, written_landmarks
 from tagger.photos.formats import detect_format
 from tagger.photos.paths import parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
@@ -66,10 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.jobs.enqueue.submission import MetadataOptions
-    from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.metadata.photo_files import Fields
     from tagger.metadata.plans import FilePlan
-    from tagger.metadata.xmp import WrittenLandmark
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, for other programs. Only these and --write change metadata.",

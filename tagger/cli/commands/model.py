@@ -13,6 +13,7 @@ from tagger.cli.help import argument, option
 from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json
 from tagger.cli.session import (
+    Session,
     open_for_reading,
     open_session,
     texts_of_other_models,
@@ -29,7 +30,6 @@ from tagger.texts.text_format import list_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.cli.session import Session
     from tagger.jobs.processing.model_cache import ModelTrial
     from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest

@@ -6,10 +6,11 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
+from typing import IO, Annotated, Literal, cast
 
 import typer
 
@@ -28,9 +29,11 @@ from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.lessons import count_answers, find_suggestions
-from tagger.verdicts.importing import import_verdicts, read_entries
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.verdicts import (
     VERDICT_COLUMNS,
+    DismissedPhotos,
+    PhotoVerdict,
     VerdictFilter,
     dismiss_photos,
     give_verdicts,
@@ -39,13 +42,6 @@ from tagger.verdicts.verdicts import (
     restore_photos,
     withdraw_verdicts,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tagger.verdicts.importing import ImportedVerdicts
-    from tagger.verdicts.verdicts import DismissedPhotos, PhotoVerdict
-
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]

@@ -42,7 +42,7 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.session import Session, load_settings, open_for_reading, open_session
 from tagger.database.engine import DatabaseError, is_transient, outage_text
 from tagger.database.enums import Priority
 from tagger.errors import (
@@ -54,7 +54,7 @@ from tagger.errors import (
     PhotoFailed,
     TaggerError,
 )
-from tagger.jobs.enqueue.scan import require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import Selection, require_available_roots, select_paths
 from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.jobs.enqueue.submission import Tagging, inference_options
 from tagger.ledger.jobs import PUT_BACK
@@ -68,7 +68,7 @@ from tagger.query.predictions import (
     named_predictions,
     prediction_document,
 )
-from tagger.registry.registered_models import models_to_try
+from tagger.registry.registered_models import RegisteredModel, models_to_try
 from tagger.roots.roots import forget_path
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import percent
@@ -76,11 +76,8 @@ from tagger.texts.text_format import percent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tagger.cli.session import Session
-    from tagger.jobs.enqueue.scan import Selection
     from tagger.jobs.processing.model_cache import LocalModel
     from tagger.photos.folders import FolderProblem
-    from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
 

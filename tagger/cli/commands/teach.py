@@ -15,6 +15,7 @@ from tagger.cli.job_submission import run_local_job, submit_tagging
 from tagger.cli.job_text import count_of
 from tagger.cli.options import Author, DryRun, Json, parse_at
 from tagger.cli.session import (
+    Session,
     examples_text,
     found_text,
     model_in_use,
@@ -26,20 +27,24 @@ from tagger.database.enums import Priority
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
-from tagger.landmarks.landmarks import landmarks_spelled_like
-from tagger.teaching.learning import LEAST_MISSED, find_examples, paths_to_tag, undo_command
-from tagger.teaching.lessons import lesson_of
+from tagger.landmarks.landmarks import Landmark, landmarks_spelled_like
+from tagger.teaching.learning import (
+    LEAST_MISSED,
+    Example,
+    NamedOtherwise,
+    TaughtState,
+    find_examples,
+    paths_to_tag,
+    undo_command,
+)
+from tagger.teaching.lessons import Lesson, Taught, lesson_of
 from tagger.teaching.lessons import teach as teach_landmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.landmarks.landmarks import Landmark
     from tagger.registry.registered_models import RegisteredModel
-    from tagger.teaching.learning import Example, NamedOtherwise, TaughtState
-    from tagger.teaching.lessons import Lesson, Taught
 
 
 def find_lesson(
