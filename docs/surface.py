@@ -129,7 +129,7 @@ def _commands(path: str, command: Any) -> Iterator[str]:
 
 def _json_api() -> Iterator[str]:
     routes = [
-        route for router in api.routers() for route in router.routes if isinstance(route, APIRoute)
+        route for router in api.ROUTERS for route in router.routes if isinstance(route, APIRoute)
     ]
     document = get_openapi(title="", version="", routes=routes)
     for path, operations in document["paths"].items():

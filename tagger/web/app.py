@@ -68,7 +68,7 @@ def create_app(
     app.state.count_limiter = CountLimiter()
     app.state.event_hub = EventHub(state, partial(live_document, state))
     app.mount("/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
-    for router in (*api.routers(), *pages.routers()):
+    for router in (*api.ROUTERS, *pages.ROUTERS):
         _add_routes(app, router)
     add_error_handlers(app)
     app.add_exception_handler(PhotoUnavailable, unavailable_response)

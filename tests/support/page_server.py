@@ -100,7 +100,7 @@ def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
 
 ROUTES = [
     route
-    for router in (*api.routers(), *pages.routers(), sign_in.router)
+    for router in (*api.ROUTERS, *pages.ROUTERS, sign_in.router)
     for route in router.routes
     if isinstance(route, APIRoute)
 ]

@@ -1,21 +1,17 @@
 """The JSON API below /api. Its documents are those of the command line."""
 
-from fastapi import APIRouter
-
 from tagger.web import routes
 from tagger.web.api import jobs, landmarks, photos, uploads
 
-
-def routers() -> tuple[APIRouter, ...]:
-    return (
-        landmarks.teaching_router,
-        uploads.predict_router,
-        photos.router,
-        photos.verdicts_router,
-        landmarks.router,
-        landmarks.search_router,
-        uploads.router,
-        jobs.router,
-        routes.router,
-        photos.trips_router,
-    )
+ROUTERS = (
+    landmarks.teaching_router,
+    uploads.predict_router,
+    photos.router,
+    photos.verdicts_router,
+    landmarks.router,
+    landmarks.search_router,
+    uploads.router,
+    jobs.router,
+    routes.router,
+    photos.trips_router,
+)

@@ -1,7 +1,5 @@
 """HTML pages, rendered on the server. They can be read without JavaScript."""
 
-from fastapi import APIRouter
-
 from tagger.web import templating
 from tagger.web.pages import (
     filter_panel,
@@ -13,8 +11,5 @@ from tagger.web.pages import (
     review,
 )
 
-
-def routers() -> tuple[APIRouter, ...]:
-    of_photos = library, filter_panel, photos, map_clusters, review, photo
-    others = jobs, templating
-    return tuple(module.router for module in (*of_photos, *others))
+_OF_PHOTOS = (library, filter_panel, photos, map_clusters, review, photo)
+ROUTERS = tuple(module.router for module in (*_OF_PHOTOS, jobs, templating))
