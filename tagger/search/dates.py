@@ -33,6 +33,10 @@ _FORMS = tuple(
             rf"{_YEAR}(?P<decade>(?<=0)'?s)?",
             rf"{_YEAR}[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?",
             rf"(?:(?P<day>\d{{1,2}})\. ?)?(?P<month>\d{{1,2}})\. ?{_YEAR}",
+            # With slashes, where it means one day in Europe and in America.
+            rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d{{1,2}})/{_YEAR}",
+            rf"(?P<month>\d{{1,2}})/(?P<day>1[3-9]|2\d|3[01])/{_YEAR}",
+            rf"(?P<day>\d{{1,2}})/(?P<month>(?P=day))/{_YEAR}",
             rf"(?P<month>\d{{1,2}})[/-]{_YEAR}",
             rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?",
             rf"{_NAME} {_DAY},? {_YEAR}",

@@ -269,7 +269,12 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
         meaning = Meaning(
             Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder}
         )
-        things.append((meaning, (PurePath(count.name).name, count.path)))
+        names = [PurePath(count.name).name, count.path]
+        if count.path:
+            # With the name of the root, as people see it in paths: `trips/rome`.
+            root = count.folder[: -len(count.path) - 1]
+            names.append(f"{PurePath(root).name}/{count.path}")
+        things.append((meaning, tuple(names)))
     return NameIndex(things)
 
 
