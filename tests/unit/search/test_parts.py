@@ -188,7 +188,7 @@ QUESTIONS = [
     ("rome -colosseum", "Rome, not Colosseum"),
     ("rome !colosseum", "Rome, not Colosseum"),
     ("2016 -2015", "2016, not 2015"),
-    ("photos/2019/Paris", "Paris"),
+    ("photos/2019/Paris", "in Paris"),
     ("no germany or france", "not Germany, not France"),
     ("lyon nicht louvre", "Lyon, not Louvre"),
     ("lyon sans la tour eiffel", "Lyon, not Eiffel Tower"),
