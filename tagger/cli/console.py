@@ -144,12 +144,12 @@ def write_parts(parts: Iterable[bytes]) -> None:
 
 
 def _for_terminal(part: bytes) -> bytes:
-    """Escape what could change the terminal: file names may contain control sequences."""
+    # Escape what could change the terminal: file names may contain control sequences.
     return printable_lines(part.decode(errors="surrogateescape").replace("\r\n", "\n")).encode()
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
-    """As wide as the longest cell; the widest are narrowed until the table fits, at most to a name."""
+    # As wide as the longest cell; the widest are narrowed until the table fits, at most to a name.
     from rich.cells import cell_len
 
     columns = list(zip(*rows, strict=True))
@@ -167,7 +167,7 @@ def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[i
 
 
 def _record(columns: Sequence[str], row: Sequence[str]) -> str:
-    """The cells of a row that are not empty, each after the name of its column."""
+    # The cells of a row that are not empty, each after the name of its column.
     cells = zip(columns, row, strict=True)
     return "\n".join(f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell)
 
@@ -290,7 +290,7 @@ def fail(error: TaggerError) -> NoReturn:
 
 
 def _write(text: str) -> None:
-    """Print a message, if anybody reads it. Names in it could have control sequences for the terminal."""
+    # Print a message, if anybody reads it. Names in it could have control sequences for the terminal.
     with suppress(BrokenPipeError):
         typer.echo(printable_lines(text), err=True)
 

@@ -218,12 +218,12 @@ def write_head(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 def _without_internals(usage: str) -> str:
-    """A usage without the name of a group's default command, and without Typer's braces around arguments."""
+    # A usage without the name of a group's default command, and without Typer's braces around arguments.
     return re.sub(rf"[{{}}]| {DEFAULT}\b", "", usage)
 
 
 def _paragraphs(text: str | None) -> Iterator[str]:
-    """The paragraphs with empty lines between them. Examples are indented, below each other."""
+    # The paragraphs with empty lines between them. Examples are indented, below each other.
     before_example = False
     for paragraph in reflow(text).split("\n\n"):
         is_example = paragraph.startswith(("tagger ", "trainer "))
@@ -261,7 +261,7 @@ def _panel(param: Any) -> str:
 
 
 def _term(param: Any) -> str:
-    """`-q, --quiet`, `--limit N` or `PATH...`."""
+    # `-q, --quiet`, `--limit N` or `PATH...`.
     if param.param_type_name == "argument":
         name = param.metavar or param.name.upper()
         return f"{name}..." if param.nargs != 1 else name

@@ -233,7 +233,7 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
 
 
 def _print_silent(progress: JobProgress, *, json: bool) -> int:
-    """Print a job that nobody continues, unless its process answers again."""
+    # Print a job that nobody continues, unless its process answers again.
     if json:
         write_json(progress)
     console.result(job_summary(progress))

@@ -305,7 +305,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
-    """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
+    # The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one.
     from tagger.jobs.enqueue.job_json import job_findings
     from tagger.teaching.lessons import has_likely_suggestion
 
@@ -322,7 +322,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:
-    """The photos with a file or sidecar that another program has changed since the write."""
+    # The photos with a file or sidecar that another program has changed since the write.
     from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.items import EDITED, unwritten_photos
     from tagger.settings import load_settings  # pydantic
@@ -347,7 +347,7 @@ def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
 
 
 def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int) -> list[str]:
-    """How many photos were refused, by kind, and what to do about signed ones."""
+    # How many photos were refused, by kind, and what to do about signed ones.
     from tagger.ledger.items import count_refusals
     from tagger.metadata.errors import RefusalKind
 
@@ -408,7 +408,7 @@ def photo_line(photo: JobPhoto, kind: str) -> str:
 
 
 def _guesses(photo: JobPhoto) -> list[str]:
-    """What a photo without a tag seems to show, and why it has no tag of it."""
+    # What a photo without a tag seems to show, and why it has no tag of it.
     by_score = sorted(photo.tags, key=lambda pair: -(pair[0].score or 0.0))
     for tag, name in by_score:
         if tag.doubtful in (TagReason.POSITION, TagReason.SPEED):
@@ -421,7 +421,7 @@ def _guesses(photo: JobPhoto) -> list[str]:
 
 
 def _tag_text(tag: Any, name: str) -> str:
-    """`Eiffel Tower 93% (taught)`."""
+    # `Eiffel Tower 93% (taught)`.
     words = (
         "with its GPS"
         if tag.reason

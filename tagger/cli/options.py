@@ -310,7 +310,7 @@ def query_usage() -> Iterator[None]:
 def _signature(
     options: Mapping[str, QueryOption], advanced: Collection[str] = ()
 ) -> inspect.Signature:
-    """The parameters of a command for these options. `--help-all` alone lists those that are `advanced`."""
+    # The parameters of a command for these options. `--help-all` alone lists those that are `advanced`.
     parameters = [
         _parameter(*each, panel=ADVANCED if each[0] in advanced else FILTER)
         for each in options.items()

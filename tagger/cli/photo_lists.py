@@ -160,7 +160,7 @@ def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:
 
 
 def _tag_state(tag: Tag) -> str:
-    """The verdict, or why a tag is not accepted; nothing for an accepted tag without a verdict."""
+    # The verdict, or why a tag is not accepted; nothing for an accepted tag without a verdict.
     if tag.verdict or tag.accepted:
         return tag.verdict or ""
     if tag.reason:
@@ -288,14 +288,14 @@ def print_details(details: PhotoDetails) -> None:
 
 
 def _certainty(shown: ShownThing) -> str:
-    """` 93%`, or ` (rejected)`."""
+    # ` 93%`, or ` (rejected)`.
     if shown.verdict is not None:
         return f" ({shown.verdict})"
     return "" if shown.score is None else f" {shown.score:.0%}"
 
 
 def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
-    """`2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone."""
+    # `2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone.
     from tagger.query.details import STATED_BY  # lists need it not
 
     text = str(at.date() if source == "name" else at)
@@ -315,7 +315,7 @@ def _own_position(details: PhotoDetails) -> str:
 
 
 def _evidence(evidence: PositionEvidence, source: str) -> str:
-    """Where the position comes from: `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`."""
+    # Where the position comes from: `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`.
     neighbours = {
         side: neighbour and f"{neighbour.file} ({neighbour.reason} {side})"
         for side, neighbour in (("before", evidence.before), ("after", evidence.after))

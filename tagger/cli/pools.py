@@ -107,7 +107,7 @@ class Services(Pool):
             self._listener.close()
 
     def _check_redis(self) -> None:
-        """Check that Redis answers, and start the embedded one if it does not run. Print what has changed."""
+        # Check that Redis answers, and start the embedded one if it does not run. Print what has changed.
         from worker.broker import check_broker, find_broker
 
         settings, database = self._session
@@ -405,7 +405,7 @@ class PageWorker:
             self._pool.start("worker", "worker", "--background", "--beat")
 
     def _sweep(self, now: float, *, are_own: bool) -> None:
-        """Resume the jobs whose folder is back, and tell that schedules are looked after."""
+        # Resume the jobs whose folder is back, and tell that schedules are looked after.
         if now >= self._next_folders:
             resume_jobs(self._database, self._settings.roots)
             self._next_folders = now + FOLDERS_CHECK_S
@@ -415,7 +415,7 @@ class PageWorker:
                 record_tick(self._database)
 
     def _has_lock(self) -> bool:
-        """Take the lock that lets one server of the data folder run a worker."""
+        # Take the lock that lets one server of the data folder run a worker.
         if self._lock is None:
             folder = self._settings.data_folder
             make_private_folder(folder)

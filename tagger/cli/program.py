@@ -95,7 +95,7 @@ class LazyCommands(Mapping[str, Any]):
 
 
 def _name(place: str) -> str:
-    """The command's name: functions that are named like a keyword of Python end in an underscore."""
+    # The command's name: functions that are named like a keyword of Python end in an underscore.
     return place.rpartition(".")[2].removesuffix("_app").rstrip("_")
 
 
@@ -234,7 +234,7 @@ def _common(
 
 
 def _learn_from_decisions() -> None:
-    """Bring up to date what follows from the verdicts that the command has changed, when it ends."""
+    # Bring up to date what follows from the verdicts that the command has changed, when it ends.
     if "tagger.cli.session" in sys.modules:
         from tagger.cli.session import learn_from_decisions
 
@@ -277,7 +277,7 @@ def stated_os_error(error: OSError) -> TaggerError:
 
 
 def _fail_of_database(error: Exception) -> None:
-    """End the command if the database has raised the error; say it if a row may be the cause."""
+    # End the command if the database has raised the error; say it if a row may be the cause.
     from tagger.database.engine import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":

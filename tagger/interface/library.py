@@ -309,7 +309,7 @@ class Library:
         *,
         local: bool = False,
     ) -> Job:
-        """Record a job; run it in this process, or wake the workers for it."""
+        # Record a job; run it in this process, or wake the workers for it.
         recover_stale_jobs(self._database)
         number, _ = submit(self._database, self._settings, request, priority, local=local)
         job = self.job(number)
@@ -345,7 +345,7 @@ class Library:
         )
 
     def _update_derived_facts(self) -> None:
-        """Bring up to date what follows from photos and verdicts."""
+        # Bring up to date what follows from photos and verdicts.
         update_consequences(self._database, self._settings.model)
 
 
@@ -357,7 +357,7 @@ def _tagging(
     again: bool,
     write: Literal["sidecar", "embed"] | None,
 ) -> Tagging:
-    """The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters."""
+    # The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters.
     included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
     return Tagging(
         select_paths(paths_of(paths), included, excluded), again, _metadata_options(write)
@@ -503,7 +503,7 @@ class PhotoModel:
 
 
 def _is_single(images: object) -> bool:
-    """Whether it is one image, rather than several; an array (N, H, W, 3) has several."""
+    # Whether it is one image, rather than several; an array (N, H, W, 3) has several.
     if isinstance(images, np.ndarray):
         return images.ndim != 4
     return isinstance(images, str | Path | bytes | Image.Image) or not isinstance(images, Iterable)

@@ -120,7 +120,7 @@ def check_postgresql_url(url: str) -> None:
 
 
 def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
-    """Whether all options after ? are known: an unknown one may be a part of a password."""
+    # Whether all options after ? are known: an unknown one may be a part of a password.
     try:
         query = urlsplit(url).query
     except ValueError:  # not an address in brackets

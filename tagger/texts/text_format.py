@@ -91,7 +91,7 @@ def reader_zone() -> "ZoneInfo | None":
 
 
 def _reader_time(time: date) -> date:
-    """A time of the program in the reader's zone. A day, and a camera's time, which has no zone, as it is."""
+    # A time of the program in the reader's zone. A day, and a camera's time, which has no zone, as it is.
     if isinstance(time, datetime) and time.tzinfo is not None:
         return time.astimezone(_zone.get())
     return time
@@ -211,7 +211,7 @@ def size(size_bytes: int) -> str:
 
 
 def _unit_text(number: int, unit: str, name: str) -> str:
-    """A number with its unit; `name` is CLDR's of the unit."""
+    # A number with its unit; `name` is CLDR's of the unit.
     if language := _reader.get():
         from babel.units import format_unit
 

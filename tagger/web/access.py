@@ -104,14 +104,14 @@ def _values(headers: Headers, name: str) -> list[str]:
 
 
 def _without_port(text: str) -> str:
-    """`192.0.2.1:5000` and `[2001:db8::1]:5000`: some proxies add the port."""
+    # `192.0.2.1:5000` and `[2001:db8::1]:5000`: some proxies add the port.
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _parse(text: str) -> _Address | None:
-    """Return the address without a zone; an IPv4 address that is written as IPv6 becomes one of IPv4."""
+    # The address without a zone; an IPv4 address that is written as IPv6 becomes one of IPv4.
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

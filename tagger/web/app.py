@@ -113,7 +113,7 @@ class _RecordChanges:
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:
-    """Add the routes as they are: `include_router` would analyse each one again in every application."""
+    # Add the routes as they are: `include_router` would analyse each one again in every application.
     app.router.routes.extend(router.routes)
 
 

@@ -276,7 +276,7 @@ class UnexpectedErrors:
 
 
 def _route_path(scope: Scope) -> str:
-    """Return the route's pattern; addresses may hold private data and are not logged."""
+    # The route's pattern; addresses may hold private data and are not logged.
     route = scope.get("route")
     return getattr(route, "path", "an address")
 
@@ -307,7 +307,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """Respond with a line such as `top_k: should be less than or equal to 100` for each invalid field."""
+    # Respond with a line such as `top_k: should be less than or equal to 100` for each invalid field.
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     if not request.url.path.startswith("/api/"):
         problems: dict[str, None] = {}

@@ -205,7 +205,7 @@ class CachedQuery(Generic[T]):
         return result
 
     def _refreshed(self) -> _Result[T]:
-        """The newest result if it is fresh or its query runs, else one whose query is started."""
+        # The newest result if it is fresh or its query runs, else one whose query is started.
         with self._lock:
             newest = self._results.get(())
             if newest is None or (newest.done() and not newest.is_fresh()):
@@ -416,7 +416,7 @@ class SearchLists:
             yield (unfamiliar_names(self._database, text, familiar, sights, by_name=True),)
 
     def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
-        """What is made of the lists, built again when one of them has changed."""
+        # What is made of the lists, built again when one of them has changed.
         made_of, index = self._indexes.get(make, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
             with in_language(None):

@@ -89,7 +89,7 @@ def _source(photo: StoredPhoto) -> PhotoSource:
 
 
 def _scanned(photo: StoredPhoto) -> tuple[str, PhotoVersion]:
-    """Its path in the source, and the version that the scan found."""
+    # Its path in the source, and the version that the scan found.
     return path_in(photo.root, photo.path), PhotoVersion(photo.size_bytes, photo.mtime_ns)
 
 
@@ -181,7 +181,7 @@ class Archive:
 
 
 def _entry_name(name: str) -> str:
-    """The name, as far as all systems can extract it."""
+    # The name, as far as all systems can extract it.
     name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
     name = _ENDING.sub(lambda ending: "_" * len(ending[0]), name)
     return f"_{name}" if _DEVICE.fullmatch(name) else name
@@ -316,7 +316,7 @@ class DiskCache:
             self._sum_bytes = self._evict()
 
     def _evict(self) -> int:
-        """Delete the least recently used files if the limit is exceeded; returns the remaining bytes."""
+        # Delete the least recently used files if the limit is exceeded; returns the remaining bytes.
         files = sorted(self._files())
         sum_bytes = sum(size_bytes for _, size_bytes, _ in files)
         if sum_bytes <= self._max_bytes:
@@ -330,7 +330,7 @@ class DiskCache:
         return sum_bytes
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
-        """Yield last use, size on disk and path of each file, those of killed servers included."""
+        # Yield last use, size on disk and path of each file, those of killed servers included.
         with os.scandir(self._folder) as folders:
             for folder in folders:
                 with suppress(OSError), os.scandir(folder.path) as files:
@@ -483,7 +483,7 @@ def _large_preview(image: DecodedImage) -> Mapping[int, bytes]:
 
 
 def _whole(image: DecodedImage, side_px: int) -> Image.Image:
-    """Return the photo in its own shape, from the stretched pixels."""
+    # The photo in its own shape, from the stretched pixels.
     scale = min(1.0, side_px / max(image.width, image.height))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return Image.fromarray(image.pixels).resize(size)

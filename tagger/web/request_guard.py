@@ -220,7 +220,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> None:
-    """Refuse what a page of another site sends through the browser of somebody who has access."""
+    # Refuse what a page of another site sends through the browser of somebody who has access.
     site = headers.get("sec-fetch-site", "none")
     if method in SAFE_METHODS:
         # Other sites may link to this page; they may not embed or fetch it.

@@ -141,7 +141,7 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
 
 
 def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
-    """The parameter of an address: a text, or several, which the query itself reads."""
+    # The parameter of an address: a text, or several, which the query itself reads.
     schema: dict[str, Any] = {"type": _SCHEMA_TYPES[option.kind]}
     limits = {
         "minimum": option.minimum,
@@ -192,7 +192,7 @@ def params_or_problem(**texts: str | list[str] | None) -> QueryParams:
 
 
 def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tuple[str, ...]]:
-    """The options without empty fields."""
+    # The options without empty fields.
     given = {name: [each] if isinstance(each, str) else each or [] for name, each in texts.items()}
     values = {
         name: tuple(text.strip() for text in some if text.strip()) for name, some in given.items()
@@ -205,7 +205,7 @@ def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tupl
 
 
 def _checked(options: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
-    """The options, if they are not too long and folders have whole paths."""
+    # The options, if they are not too long and folders have whole paths.
     for name, value in options.items():
         values = (value,) if isinstance(value, str) else value
         if len(values) > _MAX_VALUES or any(len(text) > _MAX_LENGTH for text in values):

@@ -190,8 +190,7 @@ class AppState:
             return False
 
     def _find_look_alikes(self) -> LookAlikes:
-        """The groups of now; none if no model in use gives embeddings, or if the server stops."""
-
+        # The groups of now; none if no model in use gives embeddings, or if the server stops.
         def check_stopping(_count: int) -> None:
             if self.stopping.is_set():
                 raise ServerStopping
@@ -218,7 +217,7 @@ class AppState:
 
 
 def _count_choices(database: Database, query: PhotoQuery, root_paths: RootPaths) -> list[Facet]:
-    """The facets of a query. Landmarks and countries are chosen by accepted tags."""
+    # The facets of a query. Landmarks and countries are chosen by accepted tags.
     if not query.any_rank:
         return count_facets(database, query, root_paths)
     accepted = replace(query, any_rank=False)

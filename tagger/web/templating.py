@@ -234,7 +234,7 @@ def scripts_folder() -> str:
 
 
 def _imports(name: str) -> list[str]:
-    """Return the scripts that a script imports, directly or not."""
+    # The scripts that a script imports, directly or not.
     found = [name]
     for each in found:  # `found` grows meanwhile
         found += [
@@ -339,8 +339,7 @@ def environment() -> Environment:
 
 
 def _for_reader(text_of: Callable[[Any], str]) -> Callable[[Context, Any], str]:
-    """Return a filter whose result depends on the reader: Jinja evaluates others once for a constant."""
-
+    # A filter whose result depends on the reader: Jinja evaluates others once for a constant.
     @pass_context
     def text_for_reader(_context: Context, value: Any) -> str:
         return text_of(value)
@@ -349,7 +348,7 @@ def _for_reader(text_of: Callable[[Any], str]) -> Callable[[Context, Any], str]:
 
 
 def _gettext(text: str, /, **values: object) -> Markup:
-    """A text of a template, which may have elements; the values are escaped."""
+    # A text of a template, which may have elements; the values are escaped.
     return Markup(gettext(text)) % values  # noqa: S704 - texts are those of the catalogue
 
 

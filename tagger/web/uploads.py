@@ -377,7 +377,7 @@ def _require_image(descriptor: int) -> None:
 
 
 def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[ReceivedPhoto, int]:
-    """Give a whole photo its name. Returns how many folders were created, too."""
+    # Give a whole photo its name. Returns how many folders were created, too.
     _require_image(temporary.descriptor)
     os.fchmod(temporary.descriptor, 0o644)
     flush_to_disk(temporary.descriptor)
@@ -460,7 +460,7 @@ def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:
 
 
 def _size_of(folder: Path) -> int:
-    """What all files and folders below a folder take; links count as such."""
+    # What all files and folders below a folder take; links count as such.
     taken_bytes = 0
     for where, folders, names in os.walk(folder):
         taken_bytes += len(folders) * LEAST_BYTES

@@ -99,7 +99,7 @@ def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding
 
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
-    """Run the groups in parallel; groups that read the database start after the checks of the database."""
+    # Run the groups in parallel; groups that read the database start after the checks of the database.
     checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", checks.run)
     disks = CheckGroup("disk space", lambda: check_disk_space(settings))

@@ -159,7 +159,7 @@ def failures(
 
 
 def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
-    """Print what was listed of a metadata job, and how to list photos that others have edited."""
+    # Print what was listed of a metadata job, and how to list photos that others have edited.
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
     console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
     edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
@@ -254,7 +254,7 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 def _control(
     jobs: list[int], action: Callable[[Database, int], JobProgress], *, json: bool
 ) -> None:
-    """Apply `action` to every job; an error of one job does not stop the others."""
+    # Apply `action` to every job; an error of one job does not stop the others.
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
     errors: list[dict[str, object]] = []
@@ -311,7 +311,7 @@ def status(
 def _read_status(
     session: Session, jobs: Sequence[JobProgress] = ()
 ) -> tuple[StatusDocument, TaggerError | None]:
-    """The state of these jobs and of what processes jobs, and why the queues cannot be read."""
+    # The state of these jobs and of what processes jobs, and why the queues cannot be read.
     settings, database = session
     queues: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
     redis_problem = None
@@ -342,7 +342,7 @@ def _overview(
 
 
 def _watch(session: Session) -> None:
-    """Show the overview until Ctrl-C."""
+    # Show the overview until Ctrl-C.
     from rich.console import Console
 
     screen = Console()
@@ -356,7 +356,7 @@ def _watch(session: Session) -> None:
 
 
 def _overviews(session: Session) -> Iterator[list[str]]:
-    """Yield an overview every second; while the database does not answer, the last one with the problem."""
+    # Yield an overview every second; while the database does not answer, the last one with the problem.
     lines: list[str] = []
     while True:
         try:

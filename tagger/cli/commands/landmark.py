@@ -269,7 +269,7 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
 
 
 def _changed_facts(column: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """A change as text names it: of names, only those that differ, each with its language."""
+    # A change as text names it: of names, only those that differ, each with its language.
     if column != "names":
         yield column, before, after
         return

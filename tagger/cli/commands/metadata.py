@@ -256,7 +256,7 @@ def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None)
 
 
 def _job_priority(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> Priority:
-    """The priority of the job: workers run it with --enqueue, this process otherwise."""
+    # The priority of the job: workers run it with --enqueue, this process otherwise.
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:
@@ -279,7 +279,7 @@ def _previews(
     metadata: MetadataOptions | None = None,
     undo_job: int | None = None,
 ) -> Iterator[MetadataPreview]:
-    """Preview a write, or without `metadata` an undo."""
+    # Preview a write, or without `metadata` an undo.
     for page in pages:
         yield from preview_photos(session.database, session.settings, page, metadata, undo_job)
 
@@ -313,7 +313,7 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
 
 
 def _summarised(preview: MetadataPreview) -> Iterator[str]:
-    """What would happen to the photo and its sidecar files, for the summary."""
+    # What would happen to the photo and its sidecar files, for the summary.
     if preview.plan is None:
         yield "refused"
         return
@@ -478,7 +478,7 @@ def _sidecar_state(path: Path) -> FileState:
 
 
 def _shown(fields: Fields) -> Fields:
-    """The fields without tagger's own record."""
+    # The fields without tagger's own record.
     return {name: value for name, value in fields.items() if TAGGER_RECORD not in name}
 
 

@@ -163,7 +163,7 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:
-    """Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded."""
+    # Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded.
     from tagger.jobs.processing.model_cache import SAMPLED_PHOTOS, try_model
 
     try:

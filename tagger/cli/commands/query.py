@@ -120,14 +120,14 @@ def query(
 def _counted(
     photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]
 ) -> Iterator[TaggedPhoto]:
-    """The same photos. Counts those that have tags, and those that have none."""
+    # The same photos. Counts those that have tags, and those that have none.
     for photo in photos:
         with_tags[bool(photo.tags)] += 1
         yield photo
 
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
-    """Return the query of the options and the text; say how the text is understood, if not word for word."""
+    # The query of the options and the text; say how the text is understood, if not word for word.
     from tagger.search.text_query import text_query
 
     understood = text_query(session.database, text, session.settings.roots)
@@ -329,7 +329,7 @@ def _given_embeddings(
 def _computed_embeddings(
     session: Session, model: RegisteredModel, photos: Sequence[Path]
 ) -> tuple[list[Embeddings], list[int], bool]:
-    """The embeddings (1, D), the content ids of images stored at another path, and whether a photo failed."""
+    # The embeddings (1, D), the content ids of images stored at another path, and whether a photo failed.
     computed: list[Embeddings] = []
     content_ids: list[int] = []
     has_failed = False

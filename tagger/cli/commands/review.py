@@ -144,7 +144,7 @@ def _effect(photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: boo
 def _dismiss(
     photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool
 ) -> None:
-    """Put photos away as not a landmark, or bring them back."""
+    # Put photos away as not a landmark, or bring them back.
     settings, database = open_session()
     numbers = photo_ids_at(database, map(parse_path, photos), settings.roots)
     if withdraw:

@@ -251,7 +251,7 @@ def _supervise(
 
 
 def _follow_job(session: Session, job: int, services: Services) -> int:
-    """Show the progress of the job until it ends; returns the exit code."""
+    # Show the progress of the job until it ends; returns the exit code.
     from tagger.cli.job_submission import follow
     from tagger.cli.job_text import print_next_steps
 
@@ -267,14 +267,14 @@ def _follow_job(session: Session, job: int, services: Services) -> int:
 
 
 def _export_settings(**options: object) -> None:
-    """Set options as environment variables, so that child processes have them too."""
+    # Set options as environment variables, so that child processes have them too.
     for name, value in options.items():
         if value is not None:
             os.environ[f"TAGGER_{name.upper()}"] = str(value)
 
 
 def _page_listener(port: int | None) -> socket.socket | None:
-    """The socket of the web page; None, with a message: it cannot be served. A given port must be free."""
+    # The socket of the web page; None, with a message: it cannot be served. A given port must be free.
     if port is not None:
         check_extra()
         return listen(HOST, port)
@@ -404,7 +404,7 @@ def address_of(host: str, port: int) -> str:
 
 
 def _listener(host: str, port: int, fd: int | None) -> socket.socket:
-    """`fd` is a listening socket that the parent process keeps open across restarts of this one."""
+    # `fd` is a listening socket that the parent process keeps open across restarts of this one.
     if fd is None:
         return listen(host, port)
     with suppress(OSError):  # fd is not a socket

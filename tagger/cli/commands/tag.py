@@ -361,7 +361,7 @@ class Watcher:
             self._scan_later(source, f"{outage_text(error)}; trying again until it works")
 
     def _scan(self, source: WatchedSource) -> None:
-        """Mark what is gone, and tag what is new or changed."""
+        # Mark what is gone, and tag what is new or changed.
         began = time.process_time()
         settings, database = self._session
         selection = replace(self._selection, folders=(source.folder,))
@@ -388,7 +388,7 @@ class Watcher:
             self._tag(changes.unseen)
 
     def _scan_later(self, source: WatchedSource, problem: str) -> None:
-        """Print a problem once, however often it comes back, and plan a scan that finds what was left."""
+        # Print a problem once, however often it comes back, and plan a scan that finds what was left.
         if problem not in {each.problem for each in self._sources}:
             console.warning(problem)
         source.problem = problem
@@ -396,7 +396,7 @@ class Watcher:
 
 
 def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -> None:
-    """Print what could not be listed, and how many folders that are, once for as long as it stays so."""
+    # Print what could not be listed, and how many folders that are, once for as long as it stays so.
     if new := [problem for problem in problems if problem not in source.unread]:
         print_problems(new)
         skipped = sum(problem.is_folder for problem in problems)
@@ -462,7 +462,7 @@ def watch(
 
 
 def _sources_text(selection: Selection) -> str:
-    """`2 folders`, `1 folder and 1 bucket`."""
+    # `2 folders`, `1 folder and 1 bucket`.
     counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
     return " and ".join(
         count_of(count, noun) for noun, count in sorted(counts.items(), reverse=True)

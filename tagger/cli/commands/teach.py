@@ -136,7 +136,7 @@ class TeachCommand(Command):
         return super().parse_args(ctx, self._with_repeated_not(args))
 
     def _with_repeated_not(self, args: Sequence[str]) -> list[str]:
-        """`--not A B` as `--not A --not B`."""
+        # `--not A B` as `--not A --not B`.
         options = (param for param in self.params if param.param_type_name == "option")
         with_value = {
             name
@@ -216,7 +216,7 @@ def _rehearse(
     is_new: bool,
     json: bool,
 ) -> None:
-    """Print what teaching would do, and change nothing. Photos that are not tagged yet are not compared."""
+    # Print what teaching would do, and change nothing. Photos that are not tagged yet are not compared.
     database, roots = session.database, session.settings.roots
     untagged = paths_to_tag(database, model, (*photos, *not_), roots)
     select_paths(untagged)

@@ -504,7 +504,7 @@ def _check_open_jobs(state: AppState) -> None:
 
 
 def _start_thread(state: AppState, work: Callable[[], T]) -> Future[T]:
-    """Run in a thread that ends with the process, and then release the slot."""
+    # Run in a thread that ends with the process, and then release the slot.
     future: Future[T] = Future()
 
     def run() -> None:
@@ -549,8 +549,7 @@ def _send(state: AppState, job: int) -> None:
 
 
 def _stopping_check(state: AppState) -> Callable[[int], None]:
-    """Return a callback for scans, which interrupts them if the server stops."""
-
+    # A callback for scans, which interrupts them if the server stops.
     def check(_count: int) -> None:
         if state.stopping.is_set():
             raise RunInterrupted

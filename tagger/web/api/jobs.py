@@ -291,7 +291,7 @@ def failures_page(
 
 
 def _started_document(state: AppState, job: int) -> Job:
-    """Return the job, and why it has to wait if it does."""
+    # The job, and why it has to wait if it does.
     progress = find_job(state.database, job)
     now = read_status(state, 1)
     problem = None if progress.is_over else waiting_reason(state, now)

@@ -223,7 +223,7 @@ def suggestion_document(state: AppState, meaning: Meaning) -> SearchResult:
 
 
 def _for_reader(overview: LibraryOverview, meaning: Meaning) -> Meaning:
-    """A meaning with its names in the reader's language, if they are known."""
+    # A meaning with its names in the reader's language, if they are known.
     label, detail = meaning.label, meaning.detail
     if meaning.kind is Kind.CITY:
         label = city_name(label, detail.partition(", ")[0])

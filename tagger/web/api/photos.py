@@ -545,7 +545,7 @@ class FileResponse(StreamingResponse):
 def _whole_or_range(
     request: Request, file: OpenFile, media_type: str, headers: dict[str, str]
 ) -> Response:
-    """Return the file, or the one range of bytes that the request names (RFC 9110)."""
+    # Return the file, or the one range of bytes that the request names (RFC 9110).
     headers |= {"Accept-Ranges": "bytes"}
     named = _named_range(request, file.size_bytes, headers["ETag"])
     if named is None:
@@ -578,7 +578,7 @@ def _named_range(request: Request, size_bytes: int, etag: str) -> range | None:
 
 
 def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response | None]:
-    """Return the file's ETag, and a response with the file; None if browsers do not display its format."""
+    # The file's ETag, and a response with the file; None if browsers do not display its format.
     file = open_stored(photo)
     etag = _etag(file)
     not_modified = _not_modified(request, etag, REVALIDATE)
@@ -594,7 +594,7 @@ def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response 
 
 
 def _media_type(file: OpenFile) -> str | None:
-    """Return the media type by content; None if browsers do not display the format."""
+    # The media type by content; None if browsers do not display the format.
     head = file.file.read(HEAD_BYTES)
     file.file.seek(0)
     try:
@@ -608,7 +608,7 @@ def _etag(file: OpenFile) -> str:
 
 
 def _named(disposition: str, name: str, etag: str) -> dict[str, str]:
-    """Return the headers of a file to display (`inline`) or to save (`attachment`) under the photo's name."""
+    # The headers of a file to display (`inline`) or to save (`attachment`) under the photo's name.
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
     utf8_name = quote(name.encode(errors="surrogateescape"), safe="")
     names = f"filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"

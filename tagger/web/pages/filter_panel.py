@@ -182,7 +182,7 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
-    """Return the choices of an outcome, without `any_rank` if that changes nothing."""
+    # The choices of an outcome, without `any_rank` if that changes nothing.
     chosen = next((name for name in WHICH if getattr(query, name)), None)
     is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
     if is_of_tags:
@@ -259,7 +259,7 @@ def _number(photos: int, *, exact: bool) -> str:
 
 
 def _tree(choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0) -> Iterator[Choice]:
-    """Yield the outermost of these choices, which are in the order of the tree, each with those inside."""
+    # Yield the outermost of these choices, which are in the order of the tree, each with those inside.
     start = 0
     while start < len(choices):
         outer, end = choices[start], start + 1

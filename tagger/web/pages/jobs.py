@@ -193,7 +193,7 @@ def _job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
 
 
 def _live_fields(job: JobProgress) -> Mapping[str, str]:
-    """Return the texts of a job that change while it runs, and the length of its progress bar."""
+    # The texts of a job that change while it runs, and the length of its progress bar.
     done = job.total - job.queued - job.running
     part = done / job.total if job.total else float(job.is_over)
     is_paused = job.state == JobState.PAUSED
@@ -471,7 +471,7 @@ def _refuse(
     error: TaggerError | HTTPException,
     form: RequestModel,
 ) -> HTMLResponse:
-    """Render the page with the reason, and with what was chosen; without the folder if that is refused."""
+    # Render the page with the reason, and with what was chosen; without the folder if that is refused.
     if isinstance(error, HTTPException):
         status, problem = HTTPStatus(error.status_code), error.detail
     else:
@@ -491,7 +491,7 @@ def _render_new(
     status: HTTPStatus = HTTPStatus.OK,
     chosen: dict[str, Any] | None = None,
 ) -> HTMLResponse:
-    """Render the page. `chosen` are the fields of a form that was refused."""
+    # Render the page. `chosen` are the fields of a form that was refused.
     allowed = allowed_folders(state)
     folder = allowed.check(path_of_key(key)) if key else None
     if folder is None and len(allowed.folders) == 1 and not problem:
@@ -524,7 +524,7 @@ def _render_new(
 
 
 def _usual_folders() -> list[Path]:
-    """The folders in which people have photos: of their home, of disks, and below /mnt those named so."""
+    # The folders in which people have photos: of their home, of disks, and below /mnt those named so.
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
     folders: list[Path] = []
     with suppress(OSError):
@@ -679,7 +679,7 @@ def control(
 
 
 def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
-    """Present these jobs, with the name of a landmark in place of its slug."""
+    # Present these jobs, with the name of a landmark in place of its slug.
     shown = job_options(state.database, [job.job for job in jobs])
     for options in shown.values():
         if slugs := options.get("landmark"):
@@ -689,7 +689,7 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
 
 
 def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, object]:
-    """What the page says of a schedule: `what` it tags, `when`, and when it is `due` next."""
+    # What the page says of a schedule: `what` it tags, `when`, and when it is `due` next.
     backfill = schedule.backfill
     names = tuple(landmark_name(state.database, each) for each in backfill.query.landmark)
     backfill = replace(backfill, query=replace(backfill.query, landmark=names))
@@ -701,7 +701,7 @@ def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, ob
 
 
 def _cron_text(schedule: ScheduleDocument) -> str:
-    """When the schedule runs; a daily one in the reader's language, others in English or as written."""
+    # When the schedule runs; a daily one in the reader's language, others in English or as written.
     minute, hour, *others = schedule.cron.split()
     if not (others == ["*"] * 3 and minute.isdecimal() and hour.isdecimal()):
         if reader_language() is None:

@@ -197,7 +197,7 @@ def map_around(settings: Settings, latitude: float, longitude: float) -> dict[st
 
 
 def _address(box: BoundingBox, trip: str | None) -> str:
-    """The photos in a box. It is rounded so that none at its edge is lost."""
+    # The photos in a box. It is rounded so that none at its edge is lost.
     south, west = (floor(degrees * _ROUNDING) / _ROUNDING for degrees in (box.south, box.west))
     north, east = (ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east))
     outer = BoundingBox(max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east))

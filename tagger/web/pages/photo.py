@@ -206,7 +206,7 @@ def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
 
 
 def _shown_values(kind: str, name: str, value: str) -> Sequence[str]:
-    """A value as people read it: fields of the same kind have different separators, and parts with names."""
+    # A value as people read it: fields of the same kind have different separators, and parts with names.
     if kind == KEYWORDS:
         return value.split(";") if name.startswith("EXIF:") else [value.replace("|", "/")]
     if kind == PLACE:

@@ -240,7 +240,7 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
 
 
 def _names_text(named: Sequence[NamedOtherwise]) -> str:
-    """`Taj Mahal (3), Colosseum (1)`: landmarks with their numbers of photos."""
+    # `Taj Mahal (3), Colosseum (1)`: landmarks with their numbers of photos.
     return ", ".join(f"{each.name} ({number_text(each.photos)})" for each in named)
 
 
@@ -299,7 +299,7 @@ def panel_group(option: str) -> str:
 
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
-    """Of filters that no photo matches together: each without which photos match, with their number."""
+    # Of filters that no photo matches together: each without which photos match, with their number.
     queries = [
         PhotoQuery.parse({**chip.others, "distinct": True}) for chip in chips if len(chips) > 1
     ]
@@ -482,7 +482,7 @@ def render_photos(
 
 
 def _searches_classified(query: PhotoQuery) -> bool:
-    """Whether the query leaves out photos only because they are not classified."""
+    # Whether the query leaves out photos only because they are not classified.
     if query.untagged or query.failed or query.dismissed or query.favourite:
         return False
     is_of_tags = (

@@ -146,7 +146,7 @@ def _gather(
 
 
 def _likeliest(photo: TaggedPhoto) -> str | None:
-    """The slug of the landmark that is suggested for an unknown photo, or its guess."""
+    # The slug of the landmark that is suggested for an unknown photo, or its guess.
     for tag in photo.tags:
         if tag.state is TagState.SUGGESTED:
             return tag.landmark
@@ -154,7 +154,7 @@ def _likeliest(photo: TaggedPhoto) -> str | None:
 
 
 def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
-    """The most frequent value, if more than this share of all have it."""
+    # The most frequent value, if more than this share of all have it.
     numbers = Counter(value for value in values if value is not None)
     for value, number in numbers.most_common(1):
         if number > share * len(values):
@@ -202,7 +202,7 @@ def _references(
 
 
 def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
-    """Return the city and the day of most of these photos: `Cologne, 3 October 2025`."""
+    # The city and the day of most of these photos: `Cologne, 3 October 2025`.
     positions = [photo.position for photo in photos]
     city = _shared(
         [city_name(each.city, each.country) if each and each.city else None for each in positions]
