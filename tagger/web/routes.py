@@ -395,10 +395,10 @@ class DocumentRoute(APIRoute):
         options = _query_options(self.dependant)
 
         async def handle(request: Request) -> Response:
-            unknown = next((name for name in request.query_params if name not in options), None)
-            if unknown is not None:
+            unknown = [name for name in request.query_params if name not in options]
+            if unknown:
                 valid = f" Valid options: {', '.join(sorted(options))}." if options else ""
-                text = f"Unknown option {unknown[:100]!r}.{valid}"
+                text = f"Unknown option {unknown[0][:100]!r}.{valid}"
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
             return await handler(request)
 

@@ -90,16 +90,11 @@ def language_of(path: str, headers: Headers) -> Language | None:
         return None
     chosen = chosen_language(headers)
     tags = [chosen] if chosen else accepted_tags(headers.get("accept-language", ""))
-    tag = next(
-        (
-            known
-            for each in tags
-            for known in (each, each.partition("-")[0])
-            if known in languages()
-        ),
-        ENGLISH,
-    )
-    return None if tag == ENGLISH else load_language(tag)
+    for tag in tags:
+        for known in (tag, tag.partition("-")[0]):
+            if known in languages():
+                return None if known == ENGLISH else load_language(known)
+    return None
 
 
 def chosen_language(headers: Headers) -> str | None:

@@ -148,17 +148,15 @@ class UploadReader:
     async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             async with request.form(max_files=1, max_fields=8) as form:
-                sent = next(
-                    (value for value in form.values() if isinstance(value, UploadFile)), None
-                )
-                if sent is None:
+                files = [value for value in form.values() if isinstance(value, UploadFile)]
+                if not files:
                     text = (
                         "The form has no file. Send the file in it, or as the body of the request."
                     )
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-                async with self._in_memory(
-                    sent.filename, sent.file, sent.size or 0, max_bytes
-                ) as read:
+                (sent,) = files  # the limit of a form
+                size_bytes = sent.size or 0
+                async with self._in_memory(sent.filename, sent.file, size_bytes, max_bytes) as read:
                     yield read
             return
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:

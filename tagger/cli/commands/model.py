@@ -264,7 +264,8 @@ def verify(
     Example: tagger model verify model.pt
     """
     models = registered_models.list_models(open_for_reading().database)
-    path = next((model.file for model in models if model.name == file), Path(file))
+    files = {model.name: model.file for model in models}
+    path = files.get(file, Path(file))
     checked = registered_models.check_model_file(path)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:

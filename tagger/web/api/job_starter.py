@@ -134,7 +134,10 @@ class AllowedFolders:
         return (*reversed(parents), folder)
 
     def _outermost(self, path: Path) -> Path | None:
-        return next((folder for folder in self.folders if path.is_relative_to(folder)), None)
+        for folder in self.folders:
+            if path.is_relative_to(folder):
+                return folder
+        return None
 
 
 def allowed_folders(state: AppState) -> AllowedFolders:

@@ -323,7 +323,8 @@ def timeline_ids(
 
 
 def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None) -> TimelinePhoto:
-    tag = next((tag for tag in photo.tags if tag.accepted), None)
+    accepted = [tag for tag in photo.tags if tag.accepted]
+    tag = accepted[0] if accepted else None
     return document_of(
         TimelinePhoto,
         photo,

@@ -183,7 +183,7 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
     # The choices of an outcome, without `any_rank` if that changes nothing.
-    chosen = next((name for name in WHICH if getattr(query, name)), None)
+    chosen = [name for name in WHICH if getattr(query, name)]
     is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
     if is_of_tags:
         facet = replace(
@@ -193,7 +193,7 @@ def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> Choi
     any_name = WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
     if is_of_all:
         any_name = _ALL
-    group = _group(facet, "which", [chosen], names, any_name)
+    group = _group(facet, "which", chosen[:1], names, any_name)
     return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
 
 

@@ -194,7 +194,8 @@ PARTS_OF_PLACE = re.compile(
 def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
     changes: dict[tuple[str, str], ValueChange] = {}
     for sign, name, value in changed_fields(plan):
-        kind = next((each for each, pattern in FIELDS.items() if pattern.search(name)), "")
+        kinds = [kind for kind, pattern in FIELDS.items() if pattern.search(name)]
+        kind = kinds[0] if kinds else ""
         change = changes.setdefault(
             (sign, kind or name), ValueChange(sign, gettext(kind) if kind else name)
         )
@@ -443,7 +444,8 @@ class UploadResult:
 
     @property
     def accepted(self) -> NamedPrediction | None:
-        return next((each for each in self.predictions if each.accepted), None)
+        accepted = [each for each in self.predictions if each.accepted]
+        return accepted[0] if accepted else None
 
     @property
     def guess(self) -> NamedPrediction | None:

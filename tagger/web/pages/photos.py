@@ -369,14 +369,14 @@ def show_landmark(
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark = find_landmark(connection, slug)
-    counts = state.overview.counts.get_soon()
+    photos, counts = None, state.overview.counts.get_soon()
+    if counts is not None:
+        photos = sum(each.photos for each in counts if each.landmark == landmark.slug)
     return render(
         request,
         "landmark.html",
         landmark=landmark,
-        photos=None
-        if counts is None
-        else next((each.photos for each in counts if each.landmark == landmark.slug), 0),
+        photos=photos,
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
         learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )

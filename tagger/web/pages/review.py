@@ -214,7 +214,8 @@ def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
 def _card(
     photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: TripSummary | None
 ) -> Card:
-    tag = next((tag for tag in photo.tags if landmark and tag.landmark == landmark.slug), None)
+    tags = {tag.landmark: tag for tag in photo.tags}
+    tag = tags.get(landmark.slug) if landmark else None
     is_suggested = tag is not None and tag.state is TagState.SUGGESTED
     guess = ""
     if tag and tag.score and (is_suggested or tag == photo.guess):
