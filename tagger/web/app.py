@@ -1,33 +1,54 @@
-"""The application: `create_app` joins state, API and pages, for `tagger serve` and for tests."""
+"""The application: `create_app` joins state, API and pages, for `tagger serve` and for tests.
+
+Where signing in is required, pages give the browser a cookie for a token, and take it away.
+"""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.processes.stall import stall_check
 from tagger.settings import Settings
+from tagger.texts.text_format import gettext
 from tagger.web import api, pages
-from tagger.web.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
+from tagger.web.access import (
+    STRANGER,
+    AccessPolicy,
+    Authenticator,
+    Grant,
+    Role,
+    RouteRoles,
+    TooManyAttempts,
+    actor_of,
+    is_by_https,
+    local_address,
+    requires,
+)
 from tagger.web.api.jobs import EventHub
 from tagger.web.api.photos import unavailable_response
 from tagger.web.errors import add_error_handlers
 from tagger.web.overview import Changes
-from tagger.web.pages import sign_in
 from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.request_guard import CountLimiter, RequestGuard
 from tagger.web.routes import HeadRequests
-from tagger.web.state import AppState
-from tagger.web.templating import STATIC, AssetFiles
+from tagger.web.state import AppState, State
+from tagger.web.templating import STATIC, AssetFiles, render
 
 # Higher ones take twice the time for 1 % less.
 COMPRESSION_LEVEL = 6
@@ -76,7 +97,7 @@ def create_app(
     if policy.token is not None:
         authenticator = Authenticator(database, policy, policy.token)
         app.state.authenticator = authenticator
-        _add_routes(app, sign_in.router)
+        _add_routes(app, sign_in_router)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length
     # (BREACH): pages hold no tokens, and of what another site causes, only a followed link has a session
     # (SameSite=Lax).
@@ -132,3 +153,63 @@ class _EventLoopCheck:
         elif time.monotonic() - self._asked_at > self._limit_s:
             return f"no request was answered for {self._limit_s:.0f} s"
         return None
+
+
+sign_in_router = APIRouter(include_in_schema=False)
+
+
+class SignInForm(BaseModel):
+    """The token that was entered, and the address to continue at."""
+
+    token: Annotated[str, Field(max_length=1000, repr=False), AfterValidator(str.strip)] = ""
+    next: Annotated[str, Field(max_length=8192), AfterValidator(local_address)] = "/"
+
+
+@sign_in_router.get("/sign-in")
+@requires(Role.ANYBODY)
+def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - as in the address
+    return _show_form(request, local_address(next))
+
+
+@sign_in_router.post("/sign-in")
+@requires(Role.ANYBODY)
+async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Form()]) -> Response:
+    """Give the browser a cookie if the token is right."""
+    authenticator: Authenticator = request.app.state.authenticator
+    try:
+        grant = authenticator.grant_of_token(form.token, request.state.client)
+    except TooManyAttempts as error:
+        page = _show_form(request, form.next, error.detail, HTTPStatus.TOO_MANY_REQUESTS)
+        page.headers.update(error.headers or {})
+        return page
+    if grant is STRANGER:
+        problem = gettext("That is not a valid token. Copy the whole token and try again.")
+        return _show_form(request, form.next, problem, HTTPStatus.FORBIDDEN)
+    database = state.database.acting_as(actor_of(grant, request.state.client))
+    await run_in_threadpool(_record, database, AuditAction.SIGN_IN, grant)
+    response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
+    authenticator.set_cookie(response, grant, by_https=is_by_https(request))
+    return response
+
+
+def _show_form(
+    request: Request, address: str, problem: str = "", status: HTTPStatus = HTTPStatus.OK
+) -> Response:
+    return render(request, "sign_in.html", status, next=address, problem=problem)
+
+
+@sign_in_router.post("/sign-out")
+@requires(Role.VIEWER)
+def sign_out(request: Request, state: State) -> Response:
+    authenticator: Authenticator = request.app.state.authenticator
+    _record(state.database, AuditAction.SIGN_OUT, request.state.grant)
+    response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    # Browsers keep thumbnails for a year, and the next user could open them by their address.
+    response.headers["Clear-Site-Data"] = '"cache"'
+    authenticator.delete_cookie(response)
+    return response
+
+
+def _record(database: Database, action: AuditAction, grant: Grant) -> None:
+    with database.write() as connection:
+        record_action(connection, action, grant.name)

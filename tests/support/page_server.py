@@ -21,8 +21,7 @@ from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.access import AccessPolicy
-from tagger.web.app import create_app
-from tagger.web.pages import sign_in
+from tagger.web.app import create_app, sign_in_router
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -100,7 +99,7 @@ def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
 
 ROUTES = [
     route
-    for router in (*api.ROUTERS, *pages.ROUTERS, sign_in.router)
+    for router in (*api.ROUTERS, *pages.ROUTERS, sign_in_router)
     for route in router.routes
     if isinstance(route, APIRoute)
 ]
