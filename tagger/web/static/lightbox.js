@@ -168,8 +168,8 @@ function rename(renamed, details) {
 /** Shows what a verdict did, beside the photo or in a message, and tells screen readers. */
 function report(text, undo) {
   status.textContent = text;
-  if (undo) toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo } });
-  else if (!panel.isOpen) toast(text, { duration_ms: 2500 });
+  if (panel.isOpen) return; // it shows the verdict, with what undoes it
+  toast(text, undo ? { tone: "ok", action: { text: gettext("Undo"), run: undo } } : { duration_ms: 2500 });
 }
 
 /** "3 of 120", once the grid has the photo. */
