@@ -17,8 +17,7 @@ from tagger.database.enums import TripEditKind
 from tagger.texts.names import city_name, slug_of_name
 from tagger.texts.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import Locality, TripEdit, TripReference, Visit
-from tagger.trips.homes import Homes
-from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
+from tagger.trips.segments import GAP, GAP_IN_PLACE, Homes, TripSegment, group_segments, has_between
 
 # A place with this share of the photos names the trip.
 _MOST = 0.6

@@ -32,7 +32,7 @@ from support.trip_visits import (
 
 from tagger.geo import distance_km
 from tagger.texts.text_format import dates_text
-from tagger.trips import homes, segments
+from tagger.trips import segments
 from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
 
 AT_HOME = everyday(HAMBURG)
@@ -243,8 +243,7 @@ def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.Mo
         calls.append(position)
         return distance_km(*position)
 
-    for module in (homes, segments):
-        monkeypatch.setattr(module, "distance_km", count)
+    monkeypatch.setattr(segments, "distance_km", count)
     of_years = []
     for years in (4, 8):
         calls.clear()
