@@ -7,17 +7,17 @@ places that cover most of its photos name it.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from itertools import compress, groupby
+from itertools import groupby
 from operator import attrgetter
 
 from tagger.database.enums import TripEditKind
 from tagger.texts.names import city_name, slug_of_name
 from tagger.texts.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import Locality, TripEdit, TripReference, Visit
-from tagger.trips.segments import GAP, GAP_IN_PLACE, Homes, TripSegment, group_segments, has_between
+from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
 
 # A place with this share of the photos names the trip.
 _MOST = 0.6
@@ -43,32 +43,33 @@ class VisitedPlace:
 
 def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
     """The places of visits, most photos first."""
-    visits_of: dict[Locality, list[Visit]] = defaultdict(list)
+    visits_of = defaultdict[Locality, list[Visit]](list)
     for visit in visits:
         visits_of[visit.place].append(visit)
+    places = []
+    for place, of_place in visits_of.items():
+        photos = sum(visit.photos for visit in of_place)
+        north = sum(visit.photos * visit.latitude for visit in of_place)
+        # Around the first one, as a place may lie on both sides of the 180th meridian.
+        origin = of_place[0].longitude
+        east = sum(
+            visit.photos * ((visit.longitude - origin + 180) % 360 - 180) for visit in of_place
+        )
+        places.append(
+            VisitedPlace(
+                city=place.city or None,
+                region=place.region or None,
+                country=place.country or None,
+                latitude=north / photos,
+                longitude=(origin + east / photos + 180) % 360 - 180,
+                photos=photos,
+            )
+        )
 
     def order(place: VisitedPlace) -> tuple[object, ...]:
         return -place.photos, place.country or "", place.city or "", place.latitude
 
-    return tuple(sorted(map(_visited_place, visits_of, visits_of.values()), key=order))
-
-
-def _visited_place(place: Locality, visits: Sequence[Visit]) -> VisitedPlace:
-    photos = sum(visit.photos for visit in visits)
-    # Around the first one, as a place may lie on both sides of the 180th meridian.
-    origin = visits[0].longitude
-    east = (
-        sum(visit.photos * ((visit.longitude - origin + 180) % 360 - 180) for visit in visits)
-        / photos
-    )
-    return VisitedPlace(
-        place.city or None,
-        place.region or None,
-        place.country or None,
-        sum(visit.photos * visit.latitude for visit in visits) / photos,
-        (origin + east + 180) % 360 - 180,
-        photos,
-    )
+    return tuple(sorted(places, key=order))
 
 
 def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> str:
@@ -78,35 +79,39 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
     """
     joined = list_text if for_reader else _joined
     named = [place for place in places if place.country]
+    if not named:
+        return _coordinates(places[0].latitude, places[0].longitude)
+    if for_reader:
+        named = [
+            replace(
+                place,
+                city=place.city and city_name(place.city, place.country),
+                country=country_name(place.country or ""),
+            )
+            for place in named
+        ]
     total = sum(place.photos for place in named)
-    countries: list[str] = []
+    names: list[str] = []
     for level in ("city", "region", "country"):
         photos: Counter[tuple[str, str | None]] = Counter()
         for place in named:
             if name := getattr(place, level):
-                if for_reader and level == "city":
-                    name = city_name(name, place.country)
-                elif for_reader and level == "country":
-                    name = country_name(name)
                 photos[name, place.country] += place.photos
         most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
-        shares = [(name, number / total) for (name, _), number in most_first]
-        if sum(share >= _STOP for _, share in shares) > 2 and level != "country":
+        names = [name for (name, _), _ in most_first]
+        shares = [number / total for _, number in most_first]
+        if level != "country" and sum(share >= _STOP for share in shares) > 2:
             continue
-        is_one = bool(shares) and shares[0][1] >= _MOST
-        are_two = (
-            len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH
-        )
+        is_one = bool(shares) and shares[0] >= _MOST
+        are_two = len(shares) > 1 and shares[1] >= _SMALL and shares[0] + shares[1] >= _BOTH
         if are_two and not (is_one and level == "city"):
-            return joined([shares[0][0], shares[1][0]])
+            return joined(names[:2])
         if is_one:
-            return shares[0][0]
-        countries = [name for name, _ in shares]
-    if not countries:
-        return _coordinates(places[0].latitude, places[0].longitude)
-    rest = len(countries) - _COUNTRIES
+            return names[0]
+    if len(names) <= _COUNTRIES:
+        return joined(names)
     more = gettext("more") if for_reader else "more"
-    return joined(countries if rest <= 0 else [*countries[:_COUNTRIES], more])
+    return joined([*names[:_COUNTRIES], more])
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -114,7 +119,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _coordinates(latitude: float, longitude: float) -> str:
-    """`64.8° S, 62.9° W`: a place without a country."""
+    # `64.8° S, 62.9° W`: a place without a country.
     north_south, east_west = "NS"[latitude < 0], "EW"[longitude < 0]
     return f"{abs(latitude):.1f}° {north_south}, {abs(longitude):.1f}° {east_west}"
 
@@ -194,37 +199,40 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
 
     `edits`: the changes by people, in their order.
     """
-    dated = _with_true_dates(list(visits))
-    order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude", "folder")
-    ordered = sorted(dated, key=order)
-    located, others = (
-        [each for each in ordered if each.is_located is known] for known in (True, False)
+    every = list(visits)
+    # 1 January is a true date if the camera has photos of the day before: on a trip over New Year.
+    dated_days = {(visit.camera_id, visit.day) for visit in every if visit.is_dated}
+    dated = [
+        visit
+        for visit in every
+        if visit.is_dated or (visit.camera_id, visit.day - _ONE_DAY) in dated_days
+    ]
+    dated.sort(
+        key=attrgetter("camera_id", "first", "last", "place", "latitude", "longitude", "folder")
     )
-    groups = group_segments(located, Homes(located))
-    visits_of = {
-        camera_id: list(some) for camera_id, some in groupby(located, key=attrgetter("camera_id"))
+    located = [visit for visit in dated if visit.is_located]
+    drafts = []
+    for group in group_segments(located):
+        visits_of_group = tuple(visit for segment in group for visit in segment.visits)
+        has_night = len({visit.day for visit in visits_of_group}) > 1
+        least = LEAST_PHOTOS if has_night else LEAST_PHOTOS_OF_A_DAY
+        if sum(visit.photos for visit in visits_of_group) >= least:
+            drafts.append(_Draft(_spans(group), visits_of_group))
+    visits_of = _by_camera(located)
+    others_of = _by_camera(visit for visit in dated if not visit.is_located)
+    drafts = _with_days_beside(drafts, visits_of, others_of)
+    times = {
+        camera_id: [visit.first for visit in of_camera]
+        for camera_id, of_camera in visits_of.items()
     }
-    drafts = _with_days_beside(
-        [_draft(group) for group in groups if _is_trip(group)], visits_of, others
-    )
-    times = {camera_id: [visit.first for visit in some] for camera_id, some in visits_of.items()}
     for edit in edits:
         drafts = _edited(drafts, edit, times)
-    return _with_ids(sorted(map(_trip, drafts), key=lambda trip: (trip.first, trip.spans)))
+    return _with_ids(sorted(map(_trip, drafts), key=attrgetter("first", "spans")))
 
 
-def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
-    """The visits whose dates a running clock says. 1 January may be true, on a trip over New Year."""
-    days = {(visit.camera_id, visit.day) for visit in visits if visit.is_dated}
-    for visit in visits:
-        if visit.is_dated or (visit.camera_id, visit.day - timedelta(days=1)) in days:
-            yield visit
-
-
-def _is_trip(group: Sequence[TripSegment]) -> bool:
-    days = {visit.day for segment in group for visit in segment.visits}
-    photos = sum(visit.photos for segment in group for visit in segment.visits)
-    return photos >= (LEAST_PHOTOS if len(days) > 1 else LEAST_PHOTOS_OF_A_DAY)
+def _by_camera(visits: Iterable[Visit]) -> dict[int, list[Visit]]:
+    runs = groupby(visits, key=attrgetter("camera_id"))
+    return {camera_id: list(run) for camera_id, run in runs}
 
 
 @dataclass(frozen=True)
@@ -238,38 +246,49 @@ class _Draft:
     edits: tuple[TripEdit, ...] = ()
 
 
-def _draft(group: Sequence[TripSegment]) -> _Draft:
-    return _Draft(
-        tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits)
-    )
+def _spans(segments: Sequence[TripSegment]) -> tuple[Span, ...]:
+    # The times of the cameras. A gap in the photos of one that only others fill is part of its time.
+    spans: list[Span] = []
+    next_of_before = None
+    for segment in sorted(segments, key=attrgetter("camera_id", "number")):
+        if next_of_before == (segment.camera_id, segment.number, segment.absence):
+            spans[-1] = replace(spans[-1], last=segment.last)
+        else:
+            spans.append(Span(segment.camera_id, segment.first, segment.last))
+        next_of_before = segment.camera_id, segment.number + 1, segment.absence
+    return tuple(spans)
 
 
+# ----- days beside a trip without a known position -----
+
+_ONE_DAY = timedelta(days=1)
 # How long the days beside a trip are at most, in its folder.
 _LONGEST_BESIDE = timedelta(days=14)
+_INSTANT = timedelta(microseconds=1)
 
 
 def _with_days_beside(
-    drafts: Sequence[_Draft], visits_of: Mapping[int, Sequence[Visit]], others: Iterable[Visit]
+    drafts: Sequence[_Draft],
+    visits_of: Mapping[int, Sequence[Visit]],
+    others_of: Mapping[int, Sequence[Visit]],
 ) -> list[_Draft]:
     """The trips with the days beside them without a known position, before the camera's next photo elsewhere.
 
     One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
-    `visits_of`: the visits of each camera in order of time; `others`: those without a position.
+    `visits_of`: the visits of each camera in order of time; `others_of`: those without a position.
     """
-    others_of = {
-        camera_id: list(some) for camera_id, some in groupby(others, key=attrgetter("camera_id"))
-    }
-    spans: dict[int, list[Span]] = defaultdict(list)
-    for span in sorted(span for draft in drafts for span in draft.spans):
-        spans[span.camera_id].append(span)
     longer: dict[Span, tuple[Span, tuple[Visit, ...]]] = {}
-    for camera_id, of_camera in spans.items():
-        end = datetime.min  # noqa: DTZ901 - cameras' times have no zone
+    spans = sorted(span for draft in drafts for span in draft.spans)
+    for camera_id, of_camera in groupby(spans, key=attrgetter("camera_id")):
+        end_of_before = datetime.min  # noqa: DTZ901 - cameras' times have no zone
         for span in of_camera:
             longer[span] = _with_others(
-                span, end, visits_of[camera_id], others_of.get(camera_id, ())
+                span,
+                end_of_before,
+                visits_of[camera_id],
+                others_of.get(camera_id, ()),
             )
-            end = longer[span][0].last
+            end_of_before = longer[span][0].last
     return [
         replace(
             draft,
@@ -281,67 +300,80 @@ def _with_days_beside(
 
 
 def _with_others(
-    span: Span, end: datetime, visits: Sequence[Visit], others: Sequence[Visit]
+    span: Span,
+    end_of_before: datetime,
+    visits: Sequence[Visit],
+    others: Sequence[Visit],
 ) -> tuple[Span, tuple[Visit, ...]]:
-    """The span with what is beside it without a known position, after the `end` of the trip before."""
-    start, stop = (
-        bisect_left(visits, span.first, key=attrgetter("first")),
-        bisect_right(visits, span.last, key=attrgetter("first")),
-    )
+    """The span with what is beside it without a known position, after the end of the trip before."""
+    start = bisect_left(visits, span.first, key=attrgetter("first"))
+    stop = bisect_right(visits, span.last, key=attrgetter("first"))
     folders = {visit.folder for visit in visits[start:stop]} - {""}
-    before, after = visits[max(start - 1, 0) : start], visits[stop : stop + 1]
-    begin = max([end, *(visit.last for visit in before)])
-    limit = min((visit.first for visit in after), default=datetime.max)  # noqa: DTZ901 - as above
-    at = bisect_left(others, span.first, key=attrgetter("first"))
-    early, late = list[Visit](), list[Visit]()
+    before = visits[start - 1] if start > 0 else None
+    after = visits[stop] if stop < len(visits) else None
     first, last = span.first, span.last
-    for visit in map(others.__getitem__, range(at - 1, -1, -1)):
-        if visit.first <= begin or not _is_beside(
-            span.first.date(), first - visit.last, visit, folders, before
-        ):
+    middle = bisect_left(others, first, key=attrgetter("first"))
+
+    early = []
+    begin = end_of_before if before is None else max(end_of_before, before.last)
+    folders_before = _without_folder(folders, before, span.first.date())
+    for visit in reversed(others[:middle]):
+        days = span.first.date() - visit.day
+        is_of_folder = visit.folder in folders_before
+        if visit.first <= begin or not _is_beside(first - visit.last, days, is_of_folder):
             break
         early.append(visit)
         first = visit.first
-    for visit in map(others.__getitem__, range(at, len(others))):
-        if visit.last > span.last:
-            if visit.first >= limit or not _is_beside(
-                span.last.date(), visit.first - last, visit, folders, after
-            ):
-                break
-            late.append(visit)
-            last = max(last, min(visit.last, limit - _INSTANT))
+
+    late = []
+    limit = datetime.max if after is None else after.first  # noqa: DTZ901 - as above
+    folders_after = _without_folder(folders, after, span.last.date())
+    for visit in others[middle:]:
+        if visit.last <= span.last:
+            continue
+        days = visit.day - span.last.date()
+        is_of_folder = visit.folder in folders_after
+        if visit.first >= limit or not _is_beside(visit.first - last, days, is_of_folder):
+            break
+        late.append(visit)
+        last = max(last, min(visit.last, limit - _INSTANT))
     return replace(span, first=first, last=last), (*early, *late)
 
 
-def _is_beside(
-    day: date, gap: timedelta, visit: Visit, folders: Collection[str], elsewhere: Sequence[Visit]
-) -> bool:
-    """Whether a visit without a position, `gap` away, is beside a trip that begins or ends on the day."""
-    days = abs(visit.day - day)
-    near = [other for other in elsewhere if abs(other.day - day) <= 2 * _LONGEST_BESIDE]
-    if visit.folder in folders and all(other.folder != visit.folder for other in near):
-        return gap <= GAP_IN_PLACE and days <= _LONGEST_BESIDE
-    return gap <= GAP and days <= timedelta(days=1)
+def _without_folder(folders: set[str], elsewhere: Visit | None, day: date) -> set[str]:
+    # Without that of a visit elsewhere, soon before or after: the folder is not of the trip alone.
+    if elsewhere is None or abs(elsewhere.day - day) > 2 * _LONGEST_BESIDE:
+        return folders
+    return folders - {elsewhere.folder}
+
+
+def _is_beside(gap: timedelta, days: timedelta, is_of_folder: bool) -> bool:
+    if is_of_folder:
+        return gap <= GAP_IN_PLACE and abs(days) <= _LONGEST_BESIDE
+    return gap <= GAP and abs(days) <= _ONE_DAY
+
+
+# ----- edits -----
 
 
 def _trip(draft: _Draft) -> GroupedTrip:
     places = visited_places(draft.visits)
     days = [visit.day for visit in (*draft.visits, *draft.beside)]
-    of_days = min(days), max(days)
-    name = place_name(places)
     return GroupedTrip(
-        "", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits
+        id="",
+        name=place_name(places),
+        spans=draft.spans,
+        places=places,
+        days=(min(days), max(days)),
+        given_name=draft.name,
+        edits=draft.edits,
+        visits=draft.visits,
     )
 
 
 def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
-    return any(
-        span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last
-        for span in spans
-    )
-
-
-_INSTANT = timedelta(microseconds=1)
+    of_camera = (span for span in spans if span.camera_id == moment.camera_id)
+    return any(span.first <= moment.taken_at <= span.last for span in of_camera)
 
 
 def _edited(
@@ -352,40 +384,45 @@ def _edited(
     `times`: when the visits of each camera began.
     """
     moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
-    concerned = [any(_contain(draft.spans, moment) for moment in moments) for draft in drafts]
-    before = [replace(draft, edits=(*draft.edits, edit)) for draft in compress(drafts, concerned)]
-    after: Sequence[_Draft] = ()
-    if edit.kind is TripEditKind.RENAME and before:
-        after = [replace(before[0], name=edit.name)]
-    elif edit.kind is TripEditKind.SPLIT and before and edit.split_at is not None:
-        after = _split(before[0], edit.split_at)
-    elif edit.kind is TripEditKind.MERGE and len(before) > 1:
-        after = [_merged(before, times)]
-    others = [
-        draft for draft, is_concerned in zip(drafts, concerned, strict=True) if not is_concerned
-    ]
-    return [*others, *after] if after else list(drafts)
+    concerned, others = list[_Draft](), list[_Draft]()
+    for draft in drafts:
+        if any(_contain(draft.spans, moment) for moment in moments):
+            concerned.append(replace(draft, edits=(*draft.edits, edit)))
+        else:
+            others.append(draft)
+    edited: list[_Draft] = []
+    if edit.kind is TripEditKind.RENAME and concerned:
+        edited = [replace(concerned[0], name=edit.name)]
+    elif edit.kind is TripEditKind.SPLIT and concerned and edit.split_at is not None:
+        edited = _split(concerned[0], edit.split_at)
+    elif edit.kind is TripEditKind.MERGE and len(concerned) > 1:
+        edited = [_merged(concerned, times)]
+    return [*others, *edited] if edited else list(drafts)
 
 
-def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
+def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
     """The photos before a midnight, which keep the name, and those after it; nothing if one part has none."""
-    early, beside_early, late, beside_late = (
-        tuple(visit for visit in some if (visit.first < at) is is_early)
-        for is_early in (True, False)
-        for some in (draft.visits, draft.beside)
+    early = replace(
+        draft,
+        visits=tuple(visit for visit in draft.visits if visit.first < midnight),
+        beside=tuple(visit for visit in draft.beside if visit.first < midnight),
+        spans=tuple(
+            replace(span, last=min(span.last, midnight - _INSTANT))
+            for span in draft.spans
+            if span.first < midnight
+        ),
     )
-    if not early or not late:
-        return ()
-    spans_before = (
-        replace(span, last=min(span.last, at - _INSTANT)) for span in draft.spans if span.first < at
+    late = _Draft(
+        visits=tuple(visit for visit in draft.visits if visit.first >= midnight),
+        beside=tuple(visit for visit in draft.beside if visit.first >= midnight),
+        spans=tuple(
+            replace(span, first=max(span.first, midnight))
+            for span in draft.spans
+            if span.last >= midnight
+        ),
+        edits=draft.edits,
     )
-    spans_after = (
-        replace(span, first=max(span.first, at)) for span in draft.spans if span.last >= at
-    )
-    return [
-        replace(draft, spans=tuple(spans_before), visits=early, beside=beside_early),
-        _Draft(tuple(spans_after), late, beside_late, edits=draft.edits),
-    ]
+    return [early, late] if early.visits and late.visits else []
 
 
 def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
@@ -393,49 +430,30 @@ def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -
     ordered = sorted(drafts, key=lambda draft: min(span.first for span in draft.spans))
     spans: list[Span] = []
     for span in sorted(span for draft in ordered for span in draft.spans):
-        last = spans[-1] if spans else None
-        if (
-            last
-            and last.camera_id == span.camera_id
-            and not has_between(times[span.camera_id], last.last, span.first)
-        ):
-            spans[-1] = replace(last, last=span.last)
+        is_of_camera = bool(spans) and spans[-1].camera_id == span.camera_id
+        if is_of_camera and not has_between(times[span.camera_id], spans[-1].last, span.first):
+            spans[-1] = replace(spans[-1], last=span.last)
         else:
             spans.append(span)
+    names = [draft.name for draft in ordered if draft.name is not None]
+    edits = {edit for draft in ordered for edit in draft.edits}
     return _Draft(
-        tuple(spans),
-        tuple(visit for draft in ordered for visit in draft.visits),
-        tuple(visit for draft in ordered for visit in draft.beside),
-        next((draft.name for draft in ordered if draft.name is not None), None),
-        tuple(sorted({edit for draft in ordered for edit in draft.edits}, key=attrgetter("id"))),
+        spans=tuple(spans),
+        visits=tuple(visit for draft in ordered for visit in draft.visits),
+        beside=tuple(visit for draft in ordered for visit in draft.beside),
+        name=names[0] if names else None,
+        edits=tuple(sorted(edits, key=attrgetter("id"))),
     )
-
-
-def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
-    """The times of the cameras. A gap in the photos of one that only others fill is part of its time."""
-    ordered = sorted(group, key=lambda segment: (segment.camera_id, segment.number))
-    spans: list[Span] = []
-    for before, segment in zip([None, *ordered], ordered, strict=False):
-        if before is not None and (before.camera_id, before.number + 1, before.absence) == (
-            segment.camera_id,
-            segment.number,
-            segment.absence,
-        ):
-            spans[-1] = replace(spans[-1], last=segment.last)
-        else:
-            spans.append(Span(segment.camera_id, segment.first, segment.last))
-    yield from spans
 
 
 def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
     """The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`."""
-    numbers: Counter[str] = Counter()
+    numbers = Counter[str]()
     named = []
     for trip in trips:
-        slug = slug_of_name(trip.name) or "trip"
-        trip_id = f"{min(visit.day for visit in trip.visits).isoformat()}-{slug}"
+        first_day = min(visit.day for visit in trip.visits)
+        trip_id = f"{first_day.isoformat()}-{slug_of_name(trip.name) or 'trip'}"
         numbers[trip_id] += 1
-        named.append(
-            replace(trip, id=trip_id if numbers[trip_id] == 1 else f"{trip_id}-{numbers[trip_id]}")
-        )
+        suffix = f"-{numbers[trip_id]}" if numbers[trip_id] > 1 else ""
+        named.append(replace(trip, id=f"{trip_id}{suffix}"))
     return named

@@ -1,9 +1,10 @@
 """Segments: what a camera took away from home without a break; and which cameras were together. Without SQL.
 
-Home is where people are on ordinary days. People move, and a library may belong to several: homes are found for each quarter of a year anew, from the
-year before to the year after. Home is the area with photos in most different weeks; a holiday has many days,
-but few weeks. An area with half as many weeks is a home too. It must be photographed in several months of the
-year, as a place of summer holidays is not.
+Home is where people are on ordinary days, so that photos taken there are no trip. People move, and a library
+may belong to several: homes are found for each quarter of a year anew, from the year before to the year
+after. Home is the area with photos in most different weeks; a holiday has many days, but few weeks. An area
+with half as many weeks is a home too. It must be photographed in several months of the year, as a place of
+summer holidays is not.
 
 A segment ends where its camera was at home, after a gap in time (abroad a longer one), and at a jump into
 another country without a return soon after. Days that follow each other in one country have no gap.
@@ -34,7 +35,68 @@ _SPOTS_AROUND = 360 * _SPOTS_PER_DEGREE
 # Of latitude, rounded up.
 KM_PER_DEGREE = 111.2
 
-Coordinates = tuple[float, float]
+# The longest time without photos within a trip.
+GAP = timedelta(hours=36)
+# The same, if the photos before and after it are of one place: days of rain, or at the beach.
+GAP_IN_PLACE = timedelta(hours=72)
+# The same, if they are of one country abroad, and no camera was at home meanwhile.
+GAP_ABROAD = timedelta(days=10)
+PLACE_KM = 50.0
+JUMP_KM = 500.0
+# A jump ends no trip if the photos come back so soon: from an excursion, or a wrong landmark.
+RETURN = timedelta(days=7)
+_MOMENT = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class TripSegment:
+    """Visits of one camera, by number. `absence` numbers its times away from home."""
+
+    camera_id: int
+    number: int
+    absence: int
+    visits: tuple[Visit, ...]
+
+    @property
+    def first(self) -> datetime:
+        return self.visits[0].first
+
+    @property
+    def last(self) -> datetime:
+        return max(visit.last for visit in self.visits)
+
+
+def group_segments(visits: Sequence[Visit]) -> list[list[TripSegment]]:
+    """The segments of all cameras, in groups of those that were together.
+
+    `visits` are in order of their cameras and first photos.
+    """
+    homes = _Homes(visits)
+    visits_of_cameras = [list(run) for _, run in groupby(visits, key=attrgetter("camera_id"))]
+    are_at_home = [list(map(homes.has, of_camera)) for of_camera in visits_of_cameras]
+    home_times = list(map(_home_times, visits_of_cameras, are_at_home))
+    all_home_times = sorted(chain.from_iterable(home_times))
+    segments: list[TripSegment] = []
+    for of_camera, is_at_home, times in zip(
+        visits_of_cameras,
+        are_at_home,
+        home_times,
+        strict=True,
+    ):
+        away = [visit for visit, is_home in zip(of_camera, is_at_home, strict=True) if not is_home]
+        segments += _camera_segments(away, homes, times, all_home_times)
+    return _together(segments, homes, all_home_times)
+
+
+def has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
+    """Whether one of these times is between two others."""
+    return bisect_right(times, first) < bisect_left(times, last)
+
+
+# ----- homes -----
+
+_Coordinates = tuple[float, float]
 _Spot = tuple[int, int]
 
 
@@ -59,166 +121,112 @@ def _no_times() -> _Times:
 class _Home(NamedTuple):
     """The middle of a home, and its countries: several near a border."""
 
-    centre: Coordinates
+    centre: _Coordinates
     countries: set[str]
 
 
-class Homes:
+class _Homes:
     """The homes of all times."""
 
     def __init__(self, visits: Iterable[Visit]) -> None:
         times_of: dict[int, dict[_Spot, _Times]] = {}
         for visit in visits:
+            north = round(visit.latitude * _SPOTS_PER_DEGREE)
+            east = _wrapped(round(visit.longitude * _SPOTS_PER_DEGREE))
             spots = times_of.setdefault(_quarter(visit.day), {})
-            times = spots.setdefault(_spot(visit), _no_times())
+            times = spots.setdefault((north, east), _no_times())
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
             times.countries.add(visit.place.country)
-        self._homes = {
-            quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of
-        }
+        self._homes: dict[int, tuple[_Home, ...]] = {}
+        for quarter in times_of:
+            around = defaultdict[_Spot, _Times](_no_times)
+            for near in range(quarter - REACH_QUARTERS, quarter + REACH_QUARTERS + 1):
+                for spot, times in times_of.get(near, {}).items():
+                    around[spot].add(times)
+            self._homes[quarter] = tuple(_find_homes(around))
 
     def has(self, visit: Visit) -> bool:
         """Whether the visit is to a home."""
         return any(
-            abs(visit.latitude - home.centre[0]) * KM_PER_DEGREE <= HOME_RADIUS_KM + 1
-            and distance_km(visit.latitude, visit.longitude, *home.centre) <= HOME_RADIUS_KM
+            _is_within(visit.latitude, visit.longitude, *home.centre, HOME_RADIUS_KM)
             for home in self._homes.get(_quarter(visit.day), ())
         )
 
     def is_abroad(self, visit: Visit) -> bool:
         """Whether the visit is to a country without a home. Without any home, all are."""
         country = visit.place.country
-        return bool(country) and all(
-            country not in home.countries for home in self._homes.get(_quarter(visit.day), ())
-        )
+        homes = self._homes.get(_quarter(visit.day), ())
+        return bool(country) and all(country not in home.countries for home in homes)
 
 
 def _quarter(day: date) -> int:
     return day.year * 4 + (day.month - 1) // 3
 
 
-def _spot(visit: Visit) -> _Spot:
-    return round(visit.latitude * _SPOTS_PER_DEGREE), _wrapped(
-        round(visit.longitude * _SPOTS_PER_DEGREE)
-    )
-
-
 def _wrapped(east: int) -> int:
     return (east + _SPOTS_AROUND // 2) % _SPOTS_AROUND - _SPOTS_AROUND // 2
 
 
-def _position(spot: _Spot) -> Coordinates:
+def _position(spot: _Spot) -> _Coordinates:
     return spot[0] / _SPOTS_PER_DEGREE, spot[1] / _SPOTS_PER_DEGREE
 
 
-def _spots_around(
-    times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int
-) -> dict[_Spot, _Times]:
-    around: dict[_Spot, _Times] = defaultdict(_no_times)
-    for near in range(quarter - REACH_QUARTERS, quarter + REACH_QUARTERS + 1):
-        for spot, times in times_of.get(near, {}).items():
-            around[spot].add(times)
-    return around
-
-
-def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
-    """The homes, the area with most weeks first. Areas do not overlap."""
+def _find_homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
+    # The area with most weeks first. Areas do not overlap.
     candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))[:_CANDIDATES]
     areas = [(_area_times(spot, spots), _position(spot)) for spot in candidates]
     lived_in = [(times, centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
+    lived_in.sort(key=lambda area: (-len(area[0].weeks), area[1]))
     most_weeks = max((len(times.weeks) for times, _ in lived_in), default=0)
-    homes: list[Coordinates] = []
-    for times, centre in sorted(lived_in, key=lambda area: (-len(area[0].weeks), area[1])):
+    homes: list[_Coordinates] = []
+    for times, centre in lived_in:
         is_apart = all(distance_km(*centre, *home) > HOME_RADIUS_KM for home in homes)
-        if len(times.weeks) >= _SHARE_OF_WEEKS * most_weeks and is_apart:
+        if is_apart and len(times.weeks) >= _SHARE_OF_WEEKS * most_weeks:
             homes.append(centre)
             yield _Home(centre, times.countries)
 
 
 def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
-    """When an area of half a home was photographed: visits near its edge belong to the home."""
+    # Half as wide as a home: visits near the edge of the area belong to the home.
+    radius_km = HOME_RADIUS_KM / 2
+    y, x = centre
+    north = ceil(radius_km / KM_PER_DEGREE * _SPOTS_PER_DEGREE)
+    shrinking = cos(radians(min(89.0, (abs(y) + north) / _SPOTS_PER_DEGREE)))
+    east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)
+    # Near a pole, all longitudes once.
+    east_end = min(east, _SPOTS_AROUND // 2 - 1)
     area = _no_times()
-    for spot in _spots_near(centre, HOME_RADIUS_KM / 2):
-        if (
-            spot in spots
-            and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2
-        ):
+    for row, column in product(
+        range(y - north, y + north + 1),
+        range(x - east, x + east_end + 1),
+    ):
+        spot = row, _wrapped(column)
+        if spot in spots and distance_km(*_position(centre), *_position(spot)) <= radius_km:
             area.add(spots[spot])
     return area
 
 
-def _spots_near(centre: _Spot, radius_km: float) -> Iterator[_Spot]:
-    """The spots around one, some of them farther than the radius."""
-    north = ceil(radius_km / KM_PER_DEGREE * _SPOTS_PER_DEGREE)
-    shrinking = cos(radians(min(89.0, (abs(centre[0]) + north) / _SPOTS_PER_DEGREE)))
-    east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)
-    for y in range(centre[0] - north, centre[0] + north + 1):
-        for x in range(centre[1] - east, centre[1] + min(east, _SPOTS_AROUND // 2 - 1) + 1):
-            yield y, _wrapped(x)
-
-
 # ----- segments -----
 
-# The longest time without photos within a trip.
-GAP = timedelta(hours=36)
-# The same, if the photos before and after it are of one place: days of rain, or at the beach.
-GAP_IN_PLACE = timedelta(hours=72)
-# The same, if they are of one country abroad, and no camera was at home meanwhile.
-GAP_ABROAD = timedelta(days=10)
-PLACE_KM = 50.0
-JUMP_KM = 500.0
-# A jump ends no trip if the photos come back so soon: from an excursion, or a wrong landmark.
-RETURN = timedelta(days=7)
-_MOMENT = timedelta(hours=1)
 
-
-_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class TripSegment:
-    """Visits of one camera, by number. `absence` numbers its times away from home."""
-
-    camera_id: int
-    number: int
-    absence: int
-    visits: tuple[Visit, ...]
-
-    @property
-    def first(self) -> datetime:
-        return self.visits[0].first
-
-    @property
-    def last(self) -> datetime:
-        return max(visit.last for visit in self.visits)
-
-
-def group_segments(visits: Sequence[Visit], homes: Homes) -> Iterator[list[TripSegment]]:
-    """The segments of all cameras, in groups of those that were together.
-
-    `visits` are in order of their cameras and first photos.
-    """
-    cameras = [list(of_camera) for _, of_camera in groupby(visits, key=attrgetter("camera_id"))]
-    at_home = [[homes.has(visit) for visit in of_camera] for of_camera in cameras]
-    home_times = list(map(_home_times, cameras, at_home))
-    all_home_times = sorted(chain.from_iterable(home_times))
-    segments = [
-        segment
-        for of_camera, is_home, times in zip(cameras, at_home, home_times, strict=True)
-        for segment in _camera_segments(
-            [visit for visit, is_one in zip(of_camera, is_home, strict=True) if not is_one],
-            homes,
-            times,
-            all_home_times,
-        )
-    ]
-    return _together(segments, homes, all_home_times)
+def _home_times(visits: Sequence[Visit], is_at_home: Sequence[bool]) -> list[datetime]:
+    """When the camera was at home: the ends of its visits, without one moment with a wrong landmark."""
+    times = []
+    for index, visit in enumerate(visits):
+        if not is_at_home[index]:
+            continue
+        around = is_at_home[max(0, index - 1) : index + 2]
+        is_alone = len(around) == 3 and not around[0] and not around[2]
+        is_moment = visit.last - visit.first <= _MOMENT
+        if visit.is_measured or not (is_moment and is_alone):
+            times += [visit.first, visit.last]
+    return sorted(times)
 
 
 def _camera_segments(
     visits: Sequence[Visit],
-    homes: Homes,
+    homes: _Homes,
     home_times: Sequence[datetime],
     all_home_times: Sequence[datetime],
 ) -> list[TripSegment]:
@@ -226,41 +234,37 @@ def _camera_segments(
 
     `home_times`: when this camera was at home, `all_home_times`: when any was.
     """
-    segments: list[TripSegment] = []
-    part: list[Visit] = []
+    # The visits between gaps, each with the number of its time away from home.
+    stretches: list[tuple[int, list[Visit]]] = []
     absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
-
-    def end_part() -> None:
-        for each in _split_at_jumps(part):
-            segments.append(TripSegment(each[0].camera_id, len(segments), absence, each))
-        part.clear()
-
     for visit in visits:
         was_home = has_between(home_times, last, visit.first)
-        if part and (was_home or _is_gap(part[-1], visit, last, homes, all_home_times)):
-            end_part()
+        if not stretches:
+            stretches.append((absence, []))
+        elif was_home or _is_gap(stretches[-1][1][-1], visit, last, homes, all_home_times):
             absence += was_home
-        part.append(visit)
+            stretches.append((absence, []))
+        stretches[-1][1].append(visit)
         last = max(last, visit.last)
-    if part:
-        end_part()
+    segments: list[TripSegment] = []
+    for absence, stretch in stretches:
+        for of_segment in _split_at_jumps(stretch):
+            camera_id, number = of_segment[0].camera_id, len(segments)
+            segments.append(TripSegment(camera_id, number, absence, of_segment))
     return segments
 
 
-def has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
-    """Whether one of these times is between two others."""
-    return bisect_right(times, first) < bisect_left(times, last)
-
-
 def _is_gap(
-    before: Visit, after: Visit, last: datetime, homes: Homes, home_times: Sequence[datetime]
+    before: Visit, after: Visit, last: datetime, homes: _Homes, home_times: Sequence[datetime]
 ) -> bool:
     """Whether the time without photos between two visits ends a trip.
 
     `last`: the last photo before it. `home_times`: when any camera was at home.
     """
-    gap, is_one_country = after.first - last, before.place.country == after.place.country
-    if gap <= GAP or (is_one_country and after.day - last.date() <= _DAY):
+    gap = after.first - last
+    is_one_country = before.place.country == after.place.country
+    is_next_day = after.day - last.date() <= _DAY
+    if gap <= GAP or (is_one_country and is_next_day):
         return False
     is_abroad = is_one_country and homes.is_abroad(before) and homes.is_abroad(after)
     if is_abroad and not has_between(home_times, last, after.first):
@@ -268,21 +272,10 @@ def _is_gap(
     return gap > GAP_IN_PLACE or not _are_near(before, after, PLACE_KM)
 
 
-def _home_times(visits: Sequence[Visit], is_home: Sequence[bool]) -> list[datetime]:
-    """When the camera was at home: the ends of its visits, without one moment with a wrong landmark."""
-    times = []
-    for index, visit in enumerate(visits):
-        around = is_home[max(0, index - 1) : index + 2]
-        is_alone = len(around) == 3 and not around[0] and not around[2]
-        is_moment = visit.last - visit.first <= _MOMENT
-        if is_home[index] and (visit.is_measured or not is_moment or not is_alone):
-            times += [visit.first, visit.last]
-    return sorted(times)
-
-
 def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
     start = 0
-    ends = list(accumulate((visit.last for visit in visits), max))  # of all visits so far
+    # The end of all visits so far.
+    ends = list(accumulate((visit.last for visit in visits), max))
     for index in range(1, len(visits)):
         if visits[index].first > ends[index - 1] and _is_departure(visits, ends, index):
             yield tuple(visits[start:index])
@@ -300,14 +293,13 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
     begin = bisect_left(ends, after.first - RETURN, hi=index)
     end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
     earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
-    return not any(
-        _are_near(visit, other, JUMP_KM / 2) for visit in earlier for other in visits[index:end]
-    )
+    pairs = product(earlier, visits[index:end])
+    return not any(_are_near(visit, other, JUMP_KM / 2) for visit, other in pairs)
 
 
 def _together(
-    segments: Sequence[TripSegment], homes: Homes, home_times: Sequence[datetime]
-) -> Iterator[list[TripSegment]]:
+    segments: Sequence[TripSegment], homes: _Homes, home_times: Sequence[datetime]
+) -> list[list[TripSegment]]:
     """The segments of cameras that were together: in one place on a day, or in one country abroad.
 
     Abroad, days that follow each other count as one.
@@ -324,37 +316,52 @@ def _together(
         if group(number) == group(other_number):
             continue
         is_abroad = visit.place.country == other.place.country and homes.is_abroad(visit)
-        if (is_abroad and not has_between(home_times, other.last, visit.first)) or (
-            visit.day == other.day and _are_near(visit, other, PLACE_KM)
-        ):
+        is_one_place = visit.day == other.day and _are_near(visit, other, PLACE_KM)
+        if is_one_place or (is_abroad and not has_between(home_times, other.last, visit.first)):
             group_of[group(number)] = group(other_number)
-    groups: dict[int, list[TripSegment]] = defaultdict(list)
+    groups = defaultdict[int, list[TripSegment]](list)
     for number, segment in enumerate(segments):
         groups[group(number)].append(segment)
-    yield from groups.values()
+    return list(groups.values())
 
 
-_OfSegment = tuple[int, Visit]
+_NumberedVisit = tuple[int, Visit]
 
 
-def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_OfSegment, _OfSegment]]:
+def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_NumberedVisit, _NumberedVisit]]:
     """The visits of two cameras on one day, or on two in a row, with the numbers of their segments.
 
     Of a place, there is one of each day.
     """
-    visits_on: dict[date, dict[tuple[int, Locality], _OfSegment]] = defaultdict(dict)
+    visits_on = defaultdict[date, dict[tuple[int, Locality], _NumberedVisit]](dict)
     for number, segment in enumerate(segments):
         for visit in segment.visits:
             visits_on[visit.day].setdefault((number, visit.place), (number, visit))
     for day, of_day in visits_on.items():
         others = [*of_day.values(), *visits_on.get(day - _DAY, {}).values()]
-        for each, other in product(of_day.values(), others):
-            if each[1].camera_id != other[1].camera_id:
-                yield each, other
+        for one, other in product(of_day.values(), others):
+            if one[1].camera_id != other[1].camera_id:
+                yield one, other
 
 
 def _are_near(visit: Visit, other: Visit, limit_km: float) -> bool:
-    """Whether two visits are at most so far apart. Most that are not differ in latitude already."""
-    if abs(visit.latitude - other.latitude) * KM_PER_DEGREE > limit_km + 1:
+    return _is_within(
+        visit.latitude,
+        visit.longitude,
+        other.latitude,
+        other.longitude,
+        limit_km,
+    )
+
+
+def _is_within(
+    latitude: float,
+    longitude: float,
+    to_latitude: float,
+    to_longitude: float,
+    limit_km: float,
+) -> bool:
+    # Most positions that are farther apart differ in latitude already.
+    if abs(latitude - to_latitude) * KM_PER_DEGREE > limit_km + 1:
         return False
-    return distance_km(visit.latitude, visit.longitude, other.latitude, other.longitude) <= limit_km
+    return distance_km(latitude, longitude, to_latitude, to_longitude) <= limit_km
