@@ -6,6 +6,7 @@ A choice has the number of a query with it; where that reads too many photos, of
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Literal, TypeVar, get_args
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func, select, true
@@ -105,6 +106,18 @@ class _Matches:
     exact: bool
     areas: Sequence[Area]
 
+    def shows_there(self, photo: Row[Any], landmark_id: int) -> bool:
+        """Whether the landmark of a photo is in all areas.
+
+        A photo that is in one by a landmark alone shows no other there.
+        """
+        areas = zip(self.areas, photo[_INSIDE:], strict=True)
+        return all(is_inside or landmark_id in area.landmarks for area, is_inside in areas)
+
+
+# Whether the numbers are exact, and the choices.
+_Choices = tuple[bool, Sequence[FacetValue]]
+
 
 @dataclass(frozen=True)
 class _FacetCounts:
@@ -119,7 +132,7 @@ class _FacetCounts:
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""
-        count: Mapping[FacetName, Callable[[], tuple[bool, Iterable[FacetValue]]]] = {
+        choices_of: Mapping[FacetName, Callable[[], _Choices]] = {
             "landmark": self._landmark,
             "country": self._country,
             "year": self._year,
@@ -128,73 +141,84 @@ class _FacetCounts:
             "folder": self._folder,
         }
         try:
-            exact, values = count[name]()
+            exact, values = choices_of[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
             return Facet(name, exact=True, values=(), default=None, more=0)
-        default = self._counted_with(None) if name == "outcome" else None
-        is_exact = exact and (default is None or default[0])
-        found = tuple(values)
-        more = max(0, len(found) - MOST_VALUES)
-        return Facet(name, is_exact, found[:MOST_VALUES], default and default[1], more)
+        default = None
+        if name == "outcome" and (counted := self._counted_with(None)) is not None:
+            exact, default = exact and counted[0], counted[1]
+        more = max(0, len(values) - MOST_VALUES)
+        return Facet(name, exact, tuple(values[:MOST_VALUES]), default, more)
 
-    def _landmark(self) -> tuple[bool, Iterable[FacetValue]]:
-        replace(self.query, landmark=("any",))  # raises if the query contradicts it
+    def counted(self, query: PhotoQuery) -> tuple[bool, int]:
+        """Whether the number of photos is exact, and the number."""
+        if matches := self.read.get((query, None)):
+            return matches.exact, len({photo.unit for photo in matches.photos})
+        selected, unit, exact, _ = self._select(query, None)
+        number = func.count(unit.distinct())
+        statement = selected.with_only_columns(number, maintain_column_froms=True)
+        return exact, self.connection.scalar(statement) or 0
+
+    # ----- the choices of each facet -----
+
+    def _landmark(self) -> _Choices:
+        replace(self.query, landmark=("any",))  # raises if another option contradicts it
         matches = self._matches(replace(self.query, landmark=()), "landmark")
-        landmarks_of = self._landmarks_of(matches)
-        counts = _numbers(
-            (id_, photo.unit)
+        self._read_landmarks(matches)
+        numbers = _count_units(
+            (landmark_id, photo.unit)
             for photo in matches.photos
-            for id_ in landmarks_of[photo.content_id]
-            if not matches.areas or _shows_there(id_, photo[_INSIDE:], matches.areas)
+            for landmark_id in self.landmarks_of[photo.content_id]
+            if matches.shows_there(photo, landmark_id)
         )
-        known = landmarks_by_id(self.connection, counts)
-        values = (
-            FacetValue(known[id_].slug, known[id_].display_name, count)
-            for id_, count in counts.items()
-            if id_ in known  # others were removed in the meantime
+        # Some may have been removed in the meantime.
+        known = landmarks_by_id(self.connection, numbers).values()
+        return matches.exact, _most_first(
+            FacetValue(landmark.slug, landmark.display_name, numbers[landmark.id])
+            for landmark in known
         )
-        return matches.exact, _most_first(values)
 
-    def _country(self) -> tuple[bool, Iterable[FacetValue]]:
+    def _country(self) -> _Choices:
         replace(self.query, country=("any",))  # as above
         matches = self._matches(replace(self.query, country=()), "place")
-        landmarks_of = self._landmarks_of(matches)
-        chosen = self._resolved(self.query).landmark_ids or set().union(*landmarks_of.values())
-        countries = {
-            id_: each.country for id_, each in landmarks_by_id(self.connection, chosen).items()
-        }
-        counts = _numbers(
-            (country, photo.unit)
-            for photo in matches.photos
-            for country in (photo.country, *map(countries.get, landmarks_of[photo.content_id]))
-            if country is not None
+        self._read_landmarks(matches)
+        landmark_ids = self._resolved(self.query).landmark_ids
+        known = landmarks_by_id(
+            self.connection,
+            landmark_ids or set().union(*self.landmarks_of.values()),
         )
-        return matches.exact, _most_first(
-            FacetValue(name, name, count) for name, count in counts.items()
-        )
+        units = set()
+        for photo in matches.photos:
+            shown = map(known.get, self.landmarks_of[photo.content_id])
+            of_landmarks = (landmark.country for landmark in shown if landmark is not None)
+            units.update((country, photo.unit) for country in (photo.country, *of_landmarks))
+        numbers = _count_units((country, unit) for country, unit in units if country is not None)
+        return matches.exact, _most_first_names(numbers)
 
-    def _year(self) -> tuple[bool, Iterable[FacetValue]]:
+    def _year(self) -> _Choices:
         matches = self._matches(replace(self.query, year=()))
-        counts = _numbers(
-            (photo.year, photo.unit) for photo in matches.photos if photo.year is not None
-        )
-        return matches.exact, [
-            FacetValue(year, year, counts[year]) for year in sorted(counts, reverse=True)
-        ]
+        dated = (photo for photo in matches.photos if photo.year is not None)
+        numbers = _count_units((photo.year, photo.unit) for photo in dated)
+        years = sorted(numbers, reverse=True)
+        return matches.exact, [FacetValue(year, year, numbers[year]) for year in years]
 
-    def _camera(self) -> tuple[bool, Iterable[FacetValue]]:
+    def _camera(self) -> _Choices:
         matches = self._matches(replace(self.query, camera=()))
-        counts = _numbers((photo.camera_id, photo.unit) for photo in matches.photos)
+        numbers = _count_units((photo.camera_id, photo.unit) for photo in matches.photos)
         models = camera_models(self.connection)
-        found = ((name, sum(counts[id_] for id_ in ids)) for name, ids in models.items())
-        return matches.exact, _most_first(FacetValue(name, name, count) for name, count in found)
+        return matches.exact, _most_first_names(
+            {name: sum(numbers[id_] for id_ in camera_ids) for name, camera_ids in models.items()}
+        )
 
-    def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:
+    def _outcome(self) -> _Choices:
         """Count the photos of each outcome, except those that other options contradict."""
-        chosen = {name: self._counted_with(name) for name in OUTCOMES}
-        found = {name: counted for name, counted in chosen.items() if counted}
-        values = [FacetValue(name, name, count) for name, (_, count) in found.items() if count]
-        return all(exact for exact, _ in found.values()), values
+        is_exact = True
+        values = []
+        for outcome in OUTCOMES:
+            if counted := self._counted_with(outcome):
+                is_exact = is_exact and counted[0]
+                values.append(FacetValue(outcome, outcome, counted[1]))
+        return is_exact, [value for value in values if value.photos]
 
     def _counted_with(self, outcome: str | None) -> tuple[bool, int] | None:
         """The photos of an outcome, counted; None if other options contradict it."""
@@ -204,62 +228,31 @@ class _FacetCounts:
         except QueryOptionInvalid:
             return None
 
-    def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
+    def _folder(self) -> _Choices:
         matches = self._matches(replace(self.query, under=()))
         roots = list_roots(self.connection, self.root_paths)
-        is_only = (
-            len(roots) == 1
-        )  # a single root is no choice, unless it was chosen; its folders are
-        lists_roots = not is_only or roots[0].folder in self.query.under
-        outermost = self._root_values(matches, roots) if lists_roots else ()
-        starts = [
-            (root, start) for root in roots for start in self._open_folders(root, is_only=is_only)
-        ]
-        inside = (value for start in starts for value in self._subfolders(matches, *start))
-        return matches.exact, (*outermost, *inside)
-
-    def counted(self, query: PhotoQuery) -> tuple[bool, int]:
-        """Whether the number of photos is exact, and the number."""
-        if read := self.read.get((query, None)):
-            return read.exact, len({photo.unit for photo in read.photos})
-        selected, unit, exact, _ = self._select(query, None)
-        number = func.count(unit.distinct())
-        counted = selected.with_only_columns(number, maintain_column_froms=True)
-        return exact, self.connection.scalar(counted) or 0
-
-    def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
-        """The folders of a root whose sub-folders are choices: those of the query and around them."""
-        found = {""} if is_only else set()
-        for path in self.query.under:
-            if path.is_relative_to(root.folder):
-                text, _ = path_text(path.relative_to(root.folder))
-                parts = [] if text == "." else text.split("/")
-                found |= {
-                    "".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts) + 1)
-                }
-        return sorted(found)
-
-    def _root_values(self, matches: _Matches, roots: Iterable[Root]) -> Iterator[FacetValue]:
-        counts = _numbers((photo.root_id, photo.unit) for photo in matches.photos)
-        with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
+        values = []
+        # A single root is no choice, unless it was chosen; its folders are.
+        is_only = len(roots) == 1
+        if not is_only or roots[0].folder in self.query.under:
+            numbers = _count_units((photo.root_id, photo.unit) for photo in matches.photos)
+            with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
+            values += [
+                FacetValue(str(root.folder), root.name, numbers[root.id], root.id in with_folders)
+                for root in roots
+                if root.id in numbers
+            ]
         for root in roots:
-            if root.id in counts:
-                yield FacetValue(
-                    str(root.folder), root.name, counts[root.id], root.id in with_folders
-                )
-
-    def _subfolders(self, matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
-        inside = [
-            (photo.path[len(folder) :].split("/", 2), photo.unit)
-            for photo in matches.photos
-            if photo.root_id == root.id and photo.path.startswith(folder) and not photo.path_bytes
-        ]
-        counts = _numbers((parts[0], unit) for parts, unit in inside if len(parts) > 1)
-        with_folders = {parts[0] for parts, _ in inside if len(parts) > _DEPTH}
-        for name in sorted(counts):
-            yield FacetValue(
-                str(root.folder / folder / name), name, counts[name], name in with_folders
-            )
+            # Sub-folders are choices in the folders of the query, and in those around them.
+            open_folders = {""} if is_only else set()
+            for path in self.query.under:
+                if path.is_relative_to(root.folder):
+                    text, _ = path_text(path.relative_to(root.folder))
+                    names = [] if text == "." else text.split("/")
+                    open_folders.update(accumulate((f"{name}/" for name in names), initial=""))
+            for folder in sorted(open_folders):
+                values += _subfolders(matches, root, folder)
+        return matches.exact, values
 
     # ----- queries -----
 
@@ -274,66 +267,82 @@ class _FacetCounts:
         """The photos of a query with an added option, their unit, whether these are all, and its areas."""
         resolved = self._resolved(query, added)
         narrowest, exact = resolved.narrowest(self.connection, self.most_read)
-        # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
-        newest = (self.connection.scalar(select(func.max(photos.c.id))) or 0) - self.most_read
-        among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
+        if narrowest is not None and exact:
+            is_read = narrowest.among
+        else:
+            # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
+            last = self.connection.scalar(select(func.max(photos.c.id))) or 0
+            is_read = photos.c.id > last - self.most_read
         unit = IMAGE if counts_copies_once(query) else photos.c.id
         conditions = resolved.conditions()
         if resolved.areas:
             conditions = tuple(map(looked_up, conditions))
-        return select_photos().where(among, *conditions), unit, exact, resolved.areas
+        return select_photos().where(is_read, *conditions), unit, exact, resolved.areas
 
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
-        if added == "landmark" and self._selects_same(query, added):
-            added = None
+        if added == "landmark":
+            # Mostly, all photos of the query that have a landmark are selected without the option, too.
+            plain = self._resolved(query)
+            if plain.needs_accepted_tag == replace(plain, added=added).needs_accepted_tag:
+                added = None
         if (query, added) not in self.read:
             selected, unit, exact, areas = self._select(query, added)
-            columns = ("content_id", "camera_id", "root_id", "path", "path_bytes")
-            year = year_of(photos.c.taken_at).label("year")
-            every = (
+            columns = (
                 unit.label("unit"),
-                *(photos.c[name] for name in columns),
-                year,
+                photos.c.content_id,
+                photos.c.camera_id,
+                photos.c.root_id,
+                photos.c.path,
+                photos.c.path_bytes,
+                year_of(photos.c.taken_at).label("year"),
                 positions.c.country,
+                *(case((area.has_position, true()), else_=false()) for area in areas),
             )
-            inside = (case((area.has_position, true()), else_=false()) for area in areas)
-            found = selected.with_only_columns(*every, *inside, maintain_column_froms=True)
-            self.read[query, added] = _Matches(self.connection.execute(found).all(), exact, areas)
+            statement = selected.with_only_columns(*columns, maintain_column_froms=True)
+            rows = self.connection.execute(statement).all()
+            self.read[query, added] = _Matches(rows, exact, areas)
         return self.read[query, added]
 
-    def _selects_same(self, query: PhotoQuery, added: AddedOption) -> bool:
-        """Whether all photos of the query that have a landmark are selected without the option, too."""
-        plain = self._resolved(query)
-        return plain.needs_accepted_tag == replace(plain, added=added).needs_accepted_tag
-
-    def _landmarks_of(self, matches: _Matches) -> Mapping[int | None, Sequence[int]]:
-        """The landmarks of each image."""
+    def _read_landmarks(self, matches: _Matches) -> None:
+        """Read the landmarks of each image."""
         new = {photo.content_id for photo in matches.photos} - self.landmarks_of.keys()
-        ids = sorted(id_ for id_ in new if id_ is not None)
-        shown = shown_landmarks(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
-        self.landmarks_of.update((id_, []) for id_ in new)
+        self.landmarks_of.update((content_id, []) for content_id in new)
+        shown = shown_landmarks(
+            sorted(new - {None}),
+            min_score=self.query.min_score,
+            any_rank=self.query.any_rank,
+        )
         for content_id, landmark_id in self.connection.execute(shown).all():
             self.landmarks_of[content_id].append(landmark_id)
-        return self.landmarks_of
 
 
-# The parts of the path of a photo in a folder.
-_DEPTH = 2
+def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
+    """The folders in a folder, which ends with a slash, or is empty for the root itself."""
+    units = set()
+    with_folders = set()
+    for photo in matches.photos:
+        if photo.root_id == root.id and photo.path.startswith(folder) and not photo.path_bytes:
+            name, *rest = photo.path[len(folder) :].split("/", 2)
+            if rest:
+                units.add((name, photo.unit))
+            if len(rest) > 1:
+                with_folders.add(name)
+    numbers = _count_units(units)
+    for name in sorted(numbers):
+        path = str(root.folder / folder / name)
+        yield FacetValue(path, name, numbers[name], name in with_folders)
 
 
-def _shows_there(landmark_id: int, inside: Sequence[bool], areas: Sequence[Area]) -> bool:
-    """Whether it counts in all areas. A photo that is in one by a landmark alone shows no other there."""
-    pairs = zip(areas, inside, strict=True)
-    return all(is_inside or landmark_id in area.landmarks for area, is_inside in pairs)
-
-
-def _numbers(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
+def _count_units(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
     """The number of different units of each choice."""
-    return Counter(key for key, _ in set(pairs))
+    return Counter(choice for choice, _ in set(pairs))
+
+
+def _most_first_names(numbers: Mapping[str, int]) -> list[FacetValue]:
+    return _most_first(FacetValue(name, name, number) for name, number in numbers.items())
 
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
-    return sorted(
-        (value for value in values if value.photos), key=lambda value: (-value.photos, value.name)
-    )
+    with_photos = (value for value in values if value.photos)
+    return sorted(with_photos, key=lambda value: (-value.photos, value.name))
