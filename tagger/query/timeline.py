@@ -1,10 +1,11 @@
 """A sorted result in parts: the numbers of photos of months, and photos from any place in one; reads only."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
@@ -16,7 +17,7 @@ from tagger.kept.days import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import IMAGE, Condition, has_tag
+from tagger.query.photo_conditions import IMAGE, has_tag
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import RootPaths
 from tagger.texts.names import city_name
@@ -39,9 +40,9 @@ class SectionPart:
 
 
 # A region and a city.
-Area = tuple[str | None, str | None]
-# Numbers of photos by their areas.
-Places = Mapping[Area, int]
+CityInRegion = tuple[str | None, str | None]
+# The numbers of photos of a day by where they were taken.
+Places = Mapping[CityInRegion, int]
 # The share of a part's photos that its place has.
 _MOST = 0.6
 
@@ -53,27 +54,32 @@ def section_parts(
 
     `days` have these numbers of photos. Parts of a month without such a day have no place.
     """
-    counted = list(days)
-    is_named = by_day or any(photos >= MANY_OF_A_DAY for _, photos in counted)
+    counted_days = list(days)
+
+    def is_apart(counted_day: tuple[date, int]) -> bool:
+        return by_day or counted_day[1] >= MANY_OF_A_DAY
+
+    is_named = any(map(is_apart, counted_days))
+    # A day apart is a run of its own: its date differs from all others.
+    runs = groupby(counted_days, lambda each: each[0] if is_apart(each) else None)
     parts = []
-    for _, some in groupby(
-        counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None
-    ):
-        days_of_part, photos = zip(*some, strict=True)
-        of_part = [places.get(day, {}) for day in days_of_part]
-        place = _place(of_part, sum(photos)) if is_named else None
-        parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos), place))
+    for _, run in runs:
+        days_of_part, numbers = zip(*run, strict=True)
+        photos = sum(numbers)
+        place = _place([places.get(day, {}) for day in days_of_part], photos) if is_named else None
+        parts.append(SectionPart(min(days_of_part), max(days_of_part), photos, place))
     return parts
 
 
-def _place(places: Sequence[Places], photos: int) -> str | None:
-    """The city, else the region, with most of so many photos."""
-    for level in (1, 0):
-        numbers = Counter[str]()
-        for (region, city), number in (entry for each in places for entry in each.items()):
-            name = region if level == 0 else city and city_name(city, region)
-            numbers[name or ""] += number
-        name, number = max(numbers.items(), key=lambda entry: entry[1], default=("", 0))
+def _place(places_of_days: Sequence[Places], photos: int) -> str | None:
+    # The city, else the region, with most of so many photos.
+    cities, regions = Counter[str](), Counter[str]()
+    for places in places_of_days:
+        for (region, city), number in places.items():
+            cities[city_name(city, region) if city else ""] += number
+            regions[region or ""] += number
+    for numbers in (cities, regions):
+        name, number = max(numbers.items(), key=itemgetter(1), default=("", 0))
         if name and number >= _MOST * photos:
             return name
     return None
@@ -119,73 +125,43 @@ def timeline_sections(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
-    names_places = with_places and _is_by_date(query)
-    with database.snapshot() as connection:
-        if _selects_all(query):
-            groups = list(_kept_groups(connection, query))
-        else:
-            groups = _read_groups(connection, query, root_paths or {}, names_places=names_places)
-    days = list(_days(groups))
-    has_places = names_places and _has_places(days, query)
-    places = _places(groups) if has_places else {}
-    dated = [each for each in days if each.day is not None]
-    dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
-    undated = (each for each in days if each.day is None)
-    return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
-
-
-def _is_by_date(query: PhotoQuery) -> bool:
-    return query.sort in ("newest", "oldest")
-
-
-def _selects_all(query: PhotoQuery) -> bool:
-    """Whether it has no filter, but for the outcome."""
-    return query == PhotoQuery(
-        sort=query.sort, any_rank=query.any_rank, limit=query.limit, distinct=True
+    is_by_date = query.sort in ("newest", "oldest")
+    names_places = with_places and is_by_date
+    # No filter, but for the outcome.
+    selects_all = query == PhotoQuery(
+        sort=query.sort,
+        any_rank=query.any_rank,
+        limit=query.limit,
+        distinct=True,
     )
-
-
-def _kept_groups(connection: Connection, query: PhotoQuery) -> Iterator["_Group"]:
-    """The photos of all days, by area."""
-    kept = kept_places(connection).c
-    keys = (kept.part, kept.region, kept.city) if _is_by_date(query) else ()
-    counted = "classified" if query.any_rank else "tagged"
-    number_of = func.sum(kept[counted])
-    groups = select(number_of, func.sum(kept[f"{counted}_aspect"]), *keys).group_by(*keys)
-    for number, aspect, *key in connection.execute(groups.having(number_of > 0)):
-        part, *area = key or (0,)
-        day = day_of_part(part)
-        yield _Group(number, aspect / number, str(day) if day else None, *area)
-
-
-def _read_groups(
-    connection: Connection, query: PhotoQuery, root_paths: RootPaths, *, names_places: bool
-) -> list["_Group"]:
-    """The photos of a query by day; by area too, where these are named or few."""
-    keys = (day_of(photos.c.taken_at),) if _is_by_date(query) else ()
-    resolved = ResolvedQuery.resolve(connection, query, root_paths)
-    photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
-    limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
-    narrowest, is_small = resolved.narrowest(connection, limit)
-    # Where copies may differ, their conditions would be tried on all photos again.
-    has_copies = counts_copies_once(query) and resolved.copies_may_differ
-    selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
-    found = select_photos().where(*_by_outcome(selected.conditions()))
-    if narrowest is not None and is_small:
-        found = found.where(narrowest.among)
-    # Finding the photos takes most of the time. If they or their days are few, or of an area, their cities
-    # are few too.
-    is_dated = bool(query.year or query.taken_after or query.taken_before)
-    has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
-    groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
-    if names_places and not has_areas and _has_places(list(_days(groups)), query):
-        groups = _groups(connection, found, *keys, *_AREA, has_copies=has_copies)
-    return groups
-
-
-def _by_outcome(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    """The conditions, with the outcome of an image in place of its accepted tags, which say the same."""
-    return (IS_TAGGED if each.compare(has_tag()) else each for each in conditions)
+    with database.snapshot() as connection:
+        if selects_all:
+            groups = _kept_groups(connection, query, is_by_date=is_by_date)
+        else:
+            groups = _read_groups(
+                connection,
+                query,
+                root_paths or {},
+                is_by_date=is_by_date,
+                names_places=names_places,
+            )
+    days = _days(groups)
+    places = defaultdict[date, dict[CityInRegion, int]](dict)
+    if names_places and _has_places(days, query):
+        for group in groups:
+            if group.day is not None and group.city is not None:
+                places[group.day][group.region, group.city] = group.photos
+    is_newest_first = query.sort == "newest"
+    days.sort(key=lambda each: each.day or date.min, reverse=is_newest_first)
+    days.sort(key=lambda each: each.day is None)  # without a date last
+    sections = []
+    for month, run in groupby(days, lambda each: each.day and str(each.day)[: len("2024-06")]):
+        days_of_month = list(run)
+        total = _sum(days_of_month)
+        dated = ((each.day, each.photos) for each in days_of_month if each.day)
+        parts = section_parts(dated, places, by_day=query.trip is not None)
+        sections.append(Section(month, total.photos, total.aspect, parts))
+    return sections
 
 
 def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
@@ -200,75 +176,115 @@ class _Group(NamedTuple):
 
     photos: int
     aspect: float
-    day: str | None = None
+    day: date | None = None
     region: str | None = None
     city: str | None = None
+
+
+def _sum(groups: Sequence[_Group]) -> _Group:
+    # The photos of several groups of a day or a month.
+    photos = sum(each.photos for each in groups)
+    aspect = sum(each.photos * each.aspect for each in groups) / photos
+    return _Group(photos, aspect, groups[0].day)
+
+
+def _days(groups: Iterable[_Group]) -> list[_Group]:
+    groups_of = defaultdict[date | None, list[_Group]](list)
+    for group in groups:
+        groups_of[group.day].append(group)
+    return list(map(_sum, groups_of.values()))
+
+
+def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
+    # Whether headings name places, of which no more photos are read than FEWEST_TO_READ_ALL.
+    if sum(each.photos for each in days) > FEWEST_TO_READ_ALL:
+        return False
+    return query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days)
+
+
+def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool) -> list[_Group]:
+    # The photos of all days, by area.
+    kept = kept_places(connection).c
+    keys = (kept.part, kept.region, kept.city) if is_by_date else ()
+    counted = "classified" if query.any_rank else "tagged"
+    number_of = func.sum(kept[counted])
+    aspects_of = func.sum(kept[f"{counted}_aspect"])
+    statement = select(number_of, aspects_of, *keys).group_by(*keys).having(number_of > 0)
+    groups = []
+    for number, aspects, *key in connection.execute(statement):
+        part, *area = key or (0,)
+        groups.append(_Group(number, aspects / number, day_of_part(part), *area))
+    return groups
 
 
 _AREA = positions.c.region, positions.c.city
 
 
-def _groups(
-    connection: Connection, found: Select[Any], *keys: ColumnElement[Any], has_copies: bool
+def _read_groups(
+    connection: Connection,
+    query: PhotoQuery,
+    root_paths: RootPaths,
+    *,
+    is_by_date: bool,
+    names_places: bool,
 ) -> list[_Group]:
-    """The photos of a query by these keys; of copies, if it has them, the first one."""
+    # The photos of a query by day; by area too, where these are named or few.
+    resolved = ResolvedQuery.resolve(connection, query, root_paths)
+    photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
+    limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
+    narrowest, is_small = resolved.narrowest(connection, limit)
+    # Where copies may differ, their conditions would be tried on all photos again.
+    has_copies = counts_copies_once(query) and resolved.copies_may_differ
+    selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
+    # The outcome of an image says the same as its accepted tags, and is read faster.
+    conditions = [
+        IS_TAGGED if condition.compare(has_tag()) else condition
+        for condition in selected.conditions()
+    ]
+    statement = select_photos().where(*conditions)
+    if narrowest is not None and is_small:
+        statement = statement.where(narrowest.among)
+    # Finding the photos takes most of the time. If they or their days are few, or of an area, their cities
+    # are few too.
+    is_dated = bool(query.year or query.taken_after or query.taken_before)
+    has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
+    keys = (day_of(photos.c.taken_at),) if is_by_date else ()
+    if has_areas:
+        return _groups(connection, statement, *keys, *_AREA, has_copies=has_copies)
+    groups = _groups(connection, statement, *keys, has_copies=has_copies)
+    if names_places and _has_places(_days(groups), query):
+        groups = _groups(connection, statement, *keys, *_AREA, has_copies=has_copies)
+    return groups
+
+
+def _groups(
+    connection: Connection,
+    selected: Select[Any],
+    *keys: ColumnElement[Any],
+    has_copies: bool,
+) -> list[_Group]:
+    # The photos of a query by these keys: the day, region and city; of copies, if it has them, the first one.
+    names = [f"key_{number}" for number in range(len(keys))]
     columns = [
         ASPECT.label("aspect"),
-        *(key.label(f"key_{number}") for number, key in enumerate(keys)),
+        *map(ColumnElement[Any].label, keys, names),
     ]
     if has_copies:
-        columns.append(
-            func.row_number().over(partition_by=IMAGE, order_by=photos.c.id).label("copy")
-        )
-    rows = found.with_only_columns(*columns, maintain_column_froms=True).subquery()
-    _, *by = list(rows.c)[: len(keys) + 1]
-    counted = select(func.count(), func.avg(rows.c.aspect), *by).group_by(*by)
+        number_of_copy = func.row_number().over(partition_by=IMAGE, order_by=photos.c.id)
+        columns.append(number_of_copy.label("copy"))
+    rows = selected.with_only_columns(*columns, maintain_column_froms=True).subquery().c
+    by = [rows[name] for name in names]
+    counted = select(func.count(), func.avg(rows.aspect), *by).group_by(*by)
     if has_copies:
-        counted = counted.where(rows.c.copy == 1)
+        counted = counted.where(rows.copy == 1)
     groups = []
     for number, aspect, *key in connection.execute(counted):
         if number:
             day, *area = key or (None,)
-            groups.append(_Group(number, float(aspect), day and str(day)[:10], *area))
+            # SQLite has a day as a text.
+            date_of = day and date.fromisoformat(str(day)[: len("2024-06-01")])
+            groups.append(_Group(number, float(aspect), date_of, *area))
     return groups
-
-
-def _days(groups: Iterable[_Group]) -> Iterator[_Group]:
-    """The days, each as one group."""
-    groups_of = defaultdict[str | None, list[_Group]](list)
-    for group in groups:
-        groups_of[group.day].append(group)
-    for day, some in groups_of.items():
-        photos = sum(each.photos for each in some)
-        yield _Group(photos, sum(each.photos * each.aspect for each in some) / photos, day)
-
-
-def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
-    """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
-    is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
-    return is_small and (
-        query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days)
-    )
-
-
-def _places(groups: Iterable[_Group]) -> Mapping[date, Places]:
-    """Where the photos were taken on each day."""
-    places = defaultdict[date, dict[Area, int]](dict)
-    for group in groups:
-        if group.day is not None and group.city is not None:
-            places[date.fromisoformat(group.day)][group.region, group.city] = group.photos
-    return places
-
-
-def _sections(
-    days: Iterable[_Group], places: Mapping[date, Places], *, by_day: bool
-) -> Iterator[Section]:
-    for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
-        found = list(some)
-        photos = sum(each.photos for each in found)
-        aspect = sum(each.photos * each.aspect for each in found) / photos
-        dated = ((date.fromisoformat(each.day), each.photos) for each in found if each.day)
-        yield Section(month, photos, aspect, section_parts(dated, places, by_day=by_day))
 
 
 def find_section_ids(

@@ -34,7 +34,7 @@ from tagger.query.filter_words import (
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
-from tagger.query.timeline import Area, count_copies, section_parts
+from tagger.query.timeline import CityInRegion, count_copies, section_parts
 from tagger.query.trip_summaries import summaries_of_trips
 from tagger.teaching.learning import NamedOtherwise, taught_state
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
@@ -543,7 +543,7 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
             continue
         days = Counter(tile.day for tile in of_month if tile.day)
-        cities = {day: Counter[Area]() for day in days}
+        cities = {day: Counter[CityInRegion]() for day in days}
         for tile in of_month:
             if tile.day and tile.place:
                 cities[tile.day][None, tile.place.partition(",")[0]] += 1
