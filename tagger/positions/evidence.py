@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby
-from operator import attrgetter, itemgetter
+from itertools import compress, groupby, product
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,23 +88,22 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     best[2] = np.inf
     is_contradicted = np.zeros(len(times), np.bool_)
     for track_id, points in _parts_of(connection, times):
-        covered = slice(
-            *np.searchsorted(times, [points[0, 0], np.nextafter(points[-1, 0], np.inf)])
-        )
+        first, last = points[0, 0], points[-1, 0]
+        covered = slice(*np.searchsorted(times, [first, np.nextafter(last, np.inf)]))
         latitude, longitude, error_m = _fixes_of(points, times[covered])
         so_far = best[:, covered]
-        distance = distances_m(latitude, longitude, so_far[0], so_far[1])
-        is_contradicted[covered] |= distance > error_m + so_far[2]
-        new = np.stack([latitude, longitude, error_m, np.full(len(error_m), float(track_id))])
+        distance_m = distances_m(latitude, longitude, so_far[0], so_far[1])
+        is_contradicted[covered] |= distance_m > error_m + so_far[2]
+        track_ids = np.full(len(error_m), float(track_id))
+        new = np.stack([latitude, longitude, error_m, track_ids])
         best[:, covered] = np.where(error_m < so_far[2], new, so_far)
+    fixes: list[Fix | None] = [None] * len(times)
     is_known = np.isfinite(best[2]) & ~is_contradicted
-    rows = zip(is_known.tolist(), *best.tolist(), strict=True)
-    return [
-        Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": int(track_id)})
-        if known
-        else None
-        for known, latitude, longitude, error_m, track_id in rows
-    ]
+    for number in np.flatnonzero(is_known).tolist():
+        latitude, longitude, error_m, track_id = best[:, number].tolist()
+        evidence = {"track": int(track_id)}
+        fixes[number] = Fix(latitude, longitude, error_m, PositionSource.TRACK, evidence)
+    return fixes
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
@@ -125,41 +124,31 @@ def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _parts_of(connection: Connection, times: Floats) -> Iterator[tuple[int, Points]]:
-    """The parts of tracks that cover one of the times, with their tracks."""
-    for track_id, rows in groupby(_covering_parts(connection, times), key=lambda row: row[0]):
-        parts = [part for _, part in rows]
-        for start in range(0, len(parts), _PARTS_AT_ONCE):
-            page = parts[start : start + _PARTS_AT_ONCE]
-            query = (
-                select(track_parts.c.data)
-                .where(track_parts.c.track_id == track_id, track_parts.c.part.in_(page))
-                .order_by(track_parts.c.part)
-            )
-            for data in connection.scalars(query):
-                yield track_id, np.frombuffer(data, "<f8").reshape(-1, 3)
-
-
-def _covering_parts(connection: Connection, times: Floats) -> list[tuple[int, int]]:
-    """Track and number of the parts that cover one of the times."""
+    # The parts of tracks that cover one of the times, with their tracks.
     if not len(times):
-        return []
+        return
     limits = np.clip(times[[0, -1]], EARLIEST.timestamp(), LATEST.timestamp()).tolist()
     first, last = (datetime.fromtimestamp(limit, UTC) for limit in limits)
     last += _ROUNDING
-    is_near = track_parts.c.last_at.between(first - _ROUNDING, last + timedelta(seconds=PART_S))
-    columns = (
-        track_parts.c.track_id,
-        track_parts.c.part,
-        track_parts.c.first_at,
-        track_parts.c.last_at,
+    track_id, part = track_parts.c.track_id, track_parts.c.part
+    first_at, last_at = track_parts.c.first_at, track_parts.c.last_at
+    is_near = last_at.between(first - _ROUNDING, last + timedelta(seconds=PART_S))
+    query = (
+        select(track_id, part, first_at, last_at)
+        .where(is_near, first_at <= last)
+        .order_by(track_id, part)
     )
-    query = select(*columns).where(is_near, track_parts.c.first_at <= last).order_by(*columns[:2])
     rows = connection.execute(query).all()
     starts = np.searchsorted(times, [(row.first_at - _ROUNDING).timestamp() for row in rows])
     ends = np.searchsorted(times, [(row.last_at + _ROUNDING).timestamp() for row in rows])
-    return [
-        (row.track_id, row.part) for row, covers in zip(rows, starts < ends, strict=True) if covers
-    ]
+    covering = list(compress(rows, starts < ends))
+    for track, of_track in groupby(covering, key=attrgetter("track_id")):
+        numbers = [row.part for row in of_track]
+        for start in range(0, len(numbers), _PARTS_AT_ONCE):
+            page = numbers[start : start + _PARTS_AT_ONCE]
+            data = select(track_parts.c.data).where(track_id == track, part.in_(page))
+            for points in connection.scalars(data.order_by(part)):
+                yield track, np.frombuffer(points, "<f8").reshape(-1, 3)
 
 
 # The error that is assumed of a GPS position that states none: what phones reach in streets.
@@ -224,10 +213,27 @@ def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> list[Shot]:
     """Photos of one camera, in order of time, with their GPS, or else with the fix of their image."""
-    shots = [
-        Shot(row.id, row.taken_at, at, is_utc, row.origin is None, _fix(row, landmark_fixes))
-        for row, (at, is_utc) in zip(rows, _times(rows), strict=True)
-    ]
+    zones = [row.utc_offset_s for row in rows if row.utc_offset_s is not None]
+    # A photo without a time zone has that of the photo before, else after.
+    carried_s = zones[0] if zones else 0
+    shots = []
+    for row in rows:
+        zone_s = row.clock_offset_s
+        if row.utc_offset_s is not None:
+            zone_s = carried_s = row.utc_offset_s
+        at = None
+        has_clock = row.clock_offset_s is not None
+        if row.taken_at is not None and (
+            has_clock or is_clock_time(row.taken_at, row.utc_offset_s)
+        ):
+            at = clock_seconds(row.taken_at) - (carried_s if zone_s is None else zone_s)
+        is_original = row.origin is None
+        fix = landmark_fixes.get(row.content_id) if is_original else None
+        if row.latitude is not None:
+            source, error_m = PositionSource(row.gps_source), gps_error_m(row)
+            fix = Fix(row.latitude, row.longitude, error_m, source, {})
+        is_utc = at is not None and zone_s is not None
+        shots.append(Shot(row.id, row.taken_at, at, is_utc, is_original, fix))
     shots.sort(key=lambda shot: -math.inf if shot.at is None else shot.at)
     return shots
 
@@ -249,47 +255,18 @@ def gps_error_m(photo: Row[Any]) -> float:
 
 
 def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
-    """The photos in order, with positions on tracks where they have no other. A track's time is UTC."""
+    # The photos in order, with positions on tracks where they have no other. A track's time is UTC.
     times = {
         index: shot.at
         for index, shot in enumerate(shots)
         if shot.fix is None and shot.is_utc and shot.is_original and shot.at is not None
     }
-    order = sorted(times, key=lambda index: times[index])
-    found = locate_on_tracks(connection, np.array([times[index] for index in order], np.float64))
-    fixes = dict(zip(order, found, strict=True))
-    return [
-        replace(shot, fix=fixes[index]) if index in fixes else shot
-        for index, shot in enumerate(shots)
-    ]
-
-
-def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
-    """The time of each photo. One without a time zone has that of the photo before, else after."""
-    known = [row.utc_offset_s for row in rows if row.utc_offset_s is not None]
-    carried = known[0] if known else 0
-    for row in rows:
-        offset = row.utc_offset_s if row.utc_offset_s is not None else row.clock_offset_s
-        if row.utc_offset_s is not None:
-            carried = row.utc_offset_s
-        is_clock_known = row.clock_offset_s is not None
-        if row.taken_at is None or not (
-            is_clock_known or is_clock_time(row.taken_at, row.utc_offset_s)
-        ):
-            yield None, False
-        else:
-            yield (
-                clock_seconds(row.taken_at) - (carried if offset is None else offset),
-                offset is not None,
-            )
-
-
-def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
-    if row.latitude is not None:
-        return Fix(
-            row.latitude, row.longitude, gps_error_m(row), PositionSource(row.gps_source), {}
-        )
-    return landmark_fixes.get(row.content_id) if row.origin is None else None
+    order = sorted(times, key=times.__getitem__)
+    located = list(shots)
+    in_order = np.array([times[index] for index in order], np.float64)
+    for index, fix in zip(order, locate_on_tracks(connection, in_order), strict=True):
+        located[index] = replace(shots[index], fix=fix)
+    return located
 
 
 def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dict[int, Fix]:
@@ -317,11 +294,9 @@ def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dic
     fixes = {}
     for row in connection.execute(query) if content_ids else ():
         error_m = LANDMARK_ERROR_M[row.extent or "point"]
-        evidence = {"landmark": row.landmark_id}
+        source, evidence = PositionSource.LANDMARK, {"landmark": row.landmark_id}
         # Of each image, the last and best one stays.
-        fixes[row.content_id] = Fix(
-            row.latitude, row.longitude, error_m, PositionSource.LANDMARK, evidence
-        )
+        fixes[row.content_id] = Fix(row.latitude, row.longitude, error_m, source, evidence)
     return fixes
 
 
@@ -421,20 +396,20 @@ def passages(
         photos.c.origin.is_(None),
     )
     for images, line, contradicted_ids in _camera_lines(connection, REACH_S, max_gap_s, *of_images):
-        with_gps = [
-            (number, shot, shot.fix)
-            for number, shot in enumerate(line)
-            if shot.fix is not None and shot.photo_id not in contradicted_ids
-        ]
+        # Their numbers in the line, and the photos with their fixes.
+        numbers, with_gps = list[int](), list[tuple[Shot, Fix]]()
         for number, shot in enumerate(line):
-            if shot.photo_id in images:
-                place = bisect(with_gps, number, key=itemgetter(0))
-                beside = with_gps[max(place - 1, 0) : place + 1]
-                ends = [
-                    (other, fix) for _, other, fix in beside if _seconds(shot, other) <= REACH_S
-                ]
-                if ends:
-                    passages_of[images[shot.photo_id]].append(Passage(shot, ends))
+            if shot.fix is not None and shot.photo_id not in contradicted_ids:
+                numbers.append(number)
+                with_gps.append((shot, shot.fix))
+        for number, shot in enumerate(line):
+            if shot.photo_id not in images:
+                continue
+            after = bisect(numbers, number)
+            beside = with_gps[max(after - 1, 0) : after + 1]
+            ends = [end for end in beside if _seconds(shot, end[0]) <= REACH_S]
+            if ends:
+                passages_of[images[shot.photo_id]].append(Passage(shot, ends))
     return passages_of
 
 
@@ -442,12 +417,11 @@ def contradicted_photos(
     connection: Connection, photo_ids: Collection[int], max_gap_s: float
 ) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
-    lines = _camera_lines(connection, 0.0, max_gap_s, among(photos.c.id, photo_ids))
-    return {
-        photo_id
-        for images, _, contradicted_ids in lines
-        for photo_id in images.keys() & contradicted_ids
-    }
+    contradicted_of_photos = set[int]()
+    conditions = among(photos.c.id, photo_ids)
+    for images, _, contradicted_ids in _camera_lines(connection, 0.0, max_gap_s, conditions):
+        contradicted_of_photos |= images.keys() & contradicted_ids
+    return contradicted_of_photos
 
 
 # What contradicts a photo is within a gap of it, or of what contradicts that: nobody photographs for a
@@ -465,11 +439,9 @@ def _camera_lines(
     Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
     """
     reach = timedelta(seconds=reach_s + _GAPS_AROUND * max_gap_s) + LOCAL_TIMES
-    columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
-    has_time = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
     query = (
-        select(*columns)
-        .where(*conditions, *has_time)
+        select(photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
+        .where(*conditions, photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None))
         .order_by(photos.c.camera_id, photos.c.taken_at)
     )
     timed = [row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS]
@@ -497,11 +469,11 @@ def runs_of(
     """Values in order of their times, split where there are longer gaps, and where a run gets long."""
     run: list[_Value] = []
     for value in values:
-        if run and (
-            key(value) - key(run[-1]) > longest_gap or key(value) - key(run[0]) > LONGEST_RUN
-        ):
-            yield run
-            run = []
+        if run:
+            is_after_gap = key(value) - key(run[-1]) > longest_gap
+            if is_after_gap or key(value) - key(run[0]) > LONGEST_RUN:
+                yield run
+                run = []
         run.append(value)
     if run:
         yield run
@@ -545,16 +517,17 @@ def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, 
             continue
         before = _nearest_places(places_of, day, -1)
         after = _nearest_places(places_of, day, 1)
-        distances_km = [distance_km(*one, *other) for one in before for other in after]
+        distances_km = [distance_km(*place, *other) for place, other in product(before, after)]
         if distances_km and max(distances_km) <= ONE_AREA_KM:
             fixes[day] = [fix_of_day(*place, 4 * DAY_ERROR_M) for place in sorted(before | after)]
     return fixes
 
 
-def _nearest_places(
-    places_of: Mapping[date, set[tuple[float, float]]], day: date, step: int
-) -> set[tuple[float, float]]:
-    """The places of the first day with some, that many days apart."""
+_Places = set[tuple[float, float]]
+
+
+def _nearest_places(places_of: Mapping[date, _Places], day: date, step: int) -> _Places:
+    # Those of the first day with some, that many days apart.
     for number in range(1, DAYS_AROUND + 1):
         other = _day_of(day.toordinal() + step * number)
         if other in places_of:
