@@ -126,7 +126,7 @@ def _parts_to_count(connection: Connection) -> list[int]:
 
 
 def _kept(table: Table, changed: Sequence[int], condition: _Condition = _ALWAYS) -> Subquery:
-    """The rows that are stored, and those of changed parts as they are now."""
+    # The rows that are stored, and those of changed parts as they are now.
     stored = select(*_columns(table)).where(condition)
     if not changed:
         return stored.subquery()
@@ -195,7 +195,7 @@ def outdated_parts(connection: Connection) -> list[int]:
 
 
 def _comparable(connection: Connection, query: Select[Any]) -> set[tuple[Any, ...]]:
-    """The rows, with sums and means of fractions that do not depend on the order of the photos."""
+    # The rows, with sums and means of fractions that do not depend on the order of the photos.
     return {
         tuple(round(value, 6) if isinstance(value, float) else value for value in row)
         for row in connection.execute(query)
@@ -205,7 +205,7 @@ def _comparable(connection: Connection, query: Select[Any]) -> set[tuple[Any, ..
 def _changed_parts(
     connection: Connection, most_marks: int | None = None, condition: _Condition = _ALWAYS
 ) -> set[int]:
-    """The parts whose days have changed; of marks of photos and images, the first ones."""
+    # The parts whose days have changed; of marks of photos and images, the first ones.
     of_days = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.NUMBERS)) & condition
     parts = set(connection.scalars(select(changed_days.c.part).where(of_days).distinct()))
     if None not in parts:
@@ -215,7 +215,7 @@ def _changed_parts(
 
 
 def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
-    """The parts of marked photos, and of all photos of their images and of marked ones."""
+    # The parts of marked photos, and of all photos of their images and of marked ones.
     if not marks:
         return set()
     photo_ids = {each.photo_id for each in marks if each.photo_id is not None}
@@ -231,7 +231,7 @@ def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
 
 
 def _first_parts(connection: Connection, changed: Sequence[int], most_photos: int) -> list[int]:
-    """The first of these parts, with so many photos, or one."""
+    # The first of these parts, with so many photos, or one.
     found = list[int]()
     while len(found) < len(changed):
         page = changed[len(found) : 2 * len(found) + _FEW]
@@ -250,7 +250,7 @@ def _columns(table: Table) -> Sequence[Any]:
 
 
 def _select(table: Table, *values: ColumnElement[Any]) -> Select[Any]:
-    """These values of the table's columns. Sums have the columns' types: else PostgreSQL adds up decimals."""
+    # These values of the table's columns. Sums have the columns' types: else PostgreSQL adds up decimals.
     pairs = zip(_columns(table), values, strict=True)
     return select(*(cast(value, column.type).label(column.name) for column, value in pairs))
 
@@ -326,7 +326,7 @@ _FIRST_CLOCK_DAY = date(1990, 1, 1).toordinal()
 
 
 def _visits(*conditions: _Condition) -> Select[Any]:
-    """Visits at times of clocks (see `is_clock_time`). Those whose date says no zone are apart."""
+    # Visits at times of clocks (see `is_clock_time`). Those whose date says no zone are apart.
     of_position = and_(
         positions.c.photo_id == photos.c.id, positions.c.source != PositionSource.TRIP
     )

@@ -105,7 +105,7 @@ def _apply(connection: Connection, settings: EstimateSettings) -> None:
 
 
 def _find_camera(connection: Connection, name: str) -> int:
-    """The camera whose name contains the text; one with exactly this name, or key, comes first."""
+    # The camera whose name contains the text; one with exactly this name, or key, comes first.
     rows = connection.execute(select(cameras).order_by(cameras.c.name, cameras.c.key)).all()
     wanted = name.casefold()
     matches: Callable[[str], bool]
@@ -131,7 +131,7 @@ def _counts(
     companions: Sequence[Companions],
     tracks: Sequence[AddedTrack],
 ) -> PositionCounts:
-    """The result of an update. Photos and their positions are counted now."""
+    # The result of an update. Photos and their positions are counted now.
     query = (
         select(positions.c.source, func.count().label("photos"))
         .select_from(photos.outerjoin(positions, positions.c.photo_id == photos.c.id))

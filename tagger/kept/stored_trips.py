@@ -83,7 +83,7 @@ def read_trips(connection: Connection, first: datetime, end: datetime) -> list[C
 
 
 def _is_in(changed: ChangedTrips) -> ColumnElement[bool]:
-    """Whether a stored trip has photos in the time of changed ones."""
+    # Whether a stored trip has photos in the time of changed ones.
     return (trips.c.last_at >= changed.first) & (trips.c.first_at < changed.end)
 
 
@@ -137,7 +137,7 @@ _SCORES, _IDS = 2**20, 2**40
 
 
 def _middle_photos(connection: Connection, grouped: Mapping[int, GroupedTrip]) -> dict[int, int]:
-    """The classified photo in the middle of each trip."""
+    # The classified photo in the middle of each trip.
     rows = photos_of_trips(connection, grouped)
     place = func.row_number().over(
         partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit)
@@ -220,7 +220,7 @@ def outdated_trips(connection: Connection) -> Iterator[tuple[str, set[date]]]:
 
 
 def _row(counted: CountedTrip) -> dict[str, Any]:
-    """The row of the table, without its id."""
+    # The row of the table, without its id.
     trip = counted.trip
     summary = {
         "id": trip.id,
@@ -258,7 +258,7 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
 
 
 def _last_day_of_page(connection: Connection, first_day: int) -> int:
-    """The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days."""
+    # The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days.
     number = func.sum(visits.c.photos).label("number")
     per_day = (
         select(visits.c.part, number).where(visits.c.part >= first_day).group_by(visits.c.part)
@@ -291,7 +291,7 @@ _IS_OF_TRIP = positions.c.source == PositionSource.TRIP
 def _located_photos(
     connection: Connection, grouped: Sequence[GroupedTrip]
 ) -> Iterator[tuple[Any, ...]]:
-    """The values of _NAMES of photos that have no other position."""
+    # The values of _NAMES of photos that have no other position.
     if not grouped:
         return
     of_trips = photos_of_trips(connection, dict(enumerate(grouped)))
@@ -315,10 +315,10 @@ def _located_photos(
 def _position_at(
     route: Sequence[Visit], taken_at: datetime
 ) -> tuple[float, float, float, str | None, str | None, str | None]:
-    """Where a photo was taken, in degrees, with the error in metres; country, region and city.
-
-    `route`: the visits of all cameras, in order of time. On a day without a visit, only the country is known.
-    """
+    # Where a photo was taken, in degrees, with the error in metres; country, region and city.
+    #
+    # `route`: the visits of all cameras, in order of time. On a day without a visit, only the country is
+    # known.
     begin, end = datetime.combine(taken_at, time.min), datetime.combine(taken_at, time.max)
     around = [visit for visit in route if visit.first <= end and visit.last >= begin]
     if not around:

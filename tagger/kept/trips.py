@@ -134,7 +134,7 @@ def _whole_trips(
     last: datetime,
     choose: Callable[[Sequence[GroupedTrip]], Collection[GroupedTrip]],
 ) -> list[GroupedTrip]:
-    """The chosen ones of the trips around a time. Reads more visits until none of them may be longer."""
+    # The chosen ones of the trips around a time. Reads more visits until none of them may be longer.
     edits = read_edits(connection)
     first, last = first - _USUAL_LENGTH, last + _USUAL_LENGTH
     while True:
@@ -150,13 +150,13 @@ def _whole_trips(
 def _trips_between(
     connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
 ) -> list[GroupedTrip]:
-    """The trips of a time, and others around it, which may be incomplete."""
+    # The trips of a time, and others around it, which may be incomplete.
     begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
     return group_trips(read_visits(connection, begin.date(), end.date()), edits)
 
 
 def _begin(trip_id: str) -> datetime | None:
-    """The day that the id names; None for no date, or one near an end of time."""
+    # The day that the id names; None for no date, or one near an end of time.
     try:
         begin = datetime.fromisoformat(trip_id[:_DATE])
     except ValueError:
@@ -165,7 +165,7 @@ def _begin(trip_id: str) -> datetime | None:
 
 
 def _match(trips: Sequence[GroupedTrip], trip_id: str) -> GroupedTrip | None:
-    """The trip with this id; else the only one that begins on its day; else the only one that has it."""
+    # The trip with this id; else the only one that begins on its day; else the only one that has it.
     day = trip_id[:_DATE]
     if same := [trip for trip in trips if trip.id == trip_id]:
         return same[0]

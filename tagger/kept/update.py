@@ -63,13 +63,12 @@ class _Step(NamedTuple):
 def _store_positions(
     _reading: Connection, write: _Write, after: _Place
 ) -> tuple[_Place, int] | None:
-    """Store the positions that some changes concern: the first ones after one, in the order of their days.
-
-    So what the photos of a day say about each other is decided once.
-
-    Returns the place of the last one, after which the next call continues, and how many photos moved; None:
-    there were none.
-    """
+    # Store the positions that some changes concern: the first ones after one, in the order of their days.
+    #
+    # So what the photos of a day say about each other is decided once.
+    #
+    # Returns the place of the last one, after which the next call continues, and how many photos moved; None:
+    # there were none.
     *last_place, last_id = after
     is_change = changed_days.c.step == KeptStep.POSITIONS
     place = changed_days.c.part, changed_days.c.id
@@ -90,7 +89,8 @@ def _store_positions(
             # What this round changes itself waits for the next one.
             last_id = connection.scalar(select(func.max(changed_days.c.id)).where(is_change))
         if last_id is None:
-            return None  # another process has stored them meanwhile
+            # Another process has stored them since this one has seen that there were any.
+            return None
         of_round = of_photos.where(changed_days.c.id <= last_id)
         # Evidence is read afterwards: a change that is too late for that is recorded again.
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_round))).all()
@@ -167,7 +167,7 @@ def update_some_days(database: Database) -> None:
 def _wait_for_page(
     database: Database, step: _Step, after: Any, on_progress: Progress
 ) -> tuple[Any, int] | None:
-    """Store a page as soon as no other process stores one; None, too, if others do so for LONGEST_WAIT_S."""
+    # Store a page as soon as no other process stores one; None, too, if others do so for LONGEST_WAIT_S.
     end = time.monotonic() + LONGEST_WAIT_S
     while True:
         try:

@@ -206,7 +206,7 @@ def _texts(column: npt.NDArray[np.uint8]) -> list[str]:
 def _cities_in_country(
     table: _Table, positions: Floats, countries: npt.NDArray[np.uint8]
 ) -> Indices:
-    """The city of each position among those of its country."""
+    # The city of each position among those of its country.
     cities = np.empty(len(countries), dtype=np.intp)
     city_countries = table.place_countries[: len(table.names)]
     for country in np.unique(countries):
@@ -290,7 +290,7 @@ class _Group:
 def _can_be_nearest(
     low: Floats, high: Floats, centres: Floats, radii_km: Floats
 ) -> npt.NDArray[np.bool_]:
-    """Which discs can be nearest to a position in the box between two corners."""
+    # Which discs can be nearest to a position in the box between two corners.
     middle = (low + high) / 2
     diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))
     squares = 1 + middle @ middle - 2 * _cosines(middle[:, None], centres)[0]
@@ -299,11 +299,11 @@ def _can_be_nearest(
 
 
 def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
-    """The group divided at its median of an axis."""
+    # The group divided at its median of an axis.
     order = np.argpartition(group.points[axis], len(group.rows) // 2)
     return order[: len(order) // 2], order[len(order) // 2 :]
 
 
 def _cosines(positions: Floats, others: Floats) -> Floats:
-    """The cosines between unit vectors (3, n) and (3, m): (n, m). Without BLAS, whose threads mostly wait."""
+    # The cosines between unit vectors (3, n) and (3, m): (n, m). Without BLAS, whose threads mostly wait.
     return np.asarray(np.einsum("in,im->nm", positions, others))

@@ -104,7 +104,7 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
 
 
 def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:
-    """The number of landmarks with about this difference."""
+    # The number of landmarks with about this difference.
     reach = int(TOGETHER_S / 60)
     near = (landmarks_at.get(minute + step, ()) for step in range(-reach, reach + 1))
     return len({landmark_id for landmarks in near for landmark_id in landmarks})
@@ -144,7 +144,7 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
 
 
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
-    """What other cameras saw, or passed, in the same days, in UTC."""
+    # What other cameras saw, or passed, in the same days, in UTC.
     times = [each.at for each in own]
     first, last = clock_time(min(times) - 2 * WIDEST_S), clock_time(max(times) + 2 * WIDEST_S)
     conditions = (
@@ -162,7 +162,7 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
 
 
 def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[TimedPosition]:
-    """The newest photos with GPS, and with these conditions."""
+    # The newest photos with GPS, and with these conditions.
     query: Select[Any] = (
         select(
             photos.c.taken_at,
@@ -190,7 +190,7 @@ def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list
 def _points(
     connection: Connection, landmark_ids: Collection[int]
 ) -> dict[int, tuple[float, float]]:
-    """The positions of landmarks that are a point. Others are too large to tell who was beside them."""
+    # The positions of landmarks that are a point. Others are too large to tell who was beside them.
     is_point = landmarks.c.latitude.is_not(None) & (
         func.coalesce(landmarks.c.extent, "point") == "point"
     )
@@ -201,7 +201,7 @@ def _points(
 
 
 def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
-    """The landmarks in the newest photos with these conditions, in the cameras' own time."""
+    # The landmarks in the newest photos with these conditions, in the cameras' own time.
     newest = (
         select(photos.c.id, photos.c.content_id, photos.c.taken_at, photos.c.utc_offset_s)
         .where(photos.c.origin.is_(None), photos.c.taken_at.is_not(None), *conditions)
@@ -240,7 +240,7 @@ def unknown_clocks(database: Database) -> list[UnknownClock]:
 
 
 def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """The local times that any clock may have shown during tracks, ascending; those that overlap as one."""
+    # The local times that any clock may have shown during tracks, ascending; those that overlap as one.
     first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
     query = select(first, last).group_by(track_parts.c.track_id).order_by(first)
     spans: list[tuple[datetime, datetime]] = []
@@ -255,7 +255,7 @@ def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
 
 
 def _photos_between(connection: Connection, first: datetime, last: datetime) -> dict[str, int]:
-    """How many photos each camera with an unknown clock took, without GPS and without a time zone."""
+    # How many photos each camera with an unknown clock took, without GPS and without a time zone.
     query = (
         select(cameras.c.name, func.count().label("photos"))
         .join(photos, photos.c.camera_id == cameras.c.id)

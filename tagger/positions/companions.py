@@ -90,13 +90,13 @@ def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
 
 
 def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
-    """Times and votes of the anchors of `second`, then those of `first`."""
+    # Times and votes of the anchors of `second`, then those of `first`.
     times = np.concatenate([second.at, first.at])
     return times, np.concatenate([_compare(first, second), _compare(second, first)])
 
 
 def _compare(own: Sequence, other: Sequence) -> Indices:
-    """What the anchors of a camera say about each anchor (N,) of another: _AGREES, _CONTRADICTS, or 0."""
+    # What the anchors of a camera say about each anchor (N,) of another: _AGREES, _CONTRADICTS, or 0.
     joined, place = _join(own, replace(other, trust=np.zeros_like(other.trust)))
     found = estimation.estimate(joined, MAX_GAP_S)
     place = place[len(own.at) :]
@@ -159,7 +159,7 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
 
 
 def _are_together(own: Sequence, others: Sequence) -> Truth:
-    """Which anchors of companions to use: at least as many within OUTING_S agree as contradict."""
+    # Which anchors of companions to use: at least as many within OUTING_S agree as contradict.
     at, says = _votes(own, others)
     order = np.argsort(at, kind="stable")
     votes = np.concatenate([[0], np.cumsum(says[order])])
@@ -169,7 +169,7 @@ def _are_together(own: Sequence, others: Sequence) -> Truth:
 
 
 def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
-    """The photos of both in order of time, and the index there of each photo of `first`, then of `second`."""
+    # The photos of both in order of time, and the index there of each photo of `first`, then of `second`.
     order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -220,7 +220,7 @@ def find_companions(connection: Connection) -> list[Companions]:
 
 
 def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
-    """The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos."""
+    # The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos.
     counts: dict[tuple[int, int], CoLocations] = {}
     ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
     for camera_id in ids if len(ids) > 1 else ():
@@ -234,13 +234,13 @@ def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoL
 
 
 def _has_clock() -> ColumnElement[bool]:
-    """Whether photos name the camera, and its clock may show the time of some zone."""
+    # Whether photos name the camera, and its clock may show the time of some zone.
     offset = cameras.c.clock_offset_s
     return and_(is_named(), or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)))
 
 
 def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
-    """Anchors of the newest photos of a camera. Tracks say nothing: they locate photos of all cameras."""
+    # Anchors of the newest photos of a camera. Tracks say nothing: they locate photos of all cameras.
     is_own = (photos.c.camera_id == camera_id) & photos.c.taken_at.is_not(None)
     newest = select(photos.c.taken_at).where(is_own).order_by(photos.c.taken_at.desc())
     first = connection.scalar(newest.offset(MOST_PHOTOS - 1).limit(1))
@@ -264,7 +264,7 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
 def _other_anchors(
     connection: Connection, camera_id: int, own: Sequence
 ) -> list[tuple[int, Sequence]]:
-    """The anchors by GPS of other cameras at about these times, by camera."""
+    # The anchors by GPS of other cameras at about these times, by camera.
     rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
     for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
         at = clock_seconds(row.taken_at) - row.offset_s
@@ -297,7 +297,7 @@ def _others(camera_id: int, own: Sequence) -> Select[Any]:
 
 
 def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
-    """The newest times between pauses, extended to what any camera's clock may have shown then."""
+    # The newest times between pauses, extended to what any camera's clock may have shown then.
     last = np.flatnonzero(np.append(np.diff(times) > PAUSE_S, [True]))
     first = np.append([0], last[:-1] + 1)
     newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
@@ -313,7 +313,7 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
 def _store(
     connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]
 ) -> None:
-    """Store the groups. Photos of cameras in groups that change are estimated again."""
+    # Store the groups. Photos of cameras in groups that change are estimated again.
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
     for camera_id in sorted(changed):
         values = {"companions_id": found.get(camera_id)}

@@ -172,10 +172,10 @@ def interpolate(
 
 
 def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
-    """The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
-
-    Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else both.
-    """
+    # The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
+    #
+    # Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else
+    # both.
     kept = np.flatnonzero(sequence.trust > 0)
     while len(kept) > 1:
         is_too_fast = _too_fast(sequence, kept[:-1], kept[1:], max_gap_s)
@@ -194,7 +194,7 @@ def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: fl
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
-    """How far the anchors are apart beyond their errors; 0 or less: they may be at one place."""
+    # How far the anchors are apart beyond their errors; 0 or less: they may be at one place.
     distance = distances_m(*_positions(sequence, first), *_positions(sequence, second))
     return distance - sequence.error_m[first] - sequence.error_m[second]
 
@@ -204,7 +204,7 @@ def _positions(sequence: Sequence, anchors: Indices) -> tuple[Floats, Floats]:
 
 
 def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
-    """Which of the anchors (N,) to leave out, by the contradictions between successive ones (N - 1,)."""
+    # Which of the anchors (N,) to leave out, by the contradictions between successive ones (N - 1,).
     first, second = trust[:-1], trust[1:]
     none = np.zeros(1, np.bool_)
     contradicts_earlier = np.concatenate([none, is_too_fast[:-1]])
@@ -218,14 +218,14 @@ def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
 
 
 def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
-    """The anchors before and after each photo; -1: none."""
+    # The anchors before and after each photo; -1: none.
     place = np.searchsorted(anchors, photos)
     padded = np.concatenate([[-1], anchors, [-1]]).astype(np.int64)
     return padded[place], padded[place + 1]
 
 
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
-    """The speed (photos,) expected around each photo: the highest between successive anchors near it."""
+    # The speed (photos,) expected around each photo: the highest between successive anchors near it.
     legs_s = np.diff(sequence.at[anchors])
     speeds = np.maximum(0.0, _moved_m(sequence, anchors[:-1], anchors[1:])) / np.maximum(
         legs_s, CLOCK_SLACK_S

@@ -107,7 +107,7 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
-    """Latitude, longitude and error at times (N,) in a part; the error is infinite where it does not tell."""
+    # Latitude, longitude and error at times (N,) in a part; the error is infinite where it does not tell.
     after = np.searchsorted(points[:, 0], times)
     before = np.where(points[after, 0] == times, after, after - 1)
     start, end = points[before], points[after]
@@ -270,7 +270,7 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
 
 
 def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dict[int, Fix]:
-    """The position of the best accepted landmark of each image: confirmed, else with the highest score."""
+    # The position of the best accepted landmark of each image: confirmed, else with the highest score.
     query = (
         select(
             effective_tags.c.content_id,
@@ -369,7 +369,7 @@ def _distance_m(fix: Fix, latitude: float, longitude: float) -> float:
 
 
 def _most_m(first: Shot, second: Shot, degrees: float) -> float:
-    """The longest way between two photos whose places are so far apart in longitude."""
+    # The longest way between two photos whose places are so far apart in longitude.
     seconds = _seconds(first, second) + CLOCK_SLACK_S
     if not (first.is_utc and second.is_utc):
         degrees = abs(degrees) % 360
@@ -378,7 +378,7 @@ def _most_m(first: Shot, second: Shot, degrees: float) -> float:
 
 
 def _seconds(first: Shot, second: Shot) -> float:
-    """The time between two photos of a time line."""
+    # The time between two photos of a time line.
     return abs((second.at or 0.0) - (first.at or 0.0))
 
 
@@ -434,10 +434,9 @@ _CLOCK_YEARS = range(1990, 9999)
 def _camera_lines(
     connection: Connection, reach_s: float, max_gap_s: float, *conditions: ColumnElement[bool]
 ) -> Iterator[tuple[dict[int, int], list[Shot], set[int]]]:
-    """The time lines of cameras around photos with these conditions.
-
-    Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
-    """
+    # The time lines of cameras around photos with these conditions.
+    #
+    # Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
     reach = timedelta(seconds=reach_s + _GAPS_AROUND * max_gap_s) + LOCAL_TIMES
     query = (
         select(photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)

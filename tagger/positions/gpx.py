@@ -209,10 +209,9 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
 
 
 def _declaration_first(data: bytes) -> bytes:
-    """The start of a file whose XML declaration, if it has one, comes before blank lines, as expat wants it.
-
-    People leave blank lines and byte order marks there with text editors. Later lines keep their numbers.
-    """
+    # The start of a file whose XML declaration, if it has one, comes before blank lines, as expat wants it.
+    #
+    # People leave blank lines and byte order marks there with text editors. Later lines keep their numbers.
     encoding = encoding_of(data)
     mark = "\ufeff".encode(encoding)
     start = b"" if encoding == "utf-8" else mark
@@ -328,7 +327,7 @@ def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:
 
 
 def _parse_time(text: str) -> float | None:
-    """Seconds since 1970. A time without a zone is in UTC, as GPX has it; a date alone is no time."""
+    # Seconds since 1970. A time without a zone is in UTC, as GPX has it; a date alone is no time.
     try:
         time = datetime.fromisoformat(with_ascii_digits(text))
     except ValueError:

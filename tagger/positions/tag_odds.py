@@ -142,7 +142,7 @@ def count_doubtful_photos(connection: Connection, job: int) -> int:
 
 
 def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
-    """The conditions on `effective_tags` that a landmark has its state because of the position of a photo."""
+    # The conditions on `effective_tags` that a landmark has its state because of the position of a photo.
     by_position = effective_tags.c.reason.in_((TagReason.POSITION, TagReason.SPEED))
     return by_position, effective_tags.c.distance_m.is_not(None), effective_tags.c.state == state
 
@@ -151,7 +151,7 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 
 
 def _candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
-    """The images that these days can turn: taken on them, or without GPS in the days around them."""
+    # The images that these days can turn: taken on them, or without GPS in the days around them.
     images: set[int] = set()
     is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
     for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
@@ -171,7 +171,7 @@ def _candidates_around(connection: Connection, days: Collection[date]) -> set[in
 def _changes(
     connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
 ) -> list[tuple[Row[Any], PositionOdds | None]]:
-    """The tags of these images whose odds are wrong."""
+    # The tags of these images whose odds are wrong.
     if not content_ids:
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
@@ -189,7 +189,7 @@ def _changes(
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
-    """The odds, if they reverse what the score says. Days say nothing about taught tags."""
+    # The odds, if they reverse what the score says. Days say nothing about taught tags.
     if odds is None or (row.is_taught and odds.distance_m is None):
         return None
     facts = row.landmark_id, row.score, bool(row.is_enough), row.threshold, row.model_id
@@ -204,7 +204,7 @@ def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
-    """The tags of these images that a position can turn, or has turned."""
+    # The tags of these images that a position can turn, or has turned.
     rows: list[Row[Any]] = []
     of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
     for table, threshold, suggested_from in (
@@ -255,7 +255,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
 def _all_odds(
     connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, own_alone: bool
 ) -> Mapping[Key, PositionOdds]:
-    """The odds of tags from the strongest evidence that says something about each."""
+    # The odds of tags from the strongest evidence that says something about each.
     content_ids = {row.content_id for row in rows}
     placed = [row for row in rows if row.latitude is not None]
 
@@ -302,7 +302,7 @@ def _all_odds(
 
 
 def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
-    """The best odds of each landmark, and of equal ones those of the nearest place."""
+    # The best odds of each landmark, and of equal ones those of the nearest place.
     in_order = sorted(odds, key=lambda pair: (pair[1].odds, -(pair[1].distance_m or 0.0)))
     return dict(in_order)  # of each key, the last one counts
 
@@ -318,7 +318,7 @@ LEAST_OF_DAY = 0.05
 def _odds_of_fixes(
     rows: Sequence[Row[Any]], fixes: Fixes
 ) -> Iterator[tuple[Key, int | None, PositionOdds]]:
-    """What each fix of an image says about each of its landmarks, with the photo whose file states it."""
+    # What each fix of an image says about each of its landmarks, with the photo whose file states it.
     pairs = [(row, fix) for row in rows for fix in fixes.get(row.content_id, ())]
     values = np.array(
         [
@@ -372,7 +372,7 @@ Day = tuple[int, date]
 
 
 def _moments(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
-    """When and with which cameras the photos of these images were taken."""
+    # When and with which cameras the photos of these images were taken.
     names = ("content_id", "camera_id", "taken_at", "utc_offset_s", "latitude", "origin")
     is_dated = among(photos.c.content_id, content_ids), photos.c.taken_at.is_not(None)
     return connection.execute(select(*(photos.c[name] for name in names)).where(*is_dated)).all()
@@ -383,11 +383,10 @@ def _day_fixes(
     moments: Collection[Row[Any]],
     seen: Mapping[Day, Collection["SeenLandmark"]],
 ) -> Fixes:
-    """Where images without a position may have been taken, by the other photos of their days.
-
-    That is where all cameras recorded GPS on that date, and where the landmarks are that other images of its
-    camera show: a camera without GPS travels with the phones of its owners.
-    """
+    # Where images without a position may have been taken, by the other photos of their days.
+    #
+    # That is where all cameras recorded GPS on that date, and where the landmarks are that other images of
+    # its camera show: a camera without GPS travels with the phones of its owners.
     timed = [
         moment
         for moment in moments
@@ -443,10 +442,9 @@ def _seen_landmarks(
     content_ids: Collection[int],
     refused: Collection[Key],
 ) -> Mapping[Day, Sequence[SeenLandmark]]:
-    """What the images of days may show, by the scores of models.
-
-    `refused`: the landmarks that measured positions turn down now, of images that are weighed.
-    """
+    # What the images of days may show, by the scores of models.
+    #
+    # `refused`: the landmarks that measured positions turn down now, of images that are weighed.
     query = (
         select(
             *(photos.c[name] for name in ("camera_id", "taken_at", "content_id", "taken_source")),
@@ -483,7 +481,7 @@ def _seen_landmarks(
 def _odds_of_days(
     connection: Connection, seen: Mapping[Day, Collection[SeenLandmark]]
 ) -> dict[Key, PositionOdds]:
-    """The best odds of copies where others of a day show the same landmark, or one too far away."""
+    # The best odds of copies where others of a day show the same landmark, or one too far away.
     query = (
         select(photos.c.camera_id, DAY_NUMBER, func.count(distinct(photos.c.content_id)))
         .join(contents, contents.c.id == photos.c.content_id)
@@ -548,7 +546,7 @@ def odds_of_day(seen: Collection[SeenLandmark], images: int) -> dict[Key, float]
 
 
 def _contradicting(one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]]) -> set[int]:
-    """The other images that show landmarks from which nobody reaches this one in the time between."""
+    # The other images that show landmarks from which nobody reaches this one in the time between.
     images: set[int] = set()
     if one.at is None or one.coordinates is None:
         return images

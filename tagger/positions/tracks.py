@@ -85,7 +85,7 @@ def _last_parts(line: list[Points], counts: PointCounts) -> Iterator[Points]:
 
 
 def _bounds(at: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """The parts of points with these times, ascending or descending. The last one may be short."""
+    # The parts of points with these times, ascending or descending. The last one may be short.
     start = end = 0
     while end < len(at):
         end = start + int(
@@ -97,7 +97,7 @@ def _bounds(at: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
 
 
 def _clean(points: Points, counts: PointCounts) -> Points:
-    """The points in the direction in which they were read, without outliers and with one of each time."""
+    # The points in the direction in which they were read, without outliers and with one of each time.
     is_backwards = points[0, 0] > points[-1, 0]
     points = points[np.argsort(points[:, 0], kind="stable")]
     is_outlier = _outliers(points)
@@ -110,7 +110,7 @@ def _clean(points: Points, counts: PointCounts) -> Points:
 
 
 def _outliers(points: Points) -> Truth:
-    """Which points (N, 3) in order of time lie between a jump and the jump back."""
+    # Which points (N, 3) in order of time lie between a jump and the jump back.
     is_outlier: Truth = np.zeros(len(points), np.bool_)
     jumps = np.flatnonzero(are_too_fast(points[:-1], points[1:])) + 1
     back = _jumps_back(points, jumps)
@@ -123,7 +123,7 @@ def _outliers(points: Points) -> Truth:
 
 
 def _jumps_back(points: Points, jumps: npt.NDArray[np.intp]) -> list[int]:
-    """How many jumps after each one the track is back where it was before; 0: not within OUTLIER_POINTS."""
+    # How many jumps after each one the track is back where it was before; 0: not within OUTLIER_POINTS.
     back = np.zeros(len(jumps), np.intp)
     for ahead in range(min(OUTLIER_POINTS, len(jumps) - 1), 0, -1):
         first, last = jumps[:-ahead], jumps[ahead:]
@@ -290,7 +290,7 @@ def _find_track(connection: Connection, name: str) -> Track:
 
 
 def _digest(gpx: IO[bytes], file: Path) -> str:
-    """The digest of a file, which is read again from its start afterwards."""
+    # The digest of a file, which is read again from its start afterwards.
     hasher = blake3()
     for data in read_blocks(gpx, file):
         hasher.update(data)
@@ -299,7 +299,7 @@ def _digest(gpx: IO[bytes], file: Path) -> str:
 
 
 def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, datetime]:
-    """Write a part to the spool; returns its size in bytes, and its first and last time."""
+    # Write a part to the spool; returns its size in bytes, and its first and last time.
     size = spool.write(points.astype(_POINT).tobytes())
     first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in points[[0, -1], 0].tolist())
     return size, first, last
@@ -314,7 +314,7 @@ def _without_points(file: Path, counts: PointCounts) -> ImportRefused:
 
 
 def _record_photos(connection: Connection, track: Track) -> None:
-    """Record the change for photos that may be of the time of the track, whatever their zone."""
+    # Record the change for photos that may be of the time of the track, whatever their zone.
     first = track.first_at.replace(tzinfo=None) - LOCAL_TIMES
     last = track.last_at.replace(tzinfo=None) + LOCAL_TIMES
     record_matching_photos(connection, photos.c.taken_at.between(first, last))

@@ -69,7 +69,7 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
 
 
 def _groups(connection: Connection) -> dict[int, list[int]]:
-    """The cameras that are used together with each camera that has companions, itself among them."""
+    # The cameras that are used together with each camera that has companions, itself among them.
     query = select(cameras.c.id, cameras.c.companions_id).where(
         cameras.c.companions_id.is_not(None)
     )
@@ -84,11 +84,10 @@ def _groups(connection: Connection) -> dict[int, list[int]]:
 def _windows(
     changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
 ) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
-    """Conditions on photos of cameras that are used together, one for each, and the times of their changes.
-
-    They include all photos from which the changed ones, and those within `reach` of them, may be estimated.
-    No times: the photos have no common clock.
-    """
+    # Conditions on photos of cameras that are used together, one for each, and the times of their changes.
+    #
+    # They include all photos from which the changed ones, and those within `reach` of them, may be estimated.
+    # No times: the photos have no common clock.
     by_group: dict[tuple[int, ...], set[datetime]] = {}
     single = set()
     for change in changes:
@@ -113,7 +112,7 @@ def _windows(
 
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
-    """Whether one of the ascending moments is so near that the photo may be estimated from it."""
+    # Whether one of the ascending moments is so near that the photo may be estimated from it.
     if shot.taken_at is None:
         return False
     place = bisect_left(moments, shot.taken_at)
@@ -153,7 +152,7 @@ def _fixes(
     found: estimation.Estimates,
     is_utc: Container[bool],
 ) -> dict[int, Fix]:
-    """The estimates by photo id, of photos whose time is known in UTC, or is not."""
+    # The estimates by photo id, of photos whose time is known in UTC, or is not.
     located = [
         (line[index], index) for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()
     ]
@@ -243,7 +242,7 @@ def name_sights(database: Database) -> None:
 
 
 def _facts(fix: Fix) -> _Facts:
-    """Rounded to a centimetre, so that the same evidence gives the same row."""
+    # Rounded to a centimetre, so that the same evidence gives the same row.
     return (
         round(fix.latitude, 7),
         round(fix.longitude, 7),

@@ -86,8 +86,7 @@ class Box:
 
 
 def _is_within(circle: Near) -> Condition:
-    """Whether the distance is at most the radius: the haversine formula with 1 - cos x for 2 sin² (x / 2)."""
-
+    # Whether the distance is at most the radius: the haversine formula with 1 - cos x for 2 sin² (x / 2).
     def versine(degrees_: ColumnElement[float]) -> ColumnElement[float]:
         return 1 - func.cos(degrees_ * (pi / 180), type_=Float())
 
@@ -100,7 +99,7 @@ def _is_within(circle: Near) -> Condition:
 
 
 def _ranges(west: float, east: float) -> Iterator[tuple[float, float]]:
-    """The longitudes from `west` to `east`, of which one may lie beyond 180°."""
+    # The longitudes from `west` to `east`, of which one may lie beyond 180°.
     for turn in (-360.0, 0.0, 360.0):
         if west + turn <= 180 and east + turn >= -180:
             yield west + turn, east + turn

@@ -108,7 +108,7 @@ def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
 
 
 def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Counter[int]:
-    """Numbers of all photos, or of images, by the id of their landmarks."""
+    # Numbers of all photos, or of images, by the id of their landmarks.
     kept = kept_landmarks(connection).c
     numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
     return Counter(
@@ -157,7 +157,7 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """The folder and those that it is in, up to the root."""
+    # The folder and those that it is in, up to the root.
     yield path
     while path:
         path = path.rpartition("/")[0]
@@ -243,7 +243,7 @@ def example_covers(connection: Connection, landmark_id: int) -> list[Cover]:
 
 
 def _confirmed(landmark_id: int) -> Select[tuple[int]]:
-    """The first contents on which the landmark is confirmed."""
+    # The first contents on which the landmark is confirmed.
     is_confirmed = (
         verdicts.c.landmark_id == landmark_id,
         verdicts.c.verdict == VerdictKind.CONFIRMED,
@@ -257,7 +257,7 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
 
 
 def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
-    """The contents with a star, by the landmarks that they have as tags, the newest star first."""
+    # The contents with a star, by the landmarks that they have as tags, the newest star first.
     # Stars are few: they are read, and not the tags of each landmark.
     of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
     query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(favourites, of_image)
@@ -269,7 +269,7 @@ def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
 
 
 def _best(landmark_id: int) -> Select[tuple[int]]:
-    """The contents with the best scores that have the landmark as a tag."""
+    # The contents with the best scores that have the landmark as a tag.
     scored = effective_tags.c.accepted == true(), effective_tags.c.score.is_not(None)
     order = effective_tags.c.score.desc(), effective_tags.c.content_id.desc()
     query = select(effective_tags.c.content_id).where(
@@ -281,7 +281,7 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
 def _first_existing(
     connection: Connection, *queries: Select[tuple[int]], first: Sequence[int] = ()
 ) -> list[Cover]:
-    """The photos that exist of some contents, and then of those that the queries find, in their order."""
+    # The photos that exist of some contents, and then of those that the queries find, in their order.
     found = (content_id for query in queries for content_id in connection.scalars(query))
     content_ids = [*first[:_CANDIDATES], *found]
     rows = connection.execute(

@@ -135,7 +135,7 @@ def position_evidence(
 def _neighbour(
     connection: Connection, names: NameCache, evidence: Mapping[str, Any], side: str
 ) -> NeighbourEvidence | None:
-    """None also if the photo is not in the database any more: the next update will see that."""
+    # None also if the photo is not in the database any more: the next update will see that.
     query = (
         select_photos().add_columns(positions.c.evidence).where(photos.c.id == evidence.get(side))
     )
@@ -393,7 +393,7 @@ def _thresholds(
 
 
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
-    """The last job that processed the photo; without one, the last that skipped it or was cancelled."""
+    # The last job that processed the photo; without one, the last that skipped it or was cancelled.
     item = connection.execute(
         select(job_items)
         .join(jobs, jobs.c.id == job_items.c.job_id)

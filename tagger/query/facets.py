@@ -211,7 +211,7 @@ class _FacetCounts:
         )
 
     def _outcome(self) -> _Choices:
-        """Count the photos of each outcome, except those that other options contradict."""
+        # Count the photos of each outcome, except those that other options contradict.
         is_exact = True
         values = []
         for outcome in OUTCOMES:
@@ -221,7 +221,7 @@ class _FacetCounts:
         return is_exact, [value for value in values if value.photos]
 
     def _counted_with(self, outcome: str | None) -> tuple[bool, int] | None:
-        """The photos of an outcome, counted; None if other options contradict it."""
+        # The photos of an outcome, counted; None if other options contradict it.
         options: dict[str, Any] = {name: name == outcome for name in OUTCOMES}
         try:
             return self.counted(replace(self.query, **options))
@@ -264,7 +264,7 @@ class _FacetCounts:
     def _select(
         self, query: PhotoQuery, added: AddedOption | None
     ) -> tuple[Select[Any], ColumnElement[int], bool, Sequence[Area]]:
-        """The photos of a query with an added option, their unit, whether these are all, and its areas."""
+        # The photos of a query with an added option, their unit, whether these are all, and its areas.
         resolved = self._resolved(query, added)
         narrowest, exact = resolved.narrowest(self.connection, self.most_read)
         if narrowest is not None and exact:
@@ -280,7 +280,7 @@ class _FacetCounts:
         return select_photos().where(is_read, *conditions), unit, exact, resolved.areas
 
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
-        """The photos of a query, to which an option of this kind will be added."""
+        # The photos of a query, to which an option of this kind will be added.
         if added == "landmark":
             # Mostly, all photos of the query that have a landmark are selected without the option, too.
             plain = self._resolved(query)
@@ -305,7 +305,7 @@ class _FacetCounts:
         return self.read[query, added]
 
     def _read_landmarks(self, matches: _Matches) -> None:
-        """Read the landmarks of each image."""
+        # Read the landmarks of each image.
         new = {photo.content_id for photo in matches.photos} - self.landmarks_of.keys()
         self.landmarks_of.update((content_id, []) for content_id in new)
         shown = shown_landmarks(
@@ -318,7 +318,7 @@ class _FacetCounts:
 
 
 def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
-    """The folders in a folder, which ends with a slash, or is empty for the root itself."""
+    # The folders in a folder, which ends with a slash, or is empty for the root itself.
     units = set()
     with_folders = set()
     for photo in matches.photos:
@@ -335,7 +335,7 @@ def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetVal
 
 
 def _count_units(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
-    """The number of different units of each choice."""
+    # The number of different units of each choice.
     return Counter(choice for choice, _ in set(pairs))
 
 

@@ -169,7 +169,7 @@ def active_filters(
 
 
 def _days_in_a_row(values: Sequence[str]) -> str | None:
-    """The first and last of several days of any year that follow each other."""
+    # The first and last of several days of any year that follow each other.
     try:
         days = [date.fromisoformat(f"2000-{value}") for value in values]
     except ValueError:
@@ -211,7 +211,7 @@ def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str
 
 
 def _date_text(value: str) -> str:
-    """The day in words; a time of day as typed."""
+    # The day in words; a time of day as typed.
     at = datetime.fromisoformat(value)
     return day_text(at) if at == datetime(at.year, at.month, at.day) else value  # noqa: DTZ001 - local time
 
@@ -230,7 +230,7 @@ _TEXTS: Mapping[str, Callable[[str], str]] = {
 
 
 def _period(query: PhotoQuery) -> str | None:
-    """The days from the first to the last date of a query; None: it has a time of day, or not both dates."""
+    # The days from the first to the last date of a query; None: it has a time of day, or not both dates.
     first, end = query.taken_after, query.taken_before
     if (
         first is None
@@ -258,7 +258,7 @@ def whole_year(query: PhotoQuery) -> str | None:
 def _without_each(
     option: str, values: str | tuple[str, ...]
 ) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield each value, and the options that remove it."""
+    # Yield each value, and the options that remove it.
     if isinstance(values, tuple):
         for value in values:
             yield value, {option: tuple(other for other in values if other != value) or None}

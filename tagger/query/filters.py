@@ -134,7 +134,7 @@ _REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected"
 
 
 def _with_outcome(outcome: Outcome | None) -> Select[Any]:
-    """Images by outcome; None: those that no model has classified."""
+    # Images by outcome; None: those that no model has classified.
     has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
     return select(contents.c.id).where(has_outcome)
 
@@ -261,7 +261,7 @@ class ResolvedQuery:
         return list(chain.from_iterable(parts))
 
     def _of_sets(self) -> Iterator[Filter]:
-        """By what a photo belongs to: a trip, a job."""
+        # By what a photo belongs to: a trip, a job.
         if self.trip is not None:
             from tagger.kept.trips import is_of_trip
 
@@ -292,7 +292,7 @@ class ResolvedQuery:
         return [_TAGGED] if self.needs_accepted_tag and not self._is_narrow else []
 
     def _of_areas(self) -> Iterator[Filter]:
-        """By positions, and by landmarks where those do not count."""
+        # By positions, and by landmarks where those do not count.
         query = self.query
         for area in self.areas:
             ids = self._chosen(area.landmarks)
@@ -304,20 +304,20 @@ class ResolvedQuery:
             yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
 
     def _of_things(self) -> Iterator[Filter]:
-        """By each of the things, or a kind of it."""
+        # By each of the things, or a kind of it.
         for slugs in self.things:
             images = select(shown_things.c.content_id).where(shown_things.c.thing.in_(slugs))
             is_shown = images.where(shown_things.c.content_id == photos.c.content_id).exists()
             yield Filter(is_shown, Found.by_images(images))
 
     def _of_sights(self) -> Iterator[Filter]:
-        """By the sight at which they were taken."""
+        # By the sight at which they were taken.
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
             yield Filter(taken_there, Found.by_ids(select(positions.c.photo_id).where(taken_there)))
 
     def _of_files(self) -> Iterator[Filter]:
-        """By what is stored with the files: folders, cameras and dates."""
+        # By what is stored with the files: folders, cameras and dates.
         query = self.query
         if query.under:
             is_below = or_(false(), *(range_.filter for range_ in self.ranges))
@@ -350,7 +350,7 @@ class ResolvedQuery:
             yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
 
     def _of_contents(self) -> Iterator[Filter]:
-        """By the model of an image, its verdicts, and where a photo's position comes from."""
+        # By the model of an image, its verdicts, and where a photo's position comes from.
         query = self.query
         if self.model_id is not None:
             last = select(contents.c.id).where(contents.c.model_id == self.model_id)
@@ -393,7 +393,7 @@ class ResolvedQuery:
             yield self._classified()
 
     def _of_alternatives(self) -> Iterator[Filter]:
-        """By what photos match one of, and what none."""
+        # By what photos match one of, and what none.
         for group in self.any_of:
             indexed = [
                 next((each.found for each in query.filters if each.found), None) for query in group
@@ -417,7 +417,7 @@ class ResolvedQuery:
         return Filter(and_(waits_or_fails, is_unread), Found.by_ids(ids, images=images))
 
     def _classified(self) -> Filter:
-        """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
+        # Photos that a model has classified, with a tag or not; with a set or a verdict, others too.
         query = self.query
         has_set = any(each is not None for each in (self.trip, query.job))
         is_unclassified_too = (
@@ -429,7 +429,7 @@ class ResolvedQuery:
 
     @property
     def _is_narrow(self) -> bool:
-        """Whether another filter leaves fewer photos than one by outcome."""
+        # Whether another filter leaves fewer photos than one by outcome.
         return bool(
             self.landmark_ids or self.areas or self.things or self.sights or self.has_verdict
         )
@@ -455,14 +455,14 @@ class ResolvedQuery:
 
     @property
     def _selects_outcome(self) -> bool:
-        """Whether the query is for photos by what became of them or by a person's mark, and not for tags."""
+        # Whether the query is for photos by what became of them or by a person's mark, and not for tags.
         query = self.query
         is_without_tag = query.unknown or query.untagged or query.failed or query.dismissed
         return is_without_tag or query.favourite or query.any_outcome
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query is for photos of a place, a thing, a set or a verdict, and not for tags."""
+        # Whether the query is for photos of a place, a thing, a set or a verdict, and not for tags.
         is_of_images = bool(self.things or self.sights) or self.query.verdict is not None
         return (self.copies_may_differ or is_of_images) and not self._has_tag_options
 
@@ -487,7 +487,7 @@ class ResolvedQuery:
         )
 
     def _can_show(self, area: Area) -> bool:
-        """Whether photos of the area's landmarks can match with a position elsewhere, or none."""
+        # Whether photos of the area's landmarks can match with a position elsewhere, or none.
         query = self.query
         is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
         needs_position = query.position not in (None, "none", "no-gps")
@@ -496,7 +496,7 @@ class ResolvedQuery:
         )
 
     def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
-        """Those of the landmarks that the query names, in order; if it names none, all."""
+        # Those of the landmarks that the query names, in order; if it names none, all.
         return tuple(
             sorted(
                 set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks
@@ -513,7 +513,7 @@ class ResolvedQuery:
 
 
 def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Select[Any]]:
-    """The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them."""
+    # The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them.
     of_landmarks = [
         select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
         for table in ((effective_tags, tags) if any_rank else (effective_tags,))
@@ -550,7 +550,7 @@ def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
 
 
 def _sights_named(name: str) -> list[str]:
-    """The names of the sights that a name means."""
+    # The names of the sights that a name means.
     from tagger.sights import find_sights  # numpy
 
     sights = find_sights(name)

@@ -144,7 +144,7 @@ class QueryReader:
                 return
 
     def _following(self, begin: ScanPosition, number: int) -> Iterator[TaggedPhoto]:
-        """The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each."""
+        # The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each.
         conditions, limit = self.query.conditions(), self.query.query.limit
         for scan, after in zip(
             self.scans[begin.scan :], chain([begin.after], repeat(None)), strict=False
@@ -160,14 +160,14 @@ class QueryReader:
                 yield from self._photos_of(ids[start : start + LARGEST_PAGE])
 
     def _photos_of(self, ids: Sequence[int]) -> list[TaggedPhoto]:
-        """Those of these photos that still match, in this order."""
+        # Those of these photos that still match, in this order.
         query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
         with self.database.snapshot() as connection:
             rows = {row.id: row for row in connection.execute(query)}
             return self._named(connection, [rows[each] for each in ids if each in rows])
 
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
-        """The photos of these rows, with the tags that the query returns."""
+        # The photos of these rows, with the tags that the query returns.
         accepted_suffice = not self.query.query.any_rank
         return self.names.photos(
             connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice

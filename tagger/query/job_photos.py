@@ -78,7 +78,7 @@ class JobPhotos:
         return stored
 
     def _stored(self, connection: Connection, chunk_numbers: Sequence[int]) -> set[int]:
-        """The positions of all photos in these chunks that were processed."""
+        # The positions of all photos in these chunks that were processed.
         is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
         is_processed = job_items.c.outcome != Outcome.CANCELLED, job_items.c.attempts > 0
         query = (

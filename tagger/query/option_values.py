@@ -116,7 +116,7 @@ def parse_box(value: object, option: str = "box") -> BoundingBox:
 
 
 def _degrees(value: object, count: int) -> list[float]:
-    """So many numbers; NaN, which is in no range, if they are others."""
+    # So many numbers; NaN, which is in no range, if they are others.
     try:
         numbers = list(map(float, plain_number(_degrees_text(value)).split(",")))
     except ValueError:

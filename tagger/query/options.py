@@ -153,7 +153,7 @@ def _read_text(value: object) -> str:
 
 
 def _read_number(kind: type, value: Any) -> Any:
-    """A number, also as text or of numpy."""
+    # A number, also as text or of numpy.
     number = Integral if kind is int else Real
     if isinstance(value, bool) or not isinstance(value, number | str):
         raise TypeError
@@ -499,7 +499,7 @@ class PhotoQuery:
         }
 
     def _set(self) -> Iterator[tuple[str, Any]]:
-        """The options that set a condition."""
+        # The options that set a condition.
         for name, option in QUERY_OPTIONS.items():
             if (value := getattr(self, name)) is not option.unset:
                 yield name, value

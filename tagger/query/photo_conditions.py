@@ -120,7 +120,7 @@ def has_tag(
 def _tables(
     min_score: float | None, *, any_rank: bool
 ) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
-    """The tables of tags that can match, with the conditions for their rows."""
+    # The tables of tags that can match, with the conditions for their rows.
     states = effective_tags.c.state
     counts = states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
     if min_score is None:
@@ -197,11 +197,10 @@ def searched_name(name: str) -> str:
 
 
 def _spellings_of_name(connection: Connection, start: str) -> set[str]:
-    """How names that start with a text are spelt in the index of `name_of`, which folds only ASCII letters.
-
-    Other letters may have any case, and accents of their own (NFD). Each of them is looked up, so that only
-    spellings that there are remain.
-    """
+    # How names that start with a text are spelt in the index of `name_of`, which folds only ASCII letters.
+    #
+    # Other letters may have any case, and accents of their own (NFD). Each of them is looked up, so that only
+    # spellings that there are remain.
     letters = searched_name(start)
     # At each place, the spellings of the letters before it.
     spellings: list[set[str]] = [{""}, *(set[str]() for _ in letters)]
@@ -230,7 +229,7 @@ _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
 
 @cache
 def _other_forms() -> Mapping[str, Sequence[str]]:
-    """The other forms of letters of a `searched_name`: `ß` and `ẞ` of `ss`."""
+    # The other forms of letters of a `searched_name`: `ß` and `ẞ` of `ss`.
     forms: dict[str, list[str]] = {"i": [_DOTTED_I]}
     for letter in map(chr, range(0x80, _END_OF_LETTERS)):
         is_other = letter.casefold() != letter or letter == _DOTLESS_I
@@ -319,7 +318,7 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
 
 
 def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
-    """The ranges of the photos of RAW files that are named."""
+    # The ranges of the photos of RAW files that are named.
     from tagger.photos.names import is_raw_name  # only here: most queries name no file
 
     primary = photos.alias("primary")

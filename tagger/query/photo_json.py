@@ -186,7 +186,7 @@ _NUMBERS = frozenset((type(None), int, float))
 
 
 def _cell(value: object) -> object:
-    """The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON."""
+    # The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -107,7 +107,7 @@ def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[P
 
 
 def _cells(connection: Connection, located: Subquery) -> list[PositionCell]:
-    """The cells of rows like those of `kept_places`."""
+    # The cells of rows like those of `kept_places`.
     rows = located.c
     query = (
         select(
@@ -134,7 +134,7 @@ def _cells(connection: Connection, located: Subquery) -> list[PositionCell]:
 
 
 def _merge_cells(cells: Iterable[PositionCell], degrees: float) -> list[PositionCell]:
-    """Merge cells into those of at least this size, in order of latitude and longitude."""
+    # Merge cells into those of at least this size, in order of latitude and longitude.
     size = FINEST_DEGREES
     while size < degrees:
         size *= 2
@@ -231,7 +231,7 @@ def _cell_degrees(zoom: float) -> float:
 
 
 def _pixels(latitude: float, longitude: float, zoom: float) -> tuple[float, float]:
-    """The point of the map, in the Mercator projection."""
+    # The point of the map, in the Mercator projection.
     world = _WORLD_PX * 2**zoom
     limited = max(-_MOST_LATITUDE, min(_MOST_LATITUDE, latitude))
     return world * (longitude + 180) / 360, -world * asinh(tan(radians(limited))) / (2 * pi)
@@ -244,7 +244,7 @@ def _square(x: float, y: float) -> tuple[int, int]:
 def _nearest_group(
     squares: Mapping[tuple[int, int], list[_Group]], x: float, y: float
 ) -> _Group | None:
-    """The group nearest to a point, of those whose mark would be covered by one at the point."""
+    # The group nearest to a point, of those whose mark would be covered by one at the point.
     column, row = _square(x, y)
     groups = [
         ((group.x - x) ** 2 + (group.y - y) ** 2, group.x, group.y, group)

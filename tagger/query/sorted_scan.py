@@ -113,7 +113,7 @@ class SortedScan:
         return ScanPage(found, self.key(found[-1]) if len(found) == rows else last)
 
     def _last_candidate(self, connection: Connection, request: PageRequest) -> Key | None:
-        """The key of the last of the next MOST_CANDIDATES photos; None: there are fewer."""
+        # The key of the last of the next MOST_CANDIDATES photos; None: there are fewer.
         candidates = self._ordered_ids(request, MOST_CANDIDATES)
         last = connection.execute(select(candidates).offset(MOST_CANDIDATES - 1)).one_or_none()
         return None if last is None else self.key(last)
@@ -171,7 +171,7 @@ class SortedScan:
     def _lazy_statement(
         self, connection: Connection, request: PageRequest, candidates: int | None = None
     ) -> Select[Any]:
-        """As `statement`, but the first `candidates` are checked in order until the page is full."""
+        # As `statement`, but the first `candidates` are checked in order until the page is full.
         in_order = self._ordered_ids(request, candidates)
         photo_id, *keys = in_order.c
         found = select_photos().where(photos.c.id == photo_id, *request.conditions)
@@ -189,7 +189,7 @@ class SortedScan:
         return found.order_by(*(key.desc() if self.descending else key for key in keys))
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
-        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before."""
+        # The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before.
         is_sorted = self.among is not None
         keys = tuple(unindexed(key) for key in self.keys) if is_sorted else self.keys
         among = () if self.among is None else (self.among,)
@@ -223,7 +223,7 @@ def sorted_scans(
 def _scans_in_order(
     query: PhotoQuery, among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
-    """The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date."""
+    # The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date.
     if query.sort == "added" or (query.sort is None and query.trip is None):
         yield SortedScan((photos.c.id,), (int,), query.sort == "added", _waiting(query), among)
         return
@@ -246,7 +246,7 @@ def _scans_in_order(
 
 
 def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
-    """The condition of the index that has only the photos that wait or fail, in order of time."""
+    # The condition of the index that has only the photos that wait or fail, in order of time.
     if query.untagged:
         return (UNTAGGED,)
     return (FAILING,) if query.failed else ()
@@ -255,10 +255,9 @@ def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
 def _scans_by_best_tag(
     landmark_ids: Sequence[int], among: Condition | None
 ) -> Iterator[SortedScan]:
-    """The scans for photos in the order of their best accepted scores, of these landmarks if there are any.
-
-    Those without a score come last, as confirmed ones that no model predicts.
-    """
+    # The scans for photos in the order of their best accepted scores, of these landmarks if there are any.
+    #
+    # Those without a score come last, as confirmed ones that no model predicts.
     # Under its own name: conditions of the query are about other tags of the photo.
     tag, other = effective_tags.alias("best_tag"), effective_tags.alias("better_tag")
 
@@ -279,10 +278,9 @@ def _scans_by_best_tag(
 def _scans_by_candidate(
     _landmark_ids: Sequence[int], among: Condition | None
 ) -> Iterator[SortedScan]:
-    """The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
-
-    Those without a candidate come last.
-    """
+    # The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
+    #
+    # Those without a candidate come last.
     tag = tags.alias("candidate")
     is_rejected = exists().where(
         effective_tags.c.content_id == tag.c.content_id,

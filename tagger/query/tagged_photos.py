@@ -128,7 +128,7 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
 
 
 def _of_odds(tag: Row[Any], source: str | None) -> str:
-    """What the odds of a tag follow from."""
+    # What the odds of a tag follow from.
     if tag.distance_m is not None:
         return _where_taken(tag, source, tag.distance_m)
     if tag.position_odds is not None and tag.position_odds > 1.0:
@@ -137,7 +137,7 @@ def _of_odds(tag: Row[Any], source: str | None) -> str:
 
 
 def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
-    """How far from the landmark of a tag its photo was taken, whose position has this source."""
+    # How far from the landmark of a tag its photo was taken, whose position has this source.
     if tag.odds_reason == OddsReason.TRIP:
         text = _FROM_OTHERS
     else:
@@ -357,7 +357,7 @@ _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
 
 
 def _position(row: Row[Any], language: str | None) -> Position | None:
-    """The position of a photo, with the name of its sight in a language; None: it has none."""
+    # The position of a photo, with the name of its sight in a language; None: it has none.
     if row.source is None:
         return None
     sight = None
@@ -416,7 +416,7 @@ _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 
 def _tag_queries() -> tuple[Select[Any], Select[Any]]:
-    """The effective tags of images, and the predictions that have no state, with the same columns."""
+    # The effective tags of images, and the predictions that have no state, with the same columns.
     odds_reason = effective_tags.c.reason.label("odds_reason")
     effective = select(
         *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason
@@ -599,7 +599,7 @@ class NameCache:
         )
 
     def _read_landmarks(self, connection: Connection, ids: AbstractSet[int]) -> None:
-        """Read those of these landmarks that are not here, with their labels."""
+        # Read those of these landmarks that are not here, with their labels.
         new = ids - self._landmarks.keys()
         if not new:
             return

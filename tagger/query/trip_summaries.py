@@ -190,7 +190,7 @@ def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[Tr
 
 
 def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSummary]:
-    """The trips with names of landmarks, of which some may have been removed, and images of covers."""
+    # The trips with names of landmarks, of which some may have been removed, and images of covers.
     known = landmarks_by_id(
         connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks}
     )

@@ -272,11 +272,10 @@ def _with_days_beside(
     visits_of: Mapping[int, Sequence[Visit]],
     others_of: Mapping[int, Sequence[Visit]],
 ) -> list[_Draft]:
-    """The trips with the days beside them without a known position, before the camera's next photo elsewhere.
-
-    One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
-    `visits_of`: the visits of each camera in order of time; `others_of`: those without a position.
-    """
+    # The trips with the days beside them without a known position, before the camera's next photo elsewhere.
+    #
+    # One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
+    # `visits_of`: the visits of each camera in order of time; `others_of`: those without a position.
     longer: dict[Span, tuple[Span, tuple[Visit, ...]]] = {}
     spans = sorted(span for draft in drafts for span in draft.spans)
     for camera_id, of_camera in groupby(spans, key=attrgetter("camera_id")):
@@ -305,7 +304,7 @@ def _with_others(
     visits: Sequence[Visit],
     others: Sequence[Visit],
 ) -> tuple[Span, tuple[Visit, ...]]:
-    """The span with what is beside it without a known position, after the end of the trip before."""
+    # The span with what is beside it without a known position, after the end of the trip before.
     start = bisect_left(visits, span.first, key=attrgetter("first"))
     stop = bisect_right(visits, span.last, key=attrgetter("first"))
     folders = {visit.folder for visit in visits[start:stop]} - {""}
@@ -379,10 +378,9 @@ def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
 def _edited(
     drafts: Sequence[_Draft], edit: TripEdit, times: Mapping[int, Sequence[datetime]]
 ) -> list[_Draft]:
-    """The trips after an edit. One whose trips are not there any more changes nothing.
-
-    `times`: when the visits of each camera began.
-    """
+    # The trips after an edit. One whose trips are not there any more changes nothing.
+    #
+    # `times`: when the visits of each camera began.
     moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
     concerned, others = list[_Draft](), list[_Draft]()
     for draft in drafts:
@@ -401,7 +399,7 @@ def _edited(
 
 
 def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
-    """The photos before a midnight, which keep the name, and those after it; nothing if one part has none."""
+    # The photos before a midnight, which keep the name, and those after it; nothing if one part has none.
     early = replace(
         draft,
         visits=tuple(visit for visit in draft.visits if visit.first < midnight),
@@ -426,7 +424,7 @@ def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
 
 
 def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
-    """One trip of several, with the first name, and times between them without a visit of the camera."""
+    # One trip of several, with the first name, and times between them without a visit of the camera.
     ordered = sorted(drafts, key=lambda draft: min(span.first for span in draft.spans))
     spans: list[Span] = []
     for span in sorted(span for draft in ordered for span in draft.spans):
@@ -447,7 +445,7 @@ def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -
 
 
 def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
-    """The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`."""
+    # The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`.
     numbers = Counter[str]()
     named = []
     for trip in trips:

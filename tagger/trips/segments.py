@@ -211,7 +211,7 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
 
 
 def _home_times(visits: Sequence[Visit], is_at_home: Sequence[bool]) -> list[datetime]:
-    """When the camera was at home: the ends of its visits, without one moment with a wrong landmark."""
+    # When the camera was at home: the ends of its visits, without one moment with a wrong landmark.
     times = []
     for index, visit in enumerate(visits):
         if not is_at_home[index]:
@@ -230,10 +230,9 @@ def _camera_segments(
     home_times: Sequence[datetime],
     all_home_times: Sequence[datetime],
 ) -> list[TripSegment]:
-    """The segments of the visits of one camera away from home, in order of time; they do not overlap.
-
-    `home_times`: when this camera was at home, `all_home_times`: when any was.
-    """
+    # The segments of the visits of one camera away from home, in order of time; they do not overlap.
+    #
+    # `home_times`: when this camera was at home, `all_home_times`: when any was.
     # The visits between gaps, each with the number of its time away from home.
     stretches: list[tuple[int, list[Visit]]] = []
     absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
@@ -257,10 +256,9 @@ def _camera_segments(
 def _is_gap(
     before: Visit, after: Visit, last: datetime, homes: _Homes, home_times: Sequence[datetime]
 ) -> bool:
-    """Whether the time without photos between two visits ends a trip.
-
-    `last`: the last photo before it. `home_times`: when any camera was at home.
-    """
+    # Whether the time without photos between two visits ends a trip.
+    #
+    # `last`: the last photo before it. `home_times`: when any camera was at home.
     gap = after.first - last
     is_one_country = before.place.country == after.place.country
     is_next_day = after.day - last.date() <= _DAY
@@ -284,7 +282,7 @@ def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
 
 
 def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int) -> bool:
-    """Whether the visit at this index begins a trip: far away, in another country, and for good."""
+    # Whether the visit at this index begins a trip: far away, in another country, and for good.
     before, after = visits[index - 1], visits[index]
     countries = {before.place.country, after.place.country}
     if len(countries) == 1 or "" in countries or _are_near(before, after, JUMP_KM):
@@ -300,10 +298,9 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
 def _together(
     segments: Sequence[TripSegment], homes: _Homes, home_times: Sequence[datetime]
 ) -> list[list[TripSegment]]:
-    """The segments of cameras that were together: in one place on a day, or in one country abroad.
-
-    Abroad, days that follow each other count as one.
-    """
+    # The segments of cameras that were together: in one place on a day, or in one country abroad.
+    #
+    # Abroad, days that follow each other count as one.
     group_of = list(range(len(segments)))
 
     def group(number: int) -> int:
@@ -329,10 +326,9 @@ _NumberedVisit = tuple[int, Visit]
 
 
 def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_NumberedVisit, _NumberedVisit]]:
-    """The visits of two cameras on one day, or on two in a row, with the numbers of their segments.
-
-    Of a place, there is one of each day.
-    """
+    # The visits of two cameras on one day, or on two in a row, with the numbers of their segments.
+    #
+    # Of a place, there is one of each day.
     visits_on = defaultdict[date, dict[tuple[int, Locality], _NumberedVisit]](dict)
     for number, segment in enumerate(segments):
         for visit in segment.visits:
