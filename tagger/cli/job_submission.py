@@ -33,7 +33,7 @@ from tagger.ledger.job_control import JobProgress, find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
 from tagger.processes.process import resume_collection, set_advice
-from tagger.query.job_photos import JobPhotos
+from tagger.query.processed_photos import JobPhotos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,7 +20,7 @@ from tagger.database.tables import photos
 from tagger.errors import CursorInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
-from tagger.query.sorted_scan import Key, PageRequest, SortedScan, sorted_scans
+from tagger.query.sorted_scan import PageRequest, ScanPosition, SortedScan, sorted_scans
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
 from tagger.roots.roots import RootPaths
 
@@ -32,14 +32,6 @@ LARGEST_PAGE = 2500
 FEWEST_OF_PAGE = 1000
 # The most pages that are read for one page of a result, which stays short if few photos match.
 MOST_PAGES = 8
-
-
-@dataclass(frozen=True)
-class ScanPosition:
-    """The end of a page: the number of the scan, and the key in it; None: its start."""
-
-    scan: int
-    after: Key | None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,18 @@
 
 No page uses OFFSET: each begins after the key at which the previous one ended. Where few photos along an
 index match, a page is short, and all that follow are found at once (see find).
+
+Cursors are positions in a scan as opaque texts for addresses. One is of one query, and is not trusted.
 """
 
+import base64
+import binascii
+import json
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +35,7 @@ from sqlalchemy import (
 from tagger.database.enums import TagState
 from tagger.database.statements import unindexed
 from tagger.database.tables import FAILING, UNTAGGED, effective_tags, is_candidate, photos, tags
-from tagger.errors import QueryOptionInvalid
+from tagger.errors import CursorInvalid, QueryOptionInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition, is_of_landmarks
@@ -337,3 +343,70 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
 def is_id(part: object) -> bool:
     """Whether a part of a cursor can be the number of a row."""
     return type(part) is int and 0 <= part < 2**63
+
+
+# ----- positions as texts -----
+
+
+@dataclass(frozen=True)
+class ScanPosition:
+    """The end of a page: the number of the scan, and the key in it; None: its start."""
+
+    scan: int
+    after: Key | None
+
+
+# Longer cursors are refused. A cursor contains a path if photos are sorted by name.
+MOST_CHARACTERS = 20_000
+
+
+def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
+    """The cursor that `decode_cursor` accepts for the same query."""
+    key = None if position.after is None else [_encode_part(part) for part in position.after]
+    document = [_query_digest(query), position.scan, key]
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
+    """The position in a cursor.
+
+    Raises:
+        CursorInvalid: the text is not a cursor, or is one of another query.
+    """
+    if len(cursor) > MOST_CHARACTERS:
+        raise CursorInvalid
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        query_digest, scan, key = json.loads(text)
+        after = None if key is None else tuple(_decode_part(part) for part in key)
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise CursorInvalid from None
+    if query_digest != _query_digest(query) or not is_id(scan):
+        raise CursorInvalid
+    return ScanPosition(scan, after)
+
+
+def _encode_part(part: Any) -> object:
+    if isinstance(part, datetime):
+        return {"time": part.isoformat()}
+    return {"bytes": part.hex()} if isinstance(part, bytes) else part
+
+
+def _decode_part(part: Any) -> object:
+    if isinstance(part, dict):
+        return (
+            bytes.fromhex(part["bytes"])
+            if "bytes" in part
+            else datetime.fromisoformat(part["time"])
+        )
+    if isinstance(part, str):
+        part.encode()  # raises for a lone surrogate, which the database would refuse
+        if "\0" in part:
+            raise ValueError("a path contains no NUL")
+    return part
+
+
+def _query_digest(query: PhotoQuery) -> str:
+    return blake2b(
+        repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6
+    ).hexdigest()

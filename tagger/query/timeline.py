@@ -15,9 +15,10 @@ from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
 from tagger.kept.days import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.filters import ResolvedQuery, counts_copies_once
-from tagger.query.find import QueryReader, ScanPosition
+from tagger.query.find import QueryReader
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, has_tag
+from tagger.query.sorted_scan import ScanPosition
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import RootPaths
 from tagger.texts.names import city_name

@@ -36,6 +36,7 @@ from tagger.query.counts import (
     folder_counts,
     landmark_counts,
     sights_in_library,
+    trip_summaries,
 )
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
@@ -47,7 +48,6 @@ from tagger.query.options import (
     PhotoQuery,
 )
 from tagger.query.photo_conditions import files_by_name, searched_name
-from tagger.query.trip_summaries import trip_summaries
 from tagger.roots.roots import RootPaths
 from tagger.search.dates import AROUND, Dates, dates_with_short_year, parse_dates
 from tagger.search.names import (

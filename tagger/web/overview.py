@@ -22,16 +22,17 @@ from tagger.database.engine import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
 from tagger.query.counts import (
     LandmarkCount,
+    TripSummary,
     city_counts,
     familiar_landmark_counts,
     find_covers,
     folder_counts,
     sights_in_library,
+    trip_summaries,
 )
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import count_photos
-from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.roots.roots import RootPaths
 from tagger.search.names import (
     Meaning,

@@ -39,11 +39,16 @@ from tagger.kept.trips import (
     undoable_edits,
 )
 from tagger.kept.update import MENDED, update_kept
-from tagger.query.counts import city_counts, familiar_landmark_counts, landmark_counts
+from tagger.query.counts import (
+    TripSummary,
+    city_counts,
+    familiar_landmark_counts,
+    landmark_counts,
+    trip_summaries,
+)
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import timeline_sections
-from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import settle
 from tagger.transfer import check_database, copy_database

@@ -15,8 +15,14 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.statements import AdvisoryLock, take_lock
 from tagger.database.tables import cameras, changed_days, photos, positions
-from tagger.kept.locating import EstimateSettings, PositionCounts, locate
-from tagger.kept.update import update_kept, update_some, update_some_days
+from tagger.kept.update import (
+    EstimateSettings,
+    PositionCounts,
+    locate,
+    update_kept,
+    update_some,
+    update_some_days,
+)
 from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job

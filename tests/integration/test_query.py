@@ -32,7 +32,6 @@ from tagger.errors import (
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import filters, find, sorted_scan
 from tagger.query.counts import landmark_counts
-from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.details import photo_details
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import (
@@ -41,6 +40,7 @@ from tagger.query.find import (
     find_tagged_page,
 )
 from tagger.query.options import PhotoQuery, SortOption
+from tagger.query.sorted_scan import decode_cursor, encode_cursor
 from tagger.registry.registered_models import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

@@ -29,8 +29,7 @@ from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
 from tagger.errors import TaggerError
 from tagger.jobs.processing.metadata_preview import load_photo_tags
-from tagger.kept.locating import EstimateSettings, locate
-from tagger.kept.update import update_kept
+from tagger.kept.update import EstimateSettings, locate, update_kept
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
 from tagger.query.counts import find_covers, landmark_counts
 from tagger.query.details import photo_details_by_id

@@ -21,7 +21,7 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
-from tagger.kept.locating import EstimateSettings, PositionCounts, locate
+from tagger.kept.update import EstimateSettings, PositionCounts, locate
 from tagger.landmarks.edits import edit_landmark
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id

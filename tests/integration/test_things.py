@@ -28,8 +28,8 @@ from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.model.artifact import Label
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
-from tagger.query.job_photos import JobPhotos
 from tagger.query.options import PhotoQuery
+from tagger.query.processed_photos import JobPhotos
 from tagger.query.timeline import count_photos
 from tagger.registry.registered_models import (
     RegisteredModel,

@@ -24,9 +24,9 @@ from tagger.kept.trips import (
     trips_during,
 )
 from tagger.kept.update import update_kept
+from tagger.query.counts import TripSummary, trip_path, trip_summaries, trip_summary
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
-from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
 from tagger.transfer import copy_database
 
 EIFFEL = ("eiffel-tower", 0.97, True)

@@ -9,8 +9,9 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.query import sorted_scan
-from tagger.query.find import ScanPosition, find_tagged_page
+from tagger.query.find import find_tagged_page
 from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import ScanPosition
 from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

@@ -23,7 +23,7 @@ from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, Ta
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.processes.process import open_closed_streams
-from tagger.query.job_photos import JobPhoto
+from tagger.query.processed_photos import JobPhoto
 from tagger.texts.text_format import day_text, in_zone, moment_text
 
 ESCAPES = "red\x1b[31m"

@@ -13,7 +13,7 @@ from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import GATE, TRIP, LibraryPhotos, add_trip
 
 from tagger.database.tables import positions
-from tagger.query.trip_summaries import PathPoint
+from tagger.query.counts import PathPoint
 from tagger.settings import Settings
 from tagger.web.pages.map_clusters import extent_of, path_geometry, trip_bounds, trip_cells
 

@@ -13,9 +13,9 @@ from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
 from support.page_server import photo
 
 from tagger.landmarks.edits import RemovedLandmarkDocument
+from tagger.query.counts import TripDocument
 from tagger.query.details import PhotoDetailsDocument
 from tagger.query.photo_json import LandmarkDocument
-from tagger.query.trip_summaries import TripDocument
 from tagger.verdicts.verdicts import (
     VerdictsDocument,
 )

@@ -34,7 +34,7 @@ from tagger.texts.text_format import number_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tagger.kept.locating import PositionCounts
+    from tagger.kept.update import PositionCounts
 
 LONGEST_GAP_H = 48
 # 57 years: clocks that were never set begin in 1970 or later.

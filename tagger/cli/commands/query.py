@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.database.connection import Database
+    from tagger.query.counts import TripSummary
     from tagger.query.options import PhotoQuery
     from tagger.query.tagged_photos import TaggedPhoto
-    from tagger.query.trip_summaries import TripSummary
     from tagger.registry.registered_models import RegisteredModel
     from tagger.teaching.classifiers import Embeddings
 
@@ -188,7 +188,7 @@ def trips(
 
     tagger query --trip 2019-05-03-arles-and-avignon --format paths
     """
-    from tagger.query.trip_summaries import trip_document, trip_summaries
+    from tagger.query.counts import trip_document, trip_summaries
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV, Format.CSV_BOM}:
@@ -219,7 +219,7 @@ def trips(
 
 
 def _no_trips_text(database: Database) -> str:
-    from tagger.query.trip_summaries import has_positions
+    from tagger.query.counts import has_positions
     from tagger.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
 
     if not has_positions(database):

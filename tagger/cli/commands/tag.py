@@ -62,7 +62,7 @@ from tagger.model.devices import import_ahead
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source
 from tagger.processes.process import announce_stop, set_advice
-from tagger.query.predictions import (
+from tagger.query.processed_photos import (
     FailedPredictionDocument,
     ModelPredictions,
     named_predictions,

@@ -28,12 +28,13 @@ from tagger.database.enums import VerdictKind
 from tagger.errors import PhotoFailed
 from tagger.photos.files import OpenFile
 from tagger.photos.formats import require_format
-from tagger.query.cursors import decode_cursor, encode_cursor
+from tagger.query.counts import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.query.find import ScanPosition, find_tagged, find_tagged_page
+from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.option_values import parse_date
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import photo_csv_parts, photo_feature_parts
+from tagger.query.sorted_scan import ScanPosition, decode_cursor, encode_cursor
 from tagger.query.tagged_photos import (
     PhotoDocument,
     StoredPhoto,
@@ -42,7 +43,6 @@ from tagger.query.tagged_photos import (
     stored_photo,
 )
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
-from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext, percent
 from tagger.verdicts.verdicts import (

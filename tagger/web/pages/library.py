@@ -39,9 +39,8 @@ from tagger.landmarks.edits import (
 )
 from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.ledger.job_control import count_open_jobs
-from tagger.query.counts import LandmarkCount
+from tagger.query.counts import LandmarkCount, summarize_trips, trip_path, trip_summary
 from tagger.query.option_values import parse_box
-from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.texts.text_format import day_text, gettext

@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from tagger.errors import SettingsInvalid
 from tagger.kept.trips import find_trip
 from tagger.positions.cities import nearest_cities
+from tagger.query.counts import PathPoint, trip_path
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
@@ -25,7 +26,6 @@ from tagger.query.position_clusters import (
     cluster_cells,
     needs_fine_cells,
 )
-from tagger.query.trip_summaries import PathPoint, trip_path
 from tagger.settings import Settings
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name

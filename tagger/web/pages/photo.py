@@ -48,10 +48,11 @@ from tagger.metadata.plans import FilePlan
 from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.files import OpenFile
 from tagger.photos.paths import parse_path
+from tagger.query.counts import TripSummary, trips_of_photos
 from tagger.query.details import STATED_BY, photo_details_by_id
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
-from tagger.query.predictions import NamedPrediction, named_predictions
+from tagger.query.processed_photos import NamedPrediction, named_predictions
 from tagger.query.tagged_photos import (
     DAMAGED,
     Position,
@@ -60,7 +61,6 @@ from tagger.query.tagged_photos import (
     is_guess,
     stored_photo,
 )
-from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.things import all_things
 from tagger.web.access import Role, requires

@@ -20,6 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, NotFound, QueryInvalid
 from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
+from tagger.query.counts import summaries_of_trips
 from tagger.query.details import PhotoDetails
 from tagger.query.facets import count_photos
 from tagger.query.filter_words import (
@@ -35,7 +36,6 @@ from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import CityInRegion, count_copies, section_parts
-from tagger.query.trip_summaries import summaries_of_trips
 from tagger.teaching.learning import NamedOtherwise, taught_state
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import (

@@ -18,9 +18,8 @@ from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.query.counts import Cover, example_covers
+from tagger.query.counts import Cover, TripSummary, example_covers, trips_of_photos
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
-from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.teaching.lessons import count_suggestions, suggestion_page
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,

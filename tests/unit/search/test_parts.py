@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.positions.cities import find_cities
-from tagger.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.query.counts import CityCount, FolderCount, LandmarkCount, TripSummary
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import NamedFile
-from tagger.query.trip_summaries import TripSummary
 from tagger.search.names import (
     Kind,
     Meaning,
