@@ -60,14 +60,22 @@ FINEST_DEGREES = 0.25
 # The width of a photo whose size is unknown, divided by its height.
 _USUAL_ASPECT = 4 / 3
 ASPECT = case(
-    (contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT
+    (
+        contents.c.height > 0,
+        cast(contents.c.width, Float) / contents.c.height,
+    ),
+    else_=_USUAL_ASPECT,
 )
 _HAS_OUTCOME = unindexed(contents.c.outcome).is_not(None)
 _HAS_TAG = exists().where(
-    effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true()
+    effective_tags.c.content_id == photos.c.content_id,
+    effective_tags.c.accepted == true(),
 )
 # Whether it has an accepted tag: the outcome of a classified image says the same, and is read faster.
-IS_TAGGED = case((_HAS_OUTCOME, contents.c.outcome == Outcome.TAGGED), else_=looked_up(_HAS_TAG))
+IS_TAGGED = case(
+    (_HAS_OUTCOME, contents.c.outcome == Outcome.TAGGED),
+    else_=looked_up(_HAS_TAG),
+)
 
 # Marks of photos and images that one transaction replaces by those of their days.
 MOST_MARKS = 10_000
@@ -101,7 +109,11 @@ def read_visits(
     # Tags and images change no visits.
     changed = _changed_parts(connection, condition=changed_days.c.content_id.is_(None))
     parts = sorted(part for part in changed if first <= part <= last)
-    rows = _kept(visits, parts, visits.c.part.between(first, last))
+    rows = _kept(
+        visits,
+        parts,
+        visits.c.part.between(first, last),
+    )
     places: dict[tuple[str, str, str], Locality] = {}
     for row in connection.execute(select(rows)):
         key = row.country, row.region, row.city
@@ -168,7 +180,10 @@ def store_days(
             names = [column.name for column in _columns(table)]
             connection.execute(insert(table).from_select(names, computed(among(_PART, parts))))
         days = {row.part for row in done if row.step == KeptStep.DAYS and row.part > 0}
-        record_days(connection, (ChangedDay(KeptStep.TRIPS, day) for day in sorted(days)))
+        record_days(
+            connection,
+            (ChangedDay(KeptStep.TRIPS, day) for day in sorted(days)),
+        )
     return parts[-1], 0
 
 
@@ -304,14 +319,26 @@ def _places(*conditions: _Condition) -> Select[Any]:
         for column in (rows.c.latitude, rows.c.longitude)
         for each in (func.min, func.max)
     )
-    counted = _select(day_places, *keys, *numbers, *aspects, *extremes, func.max(rows.c.id))
+    counted = _select(
+        day_places,
+        *keys,
+        *numbers,
+        *aspects,
+        *extremes,
+        func.max(rows.c.id),
+    )
     return counted.where(rows.c.is_first.is_not(None)).group_by(*keys)
 
 
 def _landmarks(*conditions: _Condition) -> Select[Any]:
     keys = _PART, effective_tags.c.landmark_id
     return (
-        _select(day_landmarks, *keys, func.count(), func.sum(case((_IS_FIRST, 1), else_=0)))
+        _select(
+            day_landmarks,
+            *keys,
+            func.count(),
+            func.sum(case((_IS_FIRST, 1), else_=0)),
+        )
         .select_from(photos)
         .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
         .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
@@ -328,7 +355,8 @@ _FIRST_CLOCK_DAY = date(1990, 1, 1).toordinal()
 def _visits(*conditions: _Condition) -> Select[Any]:
     # Visits at times of clocks (see `is_clock_time`). Those whose date says no zone are apart.
     of_position = and_(
-        positions.c.photo_id == photos.c.id, positions.c.source != PositionSource.TRIP
+        positions.c.photo_id == photos.c.id,
+        positions.c.source != PositionSource.TRIP,
     )
     place = positions.c.country, positions.c.region, positions.c.city
     strip = cast((positions.c.longitude + 180) / _STRIP_DEGREES, Integer)
@@ -377,7 +405,10 @@ def _visits(*conditions: _Condition) -> Select[Any]:
         row.last_at,
         row.is_measured == 1,
         is_dated,
-        case((begins_last_path & (_slashes(folder) == row.depth), folder), else_=""),
+        case(
+            (begins_last_path & (_slashes(folder) == row.depth), folder),
+            else_="",
+        ),
     )
 
 

@@ -79,7 +79,10 @@ def read_trips(connection: Connection, first: datetime, end: datetime) -> list[C
         grouped = [trip for trip in changed.trips if trip.last >= first and trip.first < end]
     edits = {edit.id: edit for edit in read_edits(connection)}
     stored = connection.scalars(select(trips.c.summary).where(is_then))
-    return [*(_restored(summary, edits) for summary in stored), *count_trips(connection, grouped)]
+    return [
+        *(_restored(summary, edits) for summary in stored),
+        *count_trips(connection, grouped),
+    ]
 
 
 def _is_in(changed: ChangedTrips) -> ColumnElement[bool]:
@@ -140,10 +143,15 @@ def _middle_photos(connection: Connection, grouped: Mapping[int, GroupedTrip]) -
     # The classified photo in the middle of each trip.
     rows = photos_of_trips(connection, grouped)
     place = func.row_number().over(
-        partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit)
+        partition_by=rows.c.trip,
+        order_by=(rows.c.taken_at, rows.c.unit),
     )
     number = func.count().over(partition_by=rows.c.trip)
-    ordered = select(rows.c.trip, rows.c.unit, (place - number // 2).label("place"))
+    ordered = select(
+        rows.c.trip,
+        rows.c.unit,
+        (place - number // 2).label("place"),
+    )
     at = ordered.where(rows.c.content_id.is_not(None)).subquery()
     middle = select(at.c.trip, at.c.unit).where(at.c.place == 1)
     return {row.trip: row.unit for row in connection.execute(middle)}
@@ -172,7 +180,11 @@ def store_trips(
     query = select(changed_days.c.id, changed_days.c.part).where(is_of_page)
     day_of_mark = {row.id: row.part for row in reading.execute(query)}
     last_day = max(day_of_mark.values())
-    changed = trips_around(reading, date.fromordinal(first_day), date.fromordinal(last_day))
+    changed = trips_around(
+        reading,
+        date.fromordinal(first_day),
+        date.fromordinal(last_day),
+    )
     rows = [_row(trip) for trip in count_trips(reading, changed.trips)]
     located = {row[0]: row for row in _located_photos(reading, changed.trips)}
     # Also of photos that have lost their time.
@@ -226,7 +238,12 @@ def _row(counted: CountedTrip) -> dict[str, Any]:
         "id": trip.id,
         "name": trip.name,
         "spans": [
-            [span.camera_id, span.first.isoformat(), span.last.isoformat()] for span in trip.spans
+            [
+                span.camera_id,
+                span.first.isoformat(),
+                span.last.isoformat(),
+            ]
+            for span in trip.spans
         ],
         "places": [list(astuple(place)) for place in trip.places],
         "days": [day.isoformat() for day in trip.days],
@@ -254,7 +271,12 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
         tuple(edits[edit_id] for edit_id in summary["edits"] if edit_id in edits),
     )
     landmarks = [(landmark_id, number) for landmark_id, number in summary["landmarks"]]
-    return CountedTrip(trip, summary["photos"], landmarks, summary["cover"])
+    return CountedTrip(
+        trip,
+        summary["photos"],
+        landmarks,
+        summary["cover"],
+    )
 
 
 def _last_day_of_page(connection: Connection, first_day: int) -> int:
@@ -296,7 +318,11 @@ def _located_photos(
         return
     of_trips = photos_of_trips(connection, dict(enumerate(grouped)))
     query = (
-        select(of_trips.c.trip, of_trips.c.unit, of_trips.c.taken_at)
+        select(
+            of_trips.c.trip,
+            of_trips.c.unit,
+            of_trips.c.taken_at,
+        )
         .join(photos, photos.c.id == of_trips.c.unit)
         .outerjoin(positions, positions.c.photo_id == of_trips.c.unit)
         .where(of_trips.c.content_id.is_not(None), photos.c.origin.is_(None))
@@ -323,10 +349,17 @@ def _position_at(
     around = [visit for visit in route if visit.first <= end and visit.last >= begin]
     if not around:
         place = bisect_left(route, taken_at, key=attrgetter("first"))
-        around = [*route[max(place - 1, 0) : place], *route[place : place + 1]]
+        around = [
+            *route[max(place - 1, 0) : place],
+            *route[place : place + 1],
+        ]
 
     def distance(visit: Visit) -> tuple[timedelta, int]:
-        return max(visit.first - taken_at, taken_at - visit.last, timedelta()), -visit.photos
+        return max(
+            visit.first - taken_at,
+            taken_at - visit.last,
+            timedelta(),
+        ), -visit.photos
 
     nearest = min(around, key=distance)
     apart_km = max(

@@ -54,7 +54,12 @@ def trips_during(connection: Connection, first: datetime, end: datetime) -> list
     def are_then(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
         return [trip for trip in trips if trip.last >= first and trip.first < end]
 
-    return _whole_trips(connection, max(first, _EARLIEST), min(end, _LATEST), are_then)
+    return _whole_trips(
+        connection,
+        max(first, _EARLIEST),
+        min(end, _LATEST),
+        are_then,
+    )
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,10 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
         days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
         is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
-        stored = select(func.min(stored_trips.c.first_at), func.max(stored_trips.c.last_at)).where(
-            is_then
-        )
+        stored = select(
+            func.min(stored_trips.c.first_at),
+            func.max(stored_trips.c.last_at),
+        ).where(is_then)
         days_of_trips |= {
             each.date() for each in connection.execute(stored).one() if each is not None
         }
@@ -148,7 +154,10 @@ def _whole_trips(
 
 
 def _trips_between(
-    connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
+    connection: Connection,
+    first: datetime,
+    last: datetime,
+    edits: Sequence[TripEdit],
 ) -> list[GroupedTrip]:
     # The trips of a time, and others around it, which may be incomplete.
     begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
@@ -194,7 +203,10 @@ def trips_beside(
 ) -> tuple[GroupedTrip | None, GroupedTrip | None]:
     """The trips before and after one with which it can be merged."""
     trips = _trips_between(
-        connection, trip.first - FARTHEST, trip.last + FARTHEST, read_edits(connection)
+        connection,
+        trip.first - FARTHEST,
+        trip.last + FARTHEST,
+        read_edits(connection),
     )
     others = [other for other in trips if other.id != trip.id]
     before = [
@@ -203,7 +215,10 @@ def trips_beside(
         if trip.first - FARTHEST <= other.last and other.first < trip.first
     ]
     after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
-    return (before[-1] if before else None, after[0] if after else None)
+    return (
+        before[-1] if before else None,
+        after[0] if after else None,
+    )
 
 
 # The times of trips in few parameters: to build a statement with thousands takes longer than to run
@@ -228,7 +243,13 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
         for number, trip in trips.items()
         for span in trip.spans
     ]
-    arrays = dict(zip(columns, map(list, zip(*every, strict=True)), strict=True))
+    arrays = dict(
+        zip(
+            columns,
+            map(list, zip(*every, strict=True)),
+            strict=True,
+        )
+    )
     values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
     query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
     spans = query.cte("spans").prefix_with(
@@ -278,7 +299,13 @@ def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
     clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[
         :LONGEST_NAME
     ]
-    _add(connection, trip, TripEditKind.RENAME, trip.moment, name=clean or None)
+    _add(
+        connection,
+        trip,
+        TripEditKind.RENAME,
+        trip.moment,
+        name=clean or None,
+    )
 
 
 def split_trip(connection: Connection, trip: GroupedTrip, day: date) -> None:

@@ -112,13 +112,21 @@ def _store_positions(
         if not rows:
             return None
         is_changed = among(photos.c.id, {row.photo_id for row in rows})
-        query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
+        query = select(
+            photos.c.id,
+            photos.c.camera_id,
+            photos.c.taken_at,
+        ).where(is_changed)
         now = {
             photo_id: (camera_id, taken_at)
             for photo_id, camera_id, taken_at in connection.execute(query)
         }
         changes = [
-            Change(row.photo_id, now.get(row.photo_id, (None, None)), (row.camera_id, row.taken_at))
+            Change(
+                row.photo_id,
+                now.get(row.photo_id, (None, None)),
+                (row.camera_id, row.taken_at),
+            )
             for row in rows
         ]
         return max((row.part, row.id, last_id) for row in rows), update_positions(
@@ -153,7 +161,11 @@ def update_kept(
                 moved += moved_now
                 left = _count_changes(database, step)
                 # Other processes may have recorded more meanwhile.
-                on_progress(step.text, max(0, total - left), max(total, left))
+                on_progress(
+                    step.text,
+                    max(0, total - left),
+                    max(total, left),
+                )
                 page = _wait_for_page(database, step, last, on_progress)
     return moved
 
@@ -366,7 +378,8 @@ def _counts(
     if photo_ids is None:
         # Queries find no photo that failed and was never classified.
         is_classified = exists().where(
-            contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
+            contents.c.id == photos.c.content_id,
+            contents.c.outcome.is_not(None),
         )
         is_found = or_(photos.c.failure_kind.is_(None), is_classified)
         is_read = photos.c.content_id.is_not(None) & photos.c.gone_since.is_(None)
@@ -377,5 +390,11 @@ def _counts(
     sources = {source: counts.get(source, 0) for source in PositionSource}
     overruled = count_overruled_by_gps(connection)
     return PositionCounts(
-        sum(counts.values()), sources, moved, clocks, companions, tracks, *overruled
+        sum(counts.values()),
+        sources,
+        moved,
+        clocks,
+        companions,
+        tracks,
+        *overruled,
     )

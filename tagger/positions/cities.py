@@ -60,12 +60,20 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     table = _load()
     known = np.flatnonzero(np.isfinite(latitudes) & np.isfinite(longitudes))
     positions = unit_vectors(latitudes[known], longitudes[known])
-    places = nearest_discs(positions, table.places, np.zeros(table.places.shape[1]))
+    places = nearest_discs(
+        positions,
+        table.places,
+        np.zeros(table.places.shape[1]),
+    )
     is_near = ground_km(positions, table.places[:, places]) <= MAX_DISTANCE_KM
     known, positions, places = known[is_near], positions[:, is_near], places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
     found: list[City | None] = [None] * len(latitudes)
-    for index, city in zip(known.tolist(), cities.tolist(), strict=True):
+    for index, city in zip(
+        known.tolist(),
+        cities.tolist(),
+        strict=True,
+    ):
         found[index] = table.city(city)
     return found
 
@@ -111,7 +119,11 @@ def time_zone(latitude: float, longitude: float) -> str:
 def _zone_of_cell(latitude: float, longitude: float) -> str:
     table = _load()
     position = unit_vectors(np.array([latitude]), np.array([longitude]))
-    place = nearest_discs(position, table.places, np.zeros(table.places.shape[1]))
+    place = nearest_discs(
+        position,
+        table.places,
+        np.zeros(table.places.shape[1]),
+    )
     is_near = ground_km(position, table.places[:, place])[0] <= MAX_DISTANCE_KM
     # In these names, zones west of Greenwich have the sign +.
     return (
@@ -213,7 +225,9 @@ def _cities_in_country(
         rows = np.flatnonzero(countries == country)
         first, end = np.searchsorted(city_countries, [country, country + 1])
         found = nearest_discs(
-            positions[:, rows], table.places[:, first:end], table.radii_km[first:end]
+            positions[:, rows],
+            table.places[:, first:end],
+            table.radii_km[first:end],
         )
         cities[rows] = first + found
     return cities
@@ -257,14 +271,25 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
         radii_km: (M,), 0 for points.
     """
     nearest = np.empty(positions.shape[1], dtype=np.intp)
-    groups = [_Group(np.arange(positions.shape[1]), positions, np.arange(centres.shape[1]))]
+    groups = [
+        _Group(
+            np.arange(positions.shape[1]),
+            positions,
+            np.arange(centres.shape[1]),
+        )
+    ]
     while groups:
         group = groups.pop()
         if not len(group.rows):
             continue
         low, high = group.points.min(axis=1), group.points.max(axis=1)
         discs = group.discs[
-            _can_be_nearest(low, high, centres[:, group.discs], radii_km[group.discs])
+            _can_be_nearest(
+                low,
+                high,
+                centres[:, group.discs],
+                radii_km[group.discs],
+            )
         ]
         if len(group.rows) * len(discs) <= _MAX_DISTANCES or len(group.rows) <= _MIN_POSITIONS:
             distances = chords_km(_cosines(group.points, centres[:, discs]))
@@ -272,7 +297,11 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
             nearest[group.rows] = discs[distances.argmin(axis=1)]
         else:
             groups += [
-                _Group(group.rows[half], group.points[:, half], discs)
+                _Group(
+                    group.rows[half],
+                    group.points[:, half],
+                    discs,
+                )
                 for half in _halves(group, int(np.argmax(high - low)))
             ]
     return nearest

@@ -88,7 +88,8 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
     for difference, landmark_id, _ in differences:
         landmarks_at[round(difference / 60)].add(landmark_id)
     best_minute = max(
-        landmarks_at, key=lambda minute: (_support(landmarks_at, minute), -abs(minute))
+        landmarks_at,
+        key=lambda minute: (_support(landmarks_at, minute), -abs(minute)),
     )
     near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
     offset_s = median(difference for difference, _, _ in near)
@@ -127,11 +128,16 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
     """Estimate the clocks of cameras whose photos do not say their time zone. Returns those that changed."""
     changed = []
     # Cameras with a name whose clock no person has set. A folder may hold photos of several cameras.
-    is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
+    is_free = or_(
+        cameras.c.clock_source.is_(None),
+        cameras.c.clock_source != ClockSource.GIVEN,
+    )
     query = select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
     for camera in connection.execute(query).all():
         own = _sightings(
-            connection, photos.c.camera_id == camera.id, photos.c.utc_offset_s.is_(None)
+            connection,
+            photos.c.camera_id == camera.id,
+            photos.c.utc_offset_s.is_(None),
         )
         offset_s = estimate_clock(own, _others(connection, camera.id, own)) if own else None
         if offset_s != camera.clock_offset_s:
@@ -203,14 +209,23 @@ def _points(
 def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
     # The landmarks in the newest photos with these conditions, in the cameras' own time.
     newest = (
-        select(photos.c.id, photos.c.content_id, photos.c.taken_at, photos.c.utc_offset_s)
+        select(
+            photos.c.id,
+            photos.c.content_id,
+            photos.c.taken_at,
+            photos.c.utc_offset_s,
+        )
         .where(photos.c.origin.is_(None), photos.c.taken_at.is_not(None), *conditions)
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_PHOTOS)
         .subquery()
     )
     query = (
-        select(effective_tags.c.landmark_id, newest.c.taken_at, newest.c.utc_offset_s)
+        select(
+            effective_tags.c.landmark_id,
+            newest.c.taken_at,
+            newest.c.utc_offset_s,
+        )
         .join(effective_tags, effective_tags.c.content_id == newest.c.content_id)
         .where(effective_tags.c.accepted == true())
         .order_by(newest.c.taken_at.desc(), newest.c.id, effective_tags.c.landmark_id)

@@ -81,12 +81,24 @@ def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
     longitude = np.concatenate([second.longitude, first.longitude])
     _, occasion = np.unique(at // OCCASION_S, return_inverse=True)
     votes = np.bincount(occasion, says)
-    _, example = np.unique(np.where(says == _AGREES, occasion, -1), return_index=True)
+    _, example = np.unique(
+        np.where(says == _AGREES, occasion, -1),
+        return_index=True,
+    )
     example = example[(says[example] == _AGREES) & (votes[occasion[example]] > 0)]
     latitude, longitude = latitude[example], longitude[example]
-    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
+    distance_m = distances_m(
+        latitude[:, None],
+        longitude[:, None],
+        latitude,
+        longitude,
+    )
     usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
-    return CoLocations(len(example), len(example) - usual, int((votes < 0).sum()))
+    return CoLocations(
+        len(example),
+        len(example) - usual,
+        int((votes < 0).sum()),
+    )
 
 
 def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
@@ -102,16 +114,30 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     place = place[len(own.at) :]
     error_m = found.error_m[place]
     distance_m = distances_m(
-        found.latitude[place], found.longitude[place], other.latitude, other.longitude
+        found.latitude[place],
+        found.longitude[place],
+        other.latitude,
+        other.longitude,
     )
     since, until = (
-        np.where(anchor[place] >= 0, np.abs(joined.at[anchor[place]] - other.at), np.inf)
+        np.where(
+            anchor[place] >= 0,
+            np.abs(joined.at[anchor[place]] - other.at),
+            np.inf,
+        )
         for anchor in (found.before, found.after)
     )
     is_near = np.minimum(since, until) <= TOGETHER_S
     agrees = is_near & (distance_m <= TOGETHER_M + other.error_m + np.minimum(error_m, TOGETHER_M))
     contradicts = is_near & (distance_m > TOGETHER_M + other.error_m + 2 * error_m)
-    return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
+    return np.asarray(
+        np.select(
+            [agrees, contradicts],
+            [_AGREES, _CONTRADICTS],
+            0,
+        ),
+        np.int64,
+    )
 
 
 def group_companions(
@@ -121,7 +147,10 @@ def group_companions(
     group_of: dict[int, frozenset[int]] = {}
     apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
     companions = [(pair, counts) for pair, counts in co_locations.items() if counts.are_companions]
-    for (first, second), _ in sorted(companions, key=lambda pair: (-pair[1].agreeing, pair[0])):
+    for (first, second), _ in sorted(
+        companions,
+        key=lambda pair: (-pair[1].agreeing, pair[0]),
+    ):
         groups = [group_of.get(camera, frozenset([camera])) for camera in (first, second)]
         if not any(frozenset((one, other)) in apart for one in groups[0] for other in groups[1]):
             joined = groups[0] | groups[1]
@@ -142,7 +171,11 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
     """
     used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
     # Own anchors are trusted more than any anchor of a companion.
-    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
+    trust = np.where(
+        own.trust > 0,
+        own.trust + others.trust.max(initial=0),
+        0,
+    )
     joined, place = _join(replace(own, trust=trust), _select(others, used))
     found = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
@@ -173,7 +206,11 @@ def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
     order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    both = zip(vars(first).values(), vars(second).values(), strict=True)
+    both = zip(
+        vars(first).values(),
+        vars(second).values(),
+        strict=True,
+    )
     return Sequence(*(np.concatenate(values)[order] for values in both)), place
 
 
@@ -209,10 +246,16 @@ def find_companions(connection: Connection) -> list[Companions]:
     counts = _count_all_co_locations(connection)
     groups = group_companions(counts)
     group_of = {camera_id: row.companions_id for camera_id, row in stored.items()}
-    _store(connection, group_of, {camera_id: min(group) for camera_id, group in groups.items()})
+    _store(
+        connection,
+        group_of,
+        {camera_id: min(group) for camera_id, group in groups.items()},
+    )
     return [
         Companions(
-            (stored[first].name, stored[second].name), co_locations.agreeing, co_locations.occasions
+            (stored[first].name, stored[second].name),
+            co_locations.agreeing,
+            co_locations.occasions,
         )
         for (first, second), co_locations in sorted(counts.items())
         if co_locations.are_companions and second in groups.get(first, ())
@@ -236,7 +279,13 @@ def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoL
 def _has_clock() -> ColumnElement[bool]:
     # Whether photos name the camera, and its clock may show the time of some zone.
     offset = cameras.c.clock_offset_s
-    return and_(is_named(), or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)))
+    return and_(
+        is_named(),
+        or_(
+            offset.is_(None),
+            offset.between(CLOCKS.start, CLOCKS.stop - 1),
+        ),
+    )
 
 
 def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
@@ -244,7 +293,11 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
     is_own = (photos.c.camera_id == camera_id) & photos.c.taken_at.is_not(None)
     newest = select(photos.c.taken_at).where(is_own).order_by(photos.c.taken_at.desc())
     first = connection.scalar(newest.offset(MOST_PHOTOS - 1).limit(1))
-    shots = read_shots(connection, is_own, *([] if first is None else [photos.c.taken_at >= first]))
+    shots = read_shots(
+        connection,
+        is_own,
+        *([] if first is None else [photos.c.taken_at >= first]),
+    )
     return sequence_of(
         [
             (
@@ -268,11 +321,18 @@ def _other_anchors(
     rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
     for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
         at = clock_seconds(row.taken_at) - row.offset_s
-        anchor = (at, row.latitude, row.longitude, gps_error_m(row), TRUST[PositionSource.CAMERA])
+        anchor = (
+            at,
+            row.latitude,
+            row.longitude,
+            gps_error_m(row),
+            TRUST[PositionSource.CAMERA],
+        )
         rows_of.setdefault(row.camera_id, []).append(anchor)
-    most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[
-        :MOST_CANDIDATES
-    ]
+    most = sorted(
+        rows_of,
+        key=lambda other_id: (-len(rows_of[other_id]), other_id),
+    )[:MOST_CANDIDATES]
     return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]
 
 
@@ -300,7 +360,11 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
     # The newest times between pauses, extended to what any camera's clock may have shown then.
     last = np.flatnonzero(np.append(np.diff(times) > PAUSE_S, [True]))
     first = np.append([0], last[:-1] + 1)
-    newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
+    newest = zip(
+        times[first][-MOST_OUTINGS:],
+        times[last][-MOST_OUTINGS:],
+        strict=True,
+    )
     return [
         (
             clock_time(start - LOCAL_TIMES.total_seconds()),
@@ -311,7 +375,9 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
 
 
 def _store(
-    connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]
+    connection: Connection,
+    stored: Mapping[int, int | None],
+    found: Mapping[int, int | None],
 ) -> None:
     # Store the groups. Photos of cameras in groups that change are estimated again.
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}

@@ -81,7 +81,13 @@ class Sequence:
 def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
     """The sequence of rows in order of time: time, latitude, longitude, error and trust."""
     at, latitude, longitude, error_m, trust = np.array(list(rows), np.float64).reshape(-1, 5).T
-    return Sequence(at, latitude, longitude, error_m, trust.astype(np.int64))
+    return Sequence(
+        at,
+        latitude,
+        longitude,
+        error_m,
+        trust.astype(np.int64),
+    )
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,16 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     anchors = np.flatnonzero(is_anchor & ~is_contradicted)
     photos = np.flatnonzero(~is_anchor | is_contradicted)
     before, after = _neighbours(anchors, photos)
-    since = np.where(before >= 0, sequence.at[photos] - sequence.at[before], np.inf)
-    until = np.where(after >= 0, sequence.at[after] - sequence.at[photos], np.inf)
+    since = np.where(
+        before >= 0,
+        sequence.at[photos] - sequence.at[before],
+        np.inf,
+    )
+    until = np.where(
+        after >= 0,
+        sequence.at[after] - sequence.at[photos],
+        np.inf,
+    )
     is_stay = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
     is_between = since + until <= np.where(is_stay, STAY_GAPS, 1.0) * max_gap_s
     reach_s = min(ONE_ANCHOR_S, max_gap_s)
@@ -117,9 +131,20 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     is_before = ~is_between & ~is_after & (until <= reach_s)
     paces = _paces(sequence, anchors, photos, max_gap_s)
     nowhere, no_anchor = np.full(len(sequence.at), np.nan), np.full(len(sequence.at), -1, np.int64)
-    estimates = Estimates(nowhere, nowhere.copy(), nowhere.copy(), no_anchor, no_anchor.copy())
+    estimates = Estimates(
+        nowhere,
+        nowhere.copy(),
+        nowhere.copy(),
+        no_anchor,
+        no_anchor.copy(),
+    )
     for chosen, (latitude, longitude, error_m), first, second in (
-        (is_between, _between(sequence, before, after, since, until, is_between), before, after),
+        (
+            is_between,
+            _between(sequence, before, after, since, until, is_between),
+            before,
+            after,
+        ),
         (is_after, _near(sequence, before, since, paces, is_after), before, None),
         (is_before, _near(sequence, after, until, paces, is_before), None, after),
     ):
@@ -157,7 +182,11 @@ def distances_m(
 
 
 def interpolate(
-    latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats, fraction: Floats
+    latitude: Floats,
+    longitude: Floats,
+    to_latitude: Floats,
+    to_longitude: Floats,
+    fraction: Floats,
 ) -> tuple[Floats, Floats]:
     """Points on great circles: `fraction` 0 is the first position of each, 1 the second."""
     start, end = unit_vectors(latitude, longitude), unit_vectors(to_latitude, to_longitude)
@@ -165,8 +194,16 @@ def interpolate(
     sine = np.sin(angle)
     is_short = sine < 1e-9  # the same position, or opposite ones, between which any way is right
     safe = np.where(is_short, 1.0, sine)
-    first = np.where(is_short, 1 - fraction, np.sin((1 - fraction) * angle) / safe)
-    second = np.where(is_short, fraction, np.sin(fraction * angle) / safe)
+    first = np.where(
+        is_short,
+        1 - fraction,
+        np.sin((1 - fraction) * angle) / safe,
+    )
+    second = np.where(
+        is_short,
+        fraction,
+        np.sin(fraction * angle) / safe,
+    )
     x, y, z = first * start + second * end
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
@@ -178,7 +215,12 @@ def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
     # both.
     kept = np.flatnonzero(sequence.trust > 0)
     while len(kept) > 1:
-        is_too_fast = _too_fast(sequence, kept[:-1], kept[1:], max_gap_s)
+        is_too_fast = _too_fast(
+            sequence,
+            kept[:-1],
+            kept[1:],
+            max_gap_s,
+        )
         if not is_too_fast.any():
             break
         kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
@@ -195,7 +237,10 @@ def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: fl
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
     # How far the anchors are apart beyond their errors; 0 or less: they may be at one place.
-    distance = distances_m(*_positions(sequence, first), *_positions(sequence, second))
+    distance = distances_m(
+        *_positions(sequence, first),
+        *_positions(sequence, second),
+    )
     return distance - sequence.error_m[first] - sequence.error_m[second]
 
 
@@ -241,7 +286,11 @@ def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: flo
         nearer_end = anchors[leg + (offset < 0)]
         away_s = np.abs(sequence.at[nearer_end] - sequence.at[photos])
         is_near = exists & (away_s <= max_gap_s) & (legs_s[leg] <= max_gap_s)
-        pace = np.where(is_near, np.maximum(pace, speeds[leg]), pace)
+        pace = np.where(
+            is_near,
+            np.maximum(pace, speeds[leg]),
+            pace,
+        )
         is_known |= is_near & (legs_s[leg] >= FEW_SECONDS)
         is_of_burst |= is_near
     least = np.select(
@@ -251,13 +300,25 @@ def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: flo
 
 
 def _between(
-    sequence: Sequence, before: Indices, after: Indices, since: Floats, until: Floats, chosen: Truth
+    sequence: Sequence,
+    before: Indices,
+    after: Indices,
+    since: Floats,
+    until: Floats,
+    chosen: Truth,
 ) -> tuple[Floats, Floats, Floats]:
     before, after, since, until = before[chosen], after[chosen], since[chosen], until[chosen]
     gap = since + until
     # Photos of the same second as both anchors lie in the middle.
-    fraction = np.where(gap > 0, since / np.where(gap > 0, gap, 1.0), 0.5)
-    ends = (*_positions(sequence, before), *_positions(sequence, after))
+    fraction = np.where(
+        gap > 0,
+        since / np.where(gap > 0, gap, 1.0),
+        0.5,
+    )
+    ends = (
+        *_positions(sequence, before),
+        *_positions(sequence, after),
+    )
     latitude, longitude = interpolate(*ends, fraction)
     deviation_before, deviation_after = _deviations(sequence, before), _deviations(sequence, after)
     squared_m = distances_m(*ends) ** 2
@@ -273,7 +334,11 @@ def _between(
 
 
 def _near(
-    sequence: Sequence, anchor: Indices, seconds: Floats, paces: Floats, chosen: Truth
+    sequence: Sequence,
+    anchor: Indices,
+    seconds: Floats,
+    paces: Floats,
+    chosen: Truth,
 ) -> tuple[Floats, Floats, Floats]:
     anchor, seconds, paces = anchor[chosen], seconds[chosen], paces[chosen]
     wandered_m2 = QUANTILE_90**2 * WANDERING**2 * seconds

@@ -63,7 +63,11 @@ _ROUNDING = timedelta(milliseconds=1)
 
 
 # How much an anchor is trusted, by its source. An estimate is no anchor.
-TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, **dict.fromkeys(STATED, 3)}
+TRUST = {
+    PositionSource.TRACK: 1,
+    PositionSource.LANDMARK: 2,
+    **dict.fromkeys(STATED, 3),
+}
 
 
 @dataclass(frozen=True)
@@ -102,18 +106,33 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     for number in np.flatnonzero(is_known).tolist():
         latitude, longitude, error_m, track_id = best[:, number].tolist()
         evidence = {"track": int(track_id)}
-        fixes[number] = Fix(latitude, longitude, error_m, PositionSource.TRACK, evidence)
+        fixes[number] = Fix(
+            latitude,
+            longitude,
+            error_m,
+            PositionSource.TRACK,
+            evidence,
+        )
     return fixes
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
     # Latitude, longitude and error at times (N,) in a part; the error is infinite where it does not tell.
     after = np.searchsorted(points[:, 0], times)
-    before = np.where(points[after, 0] == times, after, after - 1)
+    before = np.where(
+        points[after, 0] == times,
+        after,
+        after - 1,
+    )
     start, end = points[before], points[after]
     gap = end[:, 0] - start[:, 0]
     fraction = (times - start[:, 0]) / np.where(gap > 0, gap, 1.0)
-    ends = (start[:, 1], start[:, 2], end[:, 1], end[:, 2])
+    ends = (
+        start[:, 1],
+        start[:, 2],
+        end[:, 1],
+        end[:, 2],
+    )
     latitude, longitude = interpolate(*ends, fraction)
     speed = distances_m(*ends) / np.where(gap > 0, gap, 1.0)
     detour_m = DETOUR * gap * speed**DETOUR_SPEED
@@ -127,7 +146,11 @@ def _parts_of(connection: Connection, times: Floats) -> Iterator[tuple[int, Poin
     # The parts of tracks that cover one of the times, with their tracks.
     if not len(times):
         return
-    limits = np.clip(times[[0, -1]], EARLIEST.timestamp(), LATEST.timestamp()).tolist()
+    limits = np.clip(
+        times[[0, -1]],
+        EARLIEST.timestamp(),
+        LATEST.timestamp(),
+    ).tolist()
     first, last = (datetime.fromtimestamp(limit, UTC) for limit in limits)
     last += _ROUNDING
     track_id, part = track_parts.c.track_id, track_parts.c.part
@@ -139,8 +162,14 @@ def _parts_of(connection: Connection, times: Floats) -> Iterator[tuple[int, Poin
         .order_by(track_id, part)
     )
     rows = connection.execute(query).all()
-    starts = np.searchsorted(times, [(row.first_at - _ROUNDING).timestamp() for row in rows])
-    ends = np.searchsorted(times, [(row.last_at + _ROUNDING).timestamp() for row in rows])
+    starts = np.searchsorted(
+        times,
+        [(row.first_at - _ROUNDING).timestamp() for row in rows],
+    )
+    ends = np.searchsorted(
+        times,
+        [(row.last_at + _ROUNDING).timestamp() for row in rows],
+    )
     covering = list(compress(rows, starts < ends))
     for track, of_track in groupby(covering, key=attrgetter("track_id")):
         numbers = [row.part for row in of_track]
@@ -231,9 +260,24 @@ def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> lis
         fix = landmark_fixes.get(row.content_id) if is_original else None
         if row.latitude is not None:
             source, error_m = PositionSource(row.gps_source), gps_error_m(row)
-            fix = Fix(row.latitude, row.longitude, error_m, source, {})
+            fix = Fix(
+                row.latitude,
+                row.longitude,
+                error_m,
+                source,
+                {},
+            )
         is_utc = at is not None and zone_s is not None
-        shots.append(Shot(row.id, row.taken_at, at, is_utc, is_original, fix))
+        shots.append(
+            Shot(
+                row.id,
+                row.taken_at,
+                at,
+                is_utc,
+                is_original,
+                fix,
+            )
+        )
     shots.sort(key=lambda shot: -math.inf if shot.at is None else shot.at)
     return shots
 
@@ -244,7 +288,16 @@ def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
     rows = []
     for shot in line:
         fix = shot.fix
-        anchor = (fix.latitude, fix.longitude, fix.error_m, TRUST[fix.source]) if fix else nothing
+        anchor = (
+            (
+                fix.latitude,
+                fix.longitude,
+                fix.error_m,
+                TRUST[fix.source],
+            )
+            if fix
+            else nothing
+        )
         rows.append((shot.at, *anchor))
     return estimation.sequence_of(rows)
 
@@ -296,7 +349,13 @@ def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dic
         error_m = LANDMARK_ERROR_M[row.extent or "point"]
         source, evidence = PositionSource.LANDMARK, {"landmark": row.landmark_id}
         # Of each image, the last and best one stays.
-        fixes[row.content_id] = Fix(row.latitude, row.longitude, error_m, source, evidence)
+        fixes[row.content_id] = Fix(
+            row.latitude,
+            row.longitude,
+            error_m,
+            source,
+            evidence,
+        )
     return fixes
 
 
@@ -318,13 +377,19 @@ def own_fixes(connection: Connection, content_ids: Collection[int]) -> Fixes:
     )
     query = select_photos(
         among(photos.c.content_id, content_ids),
-        or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT),
+        or_(
+            photos.c.origin.is_(None),
+            photos.c.origin != PhotoOrigin.SCREENSHOT,
+        ),
         or_(photos.c.latitude.is_not(None), has_own_time),
     )
     if connection.execute(select(tracks.c.id).limit(1)).first() is None:
         query = query.where(photos.c.latitude.is_not(None))
     rows = connection.execute(query).all()
-    shots = _with_tracks(connection, [shot for row in rows for shot in shots_of([row], {})])
+    shots = _with_tracks(
+        connection,
+        [shot for row in rows for shot in shots_of([row], {})],
+    )
     fixes = defaultdict[int, list[Fix]](list)
     for row, shot in zip(rows, shots, strict=True):
         if shot.fix is not None:
@@ -361,7 +426,11 @@ class Passage:
         if len(self.ends) == 1:
             return True
         (before, left), (after, arrived) = self.ends
-        return detour_m <= _most_m(before, after, arrived.longitude - left.longitude)
+        return detour_m <= _most_m(
+            before,
+            after,
+            arrived.longitude - left.longitude,
+        )
 
 
 def _distance_m(fix: Fix, latitude: float, longitude: float) -> float:
@@ -395,7 +464,12 @@ def passages(
         photos.c.latitude.is_(None),
         photos.c.origin.is_(None),
     )
-    for images, line, contradicted_ids in _camera_lines(connection, REACH_S, max_gap_s, *of_images):
+    for images, line, contradicted_ids in _camera_lines(
+        connection,
+        REACH_S,
+        max_gap_s,
+        *of_images,
+    ):
         # Their numbers in the line, and the photos with their fixes.
         numbers, with_gps = list[int](), list[tuple[Shot, Fix]]()
         for number, shot in enumerate(line):
@@ -439,7 +513,12 @@ def _camera_lines(
     # Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
     reach = timedelta(seconds=reach_s + _GAPS_AROUND * max_gap_s) + LOCAL_TIMES
     query = (
-        select(photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
+        select(
+            photos.c.id,
+            photos.c.content_id,
+            photos.c.camera_id,
+            photos.c.taken_at,
+        )
         .where(*conditions, photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None))
         .order_by(photos.c.camera_id, photos.c.taken_at)
     )
@@ -493,7 +572,13 @@ DAY_NUMBER = part_of(photos.c.taken_at, photos.c.id)
 
 def fix_of_day(latitude: float, longitude: float, error_m: float = DAY_ERROR_M) -> Fix:
     """Where another photo of a day was taken."""
-    return Fix(latitude, longitude, error_m, PositionSource.TRIP, {})
+    return Fix(
+        latitude,
+        longitude,
+        error_m,
+        PositionSource.TRIP,
+        {},
+    )
 
 
 def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, list[Fix]]:
@@ -538,7 +623,8 @@ def is_around(first: date, last: date, days: int = DAYS_AROUND) -> ColumnElement
     """Whether a photo was taken from so many days before the first one to as many after the last one."""
     begin, end = _day_of(first.toordinal() - days), _day_of(last.toordinal() + days)
     return photos.c.taken_at.between(
-        datetime.combine(begin, time.min), datetime.combine(end, time.max)
+        datetime.combine(begin, time.min),
+        datetime.combine(end, time.max),
     )
 
 

@@ -159,7 +159,10 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _system_refused(path: Path, error: OSError) -> SystemRefused:
-    return SystemRefused(what=str(path), reason=(error.strerror or str(error)).lower())
+    return SystemRefused(
+        what=str(path),
+        reason=(error.strerror or str(error)).lower(),
+    )
 
 
 def _check_file(path: Path, status: os.stat_result) -> None:

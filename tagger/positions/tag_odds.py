@@ -153,17 +153,27 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 def _candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
     # The images that these days can turn: taken on them, or without GPS in the days around them.
     images: set[int] = set()
-    is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
+    is_close = or_(
+        tags.c.enough == true(),
+        tags.c.score >= LEAST_SUGGESTED_SCORE,
+    )
     for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
         is_on_day = or_(
-            photos.c.latitude.is_(None), DAY_NUMBER.in_([day.toordinal() for day in run])
+            photos.c.latitude.is_(None),
+            DAY_NUMBER.in_([day.toordinal() for day in run]),
         )
         for table, is_candidate in ((tags, is_close), (taught_tags, true())):
             query = select(table.c.content_id).join(
                 photos, photos.c.content_id == table.c.content_id
             )
             images.update(
-                connection.scalars(query.where(is_around(run[0], run[-1]), is_on_day, is_candidate))
+                connection.scalars(
+                    query.where(
+                        is_around(run[0], run[-1]),
+                        is_on_day,
+                        is_candidate,
+                    )
+                )
             )
     return images
 
@@ -194,7 +204,12 @@ def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
         return None
     facts = row.landmark_id, row.score, bool(row.is_enough), row.threshold, row.model_id
     alone, weighed = (
-        Candidate(*facts, odds=each, suggested_from=row.suggested_from) for each in (None, odds)
+        Candidate(
+            *facts,
+            odds=each,
+            suggested_from=row.suggested_from,
+        )
+        for each in (None, odds)
     )
     is_reversed = (alone.is_alone_accepted, alone.is_probable) != (
         weighed.is_alone_accepted,
@@ -242,7 +257,10 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             .where(
                 among(table.c.content_id, content_ids),
                 contents.c.damaged == false(),
-                or_(score_is_enough(table), table.c.score >= LEAST_SUGGESTED_SCORE),
+                or_(
+                    score_is_enough(table),
+                    table.c.score >= LEAST_SUGGESTED_SCORE,
+                ),
             )
         )
         rows += connection.execute(query)
@@ -253,7 +271,11 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
 
 
 def _all_odds(
-    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, own_alone: bool
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    max_gap_s: float,
+    *,
+    own_alone: bool,
 ) -> Mapping[Key, PositionOdds]:
     # The odds of tags from the strongest evidence that says something about each.
     content_ids = {row.content_id for row in rows}
@@ -303,7 +325,10 @@ def _all_odds(
 
 def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
     # The best odds of each landmark, and of equal ones those of the nearest place.
-    in_order = sorted(odds, key=lambda pair: (pair[1].odds, -(pair[1].distance_m or 0.0)))
+    in_order = sorted(
+        odds,
+        key=lambda pair: (pair[1].odds, -(pair[1].distance_m or 0.0)),
+    )
     return dict(in_order)  # of each key, the last one counts
 
 
@@ -322,21 +347,40 @@ def _odds_of_fixes(
     pairs = [(row, fix) for row in rows for fix in fixes.get(row.content_id, ())]
     values = np.array(
         [
-            (fix.latitude, fix.longitude, fix.error_m, row.latitude, row.longitude)
+            (
+                fix.latitude,
+                fix.longitude,
+                fix.error_m,
+                row.latitude,
+                row.longitude,
+            )
             for row, fix in pairs
         ],
         np.float64,
     )
     latitude, longitude, error_m, to_latitude, to_longitude = values.reshape(-1, 5).T
     distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
-    odds = position_odds(distance_m / 1000, error_m / 1000, [row.extent for row, _ in pairs])
-    for (row, fix), factor, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
+    odds = position_odds(
+        distance_m / 1000,
+        error_m / 1000,
+        [row.extent for row, _ in pairs],
+    )
+    for (row, fix), factor, metres in zip(
+        pairs,
+        odds.tolist(),
+        distance_m.tolist(),
+        strict=True,
+    ):
         is_of_day = fix.source is PositionSource.TRIP
         limited = min(max(factor, LEAST_OF_DAY), 1.0) if is_of_day else factor
         reason = OddsReason.TRIP if is_of_day else OddsReason.POSITION
         photo_id = fix.evidence["photo"] if fix.source in STATED else None
         # Rounded, so that the same evidence gives the same row.
-        rounded = PositionOdds(float(f"{limited:.4g}"), float(round(metres)), reason)
+        rounded = PositionOdds(
+            float(f"{limited:.4g}"),
+            float(round(metres)),
+            reason,
+        )
         yield (row.content_id, row.landmark_id), photo_id, rounded
 
 
@@ -355,14 +399,26 @@ def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str |
     for extent in REACHES_KM:
         chosen = of_extent == extent
         least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
-        odds[chosen] = np.where(most < 1.0, most, np.maximum(least, 1.0))
+        odds[chosen] = np.where(
+            most < 1.0,
+            most,
+            np.maximum(least, 1.0),
+        )
     return odds
 
 
 def _odds_at(distance_km: Floats, extent: str) -> Floats:
     odds = np.array([MOST, 1.0, 1.0, LEAST])
     known = np.log(REACHES_KM[extent])
-    return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
+    return np.asarray(
+        np.exp(
+            np.interp(
+                np.log(np.maximum(distance_km, 1e-6)),
+                known,
+                np.log(odds),
+            )
+        )
+    )
 
 
 # --- Days ---
@@ -427,7 +483,10 @@ class SeenLandmark:
 
 
 # The score is enough, or almost.
-_IS_CLOSE: ColumnElement[bool] = or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
+_IS_CLOSE: ColumnElement[bool] = or_(
+    tags.c.enough == true(),
+    tags.c.score >= LEAST_SCORE,
+)
 # A measured position turns down a tag whose score is enough.
 _IS_REFUSED = and_(
     tags.c.distance_m.is_not(None),
@@ -473,7 +532,14 @@ def _seen_landmarks(
             is_shown = bool(row.enough) and not is_refused
             place = None if row.latitude is None else (row.latitude, row.longitude)
             seen[day].append(
-                SeenLandmark(row.content_id, row.landmark_id, at, is_shown, place, row.extent)
+                SeenLandmark(
+                    row.content_id,
+                    row.landmark_id,
+                    at,
+                    is_shown,
+                    place,
+                    row.extent,
+                )
             )
     return seen
 
@@ -483,7 +549,11 @@ def _odds_of_days(
 ) -> dict[Key, PositionOdds]:
     # The best odds of copies where others of a day show the same landmark, or one too far away.
     query = (
-        select(photos.c.camera_id, DAY_NUMBER, func.count(distinct(photos.c.content_id)))
+        select(
+            photos.c.camera_id,
+            DAY_NUMBER,
+            func.count(distinct(photos.c.content_id)),
+        )
         .join(contents, contents.c.id == photos.c.content_id)
         .where(contents.c.outcome.is_not(None))
         .group_by(photos.c.camera_id, DAY_NUMBER)

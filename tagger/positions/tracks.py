@@ -73,7 +73,12 @@ def divide_track(pieces: Iterable[SegmentPiece], counts: PointCounts) -> Iterato
 def are_too_fast(first: Points, second: Points) -> Truth:
     """Between which points (N, 3) nobody can have travelled. Times are often whole seconds."""
     seconds = np.maximum(np.abs(second[:, 0] - first[:, 0]), 1.0)
-    distances = distances_m(first[:, 1], first[:, 2], second[:, 1], second[:, 2])
+    distances = distances_m(
+        first[:, 1],
+        first[:, 2],
+        second[:, 1],
+        second[:, 2],
+    )
     return np.asarray(distances > MAX_SPEED_M_S * seconds)
 
 
@@ -89,7 +94,11 @@ def _bounds(at: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
     start = end = 0
     while end < len(at):
         end = start + int(
-            np.searchsorted(np.abs(at[start : start + PART_POINTS] - at[start]), PART_S, "right")
+            np.searchsorted(
+                np.abs(at[start : start + PART_POINTS] - at[start]),
+                PART_S,
+                "right",
+            )
         )
         yield start, end
         is_connected = end < len(at) and abs(at[end] - at[end - 1]) <= PART_S
@@ -235,14 +244,20 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
             connection, AuditAction.TRACK_ADD, name, track=stored.id, points=stored.points
         )
     return AddedTrack(
-        **vars(stored), is_new=is_new, left_out=track.counts.left_out, fault=track.counts.fault
+        **vars(stored),
+        is_new=is_new,
+        left_out=track.counts.left_out,
+        fault=track.counts.fault,
     )
 
 
 def list_tracks(database: Database) -> list[Track]:
     """All tracks, in order of time."""
     with database.read() as connection:
-        return _tracks(connection, _SELECT.order_by(func.min(track_parts.c.first_at), tracks.c.id))
+        return _tracks(
+            connection,
+            _SELECT.order_by(func.min(track_parts.c.first_at), tracks.c.id),
+        )
 
 
 def remove_track(database: Database, name: str) -> Track:
@@ -278,7 +293,10 @@ def _tracks(connection: Connection, query: Select[Any]) -> list[Track]:
 
 
 def _find_track(connection: Connection, name: str) -> Track:
-    matching = _tracks(connection, _SELECT.where(tracks.c.name == name).order_by(tracks.c.id))
+    matching = _tracks(
+        connection,
+        _SELECT.where(tracks.c.name == name).order_by(tracks.c.id),
+    )
     if not matching and name.isdecimal() and len(name) < 16:
         matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
     if not matching:

@@ -82,7 +82,9 @@ def _groups(connection: Connection) -> dict[int, list[int]]:
 
 
 def _windows(
-    changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
+    changes: Sequence[Change],
+    group_of: Mapping[int, Sequence[int]],
+    reach: timedelta,
 ) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
     # Conditions on photos of cameras that are used together, one for each, and the times of their changes.
     #
@@ -142,7 +144,12 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
             found |= _fixes(line, line, alone, {False} if companions else {False, True})
         if companions:
             together = estimate_together(own, anchors_of(companions), max_gap_s)
-            found |= _fixes(line, [*line, *companions], together, {True})
+            found |= _fixes(
+                line,
+                [*line, *companions],
+                together,
+                {True},
+            )
     return found
 
 
@@ -162,7 +169,12 @@ def _fixes(
             float(found.longitude[index]),
             float(found.error_m[index]),
             PositionSource.NEIGHBOUR,
-            _evidence(photo, evidence, int(found.before[index]), int(found.after[index])),
+            _evidence(
+                photo,
+                evidence,
+                int(found.before[index]),
+                int(found.after[index]),
+            ),
         )
         for photo, index in located
         if photo.is_utc in is_utc and not (photo.fix and photo.fix.source in STATED)
@@ -174,7 +186,10 @@ def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) ->
     for name, anchor in (("before", before), ("after", after)):
         if anchor >= 0:
             seconds = abs((evidence[anchor].at or 0.0) - (photo.at or 0.0))
-            found |= {name: evidence[anchor].photo_id, f"{name}_s": round(seconds)}
+            found |= {
+                name: evidence[anchor].photo_id,
+                f"{name}_s": round(seconds),
+            }
     return found
 
 
@@ -254,6 +269,10 @@ def _facts(fix: Fix) -> _Facts:
 
 def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Facts]:
     evidence = cast(positions.c.evidence, Text)
-    query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS[:-1]), evidence)
+    query = select(
+        positions.c.photo_id,
+        *(positions.c[name] for name in _COLUMNS[:-1]),
+        evidence,
+    )
     rows = connection.execute(query.where(among(positions.c.photo_id, photo_ids)))
     return {photo_id: (*facts,) for photo_id, *facts in rows}

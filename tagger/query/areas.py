@@ -54,13 +54,22 @@ class Box:
         if south <= -90 or north >= 90:  # a pole is inside
             return cls(south, north, (), circle)
         width = degrees(asin(min(1.0, sin(angle) / cos(radians(latitude))))) + _MARGIN
-        return cls(south, north, tuple(_ranges(longitude - width, longitude + width)), circle)
+        return cls(
+            south,
+            north,
+            tuple(_ranges(longitude - width, longitude + width)),
+            circle,
+        )
 
     @classmethod
     def of(cls, bounds: BoundingBox) -> Self:
         """The box with these bounds."""
         east = bounds.east if bounds.east >= bounds.west else bounds.east + 360
-        return cls(bounds.south, bounds.north, tuple(_ranges(bounds.west, east)))
+        return cls(
+            bounds.south,
+            bounds.north,
+            tuple(_ranges(bounds.west, east)),
+        )
 
     @property
     def condition(self) -> Condition:
@@ -126,7 +135,10 @@ def box_text(box: BoundingBox) -> str:
     centre = _position_text(latitude, longitude)
     if max(width_km, height_km) < _SPOT_KM:
         return gettext("at %(place)s", place=centre)
-    sides = {"width": distance_text(width_km * 1000), "height": distance_text(height_km * 1000)}
+    sides = {
+        "width": distance_text(width_km * 1000),
+        "height": distance_text(height_km * 1000),
+    }
     return gettext("area of %(width)s by %(height)s around %(place)s", **sides, place=centre)
 
 
@@ -164,7 +176,10 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
             Box.around(query.circle), landmarks_within(connection, query.circle.contains)
         )
     if query.box is not None:
-        yield _area_of_box(Box.of(query.box), landmarks_within(connection, query.box.contains))
+        yield _area_of_box(
+            Box.of(query.box),
+            landmarks_within(connection, query.box.contains),
+        )
     if query.country:
         yield _area_of_countries(connection, query.country)
 

@@ -101,7 +101,8 @@ def landmark_counts(
         else:
             found = list(landmarks_by_id(connection, numbers).values())
     return _counted(
-        found if include_empty else [each for each in found if each.id in numbers], numbers
+        found if include_empty else [each for each in found if each.id in numbers],
+        numbers,
     )
 
 
@@ -123,7 +124,10 @@ def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Co
 
 def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
     counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in found)
-    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
+    return sorted(
+        counts,
+        key=lambda count: (-count.photos, count.landmark),
+    )
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,11 @@ class FolderCount:
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
     """All folders whose path is text, in order of their paths. Reads the index of folders."""
     folder = folder_of(photos.c.path)
-    counted = select(photos.c.root_id, folder, func.count()).where(IN_FOLDERS)
+    counted = select(
+        photos.c.root_id,
+        folder,
+        func.count(),
+    ).where(IN_FOLDERS)
     query = counted.group_by(photos.c.root_id, folder)
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
@@ -207,10 +215,23 @@ def city_counts(database: Database) -> list[CityCount]:
             box = document_of(PositionCell, row, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
             found.append(
-                CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos)
+                CityCount(
+                    row.city,
+                    row.region,
+                    row.country,
+                    *centre,
+                    box.radius_km,
+                    row.photos,
+                )
             )
     return sorted(
-        found, key=lambda count: (-count.photos, count.city, count.country, count.region or "")
+        found,
+        key=lambda count: (
+            -count.photos,
+            count.city,
+            count.country,
+            count.region or "",
+        ),
     )
 
 
@@ -230,12 +251,18 @@ def find_covers(database: Database) -> dict[str, Cover]:
     """Return covers by landmark slug; a landmark without photos has none."""
     covers = {}
     with database.read() as connection:
-        tagged = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+        tagged = distinct_values(
+            effective_tags.c.landmark_id,
+            effective_tags.c.accepted == true(),
+        )
         query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
         starred = _starred(connection)
         for row in connection.execute(query).all():
             best = _first_existing(
-                connection, _best(row.id), _confirmed(row.id), first=starred[row.id]
+                connection,
+                _best(row.id),
+                _confirmed(row.id),
+                first=starred[row.id],
             )
             if best:
                 covers[row.slug] = best[0]
@@ -284,13 +311,19 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
 
 
 def _first_existing(
-    connection: Connection, *queries: Select[tuple[int]], first: Sequence[int] = ()
+    connection: Connection,
+    *queries: Select[tuple[int]],
+    first: Sequence[int] = (),
 ) -> list[Cover]:
     # The photos that exist of some contents, and then of those that the queries find, in their order.
     found = (content_id for query in queries for content_id in connection.scalars(query))
     content_ids = [*first[:_CANDIDATES], *found]
     rows = connection.execute(
-        select(photos.c.id, photos.c.content_id, contents.c.digest)
+        select(
+            photos.c.id,
+            photos.c.content_id,
+            contents.c.digest,
+        )
         .join(contents, contents.c.id == photos.c.content_id)
         .where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
         .order_by(photos.c.id.desc())
@@ -340,7 +373,11 @@ def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
     """The photos with positions, camera by camera; of copies the first."""
     is_of_path = is_of_trip(trip), positions.c.photo_id.is_not(None)
     query = (
-        select(photos.c.camera_id, photos.c.taken_at, positions)
+        select(
+            photos.c.camera_id,
+            photos.c.taken_at,
+            positions,
+        )
         .join(positions, positions.c.photo_id == photos.c.id)
         .where(*is_of_path, photos.c.gone_since.is_(None), is_first_copy(is_of_path))
         .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
@@ -437,8 +474,16 @@ def trip_summaries(
 ) -> list[TripSummary]:
     """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
     with database.snapshot() as connection:
-        every = read_trips(connection, taken_after or datetime.min, taken_before or datetime.max)  # noqa: DTZ901
-        newest = sorted(every, key=lambda each: (each.trip.first, each.trip.spans), reverse=True)
+        every = read_trips(
+            connection,
+            taken_after or datetime.min,  # noqa: DTZ901 - cameras' times have no zone
+            taken_before or datetime.max,  # noqa: DTZ901 - as above
+        )
+        newest = sorted(
+            every,
+            key=lambda each: (each.trip.first, each.trip.spans),
+            reverse=True,
+        )
         return _named(connection, newest)
 
 
@@ -446,7 +491,13 @@ def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[st
     """The trips with these ids, by id; those that are not found are left out."""
     with database.read() as connection:
         trips = find_trips(connection, trip_ids)
-    return dict(zip(trips, summarize_trips(database, list(trips.values())), strict=True))
+    return dict(
+        zip(
+            trips,
+            summarize_trips(database, list(trips.values())),
+            strict=True,
+        )
+    )
 
 
 def trip_summary(database: Database, trip_id: str) -> TripSummary:
@@ -487,7 +538,10 @@ def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSum
     known = landmarks_by_id(
         connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks}
     )
-    covers = _covers(connection, {each.cover for each in shown if each.cover is not None})
+    covers = _covers(
+        connection,
+        {each.cover for each in shown if each.cover is not None},
+    )
     summaries = []
     for each in shown:
         found = [
@@ -497,7 +551,14 @@ def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSum
         ]
         found.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
         cover = None if each.cover is None else covers.get(each.cover)
-        summaries.append(TripSummary(each.trip, each.photos, tuple(found), cover))
+        summaries.append(
+            TripSummary(
+                each.trip,
+                each.photos,
+                tuple(found),
+                cover,
+            )
+        )
     return summaries
 
 

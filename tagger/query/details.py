@@ -133,7 +133,10 @@ def position_evidence(
 
 
 def _neighbour(
-    connection: Connection, names: NameCache, evidence: Mapping[str, Any], side: str
+    connection: Connection,
+    names: NameCache,
+    evidence: Mapping[str, Any],
+    side: str,
 ) -> NeighbourEvidence | None:
     # None also if the photo is not in the database any more: the next update will see that.
     query = (
@@ -302,7 +305,10 @@ def photo_details_by_id(
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
         names = NameCache(connection, root_paths or {})
-        tags_of = tag_rows(connection, [] if row.content_id is None else [row.content_id])
+        tags_of = tag_rows(
+            connection,
+            [] if row.content_id is None else [row.content_id],
+        )
         return _details(connection, names, row, tags_of.get(row.content_id, ()))
 
 
@@ -324,7 +330,11 @@ def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> in
     A RAW file that is one photo with its JPEG has the id of the JPEG.
     """
     absolute = absolute_path(path)
-    spellings = (absolute, absolute.parent.resolve() / absolute.name, absolute.resolve())
+    spellings = (
+        absolute,
+        absolute.parent.resolve() / absolute.name,
+        absolute.resolve(),
+    )
     for root in roots:
         for spelling in dict.fromkeys(spellings):
             if spelling.is_relative_to(root.folder):
@@ -342,11 +352,18 @@ def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> in
 
 
 def _details(
-    connection: Connection, names: NameCache, row: Row[Any], photo_tags: Sequence[Row[Any]]
+    connection: Connection,
+    names: NameCache,
+    row: Row[Any],
+    photo_tags: Sequence[Row[Any]],
 ) -> PhotoDetails:
     classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
     stored = connection.execute(
-        select(photos, models.c.name.label("model"), *classified)
+        select(
+            photos,
+            models.c.name.label("model"),
+            *classified,
+        )
         .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
         .outerjoin(models, models.c.id == contents.c.model_id)
         .where(photos.c.id == row.id)
@@ -421,7 +438,12 @@ def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...
 
 def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, ...]:
     rows = connection.execute(
-        select(landmarks.c.slug, landmarks.c.name, landmarks.c.names, verdicts)
+        select(
+            landmarks.c.slug,
+            landmarks.c.name,
+            landmarks.c.names,
+            verdicts,
+        )
         .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
         .where(verdicts.c.content_id == content_id)
         .order_by(landmarks.c.slug)
@@ -429,7 +451,10 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
     language = display_language(connection)
     return tuple(
         document_of(
-            Verdict, row, landmark=row.slug, name=name_in_language(row.name, row.names, language)
+            Verdict,
+            row,
+            landmark=row.slug,
+            name=name_in_language(row.name, row.names, language),
         )
         for row in rows
     )
@@ -450,7 +475,9 @@ def _copies(connection: Connection, names: NameCache, row: Row[Any]) -> tuple[st
     if row.content_id is None:
         return ()
     copies = select_photos().where(
-        photos.c.content_id == row.content_id, photos.c.id != row.id, photos.c.gone_since.is_(None)
+        photos.c.content_id == row.content_id,
+        photos.c.id != row.id,
+        photos.c.gone_since.is_(None),
     )
     rows = connection.execute(copies.order_by(photos.c.id).limit(MOST_COPIES))
     return tuple(names.path(connection, copy) for copy in rows)

@@ -143,12 +143,24 @@ class _FacetCounts:
         try:
             exact, values = choices_of[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
-            return Facet(name, exact=True, values=(), default=None, more=0)
+            return Facet(
+                name,
+                exact=True,
+                values=(),
+                default=None,
+                more=0,
+            )
         default = None
         if name == "outcome" and (counted := self._counted_with(None)) is not None:
             exact, default = exact and counted[0], counted[1]
         more = max(0, len(values) - MOST_VALUES)
-        return Facet(name, exact, tuple(values[:MOST_VALUES]), default, more)
+        return Facet(
+            name,
+            exact,
+            tuple(values[:MOST_VALUES]),
+            default,
+            more,
+        )
 
     def counted(self, query: PhotoQuery) -> tuple[bool, int]:
         """Whether the number of photos is exact, and the number."""
@@ -238,7 +250,12 @@ class _FacetCounts:
             numbers = _count_units((photo.root_id, photo.unit) for photo in matches.photos)
             with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
             values += [
-                FacetValue(str(root.folder), root.name, numbers[root.id], root.id in with_folders)
+                FacetValue(
+                    str(root.folder),
+                    root.name,
+                    numbers[root.id],
+                    root.id in with_folders,
+                )
                 for root in roots
                 if root.id in numbers
             ]
@@ -259,7 +276,10 @@ class _FacetCounts:
     def _resolved(self, query: PhotoQuery, added: AddedOption | None = None) -> ResolvedQuery:
         # Only sorted results are selected in SQL alone. Copies are counted by their unit.
         exact = replace(query, sort="newest", distinct=False)
-        return replace(ResolvedQuery.resolve(self.connection, exact, self.root_paths), added=added)
+        return replace(
+            ResolvedQuery.resolve(self.connection, exact, self.root_paths),
+            added=added,
+        )
 
     def _select(
         self, query: PhotoQuery, added: AddedOption | None
@@ -331,7 +351,12 @@ def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetVal
     numbers = _count_units(units)
     for name in sorted(numbers):
         path = str(root.folder / folder / name)
-        yield FacetValue(path, name, numbers[name], name in with_folders)
+        yield FacetValue(
+            path,
+            name,
+            numbers[name],
+            name in with_folders,
+        )
 
 
 def _count_units(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
@@ -345,4 +370,7 @@ def _most_first_names(numbers: Mapping[str, int]) -> list[FacetValue]:
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
     with_photos = (value for value in values if value.photos)
-    return sorted(with_photos, key=lambda value: (-value.photos, value.name))
+    return sorted(
+        with_photos,
+        key=lambda value: (-value.photos, value.name),
+    )

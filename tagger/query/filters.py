@@ -88,13 +88,19 @@ class Found:
     @classmethod
     def by_ranges(cls, *ranges: Condition) -> Self:
         """By ranges of an index of photos; without any, none."""
-        return cls(or_(false(), *ranges), [select(photos.c.id).where(each) for each in ranges])
+        return cls(
+            or_(false(), *ranges),
+            [select(photos.c.id).where(each) for each in ranges],
+        )
 
     @classmethod
     def by_images(cls, *contents: Select[Any]) -> Self:
         """By the ids of their images."""
         # One statement for all: most queries have few rows or none, and a statement costs more than these.
-        return cls(photos.c.content_id.in_(union(*contents)), [union_all(*contents)])
+        return cls(
+            photos.c.content_id.in_(union(*contents)),
+            [union_all(*contents)],
+        )
 
     @classmethod
     def by_ids(cls, *ids: Select[Any], images: Sequence[Select[Any]] = ()) -> Self:
@@ -103,9 +109,18 @@ class Found:
             return cls.by_images(*images) if images else cls.by_ranges()
         of_images = [cls.by_images(*images)] if images else []
         # Without the union, SQLite would rather read the index of an order than look up these ids.
-        every = union_all(*ids, *(select(photos.c.id).where(each.among) for each in of_images))
+        every = union_all(
+            *ids,
+            *(select(photos.c.id).where(each.among) for each in of_images),
+        )
         among = photos.c.id.in_(select(every.subquery().c[0]))
-        return cls(among, [*ids, *(rows for each in of_images for rows in each.rows)])
+        return cls(
+            among,
+            [
+                *ids,
+                *(rows for each in of_images for rows in each.rows),
+            ],
+        )
 
     def size(self, connection: Connection, limit: int) -> int:
         """The number of rows that the indexes read, counted up to `limit`."""
@@ -288,7 +303,10 @@ class ResolvedQuery:
         if self.landmark_ids:
             return _of_landmarks(self.landmark_ids, any_rank=query.any_rank)
         if query.min_score is not None and not query.any_rank:
-            return [_TAGGED.where(effective_tags.c.score >= query.min_score), _CONFIRMED]
+            return [
+                _TAGGED.where(effective_tags.c.score >= query.min_score),
+                _CONFIRMED,
+            ]
         return [_TAGGED] if self.needs_accepted_tag and not self._is_narrow else []
 
     def _of_areas(self) -> Iterator[Filter]:
@@ -297,7 +315,10 @@ class ResolvedQuery:
         for area in self.areas:
             ids = self._chosen(area.landmarks)
             shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
-            inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
+            inside = or_(
+                area.has_position,
+                and_(area.landmarks_count, shows_one),
+            )
             shown = (
                 _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
             )
@@ -314,28 +335,39 @@ class ResolvedQuery:
         # By the sight at which they were taken.
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
-            yield Filter(taken_there, Found.by_ids(select(positions.c.photo_id).where(taken_there)))
+            yield Filter(
+                taken_there,
+                Found.by_ids(select(positions.c.photo_id).where(taken_there)),
+            )
 
     def _of_files(self) -> Iterator[Filter]:
         # By what is stored with the files: folders, cameras and dates.
         query = self.query
         if query.under:
             is_below = or_(false(), *(range_.filter for range_ in self.ranges))
-            yield Filter(is_below, Found.by_ranges(*(range_.condition for range_ in self.ranges)))
+            yield Filter(
+                is_below,
+                Found.by_ranges(*(range_.condition for range_ in self.ranges)),
+            )
         if self.camera_ids:
             by_camera = [photos.c.camera_id == each for each in self.camera_ids]
             yield Filter(
-                unindexed(photos.c.camera_id).in_(self.camera_ids), Found.by_ranges(*by_camera)
+                unindexed(photos.c.camera_id).in_(self.camera_ids),
+                Found.by_ranges(*by_camera),
             )
         taken_at = unindexed(photos.c.taken_at)
         if query.year:
             years = sorted(set(query.year))
             in_years = or_(*(taken_in(taken_at, year) for year in years))
             yield Filter(
-                in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years))
+                in_years,
+                Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)),
             )
         if query.undated:
-            yield Filter(taken_at.is_(None), Found.by_ranges(photos.c.taken_at.is_(None)))
+            yield Filter(
+                taken_at.is_(None),
+                Found.by_ranges(photos.c.taken_at.is_(None)),
+            )
         calendar = [
             *([is_in_months(taken_at, query.calendar_month)] if query.calendar_month else ()),
             *([is_on_days(taken_at, query.calendar_day)] if query.calendar_day else ()),
@@ -361,7 +393,10 @@ class ResolvedQuery:
                 classifications.c.content_id == photos.c.content_id,
                 classifications.c.model_id == self.model_id,
             )
-            of_model = or_(unindexed(contents.c.model_id) == self.model_id, is_earlier)
+            of_model = or_(
+                unindexed(contents.c.model_id) == self.model_id,
+                is_earlier,
+            )
             yield Filter(of_model, Found.by_images(last, earlier))
         if query.position is not None:
             yield Filter(has_position_of(query.position))
@@ -379,11 +414,13 @@ class ResolvedQuery:
             yield self._waiting_or_failing()
         if query.dismissed:
             yield Filter(
-                is_dismissed(photos.c.content_id), Found.by_images(select(dismissals.c.content_id))
+                is_dismissed(photos.c.content_id),
+                Found.by_images(select(dismissals.c.content_id)),
             )
         if query.favourite:
             yield Filter(
-                is_favourite(photos.c.content_id), Found.by_images(select(favourites.c.content_id))
+                is_favourite(photos.c.content_id),
+                Found.by_images(select(favourites.c.content_id)),
             )
         if query.unknown:
             is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
@@ -396,11 +433,18 @@ class ResolvedQuery:
         # By what photos match one of, and what none.
         for group in self.any_of:
             indexed = [
-                next((each.found for each in query.filters if each.found), None) for query in group
+                next(
+                    (each.found for each in query.filters if each.found),
+                    None,
+                )
+                for query in group
             ]
             ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
-            yield Filter(matches, Found.by_ids(*ids) if len(ids) == len(group) else None)
+            yield Filter(
+                matches,
+                Found.by_ids(*ids) if len(ids) == len(group) else None,
+            )
         for query in self.without:
             # A photo without a date or a position is not of it, and SQL does not know whether it is.
             yield Filter(and_(*query.option_conditions()).is_not(true()))
@@ -409,7 +453,10 @@ class ResolvedQuery:
         waits = self.query.untagged
         waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
         # This follows from the first condition, of which PostgreSQL expects no photo, and would read all.
-        is_unread = or_(photos.c.content_id.is_(None), unindexed(contents.c.outcome).is_(None))
+        is_unread = or_(
+            photos.c.content_id.is_(None),
+            unindexed(contents.c.outcome).is_(None),
+        )
         folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
         ids = select(photos.c.id).where(without_image, *folders)
@@ -424,7 +471,10 @@ class ResolvedQuery:
             (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
         )
         condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
-        outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
+        outcomes = [
+            *map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)),
+            _CONFIRMED,
+        ]
         return Filter(condition, None if self._is_narrow else Found.by_images(*outcomes))
 
     @property
@@ -530,7 +580,10 @@ def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[i
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
     named = [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
-    matches = [*named, *(area.landmarks for area in query_areas(connection, query))]
+    matches = [
+        *named,
+        *(area.landmarks for area in query_areas(connection, query)),
+    ]
     return frozenset.intersection(*matches) if matches else None
 
 

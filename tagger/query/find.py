@@ -52,7 +52,10 @@ def find_tagged(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    return islice(QueryReader.start(database, query, root_paths).results(), query.limit)
+    return islice(
+        QueryReader.start(database, query, root_paths).results(),
+        query.limit,
+    )
 
 
 def find_tagged_page(
@@ -139,7 +142,9 @@ class QueryReader:
         # The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each.
         conditions, limit = self.query.conditions(), self.query.query.limit
         for scan, after in zip(
-            self.scans[begin.scan :], chain([begin.after], repeat(None)), strict=False
+            self.scans[begin.scan :],
+            chain([begin.after], repeat(None)),
+            strict=False,
         ):
             rest = None if limit is None else max(limit - number, 0)
             with self.database.read() as connection:
@@ -156,7 +161,10 @@ class QueryReader:
         query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
         with self.database.snapshot() as connection:
             rows = {row.id: row for row in connection.execute(query)}
-            return self._named(connection, [rows[each] for each in ids if each in rows])
+            return self._named(
+                connection,
+                [rows[each] for each in ids if each in rows],
+            )
 
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         # The photos of these rows, with the tags that the query returns.
@@ -174,13 +182,20 @@ class QueryReader:
             found += page.photos[:missing]
             if len(page.photos) > missing:
                 if missing:
-                    end = ScanPosition(page.scan, self.scans[page.scan].key(page.rows[missing - 1]))
+                    end = ScanPosition(
+                        page.scan,
+                        self.scans[page.scan].key(page.rows[missing - 1]),
+                    )
                 break
             end = page.next
         return FoundPage(tuple(found), end)
 
     def ids(
-        self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
+        self,
+        connection: Connection,
+        begin: ScanPosition,
+        limit: int,
+        skip: int = 0,
     ) -> tuple[Sequence[int], ScanPosition | None]:
         """At most `limit` ids after `begin` and `skip` photos, and the next position; None at the end."""
         scans = self._scans(begin)
@@ -218,7 +233,12 @@ class QueryReader:
                 )
                 rows = min(2 * rows, LARGEST_PAGE)
             following = None if number + 1 == len(scans) else ScanPosition(number + 1, None)
-            yield PositionedPhotos(photos, page.photos, number, following)
+            yield PositionedPhotos(
+                photos,
+                page.photos,
+                number,
+                following,
+            )
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         if begin.scan and begin.scan >= len(self.scans):

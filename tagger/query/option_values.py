@@ -25,7 +25,15 @@ class Near:
 
     def contains(self, latitude: float, longitude: float) -> bool:
         """Whether a position is inside, along the earth's surface."""
-        return distance_km(self.latitude, self.longitude, latitude, longitude) <= self.radius_km
+        return (
+            distance_km(
+                self.latitude,
+                self.longitude,
+                latitude,
+                longitude,
+            )
+            <= self.radius_km
+        )
 
 
 @dataclass(frozen=True)

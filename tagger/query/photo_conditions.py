@@ -90,7 +90,8 @@ def has_verdict_of(option: VerdictOption) -> Condition:
         case "corrected":
             other = verdicts.alias()
             rejected = exists().where(
-                other.c.content_id == photos.c.content_id, other.c.verdict == "rejected"
+                other.c.content_id == photos.c.content_id,
+                other.c.verdict == "rejected",
             )
             return given.where(verdicts.c.verdict == "confirmed") & rejected
         case verdict:
@@ -126,12 +127,18 @@ def _tables(
     if min_score is None:
         yield effective_tags, (counts,)
     else:
-        is_enough = or_(effective_tags.c.score >= min_score, states == TagState.CONFIRMED)
+        is_enough = or_(
+            effective_tags.c.score >= min_score,
+            states == TagState.CONFIRMED,
+        )
         yield effective_tags, (counts, is_enough)
     if any_rank:
         yield (
             tags,
-            (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score])),
+            (
+                is_only_predicted(),
+                *([] if min_score is None else [tags.c.score >= min_score]),
+            ),
         )
 
 
@@ -182,9 +189,16 @@ def files_by_name(
             for spelling in _spellings_of_name(connection, start)
             for row in connection.execute(_files_from(spelling).limit(_ROWS))
         ]
-    present = sorted((row for row in rows if row.gone_since is None), key=lambda row: row.name)
+    present = sorted(
+        (row for row in rows if row.gone_since is None),
+        key=lambda row: row.name,
+    )
     return [
-        NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
+        NamedFile(
+            path.name,
+            str(path.parent),
+            str(folders[row.root_id] / row.path),
+        )
         for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
     ]
 
@@ -241,7 +255,12 @@ def _other_forms() -> Mapping[str, Sequence[str]]:
 def _files_from(low: str) -> Select[Any]:
     name = name_of(photos.c.path)
     return (
-        select(photos.c.root_id, photos.c.path, photos.c.gone_since, name.label("name"))
+        select(
+            photos.c.root_id,
+            photos.c.path,
+            photos.c.gone_since,
+            name.label("name"),
+        )
         .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
         .order_by(name)
     )
@@ -278,7 +297,11 @@ class PathRange:
     def _inside(self, root_id: ColumnElement[int]) -> Condition:
         inside = root_id == self.root_id
         return (
-            and_(inside, photos.c.path >= self.low, photos.c.path < self.high)
+            and_(
+                inside,
+                photos.c.path >= self.low,
+                photos.c.path < self.high,
+            )
             if self.high
             else inside
         )

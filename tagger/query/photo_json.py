@@ -134,7 +134,11 @@ def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[obje
     photo_cells = [_photo_cell(photo, column) for column in columns]
     position_cells = _NO_POSITION if photo.position is None else _POSITION_CELLS(photo.position)
     for tag in photo.tags or [None]:
-        yield [*photo_cells, *(_NO_TAG if tag is None else _TAG_CELLS(tag)), *position_cells]
+        yield [
+            *photo_cells,
+            *(_NO_TAG if tag is None else _TAG_CELLS(tag)),
+            *position_cells,
+        ]
 
 
 def _photo_cell(photo: TaggedPhoto, column: str) -> object:
@@ -149,7 +153,13 @@ _TAG_CELLS, _POSITION_CELLS = (
     attrgetter(*TAG_COLUMNS),
     attrgetter(*POSITION_COLUMNS[:-1], "sight_name"),
 )
-_NO_TAG, _NO_POSITION = (None,) * len(TAG_COLUMNS), (None,) * len(POSITION_COLUMNS)
+_NO_TAG, _NO_POSITION = (
+    (None,) * len(TAG_COLUMNS),
+    (None,)
+    * len(
+        POSITION_COLUMNS,
+    ),
+)
 
 
 def photo_csv_parts(

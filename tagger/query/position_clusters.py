@@ -85,7 +85,10 @@ def located_photos(located: Subquery) -> Iterator[ColumnElement[Any]]:
 def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
     """The cells of a map with these bounds at this zoom: at 0 the world has 512 pixels, at 1 1,024."""
     width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
-    degrees = max(_cell_degrees(zoom), max(width, bounds.north - bounds.south) / _MOST_CELLS)
+    degrees = max(
+        _cell_degrees(zoom),
+        max(width, bounds.north - bounds.south) / _MOST_CELLS,
+    )
     box, latitude, longitude = Box.of(bounds), positions.c.latitude, positions.c.longitude
     extremes = {"south": latitude, "north": latitude, "west": longitude, "east": longitude}
     inside = (
@@ -202,7 +205,10 @@ def cluster_cells(
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
     merged = _merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
-    ordered = sorted(merged, key=lambda cell: (-cell.photos, cell.latitude, cell.longitude))
+    ordered = sorted(
+        merged,
+        key=lambda cell: (-cell.photos, cell.latitude, cell.longitude),
+    )
     squares: dict[tuple[int, int], list[_Group]] = {}
     for cell in ordered:
         x, y = _pixels(cell.latitude, cell.longitude, zoom)
@@ -213,7 +219,12 @@ def cluster_cells(
         near.cells.append(cell)
     clusters = [_cluster(group.cells) for square in squares.values() for group in square]
     return sorted(
-        clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude)
+        clusters,
+        key=lambda cluster: (
+            -cluster.photos,
+            cluster.latitude,
+            cluster.longitude,
+        ),
     )
 
 
@@ -242,12 +253,19 @@ def _square(x: float, y: float) -> tuple[int, int]:
 
 
 def _nearest_group(
-    squares: Mapping[tuple[int, int], list[_Group]], x: float, y: float
+    squares: Mapping[tuple[int, int], list[_Group]],
+    x: float,
+    y: float,
 ) -> _Group | None:
     # The group nearest to a point, of those whose mark would be covered by one at the point.
     column, row = _square(x, y)
     groups = [
-        ((group.x - x) ** 2 + (group.y - y) ** 2, group.x, group.y, group)
+        (
+            (group.x - x) ** 2 + (group.y - y) ** 2,
+            group.x,
+            group.y,
+            group,
+        )
         for right in (-1, 0, 1)
         for down in (-1, 0, 1)
         for group in squares.get((column + right, row + down), ())
@@ -263,6 +281,11 @@ def _cluster(cells: list[PositionCell]) -> PositionCluster:
         whole,
         latitude=first.latitude,
         longitude=first.longitude,
-        bounds=BoundingBox(whole.south, whole.west, whole.north, whole.east),
+        bounds=BoundingBox(
+            whole.south,
+            whole.west,
+            whole.north,
+            whole.east,
+        ),
         photo_id=first.photo_id,
     )

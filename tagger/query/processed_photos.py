@@ -90,7 +90,9 @@ class JobPhotos:
             select(job_items.c.position)
             .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
             .where(
-                chunks.c.job_id == self._job_id, chunks.c.chunk.in_(chunk_numbers), *is_processed
+                chunks.c.job_id == self._job_id,
+                chunks.c.chunk.in_(chunk_numbers),
+                *is_processed,
             )
         )
         return set(connection.scalars(query)) if chunk_numbers else set()
@@ -112,7 +114,10 @@ class JobPhotos:
         things = things_of_images(connection, images, model_ids=self._model_ids)
         return [
             self._photo(
-                connection, row, tags.get(row.content_id, ()), things.get(row.content_id, ())
+                connection,
+                row,
+                tags.get(row.content_id, ()),
+                things.get(row.content_id, ()),
             )
             for row in rows
         ]
@@ -179,15 +184,31 @@ def named_predictions(
     for (order, of, each), label, landmark in zip(best, labels, landmarks, strict=True):
         number = numbers[landmark.slug]
         key = Candidate(
-            *(number, each.score, each.accepted, of.threshold, order, each.rank), model_order=order
+            *(
+                number,
+                each.score,
+                each.accepted,
+                of.threshold,
+                order,
+                each.rank,
+            ),
+            model_order=order,
         )
         candidates[key] = landmark, label, of
     accepted = {tag.landmark_id for tag in decide(candidates, {}) if tag.is_accepted}
     in_order = sorted(
-        best_predictions(candidates).values(), key=lambda each: (-each.score, each.rank or 0)
+        best_predictions(candidates).values(),
+        key=lambda each: (-each.score, each.rank or 0),
     )
     return [
-        NamedPrediction(landmark, label.label, each.score, rank, each.landmark_id in accepted, of)
+        NamedPrediction(
+            landmark,
+            label.label,
+            each.score,
+            rank,
+            each.landmark_id in accepted,
+            of,
+        )
         for rank, each in enumerate(in_order[:top_k], 1)
         for landmark, label, of in [candidates[each]]
     ]
@@ -249,4 +270,9 @@ def prediction_document(
         for each in predictions
     ]
     is_tagged = any(each.accepted for each in predictions)
-    return PredictionDocument(path, "tagged" if is_tagged else "unknown", is_damaged, tags)
+    return PredictionDocument(
+        path,
+        "tagged" if is_tagged else "unknown",
+        is_damaged,
+        tags,
+    )

@@ -65,7 +65,11 @@ class PageRequest:
     last: Key | None = None
 
     def in_order(
-        self, query: Select[Any], order: Sequence[ColumnElement[Any]], *, descending: bool
+        self,
+        query: Select[Any],
+        order: Sequence[ColumnElement[Any]],
+        *,
+        descending: bool,
     ) -> Select[Any]:
         """The query from the key on, in this order."""
         key = tuple_(*order)
@@ -113,10 +117,17 @@ class SortedScan:
         )
 
     def _page(
-        self, connection: Connection, statement: Select[Any], rows: int, last: Key | None = None
+        self,
+        connection: Connection,
+        statement: Select[Any],
+        rows: int,
+        last: Key | None = None,
     ) -> ScanPage:
         found = connection.execute(statement.limit(rows)).all()
-        return ScanPage(found, self.key(found[-1]) if len(found) == rows else last)
+        return ScanPage(
+            found,
+            self.key(found[-1]) if len(found) == rows else last,
+        )
 
     def _last_candidate(self, connection: Connection, request: PageRequest) -> Key | None:
         # The key of the last of the next MOST_CANDIDATES photos; None: there are fewer.
@@ -153,7 +164,10 @@ class SortedScan:
     def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
         """The ids and keys alone of a page after `skip` photos."""
         statement = self.statement(connection, request)
-        names = ("id", *(f"key_{number}" for number in range(len(self.keys))))
+        names = (
+            "id",
+            *(f"key_{number}" for number in range(len(self.keys))),
+        )
         columns = (statement.selected_columns[name] for name in names)
         ids = statement.with_only_columns(*columns, maintain_column_froms=True)
         return connection.execute(ids.offset(skip).limit(request.rows)).all()
@@ -175,7 +189,10 @@ class SortedScan:
         return in_order.add_columns(*self._labelled_keys())
 
     def _lazy_statement(
-        self, connection: Connection, request: PageRequest, candidates: int | None = None
+        self,
+        connection: Connection,
+        request: PageRequest,
+        candidates: int | None = None,
     ) -> Select[Any]:
         # As `statement`, but the first `candidates` are checked in order until the page is full.
         in_order = self._ordered_ids(request, candidates)
@@ -200,9 +217,10 @@ class SortedScan:
         keys = tuple(unindexed(key) for key in self.keys) if is_sorted else self.keys
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
-        ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(
-            *among, *self.conditions
-        )
+        ids = select(
+            (photos.c.id + 0).label("id"),
+            *self._labelled_keys(),
+        ).where(*among, *self.conditions)
         in_order = request.in_order(ids, keys, descending=self.descending)
         return in_order.offset(0).limit(limit).subquery("in_order")
 
@@ -231,11 +249,23 @@ def _scans_in_order(
 ) -> Iterator[SortedScan]:
     # The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date.
     if query.sort == "added" or (query.sort is None and query.trip is None):
-        yield SortedScan((photos.c.id,), (int,), query.sort == "added", _waiting(query), among)
+        yield SortedScan(
+            (photos.c.id,),
+            (int,),
+            query.sort == "added",
+            _waiting(query),
+            among,
+        )
         return
     if query.sort == "name":
         yield SortedScan(
-            (photos.c.root_id, photos.c.path, photos.c.path_bytes), (int, str, bytes), among=among
+            (
+                photos.c.root_id,
+                photos.c.path,
+                photos.c.path_bytes,
+            ),
+            (int, str, bytes),
+            among=among,
         )
         return
     dates = (query.taken_after, query.taken_before, query.trip)
@@ -243,12 +273,22 @@ def _scans_in_order(
     if month != NO_MONTH:
         during = (*_during(query, month), *_waiting(query))
         by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
-        yield SortedScan(*by_date, query.sort == "newest", during, among)
+        yield SortedScan(
+            *by_date,
+            query.sort == "newest",
+            during,
+            among,
+        )
     if month == NO_MONTH or (month is None and not is_dated):
         # Photos that wait have no date yet, so their own index is to be read instead of that of dates.
         taken_at = unindexed(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
         undated = (taken_at.is_(None), *_waiting(query))
-        yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
+        yield SortedScan(
+            (photos.c.id,),
+            (int,),
+            conditions=undated,
+            among=among,
+        )
 
 
 def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
@@ -269,16 +309,43 @@ def _scans_by_best_tag(
 
     def counts(table: FromClause) -> Condition:
         of_landmarks = [is_of_landmarks(table, landmark_ids)] if landmark_ids else []
-        return and_(table.c.accepted == true(), table.c.score > 0, *of_landmarks)
+        return and_(
+            table.c.accepted == true(),
+            table.c.score > 0,
+            *of_landmarks,
+        )
 
     is_better = or_(
         other.c.score > tag.c.score,
-        and_(other.c.score == tag.c.score, other.c.landmark_id < tag.c.landmark_id),
+        and_(
+            other.c.score == tag.c.score,
+            other.c.landmark_id < tag.c.landmark_id,
+        ),
     )
-    has_better = exists().where(other.c.content_id == tag.c.content_id, counts(other), is_better)
-    best = and_(tag.c.content_id == photos.c.content_id, counts(tag), ~has_better)
-    yield SortedScan((tag.c.score, photos.c.id), (float, int), True, (best,), among)
-    yield SortedScan((photos.c.id,), (int,), True, (~exists().where(best),), among)
+    has_better = exists().where(
+        other.c.content_id == tag.c.content_id,
+        counts(other),
+        is_better,
+    )
+    best = and_(
+        tag.c.content_id == photos.c.content_id,
+        counts(tag),
+        ~has_better,
+    )
+    yield SortedScan(
+        (tag.c.score, photos.c.id),
+        (float, int),
+        True,
+        (best,),
+        among,
+    )
+    yield SortedScan(
+        (photos.c.id,),
+        (int,),
+        True,
+        (~exists().where(best),),
+        among,
+    )
 
 
 def _scans_by_candidate(
@@ -296,7 +363,10 @@ def _scans_by_candidate(
     other = tags.alias("other_candidate")
     is_better = or_(
         other.c.score > tag.c.score,
-        and_(other.c.score == tag.c.score, other.c.model_id < tag.c.model_id),
+        and_(
+            other.c.score == tag.c.score,
+            other.c.model_id < tag.c.model_id,
+        ),
     )
     # Of several models, the best score of all counts.
     has_better = exists().where(
@@ -307,13 +377,28 @@ def _scans_by_candidate(
     )
     is_best = and_(tag.c.counts == true(), ~has_better)
     candidate = and_(
-        is_candidate(tag), tag.c.content_id == photos.c.content_id, is_best, ~is_rejected
+        is_candidate(tag),
+        tag.c.content_id == photos.c.content_id,
+        is_best,
+        ~is_rejected,
     )
     # With a range of scores, SQLite reads along their index rather than sort all photos.
     along_index = (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
     keys = (tag.c.score, tag.c.content_id, photos.c.id)
-    yield SortedScan(keys, (float, int, int), True, along_index, among)
-    yield SortedScan((photos.c.id,), (int,), False, (~exists().where(candidate),), among)
+    yield SortedScan(
+        keys,
+        (float, int, int),
+        True,
+        along_index,
+        among,
+    )
+    yield SortedScan(
+        (photos.c.id,),
+        (int,),
+        False,
+        (~exists().where(candidate),),
+        among,
+    )
 
 
 def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:
@@ -337,7 +422,10 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
         raise QueryOptionInvalid(option="month", reason=reason) from None
     if (first.year, first.month) == (9999, 12):
         return first, None
-    return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return first, first.replace(
+        year=first.year + first.month // 12,
+        month=first.month % 12 + 1,
+    )
 
 
 def is_id(part: object) -> bool:
@@ -376,7 +464,11 @@ def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
     if len(cursor) > MOST_CHARACTERS:
         raise CursorInvalid
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        text = base64.b64decode(
+            cursor + "=" * (-len(cursor) % 4),
+            b"-_",
+            validate=True,
+        )
         query_digest, scan, key = json.loads(text)
         after = None if key is None else tuple(_decode_part(part) for part in key)
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -121,7 +121,10 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
         return text if names else None
     if tag.reason in _OTHERS:
         one, several = _OTHERS[tag.reason]
-        reason = gettext(one if len(names) == 1 else several, names=list_text(names))
+        reason = gettext(
+            one if len(names) == 1 else several,
+            names=list_text(names),
+        )
     else:
         reason = gettext(DAMAGED) if tag.reason == TagReason.DAMAGED else _of_odds(tag, source)
     return gettext(_STATES[TagState(tag.state)], reason=reason)
@@ -150,7 +153,10 @@ def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
 
 
 def guess_refusal(
-    tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool
+    tag: Row[Any],
+    landmark: Landmark,
+    photo: Row[Any],
+    uses_positions: bool,
 ) -> str | None:
     """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere; None: it is one.
 
@@ -168,7 +174,12 @@ def guess_refusal(
         return None
     if landmark.latitude is None or landmark.longitude is None:
         return None
-    distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
+    distance = distance_km(
+        photo.latitude,
+        photo.longitude,
+        landmark.latitude,
+        landmark.longitude,
+    )
     if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
         return None
     return _where_taken(tag, photo.source, distance * 1000)
@@ -419,7 +430,8 @@ def _tag_queries() -> tuple[Select[Any], Select[Any]]:
     # The effective tags of images, and the predictions that have no state, with the same columns.
     odds_reason = effective_tags.c.reason.label("odds_reason")
     effective = select(
-        *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason
+        *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)),
+        odds_reason,
     )
     without: tuple[ColumnElement[Any], ...] = (
         null(),
@@ -430,7 +442,11 @@ def _tag_queries() -> tuple[Select[Any], Select[Any]]:
         null(),
     )
     without_state = (each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True))
-    predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state, tags.c.odds_reason)
+    predicted = select(
+        *(tags.c[name] for name in _PREDICTED),
+        *without_state,
+        tags.c.odds_reason,
+    )
     return effective, predicted.where(is_only_predicted())
 
 
@@ -465,7 +481,9 @@ def first_photos(
     rows: dict[int, Row[Any]] = {}
     for page in pages(content_ids):
         query = select_photos().where(
-            photos.c.content_id.in_(page), photos.c.gone_since.is_(None), *conditions
+            photos.c.content_id.in_(page),
+            photos.c.gone_since.is_(None),
+            *conditions,
         )
         rows |= {
             row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))
@@ -508,7 +526,12 @@ class NameCache:
         )
         things = things_of_images(connection, content_ids)
         every = (
-            (row, tags_of.get(row.content_id, ()), things.get(row.content_id, ())) for row in rows
+            (
+                row,
+                tags_of.get(row.content_id, ()),
+                things.get(row.content_id, ()),
+            )
+            for row in rows
         )
         return [
             self.photo(connection, row, tags, select_tags(tags), things)
@@ -652,7 +675,10 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
             raise PhotoIdNotFound(photo_id=photo_id)
         root = next(each for each in list_roots(connection, root_paths) if each.id == row.root_id)
     return document_of(
-        StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes)
+        StoredPhoto,
+        row,
+        root=root.folder,
+        path=root.path_of(row.path, row.path_bytes),
     )
 
 

@@ -49,7 +49,10 @@ _MOST = 0.6
 
 
 def section_parts(
-    days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
+    days: Iterable[tuple[date, int]],
+    places: Mapping[date, Places],
+    *,
+    by_day: bool,
 ) -> list[SectionPart]:
     """The parts of a month, in order: days with many photos, and those between them; `by_day`: each day.
 
@@ -62,13 +65,23 @@ def section_parts(
 
     is_named = any(map(is_apart, counted_days))
     # A day apart is a run of its own: its date differs from all others.
-    runs = groupby(counted_days, lambda each: each[0] if is_apart(each) else None)
+    runs = groupby(
+        counted_days,
+        lambda each: each[0] if is_apart(each) else None,
+    )
     parts = []
     for _, run in runs:
         days_of_part, numbers = zip(*run, strict=True)
         photos = sum(numbers)
         place = _place([places.get(day, {}) for day in days_of_part], photos) if is_named else None
-        parts.append(SectionPart(min(days_of_part), max(days_of_part), photos, place))
+        parts.append(
+            SectionPart(
+                min(days_of_part),
+                max(days_of_part),
+                photos,
+                place,
+            )
+        )
     return parts
 
 
@@ -80,7 +93,11 @@ def _place(places_of_days: Sequence[Places], photos: int) -> str | None:
             cities[city_name(city, region) if city else ""] += number
             regions[region or ""] += number
     for numbers in (cities, regions):
-        name, number = max(numbers.items(), key=itemgetter(1), default=("", 0))
+        name, number = max(
+            numbers.items(),
+            key=itemgetter(1),
+            default=("", 0),
+        )
         if name and number >= _MOST * photos:
             return name
     return None
@@ -153,15 +170,28 @@ def timeline_sections(
             if group.day is not None and group.city is not None:
                 places[group.day][group.region, group.city] = group.photos
     is_newest_first = query.sort == "newest"
-    days.sort(key=lambda each: each.day or date.min, reverse=is_newest_first)
+    days.sort(
+        key=lambda each: each.day or date.min,
+        reverse=is_newest_first,
+    )
     days.sort(key=lambda each: each.day is None)  # without a date last
     sections = []
-    for month, run in groupby(days, lambda each: each.day and str(each.day)[: len("2024-06")]):
+    for month, run in groupby(
+        days,
+        lambda each: each.day and str(each.day)[: len("2024-06")],
+    ):
         days_of_month = list(run)
         total = _sum(days_of_month)
         dated = ((each.day, each.photos) for each in days_of_month if each.day)
         parts = section_parts(dated, places, by_day=query.trip is not None)
-        sections.append(Section(month, total.photos, total.aspect, parts))
+        sections.append(
+            Section(
+                month,
+                total.photos,
+                total.aspect,
+                parts,
+            )
+        )
     return sections
 
 
@@ -214,7 +244,14 @@ def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool)
     groups = []
     for number, aspects, *key in connection.execute(statement):
         part, *area = key or (0,)
-        groups.append(_Group(number, aspects / number, day_of_part(part), *area))
+        groups.append(
+            _Group(
+                number,
+                aspects / number,
+                day_of_part(part),
+                *area,
+            )
+        )
     return groups
 
 
@@ -275,7 +312,11 @@ def _groups(
         columns.append(number_of_copy.label("copy"))
     rows = selected.with_only_columns(*columns, maintain_column_froms=True).subquery().c
     by = [rows[name] for name in names]
-    counted = select(func.count(), func.avg(rows.aspect), *by).group_by(*by)
+    counted = select(
+        func.count(),
+        func.avg(rows.aspect),
+        *by,
+    ).group_by(*by)
     if has_copies:
         counted = counted.where(rows.copy == 1)
     groups = []
@@ -299,7 +340,13 @@ def find_section_ids(
 
     Raises as `find_tagged_page`.
     """
-    search = QueryReader.start(database, query, root_paths, start.after, month=start.month)
+    search = QueryReader.start(
+        database,
+        query,
+        root_paths,
+        start.after,
+        month=start.month,
+    )
     with database.read() as connection:
         return search.ids(connection, search.begin, limit, start.skip)
 

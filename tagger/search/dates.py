@@ -81,7 +81,10 @@ def dates_with_short_year(text: str, today: date) -> Dates | None:
     if match is None:
         return None
     year = today.year // 100 * 100 + int(match["year"])
-    return _parse(f"{match['rest']}{year - 100 * (year > today.year)}", today)
+    return _parse(
+        f"{match['rest']}{year - 100 * (year > today.year)}",
+        today,
+    )
 
 
 def _parse(plain: str, today: date) -> Dates | None:
@@ -98,7 +101,8 @@ def _parse(plain: str, today: date) -> Dates | None:
     dates = _single(AROUND.sub("", plain).strip(), today) if AROUND.search(plain) else None
     if dates and dates.days:
         return _of_any_year(
-            dates.days[0] - _AROUND, dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY
+            dates.days[0] - _AROUND,
+            dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY,
         )
     if dates and dates.first and dates.end:
         more = max((dates.end - dates.first) // 2, _AROUND)
@@ -231,14 +235,22 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
     if next_year or (name and number is None):
         return None
     try:
-        first = date(year, 1 if number is None else number, int(day or 1))
+        first = date(
+            year,
+            1 if number is None else number,
+            int(day or 1),
+        )
     except ValueError:
         return None
     if day:
         return first, first + _ONE_DAY
     if number:
         return first, (first + timedelta(days=31)).replace(day=1)
-    return first, date(year + (10 if groups.get("decade") else 1), 1, 1)
+    return first, date(
+        year + (10 if groups.get("decade") else 1),
+        1,
+        1,
+    )
 
 
 # ---------- words ----------
@@ -253,7 +265,8 @@ def _plain(text: str) -> str:
     plain = _NAMES_OF_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), plain)
     plain = " ".join(word for word in plain.split() if word not in _CONNECTORS)
     return _MONTH_BY_NUMBER.sub(
-        lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain
+        lambda match: f"{calendar.month_name[int(match[1])].lower()} ",
+        plain,
     ).strip()
 
 
@@ -278,7 +291,10 @@ def _words(text: str) -> list[list[str]]:
 # The first day of each period and the day after its last, with a number of years to add to that of its name;
 # then its names in English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
 _PERIODS = {
-    name: ((int(first_years), first_day), (int(end_years), end_day))
+    name: (
+        (int(first_years), first_day),
+        (int(end_years), end_day),
+    )
     for first_years, first_day, end_years, end_day, *names in _words("""
 +0 03-01 +0 06-01 spring Frühling Frühjahr printemps primavera lente वसंत muaxuân
 +0 06-01 +0 09-01 summer Sommer été verano verão estate zomer गर्मी muahè

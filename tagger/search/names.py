@@ -75,8 +75,19 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
             )
         )
         photos = count.photos if is_counted else None
-        meaning = Meaning(Kind.LANDMARK, count.name, detail, photos, {"landmark": count.landmark})
-        things.append((meaning, (count.name, count.landmark, *count.other_names)))
+        meaning = Meaning(
+            Kind.LANDMARK,
+            count.name,
+            detail,
+            photos,
+            {"landmark": count.landmark},
+        )
+        things.append(
+            (
+                meaning,
+                (count.name, count.landmark, *count.other_names),
+            )
+        )
     return NameIndex(things)
 
 
@@ -98,7 +109,16 @@ def country_names(
     numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
 ) -> Names:
     return NameIndex(
-        (Meaning(Kind.COUNTRY, name, "", photos, {"country": name}), names_of(name))
+        (
+            Meaning(
+                Kind.COUNTRY,
+                name,
+                "",
+                photos,
+                {"country": name},
+            ),
+            names_of(name),
+        )
         for name, photos in numbers.items()
     )
 
@@ -110,8 +130,17 @@ def _city(count: CityCount) -> Meaning:
     detail = ", ".join(
         each for each in (count.region, count.country) if each and each != count.city
     )
-    options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
-    return Meaning(Kind.CITY, count.city, detail, count.photos, options)
+    options = {
+        "near": f"{count.latitude},{count.longitude}",
+        "radius_km": str(count.radius_km),
+    }
+    return Meaning(
+        Kind.CITY,
+        count.city,
+        detail,
+        count.photos,
+        options,
+    )
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
@@ -128,7 +157,10 @@ def foreign_city_names(counts: Iterable[CityCount]) -> Names:
     names = names_of_cities()
     return NameIndex(
         (
-            (_city(count), names.get(City(count.city, count.region, count.country), ()))
+            (
+                _city(count),
+                names.get(City(count.city, count.region, count.country), ()),
+            )
             for count in counts
         ),
         by_words=False,
@@ -152,12 +184,24 @@ _AROUND_KM = 25.0
 def region_names(counts: Iterable[CityCount]) -> Names:
     # The box of a region is that around the circles of its cities.
     cities_of: dict[tuple[str, str], list[CityCount]] = {}
-    for count in sorted(counts, key=lambda each: (each.country, each.region or "")):
+    for count in sorted(
+        counts,
+        key=lambda each: (each.country, each.region or ""),
+    ):
         if count.region:
             cities_of.setdefault((count.region, count.country), []).append(count)
     things = []
     for (region, country), cities in cities_of.items():
-        boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
+        boxes = [
+            Box.around(
+                Near(
+                    city.latitude,
+                    city.longitude,
+                    city.radius_km,
+                )
+            )
+            for city in cities
+        ]
         south, north = (
             max(min(box.south for box in boxes), -90.0),
             min(max(box.north for box in boxes), 90.0),
@@ -169,7 +213,13 @@ def region_names(counts: Iterable[CityCount]) -> Names:
         photos = sum(city.photos for city in cities)
         things.append(
             (
-                Meaning(Kind.REGION, region, country, photos, options),
+                Meaning(
+                    Kind.REGION,
+                    region,
+                    country,
+                    photos,
+                    options,
+                ),
                 (region, f"{region} {country}"),
             )
         )
@@ -198,7 +248,13 @@ def place_of_trip(text: str) -> str | None:
 def _trip(trip: TripSummary) -> Meaning:
     id_, days = trip.trip.id, (trip.trip.first.date(), trip.trip.last.date())
     return Meaning(
-        Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": id_}, id_, days=days
+        Kind.TRIP,
+        trip.name,
+        trip.trip.dates,
+        trip.photos,
+        {"trip": id_},
+        id_,
+        days=days,
     )
 
 
@@ -218,7 +274,14 @@ def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
     titles = {str(trip.trip): f"{trip.label}, {trip.detail}" for trip in trips[:MOST_ALTERNATIVES]}
     queries = Alternatives(tuple(PhotoQuery(trip=trip_id) for trip_id in titles))
     photos = sum(trip.photos or 0 for trip in trips)
-    return Meaning(Kind.TRIP, label, "", photos, {"any_of": (str(queries),)}, trips=titles)
+    return Meaning(
+        Kind.TRIP,
+        label,
+        "",
+        photos,
+        {"any_of": (str(queries),)},
+        trips=titles,
+    )
 
 
 def journey_names(trips: Sequence[TripSummary]) -> Names:
@@ -255,7 +318,16 @@ def _trip_phrase(text: str) -> str:
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
     return NameIndex(
-        (Meaning(Kind.CAMERA, model, "", None, {"camera": model}), names_of_model)
+        (
+            Meaning(
+                Kind.CAMERA,
+                model,
+                "",
+                None,
+                {"camera": model},
+            ),
+            names_of_model,
+        )
         for model, names_of_model in names.items()
     )
 
@@ -266,7 +338,11 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
     for count in sorted(counts, key=lambda each: (each.depth, each.folder)):
         path = PurePath(count.folder)
         meaning = Meaning(
-            Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder}
+            Kind.FOLDER,
+            path.name,
+            str(path.parent),
+            count.photos,
+            {"under": count.folder},
         )
         names = [PurePath(count.name).name, count.path]
         if count.path:
@@ -282,7 +358,16 @@ def sight_names(counts: Mapping[str, int]) -> Names:
     from tagger.sights import names_of_sight  # numpy
 
     sights = (
-        (Meaning(Kind.SIGHT, name, "", photos, {"sight": name}), names_of_sight(name))
+        (
+            Meaning(
+                Kind.SIGHT,
+                name,
+                "",
+                photos,
+                {"sight": name},
+            ),
+            names_of_sight(name),
+        )
         for name, photos in counts.items()
     )
     return NameIndex(sights)
@@ -291,7 +376,13 @@ def sight_names(counts: Mapping[str, int]) -> Names:
 def thing_names(counts: Iterable[ThingCount]) -> Names:
     things = (
         (
-            Meaning(Kind.THING, count.name, "", count.photos, {"thing": count.thing.slug}),
+            Meaning(
+                Kind.THING,
+                count.name,
+                "",
+                count.photos,
+                {"thing": count.thing.slug},
+            ),
             count.thing.all_names,
         )
         for count in counts
@@ -336,13 +427,23 @@ for _line in _KINDS.strip().splitlines():
     _words = {
         "-" * name.startswith("-") + folded(name) for name in _names if not name.startswith("=")
     }
-    for _word in (*_words, *(name for name in _names if name.startswith("="))):
+    for _word in (
+        *_words,
+        *(name for name in _names if name.startswith("=")),
+    ):
         _WORDS_OF_KINDS.setdefault(_word.removeprefix("-"), set()).update(_words)
 
 
 def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
     return [
-        Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
+        Meaning(
+            Kind.FILE,
+            file.name,
+            file.folder,
+            None,
+            {"under": file.path},
+            match=Match.START,
+        )
         for file in files
     ]
 
@@ -355,7 +456,18 @@ def outcome_names() -> Names:
         if "unknown" in options:  # without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`
             names += (f"{no} {word}" for word in _OF_LANDMARKS.split(", ") for no in NEGATIONS)
             names += (f"{word} नहीं" for word in _OF_LANDMARKS.split(", "))
-        things.append((Meaning(Kind.OUTCOME, label, "", None, options), names))
+        things.append(
+            (
+                Meaning(
+                    Kind.OUTCOME,
+                    label,
+                    "",
+                    None,
+                    options,
+                ),
+                names,
+            )
+        )
     return NameIndex(things, by_words=False)
 
 

@@ -97,7 +97,14 @@ Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
 _BY_WORDS = (
-    *(Kind.LANDMARK, Kind.COUNTRY, Kind.CAMERA, Kind.REGION, Kind.CITY, Kind.SIGHT),
+    *(
+        Kind.LANDMARK,
+        Kind.COUNTRY,
+        Kind.CAMERA,
+        Kind.REGION,
+        Kind.CITY,
+        Kind.SIGHT,
+    ),
     *(Kind.TRIP, Kind.FOLDER),
 )
 _ALSO = {
@@ -166,7 +173,12 @@ class UnderstoodText:
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
         reasons = [
-            gettext(each.left_out.value, text=each.text, count=MAX_WORDS) for each in self.left_out
+            gettext(
+                each.left_out.value,
+                text=each.text,
+                count=MAX_WORDS,
+            )
+            for each in self.left_out
         ]
         return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
 
@@ -201,7 +213,12 @@ class UnderstoodText:
         """
         names = [name for name in self.options if name != "any_rank"]
         both = {
-            name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names
+            name: _both(
+                name,
+                getattr(query, name),
+                getattr(self.query, name),
+            )
+            for name in names
         }
         return replace(query, **both, any_outcome="any_rank" in self.options)
 
@@ -211,7 +228,10 @@ def _label(meaning: Meaning) -> str:
 
 
 def understand(
-    text: str, lists: Iterable[Iterable[Names]], files: Files, today: date
+    text: str,
+    lists: Iterable[Iterable[Names]],
+    files: Files,
+    today: date,
 ) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
     words, vocabulary = words_of(text), Vocabulary(files, today)
@@ -219,12 +239,23 @@ def understand(
     if is_photo_name(name) and vocabulary.named_files(name):
         words = [name]  # with its marks: `Paris (1).jpg`, `a & b.jpg`
     clauses = list[list[Part]]()
-    for clause in _clauses(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text))):
+    for clause in _clauses(
+        vocabulary.parts(
+            words[:MAX_WORDS],
+            lists,
+            quoted_words(text),
+        )
+    ):
         try:
             PhotoQuery.parse(_options_of([*clauses, clause]))
         except QueryOptionInvalid:
             clauses.append(
-                [Part(" ".join(part.text for part in clause), left_out=LeftOut.CONTRADICTS)]
+                [
+                    Part(
+                        " ".join(part.text for part in clause),
+                        left_out=LeftOut.CONTRADICTS,
+                    )
+                ]
             )
         else:
             clauses.append([vocabulary.with_hints(part) for part in clause])
@@ -251,14 +282,28 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
         *clauses, (*alternatives, _) = understood.clauses
         for hint in vocabulary.hints(last.text):
             with suppress(QueryOptionInvalid):
-                options = _options_of([*clauses, [*alternatives, replace(last, meanings=[hint])]])
+                options = _options_of(
+                    [
+                        *clauses,
+                        [*alternatives, replace(last, meanings=[hint])],
+                    ]
+                )
                 found.append(replace(hint, options=options, trip=None))
     has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
     is_new = has_photos and all(
         PhotoQuery.parse(each.options) != understood.query for each in found
     )
     if understood.parts and not understood.left_out and is_new:
-        found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
+        found.insert(
+            0,
+            Meaning(
+                Kind.PHOTOS,
+                understood.words,
+                "",
+                None,
+                understood.options,
+            ),
+        )
     return found[:MOST]
 
 
@@ -275,8 +320,14 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
                 words.append(part.text)
             continue
         relations = {relation_of(word) for word in words}
-        from_negation = dropwhile(lambda word: relation_of(word) is not Relation.NOT, words)
-        left_out = Part(" ".join([*from_negation, part.text]), left_out=LeftOut.UNKNOWN)
+        from_negation = dropwhile(
+            lambda word: relation_of(word) is not Relation.NOT,
+            words,
+        )
+        left_out = Part(
+            " ".join([*from_negation, part.text]),
+            left_out=LeftOut.UNKNOWN,
+        )
         related = part if part.meanings else left_out
         words = []
         if not clause or not _are_alternatives(clause, part, relations):
@@ -400,7 +451,10 @@ class Vocabulary:
         self._files = cache(files)
 
     def parts(
-        self, words: Sequence[str], lists: Iterable[Iterable[Names]], quoted: frozenset[str]
+        self,
+        words: Sequence[str],
+        lists: Iterable[Iterable[Names]],
+        quoted: frozenset[str],
     ) -> Iterator[Part]:
         """The parts of a text of these words. Words that relate parts or say nothing have no meaning.
 
@@ -467,7 +521,11 @@ class Vocabulary:
                 and (area.kind is Kind.CITY or area.photos != meanings[0].photos)
             ]
         by_label = {area.label: area for area in others}
-        return Part(phrase, meanings, others=list(by_label.values())[:_MOST_HINTS])
+        return Part(
+            phrase,
+            meanings,
+            others=list(by_label.values())[:_MOST_HINTS],
+        )
 
     def _named(self, phrase: str) -> list[Meaning]:
         return [each for index in self._names for each in index.named(phrase)]
@@ -494,8 +552,17 @@ class Vocabulary:
             for thing in things
             if thing.days and (not dates or dates.has_any(*thing.days))
         }
-        newest = sorted(trips.values(), key=lambda trip: trip.days or (), reverse=True)
-        label = ", ".join([gettext("Trips"), *(meaning.label for meaning in _date_meanings(dates))])
+        newest = sorted(
+            trips.values(),
+            key=lambda trip: trip.days or (),
+            reverse=True,
+        )
+        label = ", ".join(
+            [
+                gettext("Trips"),
+                *(meaning.label for meaning in _date_meanings(dates)),
+            ]
+        )
         return (
             [any_trip(label, newest)]
             if newest and (dates or len(newest) <= MOST_ALTERNATIVES)
@@ -524,7 +591,15 @@ class Vocabulary:
         meanings = _of_one_kind([match.thing for match in best])
         if not exact:
             meanings = [replace(meaning, match=Match.SIMILAR) for meaning in meanings]
-        return Part(phrase, meanings, is_of_name=best[0].further_words > 0) if meanings else None
+        return (
+            Part(
+                phrase,
+                meanings,
+                is_of_name=best[0].further_words > 0,
+            )
+            if meanings
+            else None
+        )
 
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
         # The landmarks with photos of which this is a kind: `church`.
@@ -549,7 +624,10 @@ class Vocabulary:
             replace(each, match=match) for index in self._names for match, each in index.find(text)
         ]
         if all(each.match > Match.WORDS for each in found):
-            close = sorted(self._matches(text, is_hint=True), key=lambda match: match.errors)
+            close = sorted(
+                self._matches(text, is_hint=True),
+                key=lambda match: match.errors,
+            )
             found += [replace(match.thing, match=Match.SIMILAR) for match in close if match.errors]
         if len(text) >= _LEAST_FOR_FILES:
             found += self._files(text, _MOST_OF_KIND)
@@ -569,7 +647,8 @@ class Vocabulary:
             return part
         hints = self.hints(part.text)
         return replace(
-            part, others=[replace(hint, options=with_outcome(hint.options)) for hint in hints]
+            part,
+            others=[replace(hint, options=with_outcome(hint.options)) for hint in hints],
         )
 
     def hints(self, text: str) -> Sequence[Meaning]:
@@ -619,7 +698,15 @@ def _date_meanings(dates: Dates | None) -> Sequence[Meaning]:
     else:
         limits = {"taken_after": first, "taken_before": end}
         options = {name: day.isoformat() for name, day in limits.items() if day}
-    return [Meaning(Kind.DATE, conditions_text(PhotoQuery.parse(options)), "", None, options)]
+    return [
+        Meaning(
+            Kind.DATE,
+            conditions_text(PhotoQuery.parse(options)),
+            "",
+            None,
+            options,
+        )
+    ]
 
 
 def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
@@ -685,7 +772,15 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
     from tagger.sights import find_sights  # numpy
 
     sights = find_sights(name, 1)
-    of_sight = Near(sights[0].latitude, sights[0].longitude, DEFAULT_RADIUS_KM) if sights else None
+    of_sight = (
+        Near(
+            sights[0].latitude,
+            sights[0].longitude,
+            DEFAULT_RADIUS_KM,
+        )
+        if sights
+        else None
+    )
     try:
         query = text_query(database, name, root_paths).query
     except SearchTextInvalid:
@@ -726,16 +821,27 @@ def unfamiliar_names(
     """
     find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
     with database.read() as connection:
-        every = (*find(connection, phrases(text)), *newest_landmarks(connection))
+        every = (
+            *find(connection, phrases(text)),
+            *newest_landmarks(connection),
+        )
         found = {each.id: each for each in every if each.slug not in familiar}
-        numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
+        numbers = photos_by_landmark(
+            connection,
+            among(effective_tags.c.landmark_id, list(found)),
+        )
     names_of_sights = set(map(normalize_name, sights))
     counts = [
         LandmarkCount.of(each, numbers[each.id])
         for each in found.values()
         if numbers[each.id] or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
     ]
-    return landmark_names(sorted(counts, key=lambda count: (-count.photos, count.landmark)))
+    return landmark_names(
+        sorted(
+            counts,
+            key=lambda count: (-count.photos, count.landmark),
+        )
+    )
 
 
 def _lists_of_names(

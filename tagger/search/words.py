@@ -184,9 +184,16 @@ class NameIndex(Generic[T]):
                 )
             further_words = max(len(self._words(name.text)) - len(words), 0)
             if errors <= most and not (errors and name.is_alias and further_words):
-                match = WordMatch(errors, name.is_alias, further_words, name.thing)
+                match = WordMatch(
+                    errors,
+                    name.is_alias,
+                    further_words,
+                    name.thing,
+                )
                 best[id(name.thing)] = min(
-                    best.get(id(name.thing), match), match, key=lambda each: each[:3]
+                    best.get(id(name.thing), match),
+                    match,
+                    key=lambda each: each[:3],
                 )
         return sorted(best.values(), key=lambda each: each[:3])
 
@@ -213,7 +220,8 @@ class NameIndex(Generic[T]):
             if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
                 continue
             errors = next(
-                (each for each in range(1, most_errors + 1) if is_similar(word, other, each)), 0
+                (each for each in range(1, most_errors + 1) if is_similar(word, other, each)),
+                0,
             )
             for number in self._with_word[other] if errors else ():
                 found[number] = min(found.get(number, errors), errors)
@@ -236,7 +244,10 @@ def _match(name: str, text: str) -> Match | None:
         Match.WORDS: len(words) > 1 and all(f" {word}" in f" {name}" for word in words),
         Match.INSIDE: len(text) >= _LEAST_INSIDE and text in name,
     }
-    return next((match for match, is_so in holds.items() if is_so), None)
+    return next(
+        (match for match, is_so in holds.items() if is_so),
+        None,
+    )
 
 
 def is_similar(text: str, word: str, errors: int) -> bool:

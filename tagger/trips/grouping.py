@@ -97,7 +97,10 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
         for place in named:
             if name := getattr(place, level):
                 photos[name, place.country] += place.photos
-        most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
+        most_first = sorted(
+            photos.items(),
+            key=lambda entry: (-entry[1], entry[0][0]),
+        )
         names = [name for (name, _), _ in most_first]
         shares = [number / total for _, number in most_first]
         if level != "country" and sum(share >= _STOP for share in shares) > 2:
@@ -190,7 +193,13 @@ class GroupedTrip(Trip):
     def without_visits(self) -> Trip:
         """The trip as it is kept."""
         return Trip(
-            self.id, self.name, self.spans, self.places, self.days, self.given_name, self.edits
+            self.id,
+            self.name,
+            self.spans,
+            self.places,
+            self.days,
+            self.given_name,
+            self.edits,
         )
 
 
@@ -376,7 +385,9 @@ def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
 
 
 def _edited(
-    drafts: Sequence[_Draft], edit: TripEdit, times: Mapping[int, Sequence[datetime]]
+    drafts: Sequence[_Draft],
+    edit: TripEdit,
+    times: Mapping[int, Sequence[datetime]],
 ) -> list[_Draft]:
     # The trips after an edit. One whose trips are not there any more changes nothing.
     #
@@ -425,11 +436,18 @@ def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
 
 def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
     # One trip of several, with the first name, and times between them without a visit of the camera.
-    ordered = sorted(drafts, key=lambda draft: min(span.first for span in draft.spans))
+    ordered = sorted(
+        drafts,
+        key=lambda draft: min(span.first for span in draft.spans),
+    )
     spans: list[Span] = []
     for span in sorted(span for draft in ordered for span in draft.spans):
         is_of_camera = bool(spans) and spans[-1].camera_id == span.camera_id
-        if is_of_camera and not has_between(times[span.camera_id], spans[-1].last, span.first):
+        if is_of_camera and not has_between(
+            times[span.camera_id],
+            spans[-1].last,
+            span.first,
+        ):
             spans[-1] = replace(spans[-1], last=span.last)
         else:
             spans.append(span)

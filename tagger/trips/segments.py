@@ -240,7 +240,13 @@ def _camera_segments(
         was_home = has_between(home_times, last, visit.first)
         if not stretches:
             stretches.append((absence, []))
-        elif was_home or _is_gap(stretches[-1][1][-1], visit, last, homes, all_home_times):
+        elif was_home or _is_gap(
+            stretches[-1][1][-1],
+            visit,
+            last,
+            homes,
+            all_home_times,
+        ):
             absence += was_home
             stretches.append((absence, []))
         stretches[-1][1].append(visit)
@@ -249,12 +255,23 @@ def _camera_segments(
     for absence, stretch in stretches:
         for of_segment in _split_at_jumps(stretch):
             camera_id, number = of_segment[0].camera_id, len(segments)
-            segments.append(TripSegment(camera_id, number, absence, of_segment))
+            segments.append(
+                TripSegment(
+                    camera_id,
+                    number,
+                    absence,
+                    of_segment,
+                )
+            )
     return segments
 
 
 def _is_gap(
-    before: Visit, after: Visit, last: datetime, homes: _Homes, home_times: Sequence[datetime]
+    before: Visit,
+    after: Visit,
+    last: datetime,
+    homes: _Homes,
+    home_times: Sequence[datetime],
 ) -> bool:
     # Whether the time without photos between two visits ends a trip.
     #
@@ -289,7 +306,12 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
         return False
     # Visits are in order of their beginnings, and `ends` grows, so only visits within RETURN are compared.
     begin = bisect_left(ends, after.first - RETURN, hi=index)
-    end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
+    end = bisect_right(
+        visits,
+        before.last + RETURN,
+        lo=index,
+        key=attrgetter("first"),
+    )
     earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
     pairs = product(earlier, visits[index:end])
     return not any(_are_near(visit, other, JUMP_KM / 2) for visit, other in pairs)
@@ -334,7 +356,10 @@ def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_NumberedVisit, _N
         for visit in segment.visits:
             visits_on[visit.day].setdefault((number, visit.place), (number, visit))
     for day, of_day in visits_on.items():
-        others = [*of_day.values(), *visits_on.get(day - _DAY, {}).values()]
+        others = [
+            *of_day.values(),
+            *visits_on.get(day - _DAY, {}).values(),
+        ]
         for one, other in product(of_day.values(), others):
             if one[1].camera_id != other[1].camera_id:
                 yield one, other
