@@ -77,14 +77,13 @@ class NeighbourEvidence:
     def reason(self) -> str:
         """What its position comes from, and the time between, in words: `GPS, 12 min`."""
         minutes = round(self.seconds / 60)
-        time = (
-            f"{self.seconds} s"
-            if minutes == 0
-            else f"{minutes} min"
-            if minutes < 120
-            else f"{minutes // 60} h"
-        )
-        return f"{self.landmark or gettext(_SOURCE_NAMES.get(self.source, self.source))}, {time}"
+        time = f"{minutes} min"
+        if minutes == 0:
+            time = f"{self.seconds} s"
+        elif minutes >= 120:
+            time = f"{minutes // 60} h"
+        source = gettext(_SOURCE_NAMES.get(self.source, self.source))
+        return f"{self.landmark or source}, {time}"
 
 
 @dataclass(frozen=True)
@@ -359,22 +358,31 @@ def _details(
 ) -> PhotoDetails:
     classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
     stored = connection.execute(
-        select(
-            photos,
-            models.c.name.label("model"),
-            *classified,
-        )
+        select(photos, models.c.name.label("model"), *classified)
         .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
         .outerjoin(models, models.c.id == contents.c.model_id)
         .where(photos.c.id == row.id)
     ).one()
+    failure = None
+    if stored.failure_kind is not None:
+        failure = Failure(
+            stored.failure_kind,
+            stored.failure_text,
+            stored.failure_attempts,
+            stored.failure_job_id,
+        )
+    clock_may_be_reset = (
+        stored.taken_at is not None
+        and stored.taken_source == FactSource.CAMERA
+        and may_be_reset(stored.taken_at, stored.utc_offset_s)
+    )
     images = {row.content_id} - {None}
     things = things_of_images(connection, images, with_rejected=True).get(row.content_id, ())
-    failure = (
-        stored.failure_kind,
-        stored.failure_text,
-        stored.failure_attempts,
-        stored.failure_job_id,
+    raw_files = select_photos().where(files_of([row.id])).order_by(photos.c.path)
+    writes = (
+        select(metadata_writes)
+        .where(metadata_writes.c.photo_id == row.id, metadata_writes.c.complete)
+        .order_by(metadata_writes.c.id)
     )
     return document_of(
         PhotoDetails,
@@ -382,31 +390,69 @@ def _details(
         photo=names.photo(connection, row, photo_tags, photo_tags, things),
         evidence=position_evidence(connection, names, row.id),
         camera=camera_name(connection, stored.camera_id),
-        clock_may_be_reset=stored.taken_at is not None
-        and stored.taken_source == FactSource.CAMERA
-        and may_be_reset(stored.taken_at, stored.utc_offset_s),
+        clock_may_be_reset=clock_may_be_reset,
         job=_last_job(connection, row.id),
-        failure=None if stored.failure_kind is None else Failure(*failure),
-        metadata=_metadata(connection, row.id),
-        verdicts=_verdicts(connection, row.content_id),
-        dismissal=_dismissal(connection, row.content_id),
-        raw_files=_raw_files(connection, names, row.id),
-        copies=_copies(connection, names, row),
-        thresholds=_thresholds(connection, row.content_id, stored),
+        failure=failure,
+        metadata=tuple(
+            document_of(MetadataWrite, write, landmarks=tuple(write.landmarks), job=write.job_id)
+            for write in connection.execute(writes)
+        ),
+        raw_files=tuple(names.path(connection, file) for file in connection.execute(raw_files)),
+        **_of_image(connection, names, row, stored),
     )
 
 
-def _thresholds(
-    connection: Connection, content_id: int | None, last: Row[Any]
-) -> Mapping[str, float]:
+def _of_image(
+    connection: Connection,
+    names: NameCache,
+    row: Row[Any],
+    stored: Row[Any],
+) -> dict[str, Any]:
+    # What the photo shares with its copies: verdicts, thresholds of models, and the copies themselves.
+    is_of_image = verdicts.c.content_id == row.content_id
+    verdict_rows = connection.execute(
+        select(landmarks.c.slug, landmarks.c.name, landmarks.c.names, verdicts)
+        .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
+        .where(is_of_image)
+        .order_by(landmarks.c.slug)
+    ).all()
+    language = display_language(connection)
+    dismissal = connection.execute(
+        select(dismissals).where(dismissals.c.content_id == row.content_id)
+    ).one_or_none()
+    copies = (
+        select_photos()
+        .where(
+            photos.c.content_id == row.content_id,
+            photos.c.id != row.id,
+            photos.c.gone_since.is_(None),
+        )
+        .order_by(photos.c.id)
+        .limit(MOST_COPIES)
+    )
+    copy_rows = () if row.content_id is None else connection.execute(copies)
     earlier = (
         select(models.c.name, classifications.c.threshold)
         .join(models, models.c.id == classifications.c.model_id)
-        .where(classifications.c.content_id == content_id, models.c.kind == LANDMARKS)
+        .where(classifications.c.content_id == row.content_id, models.c.kind == LANDMARKS)
         .order_by(models.c.use_order, models.c.id)
     )
-    found = {} if last.model is None else {last.model: last.threshold}
-    return found | {row.name: row.threshold for row in connection.execute(earlier)}
+    thresholds = {} if stored.model is None else {stored.model: stored.threshold}
+    thresholds |= {model.name: model.threshold for model in connection.execute(earlier)}
+    return {
+        "verdicts": tuple(
+            document_of(
+                Verdict,
+                verdict,
+                landmark=verdict.slug,
+                name=name_in_language(verdict.name, verdict.names, language),
+            )
+            for verdict in verdict_rows
+        ),
+        "dismissal": None if dismissal is None else document_of(Dismissal, dismissal),
+        "copies": tuple(names.path(connection, copy) for copy in copy_rows),
+        "thresholds": thresholds,
+    }
 
 
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
@@ -414,70 +460,14 @@ def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
     item = connection.execute(
         select(job_items)
         .join(jobs, jobs.c.id == job_items.c.job_id)
-        .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_not(None))
-        .where(jobs.c.kind.not_in(METADATA_KINDS))
+        .where(
+            job_items.c.photo_id == photo_id,
+            job_items.c.outcome.is_not(None),
+            jobs.c.kind.not_in(METADATA_KINDS),
+        )
         .order_by(job_items.c.outcome.in_(_WITHOUT_RESULT), job_items.c.job_id.desc())
         .limit(1)
     ).one_or_none()
     if item is None:
         return None
     return document_of(LastJob, item, job=item.job_id, outcome=Outcome(item.outcome))
-
-
-def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...]:
-    rows = connection.execute(
-        select(metadata_writes)
-        .where(metadata_writes.c.photo_id == photo_id, metadata_writes.c.complete)
-        .order_by(metadata_writes.c.id)
-    )
-    return tuple(
-        document_of(MetadataWrite, row, landmarks=tuple(row.landmarks), job=row.job_id)
-        for row in rows
-    )
-
-
-def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, ...]:
-    rows = connection.execute(
-        select(
-            landmarks.c.slug,
-            landmarks.c.name,
-            landmarks.c.names,
-            verdicts,
-        )
-        .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
-        .where(verdicts.c.content_id == content_id)
-        .order_by(landmarks.c.slug)
-    )
-    language = display_language(connection)
-    return tuple(
-        document_of(
-            Verdict,
-            row,
-            landmark=row.slug,
-            name=name_in_language(row.name, row.names, language),
-        )
-        for row in rows
-    )
-
-
-def _dismissal(connection: Connection, content_id: int | None) -> Dismissal | None:
-    query = select(dismissals).where(dismissals.c.content_id == content_id)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else document_of(Dismissal, row)
-
-
-def _raw_files(connection: Connection, names: NameCache, photo_id: int) -> tuple[str, ...]:
-    rows = connection.execute(select_photos().where(files_of([photo_id])).order_by(photos.c.path))
-    return tuple(names.path(connection, row) for row in rows)
-
-
-def _copies(connection: Connection, names: NameCache, row: Row[Any]) -> tuple[str, ...]:
-    if row.content_id is None:
-        return ()
-    copies = select_photos().where(
-        photos.c.content_id == row.content_id,
-        photos.c.id != row.id,
-        photos.c.gone_since.is_(None),
-    )
-    rows = connection.execute(copies.order_by(photos.c.id).limit(MOST_COPIES))
-    return tuple(names.path(connection, copy) for copy in rows)
