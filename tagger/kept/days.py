@@ -92,12 +92,10 @@ _ALWAYS = true()
 
 
 def kept_places(connection: Connection) -> Subquery:
-    """The rows of `day_places` as they are now, in a snapshot."""
     return _kept(day_places, _parts_to_count(connection))
 
 
 def kept_landmarks(connection: Connection) -> Subquery:
-    """The rows of `day_landmarks` as they are now, in a snapshot."""
     return _kept(day_landmarks, _parts_to_count(connection))
 
 
@@ -196,7 +194,6 @@ def trip_days(connection: Connection) -> set[date]:
 
 
 def day_of_part(part: int) -> date | None:
-    """The day of a part; None: its photos have no time."""
     return date.fromordinal(part) if part > 0 else None
 
 

@@ -44,7 +44,6 @@ LONGEST_NAME = 200
 
 
 def all_trips(connection: Connection) -> list[GroupedTrip]:
-    """The trips of all photos, in order of time."""
     return group_trips(read_visits(connection), read_edits(connection))
 
 
@@ -125,7 +124,6 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, G
 
 
 def trip_at(connection: Connection, moment: TripReference) -> GroupedTrip | None:
-    """The trip that a camera was on at a time, if there is one."""
     taken_at = min(max(moment.taken_at, _EARLIEST), _LATEST)
 
     def contain(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:

@@ -156,7 +156,6 @@ def names_of_cities() -> dict[City, list[str]]:
 
 
 def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
-    """The radii of the discs that cities fill with their inhabitants."""
     return np.sqrt(np.asarray(populations, dtype=np.float64) / (np.pi * _INHABITANTS_PER_KM2))
 
 

@@ -283,7 +283,6 @@ def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> lis
 
 
 def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
-    """The time line of a camera, for estimates: photos with a fix are anchors."""
     nothing = (math.nan, math.nan, math.nan, 0)
     rows = []
     for shot in line:
@@ -303,7 +302,6 @@ def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
 
 
 def gps_error_m(photo: Row[Any]) -> float:
-    """The error of a photo's GPS position."""
     return CAMERA_ERROR_M if photo.gps_error_m is None else max(float(photo.gps_error_m), 1.0)
 
 
@@ -571,7 +569,6 @@ DAY_NUMBER = part_of(photos.c.taken_at, photos.c.id)
 
 
 def fix_of_day(latitude: float, longitude: float, error_m: float = DAY_ERROR_M) -> Fix:
-    """Where another photo of a day was taken."""
     return Fix(
         latitude,
         longitude,

@@ -257,7 +257,6 @@ class _SegmentReader:
         return self._matched >= _POINT
 
     def take_pieces(self) -> Iterator[SegmentPiece]:
-        """Yield the points that were read since the last call."""
         pieces, self._pieces = self._pieces, [[]]
         for number, points in enumerate(pieces):
             if points:

@@ -252,7 +252,6 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
 
 
 def list_tracks(database: Database) -> list[Track]:
-    """All tracks, in order of time."""
     with database.read() as connection:
         return _tracks(
             connection,

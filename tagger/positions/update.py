@@ -28,8 +28,6 @@ Moment = tuple[int | None, datetime | None]
 
 
 class Change(NamedTuple):
-    """A change of a photo, with its camera and time of now, and of before."""
-
     photo_id: int
     now: Moment
     before: Moment

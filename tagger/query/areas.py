@@ -46,7 +46,6 @@ class Box:
 
     @classmethod
     def around(cls, circle: Near) -> Self:
-        """The box around a circle on the ground."""
         latitude, longitude = circle.latitude, circle.longitude
         angle = min(circle.radius_km / EARTH_RADIUS_KM, pi)
         height = degrees(angle) + _MARGIN
@@ -63,7 +62,6 @@ class Box:
 
     @classmethod
     def of(cls, bounds: BoundingBox) -> Self:
-        """The box with these bounds."""
         east = bounds.east if bounds.east >= bounds.west else bounds.east + 360
         return cls(
             bounds.south,
@@ -78,13 +76,11 @@ class Box:
 
     @property
     def photo_ids(self) -> Select[Any]:
-        """The photos with a position inside."""
         inside = positions.c.latitude.between(self.south, self.north), self.has_longitude
         return select(positions.c.photo_id).where(*inside)
 
     @property
     def has_longitude(self) -> Condition:
-        """Whether a position between the parallels is inside."""
         column = unindexed(positions.c.longitude)
         in_ranges = (
             or_(*(column.between(west, east) for west, east in self.ranges))

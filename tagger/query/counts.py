@@ -63,7 +63,6 @@ class LandmarkCount:
 
     @classmethod
     def of(cls, landmark: Landmark, photos: int) -> Self:
-        """The count of a landmark."""
         return document_of(
             cls,
             landmark,
@@ -388,7 +387,6 @@ def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
 
 
 def has_positions(database: Database) -> bool:
-    """Whether any photo has a position."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists(positions.c.photo_id))))
 
@@ -458,7 +456,6 @@ class TripDocument:
 
 
 def trip_document(summary: TripSummary) -> TripDocument:
-    """A trip for programs."""
     return document_of(
         TripDocument,
         summary.trip,
@@ -528,7 +525,6 @@ def trips_of_photos(
 
 
 def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
-    """What the photos of these trips show."""
     with database.read() as connection:
         return _named(connection, count_trips(connection, trips))
 

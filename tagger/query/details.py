@@ -70,7 +70,6 @@ class NeighbourEvidence:
 
     @property
     def file(self) -> str:
-        """The photo's name without its folder."""
         return PurePath(self.path).name
 
     @property
@@ -268,7 +267,6 @@ class PhotoDetails(_Details):
         return None if self.evidence.landmark in rejected else position
 
     def document(self) -> PhotoDetailsDocument:
-        """The details for programs."""
         facts = {name: value for name, value in vars(self).items() if name != "photo"}
         return PhotoDetailsDocument(**vars(photo_document(self.photo)), **facts)
 

@@ -131,7 +131,6 @@ class _FacetCounts:
     landmarks_of: dict[int | None, list[int]] = field(default_factory=dict)
 
     def facet(self, name: FacetName) -> Facet:
-        """Count the choices of a facet."""
         choices_of: Mapping[FacetName, Callable[[], _Choices]] = {
             "landmark": self._landmark,
             "country": self._country,
@@ -163,7 +162,6 @@ class _FacetCounts:
         )
 
     def counted(self, query: PhotoQuery) -> tuple[bool, int]:
-        """Whether the number of photos is exact, and the number."""
         if matches := self.read.get((query, None)):
             return matches.exact, len({photo.unit for photo in matches.photos})
         selected, unit, exact, _ = self._select(query, None)

@@ -250,7 +250,6 @@ def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
 
 
 def whole_year(query: PhotoQuery) -> str | None:
-    """Return the year that the dates of a query stand for, as text."""
     period = _period(query)
     return period if period and period.isdecimal() else None
 

@@ -95,7 +95,6 @@ class Found:
 
     @classmethod
     def by_images(cls, *contents: Select[Any]) -> Self:
-        """By the ids of their images."""
         # One statement for all: most queries have few rows or none, and a statement costs more than these.
         return cls(
             photos.c.content_id.in_(union(*contents)),
@@ -135,8 +134,6 @@ class Found:
 
 @dataclass(frozen=True)
 class Filter:
-    """What an option asks of a photo."""
-
     # Whether a photo meets it, whichever index is read.
     condition: Condition
     # None: no index serves.
@@ -236,7 +233,6 @@ class ResolvedQuery:
         )
 
     def file_conditions(self) -> list[Condition]:
-        """The conditions for folders, cameras and dates."""
         return [each.condition for each in self._of_files()]
 
     def narrowest(self, connection: Connection, limit: int) -> tuple[Found | None, bool]:
@@ -261,7 +257,6 @@ class ResolvedQuery:
 
     @cached_property
     def filters(self) -> Sequence[Filter]:
-        """The filters of all options."""
         parts = (
             self._of_sets(),
             self._of_areas(),
@@ -495,12 +490,10 @@ class ResolvedQuery:
 
     @property
     def has_verdict(self) -> bool:
-        """Whether only photos with a verdict on a landmark match."""
         return self.query.verdict not in (None, "none")
 
     @property
     def needs_accepted_tag(self) -> bool:
-        """Whether photos without an accepted tag do not match."""
         return not (self._selects_outcome or self.query.any_rank or self._selects_untagged)
 
     @property

@@ -174,7 +174,6 @@ class QueryReader:
         )
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
-        """At most `limit` photos after `begin`."""
         found: list[TaggedPhoto] = []
         end: ScanPosition | None = begin
         for page in islice(self.pages(begin, limit + 1), MOST_PAGES):

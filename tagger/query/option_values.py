@@ -24,7 +24,6 @@ class Near:
     radius_km: float
 
     def contains(self, latitude: float, longitude: float) -> bool:
-        """Whether a position is inside, along the earth's surface."""
         return (
             distance_km(
                 self.latitude,

@@ -64,8 +64,6 @@ Json = str | int | float | bool | dict[str, str] | list[Any]
 
 @dataclass(frozen=True)
 class QueryOption:
-    """The declaration of an option."""
-
     # What it selects, for the help of commands and the description of the API.
     help: str
     # What a command line takes as a value.
@@ -101,7 +99,6 @@ class QueryOption:
 
     @cached_property
     def unset(self) -> Any:
-        """The value that sets no condition."""
         return () if self.several else False if self.kind is bool else None
 
     def read(self, name: str, value: Any) -> Any:
@@ -490,7 +487,6 @@ class PhotoQuery:
 
     @property
     def texts(self) -> dict[str, str | tuple[str, ...]]:
-        """The options as an address has them."""
         return {
             name: tuple(map(_text, value))
             if isinstance(value, tuple) and name != "near"
@@ -506,7 +502,6 @@ class PhotoQuery:
 
     @property
     def circle(self) -> Near | None:
-        """The area of `near`."""
         return None if self.near is None else Near(*self.near, self.radius_km or 0.0)
 
     @property

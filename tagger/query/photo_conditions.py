@@ -45,23 +45,19 @@ IMAGE = func.coalesce(photos.c.content_id, -photos.c.id)
 
 
 def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
-    """Whether the time is in a year."""
     first, end = year_limits(year)
     return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
 
 
 def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
-    """Whether the time is in one of these months of any year, from 1 to 12."""
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
 
 
 def is_on_days(taken_at: ColumnElement[datetime], days: Iterable[str]) -> Condition:
-    """Whether the time is on one of these days of any year, like `06-30`."""
     return calendar_day_of(taken_at).in_(list(days))
 
 
 def is_classified_by(job: int) -> Condition:
-    """Whether the job classified the photo."""
     of_job = job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
     return photos.c.id.in_(select(job_items.c.photo_id).where(*of_job))
 
@@ -289,7 +285,6 @@ class PathRange:
         return self._inside(unindexed(photos.c.root_id))
 
     def contains(self, other: "PathRange") -> bool:
-        """Whether this range includes `other`, which does not start before this one."""
         return self.root_id == other.root_id and (
             not self.high or (other.low != "" and other.low < self.high)
         )

@@ -71,7 +71,6 @@ class LandmarkDocument:
 
 
 def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
-    """What is known of a landmark itself."""
     return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
 
 
@@ -91,7 +90,6 @@ class ModelDocument:
 
 
 def model_document(model: RegisteredModel) -> ModelDocument:
-    """A registered model."""
     manifest = model.manifest
     return document_of(
         ModelDocument,
@@ -105,7 +103,6 @@ def model_document(model: RegisteredModel) -> ModelDocument:
 
 
 def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
-    """A JSON list, one element a line."""
     separator = b"["
     for document in documents:
         yield separator + json_bytes(document)
@@ -114,12 +111,10 @@ def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
 
 
 def json_line_parts(documents: Iterable[object]) -> Iterator[bytes]:
-    """JSON documents, one a line."""
     return (json_bytes(document) + b"\n" for document in documents)
 
 
 def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
-    """A CSV file with a header row."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n")
     for row in chain([columns], rows):
@@ -181,7 +176,6 @@ def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
 
 
 def landmark_feature_parts(counts: Iterable[LandmarkCount]) -> Iterator[bytes]:
-    """Landmarks with their numbers of photos as GeoJSON."""
     return _feature_parts(_feature(count, count) for count in counts)
 
 

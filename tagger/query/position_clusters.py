@@ -44,12 +44,10 @@ class PositionCell:
 
     @property
     def latitude(self) -> float:
-        """The latitude of the centre."""
         return (self.south + self.north) / 2
 
     @property
     def longitude(self) -> float:
-        """The longitude of the centre."""
         return (self.west + self.east) / 2
 
     @property
@@ -63,7 +61,6 @@ class PositionCell:
 
     @property
     def place(self) -> str:
-        """City and country, as far as all photos share them."""
         return place_text(self.city, self.country)
 
 

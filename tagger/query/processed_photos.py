@@ -253,7 +253,6 @@ class FailedPredictionDocument:
 def prediction_document(
     path: str, predictions: Sequence[NamedPrediction], *, is_damaged: bool
 ) -> PredictionDocument:
-    """The predictions for a photo that is not stored."""
     tags = [
         PredictedTag(
             each.landmark.slug,

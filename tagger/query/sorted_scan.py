@@ -71,7 +71,6 @@ class PageRequest:
         *,
         descending: bool,
     ) -> Select[Any]:
-        """The query from the key on, in this order."""
         key = tuple_(*order)
         if self.after is not None:
             bound = tuple_(*self.after)
@@ -151,11 +150,9 @@ class SortedScan:
         return array("q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES)))
 
     def key(self, row: Row[Any]) -> Key:
-        """The key of a photo of this scan."""
         return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
 
     def accepts(self, key: Key) -> bool:
-        """Whether `key` has the form of this scan's keys."""
         return len(key) == len(self.types) and all(
             is_id(part) if type_ is int else isinstance(part, type_)
             for part, type_ in zip(key, self.types, strict=True)
@@ -173,7 +170,6 @@ class SortedScan:
         return connection.execute(ids.offset(skip).limit(request.rows)).all()
 
     def count(self, connection: Connection, request: PageRequest) -> int:
-        """How many photos there are from the request's key on."""
         every = self.statement(connection, request).order_by(None)
         return (
             connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True))
@@ -181,7 +177,6 @@ class SortedScan:
         )
 
     def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
-        """The query for photos of a page, in order, with their keys."""
         if self.among is not None:
             return self._lazy_statement(connection, request)
         found = select_photos().where(*request.conditions, *self.conditions)

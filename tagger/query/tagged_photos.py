@@ -244,7 +244,6 @@ class Position:
 
     @property
     def sight_name(self) -> str | None:
-        """The name of the sight."""
         return None if self.sight is None else self.sight.name
 
     @property
@@ -497,7 +496,6 @@ def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:
 
 
 def accepted_tags(photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    """Those of a photo's tags that are accepted after verdicts."""
     return [tag for tag in photo_tags if tag.accepted]
 
 
@@ -575,7 +573,6 @@ class NameCache:
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:
-        """The absolute path of the photo of `row`."""
         root = self._root(connection, row.root_id)
         if row.path_bytes or os.sep != "/":
             return str(root.path_of(row.path, row.path_bytes))
@@ -683,12 +680,10 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
 
 
 def has_photos(database: Database) -> bool:
-    """Return whether the database has any photo."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
 
 
 def has_metadata_writes(database: Database) -> bool:
-    """Return whether tags are in the metadata of any photo."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0))))

@@ -60,7 +60,6 @@ class Dates:
     days: tuple[date, ...] = ()
 
     def has_any(self, first: date, last: date) -> bool:
-        """Whether some day from the first to the last is one of these."""
         if self.months or self.days:
             days = (first + timedelta(days=each) for each in range((last - first).days + 1))
             return any(

@@ -354,7 +354,6 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
 
 
 def sight_names(counts: Mapping[str, int]) -> Names:
-    """The names of sights, by the numbers of photos that were taken there."""
     from tagger.sights import names_of_sight  # numpy
 
     sights = (

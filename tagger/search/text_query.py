@@ -160,7 +160,6 @@ class UnderstoodText:
 
     @property
     def left_out(self) -> list[Part]:
-        """The runs of words that are left out."""
         return [part for part in self.parts if not part.meanings]
 
     @property
@@ -184,7 +183,6 @@ class UnderstoodText:
 
     @property
     def hints(self) -> str:
-        """Sentences about what left-out words may mean, and about other places of the same name."""
         close = [_label(other) for part in self.left_out for other in part.others]
         sentences = (
             [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
@@ -197,7 +195,6 @@ class UnderstoodText:
 
     @property
     def words(self) -> str:
-        """What the photos fulfil: `France, 2019`."""
         names = dict[str, str]()
         for meaning in (each for part in self.parts for each in part.meanings):
             label = f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
@@ -652,7 +649,6 @@ class Vocabulary:
         )
 
     def hints(self, text: str) -> Sequence[Meaning]:
-        """What left-out words may mean: the start of a name, or a word alone."""
         text = " ".join(word for word in text.split() if not relation_of(word))
         if not text or text.isdigit():
             return ()

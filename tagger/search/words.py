@@ -357,12 +357,10 @@ def relation_of(word: str) -> Relation | None:
 
 
 def is_not_after(word: str) -> bool:
-    """Whether the word excludes the part before it."""
     return folded(word) == folded(_NOT_AFTER)
 
 
 def is_grammar(phrase: str) -> bool:
-    """Whether all words say nothing of photos themselves."""
     return all(_plain(word) in _FILLERS or relation_of(word) for word in phrase.split())
 
 

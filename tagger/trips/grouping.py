@@ -42,7 +42,6 @@ class VisitedPlace:
 
 
 def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
-    """The places of visits, most photos first."""
     visits_of = defaultdict[Locality, list[Visit]](list)
     for visit in visits:
         visits_of[visit.place].append(visit)
@@ -168,7 +167,6 @@ class Trip:
         return max(span.last for span in self.spans)
 
     def contains(self, moment: TripReference) -> bool:
-        """Whether the camera was on the trip at that time."""
         return _contain(self.spans, moment)
 
     @property
@@ -191,7 +189,6 @@ class GroupedTrip(Trip):
         return TripReference(camera_id, times[len(times) // 2])
 
     def without_visits(self) -> Trip:
-        """The trip as it is kept."""
         return Trip(
             self.id,
             self.name,

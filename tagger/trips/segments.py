@@ -90,7 +90,6 @@ def group_segments(visits: Sequence[Visit]) -> list[list[TripSegment]]:
 
 
 def has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
-    """Whether one of these times is between two others."""
     return bisect_right(times, first) < bisect_left(times, last)
 
 
@@ -108,7 +107,6 @@ class _Times(NamedTuple):
     countries: set[str]
 
     def add(self, other: "_Times") -> None:
-        """Add those of another spot, or of another time."""
         self.weeks.update(other.weeks)
         self.months.update(other.months)
         self.countries.update(other.countries)
@@ -119,15 +117,11 @@ def _no_times() -> _Times:
 
 
 class _Home(NamedTuple):
-    """The middle of a home, and its countries: several near a border."""
-
     centre: _Coordinates
     countries: set[str]
 
 
 class _Homes:
-    """The homes of all times."""
-
     def __init__(self, visits: Iterable[Visit]) -> None:
         times_of: dict[int, dict[_Spot, _Times]] = {}
         for visit in visits:
@@ -147,7 +141,6 @@ class _Homes:
             self._homes[quarter] = tuple(_find_homes(around))
 
     def has(self, visit: Visit) -> bool:
-        """Whether the visit is to a home."""
         return any(
             _is_within(visit.latitude, visit.longitude, *home.centre, HOME_RADIUS_KM)
             for home in self._homes.get(_quarter(visit.day), ())

@@ -25,7 +25,7 @@ from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.session import Session, open_for_reading, open_session, update_positions
 from tagger.database.enums import PositionSource
-from tagger.kept import locating
+from tagger.kept import update as kept_update
 from tagger.positions.clocks import CameraClock, unknown_clocks
 from tagger.positions.tracks import AddedTrack, list_tracks, remove_track
 from tagger.query.find import find_tagged
@@ -102,7 +102,7 @@ def locate(
     """
     offsets = dict(map(_parse_clock_offset, clock_offset or []))
     max_gap_s = None if max_gap is None else _parse_gap(max_gap)
-    settings = locating.EstimateSettings(max_gap_s, offsets, position_odds, gpx or ())
+    settings = kept_update.EstimateSettings(max_gap_s, offsets, position_odds, gpx or ())
     session = open_session(settle_jobs=True)
     photo_ids = None  # all are counted
     if any(vars(query_options).values()):
@@ -111,7 +111,7 @@ def locate(
             photo.id for photo in find_tagged(session.database, query, session.settings.roots)
         ]
     with ProgressLine("locating photos") as line:
-        counts = locating.locate(
+        counts = kept_update.locate(
             session.database, settings, photo_ids, line.show_step, dry_run=dry_run
         )
     _print_tracks(counts.tracks, dry_run=dry_run)
