@@ -6,7 +6,7 @@ tracks, but whose clocks are unknown, are listed too.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -151,7 +151,7 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
 
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
     # What other cameras saw, or passed, in the same days, in UTC.
-    times = [each.at for each in own]
+    times = [sighting.at for sighting in own]
     first, last = clock_time(min(times) - 2 * WIDEST_S), clock_time(max(times) + 2 * WIDEST_S)
     conditions = (
         photos.c.camera_id != camera_id,
@@ -159,17 +159,11 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
         photos.c.taken_at.between(first, last),
     )
     seen = [
-        Sighting(each.landmark_id, each.at - each.zone_s, each.zone_s)
-        for each in _sightings(connection, *conditions)
-        if each.zone_s is not None
+        Sighting(sighting.landmark_id, sighting.at - sighting.zone_s, sighting.zone_s)
+        for sighting in _sightings(connection, *conditions)
+        if sighting.zone_s is not None
     ]
-    points = _points(connection, {each.landmark_id for each in own})
-    return seen + passed_landmarks(_gps_fixes(connection, *conditions), points)
-
-
-def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[TimedPosition]:
-    # The newest photos with GPS, and with these conditions.
-    query: Select[Any] = (
+    newest: Select[Any] = (
         select(
             photos.c.taken_at,
             photos.c.utc_offset_s,
@@ -181,29 +175,26 @@ def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_PHOTOS)
     )
-    return [
+    fixes = [
         TimedPosition(
-            clock_seconds(row.taken_at) - row.utc_offset_s,
-            row.utc_offset_s,
-            row.latitude,
-            row.longitude,
-            gps_error_m(row),
+            at=clock_seconds(row.taken_at) - row.utc_offset_s,
+            zone_s=row.utc_offset_s,
+            latitude=row.latitude,
+            longitude=row.longitude,
+            error_m=gps_error_m(row),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(newest)
     ]
-
-
-def _points(
-    connection: Connection, landmark_ids: Collection[int]
-) -> dict[int, tuple[float, float]]:
-    # The positions of landmarks that are a point. Others are too large to tell who was beside them.
-    is_point = landmarks.c.latitude.is_not(None) & (
-        func.coalesce(landmarks.c.extent, "point") == "point"
+    # Landmarks that are no point are too large to tell who was beside them.
+    is_point = func.coalesce(landmarks.c.extent, "point") == "point"
+    is_seen = landmarks.c.id.in_({sighting.landmark_id for sighting in own})
+    points = (
+        select(landmarks)
+        .where(landmarks.c.latitude.is_not(None) & is_point, is_seen)
+        .order_by(landmarks.c.id)
     )
-    query = (
-        select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
-    )
-    return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
+    places = {row.id: (row.latitude, row.longitude) for row in connection.execute(points)}
+    return seen + passed_landmarks(fixes, places)
 
 
 def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
@@ -247,10 +238,26 @@ class UnknownClock:
 
 def unknown_clocks(database: Database) -> list[UnknownClock]:
     """The cameras whose photos tracks would locate if their clocks were known; most photos first."""
-    counts: Counter[str] = Counter()
+    counts = Counter[str]()
+    # Of cameras with an unknown clock, the photos without GPS and without a time zone.
+    query = (
+        select(cameras.c.name, func.count().label("photos"))
+        .join(photos, photos.c.camera_id == cameras.c.id)
+        .where(
+            is_named(),
+            cameras.c.clock_offset_s.is_(None),
+            photos.c.utc_offset_s.is_(None),
+            photos.c.latitude.is_(None),
+            photos.c.origin.is_(None),
+            photos.c.gone_since.is_(None),
+        )
+        .group_by(cameras.c.name)
+    )
     with database.read() as connection:
         for first, last in _track_spans(connection):
-            counts.update(_photos_between(connection, first, last))
+            is_then = photos.c.taken_at.between(first, last)
+            rows = connection.execute(query.where(is_then))
+            counts.update({row.name: row.photos for row in rows})
     return [UnknownClock(camera, count) for camera, count in counts.most_common()]
 
 
@@ -267,22 +274,3 @@ def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
         else:
             spans.append((begin, end))
     return spans
-
-
-def _photos_between(connection: Connection, first: datetime, last: datetime) -> dict[str, int]:
-    # How many photos each camera with an unknown clock took, without GPS and without a time zone.
-    query = (
-        select(cameras.c.name, func.count().label("photos"))
-        .join(photos, photos.c.camera_id == cameras.c.id)
-        .where(
-            is_named(),
-            cameras.c.clock_offset_s.is_(None),
-            photos.c.taken_at.between(first, last),
-            photos.c.utc_offset_s.is_(None),
-            photos.c.latitude.is_(None),
-            photos.c.origin.is_(None),
-            photos.c.gone_since.is_(None),
-        )
-        .group_by(cameras.c.name)
-    )
-    return {row.name: row.photos for row in connection.execute(query)}

@@ -10,9 +10,10 @@ that time were taken.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -73,31 +74,26 @@ class CoLocations:
 
 def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
     """Compare the anchors of two cameras, which are in order of UTC."""
-    first, second = (
-        _select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second)
-    )
+    first = _select(first, first.error_m <= MAX_ERROR_M)
+    second = _select(second, second.error_m <= MAX_ERROR_M)
     at, says = _votes(first, second)
     latitude = np.concatenate([second.latitude, first.latitude])
     longitude = np.concatenate([second.longitude, first.longitude])
     _, occasion = np.unique(at // OCCASION_S, return_inverse=True)
     votes = np.bincount(occasion, says)
+    # Of each occasion on which more agree than contradict, the first that agrees.
     _, example = np.unique(
         np.where(says == _AGREES, occasion, -1),
         return_index=True,
     )
-    example = example[(says[example] == _AGREES) & (votes[occasion[example]] > 0)]
-    latitude, longitude = latitude[example], longitude[example]
-    distance_m = distances_m(
-        latitude[:, None],
-        longitude[:, None],
-        latitude,
-        longitude,
-    )
+    agrees = (says[example] == _AGREES) & (votes[occasion[example]] > 0)
+    latitude, longitude = latitude[example[agrees]], longitude[example[agrees]]
+    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
     usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
     return CoLocations(
-        len(example),
-        len(example) - usual,
-        int((votes < 0).sum()),
+        agreeing=len(latitude),
+        elsewhere=len(latitude) - usual,
+        contradicting=int((votes < 0).sum()),
     )
 
 
@@ -109,35 +105,27 @@ def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
 
 def _compare(own: Sequence, other: Sequence) -> Indices:
     # What the anchors of a camera say about each anchor (N,) of another: _AGREES, _CONTRADICTS, or 0.
-    joined, place = _join(own, replace(other, trust=np.zeros_like(other.trust)))
-    found = estimation.estimate(joined, MAX_GAP_S)
+    nothing = np.zeros_like(other.trust)
+    joined, place = _join(own, replace(other, trust=nothing))
+    estimates = estimation.estimate(joined, MAX_GAP_S)
     place = place[len(own.at) :]
-    error_m = found.error_m[place]
+    error_m = estimates.error_m[place]
     distance_m = distances_m(
-        found.latitude[place],
-        found.longitude[place],
+        estimates.latitude[place],
+        estimates.longitude[place],
         other.latitude,
         other.longitude,
     )
-    since, until = (
-        np.where(
-            anchor[place] >= 0,
-            np.abs(joined.at[anchor[place]] - other.at),
-            np.inf,
-        )
-        for anchor in (found.before, found.after)
-    )
-    is_near = np.minimum(since, until) <= TOGETHER_S
-    agrees = is_near & (distance_m <= TOGETHER_M + other.error_m + np.minimum(error_m, TOGETHER_M))
-    contradicts = is_near & (distance_m > TOGETHER_M + other.error_m + 2 * error_m)
-    return np.asarray(
-        np.select(
-            [agrees, contradicts],
-            [_AGREES, _CONTRADICTS],
-            0,
-        ),
-        np.int64,
-    )
+    nearest_s = np.full(len(place), np.inf)
+    for anchors in (estimates.before[place], estimates.after[place]):
+        seconds = np.abs(joined.at[anchors] - other.at)
+        nearest_s = np.minimum(nearest_s, np.where(anchors >= 0, seconds, np.inf))
+    is_near = nearest_s <= TOGETHER_S
+    apart_m = distance_m - TOGETHER_M - other.error_m
+    agrees = is_near & (apart_m <= np.minimum(error_m, TOGETHER_M))
+    contradicts = is_near & (apart_m > 2 * error_m)
+    votes = np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0)
+    return np.asarray(votes, np.int64)
 
 
 def group_companions(
@@ -146,14 +134,13 @@ def group_companions(
     """The group of each camera that has companions. No two cameras of a group are apart."""
     group_of: dict[int, frozenset[int]] = {}
     apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
-    companions = [(pair, counts) for pair, counts in co_locations.items() if counts.are_companions]
-    for (first, second), _ in sorted(
-        companions,
-        key=lambda pair: (-pair[1].agreeing, pair[0]),
-    ):
-        groups = [group_of.get(camera, frozenset([camera])) for camera in (first, second)]
-        if not any(frozenset((one, other)) in apart for one in groups[0] for other in groups[1]):
-            joined = groups[0] | groups[1]
+    companions = [pair for pair, counts in co_locations.items() if counts.are_companions]
+    companions.sort(key=lambda pair: (-co_locations[pair].agreeing, pair))
+    for first, second in companions:
+        one = group_of.get(first, frozenset([first]))
+        other = group_of.get(second, frozenset([second]))
+        if apart.isdisjoint(map(frozenset, product(one, other))):
+            joined = one | other
             group_of |= dict.fromkeys(joined, joined)
     return group_of
 
@@ -169,36 +156,28 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
     `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers
     that count `own` first, then `others`.
     """
-    used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
+    # Of companions, the anchors of which at least as many within OUTING_S agree as contradict.
+    at, says = _votes(_select(own, own.trust > 0), others)
+    order = np.argsort(at, kind="stable")
+    votes = np.concatenate([[0], np.cumsum(says[order])])
+    first = np.searchsorted(at[order], others.at - OUTING_S, "left")
+    last = np.searchsorted(at[order], others.at + OUTING_S, "right")
+    used = np.flatnonzero(votes[last] >= votes[first])
     # Own anchors are trusted more than any anchor of a companion.
-    trust = np.where(
-        own.trust > 0,
-        own.trust + others.trust.max(initial=0),
-        0,
-    )
+    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
     joined, place = _join(replace(own, trust=trust), _select(others, used))
-    found = estimation.estimate(joined, max_gap_s)
+    estimates = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
     number[place] = np.concatenate([np.arange(len(own.at)), len(own.at) + used])
     number[-1] = -1  # no anchor
     place = place[: len(own.at)]
     return estimation.Estimates(
-        found.latitude[place],
-        found.longitude[place],
-        found.error_m[place],
-        number[found.before[place]],
-        number[found.after[place]],
+        estimates.latitude[place],
+        estimates.longitude[place],
+        estimates.error_m[place],
+        before=number[estimates.before[place]],
+        after=number[estimates.after[place]],
     )
-
-
-def _are_together(own: Sequence, others: Sequence) -> Truth:
-    # Which anchors of companions to use: at least as many within OUTING_S agree as contradict.
-    at, says = _votes(own, others)
-    order = np.argsort(at, kind="stable")
-    votes = np.concatenate([[0], np.cumsum(says[order])])
-    first = np.searchsorted(at[order], others.at - OUTING_S, "left")
-    last = np.searchsorted(at[order], others.at + OUTING_S, "right")
-    return np.asarray(votes[last] >= votes[first])
 
 
 def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
@@ -245,17 +224,25 @@ def find_companions(connection: Connection) -> list[Companions]:
     stored = {row.id: row for row in connection.execute(select(cameras))}
     counts = _count_all_co_locations(connection)
     groups = group_companions(counts)
-    group_of = {camera_id: row.companions_id for camera_id, row in stored.items()}
-    _store(
-        connection,
-        group_of,
-        {camera_id: min(group) for camera_id, group in groups.items()},
-    )
+    old = {camera_id: row.companions_id for camera_id, row in stored.items()}
+    new = {camera_id: min(group) for camera_id, group in groups.items()}
+    changed = {camera_id for camera_id in old if old[camera_id] != new.get(camera_id)}
+    for camera_id in sorted(changed):
+        is_camera = cameras.c.id == camera_id
+        values = {"companions_id": new.get(camera_id)}
+        connection.execute(update(cameras).where(is_camera).values(values))
+    # Photos of cameras in groups that change are estimated again.
+    affected = set(changed)
+    for group_of in (old, new):
+        changed_groups = {group_of.get(camera_id) for camera_id in changed} - {None}
+        affected.update(each for each, group in group_of.items() if group in changed_groups)
+    if affected:
+        record_matching_photos(connection, among(photos.c.camera_id, sorted(affected)))
     return [
         Companions(
-            (stored[first].name, stored[second].name),
-            co_locations.agreeing,
-            co_locations.occasions,
+            cameras=(stored[first].name, stored[second].name),
+            agreeing=co_locations.agreeing,
+            occasions=co_locations.occasions,
         )
         for (first, second), co_locations in sorted(counts.items())
         if co_locations.are_companions and second in groups.get(first, ())
@@ -265,8 +252,9 @@ def find_companions(connection: Connection) -> list[Companions]:
 def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
     # The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos.
     counts: dict[tuple[int, int], CoLocations] = {}
-    ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
-    for camera_id in ids if len(ids) > 1 else ():
+    query = select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)
+    camera_ids = connection.scalars(query).all()
+    for camera_id in camera_ids if len(camera_ids) > 1 else ():
         own = _own_anchors(connection, camera_id)
         for other_id, others in _other_anchors(connection, camera_id, own):
             co_locations = count_co_locations(own, others)
@@ -281,10 +269,7 @@ def _has_clock() -> ColumnElement[bool]:
     offset = cameras.c.clock_offset_s
     return and_(
         is_named(),
-        or_(
-            offset.is_(None),
-            offset.between(CLOCKS.start, CLOCKS.stop - 1),
-        ),
+        or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)),
     )
 
 
@@ -293,52 +278,44 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
     is_own = (photos.c.camera_id == camera_id) & photos.c.taken_at.is_not(None)
     newest = select(photos.c.taken_at).where(is_own).order_by(photos.c.taken_at.desc())
     first = connection.scalar(newest.offset(MOST_PHOTOS - 1).limit(1))
-    shots = read_shots(
-        connection,
-        is_own,
-        *([] if first is None else [photos.c.taken_at >= first]),
-    )
-    return sequence_of(
-        [
-            (
-                shot.at,
-                shot.fix.latitude,
-                shot.fix.longitude,
-                shot.fix.error_m,
-                TRUST[shot.fix.source],
+    is_new = [] if first is None else [photos.c.taken_at >= first]
+    rows = []
+    for shot in read_shots(connection, is_own, *is_new):
+        fix = shot.fix
+        is_timed = shot.at is not None and shot.is_utc and shot.is_original
+        if is_timed and fix is not None and fix.source is not PositionSource.TRACK:
+            rows.append(
+                (
+                    shot.at,
+                    fix.latitude,
+                    fix.longitude,
+                    fix.error_m,
+                    TRUST[fix.source],
+                )
             )
-            for shot in shots
-            if shot.at is not None and shot.is_utc and shot.is_original
-            if shot.fix is not None and shot.fix.source is not PositionSource.TRACK
-        ]
-    )
+    return sequence_of(rows)
 
 
 def _other_anchors(
     connection: Connection, camera_id: int, own: Sequence
 ) -> list[tuple[int, Sequence]]:
     # The anchors by GPS of other cameras at about these times, by camera.
-    rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
-    for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
-        at = clock_seconds(row.taken_at) - row.offset_s
-        anchor = (
-            at,
-            row.latitude,
-            row.longitude,
-            gps_error_m(row),
-            TRUST[PositionSource.CAMERA],
+    if not len(own.at):
+        return []
+    # The newest times between pauses, extended to what any camera's clock may have shown then.
+    last = np.flatnonzero(np.append(np.diff(own.at) > PAUSE_S, [True]))
+    first = np.append([0], last[:-1] + 1)
+    around_s = LOCAL_TIMES.total_seconds()
+    outings = [
+        photos.c.taken_at.between(clock_time(start - around_s), clock_time(end + around_s))
+        for start, end in zip(
+            own.at[first][-MOST_OUTINGS:],
+            own.at[last][-MOST_OUTINGS:],
+            strict=True,
         )
-        rows_of.setdefault(row.camera_id, []).append(anchor)
-    most = sorted(
-        rows_of,
-        key=lambda other_id: (-len(rows_of[other_id]), other_id),
-    )[:MOST_CANDIDATES]
-    return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]
-
-
-def _others(camera_id: int, own: Sequence) -> Select[Any]:
+    ]
     offset_s = func.coalesce(photos.c.utc_offset_s, cameras.c.clock_offset_s)
-    return (
+    query: Select[Any] = (
         select(
             photos.c.camera_id,
             photos.c.taken_at,
@@ -350,45 +327,23 @@ def _others(camera_id: int, own: Sequence) -> Select[Any]:
         .join(cameras, cameras.c.id == photos.c.camera_id)
         .where(_has_clock(), photos.c.camera_id != camera_id, offset_s.is_not(None))
         .where(photos.c.latitude.is_not(None), photos.c.origin.is_(None))
-        .where(or_(*(photos.c.taken_at.between(*outing) for outing in _outings(own.at))))
+        .where(or_(*outings))
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_OTHERS)
     )
-
-
-def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
-    # The newest times between pauses, extended to what any camera's clock may have shown then.
-    last = np.flatnonzero(np.append(np.diff(times) > PAUSE_S, [True]))
-    first = np.append([0], last[:-1] + 1)
-    newest = zip(
-        times[first][-MOST_OUTINGS:],
-        times[last][-MOST_OUTINGS:],
-        strict=True,
-    )
-    return [
-        (
-            clock_time(start - LOCAL_TIMES.total_seconds()),
-            clock_time(end + LOCAL_TIMES.total_seconds()),
+    rows_of = defaultdict[int, list[tuple[float, float, float, float, int]]](list)
+    for row in connection.execute(query):
+        rows_of[row.camera_id].append(
+            (
+                clock_seconds(row.taken_at) - row.offset_s,
+                row.latitude,
+                row.longitude,
+                gps_error_m(row),
+                TRUST[PositionSource.CAMERA],
+            )
         )
-        for start, end in newest
+    most_first = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))
+    return [
+        (other_id, sequence_of(sorted(rows_of[other_id])))
+        for other_id in most_first[:MOST_CANDIDATES]
     ]
-
-
-def _store(
-    connection: Connection,
-    stored: Mapping[int, int | None],
-    found: Mapping[int, int | None],
-) -> None:
-    # Store the groups. Photos of cameras in groups that change are estimated again.
-    changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
-    for camera_id in sorted(changed):
-        values = {"companions_id": found.get(camera_id)}
-        connection.execute(update(cameras).where(cameras.c.id == camera_id).values(values))
-    affected = changed | {
-        camera_id
-        for groups in (stored, found)
-        for camera_id, group in groups.items()
-        if group is not None and any(group == groups.get(other) for other in changed)
-    }
-    if affected:
-        record_matching_photos(connection, among(photos.c.camera_id, sorted(affected)))
