@@ -18,10 +18,9 @@ from tagger.database.tables import photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.photos.paths import path_text
-from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import IMAGE, shown_landmarks
+from tagger.query.photo_conditions import IMAGE, Area, shown_landmarks
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import Root, RootPaths, list_roots
 

@@ -11,8 +11,8 @@ from pathlib import PurePath
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
-from tagger.query.areas import box_text, near_text
 from tagger.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
+from tagger.query.photo_conditions import box_text, near_text
 from tagger.texts.text_format import (
     N_,
     country_name,

@@ -48,9 +48,9 @@ from tagger.database.tables import (
 )
 from tagger.errors import JobNotFound, ModelNotFound, SightNotFound, TripNotFound
 from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.query.areas import Area, query_areas
 from tagger.query.options import Alternatives, PhotoQuery
 from tagger.query.photo_conditions import (
+    Area,
     Condition,
     PathRange,
     has_position_of,
@@ -59,6 +59,7 @@ from tagger.query.photo_conditions import (
     is_in_months,
     is_on_days,
     path_ranges,
+    query_areas,
     taken_in,
 )
 from tagger.roots.roots import RootPaths

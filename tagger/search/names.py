@@ -14,12 +14,11 @@ from functools import cache, partial
 from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
-from tagger.query.areas import Box
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount, TripSummary
 from tagger.query.filter_words import POSITIONS, RECENTLY_ADDED, UNDATED, VERDICTS, WHICH, Options
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
-from tagger.query.photo_conditions import NamedFile
+from tagger.query.photo_conditions import Box, NamedFile
 from tagger.search.words import NEGATIONS, Match, NameIndex, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext

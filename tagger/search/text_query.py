@@ -29,7 +29,6 @@ from tagger.landmarks.landmarks import (
 )
 from tagger.photos.names import is_photo_name
 from tagger.positions.cities import is_name_of_city
-from tagger.query.areas import position_countries
 from tagger.query.counts import (
     LandmarkCount,
     city_counts,
@@ -47,7 +46,7 @@ from tagger.query.options import (
     Alternatives,
     PhotoQuery,
 )
-from tagger.query.photo_conditions import files_by_name, searched_name
+from tagger.query.photo_conditions import files_by_name, position_countries, searched_name
 from tagger.roots.roots import RootPaths
 from tagger.search.dates import AROUND, Dates, dates_with_short_year, parse_dates
 from tagger.search.names import (
