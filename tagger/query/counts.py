@@ -152,9 +152,13 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
         numbers: Counter[tuple[int, str]] = Counter()
-        for root_id, path, count in connection.execute(query):
-            for each in _upwards(path.rstrip("/")):
-                numbers[root_id, each] += count
+        for root_id, folder_and_slash, count in connection.execute(query):
+            # The folder and those that it is in, up to the root.
+            path = folder_and_slash.rstrip("/")
+            numbers[root_id, path] += count
+            while path:
+                path = path.rpartition("/")[0]
+                numbers[root_id, path] += count
     found = (
         FolderCount(
             name=PurePosixPath(path).name if path else str(roots[root_id].folder),
@@ -168,17 +172,11 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
     return sorted(found, key=lambda each: each.folder.split("/"))
 
 
-def _upwards(path: str) -> Iterator[str]:
-    # The folder and those that it is in, up to the root.
-    yield path
-    while path:
-        path = path.rpartition("/")[0]
-        yield path
-
-
 def sights_in_library(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
     """The sights of the library that one of these texts may name, with the numbers of files taken there."""
-    from tagger.sights import find_sights  # numpy
+    if not connection.scalar(select(exists().where(positions.c.sight.is_not(None)))):
+        return {}
+    from tagger.sights import find_sights  # numpy, and a table of 20,800 sights
 
     named = {sight.name for text in texts for sight in find_sights(text)}
     query = (
@@ -416,17 +414,12 @@ class TripSummary:
     @property
     def name(self) -> str:
         """The name that a person gave it; else the landmark that most of its photos show; else the place."""
-        if name := self._name_without_place:
-            return name
-        trip = self.trip
-        return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
-
-    @property
-    def _name_without_place(self) -> str | None:
         if self.trip.given_name is not None:
             return self.trip.given_name
-        is_named = self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos
-        return self.landmarks[0].name if is_named else None
+        if self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos:
+            return self.landmarks[0].name
+        trip = self.trip
+        return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
 
     @property
     def title(self) -> str:
@@ -529,38 +522,28 @@ def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[Tr
         return _named(connection, count_trips(connection, trips))
 
 
-def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSummary]:
+def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list[TripSummary]:
     # The trips with names of landmarks, of which some may have been removed, and images of covers.
-    known = landmarks_by_id(
-        connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks}
+    landmark_ids = {
+        landmark_id for counted in counted_trips for landmark_id, _ in counted.landmarks
+    }
+    known = landmarks_by_id(connection, landmark_ids)
+    cover_ids = {counted.cover for counted in counted_trips} - {None}
+    rows = connection.execute(
+        select(photos.c.id, contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(among(photos.c.id, cover_ids))
     )
-    covers = _covers(
-        connection,
-        {each.cover for each in shown if each.cover is not None},
-    )
+    covers: dict[int | None, Cover] = {row.id: Cover(row.id, row.digest) for row in rows}
     summaries = []
-    for each in shown:
-        found = [
+    for counted in counted_trips:
+        of_trip = [
             TripLandmark(known[landmark_id].slug, known[landmark_id].display_name, number)
-            for landmark_id, number in each.landmarks
+            for landmark_id, number in counted.landmarks
             if landmark_id in known
         ]
-        found.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
-        cover = None if each.cover is None else covers.get(each.cover)
+        of_trip.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
         summaries.append(
-            TripSummary(
-                each.trip,
-                each.photos,
-                tuple(found),
-                cover,
-            )
+            TripSummary(counted.trip, counted.photos, tuple(of_trip), covers.get(counted.cover))
         )
     return summaries
-
-
-def _covers(connection: Connection, photo_ids: Collection[int]) -> dict[int, Cover]:
-    query = select(photos.c.id, contents.c.digest).join(
-        contents, contents.c.id == photos.c.content_id
-    )
-    rows = connection.execute(query.where(among(photos.c.id, photo_ids)))
-    return {row.id: Cover(row.id, row.digest) for row in rows}

@@ -262,7 +262,6 @@ class ResolvedQuery:
             self._of_sets(),
             self._of_areas(),
             self._of_things(),
-            self._of_sights(),
             self._of_files(),
             self._of_contents(),
             self._of_tags(),
@@ -309,32 +308,31 @@ class ResolvedQuery:
         # By positions, and by landmarks where those do not count.
         query = self.query
         for area in self.areas:
-            ids = self._chosen(area.landmarks)
-            shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
-            inside = or_(
-                area.has_position,
-                and_(area.landmarks_count, shows_one),
+            # Those that the query names; if it names none, all.
+            chosen = area.landmarks
+            if self.landmark_ids:
+                chosen = chosen.intersection(self.landmark_ids)
+            ids = tuple(sorted(chosen))
+            shows_one = has_tag(
+                ids,
+                min_score=query.min_score,
+                any_rank=query.any_rank,
             )
+            inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
             shown = (
                 _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
             )
             yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
 
     def _of_things(self) -> Iterator[Filter]:
-        # By each of the things, or a kind of it.
+        # By each of the things, or a kind of it; and by the sights at which they were taken.
         for slugs in self.things:
             images = select(shown_things.c.content_id).where(shown_things.c.thing.in_(slugs))
             is_shown = images.where(shown_things.c.content_id == photos.c.content_id).exists()
             yield Filter(is_shown, Found.by_images(images))
-
-    def _of_sights(self) -> Iterator[Filter]:
-        # By the sight at which they were taken.
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
-            yield Filter(
-                taken_there,
-                Found.by_ids(select(positions.c.photo_id).where(taken_there)),
-            )
+            yield Filter(taken_there, Found.by_ids(select(positions.c.photo_id).where(taken_there)))
 
     def _of_files(self) -> Iterator[Filter]:
         # By what is stored with the files: folders, cameras and dates.
@@ -537,14 +535,6 @@ class ResolvedQuery:
         needs_position = query.position not in (None, "none", "no-gps")
         return not (
             (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located)
-        )
-
-    def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
-        # Those of the landmarks that the query names, in order; if it names none, all.
-        return tuple(
-            sorted(
-                set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks
-            )
         )
 
     def _matches(self, tag: Row[Any]) -> bool:

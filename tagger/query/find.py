@@ -154,17 +154,14 @@ class QueryReader:
                 ids = replace(scan, among=selective).following(connection, conditions, after, rest)
             number += len(ids)
             for start in range(0, len(ids), LARGEST_PAGE):
-                yield from self._photos_of(ids[start : start + LARGEST_PAGE])
-
-    def _photos_of(self, ids: Sequence[int]) -> list[TaggedPhoto]:
-        # Those of these photos that still match, in this order.
-        query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
-        with self.database.snapshot() as connection:
-            rows = {row.id: row for row in connection.execute(query)}
-            return self._named(
-                connection,
-                [rows[each] for each in ids if each in rows],
-            )
+                page = ids[start : start + LARGEST_PAGE]
+                query = select_photos().where(among(photos.c.id, page), *conditions)
+                with self.database.snapshot() as connection:
+                    # Those that still match, in this order.
+                    rows = {row.id: row for row in connection.execute(query)}
+                    in_order = [rows[photo_id] for photo_id in page if photo_id in rows]
+                    page_photos = self._named(connection, in_order)
+                yield from page_photos
 
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         # The photos of these rows, with the tags that the query returns.

@@ -249,13 +249,13 @@ def _spellings_of_name(connection: Connection, start: str) -> set[str]:
         for end, form in forms:
             longer = {spelling + form for spelling in spellings[place]}
             if len(forms) > 1:
-                longer = {each for each in longer if _has_files(connection, each)}
+                longer = {
+                    spelling
+                    for spelling in longer
+                    if connection.execute(_files_from(spelling).limit(1)).first() is not None
+                }
             spellings[end] |= longer
     return spellings[-1]
-
-
-def _has_files(connection: Connection, low: str) -> bool:
-    return connection.execute(_files_from(low).limit(1)).first() is not None
 
 
 # From U+80 on, letters up to here have another case or accents. Above are rare Chinese characters.
@@ -542,7 +542,18 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
             landmarks_within(connection, query.box.contains),
         )
     if query.country:
-        yield _area_of_countries(connection, query.country)
+        spellings = {*position_countries(connection), *landmark_countries(connection)}
+        names = sorted(
+            {name for each in query.country for name in country_spellings(each, spellings)}
+        )
+        country = positions.c.country
+        yield Area(
+            _ids(all_landmarks(connection, landmarks.c.country.in_(names))),
+            has_position=unindexed(country).in_(names),
+            landmarks_count=or_(country.is_(None), country.not_in(names)),
+            counts_located=True,
+            photo_ids=tuple(select(positions.c.photo_id).where(country == name) for name in names),
+        )
 
 
 def _area_of_box(box: Box, landmarks: Iterable[Landmark]) -> Area:
@@ -552,20 +563,6 @@ def _area_of_box(box: Box, landmarks: Iterable[Landmark]) -> Area:
         landmarks_count=positions.c.photo_id.is_(None),
         counts_located=False,
         photo_ids=(box.photo_ids,),
-    )
-
-
-def _area_of_countries(connection: Connection, countries: Sequence[str]) -> Area:
-    of_positions = position_countries(connection)
-    known = {*of_positions, *landmark_countries(connection)}
-    names = sorted({name for country in countries for name in country_spellings(country, known)})
-    country = positions.c.country
-    return Area(
-        _ids(all_landmarks(connection, landmarks.c.country.in_(names))),
-        has_position=unindexed(country).in_(names),
-        landmarks_count=or_(country.is_(None), country.not_in(names)),
-        counts_located=True,
-        photo_ids=tuple(select(positions.c.photo_id).where(country == name) for name in names),
     )
 
 

@@ -7,7 +7,7 @@ map, not of the library.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import product
+from itertools import chain, product
 from math import asinh, ceil, floor, pi, radians, tan
 from typing import Any
 
@@ -214,14 +214,21 @@ def cluster_cells(
             near = _Group(x, y, [])
             squares.setdefault(_square(x, y), []).append(near)
         near.cells.append(cell)
-    clusters = [_cluster(group.cells) for square in squares.values() for group in square]
+    clusters = []
+    for group in chain.from_iterable(squares.values()):
+        first, whole = group.cells[0], reduce(_merged, group.cells)
+        clusters.append(
+            document_of(
+                PositionCluster,
+                whole,
+                latitude=first.latitude,
+                longitude=first.longitude,
+                bounds=BoundingBox(whole.south, whole.west, whole.north, whole.east),
+                photo_id=first.photo_id,
+            )
+        )
     return sorted(
-        clusters,
-        key=lambda cluster: (
-            -cluster.photos,
-            cluster.latitude,
-            cluster.longitude,
-        ),
+        clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude)
     )
 
 
@@ -269,20 +276,3 @@ def _nearest_group(
     ]
     near = [group for group in groups if group[0] < SPACING_PX**2]
     return min(near)[-1] if near else None
-
-
-def _cluster(cells: list[PositionCell]) -> PositionCluster:
-    first, whole = cells[0], reduce(_merged, cells)
-    return document_of(
-        PositionCluster,
-        whole,
-        latitude=first.latitude,
-        longitude=first.longitude,
-        bounds=BoundingBox(
-            whole.south,
-            whole.west,
-            whole.north,
-            whole.east,
-        ),
-        photo_id=first.photo_id,
-    )

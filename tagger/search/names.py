@@ -353,7 +353,9 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
 
 
 def sight_names(counts: Mapping[str, int]) -> Names:
-    from tagger.sights import names_of_sight  # numpy
+    if not counts:
+        return NameIndex(())
+    from tagger.sights import names_of_sight  # numpy, and a table of 20,800 sights
 
     sights = (
         (

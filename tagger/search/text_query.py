@@ -764,33 +764,29 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
     Raises:
         SearchTextInvalid: as `text_query`, if no sight of the world has the name either.
     """
-    from tagger.sights import find_sights  # numpy
-
-    sights = find_sights(name, 1)
-    of_sight = (
-        Near(
-            sights[0].latitude,
-            sights[0].longitude,
-            DEFAULT_RADIUS_KM,
-        )
-        if sights
-        else None
-    )
     try:
         query = text_query(database, name, root_paths).query
     except SearchTextInvalid:
-        if of_sight is None:
+        circle = _around_sight(name)
+        if circle is None:
             raise
-        return of_sight
+        return circle
     if query.circle is not None:
         return query.circle
-    if not query.landmark:
-        return of_sight
-    with database.read() as connection:
-        landmark = find_landmark(connection, query.landmark[0])
-    if landmark.latitude is None or landmark.longitude is None:
-        return of_sight
-    return Near(landmark.latitude, landmark.longitude, DEFAULT_RADIUS_KM)
+    if query.landmark:
+        with database.read() as connection:
+            landmark = find_landmark(connection, query.landmark[0])
+        if landmark.latitude is not None and landmark.longitude is not None:
+            return Near(landmark.latitude, landmark.longitude, DEFAULT_RADIUS_KM)
+    return _around_sight(name)
+
+
+def _around_sight(name: str) -> Near | None:
+    from tagger.sights import find_sights  # numpy, and a table of 20,800 sights
+
+    for sight in find_sights(name, 1):
+        return Near(sight.latitude, sight.longitude, DEFAULT_RADIUS_KM)
+    return None
 
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
