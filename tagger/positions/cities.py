@@ -281,27 +281,26 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
         group = groups.pop()
         if not len(group.rows):
             continue
+        # Discs that can be nearest to a position in the box between two corners.
         low, high = group.points.min(axis=1), group.points.max(axis=1)
-        discs = group.discs[
-            _can_be_nearest(
-                low,
-                high,
-                centres[:, group.discs],
-                radii_km[group.discs],
-            )
-        ]
-        if len(group.rows) * len(discs) <= _MAX_DISTANCES or len(group.rows) <= _MIN_POSITIONS:
-            distances = chords_km(_cosines(group.points, centres[:, discs]))
-            distances -= radii_km[discs]
-            nearest[group.rows] = discs[distances.argmin(axis=1)]
+        middle = (low + high) / 2
+        diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))
+        cosines = _cosines(middle[:, None], centres[:, group.discs])[0]
+        squares = np.maximum(0.0, 1 + middle @ middle - 2 * cosines)
+        distances_km = EARTH_RADIUS_KM * np.sqrt(squares) - radii_km[group.discs]
+        limit_km = distances_km.min() + diameter_km + _ROUNDING_KM
+        discs = group.discs[distances_km <= limit_km]
+        size = len(group.rows)
+        if size * len(discs) <= _MAX_DISTANCES or size <= _MIN_POSITIONS:
+            edges_km = chords_km(_cosines(group.points, centres[:, discs])) - radii_km[discs]
+            nearest[group.rows] = discs[edges_km.argmin(axis=1)]
         else:
+            # In two halves, at the median of the longest side.
+            side = int(np.argmax(high - low))
+            order = np.argpartition(group.points[side], size // 2)
             groups += [
-                _Group(
-                    group.rows[half],
-                    group.points[:, half],
-                    discs,
-                )
-                for half in _halves(group, int(np.argmax(high - low)))
+                _Group(group.rows[half], group.points[:, half], discs)
+                for half in (order[: size // 2], order[size // 2 :])
             ]
     return nearest
 
@@ -313,23 +312,6 @@ class _Group:
     rows: Indices  # (n,)
     points: Floats  # (3, n)
     discs: Indices
-
-
-def _can_be_nearest(
-    low: Floats, high: Floats, centres: Floats, radii_km: Floats
-) -> npt.NDArray[np.bool_]:
-    # Which discs can be nearest to a position in the box between two corners.
-    middle = (low + high) / 2
-    diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))
-    squares = 1 + middle @ middle - 2 * _cosines(middle[:, None], centres)[0]
-    distances = EARTH_RADIUS_KM * np.sqrt(np.maximum(0.0, squares)) - radii_km
-    return np.asarray(distances <= distances.min() + diameter_km + _ROUNDING_KM)
-
-
-def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
-    # The group divided at its median of an axis.
-    order = np.argpartition(group.points[axis], len(group.rows) // 2)
-    return order[: len(order) // 2], order[len(order) // 2 :]
 
 
 def _cosines(positions: Floats, others: Floats) -> Floats:

@@ -98,51 +98,53 @@ class JobPhotos:
         return set(connection.scalars(query)) if chunk_numbers else set()
 
     def _photos(self, connection: Connection, positions: Collection[int]) -> list[JobPhoto]:
-        file = photos.c.root_id, photos.c.path, photos.c.path_bytes, photos.c.content_id
-        item = job_items.c.outcome, job_items.c.reason, job_items.c.error_text
+        if not positions:
+            return []
         query = (
-            select(*file, *item, contents.c.damaged)
+            select(
+                photos.c.root_id,
+                photos.c.path,
+                photos.c.path_bytes,
+                photos.c.content_id,
+                job_items.c.outcome,
+                job_items.c.reason,
+                job_items.c.error_text,
+                contents.c.damaged,
+            )
             .join_from(job_items, photos, photos.c.id == job_items.c.photo_id)
             .outerjoin(contents, contents.c.id == photos.c.content_id)
-            .where(job_items.c.job_id == self._job_id, among(job_items.c.position, positions))
-            .where(job_items.c.outcome.not_in(self._hidden))
+            .where(
+                job_items.c.job_id == self._job_id,
+                among(job_items.c.position, positions),
+                job_items.c.outcome.not_in(self._hidden),
+            )
             .order_by(job_items.c.position)
         )
-        rows: Sequence[Any] = connection.execute(query).all() if positions else ()
+        rows = connection.execute(query).all()
         images = {row.content_id for row in rows} - {None}
-        tags = tag_rows(connection, images, accepted_suffice=True) if images else {}
+        tags_of = tag_rows(connection, images, accepted_suffice=True) if images else {}
         things = things_of_images(connection, images, model_ids=self._model_ids)
-        return [
-            self._photo(
-                connection,
-                row,
-                tags.get(row.content_id, ()),
-                things.get(row.content_id, ()),
-            )
-            for row in rows
-        ]
 
-    def _photo(
-        self,
-        connection: Connection,
-        row: Row[Any],
-        tags: Sequence[Row[Any]],
-        things: Sequence[ShownThing],
-    ) -> JobPhoto:
         def named(tag: Row[Any]) -> tuple[Row[Any], str]:
             return tag, self._names.landmark(connection, tag.landmark_id).display_name
 
-        guess = best_guess(tags)
-        return JobPhoto(
-            path=self._names.path(connection, row),
-            outcome=Outcome(row.outcome),
-            reason=row.reason,
-            text=row.error_text,
-            is_damaged=bool(row.damaged),
-            tags=[named(tag) for tag in tags if tag.state is not None],
-            guess=None if guess is None else named(guess),
-            things=things,
-        )
+        job_photos = []
+        for row in rows:
+            tags = tags_of.get(row.content_id, ())
+            guess = best_guess(tags)
+            job_photos.append(
+                JobPhoto(
+                    path=self._names.path(connection, row),
+                    outcome=Outcome(row.outcome),
+                    reason=row.reason,
+                    text=row.error_text,
+                    is_damaged=bool(row.damaged),
+                    tags=[named(tag) for tag in tags if tag.state is not None],
+                    guess=None if guess is None else named(guess),
+                    things=things.get(row.content_id, ()),
+                )
+            )
+        return job_photos
 
 
 @dataclass(frozen=True)
@@ -175,43 +177,40 @@ def named_predictions(
     database: Database, found: Sequence[ModelPredictions], top_k: int
 ) -> list[NamedPrediction]:
     """The best landmarks that models, in order of their use, give a photo."""
-    best = [(order, of, each) for order, of in enumerate(found) for each in of.predictions[:top_k]]
-    labels = [of.model.manifest.labels[each.position] for _, of, each in best]
+    best = [
+        (order, of, prediction)
+        for order, of in enumerate(found)
+        for prediction in of.predictions[:top_k]
+    ]
+    labels = [of.model.manifest.labels[prediction.position] for _, of, prediction in best]
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, labels)
     numbers = {landmark.slug: number for number, landmark in enumerate(landmarks)}
-    candidates = {}
-    for (order, of, each), label, landmark in zip(best, labels, landmarks, strict=True):
-        number = numbers[landmark.slug]
-        key = Candidate(
-            *(
-                number,
-                each.score,
-                each.accepted,
-                of.threshold,
-                order,
-                each.rank,
-            ),
+    named = {}
+    for (order, of, prediction), label, landmark in zip(best, labels, landmarks, strict=True):
+        candidate = Candidate(
+            numbers[landmark.slug],
+            prediction.score,
+            prediction.accepted,
+            of.threshold,
+            order,
+            prediction.rank,
             model_order=order,
         )
-        candidates[key] = landmark, label, of
-    accepted = {tag.landmark_id for tag in decide(candidates, {}) if tag.is_accepted}
+        named[candidate] = landmark, label, of
+    accepted = {tag.landmark_id for tag in decide(named, {}) if tag.is_accepted}
     in_order = sorted(
-        best_predictions(candidates).values(),
-        key=lambda each: (-each.score, each.rank or 0),
+        best_predictions(named).values(),
+        key=lambda candidate: (-candidate.score, candidate.rank or 0),
     )
-    return [
-        NamedPrediction(
-            landmark,
-            label.label,
-            each.score,
-            rank,
-            each.landmark_id in accepted,
-            of,
+    predictions = []
+    for rank, candidate in enumerate(in_order[:top_k], 1):
+        landmark, label, of = named[candidate]
+        is_accepted = candidate.landmark_id in accepted
+        predictions.append(
+            NamedPrediction(landmark, label.label, candidate.score, rank, is_accepted, of)
         )
-        for rank, each in enumerate(in_order[:top_k], 1)
-        for landmark, label, of in [candidates[each]]
-    ]
+    return predictions
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from tagger.geo import distance_km
 from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
 from tagger.photos.facts import RESULT_FACTS, PhotoOrigin, ResultFacts
 from tagger.photos.paths import printable_path
-from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
 from tagger.texts.documents import document_of
 from tagger.texts.names import place_text
@@ -519,22 +519,15 @@ class NameCache:
         """The photos of rows, each with the selected ones of its tags, or of those that `tag_rows` reads."""
         content_ids = {row.content_id for row in rows} - {None}
         tags_of = tag_rows(connection, content_ids, accepted_suffice=accepted_suffice)
-        self._read_landmarks(
-            connection, {tag.landmark_id for tags in tags_of.values() for tag in tags}
-        )
-        things = things_of_images(connection, content_ids)
-        every = (
-            (
-                row,
-                tags_of.get(row.content_id, ()),
-                things.get(row.content_id, ()),
-            )
-            for row in rows
-        )
-        return [
-            self.photo(connection, row, tags, select_tags(tags), things)
-            for row, tags, things in every
-        ]
+        landmark_ids = {tag.landmark_id for tags in tags_of.values() for tag in tags}
+        self._read_landmarks(connection, landmark_ids)
+        things_of = things_of_images(connection, content_ids)
+        tagged = []
+        for row in rows:
+            tags = tags_of.get(row.content_id, ())
+            things = things_of.get(row.content_id, ())
+            tagged.append(self.photo(connection, row, tags, select_tags(tags), things))
+        return tagged
 
     def photo(
         self,
@@ -545,26 +538,32 @@ class NameCache:
         things: Sequence[ShownThing] = (),
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
-        guess = None if row.is_dismissed else best_guess(photo_tags)
-        landmarks = (
-            self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags)
-        )
-        accepted = [landmark.display_name for landmark in landmarks]
+        accepted = [
+            self.landmark(connection, tag.landmark_id).display_name
+            for tag in accepted_tags(photo_tags)
+        ]
+        outcome = None
+        if accepted:
+            outcome = Outcome.TAGGED
+        elif row.outcome is not None:
+            outcome = Outcome.UNKNOWN
+        elif row.failure_kind is not None:
+            outcome = Outcome.FAILED
+        guess, refusal = None if row.is_dismissed else best_guess(photo_tags), None
+        if guess is not None:
+            landmark = self.landmark(connection, guess.landmark_id)
+            refusal = guess_refusal(guess, landmark, row, self._uses_positions)
         return document_of(
             TaggedPhoto,
             row,
             path=self.path(connection, row),
-            outcome=_outcome(row, photo_tags),
+            outcome=outcome,
             similarity=None,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
             position=_position(row, display_language(connection)),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
-            refusal=None
-            if guess is None
-            else guess_refusal(
-                guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
-            ),
+            refusal=refusal,
             is_dismissed=bool(row.is_dismissed),
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
@@ -573,20 +572,16 @@ class NameCache:
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:
-        root = self._root(connection, row.root_id)
+        if row.root_id not in self._roots:
+            self._read(connection)
         if row.path_bytes or os.sep != "/":
-            return str(root.path_of(row.path, row.path_bytes))
-        return f"{self._starts[root.id]}{row.path}"
+            return str(self._roots[row.root_id].path_of(row.path, row.path_bytes))
+        return f"{self._starts[row.root_id]}{row.path}"
 
     def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
         if landmark_id not in self._landmarks:
             self._read_landmarks(connection, {landmark_id})
         return self._landmarks[landmark_id]
-
-    def _root(self, connection: Connection, root_id: int) -> Root:
-        if root_id not in self._roots:
-            self._read(connection)
-        return self._roots[root_id]
 
     def _tag(
         self,
@@ -638,14 +633,6 @@ class NameCache:
             row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))
         }
         self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
-
-
-def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
-    if any(tag.accepted for tag in photo_tags):
-        return Outcome.TAGGED
-    if row.outcome is not None:
-        return Outcome.UNKNOWN
-    return None if row.failure_kind is None else Outcome.FAILED
 
 
 @dataclass(frozen=True)
