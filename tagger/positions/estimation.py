@@ -113,49 +113,51 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     is_contradicted = contradicted(sequence, max_gap_s)
     anchors = np.flatnonzero(is_anchor & ~is_contradicted)
     photos = np.flatnonzero(~is_anchor | is_contradicted)
-    before, after = _neighbours(anchors, photos)
-    since = np.where(
-        before >= 0,
-        sequence.at[photos] - sequence.at[before],
-        np.inf,
-    )
-    until = np.where(
-        after >= 0,
-        sequence.at[after] - sequence.at[photos],
-        np.inf,
-    )
+    # The anchors before and after each photo; -1: none.
+    place = np.searchsorted(anchors, photos)
+    padded = np.concatenate([[-1], anchors, [-1]]).astype(np.int64)
+    before, after = padded[place], padded[place + 1]
+    since_s = sequence.at[photos] - sequence.at[before]
+    until_s = sequence.at[after] - sequence.at[photos]
+    since = np.where(before >= 0, since_s, np.inf)
+    until = np.where(after >= 0, until_s, np.inf)
     is_stay = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
     is_between = since + until <= np.where(is_stay, STAY_GAPS, 1.0) * max_gap_s
     reach_s = min(ONE_ANCHOR_S, max_gap_s)
     is_after = ~is_between & (since <= until) & (since <= reach_s)
     is_before = ~is_between & ~is_after & (until <= reach_s)
     paces = _paces(sequence, anchors, photos, max_gap_s)
-    nowhere, no_anchor = np.full(len(sequence.at), np.nan), np.full(len(sequence.at), -1, np.int64)
+    between = _between(
+        sequence,
+        before,
+        after,
+        since,
+        until,
+        is_between,
+    )
+    behind = _near(sequence, before, since, paces, is_after)
+    ahead = _near(sequence, after, until, paces, is_before)
+    no_anchor = np.full(len(photos), -1, np.int64)
+    size = len(sequence.at)
     estimates = Estimates(
-        nowhere,
-        nowhere.copy(),
-        nowhere.copy(),
-        no_anchor,
-        no_anchor.copy(),
+        latitude=np.full(size, np.nan),
+        longitude=np.full(size, np.nan),
+        error_m=np.full(size, np.nan),
+        before=np.full(size, -1, np.int64),
+        after=np.full(size, -1, np.int64),
     )
     for chosen, (latitude, longitude, error_m), first, second in (
-        (
-            is_between,
-            _between(sequence, before, after, since, until, is_between),
-            before,
-            after,
-        ),
-        (is_after, _near(sequence, before, since, paces, is_after), before, None),
-        (is_before, _near(sequence, after, until, paces, is_before), None, after),
+        (is_between, between, before, after),
+        (is_after, behind, before, no_anchor),
+        (is_before, ahead, no_anchor, after),
     ):
         says_something = error_m <= MAX_ERROR_M
         located = photos[chosen][says_something]
         estimates.latitude[located] = latitude[says_something]
         estimates.longitude[located] = longitude[says_something]
         estimates.error_m[located] = error_m[says_something]
-        for evidence, anchor in ((estimates.before, first), (estimates.after, second)):
-            if anchor is not None:
-                evidence[located] = anchor[chosen][says_something]
+        estimates.before[located] = first[chosen][says_something]
+        estimates.after[located] = second[chosen][says_something]
     return estimates
 
 
@@ -215,24 +217,17 @@ def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
     # both.
     kept = np.flatnonzero(sequence.trust > 0)
     while len(kept) > 1:
-        is_too_fast = _too_fast(
-            sequence,
-            kept[:-1],
-            kept[1:],
-            max_gap_s,
-        )
+        first, second = kept[:-1], kept[1:]
+        seconds = sequence.at[second] - sequence.at[first]
+        most_m = MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)
+        is_too_far = _moved_m(sequence, first, second) > most_m
+        is_too_fast = is_too_far & (seconds <= max_gap_s)
         if not is_too_fast.any():
             break
         kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
     reachable: Truth = np.zeros(len(sequence.at), np.bool_)
     reachable[kept] = True
     return reachable
-
-
-def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: float) -> Truth:
-    seconds = sequence.at[second] - sequence.at[first]
-    least = _moved_m(sequence, first, second)
-    return np.asarray((least > MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)) & (seconds <= max_gap_s))
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
@@ -260,13 +255,6 @@ def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
     blames_first = is_too_fast & ((first < second) | (is_even & ~only_second))
     blames_second = is_too_fast & ((second < first) | (is_even & ~only_first))
     return np.asarray(np.concatenate([blames_first, none]) | np.concatenate([none, blames_second]))
-
-
-def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
-    # The anchors before and after each photo; -1: none.
-    place = np.searchsorted(anchors, photos)
-    padded = np.concatenate([[-1], anchors, [-1]]).astype(np.int64)
-    return padded[place], padded[place + 1]
 
 
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:

@@ -198,9 +198,8 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             yield from segments.take_pieces()
             window = previous + data  # a tag that is cut off can begin in the previous block
             rest = window[len(window) - (size - parser.ErrorByteIndex) :]
-            counts.unreadable = segments.is_in_point + sum(
-                map(_count_points, chain([rest], blocks))
-            )
+            unread = sum(len(_POINT_START.findall(block)) for block in chain([rest], blocks))
+            counts.unreadable = segments.is_in_point + unread
             counts.read += counts.unreadable
             return
         if size - parser.CurrentByteIndex > _MOST_UNREAD_BYTES:
@@ -223,10 +222,6 @@ def _declaration_first(data: bytes) -> bytes:
         return start + (match[2] or b"") + match[1].replace(mark, b"")
 
     return _STARTS[encoding].sub(in_order, data, count=1)
-
-
-def _count_points(data: bytes) -> int:
-    return len(_POINT_START.findall(data))
 
 
 def _invalid(parser: expat.XMLParserType, reason: str) -> _GpxInvalid:

@@ -309,7 +309,10 @@ def _all_odds(
         odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))
         if row.counts and odds is not None and odds.odds < 1.0:
             refused.add((row.content_id, row.landmark_id))
-    moments = _moments(connection, content_ids)
+    names = ("content_id", "camera_id", "taken_at", "utc_offset_s", "latitude", "origin")
+    is_dated = among(photos.c.content_id, content_ids), photos.c.taken_at.is_not(None)
+    columns = (photos.c[name] for name in names)
+    moments = connection.execute(select(*columns).where(*is_dated)).all()
     days = {
         (moment.camera_id, moment.taken_at.date())
         for moment in moments
@@ -425,13 +428,6 @@ def _odds_at(distance_km: Floats, extent: str) -> Floats:
 
 # A camera, or folder, and a local date.
 Day = tuple[int, date]
-
-
-def _moments(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
-    # When and with which cameras the photos of these images were taken.
-    names = ("content_id", "camera_id", "taken_at", "utc_offset_s", "latitude", "origin")
-    is_dated = among(photos.c.content_id, content_ids), photos.c.taken_at.is_not(None)
-    return connection.execute(select(*(photos.c[name] for name in names)).where(*is_dated)).all()
 
 
 def _day_fixes(

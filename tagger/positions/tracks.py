@@ -198,13 +198,28 @@ def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
         ImportRefused: it is not GPX, or has no points with a time.
     """
     with open_gpx(file) as gpx:
-        digest, counts, start = _digest(gpx, file), PointCounts(), spool.tell()
+        hasher = blake3()
+        for data in read_blocks(gpx, file):
+            hasher.update(data)
+        gpx.seek(0)
+        digest = hasher.hexdigest()
         with database.read() as connection:
             is_known = connection.scalar(select(exists().where(tracks.c.digest == digest)))
+        counts, start = PointCounts(), spool.tell()
         pieces = () if is_known else read_segments(gpx, file, counts)
-        parts = [_spool_part(part, spool) for part in divide_track(pieces, counts)]
+        parts = []
+        for points in divide_track(pieces, counts):
+            size = spool.write(points.astype(_POINT).tobytes())
+            limits = points[[0, -1], 0].tolist()
+            first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in limits)
+            parts.append((size, first, last))
     if not (parts or is_known):
-        raise _without_points(file, counts)
+        reason = f"none of its {counts.read} points has a valid time and position"
+        if not counts.read:
+            plans = "waypoints and planned routes do not say when somebody was there"
+            reason = f"it has no points of tracks; {plans}"
+        remedy = "export the recorded track, with times"
+        raise ImportRefused(file=file, reason=reason, remedy=remedy)
     return ReadTrack(file, digest, counts, start, parts)
 
 
@@ -304,30 +319,6 @@ def _find_track(connection: Connection, name: str) -> Track:
         keys = ", ".join(str(track.id) for track in matching)
         raise NameAmbiguous(kinds="tracks", name=name, key="number", keys=keys)
     return matching[0]
-
-
-def _digest(gpx: IO[bytes], file: Path) -> str:
-    # The digest of a file, which is read again from its start afterwards.
-    hasher = blake3()
-    for data in read_blocks(gpx, file):
-        hasher.update(data)
-    gpx.seek(0)
-    return hasher.hexdigest()
-
-
-def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, datetime]:
-    # Write a part to the spool; returns its size in bytes, and its first and last time.
-    size = spool.write(points.astype(_POINT).tobytes())
-    first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in points[[0, -1], 0].tolist())
-    return size, first, last
-
-
-def _without_points(file: Path, counts: PointCounts) -> ImportRefused:
-    if not counts.read:
-        reason = "it has no points of tracks; waypoints and planned routes do not say when somebody was there"
-    else:
-        reason = f"none of its {counts.read} points has a valid time and position"
-    return ImportRefused(file=file, reason=reason, remedy="export the recorded track, with times")
 
 
 def _record_photos(connection: Connection, track: Track) -> None:

@@ -6,7 +6,7 @@ cameras that are used with it.
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -116,8 +116,8 @@ def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
     if shot.taken_at is None:
         return False
     place = bisect_left(moments, shot.taken_at)
-    is_before = place < len(moments) and moments[place] - shot.taken_at <= reach
-    return is_before or (place > 0 and shot.taken_at - moments[place - 1] <= reach)
+    beside = moments[max(place - 1, 0) : place + 1]
+    return any(abs(moment - shot.taken_at) <= reach for moment in beside)
 
 
 def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[int, Fix]:
@@ -129,26 +129,25 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     lines = [
         [shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras
     ]
-    found: dict[int, Fix] = {}
+    fixes: dict[int, Fix] = {}
     for line in lines:
-        others = (photo for other in lines if other is not line for photo in other)
-        companions = sorted(
-            (each for each in others if each.is_utc and each.fix),
-            key=lambda photo: (photo.at or 0.0, photo.photo_id),
-        )
+        companions = [
+            shot
+            for other in lines
+            if other is not line
+            for shot in other
+            if shot.is_utc and shot.fix
+        ]
+        companions.sort(key=lambda shot: (shot.at or 0.0, shot.photo_id))
         own = anchors_of(line)
-        if not companions or not all(photo.is_utc for photo in line):
+        if not companions or not all(shot.is_utc for shot in line):
             alone = estimation.estimate(own, max_gap_s)
-            found |= _fixes(line, line, alone, {False} if companions else {False, True})
+            is_utc = {False} if companions else {False, True}
+            fixes |= _fixes(line, line, alone, is_utc)
         if companions:
             together = estimate_together(own, anchors_of(companions), max_gap_s)
-            found |= _fixes(
-                line,
-                [*line, *companions],
-                together,
-                {True},
-            )
-    return found
+            fixes |= _fixes(line, [*line, *companions], together, {True})
+    return fixes
 
 
 def _fixes(
@@ -204,15 +203,28 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
 
     Positions that follow from trips stay where there is no other.
     """
-    stored = _stored(connection, fixes)
-    facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
-    of_trips = {
-        photo_id for photo_id, (*_, source, _) in stored.items() if source == PositionSource.TRIP
-    }
-    kept = of_trips - facts.keys()
-    different = sorted(
-        each for each in fixes if facts.get(each) != stored.get(each) and each not in kept
+    columns = [positions.c[name] for name in _COLUMNS[:-1]]
+    query = select(
+        positions.c.photo_id,
+        *columns,
+        cast(positions.c.evidence, Text),
     )
+    rows = connection.execute(query.where(among(positions.c.photo_id, fixes)))
+    stored: dict[int, _Facts] = {photo_id: (*facts,) for photo_id, *facts in rows}
+    facts: dict[int, _Facts] = {}
+    for photo_id, fix in fixes.items():
+        if fix is not None:
+            # Rounded to a centimetre, so that the same evidence gives the same row.
+            facts[photo_id] = (
+                round(fix.latitude, 7),
+                round(fix.longitude, 7),
+                float(round(fix.error_m)),
+                str(fix.source),
+                json.dumps(fix.evidence),
+            )
+        elif photo_id in stored and stored[photo_id][3] == PositionSource.TRIP:
+            facts[photo_id] = stored[photo_id]
+    different = sorted(each for each in fixes if facts.get(each) != stored.get(each))
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
@@ -220,10 +232,10 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
     if new:
         places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
         sights = sight_names([row[1:4] for row in new])
-        rows = (
-            row + place + (sight,) for row, place, sight in zip(new, places, sights, strict=True)
+        whole_rows = (
+            (*row, *place, sight) for row, place, sight in zip(new, places, sights, strict=True)
         )
-        insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
+        insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), whole_rows)
     return len(different)
 
 
@@ -252,25 +264,3 @@ def name_sights(database: Database) -> None:
                     connection.execute(update(positions).where(is_photo).values(sight=name))
             done_to = page[-1].photo_id if page else None
             connection.execute(update(ledgers).values(sights_to=done_to))
-
-
-def _facts(fix: Fix) -> _Facts:
-    # Rounded to a centimetre, so that the same evidence gives the same row.
-    return (
-        round(fix.latitude, 7),
-        round(fix.longitude, 7),
-        float(round(fix.error_m)),
-        str(fix.source),
-        json.dumps(fix.evidence),
-    )
-
-
-def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Facts]:
-    evidence = cast(positions.c.evidence, Text)
-    query = select(
-        positions.c.photo_id,
-        *(positions.c[name] for name in _COLUMNS[:-1]),
-        evidence,
-    )
-    rows = connection.execute(query.where(among(positions.c.photo_id, photo_ids)))
-    return {photo_id: (*facts,) for photo_id, *facts in rows}
