@@ -11,19 +11,17 @@ position spreads them further: a wide estimate names no statue. docs/explanation
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tagger.errors import InstallationDamaged
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import normalize_name
-from tagger.sphere import Floats, unit_vectors
+from tagger.sphere import Columns, Floats, read_shipped, texts_of, unit_vectors
 from tagger.texts.names import name_in_language
 
 Indices = npt.NDArray[np.int64]
@@ -193,23 +191,18 @@ class SightTable:
 
 @cache
 def load_table() -> SightTable:
-    file = importlib.resources.files("tagger") / "shipped" / "sights.npz"
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
-            return _read(dict(columns))
-    except Exception as error:  # the archive has a checksum of each column
-        raise InstallationDamaged(path=file) from error
+    return read_shipped("sights.npz", _table)
 
 
-def _read(columns: dict[str, npt.NDArray[Any]]) -> SightTable:
-    latitudes, longitudes = (columns[name] / 10_000 for name in ("latitudes", "longitudes"))
+def _table(columns: Columns) -> SightTable:
+    latitudes, longitudes = columns["latitudes"] / 10_000, columns["longitudes"] / 10_000
     reaches_m = columns["reaches_m"].astype(np.float64)
     cells, sights = cells_in_reach(latitudes, longitudes, reaches_m)
     order = np.argsort(cells, kind="stable")
     return SightTable(
-        names=_texts(columns["names"]),
-        other_names=_texts(columns["other_names"]),
-        kind_names=_texts(columns["kind_names"]),
+        names=texts_of(columns["names"]),
+        other_names=texts_of(columns["other_names"]),
+        kind_names=texts_of(columns["kind_names"]),
         kinds=columns["kinds"],
         latitudes=latitudes,
         longitudes=longitudes,
@@ -220,10 +213,6 @@ def _read(columns: dict[str, npt.NDArray[Any]]) -> SightTable:
         cells=cells[order],
         cell_sights=sights[order],
     )
-
-
-def _texts(column: npt.NDArray[Any]) -> list[str]:
-    return column.tobytes().decode().split("\n")
 
 
 def cells_of(latitudes: Floats, longitudes: Floats) -> Indices:

@@ -1,11 +1,39 @@
-"""Geometry on the earth for many positions at once, with numpy: points of the unit sphere."""
+"""Many places on the earth at once, with numpy: points of the unit sphere, and shipped tables of places."""
+
+import importlib.resources
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tagger.errors import InstallationDamaged
 from tagger.geo import EARTH_RADIUS_KM
 
 Floats = npt.NDArray[np.float64]
+Columns = Mapping[str, npt.NDArray[Any]]
+_Table = TypeVar("_Table")
+
+
+def read_shipped(name: str, read: Callable[[Columns], _Table]) -> _Table:
+    """A table in tagger/shipped, made of its columns.
+
+    Raises:
+        InstallationDamaged: the file is not what was shipped.
+    """
+    file = importlib.resources.files("tagger") / "shipped" / name
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
+            return read(dict(columns))
+    except (
+        Exception
+    ) as error:  # the archive has a checksum of each column: no damage is read as other places
+        raise InstallationDamaged(path=file) from error
+
+
+def texts_of(column: npt.NDArray[Any]) -> list[str]:
+    """The texts of a column, which has them in UTF-8, a line each."""
+    return column.tobytes().decode().split("\n")
 
 
 def unit_vectors(latitude: Floats, longitude: Floats) -> Floats:

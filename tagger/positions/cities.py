@@ -19,21 +19,26 @@ places as distances on the ground do, obey the triangle inequality, and know nei
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources.abc import Traversable
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tagger.errors import InstallationDamaged
 from tagger.geo import EARTH_RADIUS_KM
 from tagger.landmarks.landmarks import normalize_name
-from tagger.sphere import Floats, chords_km, ground_km, unit_vectors
+from tagger.sphere import (
+    Columns,
+    Floats,
+    chords_km,
+    ground_km,
+    read_shipped,
+    texts_of,
+    unit_vectors,
+)
 
 Indices = npt.NDArray[np.intp]
 
@@ -184,34 +189,23 @@ class _Table:
 
 @cache
 def _load() -> _Table:
-    file = importlib.resources.files("tagger") / "shipped" / "cities.npz"
-    try:
-        return _read(file)
-    except (
-        Exception
-    ) as error:  # the archive has a checksum of each column: no damage is read as other cities
-        raise InstallationDamaged(path=file) from error
+    return read_shipped("cities.npz", _table)
 
 
-def _read(file: Traversable) -> _Table:
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
-        latitudes, longitudes = (columns[name] / 10_000 for name in ("latitudes", "longitudes"))
-        return _Table(
-            names=_texts(columns["names"]),
-            other_names=_texts(columns["other_names"]),
-            city_regions=columns["regions"].tolist(),
-            radii_km=disc_radii_km(columns["populations"]),
-            places=unit_vectors(latitudes, longitudes),
-            place_countries=columns["countries"],
-            place_zones=columns["zones"],
-            regions=_texts(columns["region_names"]),
-            countries=_texts(columns["country_names"]),
-            zones=_texts(columns["zone_names"]),
-        )
-
-
-def _texts(column: npt.NDArray[np.uint8]) -> list[str]:
-    return column.tobytes().decode().split("\n")
+def _table(columns: Columns) -> _Table:
+    latitudes, longitudes = columns["latitudes"] / 10_000, columns["longitudes"] / 10_000
+    return _Table(
+        names=texts_of(columns["names"]),
+        other_names=texts_of(columns["other_names"]),
+        city_regions=columns["regions"].tolist(),
+        radii_km=disc_radii_km(columns["populations"]),
+        places=unit_vectors(latitudes, longitudes),
+        place_countries=columns["countries"],
+        place_zones=columns["zones"],
+        regions=texts_of(columns["region_names"]),
+        countries=texts_of(columns["country_names"]),
+        zones=texts_of(columns["zone_names"]),
+    )
 
 
 def _cities_in_country(
