@@ -308,7 +308,8 @@ def _places(*conditions: _Condition) -> Select[Any]:
         rounded_down((rows.c.latitude + 90) / FINEST_DEGREES),
         rounded_down((rows.c.longitude + 180) / FINEST_DEGREES),
     )
-    classified, tagged = rows.c.is_first * rows.c.is_classified, rows.c.is_first * rows.c.is_tagged
+    classified = rows.c.is_first * rows.c.is_classified
+    tagged = rows.c.is_first * rows.c.is_tagged
     numbers = func.sum(classified), func.sum(tagged), func.count(rows.c.photo_id)
     aspects = func.sum(classified * rows.c.aspect), func.sum(tagged * rows.c.aspect)
     extremes = (

@@ -345,7 +345,8 @@ def _position_at(
     #
     # `route`: the visits of all cameras, in order of time. On a day without a visit, only the country is
     # known.
-    begin, end = datetime.combine(taken_at, time.min), datetime.combine(taken_at, time.max)
+    begin = datetime.combine(taken_at, time.min)
+    end = datetime.combine(taken_at, time.max)
     around = [visit for visit in route if visit.first <= end and visit.last >= begin]
     if not around:
         place = bisect_left(route, taken_at, key=attrgetter("first"))

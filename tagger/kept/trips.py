@@ -75,7 +75,8 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
     first = date.min if first_day < _EARLIEST.date() else first_day - REACH
     last = date.max if last_day > _LATEST.date() else last_day + REACH
     while True:
-        begin, end = datetime.combine(first, time.min), datetime.combine(last, time.max)
+        begin = datetime.combine(first, time.min)
+        end = datetime.combine(last, time.max)
         found = trips_during(connection, begin, end)
         days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
@@ -145,10 +146,8 @@ def _whole_trips(
         trips = list(choose(_trips_between(connection, first, last, edits)))
         if all(first <= trip.first and trip.last <= last for trip in trips):
             return trips
-        first, last = (
-            min(first, *(trip.first for trip in trips)),
-            max(last, *(trip.last for trip in trips)),
-        )
+        first = min(first, *(trip.first for trip in trips))
+        last = max(last, *(trip.last for trip in trips))
 
 
 def _trips_between(
@@ -158,7 +157,8 @@ def _trips_between(
     edits: Sequence[TripEdit],
 ) -> list[GroupedTrip]:
     # The trips of a time, and others around it, which may be incomplete.
-    begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
+    begin = max(first, _EARLIEST) - REACH
+    end = min(last, _LATEST) + REACH
     return group_trips(read_visits(connection, begin.date(), end.date()), edits)
 
 

@@ -71,7 +71,9 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
         np.zeros(table.places.shape[1]),
     )
     is_near = ground_km(positions, table.places[:, places]) <= MAX_DISTANCE_KM
-    known, positions, places = known[is_near], positions[:, is_near], places[is_near]
+    known = known[is_near]
+    positions = positions[:, is_near]
+    places = places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
     found: list[City | None] = [None] * len(latitudes)
     for index, city in zip(
@@ -87,7 +89,8 @@ def edge_distances_km(latitudes: Floats, longitudes: Floats, least_inhabitants: 
     """How far positions are from the nearest city with so many inhabitants; inside of its disc, below 0."""
     table = _load()
     is_large = table.radii_km >= disc_radii_km(np.array(least_inhabitants))
-    centres, radii_km = table.places[:, : len(table.names)][:, is_large], table.radii_km[is_large]
+    centres = table.places[:, : len(table.names)][:, is_large]
+    radii_km = table.radii_km[is_large]
     positions = unit_vectors(latitudes, longitudes)
     nearest = nearest_discs(positions, centres, radii_km)
     return ground_km(positions, centres[:, nearest]) - radii_km[nearest]

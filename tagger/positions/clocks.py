@@ -152,7 +152,8 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
     # What other cameras saw, or passed, in the same days, in UTC.
     times = [sighting.at for sighting in own]
-    first, last = clock_time(min(times) - 2 * WIDEST_S), clock_time(max(times) + 2 * WIDEST_S)
+    first = clock_time(min(times) - 2 * WIDEST_S)
+    last = clock_time(max(times) + 2 * WIDEST_S)
     conditions = (
         photos.c.camera_id != camera_id,
         photos.c.utc_offset_s.is_not(None),
@@ -263,7 +264,8 @@ def unknown_clocks(database: Database) -> list[UnknownClock]:
 
 def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
     # The local times that any clock may have shown during tracks, ascending; those that overlap as one.
-    first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
+    first = func.min(track_parts.c.first_at)
+    last = func.max(track_parts.c.last_at)
     query = select(first, last).group_by(track_parts.c.track_id).order_by(first)
     spans: list[tuple[datetime, datetime]] = []
     for first_at, last_at in connection.execute(query):

@@ -87,7 +87,8 @@ def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
         return_index=True,
     )
     agrees = (says[example] == _AGREES) & (votes[occasion[example]] > 0)
-    latitude, longitude = latitude[example[agrees]], longitude[example[agrees]]
+    latitude = latitude[example[agrees]]
+    longitude = longitude[example[agrees]]
     distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
     usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
     return CoLocations(

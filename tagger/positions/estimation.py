@@ -295,7 +295,10 @@ def _between(
     until: Floats,
     chosen: Truth,
 ) -> tuple[Floats, Floats, Floats]:
-    before, after, since, until = before[chosen], after[chosen], since[chosen], until[chosen]
+    before = before[chosen]
+    after = after[chosen]
+    since = since[chosen]
+    until = until[chosen]
     gap = since + until
     # Photos of the same second as both anchors lie in the middle.
     fraction = np.where(
@@ -328,7 +331,9 @@ def _near(
     paces: Floats,
     chosen: Truth,
 ) -> tuple[Floats, Floats, Floats]:
-    anchor, seconds, paces = anchor[chosen], seconds[chosen], paces[chosen]
+    anchor = anchor[chosen]
+    seconds = seconds[chosen]
+    paces = paces[chosen]
     wandered_m2 = QUANTILE_90**2 * WANDERING**2 * seconds
     # The speed that 90 % do not exceed: those who stood may walk, those who walked may take a bus.
     leaving_m_s = 0.5 + 2.5 * np.sqrt(paces) + 1.2 * paces

@@ -469,7 +469,8 @@ def passages(
         *of_images,
     ):
         # Their numbers in the line, and the photos with their fixes.
-        numbers, with_gps = list[int](), list[tuple[Shot, Fix]]()
+        numbers = list[int]()
+        with_gps = list[tuple[Shot, Fix]]()
         for number, shot in enumerate(line):
             if shot.fix is not None and shot.photo_id not in contradicted_ids:
                 numbers.append(number)
@@ -618,7 +619,8 @@ def _nearest_places(places_of: Mapping[date, _Places], day: date, step: int) -> 
 
 def is_around(first: date, last: date, days: int = DAYS_AROUND) -> ColumnElement[bool]:
     """Whether a photo was taken from so many days before the first one to as many after the last one."""
-    begin, end = _day_of(first.toordinal() - days), _day_of(last.toordinal() + days)
+    begin = _day_of(first.toordinal() - days)
+    end = _day_of(last.toordinal() + days)
     return photos.c.taken_at.between(
         datetime.combine(begin, time.min),
         datetime.combine(end, time.max),

@@ -401,7 +401,8 @@ def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str |
     of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
     for extent in REACHES_KM:
         chosen = of_extent == extent
-        least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
+        least = _odds_at(farthest[chosen], extent)
+        most = _odds_at(nearest[chosen], extent)
         odds[chosen] = np.where(
             most < 1.0,
             most,

@@ -489,7 +489,8 @@ def near_text(near: Near) -> str:
 def box_text(box: BoundingBox) -> str:
     """`area of 12 km by 8 km around 48.86, 2.29`: its width, then its height; of a spot, `at 48.86, 2.29`."""
     degrees = box.east - box.west + (360 if box.east < box.west else 0)
-    latitude, longitude = (box.south + box.north) / 2, (box.west + degrees / 2 + 180) % 360 - 180
+    latitude = (box.south + box.north) / 2
+    longitude = (box.west + degrees / 2 + 180) % 360 - 180
     km_per_degree = EARTH_RADIUS_KM * radians(1)
     width_km = degrees * km_per_degree * cos(radians(latitude))
     height_km = (box.north - box.south) * km_per_degree

@@ -144,16 +144,11 @@ def _photo_cell(photo: TaggedPhoto, column: str) -> object:
 
 
 _SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
-_TAG_CELLS, _POSITION_CELLS = (
-    attrgetter(*TAG_COLUMNS),
-    attrgetter(*POSITION_COLUMNS[:-1], "sight_name"),
-)
-_NO_TAG, _NO_POSITION = (
-    (None,) * len(TAG_COLUMNS),
-    (None,)
-    * len(
-        POSITION_COLUMNS,
-    ),
+_TAG_CELLS = attrgetter(*TAG_COLUMNS)
+_POSITION_CELLS = attrgetter(*POSITION_COLUMNS[:-1], "sight_name")
+_NO_TAG = (None,) * len(TAG_COLUMNS)
+_NO_POSITION = (None,) * len(
+    POSITION_COLUMNS,
 )
 
 

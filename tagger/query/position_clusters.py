@@ -86,7 +86,9 @@ def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[P
         _cell_degrees(zoom),
         max(width, bounds.north - bounds.south) / _MOST_CELLS,
     )
-    box, latitude, longitude = Box.of(bounds), positions.c.latitude, positions.c.longitude
+    box = Box.of(bounds)
+    latitude = positions.c.latitude
+    longitude = positions.c.longitude
     extremes = {"south": latitude, "north": latitude, "west": longitude, "east": longitude}
     inside = (
         select(

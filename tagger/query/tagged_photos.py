@@ -305,7 +305,8 @@ class TaggedPhoto(ResultFacts, _PhotoFile):
 
     def __repr__(self) -> str:
         accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
-        name, state = self.path.rpartition("/")[2], accepted or self.outcome or "not classified"
+        name = self.path.rpartition("/")[2]
+        state = accepted or self.outcome or "not classified"
         return f"<Photo {printable_path(name[-40:])}: {state[:40]}>"
 
     @property

@@ -209,12 +209,10 @@ def _with_year(plain: str) -> Days | None:
 
 def _calendar_days(match: re.Match[str]) -> Days | None:
     groups = match.groupdict()
-    year, name, month, day = (
-        int(groups["year"]),
-        groups.get("name"),
-        groups.get("month"),
-        groups.get("day"),
-    )
+    year = int(groups["year"])
+    name = groups.get("name")
+    month = groups.get("month")
+    day = groups.get("day")
     next_year = groups.get("next_year")
     if name in _PERIODS and not day:
         first, end = (

@@ -201,13 +201,12 @@ def region_names(counts: Iterable[CityCount]) -> Names:
             )
             for city in cities
         ]
-        south, north = (
-            max(min(box.south for box in boxes), -90.0),
-            min(max(box.north for box in boxes), 90.0),
-        )
+        south = max(min(box.south for box in boxes), -90.0)
+        north = min(max(box.north for box in boxes), 90.0)
         # A box that crosses 180° has all longitudes.
         ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
-        west, east = min(west for west, _ in ranges), max(east for _, east in ranges)
+        west = min(west for west, _ in ranges)
+        east = max(east for _, east in ranges)
         options = {"box": str(BoundingBox(south, west, north, east))}
         photos = sum(city.photos for city in cities)
         things.append(
@@ -245,7 +244,8 @@ def place_of_trip(text: str) -> str | None:
 
 
 def _trip(trip: TripSummary) -> Meaning:
-    id_, days = trip.trip.id, (trip.trip.first.date(), trip.trip.last.date())
+    id_ = trip.trip.id
+    days = (trip.trip.first.date(), trip.trip.last.date())
     return Meaning(
         Kind.TRIP,
         trip.name,
@@ -288,7 +288,9 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
     trips_to: dict[City, dict[str, Meaning]] = {}
     for trip in trips:
         for visited in trip.trip.places:
-            country, region, city = visited.country or "", visited.region or "", visited.city or ""
+            country = visited.country or ""
+            region = visited.region or ""
+            city = visited.city or ""
             for place in (
                 City("", "", country),
                 City("", region, country),

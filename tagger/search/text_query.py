@@ -266,10 +266,8 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
     """
-    understood, vocabulary = (
-        understand(text, [names], files, today),
-        Vocabulary(files, today, names),
-    )
+    understood = understand(text, [names], files, today)
+    vocabulary = Vocabulary(files, today, names)
     found = [
         replace(each, options=with_outcome(each.options)) for each in vocabulary.starting_with(text)
     ]
