@@ -100,7 +100,9 @@ def kept_landmarks(connection: Connection) -> Subquery:
 
 
 def read_visits(
-    connection: Connection, begin: date = date.min, end: date = date.max
+    connection: Connection,
+    begin: date = date.min,
+    end: date = date.max,
 ) -> Iterator[Visit]:
     """The visits of all photos with a time, from one day to another; of one day without a position too."""
     first, last = begin.toordinal(), end.toordinal()
@@ -145,7 +147,9 @@ def _kept(table: Table, changed: Sequence[int], condition: _Condition = _ALWAYS)
 
 
 def store_days(
-    _reading: Connection, write: Callable[[], AbstractContextManager[Connection]], after: int
+    _reading: Connection,
+    write: Callable[[], AbstractContextManager[Connection]],
+    after: int,
 ) -> tuple[int, int] | None:
     """Store what has changed of some parts: the first ones after a part.
 
@@ -215,7 +219,9 @@ def _comparable(connection: Connection, query: Select[Any]) -> set[tuple[Any, ..
 
 
 def _changed_parts(
-    connection: Connection, most_marks: int | None = None, condition: _Condition = _ALWAYS
+    connection: Connection,
+    most_marks: int | None = None,
+    condition: _Condition = _ALWAYS,
 ) -> set[int]:
     # The parts whose days have changed; of marks of photos and images, the first ones.
     of_days = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.NUMBERS)) & condition

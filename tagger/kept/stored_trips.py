@@ -158,7 +158,9 @@ def _middle_photos(connection: Connection, grouped: Mapping[int, GroupedTrip]) -
 
 
 def store_trips(
-    reading: Connection, write: Callable[[], AbstractContextManager[Connection]], after: int
+    reading: Connection,
+    write: Callable[[], AbstractContextManager[Connection]],
+    after: int,
 ) -> tuple[int, int] | None:
     """Store the trips of a page of changed days, the first ones after a day, and locate their photos.
 

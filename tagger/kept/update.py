@@ -76,7 +76,9 @@ class _Step(NamedTuple):
 
 
 def _store_positions(
-    _reading: Connection, write: _Write, after: _Place
+    _reading: Connection,
+    write: _Write,
+    after: _Place,
 ) -> tuple[_Place, int] | None:
     # Store the positions that some changes concern: the first ones after one, in the order of their days.
     #
@@ -143,7 +145,10 @@ _ALL_STEPS = (*_STEPS, _DAYS)
 
 
 def update_kept(
-    database: Database, on_progress: Progress = _no_progress, *, only_days: bool = False
+    database: Database,
+    on_progress: Progress = _no_progress,
+    *,
+    only_days: bool = False,
 ) -> int:
     """Bring all that is kept up to date, or `only_days`: visits and numbers.
 
@@ -192,7 +197,10 @@ def update_some_days(database: Database) -> None:
 
 
 def _wait_for_page(
-    database: Database, step: _Step, after: Any, on_progress: Progress
+    database: Database,
+    step: _Step,
+    after: Any,
+    on_progress: Progress,
 ) -> tuple[Any, int] | None:
     # Store a page as soon as no other process stores one; None, too, if others do so for LONGEST_WAIT_S.
     end = time.monotonic() + LONGEST_WAIT_S
@@ -220,7 +228,10 @@ def _store_briefly(database: Database, step: _Step) -> tuple[Any, int] | None:
 
 
 def _store_page(
-    database: Database, step: _Step, after: Any, write: _Write
+    database: Database,
+    step: _Step,
+    after: Any,
+    write: _Write,
 ) -> tuple[Any, int] | None:
     """Raises:
     LockTimedOut: another process stores a page.

@@ -212,7 +212,9 @@ def _table(columns: Columns) -> _Table:
 
 
 def _cities_in_country(
-    table: _Table, positions: Floats, countries: npt.NDArray[np.uint8]
+    table: _Table,
+    positions: Floats,
+    countries: npt.NDArray[np.uint8],
 ) -> Indices:
     # The city of each position among those of its country.
     cities = np.empty(len(countries), dtype=np.intp)

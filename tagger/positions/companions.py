@@ -125,7 +125,11 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     apart_m = distance_m - TOGETHER_M - other.error_m
     agrees = is_near & (apart_m <= np.minimum(error_m, TOGETHER_M))
     contradicts = is_near & (apart_m > 2 * error_m)
-    votes = np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0)
+    votes = np.select(
+        [agrees, contradicts],
+        [_AGREES, _CONTRADICTS],
+        0,
+    )
     return np.asarray(votes, np.int64)
 
 
@@ -165,7 +169,11 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
     last = np.searchsorted(at[order], others.at + OUTING_S, "right")
     used = np.flatnonzero(votes[last] >= votes[first])
     # Own anchors are trusted more than any anchor of a companion.
-    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
+    trust = np.where(
+        own.trust > 0,
+        own.trust + others.trust.max(initial=0),
+        0,
+    )
     joined, place = _join(replace(own, trust=trust), _select(others, used))
     estimates = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
@@ -270,7 +278,10 @@ def _has_clock() -> ColumnElement[bool]:
     offset = cameras.c.clock_offset_s
     return and_(
         is_named(),
-        or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)),
+        or_(
+            offset.is_(None),
+            offset.between(CLOCKS.start, CLOCKS.stop - 1),
+        ),
     )
 
 
@@ -298,7 +309,9 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
 
 
 def _other_anchors(
-    connection: Connection, camera_id: int, own: Sequence
+    connection: Connection,
+    camera_id: int,
+    own: Sequence,
 ) -> list[tuple[int, Sequence]]:
     # The anchors by GPS of other cameras at about these times, by camera.
     if not len(own.at):

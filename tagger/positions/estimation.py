@@ -172,7 +172,10 @@ def reach_s(max_gap_s: float) -> float:
 
 
 def distances_m(
-    latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats
+    latitude: Floats,
+    longitude: Floats,
+    to_latitude: Floats,
+    to_longitude: Floats,
 ) -> Floats:
     """Great-circle distances between positions in degrees (haversine formula)."""
     phi, to_phi = np.radians(latitude), np.radians(to_latitude)

@@ -450,7 +450,9 @@ def _seconds(first: Shot, second: Shot) -> float:
 
 
 def passages(
-    connection: Connection, content_ids: Collection[int], max_gap_s: float
+    connection: Connection,
+    content_ids: Collection[int],
+    max_gap_s: float,
 ) -> Mapping[int, Sequence[Passage]]:
     """The passages of photos of these images, by content id.
 
@@ -487,7 +489,9 @@ def passages(
 
 
 def contradicted_photos(
-    connection: Connection, photo_ids: Collection[int], max_gap_s: float
+    connection: Connection,
+    photo_ids: Collection[int],
+    max_gap_s: float,
 ) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
     contradicted_of_photos = set[int]()

@@ -85,7 +85,9 @@ Key = tuple[int, int]
 
 
 def weigh_positions(
-    connection: Connection, photo_ids: Collection[int], days: Collection[date]
+    connection: Connection,
+    photo_ids: Collection[int],
+    days: Collection[date],
 ) -> None:
     """Bring up to date what positions say about the tags of these photos and of those days; settle them.
 
@@ -102,7 +104,10 @@ def weigh_positions(
 
 
 def weigh_images(
-    connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
+    connection: Connection,
+    content_ids: Collection[int],
+    *,
+    own_alone: bool = False,
 ) -> set[int]:
     """Store the odds of the tags of images where they are not up to date. Returns the images to settle.
 
@@ -179,7 +184,10 @@ def _candidates_around(connection: Connection, days: Collection[date]) -> set[in
 
 
 def _changes(
-    connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
+    connection: Connection,
+    content_ids: Collection[int],
+    *,
+    own_alone: bool = False,
 ) -> list[tuple[Row[Any], PositionOdds | None]]:
     # The tags of these images whose odds are wrong.
     if not content_ids:

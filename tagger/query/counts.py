@@ -460,7 +460,9 @@ def trip_document(summary: TripSummary) -> TripDocument:
 
 
 def trip_summaries(
-    database: Database, taken_after: datetime | None = None, taken_before: datetime | None = None
+    database: Database,
+    taken_after: datetime | None = None,
+    taken_before: datetime | None = None,
 ) -> list[TripSummary]:
     """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
     with database.snapshot() as connection:
@@ -501,7 +503,9 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
 
 
 def trips_of_photos(
-    database: Database, summaries: Sequence[TripSummary], shown: Sequence[TaggedPhoto]
+    database: Database,
+    summaries: Sequence[TripSummary],
+    shown: Sequence[TaggedPhoto],
 ) -> dict[int, TripSummary]:
     """The trips among these to which photos belong, by the photos' ids."""
     found: dict[int, TripSummary] = {}
@@ -544,6 +548,11 @@ def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list
         ]
         of_trip.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
         summaries.append(
-            TripSummary(counted.trip, counted.photos, tuple(of_trip), covers.get(counted.cover))
+            TripSummary(
+                counted.trip,
+                counted.photos,
+                tuple(of_trip),
+                covers.get(counted.cover),
+            )
         )
     return summaries

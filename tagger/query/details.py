@@ -115,7 +115,9 @@ class PositionEvidence:
 
 
 def position_evidence(
-    connection: Connection, names: NameCache, photo_id: int
+    connection: Connection,
+    names: NameCache,
+    photo_id: int,
 ) -> PositionEvidence | None:
     """What the photo's position follows from; None if it has none."""
     query = select(positions.c.evidence).where(positions.c.photo_id == photo_id)
@@ -277,7 +279,9 @@ _WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
 
 
 def photo_details(
-    database: Database, path: Path, root_paths: RootPaths | None = None
+    database: Database,
+    path: Path,
+    root_paths: RootPaths | None = None,
 ) -> PhotoDetails:
     """The details of the photo at `path`; the file may be gone. `root_paths` is settings.roots.
 
@@ -290,7 +294,9 @@ def photo_details(
 
 
 def photo_details_by_id(
-    database: Database, photo_id: int, root_paths: RootPaths | None = None
+    database: Database,
+    photo_id: int,
+    root_paths: RootPaths | None = None,
 ) -> PhotoDetails:
     """The details of the photo with this id.
 
@@ -356,7 +362,11 @@ def _details(
 ) -> PhotoDetails:
     classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
     stored = connection.execute(
-        select(photos, models.c.name.label("model"), *classified)
+        select(
+            photos,
+            models.c.name.label("model"),
+            *classified,
+        )
         .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
         .outerjoin(models, models.c.id == contents.c.model_id)
         .where(photos.c.id == row.id)
@@ -409,7 +419,12 @@ def _of_image(
     # What the photo shares with its copies: verdicts, thresholds of models, and the copies themselves.
     is_of_image = verdicts.c.content_id == row.content_id
     verdict_rows = connection.execute(
-        select(landmarks.c.slug, landmarks.c.name, landmarks.c.names, verdicts)
+        select(
+            landmarks.c.slug,
+            landmarks.c.name,
+            landmarks.c.names,
+            verdicts,
+        )
         .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
         .where(is_of_image)
         .order_by(landmarks.c.slug)

@@ -85,7 +85,9 @@ def count_facets(
 
 
 def count_photos(
-    database: Database, queries: Iterable[PhotoQuery], root_paths: RootPaths
+    database: Database,
+    queries: Iterable[PhotoQuery],
+    root_paths: RootPaths,
 ) -> list[tuple[bool, int]]:
     """Whether the number of photos of each query is exact, and the number."""
     with database.read() as connection:
@@ -279,7 +281,9 @@ class _FacetCounts:
         )
 
     def _select(
-        self, query: PhotoQuery, added: AddedOption | None
+        self,
+        query: PhotoQuery,
+        added: AddedOption | None,
     ) -> tuple[Select[Any], ColumnElement[int], bool, Sequence[Area]]:
         # The photos of a query with an added option, their unit, whether these are all, and its areas.
         resolved = self._resolved(query, added)

@@ -139,7 +139,9 @@ def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -
 
 
 def active_filters(
-    options: Options, query: PhotoQuery, names: Mapping[str, str]
+    options: Options,
+    query: PhotoQuery,
+    names: Mapping[str, str],
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 

@@ -318,7 +318,10 @@ class ResolvedQuery:
                 min_score=query.min_score,
                 any_rank=query.any_rank,
             )
-            inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
+            inside = or_(
+                area.has_position,
+                and_(area.landmarks_count, shows_one),
+            )
             shown = (
                 _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
             )

@@ -43,7 +43,9 @@ class FoundPage:
 
 
 def find_tagged(
-    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None = None,
 ) -> Iterator[TaggedPhoto]:
     """Yield each matching photo once, except photos whose file is gone. `root_paths` is settings.roots.
 

@@ -175,7 +175,10 @@ def is_of_landmarks(table: FromClause, landmark_ids: Collection[int]) -> Conditi
 
 
 def shown_landmarks(
-    content_ids: Collection[int], *, min_score: float | None, any_rank: bool
+    content_ids: Collection[int],
+    *,
+    min_score: float | None,
+    any_rank: bool,
 ) -> CompoundSelect[Any]:
     """Each of these images with the landmarks that `has_tag` finds."""
     return union(
@@ -203,7 +206,10 @@ class NamedFile:
 
 
 def files_by_name(
-    database: Database, root_paths: RootPaths, start: str, limit: int
+    database: Database,
+    root_paths: RootPaths,
+    start: str,
+    limit: int,
 ) -> Sequence[NamedFile]:
     """Photos whose file's name starts with a text, whatever its case, in order of the names."""
     with database.read() as connection:
@@ -331,7 +337,9 @@ class PathRange:
 
 
 def path_ranges(
-    connection: Connection, folders: Iterable[Path], root_paths: RootPaths
+    connection: Connection,
+    folders: Iterable[Path],
+    root_paths: RootPaths,
 ) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)

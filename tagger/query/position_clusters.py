@@ -199,7 +199,9 @@ def needs_fine_cells(zoom: float) -> bool:
 
 
 def cluster_cells(
-    cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float
+    cells: Iterable[PositionCell],
+    bounds: BoundingBox,
+    zoom: float,
 ) -> list[PositionCluster]:
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
@@ -225,7 +227,12 @@ def cluster_cells(
                 whole,
                 latitude=first.latitude,
                 longitude=first.longitude,
-                bounds=BoundingBox(whole.south, whole.west, whole.north, whole.east),
+                bounds=BoundingBox(
+                    whole.south,
+                    whole.west,
+                    whole.north,
+                    whole.east,
+                ),
                 photo_id=first.photo_id,
             )
         )

@@ -174,7 +174,9 @@ class NamedPrediction:
 
 
 def named_predictions(
-    database: Database, found: Sequence[ModelPredictions], top_k: int
+    database: Database,
+    found: Sequence[ModelPredictions],
+    top_k: int,
 ) -> list[NamedPrediction]:
     """The best landmarks that models, in order of their use, give a photo."""
     best = [
@@ -208,7 +210,14 @@ def named_predictions(
         landmark, label, of = named[candidate]
         is_accepted = candidate.landmark_id in accepted
         predictions.append(
-            NamedPrediction(landmark, label.label, candidate.score, rank, is_accepted, of)
+            NamedPrediction(
+                landmark,
+                label.label,
+                candidate.score,
+                rank,
+                is_accepted,
+                of,
+            )
         )
     return predictions
 
@@ -250,7 +259,10 @@ class FailedPredictionDocument:
 
 
 def prediction_document(
-    path: str, predictions: Sequence[NamedPrediction], *, is_damaged: bool
+    path: str,
+    predictions: Sequence[NamedPrediction],
+    *,
+    is_damaged: bool,
 ) -> PredictionDocument:
     tags = [
         PredictedTag(

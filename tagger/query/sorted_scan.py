@@ -224,7 +224,9 @@ class SortedScan:
 
 
 def sorted_scans(
-    connection: Connection, resolved: ResolvedQuery, month: str | None = None
+    connection: Connection,
+    resolved: ResolvedQuery,
+    month: str | None = None,
 ) -> tuple[SortedScan, ...]:
     """The scans for the order of the query; with `month`, for that month alone.
 
@@ -240,7 +242,9 @@ def sorted_scans(
 
 
 def _scans_in_order(
-    query: PhotoQuery, among: Condition | None, month: str | None = None
+    query: PhotoQuery,
+    among: Condition | None,
+    month: str | None = None,
 ) -> Iterator[SortedScan]:
     # The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date.
     if query.sort == "added" or (query.sort is None and query.trip is None):

@@ -451,7 +451,10 @@ def _tag_queries() -> tuple[Select[Any], Select[Any]]:
 
 
 def tag_rows(
-    connection: Connection, content_ids: Collection[int], *, accepted_suffice: bool = False
+    connection: Connection,
+    content_ids: Collection[int],
+    *,
+    accepted_suffice: bool = False,
 ) -> Mapping[int, Sequence[Row[Any]]]:
     """The effective tags and all other predictions by content id, best first.
 

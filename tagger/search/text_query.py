@@ -834,7 +834,9 @@ def unfamiliar_names(
 
 
 def _lists_of_names(
-    database: Database, text: str, root_paths: RootPaths
+    database: Database,
+    text: str,
+    root_paths: RootPaths,
 ) -> Iterator[Sequence[Names]]:
     # The names for a text, the cheapest first. Folders are counted from all photos.
     counts = landmark_counts(database)

@@ -311,7 +311,9 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
 
 
 def _together(
-    segments: Sequence[TripSegment], homes: _Homes, home_times: Sequence[datetime]
+    segments: Sequence[TripSegment],
+    homes: _Homes,
+    home_times: Sequence[datetime],
 ) -> list[list[TripSegment]]:
     # The segments of cameras that were together: in one place on a day, or in one country abroad.
     #
