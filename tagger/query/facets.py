@@ -198,7 +198,7 @@ class _FacetCounts:
             self.connection,
             landmark_ids or set().union(*self.landmarks_of.values()),
         )
-        units = set()
+        units = set[tuple[str | None, int]]()
         for photo in matches.photos:
             shown = map(known.get, self.landmarks_of[photo.content_id])
             of_landmarks = (landmark.country for landmark in shown if landmark is not None)
@@ -340,8 +340,8 @@ class _FacetCounts:
 
 def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
     # The folders in a folder, which ends with a slash, or is empty for the root itself.
-    units = set()
-    with_folders = set()
+    units = set[tuple[str, int]]()
+    with_folders = set[str]()
     for photo in matches.photos:
         if photo.root_id == root.id and photo.path.startswith(folder) and not photo.path_bytes:
             name, *rest = photo.path[len(folder) :].split("/", 2)
