@@ -9,7 +9,7 @@ The photos before and after one are found from its row, which gives its key in a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -143,16 +143,14 @@ class QueryReader:
     def _following(self, begin: ScanPosition, number: int) -> Iterator[TaggedPhoto]:
         # The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each.
         conditions, limit = self.query.conditions(), self.query.query.limit
-        for scan, after in zip(
-            self.scans[begin.scan :],
-            chain([begin.after], repeat(None)),
-            strict=False,
-        ):
+        for scan_number in range(begin.scan, len(self.scans)):
+            scan = self.scans[scan_number]
+            after = begin.after if scan_number == begin.scan else None
             rest = None if limit is None else max(limit - number, 0)
             with self.database.read() as connection:
-                selective = (
-                    scan.among if scan.among is not None else self.query.selective(connection)
-                )
+                selective = scan.among
+                if selective is None:
+                    selective = self.query.selective(connection)
                 ids = replace(scan, among=selective).following(connection, conditions, after, rest)
             number += len(ids)
             for start in range(0, len(ids), LARGEST_PAGE):
@@ -180,10 +178,8 @@ class QueryReader:
             found += page.photos[:missing]
             if len(page.photos) > missing:
                 if missing:
-                    end = ScanPosition(
-                        page.scan,
-                        self.scans[page.scan].key(page.rows[missing - 1]),
-                    )
+                    last = page.rows[missing - 1]
+                    end = ScanPosition(page.scan, self.scans[page.scan].key(last))
                 break
             end = page.next
         return FoundPage(tuple(found), end)
@@ -226,23 +222,16 @@ class QueryReader:
                 if after is None:
                     break
                 is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
-                yield PositionedPhotos(
-                    photos, page.photos, number, ScanPosition(number, after), is_short
-                )
+                end = ScanPosition(number, after)
+                yield PositionedPhotos(photos, page.photos, number, end, is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
             following = None if number + 1 == len(scans) else ScanPosition(number + 1, None)
-            yield PositionedPhotos(
-                photos,
-                page.photos,
-                number,
-                following,
-            )
+            yield PositionedPhotos(photos, page.photos, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
-        if begin.scan and begin.scan >= len(self.scans):
+        scans = self.scans[begin.scan :]
+        if begin.scan and not scans:
             raise CursorInvalid
-        if begin.after is not None and not (
-            self.scans and self.scans[begin.scan].accepts(begin.after)
-        ):
+        if begin.after is not None and not (scans and scans[0].accepts(begin.after)):
             raise CursorInvalid
         return self.scans
