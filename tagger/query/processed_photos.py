@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
@@ -100,7 +100,7 @@ class JobPhotos:
     def _photos(self, connection: Connection, positions: Collection[int]) -> list[JobPhoto]:
         if not positions:
             return []
-        query = (
+        query: Select[Any] = (
             select(
                 photos.c.root_id,
                 photos.c.path,
