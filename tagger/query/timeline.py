@@ -303,10 +303,8 @@ def _groups(
 ) -> list[_Group]:
     # The photos of a query by these keys: the day, region and city; of copies, if it has them, the first one.
     names = [f"key_{number}" for number in range(len(keys))]
-    columns = [
-        ASPECT.label("aspect"),
-        *map(ColumnElement[Any].label, keys, names),
-    ]
+    columns = [ASPECT.label("aspect")]
+    columns += [key.label(name) for key, name in zip(keys, names, strict=True)]
     if has_copies:
         number_of_copy = func.row_number().over(partition_by=IMAGE, order_by=photos.c.id)
         columns.append(number_of_copy.label("copy"))

@@ -96,15 +96,14 @@ Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
 _BY_WORDS = (
-    *(
-        Kind.LANDMARK,
-        Kind.COUNTRY,
-        Kind.CAMERA,
-        Kind.REGION,
-        Kind.CITY,
-        Kind.SIGHT,
-    ),
-    *(Kind.TRIP, Kind.FOLDER),
+    Kind.LANDMARK,
+    Kind.COUNTRY,
+    Kind.CAMERA,
+    Kind.REGION,
+    Kind.CITY,
+    Kind.SIGHT,
+    Kind.TRIP,
+    Kind.FOLDER,
 )
 _ALSO = {
     Kind.COUNTRY: N_("“%(text)s” is also a country: %(name)s."),
