@@ -250,17 +250,17 @@ def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
 
 def _first_parts(connection: Connection, changed: Sequence[int], most_photos: int) -> list[int]:
     # The first of these parts, with so many photos, or one.
-    found = list[int]()
-    while len(found) < len(changed):
-        page = changed[len(found) : 2 * len(found) + _FEW]
+    first_parts = list[int]()
+    while len(first_parts) < len(changed):
+        page = changed[len(first_parts) : 2 * len(first_parts) + _FEW]
         sizes = select(_PART, func.count()).where(among(_PART, page)).group_by(_PART)
         photos_of = {row[0]: row[1] for row in connection.execute(sizes)}
         for part in page:
             most_photos -= photos_of.get(part, 0)
-            if found and most_photos < 0:
-                return found
-            found.append(part)
-    return found
+            if first_parts and most_photos < 0:
+                return first_parts
+            first_parts.append(part)
+    return first_parts
 
 
 def _columns(table: Table) -> Sequence[Any]:

@@ -77,8 +77,8 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
     while True:
         begin = datetime.combine(first, time.min)
         end = datetime.combine(last, time.max)
-        found = trips_during(connection, begin, end)
-        days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
+        computed = trips_during(connection, begin, end)
+        days_of_trips = {each.date() for trip in computed for each in (trip.first, trip.last)}
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
         is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
         stored = select(
@@ -89,7 +89,7 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
             each.date() for each in connection.execute(stored).one() if each is not None
         }
         if all(first <= day <= last for day in days_of_trips):
-            return ChangedTrips(begin, end, found)
+            return ChangedTrips(begin, end, computed)
         first, last = min(first, *days_of_trips), max(last, *days_of_trips)
 
 
@@ -177,10 +177,10 @@ def _match(trips: Sequence[GroupedTrip], trip_id: str) -> GroupedTrip | None:
     if same := [trip for trip in trips if trip.id == trip_id]:
         return same[0]
     begun = [trip for trip in trips if trip.id[:_DATE] == day]
-    found = begun or [
+    of_day = begun or [
         trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()
     ]
-    return found[0] if len(found) == 1 else None
+    return of_day[0] if len(of_day) == 1 else None
 
 
 def is_of_trip(trip: Trip) -> ColumnElement[bool]:
@@ -260,7 +260,7 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
     is_there = photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None)
     columns_of_photo = photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at
     if connection.dialect.name == "sqlite":
-        found = (
+        selected = (
             select(spans.c.trip, *columns_of_photo)
             .join_from(spans, photos, is_of_span)
             .where(*is_there)
@@ -268,8 +268,8 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
     else:
         # With the offset, PostgreSQL searches its index for each span, and reads not all photos of a camera.
         of_span = select(*columns_of_photo).where(is_of_span, *is_there).offset(0).lateral()
-        found = select(spans.c.trip, *of_span.c).join_from(spans, of_span, true())
-    return found.cte("photos_of_trips")
+        selected = select(spans.c.trip, *of_span.c).join_from(spans, of_span, true())
+    return selected.cte("photos_of_trips")
 
 
 # ----- edits -----

@@ -359,11 +359,13 @@ def _find_camera(connection: Connection, name: str) -> int:
     wanted = name.casefold()
     matches: Callable[[str], bool]
     for matches in (wanted.__eq__, lambda text: wanted in text):
-        found = [row for row in rows if matches(row.name.casefold()) or matches(row.key.casefold())]
-        if len(found) == 1:
-            return int(found[0].id)
-        if found:
-            keys = "; ".join(row.key for row in found[:10])
+        matching = [
+            row for row in rows if matches(row.name.casefold()) or matches(row.key.casefold())
+        ]
+        if len(matching) == 1:
+            return int(matching[0].id)
+        if matching:
+            keys = "; ".join(row.key for row in matching[:10])
             raise NameAmbiguous(kinds="cameras", name=name, key="whole name", keys=keys)
     names = (
         ", ".join(sorted({row.name for row in rows})[:20])

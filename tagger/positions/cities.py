@@ -75,14 +75,14 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     positions = positions[:, is_near]
     places = places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
-    found: list[City | None] = [None] * len(latitudes)
+    city_of: list[City | None] = [None] * len(latitudes)
     for index, city in zip(
         known.tolist(),
         cities.tolist(),
         strict=True,
     ):
-        found[index] = table.city(city)
-    return found
+        city_of[index] = table.city(city)
+    return city_of
 
 
 def edge_distances_km(latitudes: Floats, longitudes: Floats, least_inhabitants: int) -> Floats:
@@ -222,12 +222,12 @@ def _cities_in_country(
     for country in np.unique(countries):
         rows = np.flatnonzero(countries == country)
         first, end = np.searchsorted(city_countries, [country, country + 1])
-        found = nearest_discs(
+        in_country = nearest_discs(
             positions[:, rows],
             table.places[:, first:end],
             table.radii_km[first:end],
         )
-        cities[rows] = first + found
+        cities[rows] = first + in_country
     return cities
 
 

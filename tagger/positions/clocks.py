@@ -58,11 +58,11 @@ def passed_landmarks(
     to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
     distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
     landmark_ids = list(points)
-    found = {}
+    sightings = {}
     for fix, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
         at, landmark_id = fixes[fix].at, landmark_ids[point]
-        found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, fixes[fix].zone_s)
-    return list(found.values())
+        sightings[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, fixes[fix].zone_s)
+    return list(sightings.values())
 
 
 def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int | None:

@@ -179,15 +179,15 @@ def _fixes(
 
 
 def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    anchors: dict[str, Any] = {}
     for name, anchor in (("before", before), ("after", after)):
         if anchor >= 0:
             seconds = abs((evidence[anchor].at or 0.0) - (photo.at or 0.0))
-            found |= {
+            anchors |= {
                 name: evidence[anchor].photo_id,
                 f"{name}_s": round(seconds),
             }
-    return found
+    return anchors
 
 
 # The columns of a position that follow from a fix, and what is named after them.

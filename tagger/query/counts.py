@@ -94,13 +94,15 @@ def landmark_counts(
             else photos_by_landmark(connection, is_classified_by(job))
         )
         if country is not None:
-            found = landmarks_in_country(connection, country)
+            counted_landmarks = landmarks_in_country(connection, country)
         elif include_empty:
-            found = all_landmarks(connection)
+            counted_landmarks = all_landmarks(connection)
         else:
-            found = list(landmarks_by_id(connection, numbers).values())
+            counted_landmarks = list(landmarks_by_id(connection, numbers).values())
     return _counted(
-        found if include_empty else [each for each in found if each.id in numbers],
+        counted_landmarks
+        if include_empty
+        else [each for each in counted_landmarks if each.id in numbers],
         numbers,
     )
 
@@ -159,7 +161,7 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
             while path:
                 path = path.rpartition("/")[0]
                 numbers[root_id, path] += count
-    found = (
+    counts = (
         FolderCount(
             name=PurePosixPath(path).name if path else str(roots[root_id].folder),
             path=path,
@@ -169,7 +171,7 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
         )
         for (root_id, path), count in numbers.items()
     )
-    return sorted(found, key=lambda each: each.folder.split("/"))
+    return sorted(counts, key=lambda each: each.folder.split("/"))
 
 
 def sights_in_library(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
@@ -202,7 +204,7 @@ class CityCount:
 
 def city_counts(database: Database) -> list[CityCount]:
     """The cities of photos that exist, most photos first. Copies at one position count once."""
-    found = []
+    cities = []
     with database.snapshot() as connection:
         kept = kept_places(connection)
         place = kept.c.country, kept.c.region, kept.c.city
@@ -211,7 +213,7 @@ def city_counts(database: Database) -> list[CityCount]:
         for row in connection.execute(query):
             box = document_of(PositionCell, row, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
-            found.append(
+            cities.append(
                 CityCount(
                     row.city,
                     row.region,
@@ -222,7 +224,7 @@ def city_counts(database: Database) -> list[CityCount]:
                 )
             )
     return sorted(
-        found,
+        cities,
         key=lambda count: (
             -count.photos,
             count.city,
@@ -313,8 +315,8 @@ def _first_existing(
     first: Sequence[int] = (),
 ) -> list[Cover]:
     # The photos that exist of some contents, and then of those that the queries find, in their order.
-    found = (content_id for query in queries for content_id in connection.scalars(query))
-    content_ids = [*first[:_CANDIDATES], *found]
+    selected_ids = (content_id for query in queries for content_id in connection.scalars(query))
+    content_ids = [*first[:_CANDIDATES], *selected_ids]
     rows = connection.execute(
         select(
             photos.c.id,
@@ -508,7 +510,7 @@ def trips_of_photos(
     shown: Sequence[TaggedPhoto],
 ) -> dict[int, TripSummary]:
     """The trips among these to which photos belong, by the photos' ids."""
-    found: dict[int, TripSummary] = {}
+    summary_of: dict[int, TripSummary] = {}
     with database.read() as connection:
         for summary in summaries:
             first, last = summary.trip.first, summary.trip.last
@@ -517,8 +519,8 @@ def trips_of_photos(
                 query = select(photos.c.id).where(
                     among(photos.c.id, then), is_of_trip(summary.trip)
                 )
-                found |= dict.fromkeys(connection.scalars(query), summary)
-    return found
+                summary_of |= dict.fromkeys(connection.scalars(query), summary)
+    return summary_of
 
 
 def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[TripSummary]:

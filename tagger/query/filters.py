@@ -242,10 +242,10 @@ class ResolvedQuery:
         They are counted up to it. None if no index serves.
         """
         fewest, least = None, limit
-        for found in (each.found for each in self.filters if each.found):
-            size = found.size(connection, least)
+        for indexed in (each.found for each in self.filters if each.found):
+            size = indexed.size(connection, least)
             if size < least or fewest is None:
-                fewest, least = found, size
+                fewest, least = indexed, size
             if least <= FEW:
                 break
         return fewest, fewest is not None and least < limit

@@ -171,18 +171,18 @@ class QueryReader:
         )
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
-        found: list[TaggedPhoto] = []
+        page_photos: list[TaggedPhoto] = []
         end: ScanPosition | None = begin
         for page in islice(self.pages(begin, limit + 1), MOST_PAGES):
-            missing = limit - len(found)
-            found += page.photos[:missing]
+            missing = limit - len(page_photos)
+            page_photos += page.photos[:missing]
             if len(page.photos) > missing:
                 if missing:
                     last = page.rows[missing - 1]
                     end = ScanPosition(page.scan, self.scans[page.scan].key(last))
                 break
             end = page.next
-        return FoundPage(tuple(found), end)
+        return FoundPage(tuple(page_photos), end)
 
     def ids(
         self,

@@ -82,14 +82,14 @@ def parse_date(value: object, option: str) -> datetime:
     """
     text = value.isoformat() if isinstance(value, date) else str(value)
     try:
-        found = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
         raise QueryOptionInvalid(option=option, reason=reason) from None
-    if found.tzinfo is not None:
+    if at.tzinfo is not None:
         reason = "Leave out the time zone. Cameras record local time without one"
         raise QueryOptionInvalid(option=option, reason=reason)
-    return found
+    return at
 
 
 def parse_position(value: object, option: str) -> tuple[float, float]:

@@ -123,20 +123,20 @@ class QueryOption:
             return self.parse(value, name)
         noun, read = _KINDS[self.kind]
         try:
-            found = read(value)
+            parsed = read(value)
         except UnicodeEncodeError:
             reason = f"{value!r} is not UTF-8; only paths may have other bytes"
             raise QueryOptionInvalid(option=name, reason=reason) from None
         except (TypeError, ValueError, OverflowError):
             raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}") from None
-        if self.choices and found not in self.choices:
-            reason = f"{found!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+        if self.choices and parsed not in self.choices:
+            reason = f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
             raise QueryOptionInvalid(option=name, reason=reason)
-        if self.minimum is not None and not found >= self.minimum:
-            raise QueryOptionInvalid(option=name, reason=f"{found} is less than {self.minimum:g}")
-        if self.maximum is not None and not found <= self.maximum:
-            raise QueryOptionInvalid(option=name, reason=f"{found} is more than {self.maximum:g}")
-        return found
+        if self.minimum is not None and not parsed >= self.minimum:
+            raise QueryOptionInvalid(option=name, reason=f"{parsed} is less than {self.minimum:g}")
+        if self.maximum is not None and not parsed <= self.maximum:
+            raise QueryOptionInvalid(option=name, reason=f"{parsed} is more than {self.maximum:g}")
+        return parsed
 
 
 def _read_text(value: object) -> str:

@@ -122,10 +122,10 @@ class SortedScan:
         rows: int,
         last: Key | None = None,
     ) -> ScanPage:
-        found = connection.execute(statement.limit(rows)).all()
+        photo_rows = connection.execute(statement.limit(rows)).all()
         return ScanPage(
-            found,
-            self.key(found[-1]) if len(found) == rows else last,
+            photo_rows,
+            self.key(photo_rows[-1]) if len(photo_rows) == rows else last,
         )
 
     def _last_candidate(self, connection: Connection, request: PageRequest) -> Key | None:
@@ -179,8 +179,8 @@ class SortedScan:
     def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
         if self.among is not None:
             return self._lazy_statement(connection, request)
-        found = select_photos().where(*request.conditions, *self.conditions)
-        in_order = request.in_order(found, self.keys, descending=self.descending)
+        selected = select_photos().where(*request.conditions, *self.conditions)
+        in_order = request.in_order(selected, self.keys, descending=self.descending)
         return in_order.add_columns(*self._labelled_keys())
 
     def _lazy_statement(
@@ -192,19 +192,19 @@ class SortedScan:
         # As `statement`, but the first `candidates` are checked in order until the page is full.
         in_order = self._ordered_ids(request, candidates)
         photo_id, *keys = in_order.c
-        found = select_photos().where(photos.c.id == photo_id, *request.conditions)
+        selected = select_photos().where(photos.c.id == photo_id, *request.conditions)
         if connection.dialect.name == "sqlite":
-            found = found.add_columns(*keys)
+            selected = selected.add_columns(*keys)
         else:
             # Otherwise, PostgreSQL may read all photos of a folder for each of these; and without the second
             # one, what is returned of a photo before its conditions.
-            ids = found.with_only_columns(photos.c.id, maintain_column_froms=True)
+            ids = selected.with_only_columns(photos.c.id, maintain_column_froms=True)
             match = ids.offset(0).lateral("match")
             photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
-            found = select(photo, *keys).select_from(
+            selected = select(photo, *keys).select_from(
                 in_order.join(match, true()).join(photo, true())
             )
-        return found.order_by(*(key.desc() if self.descending else key for key in keys))
+        return selected.order_by(*(key.desc() if self.descending else key for key in keys))
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         # The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before.

@@ -267,11 +267,11 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
     """
     understood = understand(text, [names], files, today)
     vocabulary = Vocabulary(files, today, names)
-    found = [
+    suggestions = [
         replace(each, options=with_outcome(each.options)) for each in vocabulary.starting_with(text)
     ]
     *before, last = understood.parts or (Part(""),)
-    if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
+    if before and not suggestions and not last.meanings and last.left_out is LeftOut.UNKNOWN:
         *clauses, (*alternatives, _) = understood.clauses
         for hint in vocabulary.hints(last.text):
             with suppress(QueryOptionInvalid):
@@ -281,13 +281,13 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
                         [*alternatives, replace(last, meanings=[hint])],
                     ]
                 )
-                found.append(replace(hint, options=options, trip=None))
+                suggestions.append(replace(hint, options=options, trip=None))
     has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
     is_new = has_photos and all(
-        PhotoQuery.parse(each.options) != understood.query for each in found
+        PhotoQuery.parse(each.options) != understood.query for each in suggestions
     )
     if understood.parts and not understood.left_out and is_new:
-        found.insert(
+        suggestions.insert(
             0,
             Meaning(
                 Kind.PHOTOS,
@@ -297,7 +297,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
                 understood.options,
             ),
         )
-    return found[:MOST]
+    return suggestions[:MOST]
 
 
 def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
@@ -525,13 +525,13 @@ class Vocabulary:
 
     def _of_name(self, named: Sequence[Meaning], phrase: str) -> Sequence[Meaning]:
         # Those of the first kind. Some words mean two: a landmark and its city, or a thing and a kind.
-        found = _of_one_kind(named)
-        if any(each.kind is Kind.THING for each in found):
-            return [*found, *self._of_kind(phrase)]
-        if any(each.kind is Kind.LANDMARK for each in found) and not _is_empty(found[0]):
+        first_kind = _of_one_kind(named)
+        if any(each.kind is Kind.THING for each in first_kind):
+            return [*first_kind, *self._of_kind(phrase)]
+        if any(each.kind is Kind.LANDMARK for each in first_kind) and not _is_empty(first_kind[0]):
             areas = [each for each in named if each.kind in AREAS and not _is_empty(each)]
-            return [*found, *_of_one_kind(areas)]
-        return found
+            return [*first_kind, *_of_one_kind(areas)]
+        return first_kind
 
     def _trips_during(self, phrase: str) -> Sequence[Meaning]:
         # The trips of a phrase like `trips 2022`; of `trips` alone, all if they are few.
@@ -575,11 +575,11 @@ class Vocabulary:
         # The part of words in names of what has photos: whole names first; of typing errors, the fewest.
         if of_kind := self._of_kind(phrase):
             return Part(phrase, of_kind)
-        found = [] if is_grammar(phrase) else self._matches(phrase)
-        exact = [match for match in found if not match.errors]
+        matches = [] if is_grammar(phrase) else self._matches(phrase)
+        exact = [match for match in matches if not match.errors]
         best = [match for match in exact if not match.further_words] or exact
-        if not best and found and quoted.isdisjoint(phrase.split()):
-            best = [min(found, key=lambda match: match[:3])]
+        if not best and matches and quoted.isdisjoint(phrase.split()):
+            best = [min(matches, key=lambda match: match[:3])]
         best.sort(key=partial(_preference, folded(phrase)))
         meanings = _of_one_kind([match.thing for match in best])
         if not exact:
@@ -613,19 +613,22 @@ class Vocabulary:
         text = " ".join(text.split())
         if not text:
             return []
-        found = [
+        meanings = [
             replace(each, match=match) for index in self._names for match, each in index.find(text)
         ]
-        if all(each.match > Match.WORDS for each in found):
+        if all(each.match > Match.WORDS for each in meanings):
             close = sorted(
                 self._matches(text, is_hint=True),
                 key=lambda match: match.errors,
             )
-            found += [replace(match.thing, match=Match.SIMILAR) for match in close if match.errors]
+            meanings += [
+                replace(match.thing, match=Match.SIMILAR) for match in close if match.errors
+            ]
         if len(text) >= _LEAST_FOR_FILES:
-            found += self._files(text, _MOST_OF_KIND)
+            meanings += self._files(text, _MOST_OF_KIND)
         once = {
-            (each.kind, str(each.options)): each for each in reversed([*self._dates(text), *found])
+            (each.kind, str(each.options)): each
+            for each in reversed([*self._dates(text), *meanings])
         }
         with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
         groups = [
@@ -649,15 +652,15 @@ class Vocabulary:
         if not text or text.isdigit():
             return ()
         start_of_outcome = Kind.OUTCOME, Match.START
-        found = [
+        meanings = [
             each for each in self.starting_with(text) if (each.kind, each.match) != start_of_outcome
         ]
-        if not found:
+        if not meanings:
             words = (word for word in text.split() if not is_grammar(word))
             every = [match for word in words for match in self._matches(word, is_hint=True)]
             every.sort(key=lambda match: match[:3])
-            found = [match.thing for match in every if match.errors == every[0].errors]
-        return list({each.label: each for each in found}.values())[:_MOST_HINTS]
+            meanings = [match.thing for match in every if match.errors == every[0].errors]
+        return list({each.label: each for each in meanings}.values())[:_MOST_HINTS]
 
 
 def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Iterator[Part]:
@@ -708,10 +711,10 @@ def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
     return match.is_alias, not is_area, _BY_WORDS.index(kind)
 
 
-def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
+def _of_one_kind(meanings: Sequence[Meaning]) -> Sequence[Meaning]:
     # Those of the first kind, with photos before others; one alone if its option is possible once.
-    found = list({str(each.options): each for each in sorted(found, key=_is_empty)}.values())
-    same = [each for each in found if each.kind is found[0].kind]
+    meanings = list({str(each.options): each for each in sorted(meanings, key=_is_empty)}.values())
+    same = [each for each in meanings if each.kind is meanings[0].kind]
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
     can_repeat = can_repeat and all(each.kind is not Kind.TRIP for each in same[:1])
     return same[: MAX_NAMES if can_repeat else 1]
@@ -813,15 +816,15 @@ def unfamiliar_names(
             *find(connection, phrases(text)),
             *newest_landmarks(connection),
         )
-        found = {each.id: each for each in every if each.slug not in familiar}
+        unfamiliar = {each.id: each for each in every if each.slug not in familiar}
         numbers = photos_by_landmark(
             connection,
-            among(effective_tags.c.landmark_id, list(found)),
+            among(effective_tags.c.landmark_id, list(unfamiliar)),
         )
     names_of_sights = set(map(normalize_name, sights))
     counts = [
         LandmarkCount.of(each, numbers[each.id])
-        for each in found.values()
+        for each in unfamiliar.values()
         if numbers[each.id] or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
     ]
     return landmark_names(

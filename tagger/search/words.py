@@ -167,16 +167,16 @@ class NameIndex(Generic[T]):
                 else 0
                 for word in words
             ]
-        found = list(map(self._names_with, words, errors_of))
+        names_with = list(map(self._names_with, words, errors_of))
         accents = (
             set()
             if text.isascii()
             else {word for word in _with_accents(text) if folded(word) != word}
         )
         best: dict[int, WordMatch[T]] = {}
-        for number in min(found, key=len, default=()):
+        for number in min(names_with, key=len, default=()):
             name = self._names[number]
-            errors = sum(each.get(number, most + 1) for each in found)
+            errors = sum(each.get(number, most + 1) for each in names_with)
             if errors <= most and accents:
                 spelled = _with_accents(name.spelling)
                 errors += any(
@@ -213,7 +213,7 @@ class NameIndex(Generic[T]):
 
     def _find_names_with(self, word: str, most_errors: int) -> Mapping[int, int]:
         # Names with a word, by number, and its typing errors: none in the first letter or short words.
-        found = dict.fromkeys(self._with_word.get(word, ()), 0)
+        errors_in = dict.fromkeys(self._with_word.get(word, ()), 0)
         letters = _letters(word)
         for other, other_letters in self._letters.items() if most_errors else ():
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
@@ -224,8 +224,8 @@ class NameIndex(Generic[T]):
                 0,
             )
             for number in self._with_word[other] if errors else ():
-                found[number] = min(found.get(number, errors), errors)
-        return found
+                errors_in[number] = min(errors_in.get(number, errors), errors)
+        return errors_in
 
 
 def _letters(word: str) -> int:
