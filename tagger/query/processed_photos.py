@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, Row, Select, select
 
@@ -14,11 +14,12 @@ from tagger.landmarks.landmarks import Landmark
 from tagger.ledger.job_control import model_ids_of_job
 from tagger.model.predictions import LabelPrediction
 from tagger.query.tagged_photos import NameCache, best_guess, tag_rows
-from tagger.registry.registered_models import RegisteredModel
-from tagger.registry.registration import landmarks_of_labels
 from tagger.roots.roots import RootPaths
 from tagger.tags.rule import Candidate, best_predictions, decide
 from tagger.things import ShownThing, things_of_images
+
+if TYPE_CHECKING:
+    from tagger.registry.registered_models import RegisteredModel
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class JobPhotos:
 class ModelPredictions:
     """The best predictions of a model, and the threshold of its tags."""
 
-    model: RegisteredModel
+    model: "RegisteredModel"
     threshold: float
     predictions: Sequence[LabelPrediction]
 
@@ -179,6 +180,8 @@ def named_predictions(
     top_k: int,
 ) -> list[NamedPrediction]:
     """The best landmarks that models, in order of their use, give a photo."""
+    from tagger.registry.registration import landmarks_of_labels  # numpy; jobs start without it
+
     best = [
         (order, of, prediction)
         for order, of in enumerate(found)
