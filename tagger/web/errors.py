@@ -222,10 +222,15 @@ OUTAGE_LOG_S = 60.0
 
 def add_error_handlers(app: FastAPI) -> None:
     app.state.outages_logged_at = {}  # by route
-    app.add_exception_handler(TaggerError, _tagger_error)
-    app.add_exception_handler(DatabaseError, _database_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    # Starlette's type of a handler does not know the kind of its errors.
+    handlers: dict[type[Exception], Any] = {
+        TaggerError: _tagger_error,
+        DatabaseError: _database_error,
+        RequestValidationError: _validation_error,
+        HTTPException: _http_error,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
     app.add_middleware(UnexpectedErrors)
 
 
@@ -281,17 +286,16 @@ def _route_path(scope: Scope) -> str:
     return getattr(route, "path", "an address")
 
 
-async def _tagger_error(request: Request, error: Exception) -> Response:
+async def _tagger_error(request: Request, error: TaggerError) -> Response:
     statuses = [status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)]
     status = statuses[0] if statuses else HTTPStatus.BAD_REQUEST
     # The response is shown by a page, or by a script of a page that requested the API.
     is_for_page = "hx-request" in request.headers or not request.url.path.startswith("/api/")
-    text = page_text(error) if isinstance(error, TaggerError) and is_for_page else str(error)
+    text = page_text(error) if is_for_page else str(error)
     return error_response(request.scope, status, text)
 
 
-async def _database_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DatabaseError)  # noqa: S101 - it is registered for these alone
+async def _database_error(request: Request, error: DatabaseError) -> Response:
     if is_defect(error):
         raise error  # it is unexpected, and logged as such
     route = _route_path(request.scope)
@@ -342,8 +346,7 @@ _PLAIN_PROBLEMS = {
 }
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+async def _http_error(request: Request, error: HTTPException) -> Response:
     texts = {
         HTTPStatus.NOT_FOUND: gettext("There is no such page. Check the address."),
         HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept the method. See /api/openapi.json.",
