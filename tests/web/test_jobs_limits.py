@@ -211,6 +211,3 @@ def test_no_job_is_started_while_too_many_are_open(
         assert "jobs are open already" in full.text
     assert client.post(f"/api/jobs/{opened[0]}/cancel").status_code == 200
     assert client.post("/api/backfills", json={"what": "all"}).status_code == 202
-
-
-# ---------- control characters and names ----------

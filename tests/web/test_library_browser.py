@@ -337,6 +337,7 @@ SHIFTS = """window.shifted = 0;
 new PerformanceObserver((list) => list.getEntries().forEach((each) => (window.shifted += each.value))).observe({ type: "layout-shift", buffered: true });"""
 
 
+@pytest.mark.slow
 def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", base=address) as page:
         page.add_init_script(SHIFTS)
@@ -347,7 +348,10 @@ def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) 
             assert page.evaluate("window.shifted") < 0.1, path
 
 
-@pytest.mark.parametrize("screen", [Screen(1024, 400), PHONE], ids=["window", "phone"])
+@pytest.mark.parametrize(
+    "screen",
+    [pytest.param(Screen(1024, 400), id="window"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)],
+)
 def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: str, screen: Screen) -> None:
     places = set()
     for script in (False, True):
@@ -361,6 +365,7 @@ def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: 
     assert len(places) == 1
 
 
+@pytest.mark.slow
 def test_the_grid_is_drawn_before_the_scripts_that_it_does_not_need(browser: Browser, many: str) -> None:
     with open_page(browser, f"{many}/photos?any_rank=1") as page:
         page.wait_for_function(DRAWN)

@@ -148,19 +148,6 @@ def test_links_alone_lead_through_all_photos(client: TestClient, library: Librar
         assert address_of(page, "First page") == begin
 
 
-def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    for number in range(14):
-        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
-    first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
-    width = re.search(r"size=256\S* (\d+)w", first)
-    assert width
-    assert f'sizes="(max-width: 37.5rem) {int(width[1]) // 3}px' in first
-    assert 'fetchpriority="high"' in first
-    assert 'loading="lazy"' in last
-
-
 def test_photos_are_under_their_days_with_score_and_date(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("old.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2023, 12, 31, 23, 59))
     library.photo("b.jpg", (EIFFEL, 0.83, True), taken_at=datetime(2024, 6, 3, 14, 5))
@@ -199,6 +186,19 @@ def test_the_photos_that_were_added_last_come_first_without_headings_of_days(
         sent = client.get("/search", params={"q": text}, follow_redirects=False)
         found = sent.headers.get("location", "").startswith("/photos?sort=added&any_rank=1&q=")
         assert found == ("not" not in text), text
+
+
+def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for number in range(14):
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
+    first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
+    width = re.search(r"size=256\S* (\d+)w", first)
+    assert width
+    assert f'sizes="(max-width: 37.5rem) {int(width[1]) // 3}px' in first
+    assert 'fetchpriority="high"' in first
+    assert 'loading="lazy"' in last
 
 
 def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPhotos) -> None:
@@ -383,25 +383,6 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
     assert "all photos" not in two
 
 
-@pytest.mark.parametrize(
-    ("query", "title", "heading", "first_chip"),
-    [
-        ("any_rank=1", "Photos", "Photos", None),
-        ("any_rank=1&year=2026&sort=name", "2026 · Photos", "Photos", "2026"),
-        ("year=2026", "2026 · Photos with a landmark", "Photos with a landmark", "with a landmark"),
-        ("untagged=1&year=2026", "2026, not processed yet · Photos", "Photos", "2026"),
-    ],
-)
-def test_each_list_of_photos_says_which_one_it_is(
-    client: TestClient, library: LibraryPhotos, query: str, title: str, heading: str, first_chip: str | None
-) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
-    page = client.get(f"/photos?{query}").text
-    assert f"<title>{title} · landmark tagger</title>" in page
-    assert f"<h1>{heading}</h1>" in page
-    assert [*re.findall(r"Remove filter ([^<]*)<", page), None][0] == first_chip
-
-
 def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_others(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -481,27 +462,6 @@ def test_a_chip_has_its_filter_in_words(
     assert re.findall(r"Remove filter ([^<]*)<", client.get(f"/photos?{typed}").text) == texts
 
 
-def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    library.photo("b.jpg", (EIFFEL, 0.2, False))
-    library.photo("c.jpg", classified=False)
-    for which, address, numbers in (
-        ("", "/photos", [1]),
-        ("any_rank", "/photos?any_rank=1", [1, 2]),
-        ("unknown", "/photos?unknown=1", [2]),
-        ("untagged", "/photos?untagged=1", [3]),
-        ("nonsense", "/photos", [1]),
-    ):
-        sent = client.get("/photos", params={"which": which, "country": ""})
-        assert (sent.status_code, sent.headers["location"]) == (303, address)
-        page = client.get(address).text
-        assert tiles_of(page) == numbers
-        panel = panel_of(client, page)
-        assert checked(panel, "which") == ([which] if "=" in address else [""])
-
-
 def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library: LibraryPhotos) -> None:
     for query, output in (
         ("landmark=Eifel+Tower", "Did you mean Eiffel Tower"),
@@ -524,9 +484,6 @@ def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> N
     for path in ("/places", "/search", "/photos"):
         page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE}).text
         assert "<img src=x" not in page, path
-
-
-# ---------- a hundred thousand photos ----------
 
 
 # ---------- slow counts ----------

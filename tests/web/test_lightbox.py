@@ -43,8 +43,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-PREVIEWS = """() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/preview"))
-  .map(({ name }) => new URL(name).pathname.split("/")[3]).sort()"""
 TRANSFORM = "() => document.querySelector('#lightbox [data-stage] img').style.transform"
 
 
@@ -108,21 +106,6 @@ def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
         page.wait_for_function(SHOWN)
         page.get_by_role("button", name="Back to the photos").click()
         assert page.evaluate(FOCUSED) == str(PHOTOS - 1)
-
-
-@pytest.mark.slow
-def test_previews_beside_it_are_loaded_and_a_modifier_opens_a_tab(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        open_photo(page, 2)
-        page.wait_for_function(f"() => ({PREVIEWS})().join() === '1,2,3,4'")
-        page.keyboard.press("ArrowRight")
-        assert page.evaluate(SHOWN) == 1200  # at once
-        page.wait_for_function(f"() => ({PREVIEWS})().join() === '1,2,3,4,5'")
-        page.keyboard.press("Escape")
-        with page.context.expect_page() as opened:
-            page.locator("[data-grid] a").first.click(modifiers=["ControlOrMeta"])
-        expect(opened.value.locator("#lightbox")).to_be_visible()
-        expect(page.locator("#lightbox")).to_be_hidden()
 
 
 @pytest.mark.slow
@@ -283,6 +266,7 @@ def _between(start: int, end: int, step: int) -> int:
     return start + (end - start) * step // 8
 
 
+@pytest.mark.slow
 def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
         page.locator("[data-grid][data-drawn]").wait_for()
@@ -324,6 +308,7 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         assert page.url == f"{address}/landmarks/{EIFFEL}"
 
 
+@pytest.mark.slow
 def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", base=address) as page:
         page.clock.install()
@@ -340,6 +325,7 @@ def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) 
         expect(play).to_have_attribute("aria-pressed", "false")
 
 
+@pytest.mark.slow
 def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
         page.clock.install()
@@ -353,11 +339,3 @@ def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browse
         assert box["y"] < WINDOW.height - 40 < box["y"] + box["height"]
         page.clock.run_for(7000)
         expect(note).to_have_count(0)
-
-
-@pytest.mark.slow
-def test_the_details_have_a_small_map(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos/2", base=address) as page:
-        page.keyboard.press("i")
-        expect(page.locator("[data-small-map] .maplibregl-marker")).to_have_count(1)
-        assert axe_findings(page) == []

@@ -105,9 +105,12 @@ OWN = {"host": "photos.example", **HTTPS}
                     "https://photos.example:0443x",
                     "ftp://photos.example:443",
                 ),
-                "https://user@photos.example",
+                *("https://user@photos.example", "file://photos.example", "https://[::1", ""),
             )
         ),
+        (OWN | {"referer": "https://evil.example/https://photos.example/"}, PROXY),
+        (OWN | {"referer": "https://photos.example.evil.example/"}, PROXY),
+        (OWN | {"sec-fetch-site": "made-up"}, PROXY),
         # Without a trusted proxy, headers of proxies say nothing.
         (sent("photos.example", "https://evil.example", host="evil.example"), STRANGER),
         (sent("photos.example", "https://photos.example:8443", port="8443"), STRANGER),

@@ -1,6 +1,7 @@
-"""A photo at its own address: facts and links, verdicts by keyboard and mouse, reading without JavaScript."""
+"""The page of a photo: its facts, its state, its landmarks, and verdicts on them."""
 
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,10 @@ from support.artifacts import tiny_artifact
 from support.browser import open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.threads import wait_until
+from support.written_folder import WrittenFolder
 
+from tagger.database.connection import Database
+from tagger.database.enums import Runner
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
@@ -22,7 +26,6 @@ from tagger.web.pages.photo import UploadResult
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"
 STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
-pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 
 @pytest.fixture
@@ -41,6 +44,7 @@ def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirme
 # ---------- rendered by the server ----------
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhotos) -> None:
     answer = client.get("/photos/1")
     assert answer.status_code == 200
@@ -51,6 +55,7 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
     assert page.count("<li id=") == 1  # what is only predicted has no line
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_position_has_its_error_its_place_and_what_it_follows_from(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -81,6 +86,7 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(
     assert evidence_document["before"]["id"] == 1
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
     library.taught(number, GATE, 0.9)
@@ -90,6 +96,7 @@ def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library
     assert states == [(GATE, "taught"), (VERSAILLES, "suggested")]
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_what_is_only_predicted_is_not_listed(client: TestClient, library: LibraryPhotos) -> None:
     output = ((EIFFEL, 0.9, True), (GATE, 0.004, False), (VERSAILLES, 0.002, False))
     number = library.file("sure.jpg", *output, data=picture((1, 2, 3)))
@@ -102,6 +109,7 @@ def test_what_is_only_predicted_is_not_listed(client: TestClient, library: Libra
     assert listed.findall(client.get(f"/photos/{number}").text) == [EIFFEL, VERSAILLES]
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, library: LibraryPhotos) -> None:
     for n, (scores, words) in enumerate(
         (((0.56, 0.05), "Perhaps Eiffel Tower"), ((0.3, 0.2), "No landmark"), ((), "No landmark"))
@@ -120,6 +128,7 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
     assert "Perhaps" not in client.get(f"/photos/{guessed}").text
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_position_of_a_rejected_landmark_is_not_shown(client: TestClient, library: LibraryPhotos) -> None:
     landmark = library.landmark_ids[EIFFEL]
     library.position("photo-0.jpg", 48.8584, 2.2945, "France", "landmark", landmark=landmark)
@@ -129,6 +138,7 @@ def test_a_position_of_a_rejected_landmark_is_not_shown(client: TestClient, libr
     assert "<dt>Position</dt><dd>unknown</dd>" in page
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_an_address_of_a_photo_shows_it_over_its_grid(client: TestClient, library: LibraryPhotos) -> None:
     """A script starts there; without one, the page has the photo and its details, and no buttons."""
     unknown = library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((9, 9, 9)))
@@ -153,21 +163,6 @@ def test_an_address_of_a_photo_shows_it_over_its_grid(client: TestClient, librar
         assert client.get(path).status_code == 404
 
 
-def test_the_navigation_marks_the_current_page(client: TestClient, library: LibraryPhotos) -> None:
-    for path, place in (
-        ("/places", "places"),
-        ("/photos?any_rank=1&sort=name", ""),
-        ("/photos/1", ""),
-        (f"/photos/1?landmark={EIFFEL}&sort=oldest&within=1", ""),
-        (f"/landmarks/{EIFFEL}", "places"),
-        ("/search", ""),
-        ("/review", "review"),
-    ):
-        page = client.get(path).text
-        nav = page[page.index('class="site-nav"') : page.index("</nav>", page.index('class="site-nav"'))]
-        assert re.findall(r'href="/([a-z]*)" aria-current="true"', nav) == [place], path
-
-
 # ---------- in a browser ----------
 
 
@@ -183,6 +178,7 @@ def open_details(page: Page, path: str) -> None:
     page.locator("#landmarks").wait_for()
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(
     browser: Browser, address: str
 ) -> None:
@@ -230,6 +226,7 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 @pytest.mark.slow
 def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", base=address) as page:
@@ -239,6 +236,7 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
         wait_until(lambda: verdicts(page, address, 3) == {EIFFEL: "confirmed"})
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
     browser: Browser, address: str
 ) -> None:
@@ -253,6 +251,7 @@ def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
     page.close()
 
 
+@pytest.mark.usefixtures("shared_thumbnails")
 def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library: LibraryPhotos) -> None:
     places = {"Far church": (41.9, 12.5), "Near bridge": (48.90, 2.35), "Nearest door": (48.861, 2.351)}
     for name, (latitude, longitude) in places.items():
@@ -268,7 +267,12 @@ def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library:
     assert client.get(f"/photos/{elsewhere}/landmarks").json() == {"near": [], "trip": []}
 
 
-@pytest.mark.parametrize("predicted", [(EIFFEL, 0.1, False), (EIFFEL, 0.9, True)], ids=["thing", "landmark"])
+@pytest.mark.usefixtures("shared_thumbnails")
+@pytest.mark.parametrize(
+    "predicted",
+    [(EIFFEL, 0.1, False), pytest.param((EIFFEL, 0.9, True), marks=pytest.mark.slow)],
+    ids=["thing", "landmark"],
+)
 def test_landmarks_and_things_are_separate_questions(
     browser: Browser, client: TestClient, library: LibraryPhotos, address: str, tmp_path: Path,
     predicted: tuple[str, float, bool],
@@ -311,3 +315,64 @@ def test_landmarks_and_things_are_separate_questions(
             "animal": None,
             "dog": "confirmed" if shown == "thing:dog" else None,
         }
+
+
+@pytest.fixture
+def folder(web_database: Database, tmp_path: Path) -> WrittenFolder:
+    (tmp_path / "work").mkdir()
+    return WrittenFolder(web_database, tmp_path / "work")
+
+
+def page_of(client: TestClient, folder: WrittenFolder, name: str) -> str:
+    with folder.database.read() as connection:
+        number = connection.scalar(select(photos.c.id).where(photos.c.path == name))
+    answer = client.get(f"/photos/{number}/details")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder: WrittenFolder) -> None:
+    folder.draw("a.jpg")
+    job = folder.record(runner=Runner.WORKERS)
+    page = page_of(client, folder, "a.jpg")
+    assert "Not processed yet" in page
+    assert f'A <a href="/jobs/{job}">job</a> will process it' in page
+    assert "data-name-another" not in page  # it is not processed yet
+    folder.work(job)
+    page = page_of(client, folder, "a.jpg")
+    assert "will process it" not in page
+    assert f'<a href="/jobs/{job}">Job {job}</a>: tagged' in page
+    again = folder.record_to_write(None, runner=Runner.WORKERS, reprocess=True)
+    page = page_of(client, folder, "a.jpg")
+    assert f'<dt>Waiting</dt><dd><a href="/jobs/{again}">' in page  # it is classified: this is only a fact
+    assert "notice--open" not in page
+
+
+def test_a_failed_photo_shows_the_reason(client: TestClient, folder: WrittenFolder) -> None:
+    whole = folder.draw("a.jpg").read_bytes()
+    (folder.folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    folder.tag()
+    page = page_of(client, folder, "cut.jpg")
+    assert "Could not be processed" in page
+    assert "data-name-another" not in page
+    assert "data-name-another" in page_of(client, folder, "a.jpg")
+    assert "The file ends before the image does." in page
+    assert "Could not be processed" not in page_of(client, folder, "a.jpg")
+
+
+def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    assert "is not available" not in client.get(f"/photos/{number}/details").text
+    shutil.move(library.root, library.root.with_name("elsewhere"))
+    page = client.get(f"/photos/{number}/details").text
+    assert f"The folder {library.root} is not available. Mount the disk" in page
+    assert "Confirm" in page
+
+
+def test_a_missing_file_is_reported(client: TestClient, library: LibraryPhotos) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    library.file("b.jpg", (GATE, 0.9, True))
+    (library.root / "a.jpg").unlink()
+    assert "The file no longer exists" in client.get(f"/photos/{number}/details").text
+    library.gone("a.jpg")
+    assert "<dt>Gone</dt><dd>since 1 March 2026<" in client.get(f"/photos/{number}/details").text

@@ -166,8 +166,6 @@ def trusted(monkeypatch: pytest.MonkeyPatch, text: str) -> tuple[object, ...]:
 
 
 def client(peer: str | None, *headers: tuple[str, str], proxies: tuple[str, ...] = PROXIES) -> Client:
-    from ipaddress import ip_network
-
     scope: Scope = {"type": "http", "client": None if peer is None else (peer, 5000)}
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     return client_of(scope, Headers(raw=raw), [ip_network(proxy) for proxy in proxies])

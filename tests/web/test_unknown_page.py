@@ -87,6 +87,7 @@ def test_other_grids_have_no_words_over_photos(client: TestClient, library: Libr
     assert not any(photo["guess"] for photo in listed)
 
 
+@pytest.mark.slow
 def test_settings_open_without_script(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/places", screen=PHONE, script=False) as page:
         settings = page.locator("#settings")

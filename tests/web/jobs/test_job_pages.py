@@ -21,7 +21,6 @@ from tagger.ledger.workers import WorkerStatus
 from tagger.metadata.errors import RefusalKind
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
-from tagger.texts.text_format import rounded_duration
 from tagger.web.api.job_starter import WriteMode, folder_key
 from tagger.web.errors import FAILURES as FAILURE_TEXTS
 from tagger.web.errors import REFUSALS
@@ -318,8 +317,3 @@ def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:
     assert text(1, None, None) == "working"
     assert text(2, None, 12.5) == "working, 12.5 photos/s"
     assert text(1, "on battery", 0.0) == "working, waits: on battery"
-
-
-def test_remaining_time_is_rounded() -> None:
-    texts = {0.2: "1\u202fs", 89: "89\u202fs", 91: "2\u202fmin", 5400: "2\u202fh", 200_000: "2 days"}
-    assert {seconds: rounded_duration(seconds) for seconds in texts} == texts
