@@ -168,11 +168,16 @@ def store_days(
         for step in (KeptStep.DAYS, KeptStep.NUMBERS):
             of_step = [mark for mark in marks if mark.step == step]
             record_days(
-                connection, (ChangedDay(step, part) for part in _parts_of(connection, of_step))
+                connection,
+                (ChangedDay(step, part) for part in _parts_of(connection, of_step)),
             )
         if len(marks) == MOST_MARKS:
             return after, 0  # first all photos and images, so that each part is computed once
-        parts = _first_parts(connection, sorted(connection.scalars(next_parts)), MOST_STORED)
+        parts = _first_parts(
+            connection,
+            sorted(connection.scalars(next_parts)),
+            MOST_STORED,
+        )
         if not parts:
             return None
         # First: a change that is too late for this is recorded again.
@@ -191,7 +196,10 @@ def store_days(
 
 def trip_days(connection: Connection) -> set[date]:
     """The days on which trips may have changed since they were stored."""
-    parts = _changed_parts(connection, condition=changed_days.c.step != KeptStep.NUMBERS)
+    parts = _changed_parts(
+        connection,
+        condition=changed_days.c.step != KeptStep.NUMBERS,
+    )
     of_trips = select(changed_days.c.part).where(changed_days.c.step == KeptStep.TRIPS).distinct()
     parts |= set(connection.scalars(of_trips))
     return {date.fromordinal(part) for part in parts if part > 0}

@@ -377,4 +377,7 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
 
 def _record_change(connection: Connection, trip: Trip) -> None:
     days = (moment.date().toordinal() for moment in (trip.first, trip.last))
-    record_days(connection, (ChangedDay(KeptStep.TRIPS, day) for day in days))
+    record_days(
+        connection,
+        (ChangedDay(KeptStep.TRIPS, day) for day in days),
+    )

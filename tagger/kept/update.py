@@ -99,7 +99,8 @@ def _store_positions(
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_images))).all()
         if rows:
             record_matching_photos(
-                connection, among(photos.c.content_id, {row.content_id for row in rows})
+                connection,
+                among(photos.c.content_id, {row.content_id for row in rows}),
             )
             return after, 0  # first all images, so that each photo is computed once
         if last_id is None:
@@ -137,7 +138,12 @@ def _store_positions(
 
 
 _POSITIONS = _Step("locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions)
-_DAYS = _Step("counting photos", (KeptStep.DAYS, KeptStep.NUMBERS), BEFORE_ALL, store_days)
+_DAYS = _Step(
+    "counting photos",
+    (KeptStep.DAYS, KeptStep.NUMBERS),
+    BEFORE_ALL,
+    store_days,
+)
 _TRIPS = _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips)
 _STEPS = (_POSITIONS, _DAYS, _TRIPS)
 # Positions that follow from trips change numbers of their days.

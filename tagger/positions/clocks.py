@@ -76,7 +76,11 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
         others: those of other cameras, in UTC.
     """
     differences = [
-        (mine.at - theirs.at, mine.landmark_id, theirs.zone_s)
+        (
+            mine.at - theirs.at,
+            mine.landmark_id,
+            theirs.zone_s,
+        )
         for mine in own
         for theirs in others
         if mine.landmark_id == theirs.landmark_id and abs(mine.at - theirs.at) <= WIDEST_S
@@ -94,7 +98,10 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
     near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
     offset_s = median(difference for difference, _, _ in near)
     rivals = [minute for minute in landmarks_at if abs(60 * minute - offset_s) > 2 * TOGETHER_S]
-    most_rivals = max((_support(landmarks_at, minute) for minute in rivals), default=0)
+    most_rivals = max(
+        (_support(landmarks_at, minute) for minute in rivals),
+        default=0,
+    )
     landmarks = _support(landmarks_at, best_minute)
     is_local_time = any(
         zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S for _, _, zone_s in near
@@ -160,7 +167,11 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
         photos.c.taken_at.between(first, last),
     )
     seen = [
-        Sighting(sighting.landmark_id, sighting.at - sighting.zone_s, sighting.zone_s)
+        Sighting(
+            sighting.landmark_id,
+            sighting.at - sighting.zone_s,
+            sighting.zone_s,
+        )
         for sighting in _sightings(connection, *conditions)
         if sighting.zone_s is not None
     ]

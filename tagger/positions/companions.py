@@ -89,7 +89,12 @@ def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
     agrees = (says[example] == _AGREES) & (votes[occasion[example]] > 0)
     latitude = latitude[example[agrees]]
     longitude = longitude[example[agrees]]
-    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
+    distance_m = distances_m(
+        latitude[:, None],
+        longitude[:, None],
+        latitude,
+        longitude,
+    )
     usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
     return CoLocations(
         agreeing=len(latitude),
@@ -356,7 +361,10 @@ def _other_anchors(
                 TRUST[PositionSource.CAMERA],
             )
         )
-    most_first = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))
+    most_first = sorted(
+        rows_of,
+        key=lambda other_id: (-len(rows_of[other_id]), other_id),
+    )
     return [
         (other_id, sequence_of(sorted(rows_of[other_id])))
         for other_id in most_first[:MOST_CANDIDATES]

@@ -315,7 +315,11 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
     order = sorted(times, key=times.__getitem__)
     located = list(shots)
     in_order = np.array([times[index] for index in order], np.float64)
-    for index, fix in zip(order, locate_on_tracks(connection, in_order), strict=True):
+    for index, fix in zip(
+        order,
+        locate_on_tracks(connection, in_order),
+        strict=True,
+    ):
         located[index] = replace(shots[index], fix=fix)
     return located
 
@@ -529,7 +533,11 @@ def _camera_lines(
     for camera_id, of_camera in groupby(timed, key=attrgetter("camera_id")):
         for run in runs_of(of_camera, 2 * reach, key=attrgetter("taken_at")):
             around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
-            rows = read_photos(connection, photos.c.camera_id == camera_id, around)
+            rows = read_photos(
+                connection,
+                photos.c.camera_id == camera_id,
+                around,
+            )
             line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
             is_contradicted = estimation.contradicted(anchors_of(line), max_gap_s)
             contradicted_ids = {line[number].photo_id for number in np.flatnonzero(is_contradicted)}

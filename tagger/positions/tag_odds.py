@@ -328,7 +328,9 @@ def _all_odds(
     }
     seen = _seen_landmarks(connection, days, content_ids, refused)
     of_days = _day_fixes(
-        connection, [moment for moment in moments if moment.content_id not in own], seen
+        connection,
+        [moment for moment in moments if moment.content_id not in own],
+        seen,
     )
     weak = _best((key, odds) for key, _, odds in _odds_of_fixes(placed, of_days))
     return weak | _odds_of_days(connection, seen) | strong
@@ -511,7 +513,15 @@ def _seen_landmarks(
     # `refused`: the landmarks that measured positions turn down now, of images that are weighed.
     query = (
         select(
-            *(photos.c[name] for name in ("camera_id", "taken_at", "content_id", "taken_source")),
+            *(
+                photos.c[name]
+                for name in (
+                    "camera_id",
+                    "taken_at",
+                    "content_id",
+                    "taken_source",
+                )
+            ),
             tags.c.landmark_id,
             tags.c.enough,
             _IS_REFUSED.label("is_refused"),

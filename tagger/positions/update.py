@@ -146,7 +146,12 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
             fixes |= _fixes(line, line, alone, is_utc)
         if companions:
             together = estimate_together(own, anchors_of(companions), max_gap_s)
-            fixes |= _fixes(line, [*line, *companions], together, {True})
+            fixes |= _fixes(
+                line,
+                [*line, *companions],
+                together,
+                {True},
+            )
     return fixes
 
 
@@ -235,7 +240,12 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
         whole_rows = (
             (*row, *place, sight) for row, place, sight in zip(new, places, sights, strict=True)
         )
-        insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), whole_rows)
+        insert_page(
+            connection,
+            positions,
+            ("photo_id", *_COLUMNS, *_PLACE),
+            whole_rows,
+        )
     return len(different)
 
 

@@ -544,7 +544,11 @@ def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list
     summaries = []
     for counted in counted_trips:
         of_trip = [
-            TripLandmark(known[landmark_id].slug, known[landmark_id].display_name, number)
+            TripLandmark(
+                known[landmark_id].slug,
+                known[landmark_id].display_name,
+                number,
+            )
             for landmark_id, number in counted.landmarks
             if landmark_id in known
         ]

@@ -312,7 +312,12 @@ def photo_details_by_id(
             connection,
             [] if row.content_id is None else [row.content_id],
         )
-        return _details(connection, names, row, tags_of.get(row.content_id, ()))
+        return _details(
+            connection,
+            names,
+            row,
+            tags_of.get(row.content_id, ()),
+        )
 
 
 def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> int:
@@ -402,7 +407,12 @@ def _details(
         job=_last_job(connection, row.id),
         failure=failure,
         metadata=tuple(
-            document_of(MetadataWrite, write, landmarks=tuple(write.landmarks), job=write.job_id)
+            document_of(
+                MetadataWrite,
+                write,
+                landmarks=tuple(write.landmarks),
+                job=write.job_id,
+            )
             for write in connection.execute(writes)
         ),
         raw_files=tuple(names.path(connection, file) for file in connection.execute(raw_files)),
@@ -483,4 +493,9 @@ def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
     ).one_or_none()
     if item is None:
         return None
-    return document_of(LastJob, item, job=item.job_id, outcome=Outcome(item.outcome))
+    return document_of(
+        LastJob,
+        item,
+        job=item.job_id,
+        outcome=Outcome(item.outcome),
+    )

@@ -335,7 +335,10 @@ class ResolvedQuery:
             yield Filter(is_shown, Found.by_images(images))
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
-            yield Filter(taken_there, Found.by_ids(select(positions.c.photo_id).where(taken_there)))
+            yield Filter(
+                taken_there,
+                Found.by_ids(select(positions.c.photo_id).where(taken_there)),
+            )
 
     def _of_files(self) -> Iterator[Filter]:
         # By what is stored with the files: folders, cameras and dates.
@@ -402,7 +405,8 @@ class ResolvedQuery:
             kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
             images = kinds.get(query.verdict, select(verdicts.c.content_id))
             yield Filter(
-                has_verdict_of(query.verdict), Found.by_images(images) if self.has_verdict else None
+                has_verdict_of(query.verdict),
+                Found.by_images(images) if self.has_verdict else None,
             )
 
     def _of_outcome(self) -> Iterator[Filter]:
@@ -458,7 +462,10 @@ class ResolvedQuery:
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
         ids = select(photos.c.id).where(without_image, *folders)
         images = [_with_outcome(None)] if waits else []
-        return Filter(and_(waits_or_fails, is_unread), Found.by_ids(ids, images=images))
+        return Filter(
+            and_(waits_or_fails, is_unread),
+            Found.by_ids(ids, images=images),
+        )
 
     def _classified(self) -> Filter:
         # Photos that a model has classified, with a tag or not; with a set or a verdict, others too.
@@ -472,7 +479,10 @@ class ResolvedQuery:
             *map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)),
             _CONFIRMED,
         ]
-        return Filter(condition, None if self._is_narrow else Found.by_images(*outcomes))
+        return Filter(
+            condition,
+            None if self._is_narrow else Found.by_images(*outcomes),
+        )
 
     @property
     def _is_narrow(self) -> bool:

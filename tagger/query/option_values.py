@@ -49,7 +49,12 @@ class BoundingBox:
 
     def __str__(self) -> str:
         """The text of the option, in millionths of a degree at most."""
-        sides = (self.south, self.west, self.north, self.east)
+        sides = (
+            self.south,
+            self.west,
+            self.north,
+            self.east,
+        )
         return ",".join(f"{degrees:.6f}".rstrip("0").rstrip(".") for degrees in sides)
 
     def contains(self, latitude: float, longitude: float) -> bool:

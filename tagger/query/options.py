@@ -133,9 +133,15 @@ class QueryOption:
             reason = f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
             raise QueryOptionInvalid(option=name, reason=reason)
         if self.minimum is not None and not parsed >= self.minimum:
-            raise QueryOptionInvalid(option=name, reason=f"{parsed} is less than {self.minimum:g}")
+            raise QueryOptionInvalid(
+                option=name,
+                reason=f"{parsed} is less than {self.minimum:g}",
+            )
         if self.maximum is not None and not parsed <= self.maximum:
-            raise QueryOptionInvalid(option=name, reason=f"{parsed} is more than {self.maximum:g}")
+            raise QueryOptionInvalid(
+                option=name,
+                reason=f"{parsed} is more than {self.maximum:g}",
+            )
         return parsed
 
 

@@ -543,7 +543,8 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
     """
     if query.circle is not None:
         yield _area_of_box(
-            Box.around(query.circle), landmarks_within(connection, query.circle.contains)
+            Box.around(query.circle),
+            landmarks_within(connection, query.circle.contains),
         )
     if query.box is not None:
         yield _area_of_box(

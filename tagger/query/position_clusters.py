@@ -237,7 +237,12 @@ def cluster_cells(
             )
         )
     return sorted(
-        clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude)
+        clusters,
+        key=lambda cluster: (
+            -cluster.photos,
+            cluster.latitude,
+            cluster.longitude,
+        ),
     )
 
 

@@ -102,7 +102,11 @@ class SortedScan:
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
         """Read a page of photos: along an index, those among the next MOST_CANDIDATES, so it may be short."""
         if self.among is not None:
-            return self._page(connection, self._lazy_statement(connection, request), request.rows)
+            return self._page(
+                connection,
+                self._lazy_statement(connection, request),
+                request.rows,
+            )
         if connection.dialect.name == "sqlite":
             last = self._last_candidate(connection, request)
             statement = self.statement(connection, replace(request, last=last))

@@ -349,7 +349,12 @@ def photo_document(photo: TaggedPhoto) -> PhotoDocument:
     signs = {"dismissed": photo.is_dismissed, "favourite": photo.is_favourite}
     if photo.similarity is None:
         return document_of(PhotoDocument, photo, **signs)
-    return document_of(SimilarPhotoDocument, photo, **signs, similarity=round(photo.similarity, 4))
+    return document_of(
+        SimilarPhotoDocument,
+        photo,
+        **signs,
+        similarity=round(photo.similarity, 4),
+    )
 
 
 # Selects those of a photo's tags that are returned with it.
@@ -380,7 +385,9 @@ def _position(row: Row[Any], language: str | None) -> Position | None:
         return document_of(Position, row, sight=None)
     distance_m = round(sight.distance_m(row.latitude, row.longitude))
     return document_of(
-        Position, row, sight=PositionSight(sight.name_in(language), sight.kind, distance_m)
+        Position,
+        row,
+        sight=PositionSight(sight.name_in(language), sight.kind, distance_m),
     )
 
 
@@ -530,7 +537,15 @@ class NameCache:
         for row in rows:
             tags = tags_of.get(row.content_id, ())
             things = things_of.get(row.content_id, ())
-            tagged.append(self.photo(connection, row, tags, select_tags(tags), things))
+            tagged.append(
+                self.photo(
+                    connection,
+                    row,
+                    tags,
+                    select_tags(tags),
+                    things,
+                )
+            )
         return tagged
 
     def photo(

@@ -291,7 +291,13 @@ def _read_groups(
         return _groups(connection, statement, *keys, *_AREA, has_copies=has_copies)
     groups = _groups(connection, statement, *keys, has_copies=has_copies)
     if names_places and _has_places(_days(groups), query):
-        groups = _groups(connection, statement, *keys, *_AREA, has_copies=has_copies)
+        groups = _groups(
+            connection,
+            statement,
+            *keys,
+            *_AREA,
+            has_copies=has_copies,
+        )
     return groups
 
 
@@ -351,7 +357,13 @@ def find_section_ids(
 
 def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
     """How many photos the sorted result has, counted up to `limit`. Raises as `find_tagged_page`."""
-    ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
+    ids, _ = find_section_ids(
+        database,
+        query,
+        None,
+        SectionStart(),
+        limit,
+    )
     return len(ids)
 
 

@@ -467,7 +467,8 @@ class Vocabulary:
                 break
         by_words = partial(self._with_words, quoted=quoted)
         for is_rest, run in groupby(
-            parts, lambda part: not (part.meanings or relation_of(part.text))
+            parts,
+            lambda part: not (part.meanings or relation_of(part.text)),
         ):
             of_run = list(run)
             rest = list(_longest([part.text for part in of_run], by_words)) if is_rest else of_run
@@ -746,9 +747,18 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     """
     if len(text) > MAX_LETTERS:
         reason = f"it is longer than {MAX_LETTERS} letters. Search for less at once."
-        raise SearchTextInvalid(text=f"{text[:_SHOWN_LETTERS]}…", reason=reason, hint="")
+        raise SearchTextInvalid(
+            text=f"{text[:_SHOWN_LETTERS]}…",
+            reason=reason,
+            hint="",
+        )
     lists = _lists_of_names(database, text, root_paths)
-    understood = understand(text, lists, named_files(database, root_paths), this_day())
+    understood = understand(
+        text,
+        lists,
+        named_files(database, root_paths),
+        this_day(),
+    )
     if not understood.parts:
         raise SearchTextInvalid(text=repr(text), reason="it has no words.", hint="")
     for part in understood.left_out:
