@@ -130,7 +130,8 @@ def trip_at(connection: Connection, moment: TripReference) -> GroupedTrip | None
     def contain(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
         return [trip for trip in trips if trip.contains(moment)]
 
-    return next(iter(_whole_trips(connection, taken_at, taken_at, contain)), None)
+    trips = _whole_trips(connection, taken_at, taken_at, contain)
+    return trips[0] if trips else None
 
 
 def _whole_trips(

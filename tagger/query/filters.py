@@ -433,14 +433,10 @@ class ResolvedQuery:
     def _of_alternatives(self) -> Iterator[Filter]:
         # By what photos match one of, and what none.
         for group in self.any_of:
-            indexed = [
-                next(
-                    (each.found for each in query.filters if each.found),
-                    None,
-                )
-                for query in group
-            ]
-            ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
+            # Of each alternative, the first that indexes find.
+            indexed = [[each.found for each in query.filters if each.found][:1] for query in group]
+            found = list(chain.from_iterable(indexed))
+            ids = [select(photos.c.id).where(each.among) for each in found]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
             yield Filter(
                 matches,

@@ -99,7 +99,9 @@ class QueryOption:
 
     @cached_property
     def unset(self) -> Any:
-        return () if self.several else False if self.kind is bool else None
+        if self.several:
+            return ()
+        return False if self.kind is bool else None
 
     def read(self, name: str, value: Any) -> Any:
         """The value of the query for a value of this option, which is called `name`, in any of its forms.

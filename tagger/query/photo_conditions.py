@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import product
 from math import asin, cos, degrees, pi, radians, sin
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -343,12 +344,12 @@ def path_ranges(
 ) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
-    named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
+    pairs = product(roots, folders)
+    named = {range_ for root, folder in pairs for range_ in _ranges_in(root, folder)}
     candidates = sorted(named.union(_primary_ranges(connection, named)) if named else ())
     ranges: list[PathRange] = []
-    for (
-        candidate
-    ) in candidates:  # sorted by low end, so a range comes before those that it contains
+    # Sorted by low end, so a range comes before those that it contains.
+    for candidate in candidates:
         if not (ranges and ranges[-1].contains(candidate)):
             ranges.append(candidate)
     return ranges

@@ -194,11 +194,9 @@ def _cell(value: object) -> object:
 
 
 def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
-    located = (tag for tag in photo.tags if tag.latitude is not None)
-    return _feature(
-        photo_document(photo),
-        photo.position or next(located, None),
-    )
+    located = [tag for tag in photo.tags if tag.latitude is not None]
+    location = photo.position or (located[0] if located else None)
+    return _feature(photo_document(photo), location)
 
 
 def _feature(document: object, location: Position | Tag | LandmarkCount | None) -> dict[str, Any]:

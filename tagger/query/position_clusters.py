@@ -284,8 +284,7 @@ def _nearest_group(
             group.y,
             group,
         )
-        for right in (-1, 0, 1)
-        for down in (-1, 0, 1)
+        for right, down in product((-1, 0, 1), (-1, 0, 1))
         for group in squares.get((column + right, row + down), ())
     ]
     near = [group for group in groups if group[0] < SPACING_PX**2]

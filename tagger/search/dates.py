@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
+from itertools import product
+from typing import Literal
 
 from tagger.texts.names import LANGUAGES
 from tagger.texts.text_format import without_accents
@@ -272,10 +274,11 @@ def _months_by_name() -> Mapping[str, int]:
     # The numbers of months by their names in LANGUAGES and English.
     from babel.dates import get_month_names  # most commands start without it
 
+    languages = "en", "de_AT", *LANGUAGES
+    forms: tuple[Literal["format", "stand-alone"], ...] = "format", "stand-alone"
     return {
         without_accents(name).casefold(): number
-        for language in ("en", "de_AT", *LANGUAGES)
-        for form in ("format", "stand-alone")
+        for language, form in product(languages, forms)
         for number, name in get_month_names("wide", form, language).items()
     }
 

@@ -219,12 +219,11 @@ class NameIndex(Generic[T]):
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
             if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
                 continue
-            errors = next(
-                (each for each in range(1, most_errors + 1) if is_similar(word, other, each)),
-                0,
-            )
-            for number in self._with_word[other] if errors else ():
-                errors_in[number] = min(errors_in.get(number, errors), errors)
+            for errors in range(1, most_errors + 1):
+                if is_similar(word, other, errors):
+                    for number in self._with_word[other]:
+                        errors_in[number] = min(errors_in.get(number, errors), errors)
+                    break
         return errors_in
 
 
@@ -244,10 +243,10 @@ def _match(name: str, text: str) -> Match | None:
         Match.WORDS: len(words) > 1 and all(f" {word}" in f" {name}" for word in words),
         Match.INSIDE: len(text) >= _LEAST_INSIDE and text in name,
     }
-    return next(
-        (match for match, is_so in holds.items() if is_so),
-        None,
-    )
+    for match, is_so in holds.items():
+        if is_so:
+            return match
+    return None
 
 
 def is_similar(text: str, word: str, errors: int) -> bool:
