@@ -124,11 +124,14 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     (allowed / "sub").mkdir()
     client = client_where(web_folders=None)
     state = client.app.state.app_state  # type: ignore[attr-defined]
-    state.settings = state.settings.model_copy(update={"web_folders": [allowed]})
+    unlimited = state.settings
+    state.settings = unlimited.model_copy(update={"web_folders": [allowed]})
     response = client.post("/jobs/nightly", data={"scan": folder_key(allowed / "sub")})
     assert response.status_code == 303, response.text
     (allowed / "sub").rmdir()
     (allowed / "sub").symlink_to(library.root)
+    assert client.post("/jobs/schedules/run", data={"name": "New photos in sub"}).status_code == 403
+    state.settings = unlimited  # as beat, which asks nobody
     name = "New photos in sub"
     run = client.post("/jobs/schedules/run", data={"name": name})
     assert run.status_code == 409
