@@ -354,7 +354,9 @@ def verify_model(model: RegisteredModel) -> None:
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     model = _first(database, models.c.name == name)
-    if model is None and (kind := _shipped_kind(name)) is not None:
+    kind = _shipped_kind(name)
+    # A model of an earlier package may have the name, and its file is gone.
+    if kind is not None and (model is None or model.shipped):
         return _shipped(database, kind)
     return model
 

@@ -102,7 +102,9 @@ def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(
     assert not model_by_id(database, old.id).in_use
     verify_model(new)
     with pytest.raises(ModelFileNotFound, match="came with an earlier version"):
-        resolve_model(database, "tiny")
+        verify_model(model_by_id(database, old.id))
+    # The name is that of the model which the package ships.
+    assert resolve_model(database, "tiny").id == new.id
 
 
 def test_registering_a_copy_restores_a_missing_model(

@@ -337,7 +337,8 @@ def things(
         Path,
         typer.Option(
             metavar="FILE",
-            help="What they show: a CSV file with the columns file, things and not, slugs separated by `;`.",
+            help="What they show: a CSV file with the columns file, things and not, slugs separated by `;`, "
+            "and source: photos of one look alike. Defaults to the folder of a photo.",
         ),
     ],
     out: ModelFile,
@@ -354,7 +355,7 @@ def things(
 ) -> None:
     """Make a model of things, such as dogs, snow and kitchens, of a classifier of ImageNet.
 
-    Of each thing, 92 % of its tags on the labelled photos must be right, or it is left out.
+    Of each thing, 90 % of its tags on labelled photos of other sources must be right, or it is left out.
 
     Example: trainer import things photos --labels things.csv --out things.pt
     """
@@ -370,15 +371,16 @@ def things(
         "things": len(kept),
         "threshold": result.manifest.threshold,
         "left_out": [quality.thing for quality in result.qualities if quality.threshold is None],
-        "qualities": [asdict(each) for each in kept],
+        "qualities": [asdict(quality) for quality in kept],
+        "confusions": result.confusions,
     }
     if as_json:
         print_results(document, as_json=True)
         return
+    tables = "qualities", "confusions"
     print_results(
-        {name: value for name, value in document.items() if name != "qualities"}, as_json=False
+        {name: value for name, value in document.items() if name not in tables}, as_json=False
     )
-    rows = (
-        [each.thing, f"{each.threshold:.2f}", each.tagged, each.right, each.shown] for each in kept
-    )
-    write_table(("Thing", "From", "Tagged", "Right", "Shown"), rows)
+    rows = ([quality.thing, quality.tagged, quality.right, quality.shown] for quality in kept)
+    write_table(("Thing", "Tagged", "Right", "Shown"), rows)
+    write_table(("Wrong tag", "Shown instead", "Tags"), result.confusions[:LISTED])
