@@ -66,11 +66,15 @@ def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_raw_files_are_listed_and_detected(kind: str) -> None:
+def test_raw_files_are_listed_and_detected_and_their_camera_facts_read(kind: str) -> None:
     assert is_photo_name(f"IMG_1.{kind.upper()}")
     assert detect_format(raw_file(kind)) is RAW
     # No format that browsers show:
     assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (RAW, TIFF)
+    facts = camera_facts(raw_file(kind))
+    assert facts.taken_at == datetime(2024, 6, 1, 12, 30)  # noqa: DTZ001
+    assert (facts.utc_offset_s, facts.model, facts.serial) == (7200, "Camera 1", "S-12345")
+    assert (facts.latitude, facts.longitude) == (pytest.approx(48.858333), pytest.approx(2.294444))
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "jpeg"}])
@@ -120,14 +124,6 @@ def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, o
     assert orientation_in(data) == orientation
 
 
-@pytest.mark.parametrize("kind", RAW_KINDS)
-def test_camera_facts_are_read(kind: str) -> None:
-    facts = camera_facts(raw_file(kind))
-    assert facts.taken_at == datetime(2024, 6, 1, 12, 30)  # noqa: DTZ001
-    assert (facts.utc_offset_s, facts.model, facts.serial) == (7200, "Camera 1", "S-12345")
-    assert (facts.latitude, facts.longitude) == (pytest.approx(48.858333), pytest.approx(2.294444))
-
-
 def test_facts_come_from_the_preview_where_the_file_has_none() -> None:
     exif = Image.Exif()
     exif[274], exif[272] = 3, "Of the preview"
@@ -153,13 +149,10 @@ def test_the_digest_is_that_of_sensor_data_and_orientation(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cr3", "raf"])  # where the sensor's data are at the end
-def test_a_file_whose_sensor_data_are_cut_off_is_another_photo(kind: str) -> None:
+def test_a_file_whose_sensor_data_are_cut_off_or_scraps_is_another_photo(kind: str) -> None:
     data = raw_file(kind)
     assert read_raw(data[:-1]).image == ()
     assert digest_photo(data[:-1]) not in (digest_photo(data), digest_photo(data[:-2]))
-
-
-def test_scraps_do_not_identify_a_photo() -> None:
     one, other = (raw_file("nef", RawContent(large=preview(seed=seed), sensor=bytes(9))) for seed in (1, 2))
     assert read_raw(one).image == ()
     assert digest_photo(one) != digest_photo(other)

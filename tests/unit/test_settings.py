@@ -160,20 +160,26 @@ def test_an_empty_variable_is_unset(variable: str, monkeypatch: pytest.MonkeyPat
         assert load_settings() == usual
 
 
-def test_white_space_around_a_value_is_no_part_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", [" {}\n", " '{}' ", ' "{}" '])
+def test_white_space_and_quotes_that_an_env_file_keeps_are_no_part_of_a_value(
+    form: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "mine.toml").write_text('model = " landmarks "\n')
     for variable, text in (
-        ("CONFIG", " mine.toml "),
-        ("REDIS_URL", " redis://host/0\n"),
-        ("DEVICE", " cpu "),
-        ("DATA_FOLDER", " /data "),
-        ("THRESHOLD", " none "),
+        ("CONFIG", "mine.toml"),
+        ("REDIS_URL", "redis://host/0"),
+        ("DEVICE", "cpu"),
+        ("DATA_FOLDER", "/data"),
+        ("THRESHOLD", "none"),
         ("TOP_K", " 3 "),
+        ("WEB_FOLDERS", '["/a"]'),
+        ("MODEL", ""),
     ):
-        monkeypatch.setenv(f"TAGGER_{variable}", text)
+        monkeypatch.setenv(f"TAGGER_{variable}", form.format(text))
     settings = load_settings()
     assert (settings.redis_url, settings.device, settings.top_k) == ("redis://host/0", "cpu", 3)
-    assert (settings.data_folder, settings.threshold, settings.model) == (Path("/data"), None, "landmarks")
+    assert (settings.data_folder, settings.web_folders) == (Path("/data"), [Path("/a")])
+    assert (settings.threshold, settings.model) == (None, "landmarks")
 
 
 JSON_SETTINGS = [
@@ -194,23 +200,6 @@ def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(
     example = str(refusal.value).split(", like ")[1].split(". Correct")[0]
     monkeypatch.setenv(variable, example.replace("…", "A" * 32))
     assert getattr(load_settings(), name)
-
-
-@pytest.mark.parametrize("quote_mark", ["'", '"'])
-def test_quotes_that_an_env_file_keeps_are_no_part_of_a_value(
-    quote_mark: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for variable, value in (
-        ("REDIS_URL", "redis://host/0"),
-        ("DATA_FOLDER", "/data"),
-        ("TOP_K", " 3 "),
-        ("WEB_FOLDERS", '["/a"]'),
-        ("MODEL", ""),
-    ):
-        monkeypatch.setenv(f"TAGGER_{variable}", f" {quote_mark}{value}{quote_mark} ")
-    settings = load_settings()
-    assert (settings.redis_url, settings.data_folder) == ("redis://host/0", Path("/data"))
-    assert (settings.top_k, settings.web_folders, settings.model) == (3, [Path("/a")], None)
 
 
 def test_a_file_with_the_mark_of_windows_editors_is_read(

@@ -422,11 +422,13 @@ def test_odd_blocks_are_read_as_exiftool_reads_them(tmp_path: Path) -> None:
         assert answer["GPSLatitude"] == pytest.approx(43.1383333, abs=1e-5)
 
 
-def test_exif_and_xmp_may_be_in_profiles_of_one_name() -> None:
+def test_exif_and_xmp_may_be_in_profiles_of_one_name_and_blocks_of_the_standard_come_before() -> None:
     other = XMP_OF_TIME.replace(b"2019", b"2001")
     data = png(profile(b"tEXt", "APP1", XMP + other), profile(b"tEXt", "APP1", EXIF + block_of_kind()))
     check(data)
     assert photo_fields(data)["XMP:exif:DateTimeOriginal"] == "2001-07-14T10:20:30"
+    older = profile(b"zTXt", "exif", block_of_kind().replace(b"2019", b"2001"))
+    check(png(older, chunk(b"eXIf", block_of_kind())))
 
 
 @pytest.mark.parametrize(
@@ -473,11 +475,6 @@ def test_no_profile_makes_reading_fail(data: st.DataObject, form: bytes, name: s
     camera_facts(photo)
     with suppress(WriteRefused):  # for XMP that is no XML
         photo_fields(photo)
-
-
-def test_the_blocks_of_the_standard_come_before_profiles() -> None:
-    other = profile(b"zTXt", "exif", block_of_kind().replace(b"2019", b"2001"))
-    check(png(other, chunk(b"eXIf", block_of_kind())))
 
 
 @pytest.mark.parametrize("empty", EMPTY_BLOCKS)

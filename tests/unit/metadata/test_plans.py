@@ -140,17 +140,12 @@ def test_unusable_undo_record_falls_back_to_the_files_xmp(
 
 
 def test_changed_image_is_refused(tmp_path: Path) -> None:
-    data = jpeg()
+    data, other = jpeg(), digest_photo(b"x")
     check_image(data, None)
     check_image(data, digest_photo(data))
+    path = photo_in(tmp_path, data)
     with pytest.raises(WriteRefused, match="Tag the photo again") as refused:
-        plan_embed(
-            photo_in(tmp_path, data),
-            ALL,
-            no_undo_record,
-            image_digest=digest_photo(b"x"),
-            max_bytes=MAX_BYTES,
-        )
+        plan_embed(path, ALL, no_undo_record, image_digest=other, max_bytes=MAX_BYTES)
     assert refused.value.kind is RefusalKind.CHANGED
 
 

@@ -241,13 +241,10 @@ def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> Non
         checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
 
 
-def test_another_format_is_refused(artifact: bytes) -> None:
+def test_another_format_and_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
     with pytest.raises(ProgramRefused, match=r"unknown format \(version"):
         checked_archive(_edited(artifact, {"archive/version": lambda _: b"old"}))
-
-
-def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
-    """The hash of a deep tuple overflows the stack: without the check, this process dies."""
+    # The hash of a deep tuple overflows the stack: without the check, this process dies.
     deep = b"\x80\x02}()" + b"\x85" * 100_000 + b"Nu."
     with pytest.raises(ProgramRefused, match=r"data\.pkl"):
         checked_archive(_edited(artifact, {DATA: lambda _: deep}))
