@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tagger.geo import distance_km
 from tagger.positions.cities import edge_distances_km
-from tagger.search.words import folded
 from tagger.shipped.make_cities import text_column, write_columns
 from tagger.sphere import Floats
 
@@ -65,26 +63,24 @@ MARGIN = 1.3
 # In a city people take photos of everything: what is large ends at its edge, but for its nearest ground.
 LARGE_CITY_INHABITANTS = 20_000
 REACH_IN_CITIES_M = 500
+# So far outside of all towns and villages, a sight reaches at least as far: as its car park.
+LONELY_M = 500
 
-# Names of parks with the positions of towns nearby; they count outside of all cities, and nowhere far.
+# Names of parks with the positions of places nearby: they count nowhere far.
 UNSURE_SOURCE = "gnpark"
 UNSURE_REACH_M = 1000
-
-SAME_SIGHT_KM = 2.0
-LANDMARKS = Path("trainer/data/shipped-landmarks.csv")
-AXES = ("latitude", "longitude")
 
 
 def main(out: Path) -> None:
     """Write the table from the file beside it, the most popular sight first."""
     with out.with_name("sights.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    _add_names_of_landmarks(rows)
     rows.sort(key=lambda row: (-_popularity(row), row["name"]))
-    rows = _without_doubles(_without_unsure(rows))
     city_edges_m = 1000 * edge_distances_km(*_degrees(rows), LARGE_CITY_INHABITANTS)
     reaches_m = np.array([_reach_m(row) for row in rows])
     reaches_m = np.minimum(reaches_m, np.maximum(city_edges_m, REACH_IN_CITIES_M))
+    is_lonely = 1000 * edge_distances_km(*_degrees(rows), 0) > LONELY_M
+    reaches_m = np.where(is_lonely, np.maximum(reaches_m, LONELY_M), reaches_m)
     latitudes, longitudes = ((10_000 * axis).round().astype("<i4") for axis in _degrees(rows))
     columns = {
         "names": text_column([row["name"] for row in rows]),
@@ -100,44 +96,8 @@ def main(out: Path) -> None:
     write_columns(out, columns)
 
 
-def _add_names_of_landmarks(rows: Sequence[dict[str, str]]) -> None:
-    """Add the names in other languages that the shipped model knows of the same landmarks."""
-    with LANDMARKS.open(encoding="utf-8", newline="") as file:
-        landmarks = {row["name"]: row for row in csv.DictReader(file)}
-    for row in rows:
-        landmark = landmarks.get(row["name"])
-        if landmark is None:
-            continue
-        positions = (float(each[axis]) for each in (row, landmark) for axis in AXES)
-        if distance_km(*positions) <= SAME_SIGHT_KM:
-            known = dict(name.split("=", 1) for name in landmark["names"].split(";") if name)
-            row["names"] = json.dumps(known | json.loads(row["names"] or "{}"), ensure_ascii=False)
-
-
 def _popularity(row: dict[str, str]) -> float:
     return max(1.0, float(row["popularity"] or 1))
-
-
-def _without_unsure(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    is_in_city = edge_distances_km(*_degrees(rows), 0) < 0
-    return [
-        row
-        for row, is_town in zip(rows, is_in_city, strict=True)
-        if not (is_town and row["source"] == UNSURE_SOURCE)
-    ]
-
-
-def _without_doubles(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows without those that have the name of a more popular one nearby."""
-    kept: list[dict[str, str]] = []
-    positions_by_name: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        position = float(row["latitude"]), float(row["longitude"])
-        others = positions_by_name.setdefault(folded(row["name"]), [])
-        if not any(distance_km(*position, *other) <= SAME_SIGHT_KM for other in others):
-            kept.append(row)
-        others.append(position)
-    return kept
 
 
 def _degrees(rows: Sequence[dict[str, str]]) -> tuple[Floats, Floats]:
