@@ -64,13 +64,14 @@ class PositionEstimate:
     """An estimate of the camera's position in degrees, with an error of `error_m` metres.
 
     `source` names what it was estimated from: a landmark, a track or photos nearby in time. None: it is that
-    of a tagged landmark.
+    of a tagged landmark. `sight`: where that is.
     """
 
     latitude: float
     longitude: float
     error_m: float
     source: str | None = None
+    sight: NamedLandmark | None = None
 
     @property
     def method(self) -> str:
@@ -116,16 +117,17 @@ def make_tag_fields(
     The position is the `estimate`, else with `gps` that of a landmark. `things`: what else it shows, as the
     names of what that is a kind of, and its own.
     """
-    names = (*(landmark.name for landmark in landmarks), *(path[-1] for path in things))
-    places = (
-        (HIERARCHY_ROOT, *filter(None, (landmark.country, landmark.city)), landmark.name)
-        for landmark in landmarks  # Places, France, Paris, Eiffel Tower
+    places = [*landmarks, *([estimate.sight] if estimate and estimate.sight else [])]
+    names = (*(place.name for place in places), *(path[-1] for path in things))
+    paths = (
+        (HIERARCHY_ROOT, *filter(None, (place.country, place.city)), place.name)
+        for place in places  # Places, France, Paris, Eiffel Tower
     )
     describes = description and bool(landmarks)
     return TagFields(
         landmarks=tuple(landmarks),
         keywords=tuple(dict.fromkeys(names)),
-        paths=(*places, *((ROOT_OF_THINGS, *path) for path in things)),
+        paths=(*dict.fromkeys(paths), *((ROOT_OF_THINGS, *path) for path in things)),
         position=estimate or (_position(landmarks) if gps and landmarks else None),
         description="; ".join(_description(landmark) for landmark in landmarks)
         if describes

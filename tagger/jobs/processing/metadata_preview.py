@@ -45,6 +45,7 @@ from tagger.roots.availability import unavailable_folders
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.texts.documents import document_of
+from tagger.texts.names import slug_of_name
 from tagger.things import Thing, all_things, things_of_images
 
 
@@ -115,7 +116,10 @@ class PhotoTags:
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
             gps = False  # the stored position takes account of what contradicts the landmark
-            estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
+            if self.estimate.error_m <= options.max_error_m:
+                sight = self.estimate.sight
+                sight = None if sight is None else sight.in_language(options.language)
+                estimate = replace(self.estimate, sight=sight)
         things = (
             [thing.path_in(options.language) for thing in self.things] if options.things else []
         )
@@ -175,9 +179,23 @@ def _estimates(
         positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED)
     )
     return {
-        row.photo_id: PositionEstimate(row.latitude, row.longitude, row.error_m, row.source)
+        row.photo_id: PositionEstimate(
+            row.latitude, row.longitude, row.error_m, row.source, _sight(connection, row)
+        )
         for row in connection.execute(query)
     }
+
+
+def _sight(connection: Connection, row: Row[Any]) -> NamedLandmark | None:
+    """The sight of a position."""
+    if row.sight is None:
+        return None
+    from tagger.sights import library_sights  # numpy
+
+    sight = library_sights(connection).named(row.sight, row.latitude, row.longitude)
+    names = {} if sight is None else dict(sight.names)
+    slug = slug_of_name(row.sight) or row.sight
+    return NamedLandmark(slug, row.sight, row.country, row.region, row.city, names=names)
 
 
 def _accepted_landmarks(

@@ -37,9 +37,11 @@ from tagger.metadata.xmp.packet import (
     LANG,
     LATITUDE,
     LIST_FIELDS,
+    LOCATION_CREATED,
     LOCATION_ID,
     LOCATION_NAME,
     LOCATION_SHOWN,
+    LOCATIONS,
     LONGITUDE,
     OUR_NAMESPACE,
     PACKET,
@@ -50,6 +52,8 @@ from tagger.metadata.xmp.packet import (
     SEQ,
     SIDECAR,
     SUBJECT,
+    SUBLOCATION,
+    SUBLOCATION_TEXT,
     TAGS_LIST,
     WRITABLE_FIELDS,
     Occurrence,
@@ -143,7 +147,7 @@ class _PacketInsertion:
     def add_all(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
         if tag_fields.keywords or tag_fields.paths:
             self._add_keywords(tag_fields, repeated)
-        self._add_locations(tag_fields.landmarks)
+        self._add_locations(LOCATION_SHOWN, tag_fields.landmarks)
         self._add_position(tag_fields.position)
         self._add_description(clean(tag_fields.description))
 
@@ -214,8 +218,8 @@ class _PacketInsertion:
                 append_item(self._container(field, kind), value)
                 self._added.append((field, value))
 
-    def _add_locations(self, landmarks: Sequence[NamedLandmark]) -> None:
-        locations = [value for value in self._values(LOCATION_SHOWN) if isinstance(value, dict)]
+    def _add_locations(self, field: str, landmarks: Sequence[NamedLandmark]) -> None:
+        locations = [value for value in self._values(field) if isinstance(value, dict)]
         existing_ids = {text for value in locations for text in texts(value.get(LOCATION_ID))}
         existing_names = {
             keyword_key(name) for value in locations for name in texts(value.get(LOCATION_NAME))
@@ -226,10 +230,12 @@ class _PacketInsertion:
             if urn in existing_ids or keyword_key(name) in existing_names:
                 continue
             existing_ids.add(urn)
-            item = append_item(self._container(LOCATION_SHOWN, BAG))
+            item = append_item(self._container(field, BAG))
             item.set(PARSE_TYPE, "Resource")
             _add_location_fields(item, landmark, name, urn)
-            self._added.append((LOCATION_SHOWN, urn))
+            if field == LOCATION_CREATED:
+                add_text(item, SUBLOCATION, name)
+            self._added.append((field, urn))
 
     def _add_position(self, position: PositionEstimate | None) -> None:
         if position is None or not is_on_earth(position.latitude, position.longitude):
@@ -243,6 +249,14 @@ class _PacketInsertion:
             if value:
                 add_text(self.node, field, value)
                 self._added.append((field, value))
+        # A photo was taken in one place: what is stated of it stays.
+        if position.sight is not None and not find_fields(
+            self._rdf, LOCATION_CREATED, SUBLOCATION_TEXT
+        ):
+            name = clean(position.sight.name)
+            self._add_locations(LOCATION_CREATED, [position.sight])
+            add_text(self.node, SUBLOCATION_TEXT, name)
+            self._added.append((SUBLOCATION_TEXT, name))
 
     def _add_description(self, text: str) -> None:
         if text and not find_fields(self._rdf, DESCRIPTION):
@@ -318,7 +332,7 @@ def _clean_fields(fields: dict[str, str | None]) -> dict[str, str]:
 # A value is removed only if the packet records it as ours and it still is what we wrote.
 
 _LOCATION_FIELDS = {
-    *(LOCATION_NAME, LOCATION_ID, CITY, PROVINCE, COUNTRY),
+    *(LOCATION_NAME, LOCATION_ID, SUBLOCATION, CITY, PROVINCE, COUNTRY),
     *(LATITUDE, LONGITUDE),
 }
 
@@ -388,7 +402,7 @@ class _PacketRemoval:
 
     def _identity(self, field: str, value: Value) -> str:
         """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
-        if field != LOCATION_SHOWN:
+        if field not in LOCATIONS:
             return value if isinstance(value, str) else ""
         if not isinstance(value, dict) or not value.keys() <= _LOCATION_FIELDS:
             return ""
@@ -404,7 +418,7 @@ class _PacketRemoval:
         coordinates = [self._unchanged_occurrences(field) for field in (LATITUDE, LONGITUDE)]
         # A latitude without a longitude is not a position.
         removed = coordinates if all(coordinates) else []
-        for field in (GPS_METHOD, GPS_ERROR, GPS_DATUM):
+        for field in (GPS_METHOD, GPS_ERROR, GPS_DATUM, SUBLOCATION_TEXT):
             removed.append(self._unchanged_occurrences(field))
         for occurrences in removed:
             for occurrence in occurrences:

@@ -38,6 +38,7 @@ NAMESPACES = {
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "tiff": "http://ns.adobe.com/tiff/1.0/",
     "exif": "http://ns.adobe.com/exif/1.0/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "digiKam": "http://www.digikam.org/ns/1.0/",
     "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
@@ -64,9 +65,13 @@ HIERARCHIES = (
 )
 # The hierarchical keywords of ACDSee, as XML in a text, which digiKam reads last.
 CATEGORIES = "acdsee:categories"
-LOCATION_SHOWN = "Iptc4xmpExt:LocationShown"
+LOCATION_SHOWN, LOCATION_CREATED = "Iptc4xmpExt:LocationShown", "Iptc4xmpExt:LocationCreated"
+LOCATIONS = (LOCATION_SHOWN, LOCATION_CREATED)
+# As Photoshop and Lightroom show it.
+SUBLOCATION_TEXT = "Iptc4xmpCore:Location"
 LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"
+SUBLOCATION = "Iptc4xmpExt:Sublocation"
 CITY, PROVINCE, COUNTRY = "Iptc4xmpExt:City", "Iptc4xmpExt:ProvinceState", "Iptc4xmpExt:CountryName"
 LATITUDE, LONGITUDE = "exif:GPSLatitude", "exif:GPSLongitude"
 GPS_METHOD, GPS_ERROR, GPS_DATUM = (
@@ -76,14 +81,14 @@ GPS_METHOD, GPS_ERROR, GPS_DATUM = (
 )
 POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
 LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
-LIST_FIELDS = (*LISTS, LOCATION_SHOWN)
+LIST_FIELDS = (*LISTS, *LOCATIONS)
 
 LANDMARKS, ADDED = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added"
 SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
 
 # Every field that may hold our values.
 WRITABLE_FIELDS = frozenset(
-    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
+    (*LIST_FIELDS, DESCRIPTION, SUBLOCATION_TEXT, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
 )
 
 

@@ -25,7 +25,7 @@ from tagger.metadata.xmp.packet import (
     LANDMARKS,
     LISTS,
     LOCATION_ID,
-    LOCATION_SHOWN,
+    LOCATIONS,
     NAMESPACES,
     NODE,
     OUR_NAMESPACE,
@@ -355,7 +355,7 @@ def _remove_value(remaining: dict[str, Value], name: str, text: str) -> None:
     if value == text or (name == DESCRIPTION and value == {DEFAULT_LANG: text}):
         del remaining[name]
     elif isinstance(value, list):
-        remaining[name] = _without_last(value, text, by_identifier=name == LOCATION_SHOWN)
+        remaining[name] = _without_last(value, text, by_identifier=name in LOCATIONS)
 
 
 def _without_last(items: list[Value], text: str, *, by_identifier: bool) -> list[Value]:

@@ -177,7 +177,7 @@ TOWER = TagFields(
     (EIFFEL,),
     ("Eiffel Tower", 'Tour "Eiffel" <&>'),
     (("Places", "France", "Paris", "Eiffel Tower"),),
-    PositionEstimate(48.8584, 2.2945, 250),
+    PositionEstimate(48.8584, 2.2945, 250, sight=NamedLandmark("louvre", "Louvre", "France")),
     "The tower, seen from afar",
 )
 FIELDS = {
@@ -191,6 +191,15 @@ FIELDS = {
     "XMP-exif:GPSProcessingMethod": "landmark-tagger",
     "XMP-exif:GPSHPositioningError": 250,
     "XMP-exif:GPSMapDatum": "WGS-84",
+    "XMP-iptcCore:Location": "Louvre",
+    "XMP-iptcExt:LocationCreated": [
+        {
+            "CountryName": "France",
+            "LocationId": ["urn:landmark-tagger:landmark:louvre"],
+            "LocationName": "Louvre",
+            "Sublocation": "Louvre",
+        }
+    ],
 }
 LOCATION = {
     "City": "Paris",
@@ -237,6 +246,8 @@ def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar: Pat
     assert fields["Xmp.digiKam.TagsList"] == "Places/France/Paris/Eiffel Tower"
     assert fields["Xmp.lr.hierarchicalSubject"] == "Places|France|Paris|Eiffel Tower"
     assert fields["Xmp.dc.subject"] == ", ".join(TOWER.keywords)
+    assert fields["Xmp.iptc.Location"] == "Louvre"
+    assert fields["Xmp.iptcExt.LocationCreated[1]/Iptc4xmpExt:Sublocation"] == "Louvre"
     assert (fields["Xmp.exif.GPSLatitude"], fields["Xmp.xmp.Rating"]) == ("48,51.5040000N", "4")
     assert xmp.properties(xmp.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
 
