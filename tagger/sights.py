@@ -7,18 +7,23 @@ Of the sights that reach a position, the one counts with the largest share of wh
 sight has photos in proportion to its popularity, spread around its middle as wide as its ground, so a small
 sight comes before the large one that it stands in, and a famous one before its neighbours. An error of the
 position spreads them further: a wide estimate names no statue. docs/explanation/positions.md has the figures.
+
+A landmark of the library is the sight of its name nearby: what people say of the one holds for the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import NamedTuple
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import Connection, Text, cast, select
 
+from tagger.database.tables import landmarks
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import normalize_name
 from tagger.sphere import Columns, Floats, read_shipped, texts_of, unit_vectors
@@ -29,11 +34,14 @@ Indices = npt.NDArray[np.int64]
 # Sights are listed by the cells that they reach, of so many degrees.
 CELLS_PER_DEGREE = 20
 CELLS_AROUND = 360 * CELLS_PER_DEGREE
-# Pairs of a position and a sight that are compared at once: 20 MB.
+# More pairs of a position and a sight are not compared at once: 20 MB.
 MAX_PAIRS = 250_000
 NO_SIGHT = -1
 # Sights that one name can mean: many museums are called Museum of Something.
 MOST_SIGHTS = 200
+# A landmark is the sight of its name at most so far away, or so many radii of its ground; farther away
+# if a person has moved it.
+SAME_SIGHT_M, SAME_SIGHT_RADII, MOVED_M = 2_000, 10, 25_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,125 +63,9 @@ class Sight:
         return 1000 * distance_km(latitude, longitude, self.latitude, self.longitude)
 
 
-def sights_of(latitudes: Floats, longitudes: Floats, errors_m: Floats) -> Indices:
-    """The sight at each position: its index in the table, -1 at none.
-
-    Args:
-        latitudes: degrees, (N,), finite.
-        longitudes: degrees, (N,), finite.
-        errors_m: how far the positions may be wrong, (N,).
-    """
-    table = load_table()
-    cells = cells_of(latitudes, longitudes)
-    first = np.searchsorted(table.cells, cells, side="left")
-    counts = np.searchsorted(table.cells, cells, side="right") - first
-    positions = unit_vectors(latitudes, longitudes)
-    sights = np.full(len(cells), NO_SIGHT, dtype=np.int64)
-    for rows in _blocks(counts):
-        # One pair for each position and each sight that reaches its cell.
-        pair_rows = np.repeat(rows, counts[rows])
-        pair_sights = table.cell_sights[_ranges(first[rows], counts[rows])]
-        strengths = _strengths(table, pair_sights, positions[:, pair_rows], errors_m[pair_rows])
-        is_near = strengths > 0
-        pair_rows, pair_sights, strengths = (
-            pair_rows[is_near],
-            pair_sights[is_near],
-            strengths[is_near],
-        )
-        # Of equal indices, an assignment keeps the last: the strongest.
-        order = np.argsort(strengths, kind="stable")
-        sights[pair_rows[order]] = pair_sights[order]
-    return sights
-
-
-def sight_names(positions: Sequence[tuple[float, float, float]]) -> list[str | None]:
-    """The names of the sights at positions in degrees, each with its error in metres."""
-    indices = sights_of(*np.array(positions, np.float64).reshape(-1, 3).T)
-    names = load_table().names
-    return [None if index == NO_SIGHT else names[index] for index in indices.tolist()]
-
-
-def sight(index: int) -> Sight:
-    """A row of the table."""
-    table = load_table()
-    return Sight(
-        table.names[index],
-        table.kind_names[table.kinds[index]],
-        float(table.latitudes[index]),
-        float(table.longitudes[index]),
-        _codes_and_names(table.other_names[index]),
-    )
-
-
-def _codes_and_names(column: str) -> tuple[tuple[str, str], ...]:
-    """The codes of languages and the names of `de=Eiffelturm` and others, between tabs."""
-    entries = (entry.partition("=") for entry in column.split("\t") if entry)
-    return tuple((code, name) for code, _, name in entries)
-
-
-def named_sight(name: str, latitude: float, longitude: float) -> Sight | None:
-    """The sight of exactly this name that is nearest to a position; None in another version of the table."""
-    sights = _sights_called(name)
-    return min(sights, key=lambda each: each.distance_m(latitude, longitude), default=None)
-
-
-def names_of_sight(name: str) -> list[str]:
-    """The names of the sights that are called so, in all languages."""
-    return [name, *(other for each in _sights_called(name) for _, other in each.names)]
-
-
-def _sights_called(name: str) -> list[Sight]:
-    return [sight(index) for index in _indices_by_name().get(name, ())]
-
-
-def find_sights(text: str, limit: int = MOST_SIGHTS) -> list[Sight]:
-    """The sights with this name, else with all its words in one name, the most popular first.
-
-    Case and accents do not matter.
-    """
-    words = set(normalize_name(text).split())
-    names_by_word = _names_by_word()
-    candidates = [names_by_word.get(word, set()) for word in words]
-    if not candidates:
-        return []
-    found = set.intersection(*candidates)
-    same = {name.sight for name in found if name.words == len(words)}
-    indices = sorted(same or {name.sight for name in found})
-    return [sight(index) for index in indices[:limit]]
-
-
-class _Name(NamedTuple):
-    """A name of a sight of this index. `number`: among its names; `words`: how many the name has."""
-
-    sight: int
-    number: int
-    words: int
-
-
-@cache
-def _names_by_word() -> dict[str, set[_Name]]:
-    table = load_table()
-    names_by_word: dict[str, set[_Name]] = {}
-    for index, (name, others) in enumerate(zip(table.names, table.other_names, strict=True)):
-        names = [name, *(other for _, other in _codes_and_names(others))]
-        for number, each in enumerate(names):
-            words = set(normalize_name(each).split())
-            for word in words:
-                names_by_word.setdefault(word, set()).add(_Name(index, number, len(words)))
-    return names_by_word
-
-
-@cache
-def _indices_by_name() -> dict[str, list[int]]:
-    indices: dict[str, list[int]] = {}
-    for index, name in enumerate(load_table().names):
-        indices.setdefault(name, []).append(index)
-    return indices
-
-
-@dataclass(frozen=True)
-class SightTable:
-    """Sights, the most popular first, and the sights that reach each cell, in the order of the cells."""
+@dataclass(frozen=True, eq=False)
+class Sights:
+    """A table of sights, the most popular first. `landmark_ids`: the landmarks that are sights, by index."""
 
     names: list[str]
     other_names: list[str]
@@ -184,34 +76,175 @@ class SightTable:
     popularities: Floats
     sizes_m: Floats
     reaches_m: Floats
-    positions: Floats  # unit vectors, (3, number of sights)
-    cells: Indices
-    cell_sights: Indices
+    landmark_ids: Mapping[int, int] = field(default_factory=dict)
+
+    def at(self, latitudes: Floats, longitudes: Floats, errors_m: Floats) -> Indices:
+        """The sight at each position: its index in the table, -1 at none.
+
+        Args:
+            latitudes: degrees, (N,), finite.
+            longitudes: degrees, (N,), finite.
+            errors_m: how far the positions may be wrong, (N,).
+        """
+        reached_cells, sights_of_cells = self._reached_cells
+        cells = cells_of(latitudes, longitudes)
+        first = np.searchsorted(reached_cells, cells, side="left")
+        counts = np.searchsorted(reached_cells, cells, side="right") - first
+        half = len(cells) // 2
+        if half and counts.sum() > MAX_PAIRS:
+            fixes = latitudes, longitudes, errors_m
+            halves = (self.at(*(axis[part] for axis in fixes)) for part in np.s_[:half, half:])
+            return np.concatenate(list(halves))
+        # One pair for each position and each sight that reaches its cell.
+        rows = np.repeat(np.arange(len(cells)), counts)
+        sights = sights_of_cells[_ranges(first, counts)]
+        positions = unit_vectors(latitudes, longitudes)
+        strengths = self._strengths(sights, positions[:, rows], errors_m[rows])
+        # Of equal indices, an assignment keeps the last: the strongest.
+        order = np.argsort(strengths, kind="stable")
+        order = order[strengths[order] > 0]
+        strongest = np.full(len(cells), NO_SIGHT, dtype=np.int64)
+        strongest[rows[order]] = sights[order]
+        return strongest
+
+    def _strengths(self, sights: Indices, positions: Floats, errors_m: Floats) -> Floats:
+        """How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach."""
+        chords = np.linalg.norm(self._positions[:, sights] - positions, axis=0)
+        distances_m = 1000 * EARTH_RADIUS_KM * chords
+        spreads = self.sizes_m[sights] ** 2 + errors_m**2
+        densities = self.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
+        is_in_reach = np.maximum(distances_m, errors_m) <= self.reaches_m[sights]
+        return np.where(is_in_reach, densities, 0.0)
+
+    @cached_property
+    def _positions(self) -> Floats:
+        """Unit vectors, (3, number of sights)."""
+        return unit_vectors(self.latitudes, self.longitudes)
+
+    @cached_property
+    def _reached_cells(self) -> tuple[Indices, Indices]:
+        """The cells in order, one for each sight that reaches it, and these sights."""
+        cells, sights = cells_in_reach(self.latitudes, self.longitudes, self.reaches_m)
+        order = np.argsort(cells, kind="stable")
+        return cells[order], sights[order]
+
+    def sight(self, index: int) -> Sight:
+        """A row of the table."""
+        entries = (entry.partition("=") for entry in self.other_names[index].split("\t") if entry)
+        return Sight(
+            self.names[index],
+            self.kind_names[self.kinds[index]],
+            float(self.latitudes[index]),
+            float(self.longitudes[index]),
+            tuple((code, name) for code, _, name in entries),
+        )
+
+    def named(self, name: str, latitude: float, longitude: float) -> Sight | None:
+        """The sight of a name that is nearest to a position; None in another version of the table."""
+        sights = map(self.sight, self.called(name))
+        return min(sights, key=lambda each: each.distance_m(latitude, longitude), default=None)
+
+    def name_in(self, name: str, language: str | None) -> str:
+        """The name of a sight in a language, if one is known."""
+        for index in self.called(name) if language else ():
+            if self.names[index] == name:
+                return self.sight(index).name_in(language)
+        return name
+
+    def called(self, *names: str) -> list[int]:
+        """The sights that have one of these names in a language, the most popular first."""
+        indices = (self._indices_by_name.get(normalize_name(name), ()) for name in names)
+        return sorted(set().union(*indices))
+
+    def find(self, text: str, limit: int = MOST_SIGHTS) -> list[Sight]:
+        """The sights with this name, else with all its words in one name, the most popular first.
+
+        Case and accents do not matter.
+        """
+        indices = self.called(text)
+        if not indices:
+            words = normalize_name(text).split()
+            names = set.intersection(*(self._names_by_word.get(word, set()) for word in words))
+            indices = self.called(*names)
+        return [self.sight(index) for index in indices[:limit]]
+
+    @cached_property
+    def _indices_by_name(self) -> dict[str, list[int]]:
+        indices: dict[str, list[int]] = {}
+        for index, (name, others) in enumerate(zip(self.names, self.other_names, strict=True)):
+            names = [name, *(entry.partition("=")[2] for entry in others.split("\t") if entry)]
+            for normal in set(map(normalize_name, names)):
+                indices.setdefault(normal, []).append(index)
+        return indices
+
+    @cached_property
+    def _names_by_word(self) -> dict[str, set[str]]:
+        names: dict[str, set[str]] = {}
+        for name in self._indices_by_name:
+            for word in name.split():
+                names.setdefault(word, set()).add(name)
+        return names
 
 
 @cache
-def load_table() -> SightTable:
+def world_sights() -> Sights:
+    """The table, without what a library says."""
     return read_shipped("sights.npz", _table)
 
 
-def _table(columns: Columns) -> SightTable:
-    latitudes, longitudes = columns["latitudes"] / 10_000, columns["longitudes"] / 10_000
-    reaches_m = columns["reaches_m"].astype(np.float64)
-    cells, sights = cells_in_reach(latitudes, longitudes, reaches_m)
-    order = np.argsort(cells, kind="stable")
-    return SightTable(
+def _table(columns: Columns) -> Sights:
+    return Sights(
         names=texts_of(columns["names"]),
         other_names=texts_of(columns["other_names"]),
         kind_names=texts_of(columns["kind_names"]),
         kinds=columns["kinds"],
-        latitudes=latitudes,
-        longitudes=longitudes,
+        latitudes=columns["latitudes"] / 10_000,
+        longitudes=columns["longitudes"] / 10_000,
         popularities=columns["popularities"].astype(np.float64),
         sizes_m=columns["sizes_m"].astype(np.float64),
-        reaches_m=reaches_m,
-        positions=unit_vectors(latitudes, longitudes),
-        cells=cells[order],
-        cell_sights=sights[order],
+        reaches_m=columns["reaches_m"].astype(np.float64),
+    )
+
+
+def library_sights(connection: Connection) -> Sights:
+    """The sights with the names of the library's landmarks, and the positions that people gave these."""
+    columns = (landmarks.c[name] for name in ("id", "name", "latitude", "longitude"))
+    documents = (cast(landmarks.c[name], Text) for name in ("names", "aliases", "edited"))
+    is_somewhere = landmarks.c.latitude.is_not(None), landmarks.c.longitude.is_not(None)
+    query = select(*columns, *documents).where(*is_somewhere).order_by(landmarks.c.id)
+    return _with_landmarks(tuple(map(tuple, connection.execute(query))))
+
+
+@lru_cache(maxsize=4)
+def _with_landmarks(rows: tuple[tuple[Any, ...], ...]) -> Sights:
+    world = world_sights()
+    names, other_names = list(world.names), list(world.other_names)
+    latitudes, longitudes = world.latitudes.copy(), world.longitudes.copy()
+    landmark_ids: dict[int, int] = {}
+    for landmark_id, name, latitude, longitude, *documents in rows:
+        by_language, aliases, edited = map(json.loads, documents)
+        is_moved = "latitude" in edited
+        others = [*by_language.items(), *(("", alias) for alias in aliases)]
+        for index in world.called(name, *(other for _, other in others)):
+            farthest_m = max(SAME_SIGHT_M, SAME_SIGHT_RADII * world.sizes_m[index])
+            if is_moved:
+                farthest_m = max(farthest_m, MOVED_M)
+            distance_m = world.sight(index).distance_m(latitude, longitude)
+            if index in landmark_ids or distance_m > farthest_m:
+                continue
+            landmark_ids[index] = landmark_id
+            known = [("", names[index]), *others]
+            other_names[index] += "".join(f"\t{code}={other}" for code, other in known)
+            names[index] = name
+            if is_moved:
+                latitudes[index], longitudes[index] = latitude, longitude
+    return replace(
+        world,
+        names=names,
+        other_names=other_names,
+        latitudes=latitudes,
+        longitudes=longitudes,
+        landmark_ids=landmark_ids,
     )
 
 
@@ -244,20 +277,3 @@ def _ranges(first: Indices, counts: Indices) -> Indices:
     """The integers from each first one on, as many as counted, one range after the other."""
     starts = np.cumsum(counts) - counts
     return np.repeat(first - starts, counts) + np.arange(counts.sum())
-
-
-def _blocks(counts: Indices) -> Iterator[Indices]:
-    """The rows that have pairs, in blocks of at most MAX_PAIRS pairs or of one row."""
-    rows = np.flatnonzero(counts)
-    block = (np.cumsum(counts[rows]) - 1) // MAX_PAIRS
-    return iter(np.split(rows, np.flatnonzero(np.diff(block)) + 1)) if len(rows) else iter(())
-
-
-def _strengths(table: SightTable, sights: Indices, positions: Floats, errors_m: Floats) -> Floats:
-    """How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach."""
-    chords = np.linalg.norm(table.positions[:, sights] - positions, axis=0)
-    distances_m = 1000 * EARTH_RADIUS_KM * chords
-    spreads = table.sizes_m[sights] ** 2 + errors_m**2
-    densities = table.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
-    is_in_reach = np.maximum(distances_m, errors_m) <= table.reaches_m[sights]
-    return np.where(is_in_reach, densities, 0.0)

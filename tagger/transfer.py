@@ -63,7 +63,6 @@ from tagger.errors import Conflict, SchemaOutdated
 from tagger.kept.update import kept_problems, update_kept
 from tagger.ledger.jobs import OVER, items_to_replace
 from tagger.model.artifact import Manifest
-from tagger.positions.update import name_sights
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
 from tagger.tags.settlement import settle_after_upgrade, unsettled
@@ -194,9 +193,8 @@ def upgrade_database(
     """
     before = upgrade_schema(url)
     with closing(open_database(url, is_upgrade=True)) as database:
-        name_sights(database)
         settle_after_upgrade(database, on_progress)
-        update_kept(database, only_days=True)
+        update_kept(database)
     return before
 
 

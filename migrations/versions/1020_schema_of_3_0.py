@@ -59,9 +59,7 @@ def upgrade() -> None:
 def _add_sights() -> None:
     op.add_column("positions", sa.Column("sight", sa.Text))
     op.create_index("ix_positions_sight_photo_id", "positions", ["sight", "photo_id"])
-    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    op.add_column("ledgers", sa.Column("sights_to", identifier))
-    op.execute("UPDATE ledgers SET sights_to = 0")
+    op.add_column("day_places", sa.Column("sight", sa.Text))
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         op.execute(f"DROP VIEW IF EXISTS {name}")
@@ -92,7 +90,10 @@ def _say_what_ends() -> None:
 
 
 def _join_changes() -> None:
-    """Make one table of changed days of four tables of changes. Visits and numbers are computed again."""
+    """Make one table of changed days of four tables of changes.
+
+    Visits, numbers and trips are computed again, and positions, for the sights.
+    """
     connection = op.get_bind()
     is_sqlite = connection.dialect.name == "sqlite"
     for name in _OLD_TRIGGERS:
@@ -119,8 +120,13 @@ def _join_changes() -> None:
         f"SELECT 'positions', {part_of_change}, photo_id, camera_id, taken_at FROM position_changes"  # noqa: S608
         " WHERE photo_id IS NOT NULL"
     )
+    located = (
+        f"SELECT 'positions', {part}, id, camera_id, taken_at FROM photos"  # noqa: S608
+        " WHERE EXISTS (SELECT 1 FROM positions WHERE photo_id = photos.id)"
+    )
     for columns, query in (
-        ("part", f"SELECT DISTINCT 'numbers', {part} FROM photos"),  # noqa: S608
+        ("part", f"SELECT DISTINCT 'days', {part} FROM photos"),  # noqa: S608
+        ("part, photo_id, camera_id, taken_at", located),
         ("part", f"SELECT 'days', {part_of_day} FROM visit_changes WHERE day IS NOT NULL"),  # noqa: S608
         ("photo_id", "SELECT 'days', photo_id FROM visit_changes WHERE day IS NULL"),
         ("part", f"SELECT 'trips', {part_of_day} FROM trip_changes WHERE day IS NOT NULL"),  # noqa: S608

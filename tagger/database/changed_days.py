@@ -98,7 +98,7 @@ _CAUSES = (
     _Cause(
         "days",
         "positions",
-        "photo_id, latitude, longitude, source, country, region, city",
+        "photo_id, latitude, longitude, source, country, region, city, sight",
         "CASE source WHEN 'trip' THEN 'numbers' ELSE 'days' END",
         "photo_id",
         "photo_id",

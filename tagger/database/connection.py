@@ -56,8 +56,7 @@ def open_database(
     read_ledger = partial(_read_ledger, engine)
     with unavailable_on_error(engine):
         ledger = with_retry(read_ledger) if waits else read_ledger()
-    is_upgraded = ledger.settled_to is None and ledger.sights_to is None
-    if not is_upgraded and not is_upgrade:
+    if ledger.settled_to is not None and not is_upgrade:
         raise SchemaOutdated(url=redact(engine.url))
     return Database(
         engine,
@@ -72,8 +71,7 @@ def open_database(
 def _read_ledger(engine: Engine) -> Row[Any, Any]:
     require_current_schema(engine)
     with engine.connect() as connection:
-        columns = (ledgers.c[name] for name in ("ledger_id", "settled_to", "sights_to"))
-        return connection.execute(select(*columns)).one()
+        return connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
 
 
 def open_configured(

@@ -318,7 +318,7 @@ def _places(*conditions: _Condition) -> Select[Any]:
         .prefix_with("MATERIALIZED")  # else conditions on copies are asked again for each column
     )
     keys = (
-        *(rows.c[name] for name in ("part", "country", "region", "city")),
+        *(rows.c[name] for name in ("part", "country", "region", "city", "sight")),
         rounded_down((rows.c.latitude + 90) / FINEST_DEGREES),
         rounded_down((rows.c.longitude + 180) / FINEST_DEGREES),
     )

@@ -61,12 +61,16 @@ _MOST_PHOTOS = 50_000
 
 @dataclass(frozen=True)
 class CountedTrip:
-    """A trip with its number of photos, those of its landmarks, and its cover, by their ids."""
+    """A trip with its number of photos, those of its landmarks, and its cover, by their ids.
+
+    `sight`: the one at which most of its photos were taken, and their number.
+    """
 
     trip: Trip
     photos: int
     landmarks: Sequence[tuple[int, int]]
     cover: int | None
+    sight: tuple[str, int] | None
 
 
 def read_trips(connection: Connection, first: datetime, end: datetime) -> list[CountedTrip]:
@@ -102,20 +106,29 @@ def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[
     image = func.coalesce(rows.c.content_id, -rows.c.unit)
     score = rounded_down(func.coalesce(effective_tags.c.score, 0.0) * _SCORES)
     best_photo = func.max(score * literal(_IDS, BigInteger) - rows.c.unit)
-    nothing = null(), func.count(image.distinct()), null()
-    of_landmark = effective_tags.c.landmark_id, func.count(rows.c.content_id.distinct()), best_photo
+    nothing = null(), null(), func.count(image.distinct()), null()
+    number_of_images = func.count(rows.c.content_id.distinct())
+    of_landmark = effective_tags.c.landmark_id, null(), number_of_images, best_photo
     query = union_all(
         select(rows.c.trip, *nothing).group_by(rows.c.trip),
         select(rows.c.trip, *of_landmark)
         .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
         .where(effective_tags.c.accepted == true())
         .group_by(rows.c.trip, effective_tags.c.landmark_id),
+        # After that: PostgreSQL takes columns of nulls alone for texts.
+        select(rows.c.trip, null(), positions.c.sight, number_of_images, null())
+        .join_from(rows, positions, positions.c.photo_id == rows.c.unit)
+        .where(positions.c.sight.is_not(None))
+        .group_by(rows.c.trip, positions.c.sight),
     )
     numbers: dict[int, int] = {}
     landmarks = defaultdict[int, list[tuple[int, int]]](list)
     best: dict[int, int] = {}
-    for index, landmark_id, number, photo in connection.execute(query):
-        if landmark_id is None:
+    sights = defaultdict[int, list[tuple[str, int]]](list)
+    for index, landmark_id, sight, number, photo in connection.execute(query):
+        if sight is not None:
+            sights[index].append((sight, number))
+        elif landmark_id is None:
             numbers[index] = number
         else:
             landmarks[index].append((landmark_id, number))
@@ -130,6 +143,7 @@ def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[
             numbers.get(index, 0),
             sorted(landmarks[index]),
             covers.get(index),
+            max(sights[index], key=lambda entry: (entry[1], entry[0]), default=None),
         )
         for index, trip in enumerate(grouped)
     ]
@@ -254,6 +268,7 @@ def _row(counted: CountedTrip) -> dict[str, Any]:
         "photos": counted.photos,
         "landmarks": [list(landmark) for landmark in counted.landmarks],
         "cover": counted.cover,
+        "sight": counted.sight and list(counted.sight),
     }
     return {"first_at": trip.first, "last_at": trip.last, "summary": summary}
 
@@ -273,12 +288,8 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
         tuple(edits[edit_id] for edit_id in summary["edits"] if edit_id in edits),
     )
     landmarks = [(landmark_id, number) for landmark_id, number in summary["landmarks"]]
-    return CountedTrip(
-        trip,
-        summary["photos"],
-        landmarks,
-        summary["cover"],
-    )
+    sight = summary.get("sight") and tuple(summary["sight"])
+    return CountedTrip(trip, summary["photos"], landmarks, summary["cover"], sight)
 
 
 def _last_day_of_page(connection: Connection, first_day: int) -> int:

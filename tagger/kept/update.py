@@ -291,7 +291,7 @@ class EstimateSettings:
 
 @dataclass(frozen=True)
 class PositionCounts:
-    """Numbers of photos, by the source of their position.
+    """Numbers of photos, by the source of their position. `at_sights`: those that were taken at a sight.
 
     `moved`: positions that are new, moved or gone. `clocks`: the camera clocks that were estimated anew.
     `companions`: all pairs. `tracks`: those added. `doubtful` and `accepted`: numbers of all images with a
@@ -300,6 +300,7 @@ class PositionCounts:
 
     photos: int
     sources: Mapping[PositionSource, int]
+    at_sights: int
     moved: int
     clocks: Sequence[CameraClock]
     companions: Sequence[Companions]
@@ -390,7 +391,11 @@ def _counts(
 ) -> PositionCounts:
     # The result of an update. Photos and their positions are counted now.
     query = (
-        select(positions.c.source, func.count().label("photos"))
+        select(
+            positions.c.source,
+            func.count().label("photos"),
+            func.count(positions.c.sight).label("at_sights"),
+        )
         .select_from(photos.outerjoin(positions, positions.c.photo_id == photos.c.id))
         .group_by(positions.c.source)
     )
@@ -405,12 +410,14 @@ def _counts(
         query = query.where(is_read, is_found)
     else:
         query = query.where(among(photos.c.id, photo_ids))
-    counts = {row.source: row.photos for row in connection.execute(query)}
+    rows = connection.execute(query).all()
+    counts = {row.source: row.photos for row in rows}
     sources = {source: counts.get(source, 0) for source in PositionSource}
     overruled = count_overruled_by_gps(connection)
     return PositionCounts(
         sum(counts.values()),
         sources,
+        sum(row.at_sights for row in rows),
         moved,
         clocks,
         companions,

@@ -43,7 +43,7 @@ from tagger.landmarks.landmarks import (
 )
 from tagger.model.artifact import Extent
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
-from tagger.tags.contents import delete_unused, record_landmark
+from tagger.tags.contents import delete_unused, record_landmark, record_sights
 from tagger.texts.names import (
     MAX_SLUG,
     check_language,
@@ -121,7 +121,7 @@ def find_or_add_landmark(
         except LandmarkNotFound:
             if not may_add:
                 raise
-            return _add(connection, landmark), True
+            return insert_landmark(connection, landmark), True
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     if not has_country or not has_position:
@@ -139,10 +139,11 @@ def add_landmark(database: Database, new: NewLandmark, *, dry_run: bool = False)
         LandmarkExists: another landmark has the slug, or if it is None, the name.
     """
     with database.write(dry_run=dry_run) as connection:
-        return _add(connection, new)
+        return insert_landmark(connection, new)
 
 
-def _add(connection: Connection, new: NewLandmark) -> Landmark:
+def insert_landmark(connection: Connection, new: NewLandmark) -> Landmark:
+    """Add a landmark. Raises as `add_landmark`."""
     lock_tables(connection, landmarks)
     every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
     name = clean_name(new.name)
@@ -176,7 +177,9 @@ def _add(connection: Connection, new: NewLandmark) -> Landmark:
     }
     connection.execute(insert(landmarks).values(row | {"edited": sorted(facts)}))
     record_action(connection, AuditAction.LANDMARK_ADD, slug, **facts)
-    return find_landmark(connection, slug)
+    landmark = find_landmark(connection, slug)
+    record_sights(connection, landmark.all_names)
+    return landmark
 
 
 class LandmarkChanges(TypedDict, total=False):
@@ -235,7 +238,9 @@ def edit_landmark(
             record_landmark(connection, landmark.id)
         if changed:
             record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
-        return EditedLandmark(find_landmark(connection, landmark.slug), changed)
+        edited_landmark = find_landmark(connection, landmark.slug)
+        record_sights(connection, [*landmark.all_names, *edited_landmark.all_names])
+        return EditedLandmark(edited_landmark, changed)
 
 
 def _changed_columns(
@@ -417,6 +422,7 @@ def merge_landmark(
         images = lock_images_of(connection, merged.id, target.id)
         for each in (merged, target):
             record_landmark(connection, each.id)
+            record_sights(connection, each.all_names)
         replaced = list(_opposite_verdicts(connection, merged, target))
         counts = move_to_landmark(connection, images, merged.id, target.id)
         is_label = model_labels.c.landmark_id == merged.id
@@ -475,6 +481,7 @@ def remove_landmark(
             raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
         schedule_names = _schedules_of(connection, landmark)
         record_landmark(connection, landmark.id)
+        record_sights(connection, landmark.all_names)
         delete_of_landmark(connection, images, landmark.id)
         delete_unused(connection, images)
         connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))

@@ -11,18 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
-from tagger.database.connection import Database
-from tagger.database.enums import STATED, PositionSource
+from tagger.database.enums import STATED, PositionSource, VerdictKind
 from tagger.database.statements import among, insert_page, pages
-from tagger.database.tables import cameras, ledgers, photos, positions
+from tagger.database.tables import cameras, ledgers, photos, positions, verdicts
 from tagger.positions import companions, estimation, tag_odds
 from tagger.positions.cities import places_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import Fix, Shot, anchors_of, read_shots, runs_of
-from tagger.sights import sight_names
+from tagger.sights import NO_SIGHT, library_sights
 
 Moment = tuple[int | None, datetime | None]
 
@@ -197,14 +196,14 @@ def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) ->
 
 # The columns of a position that follow from a fix, and what is named after them.
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
-_PLACE = ("country", "region", "city", "sight")
+_PLACE = ("sight", "country", "region", "city")
 
 # The values of _COLUMNS; the evidence is JSON.
 _Facts = tuple[float, float, float, str, str]
 
 
 def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
-    """Replace the positions of photos that differ from the stored ones; returns how many.
+    """Replace the positions and sights of photos that differ from the stored ones; returns how many moved.
 
     Positions that follow from trips stay where there is no other.
     """
@@ -213,9 +212,10 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
         positions.c.photo_id,
         *columns,
         cast(positions.c.evidence, Text),
+        positions.c.sight,
     )
     rows = connection.execute(query.where(among(positions.c.photo_id, fixes)))
-    stored: dict[int, _Facts] = {photo_id: (*facts,) for photo_id, *facts in rows}
+    stored: dict[int, tuple[Any, ...]] = {photo_id: (*values,) for photo_id, *values in rows}
     facts: dict[int, _Facts] = {}
     for photo_id, fix in fixes.items():
         if fix is not None:
@@ -227,50 +227,40 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
                 str(fix.source),
                 json.dumps(fix.evidence),
             )
-        elif photo_id in stored and stored[photo_id][3] == PositionSource.TRIP:
-            facts[photo_id] = stored[photo_id]
-    different = sorted(each for each in fixes if facts.get(each) != stored.get(each))
+    sights = _sights(connection, facts)
+    values = {photo_id: (*fact, sights.get(photo_id)) for photo_id, fact in facts.items()}
+    for photo_id in fixes.keys() & stored.keys() - values.keys():
+        if stored[photo_id][3] == PositionSource.TRIP:
+            values[photo_id] = stored[photo_id]
+    different = sorted(each for each in fixes if values.get(each) != stored.get(each))
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
-    new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
+    new = [(photo_id, *values[photo_id]) for photo_id in different if photo_id in values]
     if new:
         places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
-        sights = sight_names([row[1:4] for row in new])
-        whole_rows = (
-            (*row, *place, sight) for row, place, sight in zip(new, places, sights, strict=True)
-        )
+        whole_rows = ((*row, *place) for row, place in zip(new, places, strict=True))
         insert_page(
             connection,
             positions,
             ("photo_id", *_COLUMNS, *_PLACE),
             whole_rows,
         )
-    return len(different)
+    # One whose sight alone differs has not moved.
+    return sum(values.get(each, ())[:-1] != stored.get(each, ())[:-1] for each in different)
 
 
-# Positions whose sights are named in one transaction, in a fifth of a second.
-_SIGHTS_PAGE = 2000
-
-
-def name_sights(database: Database) -> None:
-    """Name the sights of positions that an earlier version stored; an interrupted run is continued."""
-    while True:
-        with database.write() as connection:
-            last = connection.scalar(select(ledgers.c.sights_to).with_for_update())
-            if last is None:
-                return
-            columns = (
-                positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m")
-            )
-            query = select(*columns).where(positions.c.photo_id > last)
-            page = connection.execute(
-                query.order_by(positions.c.photo_id).limit(_SIGHTS_PAGE)
-            ).all()
-            names = sight_names([(row.latitude, row.longitude, row.error_m) for row in page])
-            for row, name in zip(page, names, strict=True):
-                if name is not None:
-                    is_photo = positions.c.photo_id == row.photo_id
-                    connection.execute(update(positions).where(is_photo).values(sight=name))
-            done_to = page[-1].photo_id if page else None
-            connection.execute(update(ledgers).values(sights_to=done_to))
+def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, str]:
+    # Where photos were taken, but for sights whose landmark a person rejected on them.
+    sights = library_sights(connection)
+    fixes = np.array([fact[:3] for fact in facts.values()], np.float64).reshape(-1, 3)
+    indices = dict(zip(facts, sights.at(*fixes.T).tolist(), strict=True))
+    rejected = (
+        select(photos.c.id, verdicts.c.landmark_id)
+        .join(verdicts, verdicts.c.content_id == photos.c.content_id)
+        .where(among(photos.c.id, facts), verdicts.c.verdict == VerdictKind.REJECTED)
+    )
+    for photo_id, landmark_id in connection.execute(rejected):
+        if sights.landmark_ids.get(indices[photo_id]) == landmark_id:
+            indices[photo_id] = NO_SIGHT
+    return {photo_id: sights.names[index] for photo_id, index in indices.items() if index >= 0}

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from sqlalchemy import Connection, Select, exists, func, select, true
 
-from tagger.database.connection import Database
+from tagger.database.connection import Database, display_language
 from tagger.database.enums import STATED, Outcome, PositionSource, VerdictKind
 from tagger.database.statements import among, distinct_values, folder_of, unindexed
 from tagger.database.tables import (
@@ -41,6 +41,9 @@ from tagger.tags.contents import has_photo, is_first_copy
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language
 from tagger.trips.grouping import GroupedTrip, Trip, VisitedPlace, place_name
+
+if TYPE_CHECKING:
+    from tagger.sights import Sight
 
 
 @dataclass(frozen=True)
@@ -174,19 +177,49 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
     return sorted(counts, key=lambda each: each.folder.split("/"))
 
 
-def sights_in_library(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
-    """The sights of the library that one of these texts may name, with the numbers of files taken there."""
-    if not connection.scalar(select(exists().where(positions.c.sight.is_not(None)))):
-        return {}
-    from tagger.sights import find_sights  # numpy, and a table of 20,800 sights
+@dataclass(frozen=True)
+class SightCount:
+    """A sight with its number of photos that were taken there, and one of them."""
 
-    named = {sight.name for text in texts for sight in find_sights(text)}
-    query = (
-        select(positions.c.sight, func.count())
-        .where(among(positions.c.sight, sorted(named)))
-        .group_by(positions.c.sight)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    sight: "Sight"
+    country: str | None
+    photos: int
+    cover: "Cover"
+
+
+def sight_counts(database: Database) -> list[SightCount]:
+    """The sights of photos that exist, most photos first. Copies at one position count once."""
+    with database.snapshot() as connection:
+        kept = kept_places(connection)
+        query = select(
+            kept.c.sight, func.max(kept.c.country).label("country"), *located_photos(kept)
+        )
+        is_at_sight = kept.c.located > 0, kept.c.sight.is_not(None)
+        rows = connection.execute(query.where(*is_at_sight).group_by(kept.c.sight)).all()
+        if not rows:
+            return []
+        from tagger.sights import library_sights  # numpy, and a table of 20,900 sights
+
+        digests = select(photos.c.id, contents.c.digest).join(
+            contents, contents.c.id == photos.c.content_id
+        )
+        is_cover = among(photos.c.id, [row.photo_id for row in rows])
+        covers = {row.id: Cover(*row) for row in connection.execute(digests.where(is_cover))}
+        sights = library_sights(connection)
+    counts = [
+        SightCount(sight, row.country, row.photos, covers[row.photo_id])
+        for row in rows
+        if (sight := sights.named(row.sight, row.south, row.west)) and row.photo_id in covers
+    ]
+    return sorted(counts, key=lambda count: (-count.photos, count.sight.name))
+
+
+def sights_beside(
+    sights: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
+) -> list[SightCount]:
+    """The sights whose landmark no photo shows: that is listed already."""
+    names = {name for each in landmarks if each.photos for name in (each.name, *each.other_names)}
+    return [each for each in sights if each.sight.name not in names]
 
 
 @dataclass(frozen=True)
@@ -211,7 +244,7 @@ def city_counts(database: Database) -> list[CityCount]:
         is_in_city = kept.c.located > 0, kept.c.city.is_not(None), kept.c.country.is_not(None)
         query = select(*place, *located_photos(kept)).where(*is_in_city).group_by(*place)
         for row in connection.execute(query):
-            box = document_of(PositionCell, row, is_estimated=False)
+            box = document_of(PositionCell, row, sight=None, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
             cities.append(
                 CityCount(
@@ -358,6 +391,7 @@ class PathPoint:
     taken_at: datetime
     latitude: float
     longitude: float
+    sight: str | None
     city: str | None
     country: str | None
     source: str
@@ -406,20 +440,26 @@ class TripLandmark:
 
 @dataclass(frozen=True)
 class TripSummary:
-    """A trip with its number of photos; of each landmark too, most photos first. Copies count once."""
+    """A trip with its number of photos; of each landmark too, most photos first. Copies count once.
+
+    `sight`: the one at which most of its photos were taken, and their number.
+    """
 
     trip: Trip
     photos: int
     landmarks: tuple[TripLandmark, ...]
     cover: Cover | None
+    sight: tuple[str, int] | None = None
 
     @property
     def name(self) -> str:
-        """The name that a person gave it; else the landmark that most of its photos show; else the place."""
+        """The name that a person gave it; else the landmark or sight of most photos; else the place."""
         if self.trip.given_name is not None:
             return self.trip.given_name
         if self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos:
             return self.landmarks[0].name
+        if self.sight is not None and self.sight[1] >= _NAMING_SHARE * self.photos:
+            return self.sight[0]
         trip = self.trip
         return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
 
@@ -429,11 +469,12 @@ class TripSummary:
         return f"{self.name}, {self.trip.dates}"
 
     def with_names(self, names: Mapping[str, str]) -> Self:
-        """The summary with other names of landmarks, by their slugs."""
+        """The summary with other names of landmarks, by their slugs, and of sights, by their names."""
         landmarks = tuple(
             replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks
         )
-        return replace(self, landmarks=landmarks)
+        sight = self.sight and (names.get(self.sight[0], self.sight[0]), self.sight[1])
+        return replace(self, landmarks=landmarks, sight=sight)
 
 
 @dataclass(frozen=True)
@@ -541,6 +582,11 @@ def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list
         .where(among(photos.c.id, cover_ids))
     )
     covers: dict[int | None, Cover] = {row.id: Cover(row.id, row.digest) for row in rows}
+    sights = None
+    if (language := display_language(connection)) and any(each.sight for each in counted_trips):
+        from tagger.sights import library_sights  # numpy
+
+        sights = library_sights(connection)
     summaries = []
     for counted in counted_trips:
         of_trip = [
@@ -553,12 +599,16 @@ def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list
             if landmark_id in known
         ]
         of_trip.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+        sight = counted.sight
+        if sight and sights:
+            sight = sights.name_in(sight[0], language), sight[1]
         summaries.append(
             TripSummary(
                 counted.trip,
                 counted.photos,
                 tuple(of_trip),
                 covers.get(counted.cover),
+                sight,
             )
         )
     return summaries

@@ -213,7 +213,9 @@ class ResolvedQuery:
             things=tuple(
                 with_kinds(connection, find_thing(connection, name).slug) for name in query.thing
             ),
-            sights=tuple(chain.from_iterable(map(_sights_named, query.sight))),
+            sights=tuple(
+                chain.from_iterable(_sights_named(connection, name) for name in query.sight)
+            ),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
         )
@@ -595,11 +597,11 @@ def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
     return trip
 
 
-def _sights_named(name: str) -> list[str]:
+def _sights_named(connection: Connection, name: str) -> list[str]:
     # The names of the sights that a name means.
-    from tagger.sights import find_sights  # numpy
+    from tagger.sights import library_sights  # numpy
 
-    sights = find_sights(name)
+    sights = library_sights(connection).find(name)
     if not sights:
         raise SightNotFound(name=name)
     return sorted({sight.name for sight in sights})

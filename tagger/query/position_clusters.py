@@ -28,7 +28,8 @@ from tagger.texts.names import place_text
 class PositionCell:
     """The photos of one cell, and the least box around these positions, in degrees.
 
-    `city` and `country`: those of all its photos; None: several, or unknown. `photo_id`: one of them, or 0.
+    `sight`, `city` and `country`: those of all its photos; None: several, or unknown. `photo_id`: one of
+    them, or 0.
     `is_estimated`: no position was measured, or stated beside the photo; known of trips.
     """
 
@@ -41,6 +42,7 @@ class PositionCell:
     country: str | None
     photo_id: int = 0
     is_estimated: bool = False
+    sight: str | None = None
 
     @property
     def latitude(self) -> float:
@@ -97,6 +99,7 @@ def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[P
             *(column.label(name) for name, column in extremes.items()),
             positions.c.city,
             positions.c.country,
+            positions.c.sight,
             rounded_down((latitude + 90) / degrees).label("cell_row"),
             rounded_down((longitude + 180) / degrees).label("cell_column"),
         )
@@ -116,7 +119,7 @@ def _cells(connection: Connection, located: Subquery) -> list[PositionCell]:
             *located_photos(located),
             *(
                 each(rows[name]).label(f"{end}_{name}")
-                for name in ("city", "country")
+                for name in ("city", "country", "sight")
                 for end, each in (("least", func.min), ("greatest", func.max))
             ),
         )
@@ -129,6 +132,7 @@ def _cells(connection: Connection, located: Subquery) -> list[PositionCell]:
             row,
             city=_if_equal(row.least_city, row.greatest_city),
             country=_if_equal(row.least_country, row.greatest_country),
+            sight=_if_equal(row.least_sight, row.greatest_sight),
             is_estimated=False,
         )
         for row in connection.execute(query)
@@ -157,6 +161,7 @@ def _merged(cell: PositionCell, other: PositionCell) -> PositionCell:
         east=max(cell.east, other.east),
         city=_if_equal(cell.city, other.city),
         country=_if_equal(cell.country, other.country),
+        sight=_if_equal(cell.sight, other.sight),
         photo_id=max(cell.photo_id, other.photo_id),
         is_estimated=cell.is_estimated and other.is_estimated,
     )
@@ -181,13 +186,15 @@ _MOST_LATITUDE = 85.0
 class PositionCluster:
     """Photos near each other on a map, and the least box around their positions.
 
-    `latitude` and `longitude` are of its mark. `place`: city and country, as far as all photos share them.
+    `latitude` and `longitude` are of its mark. `sight`, and `place`, city and country: as far as all photos
+    share them.
     """
 
     photos: int
     latitude: float
     longitude: float
     bounds: BoundingBox
+    sight: str | None
     place: str
     photo_id: int
     is_estimated: bool

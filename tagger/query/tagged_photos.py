@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -54,6 +54,9 @@ from tagger.texts.text_format import (
     list_text,
 )
 from tagger.things import ShownThing, things_of_images
+
+if TYPE_CHECKING:
+    from tagger.sights import Sights
 
 
 def is_guess(scores: Sequence[float]) -> bool:
@@ -372,25 +375,6 @@ _RAW_FILES = (
 _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
 
 
-def _position(row: Row[Any], language: str | None) -> Position | None:
-    # The position of a photo, with the name of its sight in a language; None: it has none.
-    if row.source is None:
-        return None
-    sight = None
-    if row.sight is not None:
-        from tagger.sights import named_sight  # numpy
-
-        sight = named_sight(row.sight, row.latitude, row.longitude)
-    if sight is None:
-        return document_of(Position, row, sight=None)
-    distance_m = round(sight.distance_m(row.latitude, row.longitude))
-    return document_of(
-        Position,
-        row,
-        sight=PositionSight(sight.name_in(language), sight.kind, distance_m),
-    )
-
-
 def select_photos() -> Select[Any]:
     """A query for photos and their contents, including photos whose file is gone."""
     return select(
@@ -517,6 +501,7 @@ class NameCache:
         self._root_paths = root_paths
         self._landmarks: dict[int, Landmark] = {}
         self._labels: dict[tuple[int, int], str] = {}
+        self._sights: Sights | None = None
         self._read(connection)
 
     def photos(
@@ -579,7 +564,7 @@ class NameCache:
             outcome=outcome,
             similarity=None,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
-            position=_position(row, display_language(connection)),
+            position=self._position(connection, row),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=refusal,
@@ -589,6 +574,23 @@ class NameCache:
             taken_source=None if row.taken_at is None else row.taken_source,
             things=tuple(things),
         )
+
+    def _position(self, connection: Connection, row: Row[Any]) -> Position | None:
+        """The position of the photo of `row`; None: it has none."""
+        if row.source is None:
+            return None
+        sight = None
+        if row.sight is not None:
+            if self._sights is None:
+                from tagger.sights import library_sights  # numpy
+
+                self._sights = library_sights(connection)
+            sight = self._sights.named(row.sight, row.latitude, row.longitude)
+        if sight is None:
+            return document_of(Position, row, sight=None)
+        distance_m = round(sight.distance_m(row.latitude, row.longitude))
+        name = sight.name_in(display_language(connection))
+        return document_of(Position, row, sight=PositionSight(name, sight.kind, distance_m))
 
     def path(self, connection: Connection, row: Row[Any]) -> str:
         if row.root_id not in self._roots:

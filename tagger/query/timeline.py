@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from tagger.database.connection import Database
+from tagger.database.connection import Database, display_language
 from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
 from tagger.kept.days import ASPECT, IS_TAGGED, day_of_part, kept_places
@@ -32,7 +32,7 @@ MANY_OF_A_DAY = 12
 
 @dataclass(frozen=True)
 class SectionPart:
-    """The photos of a month from the `first` to the `last` day. `place`: their city, or region."""
+    """The photos of a month from the `first` to the `last` day. `place`: their sight and city, or region."""
 
     first: date
     last: date
@@ -40,10 +40,10 @@ class SectionPart:
     place: str | None = None
 
 
-# A region and a city.
-CityInRegion = tuple[str | None, str | None]
+# A sight, a region and a city.
+Area = tuple[str | None, str | None, str | None]
 # The numbers of photos of a day by where they were taken.
-Places = Mapping[CityInRegion, int]
+Places = Mapping[Area, int]
 # The share of a part's photos that its place has.
 _MOST = 0.6
 
@@ -86,13 +86,15 @@ def section_parts(
 
 
 def _place(places_of_days: Sequence[Places], photos: int) -> str | None:
-    # The city, else the region, with most of so many photos.
-    cities, regions = Counter[str](), Counter[str]()
+    # The sight with its city, else the city, else the region, with most of so many photos.
+    sights, cities, regions = Counter[str](), Counter[str](), Counter[str]()
     for places in places_of_days:
-        for (region, city), number in places.items():
-            cities[city_name(city, region) if city else ""] += number
+        for (sight, region, city), number in places.items():
+            name = city_name(city, region) if city else ""
+            sights[", ".join(filter(None, (sight, name))) if sight else ""] += number
+            cities[name] += number
             regions[region or ""] += number
-    for numbers in (cities, regions):
+    for numbers in (sights, cities, regions):
         name, number = max(
             numbers.items(),
             key=itemgetter(1),
@@ -163,12 +165,20 @@ def timeline_sections(
                 is_by_date=is_by_date,
                 names_places=names_places,
             )
+        if names_places and (language := display_language(connection)):
+            from tagger.sights import library_sights  # numpy
+
+            name_in = library_sights(connection).name_in
+            groups = [
+                each._replace(sight=each.sight and name_in(each.sight, language)) for each in groups
+            ]
     days = _days(groups)
-    places = defaultdict[date, dict[CityInRegion, int]](dict)
+    places = defaultdict[date, dict[Area, int]](dict)
     if names_places and _has_places(days, query):
         for group in groups:
             if group.day is not None and group.city is not None:
-                places[group.day][group.region, group.city] = group.photos
+                area = group.sight, group.region, group.city
+                places[group.day][area] = group.photos
     is_newest_first = query.sort == "newest"
     days.sort(
         key=lambda each: each.day or date.min,
@@ -208,6 +218,7 @@ class _Group(NamedTuple):
     photos: int
     aspect: float
     day: date | None = None
+    sight: str | None = None
     region: str | None = None
     city: str | None = None
 
@@ -236,7 +247,7 @@ def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
 def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool) -> list[_Group]:
     # The photos of all days, by area.
     kept = kept_places(connection).c
-    keys = (kept.part, kept.region, kept.city) if is_by_date else ()
+    keys = (kept.part, kept.sight, kept.region, kept.city) if is_by_date else ()
     counted = "classified" if query.any_rank else "tagged"
     number_of = func.sum(kept[counted])
     aspects_of = func.sum(kept[f"{counted}_aspect"])
@@ -255,7 +266,7 @@ def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool)
     return groups
 
 
-_AREA = positions.c.region, positions.c.city
+_AREA = positions.c.sight, positions.c.region, positions.c.city
 
 
 def _read_groups(
@@ -307,7 +318,7 @@ def _groups(
     *keys: ColumnElement[Any],
     has_copies: bool,
 ) -> list[_Group]:
-    # The photos of a query by these keys: the day, region and city; of copies, if it has them, the first one.
+    # The photos of a query by these keys: the day, sight, region and city; of copies, the first one.
     names = [f"key_{number}" for number in range(len(keys))]
     columns = [ASPECT.label("aspect")]
     columns += [key.label(name) for key, name in zip(keys, names, strict=True)]

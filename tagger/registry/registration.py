@@ -30,7 +30,7 @@ from tagger.model.artifact import (
     manifest_document,
 )
 from tagger.tags import models_in_use
-from tagger.tags.contents import record_landmark
+from tagger.tags.contents import record_landmark, record_sights
 from tagger.texts.names import name_in_language
 from tagger.things import record_things
 
@@ -63,9 +63,10 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
             update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
         )
     names = tuple(LandmarkFacts.model_fields)
-    new = (
+    new = [
         label for label in manifest.labels if label.slug not in by_slug and label.slug not in united
-    )
+    ]
+    record_sights(connection, [label.name for label in new if label.latitude is not None])
     insert_page(
         connection,
         landmarks,
@@ -171,6 +172,7 @@ def _update_facts(
     merged = _merge_facts(under, over)
     merged |= {column: old[column] for column in landmark.edited}
     if merged != old:
+        record_sights(connection, [*landmark.all_names, merged["name"], *merged["aliases"]])
         connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
     if any(merged[column] != old[column] for column in ("latitude", "longitude", "extent")):
         record_landmark(connection, landmark.id)

@@ -14,7 +14,14 @@ from functools import cache, partial
 from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
-from tagger.query.counts import CityCount, FolderCount, LandmarkCount, TripSummary
+from tagger.query.counts import (
+    CityCount,
+    FolderCount,
+    LandmarkCount,
+    SightCount,
+    TripSummary,
+    sights_beside,
+)
 from tagger.query.filter_words import POSITIONS, RECENTLY_ADDED, UNDATED, VERDICTS, WHICH, Options
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
@@ -354,25 +361,13 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
     return NameIndex(things)
 
 
-def sight_names(counts: Mapping[str, int]) -> Names:
-    if not counts:
-        return NameIndex(())
-    from tagger.sights import names_of_sight  # numpy, and a table of 20,800 sights
-
-    sights = (
-        (
-            Meaning(
-                Kind.SIGHT,
-                name,
-                "",
-                photos,
-                {"sight": name},
-            ),
-            names_of_sight(name),
-        )
-        for name, photos in counts.items()
-    )
-    return NameIndex(sights)
+def sight_names(counts: Iterable[SightCount], landmarks: Iterable[LandmarkCount]) -> Names:
+    things = []
+    for count in sights_beside(counts, landmarks):
+        options = {"sight": count.sight.name}
+        meaning = Meaning(Kind.SIGHT, count.sight.name, count.country or "", count.photos, options)
+        things.append((meaning, [count.sight.name, *(name for _, name in count.sight.names)]))
+    return NameIndex(things)
 
 
 def thing_names(counts: Iterable[ThingCount]) -> Names:

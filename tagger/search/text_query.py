@@ -34,7 +34,7 @@ from tagger.query.counts import (
     city_counts,
     folder_counts,
     landmark_counts,
-    sights_in_library,
+    sight_counts,
     trip_summaries,
 )
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
@@ -777,7 +777,7 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
     try:
         query = text_query(database, name, root_paths).query
     except SearchTextInvalid:
-        circle = _around_sight(name)
+        circle = _around_sight(database, name)
         if circle is None:
             raise
         return circle
@@ -788,13 +788,15 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
             landmark = find_landmark(connection, query.landmark[0])
         if landmark.latitude is not None and landmark.longitude is not None:
             return Near(landmark.latitude, landmark.longitude, DEFAULT_RADIUS_KM)
-    return _around_sight(name)
+    return _around_sight(database, name)
 
 
-def _around_sight(name: str) -> Near | None:
-    from tagger.sights import find_sights  # numpy, and a table of 20,800 sights
+def _around_sight(database: Database, name: str) -> Near | None:
+    from tagger.sights import library_sights  # numpy, and a table of 20,900 sights
 
-    for sight in find_sights(name, 1):
+    with database.read() as connection:
+        sights = library_sights(connection)
+    for sight in sights.find(name, 1):
         return Near(sight.latitude, sight.longitude, DEFAULT_RADIUS_KM)
     return None
 
@@ -857,20 +859,21 @@ def _lists_of_names(
             (*position_countries(connection), *landmark_countries(connection))
         )
         cameras = names_of_camera_models(connection)
-        sights = sights_in_library(connection, phrases(text))
+    sights = sight_counts(database)
+    names_of_sights = [count.sight.name for count in sights]
     familiar = {count.landmark for count in counts}
     yield (
         landmark_names(counts),
-        unfamiliar_names(database, text, familiar, sights),
+        unfamiliar_names(database, text, familiar, names_of_sights),
         country_names(countries),
         camera_names(cameras),
         outcome_names(),
         thing_names(count_things(database)),
     )
     cities = city_counts(database)
-    yield city_names(cities), region_names(cities), sight_names(sights)
+    yield city_names(cities), region_names(cities), sight_names(sights, counts)
     yield foreign_country_names(countries), foreign_city_names(cities)
     trips = trip_summaries(database)
     yield journey_names(trips), trip_names(trips)
     yield (folder_names(folder_counts(database, root_paths)),)
-    yield (unfamiliar_names(database, text, familiar, sights, by_name=True),)
+    yield (unfamiliar_names(database, text, familiar, names_of_sights, by_name=True),)

@@ -50,7 +50,7 @@ from tagger.database.tables import (
     thing_verdicts,
     verdicts,
 )
-from tagger.tags.contents import lock_contents
+from tagger.tags.contents import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import LANDMARKS, ids_in_use
 from tagger.tags.rule import PositionOdds
 from tagger.tags.settlement import PAGE, EffectiveTags, settle
@@ -433,8 +433,9 @@ def _upsert(
 
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
-    """Settle images about which people have decided."""
+    """Settle images about which people have decided, and record them: a rejected landmark is no sight."""
     record_decisions(connection)
+    queue_position_updates(connection, content_ids)
     settle(connection, content_ids)
 
 

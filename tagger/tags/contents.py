@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
+from tagger.database.connection import record_decisions
 from tagger.database.enums import CLASSIFIED_OUTCOMES, KeptStep
 from tagger.database.statements import among, insert_page, part_of
 from tagger.database.tables import (
@@ -38,6 +39,7 @@ from tagger.database.tables import (
     effective_tags,
     favourites,
     job_items,
+    landmarks,
     photos,
     positions,
     tags,
@@ -45,6 +47,9 @@ from tagger.database.tables import (
     thing_verdicts,
     verdicts,
 )
+
+# Photos so near a landmark may be at its sight.
+NEAR_DEGREES = 0.02
 
 
 def lock_contents_shared(connection: Connection, digests: Collection[str]) -> dict[str, int]:
@@ -95,14 +100,28 @@ def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -
 
 
 def record_landmark(connection: Connection, landmark_id: int) -> None:
-    """Record that a landmark moves, or is about to lose its tags and verdicts."""
+    """Record that a landmark has moved, or is about to lose its tags and verdicts: of photos near it, too."""
+    place = landmarks.c.latitude, landmarks.c.longitude
+    is_near = (
+        axis.between(degrees - NEAR_DEGREES, degrees + NEAR_DEGREES)
+        for axis, degrees in zip((positions.c.latitude, positions.c.longitude), place, strict=True)
+    )
+    near = select(positions.c.photo_id).where(landmarks.c.id == landmark_id, *is_near)
     images = union(
         *(
             select(table.c.content_id).where(table.c.landmark_id == landmark_id)
             for table in (tags, taught_tags, verdicts)
         )
     )
-    record_matching_photos(connection, photos.c.content_id.in_(images))
+    record_matching_photos(connection, photos.c.content_id.in_(images) | photos.c.id.in_(near))
+
+
+def record_sights(connection: Connection, names: Collection[str]) -> None:
+    """Record that landmarks change that have or had these names: photos are at the sights of these names."""
+    there = select(positions.c.photo_id).where(among(positions.c.sight, names))
+    if connection.scalar(select(there.exists())):
+        record_matching_photos(connection, photos.c.id.in_(there))
+        record_decisions(connection)
 
 
 def record_camera(connection: Connection, camera_id: int) -> None:

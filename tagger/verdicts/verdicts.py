@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, exists, false, func, select
+from sqlalchemy import Connection, Row, Select, Table, delete, exists, false, func, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, open_database
@@ -25,10 +25,18 @@ from tagger.database.tables import (
     model_labels,
     models,
     photos,
+    positions,
     thing_verdicts,
     verdicts,
 )
-from tagger.errors import LandmarkNotFound, PhotoNotClassified, ThingNotFound
+from tagger.errors import (
+    LandmarkExists,
+    LandmarkInvalid,
+    LandmarkNotFound,
+    PhotoNotClassified,
+    ThingNotFound,
+)
+from tagger.landmarks.edits import NewLandmark, insert_landmark, is_name
 from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.filters import ResolvedQuery, matching_landmarks
@@ -176,6 +184,7 @@ class _CurrentVerdicts:
                     select(photos.c.failure_kind).where(photos.c.id == photo_id)
                 )
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
+        _add_landmark_of_sight(connection, images, name)
         hold_landmarks(connection)
         subject = _find_subject(connection, name)
         return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject.id))
@@ -187,6 +196,12 @@ class _CurrentVerdicts:
         write_verdicts(
             connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
         )
+        if kind is VerdictKind.REJECTED and isinstance(self.subject, Landmark):
+            # The update of positions leaves them so.
+            is_at_sight = (positions.c.sight == self.subject.name) & positions.c.photo_id.in_(
+                select(photos.c.id).where(among(photos.c.content_id, images))
+            )
+            connection.execute(update(positions).where(is_at_sight).values(sight=None))
 
     def document(
         self, connection: Connection, root_paths: RootPaths, *, dry_run: bool
@@ -219,6 +234,25 @@ class _CurrentVerdicts:
         return VerdictsDocument(
             self.subject.slug, self.subject.display_name, changed, left_out, dry_run=dry_run
         )
+
+
+def _add_landmark_of_sight(connection: Connection, images: Mapping[int, int], name: str) -> None:
+    """Add the landmark of this name if one of these photos was taken at a sight that has it."""
+    columns = positions.c
+    one_place = (
+        func.max(columns[each]) for each in ("latitude", "longitude", "country", "region", "city")
+    )
+    is_at_sight = among(columns.photo_id, images), columns.sight.is_not(None)
+    query = select(columns.sight, *one_place).where(*is_at_sight).group_by(columns.sight)
+    for name_of_sight, latitude, longitude, country, region, city in connection.execute(query):
+        from tagger.sights import library_sights  # numpy
+
+        sight = library_sights(connection).named(name_of_sight, latitude, longitude)
+        if sight is not None and is_name(name, [sight.name, *(each for _, each in sight.names)]):
+            position = sight.latitude, sight.longitude
+            with suppress(LandmarkExists, LandmarkInvalid):
+                new = NewLandmark(sight.name, None, country, region, city, position)
+                insert_landmark(connection, new)
 
 
 def _find_subject(connection: Connection, name: str) -> Landmark | Thing:

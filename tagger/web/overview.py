@@ -27,7 +27,7 @@ from tagger.query.counts import (
     familiar_landmark_counts,
     find_covers,
     folder_counts,
-    sights_in_library,
+    sight_counts,
     trip_summaries,
 )
 from tagger.query.options import PhotoQuery
@@ -61,7 +61,6 @@ from tagger.search.text_query import (
     understand,
     unfamiliar_names,
 )
-from tagger.search.words import phrases
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import city_name, name_in_language
@@ -282,7 +281,10 @@ class LibraryOverview:
         def read_names(tag: str) -> Mapping[str, str]:
             with database.read() as connection:
                 landmarks = familiar_landmarks(connection)
-            return {each.slug: name_in_language(each.name, each.names, tag) for each in landmarks}
+            names = {each.sight.name: each.sight.name_in(tag) for each in sight_counts(database)}
+            return names | {
+                each.slug: name_in_language(each.name, each.names, tag) for each in landmarks
+            }
 
         def count_unclassified() -> UnclassifiedPhotos:
             waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
@@ -313,6 +315,7 @@ class LibraryOverview:
         # Searches find names in these.
         self.cities = kept(lambda: city_counts(database))
         self.cameras = kept(read_cameras)
+        self.sights = kept(lambda: sight_counts(database))
         self.folders = kept(lambda: folder_counts(database, root_paths))
 
     def named_counts(self) -> list[LandmarkCount] | None:
@@ -328,7 +331,10 @@ class LibraryOverview:
         return trips and [each.with_names(names) for each in trips]
 
     def names(self) -> Mapping[str, str]:
-        """Return names of landmarks by slug in the reader's language; none in English, or until read."""
+        """Return names of landmarks by slug, and of sights by name, in the reader's language.
+
+        None in English, or until read.
+        """
         names = self._names.get(reader_language() or "")
         return (names and names.get_soon()) or {}
 
@@ -394,11 +400,11 @@ class SearchLists:
         else:
             names = self._index(landmark_names, landmarks)
             familiar = {each.landmark for each in landmarks if each.photos}
-        with self._database.read() as connection:
-            sights = sights_in_library(connection, phrases(text))
+        sights = self._overview.sights.get_soon(*left()) or _NONE
+        names_of_sights = [count.sight.name for count in sights]
         yield (
             names,
-            unfamiliar_names(self._database, text, familiar, sights),
+            unfamiliar_names(self._database, text, familiar, names_of_sights),
             self._index(country_names, countries),
             self._index(camera_names, self._overview.cameras.get_soon(*left()) or {}),
             self._outcomes,
@@ -407,14 +413,14 @@ class SearchLists:
         yield (
             self._index(city_names, cities),
             self._index(region_names, cities),
-            sight_names(sights),
+            self._index(sight_names, sights, landmarks or _NONE),
         )
         yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
         trips = self._overview.trips.get_soon(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
         yield (self._index(folder_names, self._overview.folders.get_soon(*left()) or _NONE),)
         if by_name:
-            yield (unfamiliar_names(self._database, text, familiar, sights, by_name=True),)
+            yield (unfamiliar_names(self._database, text, familiar, names_of_sights, by_name=True),)
 
     def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
         # What is made of the lists, built again when one of them has changed.

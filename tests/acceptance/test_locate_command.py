@@ -43,11 +43,12 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
         ["0", "by a track"],
         ["1", "by photos taken before or after"],
         ["1", "without a position"],
+        ["1", "photo at a sight"],
     ]
     assert "3 positions changed" in output.err
     assert "tagger query --position none" in output.err
     counts = {"photos": 4, "camera": 1, "landmark": 1, "track": 0, "neighbour": 1, "unknown": 1}
-    counts |= {"sidecar": 0, "takeout": 0, "trip": 0}
+    counts |= {"sidecar": 0, "takeout": 0, "trip": 0, "at_sights": 1}
     counts |= {"tags_doubtful": 0, "tags_accepted": 0}
     again = tagger("locate", "--json")
     assert (again.json, "changed" in again.err) == ({**counts, "companions": []}, False)
@@ -274,7 +275,7 @@ def test_tracks_are_listed_in_order_of_time_and_removed(
     assert (output.text, output.err) == ("", "there is no track; add one with: tagger locate --gpx FILE\n")
 
 
-PARIS = (48.8584, 2.2945)
+PARIS = (48.8390, 2.2925)
 TRIP = "2024-05-03-paris"
 
 

@@ -1,21 +1,28 @@
 """Tracks and sights: where somebody was at a given time, and at which sight a photo was taken."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 from support.databases import audit_entries, query_plans
 from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import changed_days, ledgers, photos, positions, roots, track_parts, tracks
+from tagger.database.enums import VerdictKind
+from tagger.database.tables import changed_days, photos, positions, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound, SightNotFound
-from tagger.positions import update as position_updates
+from tagger.landmarks.edits import (
+    NewLandmark,
+    add_landmark,
+    edit_landmark,
+    merge_landmark,
+    remove_landmark,
+)
 from tagger.positions.clocks import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.positions.tracks import (
@@ -25,11 +32,16 @@ from tagger.positions.tracks import (
     store_track,
     track_spool,
 )
-from tagger.positions.update import name_sights
+from tagger.query.counts import sight_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.search.text_query import place_near, text_query
+from tagger.query.timeline import section_parts
+from tagger.search.names import sight_names
+from tagger.search.text_query import place_near, suggest, text_query, this_day
+from tagger.texts.text_format import in_language
 from tagger.transfer import check_database
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.web.templating import load_language
 
 
 def located(database: Database, *seconds: float) -> list[Fix | None]:
@@ -324,30 +336,73 @@ def test_a_place_near_can_be_any_sight_of_the_world(library: PositionLibrary) ->
     assert (round(near.latitude), round(near.longitude)) == (-13, -73)
 
 
-@pytest.mark.postgresql
-def test_an_upgrade_names_the_sights_of_stored_positions_page_by_page(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shots = [library.shot(600 * number, gps=LOUVRE if number % 2 else STREET) for number in range(7)]
+MOVED = (48.8610, 2.3500)
+
+
+def test_people_correct_a_sight_by_the_landmark_of_its_name(library: PositionLibrary) -> None:
+    database = library.database
+    louvre, liberty, street = (
+        library.shot(600 * number, gps=place) for number, place in enumerate((LOUVRE, LIBERTY, MOVED))
+    )
     library.update()
-    expected = _sights(library)
-    with library.database.write() as connection:
-        connection.execute(update(positions).values(sight=None))
-        connection.execute(update(ledgers).values(sights_to=0))
-    monkeypatch.setattr(position_updates, "_SIGHTS_PAGE", 3)
-    pages = []
-    names = position_updates.sight_names
+    assert _sights(library)[street] != "The Louvre"
+    add_landmark(database, NewLandmark("Louvre", position=(48.8611, 2.3364), aliases=("Louvre Museum",)))
+    library.update()
+    assert _sights(library)[louvre] == "Louvre"
+    edit_landmark(database, "louvre", {"name": "The Louvre", "names": {"de": "Der Louvre"}})
+    library.update()
+    assert _sights(library)[louvre] == "The Louvre"
+    assert _found(library, sight=("louvre museum",)) == _found(library, sight=("der louvre",)) != set()
+    with in_language(load_language("de")):
+        (photo,) = find_tagged(database, PhotoQuery(sight=("the louvre",)), {})
+    assert photo.position is not None
+    assert photo.position.sight_name == "Der Louvre"
+    edit_landmark(database, "louvre", {"position": MOVED})
+    library.update()
+    assert (_sights(library)[louvre], _sights(library)[street]) != ("The Louvre", None)
+    assert _sights(library)[street] == "The Louvre"
+    add_landmark(database, NewLandmark("Palais", position=MOVED))
+    merge_landmark(database, "louvre", "Palais")
+    library.update()
+    assert _sights(library)[street] == "Palais"
+    remove_landmark(database, "Palais")
+    library.update()
+    assert _sights(library)[louvre] == "Louvre Museum"
+    assert _sights(library)[liberty] == "Statue of Liberty"
 
-    def interrupted(rows: list[tuple[float, float, float]]) -> list[str | None]:
-        pages.append(len(rows))
-        if len(pages) == 2:
-            raise KeyboardInterrupt
-        return names(rows)
 
-    monkeypatch.setattr(position_updates, "sight_names", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        name_sights(library.database)
-    name_sights(library.database)
-    assert pages == [3, 3, 3, 1, 0]
-    assert _sights(library) == expected
-    assert sum(sight is not None for sight in expected.values()) == len(shots) // 2
+@pytest.mark.postgresql
+def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(
+    library: PositionLibrary,
+) -> None:
+    database = library.database
+    here, there = library.shot(0, gps=LOUVRE), library.shot(600, gps=LOUVRE)
+    library.update()
+    give_verdicts(database, [here], "louvre museum", VerdictKind.REJECTED, "me", {})
+    assert _sights(library) == {here: None, there: "Louvre Museum"}
+    library.update()
+    assert _sights(library) == {here: None, there: "Louvre Museum"}
+    withdraw_verdicts(database, [here], "Louvre Museum", VerdictKind.REJECTED, {})
+    library.update()
+    assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
+
+
+def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspelling(
+    library: PositionLibrary,
+) -> None:
+    library.shot(0, gps=LOUVRE)
+    library.shot(600, gps=LOUVRE)
+    library.update()
+    (count,) = sight_counts(library.database)
+    assert (count.sight.name, count.photos, count.country) == ("Louvre Museum", 2, "France")
+    assert text_query(library.database, "louvre musem", {}).query.sight == ("Louvre Museum",)
+    (meaning,) = suggest("louv", [sight_names([count], [])], lambda _start, _limit: [], this_day())
+    assert (meaning.label, meaning.detail) == ("Louvre Museum", "France")
+
+
+def test_a_day_is_called_after_the_sight_of_most_photos_else_after_their_city() -> None:
+    day = date(2024, 5, 3)
+    areas = {("Louvre Museum", None, "Paris"): 4, (None, None, "Paris"): 2}
+    for number, name in ((6, "Louvre Museum, Paris"), (9, "Paris")):
+        (part,) = section_parts([(day, number)], {day: areas}, by_day=True)
+        assert part.place == name

@@ -30,7 +30,7 @@ from tagger.query.options import PhotoQuery
 from tagger.transfer import copy_database
 
 EIFFEL = ("eiffel-tower", 0.97, True)
-PARIS = (48.8584, 2.2945)
+PARIS = (48.8390, 2.2925)
 ROME = (41.8902, 12.4922)
 DAY = 24 * 60
 HOUR = 60
@@ -170,8 +170,13 @@ def test_cover_is_the_best_landmark_that_nobody_rejected(library: PositionLibrar
     assert cover() == second
 
 
-def test_a_day_of_one_landmark_has_its_name(library: PositionLibrary) -> None:
+@pytest.mark.postgresql
+def test_a_day_of_one_landmark_or_else_at_one_sight_has_its_name(library: PositionLibrary) -> None:
     for minutes in range(12):
+        library.shot(minutes, gps=(48.8611, 2.3358))
+    library.update()
+    assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Louvre Museum")
+    for minutes in range(12, 26):
         library.shot(minutes, EIFFEL)
     library.update()
     assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower")

@@ -11,7 +11,7 @@ from support.examples import examples
 from tagger import sights
 from tagger.errors import InstallationDamaged
 from tagger.geo import distance_km
-from tagger.sights import NO_SIGHT, cells_in_reach, cells_of, sight, sights_of
+from tagger.sights import NO_SIGHT, cells_in_reach, cells_of, world_sights
 
 PHONE_M = 20.0
 
@@ -46,8 +46,9 @@ STREETS = {
 
 
 def _name_at(latitude: float, longitude: float, error_m: float = PHONE_M) -> str | None:
-    index = int(sights_of(*(np.array([value]) for value in (latitude, longitude, error_m)))[0])
-    return None if index == NO_SIGHT else sight(index).name
+    position = (np.array([value]) for value in (latitude, longitude, error_m))
+    index = int(world_sights().at(*position)[0])
+    return None if index == NO_SIGHT else world_sights().names[index]
 
 
 @pytest.mark.parametrize(("latitude", "longitude", "name"), VIEWS.values(), ids=VIEWS)
@@ -82,12 +83,13 @@ def test_each_position_has_its_sight_alone_or_among_others_and_within_reach(
     rows: list[tuple[float, ...]],
 ) -> None:
     latitudes, longitudes, errors_m = np.array(rows).reshape(-1, 3).T
-    indices = sights_of(latitudes, longitudes, errors_m)
+    table = world_sights()
+    indices = table.at(latitudes, longitudes, errors_m)
     for row, index in zip(rows, indices.tolist(), strict=True):
-        assert sights_of(*(np.array([value]) for value in row)).tolist() == [index]
+        assert table.at(*(np.array([value]) for value in row)).tolist() == [index]
         if index != NO_SIGHT:
-            found = sight(index)
-            reach_km = sights.load_table().reaches_m[index] / 1000
+            found = table.sight(index)
+            reach_km = table.reaches_m[index] / 1000
             assert distance_km(row[0], row[1], found.latitude, found.longitude) <= reach_km + 0.001
             assert row[2] <= reach_km * 1000
 
@@ -96,10 +98,10 @@ def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch: pytest.Mon
     generator = np.random.default_rng(1)
     latitudes, longitudes = 48.86 + generator.normal(0, 0.02, 500), 2.34 + generator.normal(0, 0.03, 500)
     errors_m = np.full(500, PHONE_M)
-    expected = sights_of(latitudes, longitudes, errors_m)
+    expected = world_sights().at(latitudes, longitudes, errors_m)
     assert 50 < np.count_nonzero(expected != NO_SIGHT) < 400
     monkeypatch.setattr(sights, "MAX_PAIRS", 100)
-    assert sights_of(latitudes, longitudes, errors_m).tolist() == expected.tolist()
+    assert world_sights().at(latitudes, longitudes, errors_m).tolist() == expected.tolist()
 
 
 def test_sights_reach_across_the_date_line() -> None:
@@ -113,9 +115,9 @@ def test_a_damaged_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "sights.npz").write_bytes(b"PK\x03\x04 damaged")
     monkeypatch.setattr(sights.importlib.resources, "files", lambda package: tmp_path)
-    sights.load_table.cache_clear()
+    sights.world_sights.cache_clear()
     try:
         with pytest.raises(InstallationDamaged, match=r"sights\.npz"):
             _name_at(48.8583, 2.2945)
     finally:
-        sights.load_table.cache_clear()
+        sights.world_sights.cache_clear()

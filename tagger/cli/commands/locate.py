@@ -193,6 +193,7 @@ def _document(counts: PositionCounts) -> dict[str, object]:
         for pair in counts.companions
     ]
     numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
+    numbers |= {"at_sights": counts.at_sights}
     tags = {"tags_doubtful": counts.doubtful, "tags_accepted": counts.accepted}
     return {**numbers, **tags, "companions": companions}
 
@@ -215,6 +216,8 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         if counts.sources[source] or source not in _RARE:
             typer.echo(f"{counts.sources[source]:>9,}  {text}")
     typer.echo(f"{counts.unknown:>9,}  without a position")
+    if counts.at_sights:
+        typer.echo(f"{count_of(counts.at_sights, 'photo')} at a sight")
     for clock in counts.clocks:
         console.info(_clock_text(clock))
     for pair in counts.companions[:COMPANIONS_SHOWN]:

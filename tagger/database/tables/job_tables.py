@@ -59,11 +59,6 @@ ledgers = Table(
     ),
     Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
     Column(
-        "sights_to",
-        Id,
-        doc="during an upgrade of sights in `positions`: the last one; null: all are",
-    ),
-    Column(
         "trips_version",
         Integer,
         nullable=False,

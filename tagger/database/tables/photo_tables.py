@@ -460,6 +460,7 @@ day_places = Table(
     Column("country", Text, doc="country of their positions"),
     Column("region", Text, doc="region of their positions"),
     Column("city", Text, doc="city of their positions"),
+    Column("sight", Text, doc="sight at which they were taken"),
     Column(
         "cell_row",
         Integer,

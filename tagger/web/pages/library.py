@@ -39,7 +39,14 @@ from tagger.landmarks.edits import (
 )
 from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.ledger.job_control import count_open_jobs
-from tagger.query.counts import LandmarkCount, summarize_trips, trip_path, trip_summary
+from tagger.query.counts import (
+    LandmarkCount,
+    SightCount,
+    sights_beside,
+    summarize_trips,
+    trip_path,
+    trip_summary,
+)
 from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
@@ -66,21 +73,24 @@ Text = Annotated[str, Query(max_length=200)]
 @requires(Role.VIEWER)
 def show_library(request: Request, state: State) -> HTMLResponse:
     counts, covers = state.overview.named_counts(), state.overview.covers.get_soon()
-    is_counted = counts is not None
+    sights = state.overview.sights.get_soon()
+    is_counted = counts is not None and sights is not None
     landmarks = uncounted_landmarks(state.database) if counts is None else counts
     with_photos = [
         each
         for each in landmarks
         if each.photos or (not is_counted and each.landmark in (covers or {}))
     ]
-    is_empty = is_counted and not with_photos
+    enough = (each for each in sights or () if each.photos >= LEAST_AT_SIGHT)
+    taken_at = sights_beside(enough, with_photos)
+    is_empty = is_counted and not with_photos and not taken_at
     with state.database.read() as connection:
         things_are_on = bool(ids_in_use(connection, [THINGS]))
     return render(
         request,
         "library.html",
         landmarks=with_photos,
-        countries=_by_country(with_photos),
+        countries=_by_country([*with_photos, *taken_at]),
         covers=covers or {},
         is_counted=is_counted,
         has_covers=covers is not None,
@@ -106,8 +116,16 @@ def switch_things(state: State, on: Annotated[bool, Form()]) -> Response:
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str | None, list[LandmarkCount]]]:
-    by_country = defaultdict[str | None, list[LandmarkCount]](list)
+# A sight with fewer photos is not listed: somebody may have passed it.
+LEAST_AT_SIGHT = 3
+
+
+Place = LandmarkCount | SightCount
+
+
+def _by_country(counts: Sequence[Place]) -> list[tuple[str | None, list[Place]]]:
+    """Return the places of each country, landmarks first, those with most photos first."""
+    by_country = defaultdict[str | None, list[Place]](list)
     for each in counts:
         by_country[each.country].append(each)
     return sorted(by_country.items(), key=lambda item: -sum(each.photos for each in item[1]))

@@ -22,6 +22,7 @@ from tagger.query.counts import PathPoint, trip_path
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
+    PositionCluster,
     cells_within,
     cluster_cells,
     needs_fine_cells,
@@ -71,6 +72,11 @@ def clusters(
     if cells is None:
         cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)
+    names = state.overview.names()
+
+    def sight_of(cluster: PositionCluster) -> str | None:
+        return cluster.sight and names.get(cluster.sight, cluster.sight)
+
     return DocumentResponse(
         {
             "photos": sum(cluster.photos for cluster in found),
@@ -80,7 +86,7 @@ def clusters(
                     "latitude": cluster.latitude,
                     "longitude": cluster.longitude,
                     "photos": cluster.photos,
-                    "place": cluster.place,
+                    "place": ", ".join(filter(None, (sight_of(cluster), cluster.place))),
                     "estimated": cluster.is_estimated,
                     "address": _address(cluster.bounds, trip),
                     "thumbnail": thumbnail_address(cluster.photo_id, None, 256),

@@ -35,7 +35,7 @@ from tagger.query.filter_words import (
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
-from tagger.query.timeline import CityInRegion, count_copies, section_parts
+from tagger.query.timeline import Area, count_copies, section_parts
 from tagger.teaching.learning import NamedOtherwise, taught_state
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import (
@@ -71,7 +71,10 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile(TimelinePhoto):
-    """A photo in a grid, with its thumbnails. `facts`: the landmark, its score and the time in words."""
+    """A photo in a grid, with its thumbnails. `facts`: the landmark, its score and the time in words.
+
+    `sight`: where it was taken.
+    """
 
     address: str
     small: str
@@ -81,6 +84,7 @@ class PhotoTile(TimelinePhoto):
     alt: str
     file_text: str
     facts: str
+    sight: str | None
 
     @property
     def day(self) -> date | None:
@@ -98,6 +102,9 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     files = ngettext("%(count)s file", "%(count)s files", photo.files) if photo.files > 1 else ""
     file_text = ", ".join(filter(None, (brief.file, files)))
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
+    place, sight = None, None
+    if photo.position is not None:
+        place, sight = photo.position.whole_place, photo.position.sight_name
     return PhotoTile(
         **vars(brief),
         address=params.address(f"/photos/{photo.id}", within=1),
@@ -105,9 +112,10 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         large=thumbnail_address(photo.id, photo.digest, 512),
         small_px=thumbnail_size(*size, 256),
         large_px=thumbnail_size(*size, 512),
-        alt=", ".join(filter(None, (brief.name or photo.place, taken))) or file_text,
+        alt=", ".join(filter(None, (brief.name or place, taken))) or file_text,
         file_text=file_text,
         facts=" · ".join(filter(None, (f"{brief.name or ''} {score}".strip(), taken))),
+        sight=sight,
     )
 
 
@@ -543,10 +551,10 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
             continue
         days = Counter(tile.day for tile in of_month if tile.day)
-        cities = {day: Counter[CityInRegion]() for day in days}
+        cities = {day: Counter[Area]() for day in days}
         for tile in of_month:
             if tile.day and tile.place:
-                cities[tile.day][None, tile.place.partition(",")[0]] += 1
+                cities[tile.day][tile.sight, None, tile.place.partition(",")[0]] += 1
         skip = 0
         for part in section_parts(days.items(), cities, by_day=by_day):
             of_part = of_month[skip : skip + part.photos]

@@ -70,7 +70,7 @@ export class PhotoVerdicts {
     this.photo = root.dataset.photo;
     this.undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
     this.rememberState();
-    root.addEventListener("click", (event) => this.click(event.target.closest("#landmarks button")));
+    root.addEventListener("click", (event) => this.click(event.target.closest("#landmarks button, #when button")));
   }
 
   get landmarks() {
