@@ -107,7 +107,13 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    _mark_running(connection, job)
+    is_job = jobs.c.id == job.id
+    if job.state == JobState.QUEUED:
+        queued = update(jobs).where(is_job, jobs.c.state == JobState.QUEUED)
+        connection.execute(queued.values(state=JobState.RUNNING))
+    if job.started_at is None:
+        not_started = update(jobs).where(is_job, jobs.c.started_at.is_(None))
+        connection.execute(not_started.values(started_at=current_time(connection)))
     return document_of(
         Claim,
         job,
@@ -119,21 +125,6 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
         other_models=other_models(connection, job.id),
         kind=JobKind(job.kind),
     )
-
-
-def _mark_running(connection: Connection, job: Row[Any]) -> None:
-    if job.state == JobState.QUEUED:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job.id, jobs.c.state == JobState.QUEUED)
-            .values(state=JobState.RUNNING)
-        )
-    if job.started_at is None:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job.id, jobs.c.started_at.is_(None))
-            .values(started_at=current_time(connection))
-        )
 
 
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:

@@ -250,24 +250,20 @@ def _add_page(
     if other_jobs:
         rows = rows.where(selected.c.other_job.is_(None))
     connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
-    added = 0
-    for count, latest in _counts_by_root(connection, job_id, position):
-        append_chunks(connection, job_id, position + added, [False] * count)
-        added += count
-        last = max(last, latest)
-    return added, of_others, last
-
-
-def _counts_by_root(connection: Connection, job_id: int, position: int) -> list[tuple[int, int]]:
-    """For each root, the number of items from `position` on, and their last photo's id."""
-    query = (
+    # The items of each root get chunks of their own.
+    of_roots = (
         select(func.count(), func.max(photos.c.id))
         .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
         .where(job_items.c.job_id == job_id, job_items.c.position >= position)
         .group_by(photos.c.root_id)
         .order_by(photos.c.root_id)
     )
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    added = 0
+    for count, latest in connection.execute(of_roots).all():
+        append_chunks(connection, job_id, position + added, [False] * count)
+        added += count
+        last = max(last, latest)
+    return added, of_others, last
 
 
 # Photos that currently fail, and photos whose metadata a job could not write.
@@ -327,7 +323,10 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
         )
         conditions.append(in_job)
         if failures.is_processed:
-            conditions.append(~_is_pending(failures.job_id))
+            # The job has no outcome for the photo, or was cancelled before it.
+            outcome = func.coalesce(job_items.c.outcome, Outcome.CANCELLED)
+            is_pending = in_job.where(outcome == Outcome.CANCELLED)
+            conditions.append(~is_pending)
     return conditions
 
 
@@ -414,12 +413,3 @@ def unwritten_photos(
         query = query.where(job_items.c.reason.in_(kinds))
     for row in _rows(database, query, job_items.c.position, after):
         yield document_of(FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id)
-
-
-def _is_pending(job: int) -> ColumnElement[bool]:
-    """The job has no outcome for the photo, or was cancelled before it."""
-    return exists().where(
-        job_items.c.photo_id == photos.c.id,
-        job_items.c.job_id == job,
-        func.coalesce(job_items.c.outcome, Outcome.CANCELLED) == Outcome.CANCELLED,
-    )

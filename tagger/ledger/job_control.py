@@ -18,7 +18,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Label,
     Row,
     Select,
     Subquery,
@@ -280,8 +279,20 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
     now = connection.execute(
         select(db_now())
     ).scalar_one()  # read once: SQLite would evaluate it per row
-    sums, recent = _sums(conditions), _recent_work(conditions, now)
-    own = models.c.name.label("model"), _write_job(), _is_settling(), _is_silent(now)
+    counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
+    in_jobs = chunks.c.job_id.in_(select(jobs.c.id).where(*conditions))
+    sums = select(chunks.c.job_id, *counts).where(in_jobs).group_by(chunks.c.job_id).subquery()
+    recent = _recent_work(conditions, now)
+    child = jobs.alias("child")
+    is_writer = child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE
+    write_job = select(func.max(child.c.id)).where(*is_writer).correlate(jobs).scalar_subquery()
+    last_step = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done.is_(False), IS_LAST_STEP)
+    own = (
+        models.c.name.label("model"),
+        write_job.label("write_job"),
+        last_step.correlate(jobs).label("settling"),
+        (jobs.c.owner_lease_until < now).label("is_silent"),
+    )
     query = (
         select(jobs, *own, sums, recent)
         .join(models, models.c.id == jobs.c.model_id)
@@ -301,29 +312,6 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
     ):
         others.setdefault(job_id, []).append(name)
     return [_progress(row, others.get(row.id, ())) for row in connection.execute(query)]
-
-
-def _is_silent(now: float) -> Label[bool]:
-    return (jobs.c.owner_lease_until < now).label("is_silent")
-
-
-def _write_job() -> Label[int | None]:
-    child = jobs.alias("child")
-    query = select(func.max(child.c.id)).where(
-        child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE
-    )
-    return query.correlate(jobs).scalar_subquery().label("write_job")
-
-
-def _is_settling() -> Label[bool]:
-    last_step = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done.is_(False), IS_LAST_STEP)
-    return last_step.correlate(jobs).label("settling")
-
-
-def _sums(conditions: Sequence[ColumnElement[bool]]) -> Subquery:
-    counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
-    in_jobs = chunks.c.job_id.in_(select(jobs.c.id).where(*conditions))
-    return select(chunks.c.job_id, *counts).where(in_jobs).group_by(chunks.c.job_id).subquery()
 
 
 def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subquery:
@@ -355,7 +343,11 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     running = 0 if is_over else int(row.running or 0)
     queued = row.total - running - sum(counts.values())
     processed = sum(counts[outcome.value] for outcome in _PROCESSED)
-    rate = _rate(processed, _duration_s(row)) if is_over else _rate(row.recent, row.recent_s)
+    rate = _rate(row.recent, row.recent_s)
+    if is_over:
+        has_times = row.started_at is not None and row.finished_at is not None
+        duration_s = (row.finished_at - row.started_at).total_seconds() if has_times else None
+        rate = _rate(processed, duration_s)
     remaining = queued + running
     eta_s = round(remaining / rate, 1) if rate else None
     if is_over or not remaining:
@@ -382,13 +374,6 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
 
 def _rate(count: int | None, seconds: float | None) -> float:
     return (count or 0) / seconds if seconds is not None and seconds >= SHORTEST_RATE_S else 0.0
-
-
-def _duration_s(row: Row[Any]) -> float | None:
-    if row.started_at is None or row.finished_at is None:
-        return None
-    duration_s: float = (row.finished_at - row.started_at).total_seconds()
-    return duration_s
 
 
 # Changes of jobs by others than their workers: pause, resume, cancel, recovery, removal of old
@@ -439,7 +424,10 @@ def resume(database: Database, job_id: int) -> bool:
     with database.write() as connection:
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-        values: dict[str, object] = {"state": _state_before_pause(job)}
+        state = JobState.RUNNING if job.started_at else JobState.QUEUED
+        if job.owner is not None:
+            state = JobState.SCANNING
+        values: dict[str, object] = {"state": state}
         if has_code(job.note, job.note_message, NoteCode.PAUSED_UNTIL_NEXT_RUN):
             values |= note_columns(None)
         connection.execute(update(jobs).where(*paused).values(values))
@@ -475,12 +463,6 @@ def _open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
     if job.state not in OPEN_STATES:
         raise JobFinished(job=job_id, state=job.state, action=action)
     return job
-
-
-def _state_before_pause(job: Row[Any]) -> JobState:
-    if job.owner is not None:
-        return JobState.SCANNING
-    return JobState.RUNNING if job.started_at else JobState.QUEUED
 
 
 log = logging.getLogger(__name__)

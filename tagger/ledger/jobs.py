@@ -326,7 +326,21 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
     ).one()
     _record_end(connection, job)
     if WRITE in job.options and job.kind not in METADATA_KINDS:
-        _create_write_job(connection, job)
+        # The job that writes the tags of this one. The process that claims it adds its items.
+        write_job = NewJob(
+            model_id=job.model_id,
+            top_k=job.top_k,
+            threshold=job.threshold,
+            runner=Runner(job.runner),
+            priority=Priority(job.priority),
+            kind=JobKind.WRITE,
+            options={WRITE: job.options[WRITE]},
+            parent_id=job.id,
+            author=job.author,
+        )
+        write_job_id = insert_job(connection, write_job)
+        if not is_local(job):
+            leave_unfilled(connection, write_job_id)
     return int(job.total)
 
 
@@ -392,24 +406,6 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
         "finished_at": job.finished_at.isoformat(),
     }
     record_event(connection, Event.JOB_FINISHED, job.id, data)
-
-
-def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
-    """Create the job that writes the tags of a finished one. The process that claims it adds its items."""
-    new = NewJob(
-        model_id=parent.model_id,
-        top_k=parent.top_k,
-        threshold=parent.threshold,
-        runner=Runner(parent.runner),
-        priority=Priority(parent.priority),
-        kind=JobKind.WRITE,
-        options={WRITE: parent.options[WRITE]},
-        parent_id=parent.id,
-        author=parent.author,
-    )
-    job_id = insert_job(connection, new)
-    if not is_local(parent):
-        leave_unfilled(connection, job_id)
 
 
 def leave_unfilled(connection: Connection, job_id: int) -> None:
@@ -493,7 +489,16 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     )
     if cancelled.rowcount:
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
-        _cancel_open_chunks(connection, job_id)
+        stored = sum(
+            chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED
+        )
+        ended: dict[str, Any] = {"done": True, "token": None, "lease_until": None}
+        ended["cancelled"] = chunks.c.last - chunks.c.first + 1 - stored
+        is_open = chunks.c.job_id == job_id, chunks.c.done.is_(False)
+        connection.execute(update(chunks).where(*is_open).values(ended))
+        is_open_item = job_items.c.job_id == job_id, job_items.c.outcome.is_(None)
+        cancelled_items = update(job_items).where(*is_open_item)
+        connection.execute(cancelled_items.values(outcome=Outcome.CANCELLED))
         retake_outcomes(connection, job_id)
         _record_end(connection, connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
@@ -505,25 +510,6 @@ def lock_open_chunks(connection: Connection, job_id: int) -> None:
             chunks.c.job_id == job_id, chunks.c.done.is_(False)
         )
         connection.execute(open_chunks.order_by(chunks.c.chunk).with_for_update())
-
-
-def _cancel_open_chunks(connection: Connection, job_id: int) -> None:
-    stored = sum(chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED)
-    connection.execute(
-        update(chunks)
-        .where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
-        .values(
-            done=True,
-            token=None,
-            lease_until=None,
-            cancelled=chunks.c.last - chunks.c.first + 1 - stored,
-        )
-    )
-    connection.execute(
-        update(job_items)
-        .where(job_items.c.job_id == job_id, job_items.c.outcome.is_(None))
-        .values(outcome=Outcome.CANCELLED)
-    )
 
 
 # Outcomes of photos that follow their images: verdicts, positions and later photos change them.

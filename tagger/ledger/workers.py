@@ -73,7 +73,12 @@ class ChunkClaimer:
         Interactive jobs come first, except that every fourth chunk may be a bulk one.
         """
         is_bulk_next = self._in_a_row >= INTERACTIVE_IN_A_ROW
-        passed = set(self._deferred())
+        now = time.monotonic()
+        with self._lock:
+            self._deferred_until = {
+                job: until for job, until in self._deferred_until.items() if until > now
+            }
+            passed = set(self._deferred_until)
         with self._database.write() as connection:
             for priority in sorted(
                 priorities, key=lambda each: (each is Priority.BULK) != is_bulk_next
@@ -93,14 +98,6 @@ class ChunkClaimer:
         """Claim no chunk of this job for RETRY_S: one has failed in this process."""
         with self._lock:
             self._deferred_until[job_id] = time.monotonic() + RETRY_S
-
-    def _deferred(self) -> Collection[int]:
-        now = time.monotonic()
-        with self._lock:
-            self._deferred_until = {
-                job: until for job, until in self._deferred_until.items() if until > now
-            }
-            return tuple(self._deferred_until)
 
 
 def _next_job(

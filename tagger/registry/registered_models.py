@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     Text,
     cast,
@@ -394,16 +393,15 @@ def _in_use(database: Database) -> list[RegisteredModel]:
     with database.read() as connection:
         first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
     found = {model.id: model for model in _select(database, models.c.id.in_(first))}
-    newest = (_of_this_package(found[model_id]) for model_id in first)
-    return [model for model in newest if model is not None]
-
-
-def _of_this_package(model: RegisteredModel) -> RegisteredModel | None:
-    """The model, or in place of one of an earlier package the one that replaces it; None: there is none."""
-    shipped = models_in_use.shipped_file(model.manifest.kind)
-    if model.in_use:
-        return model
-    return unregistered_model(shipped) if shipped.is_file() else None
+    in_use = []
+    for model_id in first:
+        model = found[model_id]
+        shipped = models_in_use.shipped_file(model.manifest.kind)
+        if model.in_use:
+            in_use.append(model)
+        elif shipped.is_file():  # it replaces the one of an earlier package
+            in_use.append(unregistered_model(shipped))
+    return in_use
 
 
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
@@ -414,32 +412,31 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
             *columns, is_taught, cast(models.c.manifest, Text).label("manifest")
         )
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
-        orders = {
-            ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)
-        }
-    return [_model(row, use_order=orders.get(row.id)) for row in rows]
+        ids_in_order = models_in_use.ids_in_use(connection)
+    orders = {ids[0]: number for number, ids in enumerate(ids_in_order, 1)}
+    found = []
+    for row in rows:
+        shipped = models_in_use.shipped_digest(row.kind)
+        is_shipped = row.file is None or row.digest == shipped
+        is_of_earlier_package = row.file is None and row.digest != shipped
+        use_order = None if is_of_earlier_package else orders.get(row.id)
+        model = document_of(
+            RegisteredModel,
+            row,
+            file=models_in_use.shipped_file(row.kind) if is_shipped else Path(row.file),
+            manifest=_parsed(row.manifest),
+            in_use=use_order is not None,
+            use_order=use_order,
+            shipped=is_shipped,
+        )
+        found.append(model)
+    return found
 
 
 @lru_cache(maxsize=8)
 def _parsed(manifest: str) -> Manifest:
     """Parse a stored manifest, which takes most of a second for a hundred thousand labels."""
     return Manifest.model_validate_json(manifest)
-
-
-def _model(row: Row[Any], *, use_order: int | None) -> RegisteredModel:
-    shipped = models_in_use.shipped_digest(row.kind)
-    is_shipped = row.file is None or row.digest == shipped
-    if row.file is None and row.digest != shipped:  # of an earlier package
-        use_order = None
-    return document_of(
-        RegisteredModel,
-        row,
-        file=models_in_use.shipped_file(row.kind) if is_shipped else Path(row.file),
-        manifest=_parsed(row.manifest),
-        in_use=use_order is not None,
-        use_order=use_order,
-        shipped=is_shipped,
-    )
 
 
 def _not_found(database: Database | None, name: str) -> ModelNotFound:
@@ -547,7 +544,12 @@ def remove_model(
             if not page and not last:  # no job has stored any since, before the last page
                 _delete_model(connection, model, job_ids)
                 return removed
-            _forget_readings(connection, page)
+            # Let the photos of images that no model has classified any more be read again.
+            is_unclassified = among(contents.c.id, page), contents.c.model_id.is_(None)
+            unclassified = select(contents.c.id).where(*is_unclassified)
+            unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
+            of_images = photos.c.content_id.in_(unclassified)
+            connection.execute(update(photos).where(of_images).values(unread))
         last = page[-1] if page else 0
         done += len(page)
         on_progress(done, max(done, removed.classified))
@@ -595,15 +597,6 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     taught = select(classifiers.c.landmark_id).where(classifiers.c.model_id == model.id)
     images = count(classified), count(accepted.distinct()), count(alone)
     return RemovedModel(model, *images, count(taught), job_count)
-
-
-def _forget_readings(connection: Connection, page: Sequence[int]) -> None:
-    """Let the photos of images that no model has classified any more be read again."""
-    unclassified = select(contents.c.id).where(
-        among(contents.c.id, page), contents.c.model_id.is_(None)
-    )
-    unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
-    connection.execute(update(photos).where(photos.c.content_id.in_(unclassified)).values(unread))
 
 
 def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Sequence[int]) -> None:

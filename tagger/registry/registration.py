@@ -67,26 +67,25 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         label for label in manifest.labels if label.slug not in by_slug and label.slug not in united
     ]
     record_sights(connection, [label.name for label in new if label.latitude is not None])
-    insert_page(
-        connection,
-        landmarks,
-        names,
-        (tuple(_stored(getattr(each, name)) for name in names) for each in new),
-    )
+    rows = []
+    for label in new:
+        facts = (getattr(label, name) for name in names)
+        # As drivers take them: columns of JSON get text.
+        rows.append(
+            tuple(json.dumps(fact) if isinstance(fact, dict | tuple) else fact for fact in facts)
+        )
+    insert_page(connection, landmarks, names, rows)
     for label in manifest.labels:
         is_placed = label.latitude is not None
         known = existing.get(label.slug) or (united.get(label.slug) if is_placed else None)
-        if known is not None and not _says_nothing_new(label, known):
+        # A label may have only a name, and the landmark the same.
+        is_name_alone = label.model_fields_set <= {"label", "slug", "name"}
+        if known is not None and not (is_name_alone and label.name == known.name):
             _update_facts(connection, known, label, newest=newest)
     ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
     return ids | {
         row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
     }
-
-
-def _stored(value: object) -> object:
-    """A fact as drivers take it: columns of JSON get text."""
-    return json.dumps(value) if isinstance(value, dict | tuple) else value
 
 
 def _united(
@@ -120,11 +119,6 @@ def _is_same_place(label: Label, landmark: Landmark) -> bool:
     return region is not None and is_in_region(region, placed.latitude, placed.longitude)
 
 
-def _says_nothing_new(label: Label, landmark: Landmark) -> bool:
-    """Whether the label has only a name, and the landmark the same."""
-    return label.model_fields_set <= {"label", "slug", "name"} and label.name == landmark.name
-
-
 def _separate_distinct(
     connection: Connection, manifest: Manifest, every: Iterable[Landmark]
 ) -> bool:
@@ -143,22 +137,17 @@ def _separate_distinct(
                 "%s is a landmark of its own again: the model %s tells it apart from %s",
                 *(slug, manifest.name, first),
             )
-            _separate(connection, landmark, labels[slug])
+            # A landmark for the label, with the labels of other models of that slug.
+            facts = labels[slug].model_dump(exclude=_OF_THE_MODEL)
+            new = insert(landmarks).values(facts).returning(landmarks.c.id)
+            landmark_id = connection.execute(new).scalar_one()
+            move_labels(connection, landmark.id, {slug}, landmark_id)
         if others:
             has_separated = True
             merged_slugs = [slug for slug in landmark.merged_slugs if slug not in others]
             changed = update(landmarks).where(landmarks.c.id == landmark.id)
             connection.execute(changed.values(merged_slugs=merged_slugs))
     return has_separated
-
-
-def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
-    """Add a landmark for the label, with the labels of other models of that slug, merged into `landmark`."""
-    new = (
-        insert(landmarks).values(label.model_dump(exclude=_OF_THE_MODEL)).returning(landmarks.c.id)
-    )
-    landmark_id = connection.execute(new).scalar_one()
-    move_labels(connection, landmark.id, {label.slug}, landmark_id)
 
 
 def _update_facts(
@@ -169,7 +158,12 @@ def _update_facts(
     under, over = (old, facts) if newest else (facts, old)
     if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
         over = over | {"name": None}
-    merged = _merge_facts(under, over)
+    # Coordinates stay together, names and aliases are united.
+    merged = {column: under[column] if value is None else value for column, value in over.items()}
+    if over["latitude"] is None or over["longitude"] is None:
+        merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
+    merged["names"] = under["names"] | over["names"]
+    merged["aliases"] = list(dict.fromkeys([*over["aliases"], *under["aliases"]]))
     merged |= {column: old[column] for column in landmark.edited}
     if merged != old:
         record_sights(connection, [*landmark.all_names, merged["name"], *merged["aliases"]])
@@ -178,27 +172,21 @@ def _update_facts(
         record_landmark(connection, landmark.id)
 
 
-def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over`, and `under` for None values. Coordinates stay together, names and aliases are united."""
-    merged = {column: under[column] if value is None else value for column, value in over.items()}
-    if over["latitude"] is None or over["longitude"] is None:
-        merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
-    aliases = list(dict.fromkeys([*over["aliases"], *under["aliases"]]))
-    return merged | {"names": under["names"] | over["names"], "aliases": aliases}
-
-
 def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list[Landmark]:
     """The landmark of each label, in order; of an unregistered model, as its manifest describes it."""
     labels = list(labels)
     by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
     language = display_language(connection)
-    return [by_slug.get(label.slug) or _unregistered(label, language) for label in labels]
-
-
-def _unregistered(label: Label, language: str | None) -> Landmark:
-    facts = label.model_dump(exclude=_OF_THE_MODEL) | {"aliases": list(label.aliases)}
-    display_name = name_in_language(label.name, label.names, language)
-    return Landmark(id=0, edited=[], merged_slugs=[], own=False, display_name=display_name, **facts)
+    nothing: dict[str, Any] = {"id": 0, "edited": [], "merged_slugs": [], "own": False}
+    found = []
+    for label in labels:
+        landmark = by_slug.get(label.slug)
+        if landmark is None:
+            facts = label.model_dump(exclude=_OF_THE_MODEL) | {"aliases": list(label.aliases)}
+            name = name_in_language(label.name, label.names, language)
+            landmark = Landmark(**nothing, display_name=name, **facts)
+        found.append(landmark)
+    return found
 
 
 def landmark_ids_of_labels(
@@ -223,7 +211,12 @@ def register(
         ModelRefused: its manifest or path cannot be stored.
         AlreadyExists: another model has `name`.
     """
-    path = None if file is None else _path_text(file)
+    path = None if file is None else str(file)
+    try:
+        (path or "").encode()
+    except UnicodeEncodeError as error:
+        reason = "its path is not UTF-8, which the registry cannot store"
+        raise ModelRefused(path=file, reason=reason) from error
     document = _manifest_document(manifest, path)
     with database.write() as connection:
         lock_tables(connection, models)
@@ -270,16 +263,6 @@ def _insert_model(
     if path is not None:  # any command registers the shipped model when it needs it
         record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
     return int(model_id)
-
-
-def _path_text(file: Path) -> str:
-    try:
-        str(file).encode()
-    except UnicodeEncodeError as error:
-        raise ModelRefused(
-            path=file, reason="its path is not UTF-8, which the registry cannot store"
-        ) from error
-    return str(file)
 
 
 def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:

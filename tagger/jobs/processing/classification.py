@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -94,7 +94,11 @@ class PhotoClassifier(PhotoProcessor):
             self._wait_for_results()
             self._store()
         except (ModelFailed, ReadsTimedOut):
-            self._store_delivered()
+            while not self._deliveries.empty():
+                delivery = self._deliveries.get()
+                if not isinstance(delivery, Exception):
+                    self._add_all(delivery)
+            self._store()
             raise
         finally:
             self._withdraw()
@@ -183,14 +187,6 @@ class PhotoClassifier(PhotoProcessor):
             self._store_if_due()
             wait = False
 
-    def _store_delivered(self) -> None:
-        """Store what was delivered before the pipeline failed."""
-        while not self._deliveries.empty():
-            delivery = self._deliveries.get()
-            if not isinstance(delivery, Exception):
-                self._add_all(delivery)
-        self._store()
-
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:
             item = self._pending.pop(request, None)
@@ -218,7 +214,12 @@ class PhotoClassifier(PhotoProcessor):
             self._store()
 
     def _store(self) -> None:
-        items, self._batch = self._of_available_roots(self._batch), []
+        items, self._batch = self._batch, []
+        # Drop failures due to an unmounted root: those items stay open, and the job waits for it.
+        suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
+        if suspects:
+            available = self.chunk.keep_available(suspects, self.chunk.roots())
+            items = [item for item in items if item not in suspects or item in available]
         self._stored_at = time.monotonic()
         chunk, taught = self.chunk, self._loaded.taught
         chunk.check_lease()
@@ -228,12 +229,6 @@ class PhotoClassifier(PhotoProcessor):
                     lambda: store_results(chunk.database, chunk.claim, items, taught)
                 )
             chunk.report(stored)
-
-    def _of_available_roots(self, items: list[Item]) -> list[Item]:
-        """Drop failures due to an unmounted root: those items stay open, and the job waits for it."""
-        suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
-        available = self.chunk.keep_available(suspects, self.chunk.roots()) if suspects else []
-        return [item for item in items if item not in suspects or item in available]
 
     def _must_stop_waiting(self) -> bool:
         """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""
@@ -278,9 +273,15 @@ class PhotoComparer(PhotoProcessor):
 
         Of two chunks that are stored at once, neither sees the other's images in its own transaction.
         """
-        self.chunk.with_retry(lambda: self._store(items))
-        self.chunk.with_retry(self._mark_applied)
-        self.chunk.report(items)
+        chunk = self.chunk
+        chunk.with_retry(lambda: self._store(items))
+
+        def mark() -> None:
+            with chunk.database.write() as connection:
+                mark_applied(connection, chunk.claim.model_id)
+
+        chunk.with_retry(mark)
+        chunk.report(items)
 
     def _store(self, items: Sequence[Item]) -> None:
         claim = self.chunk.claim
@@ -293,10 +294,6 @@ class PhotoComparer(PhotoProcessor):
                 if item.content_id is not None and item.content_id in settled:
                     item.outcome = ItemOutcome(item.position, outcome_of(settled[item.content_id]))
             store_outcomes(connection, claim, [item.outcome for item in items])
-
-    def _mark_applied(self) -> None:
-        with self.chunk.database.write() as connection:
-            mark_applied(connection, self.chunk.claim.model_id)
 
 
 _FIND_CLASSIFIED = select(contents.c.digest).where(
@@ -329,12 +326,12 @@ class KnownImages:
 
         All of them if the database is away: to classify an image twice does no harm.
         """
-        question = _Question(digest, tuple(self._claim.thresholds))
+        question = _Question(digest, list(self._claim.thresholds))
         self._waiting.append(question)
         with self._asking:
             if not question.is_answered:
                 self._answer()
-        return question.lacking
+        return tuple(question.lacking)
 
     def close(self) -> None:
         """Give the connection back. Readers that come later get all models."""
@@ -347,18 +344,16 @@ class KnownImages:
         try:
             for model_id in () if self._is_closed else self._claim.thresholds:
                 classified = self._classified(model_id, {each.digest for each in questions})
-                for each in questions:
-                    if each.digest in classified:
-                        each.lacking = tuple(
-                            lacking for lacking in each.lacking if lacking != model_id
-                        )
+                for question in questions:
+                    if question.digest in classified:
+                        question.lacking.remove(model_id)
         except Exception:  # of any driver
             log.info("the database did not say which images are known", exc_info=True)
             if self._connection is not None:
                 self._connection.invalidate()
             self._disconnect()
-        for each in questions:
-            each.is_answered = True
+        for question in questions:
+            question.is_answered = True
 
     def _classified(self, model_id: int, digests: Collection[str]) -> set[str]:
         if self._query is None:
@@ -378,10 +373,10 @@ class KnownImages:
         self._open_connection.close()
 
 
+@dataclass
 class _Question:
     """An image, and the models that lack it, as far as is known."""
 
-    def __init__(self, digest: str, lacking: tuple[int, ...]) -> None:
-        self.digest = digest
-        self.lacking = lacking
-        self.is_answered = False
+    digest: str
+    lacking: list[int]
+    is_answered: bool = False

@@ -125,37 +125,27 @@ class SharedExclusiveLock:
     @contextmanager
     def acquire(self, *, exclusive: bool) -> Iterator[bool]:
         """Hold the lock inside the context; yields False if the process stops before it is acquired."""
-        is_acquired = self._acquire(exclusive=exclusive)
+
+        def is_free() -> bool:
+            others = self._shared_holders if exclusive else self._exclusive_waiters
+            return not (self._is_exclusive or others)
+
+        with self._changed:
+            self._exclusive_waiters += exclusive
+            while not (is_acquired := is_free()) and not self._stop.is_set():
+                self._changed.wait(_STOP_CHECK_S)
+            self._exclusive_waiters -= exclusive
+            if is_acquired:
+                self._is_exclusive = exclusive
+                self._shared_holders += not exclusive
         try:
             yield is_acquired
         finally:
             if is_acquired:
-                self._release(exclusive=exclusive)
-
-    def _acquire(self, *, exclusive: bool) -> bool:
-        with self._changed:
-            self._exclusive_waiters += exclusive
-            try:
-                while self._is_blocked(exclusive=exclusive):
-                    if self._stop.is_set():
-                        return False
-                    self._changed.wait(_STOP_CHECK_S)
-            finally:
-                self._exclusive_waiters -= exclusive
-            self._is_exclusive = exclusive
-            self._shared_holders += not exclusive
-            return True
-
-    def _is_blocked(self, *, exclusive: bool) -> bool:
-        return self._is_exclusive or bool(
-            self._shared_holders if exclusive else self._exclusive_waiters
-        )
-
-    def _release(self, *, exclusive: bool) -> None:
-        with self._changed:
-            self._is_exclusive = False
-            self._shared_holders -= not exclusive
-            self._changed.notify_all()
+                with self._changed:
+                    self._is_exclusive = False
+                    self._shared_holders -= not exclusive
+                    self._changed.notify_all()
 
 
 log = logging.getLogger(__name__)
@@ -224,19 +214,17 @@ class ChunkExecutor:
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             items = with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
             if items >= LARGE_JOB:
-                self._update_statistics()
+                try:
+                    self._database.update_statistics()
+                except SQLAlchemyError as error:
+                    text = "the statistics of the database were not updated: %s"
+                    log.warning(text, outage_text(error))
         if end is ChunkEnd.LOST:
             log.info(
                 "%s: another process goes on with them, or the job was paused or cancelled",
                 chunk.title,
             )
         return end
-
-    def _update_statistics(self) -> None:
-        try:
-            self._database.update_statistics()
-        except SQLAlchemyError as error:
-            log.warning("the statistics of the database were not updated: %s", outage_text(error))
 
     def close(self) -> None:
         self.stop.set()
@@ -463,7 +451,11 @@ def run_local_jobs(
     next_id: int | None = job_id
     while next_id is not None:
         run(next_id)
-        progress = with_retry(partial(_ended_job, database, next_id, advice))
+        progress = with_retry(partial(find_job, database, next_id))
+        if progress.state is JobState.WAITING:
+            note = f"{progress.note}; {advice} when it is available"
+            with_retry(partial(_cancel, database, next_id, note))
+            progress = with_retry(partial(find_job, database, next_id))
         yield progress
         next_id = progress.write_job
         if next_id is not None:
@@ -473,10 +465,6 @@ def run_local_jobs(
             with_retry(partial(select_parent_photos, database, next_id))
 
 
-def _ended_job(database: Database, job_id: int, advice: str) -> JobProgress:
-    progress = find_job(database, job_id)
-    if progress.state is not JobState.WAITING:
-        return progress
+def _cancel(database: Database, job_id: int, note: str) -> None:
     with database.write() as connection:
-        cancel_job(connection, job_id, f"{progress.note}; {advice} when it is available")
-    return find_job(database, job_id)
+        cancel_job(connection, job_id, note)

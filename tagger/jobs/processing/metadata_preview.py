@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,10 @@ class PhotoTags:
                 has_moved=self.is_gone and self.has_copy,
             )
             for write in self.writes
-            if job in {None, write.job_id} and self._is_located(write)
+            if job in {None, write.job_id}
+            if write.photo_id == self.photo_id
+            or (not self.is_gone and write.root_id == self.root_id and write.gone_since is not None)
         )
-
-    def _is_located(self, write: Row[Any]) -> bool:
-        if write.photo_id == self.photo_id:
-            return True
-        return not self.is_gone and write.root_id == self.root_id and write.gone_since is not None
 
     def write_request(
         self,
@@ -152,9 +150,21 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             .outerjoin(contents, contents.c.id == photos.c.content_id)
             .where(photos.c.id.in_(photo_ids))
         ).all()
-        estimates = _estimates(connection, photo_ids)
+        estimated = positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED)
+        estimates = {
+            row.photo_id: PositionEstimate(
+                row.latitude, row.longitude, row.error_m, row.source, _sight(connection, row)
+            )
+            for row in connection.execute(select(positions).where(*estimated))
+        }
         accepted = _accepted_landmarks(connection, {row.content_id for row in rows})
-        things = _things(connection, {row.content_id for row in rows})
+        # By slug: another order would change files that are written again.
+        shown = things_of_images(connection, {row.content_id for row in rows})
+        every = all_things(connection) if shown else {}
+        things = {
+            content_id: tuple(every[slug] for slug in sorted(each.thing for each in of_image))
+            for content_id, of_image in shown.items()
+        }
         writes = _writes(connection, photo_ids)
     return {
         row.id: PhotoTags(
@@ -169,20 +179,6 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             writes.get(row.id, ()),
         )
         for row in rows
-    }
-
-
-def _estimates(
-    connection: Connection, photo_ids: Collection[int]
-) -> Mapping[int, PositionEstimate]:
-    query = select(positions).where(
-        positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED)
-    )
-    return {
-        row.photo_id: PositionEstimate(
-            row.latitude, row.longitude, row.error_m, row.source, _sight(connection, row)
-        )
-        for row in connection.execute(query)
     }
 
 
@@ -220,28 +216,16 @@ def _accepted_landmarks(
     accepted: dict[int, list[Row[Any]]] = {}
     for row in connection.execute(query) if content_ids else ():
         accepted.setdefault(row.content_id, []).append(row)
+    # Equal ones by slug: another order would change files that are written again.
+    by_slug = {key: sorted(rows, key=attrgetter("slug")) for key, rows in accepted.items()}
     return {
-        content_id: tuple(
-            document_of(NamedLandmark, row) for row in sorted(rows, key=_written_order)
-        )
-        for content_id, rows in accepted.items()
+        content_id: tuple(document_of(NamedLandmark, row) for row in sorted(rows, key=_best_first))
+        for content_id, rows in by_slug.items()
     }
 
 
-def _things(
-    connection: Connection, content_ids: Collection[int]
-) -> Mapping[int, tuple[Thing, ...]]:
-    """What else images show, by slug: another order would change files that are written again."""
-    found = things_of_images(connection, content_ids)
-    every = all_things(connection) if found else {}
-    slugs = {key: sorted(each.thing for each in shown) for key, shown in found.items()}
-    return {key: tuple(every[slug] for slug in each) for key, each in slugs.items()}
-
-
-def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:
-    """As `best_first`, but equal ones by slug: another order would change files that are written again."""
-    is_unranked, rank, score, _landmark_id = best_first(row)
-    return is_unranked, rank, score, row.slug
+def _best_first(row: Row[Any]) -> tuple[bool, int, float]:
+    return best_first(row)[:3]
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:

@@ -110,24 +110,25 @@ class MetadataWriter(PhotoProcessor):
         ]
         prepared = [result for future in futures if (result := future.result()) is not None]
         self.chunk.check_lease()
-        prepared = self._of_available_folders(prepared, roots)
-        self._record_intents(prepared)
-        results = [result for result in map(self._replace_files, prepared) if result is not None]
-        self._discard_prepared()
-        self._store(results)
-
-    def _of_available_folders(
-        self, results: Sequence[PhotoResult], roots: Mapping[int, Root]
-    ) -> list[PhotoResult]:
-        """Drop files that are lost only because their disk is away: their items stay open."""
+        # Drop files that are lost only because their disk is away: their items stay open.
         suspects = [
             result.item
-            for result in results
+            for result in prepared
             if result.outcome is Outcome.FAILED
             or (result.photo is not None and result.photo.plan.lost)
         ]
         available = self.chunk.keep_available(suspects, roots)
-        return [each for each in results if each.item not in suspects or each.item in available]
+        prepared = [
+            result for result in prepared if result.item not in suspects or result.item in available
+        ]
+        # Record the intended writes: if this process dies, the files show which of them were done.
+        if any(result.photo and result.photo.prepared for result in prepared):
+            self.chunk.with_retry(
+                lambda: record_intents(self.chunk.database, self._claim, prepared)
+            )
+        results = [result for result in map(self._replace_files, prepared) if result is not None]
+        self._discard_prepared()
+        self._store(results)
 
     def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
         self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
@@ -173,9 +174,19 @@ class MetadataWriter(PhotoProcessor):
     def _prepare_files(
         self, item: Item, request: PhotoWriteRequest, writes: Sequence[Row[Any]]
     ) -> PhotoResult | None:
-        planned_at = self.chunk.with_retry(self._database_time)
+        chunk = self.chunk
+
+        def find_record(written_digest: str) -> UndoRecord | None:
+            find = partial(find_undo_record, chunk.database, item.photo_id, written_digest)
+            return chunk.with_retry(find)
+
+        def database_time() -> datetime:
+            with chunk.database.read() as connection:
+                return current_time(connection)
+
+        planned_at = chunk.with_retry(database_time)
         try:
-            photo = plan_and_prepare(request, partial(self._find_undo_record, item))
+            photo = plan_and_prepare(request, find_record)
             self._prepared.append(photo)
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(item):
@@ -194,15 +205,6 @@ class MetadataWriter(PhotoProcessor):
         reason = photo.plan.refusal_kind
         return PhotoResult(item, photo.outcome, "", reason, photo, writes, planned_at)
 
-    def _database_time(self) -> datetime:
-        with self.chunk.database.read() as connection:
-            return current_time(connection)
-
-    def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
-        return self.chunk.with_retry(
-            lambda: find_undo_record(self.chunk.database, item.photo_id, written_digest)
-        )
-
     def _may_retry(self, item: Item) -> bool:
         """Let a photo that another process writes be tried again after a pause, unless it took too long."""
         now = time.monotonic()
@@ -216,11 +218,6 @@ class MetadataWriter(PhotoProcessor):
     def _is_due(self, item: Item) -> bool:
         busy = self._busy.get(item.position)
         return busy is None or time.monotonic() >= busy.next_try
-
-    def _record_intents(self, results: Sequence[PhotoResult]) -> None:
-        """Record the intended writes: if this process dies, the files show which of them were done."""
-        if any(result.photo and result.photo.prepared for result in results):
-            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, results))
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy."""

@@ -102,7 +102,12 @@ class ModelCache:
         if any(map(self._is_due, ids)):  # other callers do not wait
             with self._loading:
                 for model_id in filter(self._is_due, ids):
-                    self._try_to_load(model_id)
+                    version = self._file_version(model_id)
+                    try:
+                        self._models[model_id] = self._load(model_id)
+                    except (TaggerError, RuntimeError, ValueError) as error:
+                        self.errors[model_id] = error
+                        self._failures[model_id] = version, time.monotonic()
         key = tuple(model_id for model_id in ids if model_id in self._models)
         if not key:
             raise self.errors[ids[0]].with_traceback(None)
@@ -124,14 +129,6 @@ class ModelCache:
             return True
         version, failed_at = self._failures[model_id]
         return time.monotonic() - failed_at > RETRY_S or self._file_version(model_id) != version
-
-    def _try_to_load(self, model_id: int) -> None:
-        version = self._file_version(model_id)
-        try:
-            self._models[model_id] = self._load(model_id)
-        except (TaggerError, RuntimeError, ValueError) as error:
-            self.errors[model_id] = error
-            self._failures[model_id] = version, time.monotonic()
 
     def _file_version(self, model_id: int) -> FileVersion:
         """What changes with the model's file."""
@@ -165,14 +162,15 @@ class ModelCache:
 def _load_model(
     registered: RegisteredModel, device: Device, settings: Settings, database: Database
 ) -> Model:
-    kept = conversions(settings, registered)
-    return load_fastest_model(
-        registered.manifest,
-        device,
-        backend_options(device, settings),
-        StoredSelections(database),
-        kept._replace(folder=None) if database.is_in_memory else kept,
+    options = BackendOptions(
+        backend=None if settings.backend == "auto" else settings.backend,
+        at_once=passes_at_once(device, settings.threads),
     )
+    # What OpenVINO made of the model on this machine; a database in memory leaves no files.
+    folder = None if database.is_in_memory else settings.conversions_folder
+    conversions = Conversions(registered.file, registered.digest, folder)
+    selections = StoredSelections(database)
+    return load_fastest_model(registered.manifest, device, options, selections, conversions)
 
 
 def share_memory(settings: Settings, processes: int) -> None:
@@ -189,18 +187,6 @@ def photo_limits(settings: Settings) -> Limits:
         timeout_s=settings.read_timeout_s,
         settle_s=settings.settle_s,
     )
-
-
-def backend_options(device: Device, settings: Settings) -> BackendOptions:
-    return BackendOptions(
-        backend=None if settings.backend == "auto" else settings.backend,
-        at_once=passes_at_once(device, settings.threads),
-    )
-
-
-def conversions(settings: Settings, model: RegisteredModel) -> Conversions:
-    """What OpenVINO made of a model on this machine."""
-    return Conversions(model.file, model.digest, settings.conversions_folder)
 
 
 class LocalModel:

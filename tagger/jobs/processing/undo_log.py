@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from tagger.jobs.processing.storage import Item
 
 _SAME_DIGEST_ROWS = 100
+# The condition for the rows of a photo's file.
+_IS_FILE = (
+    metadata_writes.c.photo_id == bindparam("photo"),
+    metadata_writes.c.file == bindparam("name"),
+)
 
 
 # A row of `metadata_writes`: a written file, by its name, with the digest of the tagged image.
@@ -59,7 +64,9 @@ def find_undo_record(database: Database, photo_id: int, written_digest: str) -> 
         rows = [own] if own is not None else connection.execute(newest).all()
     bases = {row.base_digest for row in rows}
     # If two different originals became the same file, the original of a third one is unknown.
-    return _undo_record(rows[0]) if len(bases) == 1 else None
+    if len(bases) != 1:
+        return None
+    return UndoRecord(rows[0].written_digest, rows[0].base_digest, rows[0].undo)
 
 
 def _add_rows_for_copies(connection: Connection, state: _FileState) -> None:
@@ -144,24 +151,6 @@ def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]
     return [{**write, "written_at": now} for write in writes]
 
 
-def _release_lost(connection: Connection, results: Sequence[PhotoResult]) -> None:
-    """Separate the rows of lost files from their photos: the files may be found by their digests."""
-    rows = [
-        {"photo": result.item.photo_id, "name": path_text(path.name)[0]}
-        for result in results
-        if result.photo is not None
-        for path in result.photo.plan.lost
-    ]
-    if rows:
-        of_file = (
-            metadata_writes.c.photo_id == bindparam("photo"),
-            metadata_writes.c.file == bindparam("name"),
-            metadata_writes.c.complete,
-        )
-        separated = update(metadata_writes).where(*of_file).values(photo_id=None, complete=False)
-        connection.execute(separated, rows)
-
-
 def count_forgotten(database: Database, job: int | None = None) -> int:
     """The number of written files of forgotten photos: the database does not know where they are."""
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
@@ -173,23 +162,6 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
             )
             or 0
         )
-
-
-def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
-    """Store the files' new sizes and times, so that no scan takes the photos for changed."""
-    is_classified_version = (
-        photos.c.id == bindparam("photo"),
-        photos.c.classified_size_bytes == bindparam("size_before"),
-        photos.c.classified_mtime_ns == bindparam("mtime_before"),
-    )
-    values: dict[str, Any] = {
-        "size_bytes": bindparam("size"),
-        "mtime_ns": bindparam("mtime"),
-        "classified_size_bytes": bindparam("size"),
-        "classified_mtime_ns": bindparam("mtime"),
-    }
-    if rows:
-        connection.execute(update(photos).where(*is_classified_version).values(values), rows)
 
 
 def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
@@ -222,10 +194,6 @@ def _orphaned_with_digest(digest: str | None) -> ColumnElement[bool]:
     )
     orphaned = or_(metadata_writes.c.photo_id.is_(None), gone)
     return and_(metadata_writes.c.written_digest == (digest or ""), orphaned)
-
-
-def _undo_record(row: Row[Any]) -> UndoRecord:
-    return UndoRecord(row.written_digest, row.base_digest, row.undo)
 
 
 @dataclass(frozen=True)
@@ -276,13 +244,8 @@ def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoRe
         if writes:
             connection.execute(insert(metadata_writes), _dated(connection, writes))
         if removals:
-            of_file = (
-                metadata_writes.c.photo_id == bindparam("photo"),
-                metadata_writes.c.file == bindparam("name"),
-            )
-            connection.execute(
-                update(metadata_writes).where(*of_file).values(complete=False), removals
-            )
+            incomplete = update(metadata_writes).where(*_IS_FILE).values(complete=False)
+            connection.execute(incomplete, removals)
 
 
 def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
@@ -293,9 +256,35 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
             _add_rows_for_copies(connection, state)
     for state in states:
         _complete_write(connection, state)
-    _release_lost(connection, results)
+
+    # Separate the rows of lost files from their photos: the files may be found by their digests.
+    lost = [
+        {"photo": result.item.photo_id, "name": path_text(path.name)[0]}
+        for result in results
+        if result.photo is not None
+        for path in result.photo.plan.lost
+    ]
+    if lost:
+        is_row = *_IS_FILE, metadata_writes.c.complete
+        separated = update(metadata_writes).where(*is_row).values(photo_id=None, complete=False)
+        connection.execute(separated, lost)
+
+    # Store the files' new sizes and times, so that no scan takes the photos for changed.
     changes = [change for result in results if (change := _file_change(result)) is not None]
-    _update_file_versions(connection, sorted(changes, key=itemgetter("photo")))
+    is_classified_version = (
+        photos.c.id == bindparam("photo"),
+        photos.c.classified_size_bytes == bindparam("size_before"),
+        photos.c.classified_mtime_ns == bindparam("mtime_before"),
+    )
+    values: dict[str, Any] = {
+        "size_bytes": bindparam("size"),
+        "mtime_ns": bindparam("mtime"),
+        "classified_size_bytes": bindparam("size"),
+        "classified_mtime_ns": bindparam("mtime"),
+    }
+    if changes:
+        updated = update(photos).where(*is_classified_version).values(values)
+        connection.execute(updated, sorted(changes, key=itemgetter("photo")))
 
 
 @dataclass(frozen=True)
