@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,21 +76,15 @@ def watch(socket: Path, folder: Path) -> None:
     server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock])
     os.close(lock)
     last_used = time.monotonic()
-    while not _has_ended(server):
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(IDLE_CHECK_S)
+            return
         if _is_used(socket):
             last_used = time.monotonic()
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
-
-
-def _has_ended(server: subprocess.Popen[bytes]) -> bool:
-    """Wait for IDLE_CHECK_S, or until the server ends."""
-    try:
-        server.wait(IDLE_CHECK_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _prepare_socket_folder(folder: Path) -> None:

@@ -134,27 +134,27 @@ class Sweeper:
         self._problem = problem
 
     def sweep(self) -> None:
-        self._record_heartbeat()
-        if self._leases.can_judge():
-            recover_stale_jobs(self._database)
-            self._release_expired()
-        self._missing_roots = resume_jobs(self._database, self._settings.roots)
-        self._send_wake_ups()
-        self._locate_while_idle()
-
-    def _record_heartbeat(self) -> None:
+        # The rate since the oldest of the latest sweeps; None at the first one.
+        self._counts.append((time.monotonic(), photos_done()))
+        (start, before), (now, count) = self._counts[0], self._counts[-1]
+        rate = None if now == start else round((count - before) / (now - start), 2)
+        worker = self._worker_name, self._device
         try:
-            record_heartbeat(
-                self._database,
-                self._worker_name,
-                self._device,
-                self.waits_for(),
-                self._photos_per_second(),
-            )
+            record_heartbeat(self._database, *worker, self.waits_for(), rate)
         except DatabaseError:
             database_unreachable.set()
             raise
         database_unreachable.clear()
+        if self._leases.can_judge():
+            recover_stale_jobs(self._database)
+            released = len(release_expired(self._database))
+            if released:
+                LEASES_RETURNED.inc(released)
+                text = "Photos of workers that do not answer go to others: %d parts of jobs"
+                log.warning(text, released)
+        self._missing_roots = resume_jobs(self._database, self._settings.roots)
+        self._send_wake_ups()
+        self._locate_while_idle()
 
     def waits_for(self) -> Note | None:
         """Why this worker starts no work now; None if it would."""
@@ -163,20 +163,6 @@ class Sweeper:
         if self._missing_roots and not is_any_claimable(self._database):
             return Note(NoteCode.ROOTS_MISSING, {"names": ", ".join(self._missing_roots)})
         return None
-
-    def _photos_per_second(self) -> float | None:
-        """The rate since the oldest of the latest sweeps; None at the first one."""
-        self._counts.append((time.monotonic(), photos_done()))
-        (start, before), (now, count) = self._counts[0], self._counts[-1]
-        return None if now == start else round((count - before) / (now - start), 2)
-
-    def _release_expired(self) -> None:
-        released = len(release_expired(self._database))
-        if released:
-            LEASES_RETURNED.inc(released)
-            log.warning(
-                "Photos of workers that do not answer go to others: %d parts of jobs", released
-            )
 
     def _locate_while_idle(self) -> None:
         """Locate photos for LOCATE_S, unless a job runs, which needs the database."""

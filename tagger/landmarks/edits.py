@@ -412,7 +412,16 @@ def merge_landmark(
             raise LandmarkInvalid(
                 reason=gettext(reason, name=name, other=into, landmark=target.display_name)
             )
-        if both := _models_of_both(connection, merged, target):
+        # The models that have a label for each of the two landmarks.
+        of_both = (
+            select(models.c.name)
+            .join(model_labels, model_labels.c.model_id == models.c.id)
+            .where(model_labels.c.landmark_id.in_([merged.id, target.id]))
+            .group_by(models.c.name)
+            .having(func.count() > 1)
+            .order_by(models.c.name)
+        )
+        if both := connection.scalars(of_both).all():
             names = {"name": merged.display_name, "other": target.display_name}
             raise LandmarksDistinct(
                 merged=merged.slug, target=target.slug, models=", ".join(both), **names
@@ -479,7 +488,12 @@ def remove_landmark(
                 "To delete them too, add --with-verdicts."
             )
             raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
-        schedule_names = _schedules_of(connection, landmark)
+        stored = select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)
+        schedule_names = [
+            row.name
+            for row in connection.execute(stored).all()
+            if _is_named(connection, row.options.get("landmark"), landmark)
+        ]
         record_landmark(connection, landmark.id)
         record_sights(connection, landmark.all_names)
         delete_of_landmark(connection, images, landmark.id)
@@ -497,19 +511,6 @@ def remove_landmark(
             schedule_names,
             dry_run,
         )
-
-
-def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
-    """The names of the models that have a label for each of the two landmarks."""
-    query = (
-        select(models.c.name)
-        .join(model_labels, model_labels.c.model_id == models.c.id)
-        .where(model_labels.c.landmark_id.in_([one.id, other.id]))
-        .group_by(models.c.name)
-        .having(func.count() > 1)
-        .order_by(models.c.name)
-    )
-    return connection.scalars(query).all()
 
 
 def _opposite_verdicts(
@@ -564,16 +565,6 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
         "edited": sorted(edited),
         **filled,
     }
-
-
-def _schedules_of(connection: Connection, landmark: Landmark) -> list[str]:
-    """The names of the schedules that select photos by the landmark."""
-    rows = connection.execute(
-        select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)
-    ).all()
-    return [
-        row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark)
-    ]
 
 
 def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:

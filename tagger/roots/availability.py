@@ -108,20 +108,16 @@ def unavailable_folders(
     connection: Connection, candidates: Sequence[Root]
 ) -> list[UnavailableFolder]:
     """Those of the roots that are unavailable, and what is unavailable below the others."""
-    checked = zip(candidates, root_mounts(candidates), strict=True)
-    found = {
-        root: UnavailableFolder(root, root.folder, mount)
-        for root, mount in checked
-        if _is_unavailable(connection, root, root.folder, mount)
-    }
-    available = (root for root in candidates if root not in found)
-    return [*found.values(), *(each for root in available for each in _unmounted(connection, root))]
-
-
-def root_mounts(candidates: Sequence[Root]) -> list[Mount]:
-    """Check the disks and shares of roots, in parallel."""
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        return list(pool.map(lambda root: root.source.mount(), candidates))
+        root_mounts = list(pool.map(lambda root: root.source.mount(), candidates))
+    roots_away: list[UnavailableFolder] = []
+    folders_away: list[UnavailableFolder] = []
+    for root, mount in zip(candidates, root_mounts, strict=True):
+        if _is_unavailable(connection, root, root.folder, mount):
+            roots_away.append(UnavailableFolder(root, root.folder, mount))
+        else:
+            folders_away += _unmounted(connection, root)
+    return [*roots_away, *folders_away]
 
 
 def unavailable_below(connection: Connection, root: Root, folder: Path) -> list[UnavailableFolder]:

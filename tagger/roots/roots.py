@@ -182,7 +182,23 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
             .values(root_id=root.id, path=literal(prefix).concat(photos.c.path))
         )
     path = path_from_text(prefix, prefix_bytes)
-    _absorb_non_utf8(connection, root, child, path)
+    # The databases concatenate bytes differently. Such names are rare, so they are moved one by one.
+    move = (
+        update(photos)
+        .where(photos.c.id == bindparam("photo"))
+        .values(root_id=root.id, path=bindparam("path"), path_bytes=bindparam("path_bytes"))
+    )
+    page = (
+        select(photos.c.id, photos.c.path, photos.c.path_bytes)
+        .where(photos.c.root_id == child.id)
+        .limit(PAGE)
+    )
+    while rows := connection.execute(page).all():
+        values = []
+        for row in rows:
+            text_, raw = path_text(path + path_from_text(row.path, row.path_bytes))
+            values.append({"photo": row.id, "path": text_, "path_bytes": raw})
+        connection.execute(move, values)
     move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
     _absorb_mounts(connection, root, child, path)
     connection.execute(roots.delete().where(roots.c.id == child.id))
@@ -208,24 +224,6 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
     ]
     insert_missing(connection, mounts, values)
     connection.execute(delete(mounts).where(of_child))
-
-
-def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: str) -> None:
-    # The databases concatenate bytes differently. Such names are rare, so they are moved one by one.
-    move = update(photos).where(photos.c.id == bindparam("photo")).values(root_id=root.id)
-    page = (
-        select(photos.c.id, photos.c.path, photos.c.path_bytes)
-        .where(photos.c.root_id == child.id)
-        .limit(PAGE)
-    )
-    while rows := connection.execute(page).all():
-        paths = [
-            (row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows
-        ]
-        values = [{"photo": photo, "path": path, "path_bytes": raw} for photo, path, raw in paths]
-        connection.execute(
-            move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values
-        )
 
 
 def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:

@@ -475,13 +475,23 @@ def move_to_landmark(
     Of two verdicts on an image the newer one stays, of two tags by a model the better one. What was taught
     of the landmark goes. Returns how many `verdicts` and `tags` the landmark had.
     """
-    moved = {
-        "verdicts": _move_verdicts(connection, landmark_id, target_id),
-        "tags": _move_tags(connection, landmark_id, target_id),
-    }
+    verdict_count = _move_verdicts(connection, landmark_id, target_id)
+
+    # Of two tags by a model, the better one stays.
+    other, both = tags.alias(), [landmark_id, target_id]
+    is_moved = tags.c.landmark_id == landmark_id
+    tag_count = connection.scalar(select(func.count()).where(is_moved)) or 0
+    has_better = exists().where(
+        other.c.content_id == tags.c.content_id,
+        other.c.model_id == tags.c.model_id,
+        other.c.landmark_id.in_(both),
+        other.c.rank < tags.c.rank,
+    )
+    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
+    connection.execute(update(tags).where(is_moved).values(landmark_id=target_id))
     connection.execute(delete(taught_tags).where(taught_tags.c.landmark_id == landmark_id))
     _settle_decided(connection, images)
-    return moved
+    return {"verdicts": verdict_count, "tags": tag_count}
 
 
 def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> int:
@@ -499,21 +509,6 @@ def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> 
         update(verdicts).where(verdicts.c.landmark_id == landmark_id).values(landmark_id=target_id)
     )
     return older.rowcount + connection.execute(moved).rowcount
-
-
-def _move_tags(connection: Connection, landmark_id: int, target_id: int) -> int:
-    other, both = tags.alias(), [landmark_id, target_id]
-    total = connection.scalar(select(func.count()).where(tags.c.landmark_id == landmark_id)) or 0
-    has_better = exists().where(
-        other.c.content_id == tags.c.content_id,
-        other.c.model_id == tags.c.model_id,
-        other.c.landmark_id.in_(both),
-        other.c.rank < tags.c.rank,
-    )
-    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
-    moved = update(tags).where(tags.c.landmark_id == landmark_id)
-    connection.execute(moved.values(landmark_id=target_id))
-    return total
 
 
 def delete_of_landmark(connection: Connection, images: Collection[int], landmark_id: int) -> None:

@@ -66,7 +66,7 @@ def next_due(cron: str, zone: str, after: datetime) -> datetime:
     Raises:
         ScheduleInvalid: the expression or the time zone is invalid.
     """
-    return _due(cron, zone, after, reverse=False)
+    return _due(cron, zone, after)
 
 
 def latest_due(cron: str, zone: str, until: datetime) -> datetime:
@@ -134,7 +134,7 @@ _LONGEST_CRON = 500
 _FIELDS_TEXT = "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
 
 
-def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
+def _due(cron: str, zone: str, start: datetime, *, reverse: bool = False) -> datetime:
     try:
         local = start.astimezone(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
