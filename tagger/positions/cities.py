@@ -270,7 +270,7 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
     """
     nearest = np.empty(positions.shape[1], dtype=np.intp)
     groups = [
-        _Group(
+        _PointGroup(
             np.arange(positions.shape[1]),
             positions,
             np.arange(centres.shape[1]),
@@ -298,14 +298,14 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
             side = int(np.argmax(high - low))
             order = np.argpartition(group.points[side], size // 2)
             groups += [
-                _Group(group.rows[half], group.points[:, half], discs)
+                _PointGroup(group.rows[half], group.points[:, half], discs)
                 for half in (order[: size // 2], order[size // 2 :])
             ]
     return nearest
 
 
 @dataclass(frozen=True)
-class _Group:
+class _PointGroup:
     """Positions near each other, and the discs that can be nearest to them."""
 
     rows: Indices  # (n,)

@@ -217,12 +217,12 @@ def cluster_cells(
         merged,
         key=lambda cell: (-cell.photos, cell.latitude, cell.longitude),
     )
-    squares: dict[tuple[int, int], list[_Group]] = {}
+    squares: dict[tuple[int, int], list[_NearCells]] = {}
     for cell in ordered:
         x, y = _pixels(cell.latitude, cell.longitude, zoom)
         near = _nearest_group(squares, x, y)
         if near is None:
-            near = _Group(x, y, [])
+            near = _NearCells(x, y, [])
             squares.setdefault(_square(x, y), []).append(near)
         near.cells.append(cell)
     clusters = []
@@ -254,7 +254,7 @@ def cluster_cells(
 
 
 @dataclass(frozen=True)
-class _Group:
+class _NearCells:
     """Cells whose mark is at the first one, in pixels."""
 
     x: float
@@ -278,10 +278,10 @@ def _square(x: float, y: float) -> tuple[int, int]:
 
 
 def _nearest_group(
-    squares: Mapping[tuple[int, int], list[_Group]],
+    squares: Mapping[tuple[int, int], list[_NearCells]],
     x: float,
     y: float,
-) -> _Group | None:
+) -> _NearCells | None:
     # The group nearest to a point, of those whose mark would be covered by one at the point.
     column, row = _square(x, y)
     groups = [

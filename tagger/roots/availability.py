@@ -239,7 +239,7 @@ def store_mounts(
     mounted = {path for path in map(Path, found) if path.is_relative_to(folder)}
     mounted.update(filter(is_mount_point, around))
     guarded = set[Path]()
-    outdated = set[_Row]()
+    outdated = set[_MountRow]()
     with database.read() as connection:
         for link in map(Path, links):
             if link.is_relative_to(folder) and count_root_photos(connection, root, link):
@@ -270,7 +270,7 @@ def store_mounts(
             connection.execute(delete(mounts).where(*is_row))
 
 
-class _Row(NamedTuple):
+class _MountRow(NamedTuple):
     """A row of `mounts`."""
 
     root_id: int
@@ -278,9 +278,9 @@ class _Row(NamedTuple):
     path_bytes: bytes
 
 
-def _row(root: Root, folder: Path, *, is_mounted: bool) -> _Row:
+def _row(root: Root, folder: Path, *, is_mounted: bool) -> _MountRow:
     path = "" if folder == root.folder else str(folder.relative_to(root.folder))
-    return _Row(root.id, *path_text(path if is_mounted else path + "/"))
+    return _MountRow(root.id, *path_text(path if is_mounted else path + "/"))
 
 
 def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
