@@ -87,21 +87,26 @@ def copy_database(
     """
     upgrade_schema(url)
     with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
-        _require_empty(target, new)
+        present = _counts(new) | {ledgers.name: 0}
+        if any(present.values()):
+            rows_text = row_counts_text(present)
+            text_ = f"The database {target.redacted_url} is not empty: it contains {rows_text}."
+            raise Conflict(reason=f"{text_} Name a new database.")
         new.execute(delete(ledgers))
         counts = _counts(old)
         done = 0
         with bulk_load(new):
             for table in TABLES:
-                for rows in _pages(old, table):
-                    _insert(new, table, rows)
-                    done += len(rows)
-                    progress(done, sum(counts.values()))
+                for query in _selects(table):
+                    for rows in pages(stored_rows(old, table, query)):
+                        _insert(new, table, rows)
+                        done += len(rows)
+                        progress(done, sum(counts.values()))
         new.execute(update(ledgers).values(ledger_id=target.ledger_id))
         for name, found in _counts(new).items():
             if found != counts[name]:
-                text = f"Of {counts[name]} rows of {name}, {found} arrived, so nothing was stored."
-                raise Conflict(reason=f"{text} Run `tagger db check`, and copy again.")
+                text_ = f"Of {counts[name]} rows of {name}, {found} arrived, so nothing was stored."
+                raise Conflict(reason=f"{text_} Run `tagger db check`, and copy again.")
         if not target.is_sqlite:
             _continue_sequences(new)
     return counts
@@ -120,19 +125,6 @@ def _counts(connection: Connection) -> dict[str, int]:
         table.name: connection.scalar(select(func.count()).select_from(table)) or 0
         for table in TABLES
     }
-
-
-def _require_empty(target: Database, connection: Connection) -> None:
-    counts = _counts(connection) | {ledgers.name: 0}
-    if any(counts.values()):
-        text = f"The database {target.redacted_url} is not empty: it contains {row_counts_text(counts)}."
-        raise Conflict(reason=f"{text} Name a new database.")
-
-
-def _pages(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
-    """The rows of a table in pages, so that each follows those that it refers to."""
-    for query in _selects(table):
-        yield from pages(stored_rows(connection, table, query))
 
 
 def _selects(table: Table) -> Iterator[Select[Any]]:
@@ -244,7 +236,10 @@ def connection_problems(
             are_valid = False
             yield problem
         if are_valid:  # a damaged file cannot be searched for them
-            yield from _missing_rows(connection)
+            # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them.
+            missing = connection.execute(text("PRAGMA foreign_key_check"))
+            for row in missing.fetchmany(PROBLEMS_SHOWN):
+                yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
     for table in metadata.sorted_tables:
         for problem in islice(_unreadable_rows(connection, table), PROBLEMS_SHOWN):
             are_valid = False
@@ -264,12 +259,6 @@ def _file_problems(connection: Connection) -> Iterator[str]:
         raise
     except DatabaseError as error:  # SQLite could not go on after the lines before
         yield f"the file is damaged: {error.orig}"
-
-
-def _missing_rows(connection: Connection) -> Iterator[str]:
-    # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them.
-    for row in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(PROBLEMS_SHOWN):
-        yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
 
 
 def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:

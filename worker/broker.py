@@ -172,7 +172,10 @@ class RedisMonitor:
         except (RedisUnavailable, RedisRefused) as error:
             self.report(str(error))
             return False
-        self._report_end()
+        with self._lock:
+            since, self._outage_since = self._outage_since, None
+        if since is not None:
+            log.warning("Redis accepts messages again, after %.0f s", time.monotonic() - since)
         return True
 
     def report(self, problem: str) -> None:
@@ -184,12 +187,6 @@ class RedisMonitor:
             self._reported_at = now
             self._outage_since = self._outage_since or now
         log.warning("%s", problem)
-
-    def _report_end(self) -> None:
-        with self._lock:
-            since, self._outage_since = self._outage_since, None
-        if since is not None:
-            log.warning("Redis accepts messages again, after %.0f s", time.monotonic() - since)
 
 
 @cache

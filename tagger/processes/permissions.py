@@ -61,7 +61,9 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
         status = path.stat()
     except OSError:
         return None
-    if os.geteuid() in {0, status.st_uid} or status.st_uid == 0 or _is_for_group(status):
+    is_own = os.geteuid() in {0, status.st_uid} or status.st_uid == 0
+    own_groups = {os.getegid(), *os.getgroups()}
+    if is_own or (status.st_mode & stat.S_IWGRP and status.st_gid in own_groups):
         return None
     return (
         f"it belongs to another user ({status.st_uid})",
@@ -101,7 +103,3 @@ def readable_by_others(path: Path) -> str | None:
 
 def _is_shared(folder: Path) -> bool:
     return folder.stat().st_mode & _SHARED == _SHARED
-
-
-def _is_for_group(status: os.stat_result) -> bool:
-    return bool(status.st_mode & stat.S_IWGRP) and status.st_gid in {os.getegid(), *os.getgroups()}

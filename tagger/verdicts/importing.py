@@ -103,7 +103,11 @@ def _checked_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
     except _NotJson as error:
         raise ImportRefused(file=name, reason=str(error), remedy=_REMEDY) from error
     except ValidationError as error:
-        raise ImportRefused(file=name, reason=_reason(error, count + 1), remedy=_REMEDY) from error
+        problem = error.errors(include_url=False)[0]
+        where = "".join(f"{field_name}: " for field_name in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ").lower()
+        reason = f"entry {count + 1}: {where}{what}"
+        raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
 
 
 class _NotJson(PicklableError):
@@ -155,12 +159,6 @@ def _element_bounds(text: str, position: int, before: re.Pattern[str]) -> tuple[
         raise json.JSONDecodeError("expected a comma or the end of the list", text, position)
     _, stop = _DECODER.raw_decode(text, gap.end())
     return gap.end(), stop
-
-
-def _reason(error: ValidationError, number: int) -> str:
-    problem = error.errors(include_url=False)[0]
-    where = "".join(f"{each}: " for each in problem["loc"])
-    return f"entry {number}: {where}{problem['msg'].removeprefix('Value error, ').lower()}"
 
 
 _KindAndTime = tuple[VerdictKind | None, datetime]
