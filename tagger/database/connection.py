@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Select, Update, select
 
 from tagger.database.audit_log import Actor, command_line_actor
 from tagger.database.engine import (
@@ -29,6 +29,8 @@ from tagger.texts.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
+
+T = TypeVar("T")
 
 
 def open_database(
@@ -186,6 +188,21 @@ class Database:
         with self._engine.connect().execution_options(**options) as connection:
             yield connection
 
+    def scalar(self, query: Select[T]) -> T | None:
+        """The first value of a query, which is read by itself."""
+        with self.read() as connection:
+            return connection.scalar(query)
+
+    def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """All rows of a query, which is read by itself."""
+        with self.read() as connection:
+            return connection.execute(query).all()
+
+    def execute(self, statement: Update | Delete) -> None:
+        """Execute a statement, a transaction of its own."""
+        with self.write() as connection:
+            connection.execute(statement)
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection for reading, whose statements see one state of the database."""
@@ -200,12 +217,7 @@ class Database:
         self, query: Select[Any], *keys: ColumnElement[Any], size: int
     ) -> Iterator[Sequence[Row[Any]]]:
         """The rows of a query along these keys, which it selects, in pages that are read one by one."""
-
-        def read(page: Select[Any]) -> Sequence[Row[Any]]:
-            with self.read() as connection:
-                return connection.execute(page).all()
-
-        return row_pages(read, query, keys, size)
+        return row_pages(self.rows, query, keys, size)
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:

@@ -152,15 +152,13 @@ def _renew(connection: Connection, claim: Claim) -> bool:
 
 def release_chunk(database: Database, claim: Claim) -> None:
     """Give the chunk up, done in part or not at all. This does not count as a failed attempt."""
-    with database.write() as connection:
-        connection.execute(update(chunks).where(*_holds(claim)).values(**RELEASED))
+    database.execute(update(chunks).where(*_holds(claim)).values(**RELEASED))
 
 
 def close_last_step(database: Database, claim: Claim) -> None:
     """Close the last step of a job, under its token. `finish_job` follows."""
     closed = {"done": True, "lease_until": None, "worker": None}
-    with database.write() as connection:
-        connection.execute(update(chunks).where(*_holds(claim)).values(closed))
+    database.execute(update(chunks).where(*_holds(claim)).values(closed))
 
 
 def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
@@ -223,10 +221,9 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
     )
     # A negative `by` subtracts a count, even after the lease was lost: the worker did not die.
     allowed = exists().where(*_holds(claim)) if by > 0 else job_items.c.attempts > 0
-    with database.write() as connection:
-        connection.execute(
-            update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by)
-        )
+    database.execute(
+        update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by)
+    )
 
 
 def _is_chunk(name: ChunkName) -> tuple[ColumnElement[bool], ...]:

@@ -335,8 +335,7 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
     count = func.count().label("photo_count")
     query = select(photos.c.failure_kind, count).where(*failure_conditions(failures))
     query = query.group_by(photos.c.failure_kind).order_by(count.desc(), photos.c.failure_kind)
-    with database.read() as connection:
-        return {row.failure_kind: row.photo_count for row in connection.execute(query)}
+    return {row.failure_kind: row.photo_count for row in database.rows(query)}
 
 
 def failing_photos(
@@ -366,15 +365,14 @@ def _rows(
 
 def count_refusals(database: Database, job_id: int) -> dict[str, int]:
     """The number of photos that a metadata job refused, by kind, the most frequent first."""
-    count = func.count()
+    count = func.count().label("photo_count")
     query = (
         select(job_items.c.reason, count)
         .where(job_items.c.job_id == job_id, job_items.c.outcome == Outcome.REFUSED)
         .group_by(job_items.c.reason)
         .order_by(count.desc(), job_items.c.reason)
     )
-    with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(query)}
+    return {row.reason: row.photo_count for row in database.rows(query)}
 
 
 def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
@@ -390,8 +388,7 @@ def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
         metadata_writes.c.complete,
         is_refused,
     )
-    with database.read() as connection:
-        return connection.scalar(query) or 0
+    return database.scalar(query) or 0
 
 
 def unwritten_photos(

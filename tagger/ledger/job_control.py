@@ -89,8 +89,7 @@ def has_write_option(database: Database, job_id: int) -> bool:
 def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Return the options with which these jobs were requested, by job."""
     query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
-    with database.read() as connection:
-        rows = connection.execute(query).all()
+    rows = database.rows(query)
     return {row.id: row.options for row in rows}
 
 
@@ -100,21 +99,18 @@ def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
 
 
 def count_open_jobs(database: Database) -> int:
-    with database.read() as connection:
-        return connection.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
+    return database.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
 
 
 def count_changes(database: Database) -> int:
     """How many changes of photos and images wait for an update of positions."""
     query = select(func.count()).where(changed_days.c.step == KeptStep.POSITIONS)
-    with database.read() as connection:
-        return connection.scalar(query) or 0
+    return database.scalar(query) or 0
 
 
 def is_any_claimable(database: Database) -> bool:
     """Whether a job runs, or would run if a worker had time for it."""
-    with database.read() as connection:
-        return bool(connection.scalar(select(exists().where(jobs.c.state.in_(CLAIMABLE)))))
+    return bool(database.scalar(select(exists().where(jobs.c.state.in_(CLAIMABLE)))))
 
 
 def open_job_of_photo(database: Database, photo_id: int) -> int | None:
@@ -127,8 +123,7 @@ def open_job_of_photo(database: Database, photo_id: int) -> int | None:
         .order_by(jobs.c.id.desc())
         .limit(1)
     )
-    with database.read() as connection:
-        return connection.scalar(query)
+    return database.scalar(query)
 
 
 _PROCESSED = tuple(
@@ -254,8 +249,7 @@ def count_open_chunks(database: Database, job_id: int) -> int:
         .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.last >= chunks.c.first)
         .where(jobs.c.state.in_(CLAIMABLE))
     )
-    with database.read() as connection:
-        return connection.scalar(query) or 0
+    return database.scalar(query) or 0
 
 
 def list_recent_jobs(database: Database, limit: int) -> tuple[list[JobProgress], int]:
@@ -476,10 +470,9 @@ def recover_stale_jobs(database: Database) -> None:
     A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
     """
     dead = _is_dead(database)
-    with database.read() as connection:
-        stale = connection.execute(
-            select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
-        ).all()
+    stale = database.rows(
+        select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
+    )
     for row in stale:
         _recover_unless_locked(database, row.id, partial(_recover, dead=dead))
     for job_id in done_jobs(database):

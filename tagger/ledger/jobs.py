@@ -103,10 +103,7 @@ def job_heartbeat(
     own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
 
     def renew() -> None:
-        with database.write() as connection:
-            connection.execute(
-                update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S)
-            )
+        database.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
         after_renewal()
 
     return renewing(renew, "owner")
@@ -420,10 +417,7 @@ IS_UNFILLED = and_(jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
 
 def claim_unfilled_job(database: Database) -> int | None:
     """Claim a job whose items are not all recorded, for this process to add them. None if there is none."""
-    with database.read() as connection:
-        job_id = connection.scalar(
-            select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1)
-        )
+    job_id = database.scalar(select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1))
     if job_id is None:
         return None
     owner = {"owner": process_name(), "owner_lease_until": db_now() + LEASE_S}
@@ -450,8 +444,7 @@ def record_error(database: Database, job_id: int, error: Note | str) -> None:
 
 def _update_claimable(database: Database, job_id: int, values: Mapping[str, object]) -> None:
     claimable = (jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE))
-    with database.write() as connection:
-        connection.execute(update(jobs).where(*claimable).values(values))
+    database.execute(update(jobs).where(*claimable).values(values))
 
 
 # What becomes of the photos of a local job that ends early.

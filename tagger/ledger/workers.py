@@ -209,8 +209,7 @@ def release_expired(database: Database, job_id: int | None = None) -> list[str]:
 def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
     """Release the chunks of a job that a worker held when it died, as after the end of its lease."""
     held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.done.is_(False))
-    with database.write() as connection:
-        connection.execute(update(chunks).where(*held).values(lease_until=None))
+    database.execute(update(chunks).where(*held).values(lease_until=None))
 
 
 @dataclass
@@ -311,8 +310,7 @@ def record_heartbeat(
 
 
 def remove_worker(database: Database, name: str) -> None:
-    with database.write() as connection:
-        connection.execute(delete(workers).where(workers.c.name == name))
+    database.execute(delete(workers).where(workers.c.name == name))
 
 
 def list_workers(database: Database) -> list[WorkerStatus]:
@@ -390,8 +388,7 @@ def silent_workers(database: Database) -> list[Row[Any]]:
     query = select(workers.c.name, silent, claimed.label("claimed")).where(
         silent > WORKER_TIMEOUT_S
     )
-    with database.read() as connection:
-        rows = connection.execute(query.order_by(silent.desc())).all()
+    rows = database.rows(query.order_by(silent.desc()))
     return [row for row in rows if row.claimed or row.silent_s < SILENT_WORKER_S]
 
 
@@ -413,8 +410,7 @@ class LastTick:
 
 def record_tick(database: Database) -> None:
     """Record that it is checked now which schedules are due."""
-    with database.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now()))
+    database.execute(update(ledgers).values(last_tick_at=db_now()))
 
 
 def find_last_tick(database: Database) -> LastTick | None:

@@ -112,10 +112,7 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     """
     found: Sequence[RegisteredModel]
     if selector is None:
-        with database.read() as connection:
-            used = connection.execute(
-                select(models.c.file, models.c.kind).where(models.c.in_use)
-            ).all()
+        used = database.rows(select(models.c.file, models.c.kind).where(models.c.in_use))
         shipped = [row.kind for row in used if row.file is None]
         for kind in shipped if used else [models_in_use.LANDMARKS]:
             _shipped(database, kind)

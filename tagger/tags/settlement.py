@@ -150,8 +150,7 @@ def settle_models(database: Database, on_progress: Progress = lambda _done, _tot
 
 def is_settled(database: Database) -> bool:
     """Whether all images follow the models in use: false after `settle_models` was interrupted."""
-    with database.read() as connection:
-        return connection.scalar(select(ledgers.c.models_settled_to)) is None
+    return database.scalar(select(ledgers.c.models_settled_to)) is None
 
 
 def _settle_pages(

@@ -175,8 +175,7 @@ def count_job_writes(database: Database, job: int) -> JobWrites:
 def has_job_writes(database: Database, job: int) -> bool:
     """Whether the undo log has a write of the job; its photo may be gone."""
     written = select(metadata_writes.c.id).where(metadata_writes.c.job_id == job)
-    with database.read() as connection:
-        return connection.scalar(written.limit(1)) is not None
+    return database.scalar(written.limit(1)) is not None
 
 
 def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
@@ -189,8 +188,7 @@ def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
         .select_from(writes)
         .where(photos.c.id.in_(photo_ids), metadata_writes.c.target == Target.EMBED)
     )
-    with database.read() as connection:
-        return connection.scalar(embedded.limit(1)) is not None
+    return database.scalar(embedded.limit(1)) is not None
 
 
 def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOptions | None:
@@ -202,8 +200,7 @@ def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOption
         .order_by(metadata_writes.c.written_at.desc())
         .limit(1)
     )
-    with database.read() as connection:
-        options = connection.scalar(last)
+    options = database.scalar(last)
     return MetadataOptions.from_job_options(options or {})
 
 

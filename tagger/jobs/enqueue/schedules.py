@@ -185,8 +185,7 @@ def resume_paused_runs(database: Database, schedule_id: int) -> None:
         schedule_runs.c.paused_at.is_not(None),
         jobs.c.state == JobState.PAUSED,
     )
-    with database.read() as connection:
-        paused = {row.id for row in connection.execute(query)}
+    paused = {row.id for row in database.rows(query)}
     for job in sorted(paused):
         with suppress(JobFinished):  # cancelled meanwhile
             resume(database, job)
@@ -303,11 +302,7 @@ def add_schedule(
 
 
 def list_schedules(database: Database) -> list[ScheduleDocument]:
-    with database.read() as connection:
-        return [
-            _schedule(row)
-            for row in connection.execute(select(schedules).order_by(schedules.c.name))
-        ]
+    return [_schedule(row) for row in database.rows(select(schedules).order_by(schedules.c.name))]
 
 
 def remove_schedule(database: Database, name: str) -> None:
@@ -577,8 +572,7 @@ def _set_note(
 ) -> dict[str, Any]:
     """Returns the columns with the note."""
     columns = note_columns(note)
-    with database.write() as connection:
-        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
+    database.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
     return columns
 
 

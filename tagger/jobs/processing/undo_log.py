@@ -155,13 +155,9 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
     """The number of written files of forgotten photos: the database does not know where they are."""
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
     query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
-    with database.read() as connection:
-        return (
-            connection.scalar(
-                query if job is None else query.where(metadata_writes.c.job_id == job)
-            )
-            or 0
-        )
+    return (
+        database.scalar(query if job is None else query.where(metadata_writes.c.job_id == job)) or 0
+    )
 
 
 def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
