@@ -294,7 +294,8 @@ class ChunkRunner:
             # Why the folder is unavailable, if the source says more than that.
             problem = None if reason is None else str(reason)
             suspend_for_root(self.database, job_id, folder.name, problem)
-            log.warning("job %d waits for %s: %s", job_id, folder.name, problem or "unavailable")
+            why = problem or "it is unavailable"
+            log.warning("job %d waits for %s: %s", job_id, folder.name, why)
 
         self.with_retry(suspend)
         return True
