@@ -205,7 +205,6 @@ def _exit_at_limit(code: int) -> None:
 
 
 def _exit_now(code: int, reason: str) -> NoReturn:
-    """Exit although threads are busy."""
     log.error("%s", reason)
     logging.shutdown()
     os._exit(code)
@@ -363,7 +362,6 @@ class Watchdog:
         self._idle_since: float | None = None
 
     def problem(self) -> str | None:
-        """What makes no progress, if anything."""
         if self._sweeper.silent_s > self._timeout_s:
             return f"jobs and workers were not checked for {self._timeout_s:.0f} s"
         if self._activity.is_busy or not self._sweeper.waiting:

@@ -38,8 +38,6 @@ class KeptStep(StrEnum):
 
 
 class TripEditKind(StrEnum):
-    """How a person changed a trip."""
-
     RENAME = "rename"
     SPLIT = "split"
     MERGE = "merge"

@@ -87,7 +87,6 @@ def has_write_option(database: Database, job_id: int) -> bool:
 
 
 def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the options with which these jobs were requested, by job."""
     query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
     rows = database.rows(query)
     return {row.id: row.options for row in rows}

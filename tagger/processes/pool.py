@@ -173,7 +173,6 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the process, and wait for its end."""
         self._process.kill()
         with suppress(
             subprocess.TimeoutExpired

@@ -233,7 +233,6 @@ class ChunkExecutor:
         self._stall_check.close()
 
     def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool) -> ChunkEnd:
-        """Process a chunk, and release it if others may go on with it."""
         try:
             if not is_acquired:
                 end = ChunkEnd.RELEASED

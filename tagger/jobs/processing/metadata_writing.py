@@ -134,12 +134,10 @@ class MetadataWriter(PhotoProcessor):
         self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
 
     def close(self) -> None:
-        """End the threads, and remove what they have prepared."""
         self._pool.shutdown(cancel_futures=True)
         self._discard_prepared()
 
     def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
-        """Remove temporary files of processes that died; those of running processes are locked."""
         for item in items:
             root = roots[item.root_id]
             folder = root.path_of(item.path, item.path_bytes).parent
