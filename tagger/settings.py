@@ -423,9 +423,8 @@ def file_values(file: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        found = tomllib.loads(
-            file.read_text("utf-8-sig")
-        )  # editors of Windows begin a file with a mark
+        # Editors of Windows begin a file with a mark.
+        found = tomllib.loads(file.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         kind = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
         raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error

@@ -238,9 +238,8 @@ def socket_client(path: str, timeout_s: float) -> redis.Redis:
 
 
 def _is_peer_this_user(connected: socket.socket) -> bool:
-    if not hasattr(
-        socket, "SO_PEERCRED"
-    ):  # not Linux: the permissions of the folder have to suffice
+    # Not Linux: the permissions of the folder have to suffice.
+    if not hasattr(socket, "SO_PEERCRED"):
         return True
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return bool(_CREDENTIALS.unpack(credentials)[1] == os.geteuid())

@@ -55,9 +55,8 @@ class TextLines(_Lines):
         )
         line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
         line += f" ({fields})" if fields else ""
-        line = printable_path(
-            line
-        )  # a name of a photo could look like another line, or command the terminal
+        # A name of a photo could look like another line, or command the terminal.
+        line = printable_path(line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -239,9 +239,8 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = (
-            None  # the driver's own BEGIN is deferred; _on_begin replaces it
-        )
+        # The driver's own BEGIN is deferred; _on_begin replaces it.
+        connection.isolation_level = None
         _set_pragmas(connection)
         add_missing_functions(connection)
 

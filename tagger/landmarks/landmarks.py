@@ -103,9 +103,8 @@ def landmarks_by_slug(connection: Connection, slugs: Collection[str]) -> dict[st
 
 def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:
     """Every landmark with these conditions, by slug."""
-    of_model = model_labels.c.model_id.in_(
-        select(models.c.id)
-    )  # with the model, the index finds the label
+    # With the model, the index finds the label.
+    of_model = model_labels.c.model_id.in_(select(models.c.id))
     is_labelled = exists().where(of_model, model_labels.c.landmark_id == landmarks.c.id)
     query = select(landmarks, (~is_labelled).label("own")).where(*conditions)
     language = display_language(connection)

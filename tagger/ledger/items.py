@@ -225,15 +225,14 @@ def _add_page(
         job_items.c.photo_id == photos.c.id, is_open
     )
     other_job = open_in.scalar_subquery() if other_jobs else null()
+    # No photo is deleted before it is an item.
     page = (
         select(photos.c.id, photos.c.root_id, other_job.label("other_job"))
         .select_from(source)
         .where(*conditions, photos.c.id > after)
         .order_by(photos.c.id)
         .limit(PAGE)
-        .with_for_update(
-            read=True, key_share=True, of=photos
-        )  # no photo is deleted before it is an item
+        .with_for_update(read=True, key_share=True, of=photos)
     )
     selected = page.subquery()
     of_others = Counter[int]()

@@ -269,9 +269,8 @@ def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProg
 
 
 def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[JobProgress]:
-    now = connection.execute(
-        select(db_now())
-    ).scalar_one()  # read once: SQLite would evaluate it per row
+    # Read once: SQLite would evaluate it per row.
+    now = connection.execute(select(db_now())).scalar_one()
     counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
     in_jobs = chunks.c.job_id.in_(select(jobs.c.id).where(*conditions))
     sums = select(chunks.c.job_id, *counts).where(in_jobs).group_by(chunks.c.job_id).subquery()

@@ -457,9 +457,8 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     A job whose tags were to be written next is cancelled, too: there is nobody left to write them.
     """
     options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
-    if (
-        WRITE not in options
-    ):  # what follows from its photos is due, and done by the next command or worker
+    # What follows from its photos is due, and done by the next command or worker.
+    if WRITE not in options:
         last_step = chunks.c.job_id == job_id, IS_LAST_STEP
         connection.execute(update(chunks).where(*last_step).values(done=True, lease_until=None))
         finish_if_done(connection, job_id, has_last_step=False)

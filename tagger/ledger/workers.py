@@ -89,9 +89,8 @@ class ChunkClaimer:
                     if claim is not None:
                         self._in_a_row = 0 if priority is Priority.BULK else self._in_a_row + 1
                         return claim
-                    passed.add(
-                        job.id
-                    )  # other workers have claimed its last chunks, or it was paused
+                    # Other workers have claimed its last chunks, or it was paused.
+                    passed.add(job.id)
         return None
 
     def defer(self, job_id: int) -> None:

@@ -174,9 +174,8 @@ class Child:
 
     def kill(self) -> None:
         self._process.kill()
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # the kernel keeps it, as long as a disk does not answer
+        # The kernel keeps it, as long as a disk does not answer.
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_TIMEOUT_S)
         self._lifeline.close()
 

@@ -271,9 +271,8 @@ def use_models(
     of_landmarks = models_of_landmarks(named)
     chosen = [*of_landmarks, *(model for model in named if model not in of_landmarks)]
     with database.write() as connection:
-        connection.execute(
-            select(ledgers.c.models_settled_to).with_for_update()
-        )  # first, as `settle_models`
+        # First, as `settle_models`.
+        connection.execute(select(ledgers.c.models_settled_to).with_for_update())
         lock_tables(connection, models, mode="EXCLUSIVE")
         before = models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS])
         connection.execute(

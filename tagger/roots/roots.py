@@ -268,9 +268,8 @@ def forget_path(
         raise PhotoNotFound(path=path)
     if dry_run:
         return count
-    with (
-        database.write() as connection
-    ):  # recorded first: an interrupted command may have removed some
+    # Recorded first: an interrupted command may have removed some.
+    with database.write() as connection:
         record_action(connection, AuditAction.PHOTOS_FORGET, path, photos=count)
     while _remove_page(database, condition):
         pass

@@ -119,9 +119,8 @@ def _is_unseen(
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
         return True
-    if (
-        row.primary_id is not None
-    ):  # its JPEG is classified in its place, unless the setting has changed
+    # Its JPEG is classified in its place, unless the setting has changed.
+    if row.primary_id is not None:
         return not raw_pairs
     is_other = not can_skip(row, photo, inference) or has_other_side_files(row, photo.side_files)
     return is_joined or (row.failure_kind is None and is_other)

@@ -143,9 +143,8 @@ class MetadataWriter(PhotoProcessor):
             folder = root.path_of(item.path, item.path_bytes).parent
             if root.source.is_writable and folder not in self._cleaned:
                 self._cleaned.add(folder)
-                with suppress(
-                    WriteRefused, WriteFailed
-                ):  # the folder's photos report the same error
+                # The folder's photos report the same error.
+                with suppress(WriteRefused, WriteFailed):
                     remove_leftovers(folder, root.folder)
 
     def _discard_prepared(self) -> None:

@@ -89,9 +89,8 @@ def _add_rows_for_copies(connection: Connection, state: _FileState) -> None:
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
         copies = connection.execute(_copies(state, row)).all()
-        was_this = (
-            row.written_digest == state.digest_before
-        )  # else the photo's size says nothing of it
+        # Otherwise, the photo's size says nothing of it.
+        was_this = row.written_digest == state.digest_before
         values = {name: value for name, value in row._asdict().items() if name != "id"}
         new_rows = [
             values
