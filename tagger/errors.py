@@ -251,6 +251,12 @@ class ExamplesMissing(Conflict):
     """None of the photos can be an example. Name photos that `tagger tag` can tag."""
 
 
+class QuestionNotFound(NotFound):
+    """There is no question {number}, or it is not in the state that this needs. `tagger review questions`
+    lists those that wait for an answer.
+    """
+
+
 class TripNotFound(NotFound):
     """No trip has the name {trip}. `tagger trips` lists the names."""
 

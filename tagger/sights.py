@@ -139,6 +139,13 @@ class Sights:
             tuple((code, name) for code, _, name in entries),
         )
 
+    def nearest(self, latitude: float, longitude: float, radius_km: float) -> list[Sight]:
+        """The sights whose middle is so near to a position, the nearest first."""
+        position = unit_vectors(np.array([latitude]), np.array([longitude]))
+        distances_km = EARTH_RADIUS_KM * np.linalg.norm(self._positions - position, axis=0)
+        near = np.flatnonzero(distances_km <= radius_km)
+        return [self.sight(index) for index in near[np.argsort(distances_km[near])].tolist()]
+
     def named(self, name: str, latitude: float, longitude: float) -> Sight | None:
         """The sight of a name that is nearest to a position; None in another version of the table."""
         sights = map(self.sight, self.called(name))

@@ -54,6 +54,43 @@ def upgrade() -> None:
     ):
         op.drop_table(table)
     _join_changes()
+    _add_looks()
+
+
+def _add_looks() -> None:
+    op.add_column("classifiers", sa.Column("share", sa.Float))
+    op.create_table(
+        "looks",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("sight", sa.Text),
+        *(sa.Column(name, sa.Float, nullable=False) for name in ("latitude", "longitude")),
+        sa.Column("landmark_id", _IDENTIFIER, sa.ForeignKey("landmarks.id", ondelete="SET NULL")),
+        sa.Column("model_id", _IDENTIFIER, sa.ForeignKey("models.id", ondelete="SET NULL")),
+        sa.Column("evidence", sa.Text, nullable=False),
+        *(
+            sa.Column(name, sa.Integer, nullable=False)
+            for name in ("scenes", "photos", "days", "likely")
+        ),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("compared_to", _IDENTIFIER, nullable=False),
+        sa.Column("answer", sa.Text),
+        sa.Column("answered_scenes", sa.Integer),
+        sa.Column("answered_by", sa.Text),
+        sa.Column("answered_at", sa.DateTime(timezone=True)),
+        sa.Column("added_landmark", sa.Boolean, nullable=False, server_default="0"),
+        sa.CheckConstraint("answer IN ('yes', 'none')", name="answer"),
+    )
+    op.create_table(
+        "look_photos",
+        sa.Column("look_id", _IDENTIFIER, nullable=False),
+        sa.Column("content_id", _IDENTIFIER, nullable=False),
+        sa.Column("score", sa.Float),
+        sa.ForeignKeyConstraint(["look_id"], ["looks.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["content_id"], ["contents.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("look_id", "content_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_look_photos_content_id", "look_photos", ["content_id"])
 
 
 def _add_sights() -> None:

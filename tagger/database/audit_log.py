@@ -29,6 +29,8 @@ class AuditAction(StrEnum):
     JOB_CANCEL = "job-cancel"
     VERDICTS_IMPORT = "verdicts-import"
     VERDICTS_WITHDRAW = "verdicts-withdraw"
+    QUESTION_ANSWER = "question-answer"
+    QUESTION_WITHDRAW = "question-withdraw"
     LANDMARK_ADD = "landmark-add"
     LANDMARK_EDIT = "landmark-edit"
     LANDMARK_MERGE = "landmark-merge"

@@ -37,6 +37,13 @@ class KeptStep(StrEnum):
     TRIPS = "trips"
 
 
+class LookAnswer(StrEnum):
+    """What a person says of a look: that it shows a place, or none."""
+
+    YES = "yes"
+    NONE = "none"
+
+
 class TripEditKind(StrEnum):
     RENAME = "rename"
     SPLIT = "split"
@@ -117,6 +124,8 @@ class PositionSource(StrEnum):
 
 # The sources of positions that the photo's own files state: they count as measured.
 STATED = (PositionSource.CAMERA, PositionSource.SIDECAR, PositionSource.TAKEOUT)
+# Those that a receiver measured, or a person stated.
+MEASURED = (*STATED, PositionSource.TRACK)
 
 
 class VerdictKind(StrEnum):

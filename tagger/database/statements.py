@@ -357,6 +357,7 @@ class AdvisoryLock(IntEnum):
 
     UPDATE_KEPT = 7_309_453
     ADD_ITEMS = 7_309_456
+    UPDATE_LOOKS = 7_309_457
 
 
 def take_lock(connection: Connection, lock: AdvisoryLock) -> None:

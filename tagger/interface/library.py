@@ -65,7 +65,12 @@ from tagger.roots.roots import is_stored
 from tagger.settings import Settings
 from tagger.teaching.learning import TaughtState, embedding_of, find_examples, paths_to_tag
 from tagger.teaching.lessons import lesson_of, teach, update_consequences
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.teaching.questions import (
+    Question,
+    answer_question,
+    open_questions,
+)
+from tagger.verdicts.verdicts import give_verdicts, photo_ids_at
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -274,6 +279,33 @@ class Library:
                 "%s is left out: %s", example.path, example.failure or "it has no embedding"
             )
         return teach(database, model, new, lesson, login_name()).state
+
+    def questions(self) -> list[Question]:
+        """Return places whose photos look alike, with photos without a position that look like them.
+
+        The surest are first. More follow once these have answers.
+        """
+        return open_questions(self._database, self._settings.roots)
+
+    def answer(
+        self, question: int, place: str | None, *, without: Named | Iterable[Named] = ()
+    ) -> None:
+        """Confirm a place on the photos of a question that were taken there, and teach it from them.
+
+        `question` is its number. `place` is one of its choices, or any other name; None: the photos show no
+        place. `without` are photos of the question that do not show it.
+
+        Raises:
+            PhotoNotFound: the library does not have a photo.
+            NotFound: no question with this number waits.
+            ExamplesMissing: none of the photos that were taken there is left.
+        """
+        if place is not None:
+            _require_text(place=place)
+        database, roots = self._database, self._settings.roots
+        model = embedding_model(database, self._settings.model)
+        struck = photo_ids_at(database, paths_of(without), roots)
+        answer_question(database, model, question, place, struck, login_name(), roots)
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""

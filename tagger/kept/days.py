@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.changed_days import ChangedDay, record_days
-from tagger.database.enums import STATED, KeptStep, Outcome, PositionSource
+from tagger.database.enums import MEASURED, KeptStep, Outcome, PositionSource
 from tagger.database.statements import (
     among,
     calendar_day_of,
@@ -358,7 +358,6 @@ def _landmarks(*conditions: _Condition) -> Select[Any]:
     )
 
 
-_MEASURED = (*STATED, PositionSource.TRACK)
 # Places at the 180th meridian lie on both of its sides: photos of one visit lie on one.
 _STRIP_DEGREES = 10
 _FIRST_CLOCK_DAY = date(1990, 1, 1).toordinal()
@@ -384,7 +383,7 @@ def _visits(*conditions: _Condition) -> Select[Any]:
             func.count().label("photos"),
             func.min(photos.c.taken_at).label("first_at"),
             func.max(photos.c.taken_at).label("last_at"),
-            func.max(case((positions.c.source.in_(_MEASURED), 1), else_=0)).label("is_measured"),
+            func.max(case((positions.c.source.in_(MEASURED), 1), else_=0)).label("is_measured"),
             # The database would take longer to find the folder of each path than for all else.
             func.min(photos.c.path).label("first_path"),
             func.max(photos.c.path).label("last_path"),

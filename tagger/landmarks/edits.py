@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict, get_args
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, select, update
@@ -42,6 +42,7 @@ from tagger.landmarks.landmarks import (
     normalize_name,
 )
 from tagger.model.artifact import Extent
+from tagger.model.predictions import SUGGESTED_SCORE
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
 from tagger.tags.contents import delete_unused, record_landmark, record_sights
 from tagger.texts.names import (
@@ -92,7 +93,10 @@ def check_extent(extent: str) -> str:
 
 @dataclass(frozen=True)
 class NewLandmark:
-    """A landmark to add. `slug` None: that of the name. `position`: latitude and longitude in degrees."""
+    """A landmark to add. `slug` None: that of the name. `position`: latitude and longitude in degrees.
+
+    `names`: by language. Those that another landmark has are left out.
+    """
 
     name: str
     slug: str | None = None
@@ -102,6 +106,7 @@ class NewLandmark:
     position: tuple[float, float] | None = None
     extent: str | None = None
     aliases: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_or_add_landmark(
@@ -145,7 +150,9 @@ def add_landmark(database: Database, new: NewLandmark, *, dry_run: bool = False)
 def insert_landmark(connection: Connection, new: NewLandmark) -> Landmark:
     """Add a landmark. Raises as `add_landmark`."""
     lock_tables(connection, landmarks)
-    every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
+    every = landmarks_that_may_have(
+        connection, [new.name, new.slug or "", *new.aliases, *new.names.values()]
+    )
     name = clean_name(new.name)
     slug = derive_slug(name) if new.slug is None else check_slug(new.slug)
     for landmark in every:
@@ -162,6 +169,11 @@ def insert_landmark(connection: Connection, new: NewLandmark) -> Landmark:
     row = {
         "slug": slug,
         "name": name,
+        "names": {
+            check_language(language): clean_name(other_name)
+            for language, other_name in new.names.items()
+            if not any(is_name(other_name, landmark.all_names) for landmark in every)
+        },
         "aliases": clean_aliases(new.aliases, name, every),
         **{
             column: optional_text(getattr(new, column), column)
@@ -173,7 +185,7 @@ def insert_landmark(connection: Connection, new: NewLandmark) -> Landmark:
     facts = {
         column: value
         for column, value in row.items()
-        if column != "slug" and value not in (None, [])
+        if column != "slug" and value not in (None, [], {})
     }
     connection.execute(insert(landmarks).values(row | {"edited": sorted(facts)}))
     record_action(connection, AuditAction.LANDMARK_ADD, slug, **facts)
@@ -585,7 +597,8 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     connection.execute(
         update(models).where(using).values(taught_version=models.c.taught_version + 1)
     )
-    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
+    is_shown = taught_tags.c.score >= SUGGESTED_SCORE
+    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id, is_shown)
     return connection.scalar(count) or 0
 
 

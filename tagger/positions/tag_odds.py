@@ -31,6 +31,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -45,21 +46,30 @@ from tagger.database.enums import (
     TagReason,
     TagState,
 )
-from tagger.database.statements import among
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
     classifications,
+    classifiers,
     contents,
     effective_tags,
     landmarks,
     ledgers,
     models,
     photos,
+    positions,
     tags,
     taught_tags,
 )
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
-from tagger.model.predictions import KNOWN_SHARE, SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model.predictions import (
+    ESTIMATED_SHARE,
+    KNOWN_SHARE,
+    MEASURED_SHARE,
+    SUGGESTED_SCORE,
+    TAUGHT_THRESHOLD,
+    taught_share_odds,
+)
 from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, distances_m
 from tagger.positions.evidence import (
     DAY_NUMBER,
@@ -116,9 +126,16 @@ def weigh_images(
     return store_odds(connection, _changes(connection, content_ids, own_alone=own_alone))
 
 
-def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
-    """Record these photos for the next update if some of their tags are not up to date any more."""
+def record_changes(
+    connection: Connection, photo_ids: Collection[int], estimated: Collection[int] = ()
+) -> None:
+    """Record these photos for the next update if some of their tags are not up to date any more.
+
+    `estimated`: photos with a new estimate, which says something about what was taught alone.
+    """
     images = _images_of(connection, photo_ids)
+    of_estimated = among(taught_tags.c.content_id, _images_of(connection, estimated))
+    images |= set(connection.scalars(select(taught_tags.c.content_id).where(of_estimated)))
     content_ids = {row.content_id for row, _ in _changes(connection, images)}
     if content_ids:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
@@ -230,9 +247,9 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
     # The tags of these images that a position can turn, or has turned.
     rows: list[Row[Any]] = []
     of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
-    for table, threshold, suggested_from in (
-        (tags, of_model, models.c.suggestion_threshold),
-        (taught_tags, literal(TAUGHT_THRESHOLD), literal(SUGGESTED_SCORE)),
+    for table, threshold, suggested_from, share in (
+        (tags, of_model, models.c.suggestion_threshold, null()),
+        (taught_tags, literal(TAUGHT_THRESHOLD), literal(SUGGESTED_SCORE), classifiers.c.share),
     ):
         query: Select[Any] = (
             select(
@@ -248,6 +265,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 threshold.label("threshold"),
                 suggested_from.label("suggested_from"),
                 literal(table is taught_tags).label("is_taught"),
+                share.label("share"),
                 landmarks.c.latitude,
                 landmarks.c.longitude,
                 landmarks.c.extent,
@@ -265,12 +283,17 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             .where(
                 among(table.c.content_id, content_ids),
                 contents.c.damaged == false(),
-                or_(
-                    score_is_enough(table),
-                    table.c.score >= LEAST_SUGGESTED_SCORE,
-                ),
             )
         )
+        if table is tags:
+            is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
+            query = query.where(is_close)
+        else:
+            of_landmark = (
+                classifiers.c.landmark_id == taught_tags.c.landmark_id,
+                classifiers.c.model_id == taught_tags.c.model_id,
+            )
+            query = query.outerjoin(classifiers, and_(*of_landmark))
         rows += connection.execute(query)
     return rows
 
@@ -297,6 +320,9 @@ def _all_odds(
     strong = _best(
         (key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids
     )
+    of_models = {(row.content_id, row.landmark_id) for row in rows if not row.is_taught}
+    taught = [row for row in placed if (row.content_id, row.landmark_id) not in of_models]
+    strong |= _odds_at_places(taught, own, MEASURED_SHARE, contradicted_ids)
     if own_alone:
         return strong
 
@@ -333,7 +359,55 @@ def _all_odds(
         seen,
     )
     weak = _best((key, odds) for key, _, odds in _odds_of_fixes(placed, of_days))
+    not_measured = [row for row in taught if row.content_id not in own]
+    estimated = _estimated_fixes(connection, not_measured)
+    weak |= _odds_at_places(not_measured, estimated, ESTIMATED_SHARE)
     return weak | _odds_of_days(connection, seen) | strong
+
+
+def _odds_at_places(
+    rows: Sequence[Row[Any]], fixes: Fixes, share: float, without: Collection[int] = ()
+) -> dict[Key, PositionOdds]:
+    """The odds of landmarks that teaching alone finds on photos that were taken there: so many show them.
+
+    `without`: the ids of photos whose position cannot be right.
+    """
+    odds: dict[Key, PositionOdds] = {}
+    for row in rows:
+        if row.share is None or row.share >= share:
+            continue
+        for fix in fixes.get(row.content_id, ()):
+            distance_m = 1000 * distance_km(
+                fix.latitude, fix.longitude, row.latitude, row.longitude
+            )
+            is_estimated = fix.source is PositionSource.TRIP
+            is_there = distance_m <= max(NEAR_M, fix.error_m if is_estimated else 0.0)
+            if is_there and fix.evidence.get("photo") not in without:
+                reason = OddsReason.TRIP if is_estimated else OddsReason.POSITION
+                factor = float(f"{taught_share_odds(share, row.share):.4g}")
+                key = row.content_id, row.landmark_id
+                odds[key] = PositionOdds(factor, float(round(distance_m)), reason)
+    return odds
+
+
+def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
+    """Exact positions of these images that follow from other photos. They are as weak as those of days."""
+    is_of_image = among(photos.c.content_id, {row.content_id for row in rows})
+    is_exact = positions.c.error_m <= MOST_ESTIMATED_M
+    is_estimated = unindexed(positions.c.source) == PositionSource.NEIGHBOUR
+    query = (
+        select(
+            photos.c.content_id,
+            *(positions.c[name] for name in ("latitude", "longitude", "error_m")),
+        )
+        .join(positions, positions.c.photo_id == photos.c.id)
+        .where(is_of_image, is_estimated, is_exact)
+    )
+    fixes = defaultdict[int, list[Fix]](list)
+    for row in connection.execute(query) if rows else ():
+        fix = Fix(row.latitude, row.longitude, row.error_m, PositionSource.TRIP, {})
+        fixes[row.content_id].append(fix)
+    return fixes
 
 
 def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
@@ -345,6 +419,8 @@ def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
     return dict(in_order)  # of each key, the last one counts
 
 
+# A taught landmark is photographed from so near; estimated positions with a larger error say nothing of it.
+NEAR_M, MOST_ESTIMATED_M = 300.0, 1_000.0
 # The odds near a landmark. Photos that a model mistakes for it often show its neighbours.
 MOST = 5.0
 # The odds on the other side of the world: one camera in 500 says a position that is grossly wrong.

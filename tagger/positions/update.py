@@ -44,6 +44,7 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
     fixes: dict[int, Fix | None] = {}
     changed = {change.photo_id for change in changes}
     near: set[int] = set()
+    estimated: set[int] = set()
     times = [at for change in changes for _, at in (change.now, change.before)]
     days = {at.date() for at in times if at is not None}
     tag_odds.weigh_positions(connection, changed, days)
@@ -56,12 +57,13 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
             for shot in line
             if not moments or _is_near(moments, shot, reach)
         }
+        estimated |= estimates.keys()
         near |= fixes.keys() - changed
         if len(fixes) >= _PAGE:
             moved += store_positions(connection, fixes)
             fixes = {}
     moved += store_positions(connection, fixes)
-    tag_odds.record_changes(connection, near)
+    tag_odds.record_changes(connection, near, estimated)
     return moved
 
 

@@ -37,13 +37,11 @@ NEARLY_CERTAIN = 0.97
 SURE_SCORE = 0.99
 # A landmark with a lower score is never accepted because of a position.
 #
-# In a library, one in four of the shipped model's names with a score of 0.5 to 0.7 is right, below
-# one in 14.
+# In a library, one in four of the shipped model's names with 0.5 to 0.7 is right, below 1 in 14.
 LEAST_SCORE = 0.5
 # A landmark with a lower score is never suggested because of a position.
 LEAST_SUGGESTED_SCORE = 0.1
-# From this one on, it is suggested if its photo was taken where it is: nine of ten of these are
-# right.
+# From this one on, it is suggested if its photo was taken where it is: nine of ten are right.
 LEAST_PROBABILITY = 0.2
 
 
@@ -108,7 +106,7 @@ class Candidate(NamedTuple):
         if self.suggested_from is None or self.odds is None:
             return self.suggested_from is not None and self.score >= self.suggested_from
         least = min(self.suggested_from, LEAST_PROBABILITY if self.odds.are_of_the_place else 1)
-        is_high = self.score >= min(least, LEAST_SUGGESTED_SCORE)
+        is_high = self.rank is None or self.score >= min(least, LEAST_SUGGESTED_SCORE)
         return is_high and weighed(self.score, self.odds.odds) >= least
 
     @property
@@ -116,6 +114,8 @@ class Candidate(NamedTuple):
         """Whether it is accepted on an intact image of which nothing else is known."""
         if self.odds is None or self.odds.is_weak:
             return self.is_enough
+        if self.rank is None and self.odds.odds > 1.0:
+            return weighed(self.score, self.odds.odds) >= self.threshold
         return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)
 
     @property

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,16 @@ class EmbeddingSpace:
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
 
+    def directions(self, embeddings: Values) -> Matrix:
+        """The directions (N, D) of the transformed photos z, of length 1: their products are cosines."""
+        transformed = (embeddings - self.mean) @ self._root_of_precision
+        lengths = np.linalg.norm(transformed, axis=1, keepdims=True)
+        return np.asarray(transformed / np.where(lengths == 0, 1, lengths))
+
+    @cached_property
+    def _root_of_precision(self) -> Matrix:
+        return np.linalg.cholesky(self.precision).astype(np.float64)
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -132,7 +143,16 @@ class Classifier:
         Returns:
             (N,), 0 to 1.
         """
-        return best_scores(embeddings, self.weights, self.bias, [0])[:, 0]
+        return _sigmoid(self.logits(embeddings))
+
+    def logits(self, embeddings: Values) -> Values:
+        """The log-odds of these scores, (N,)."""
+        return best_logits(embeddings, self.weights, self.bias, [0])[:, 0]
+
+    def at_share(self, share: float, before: float) -> Self:
+        """The classifier for a library with another share of the landmark's photos than `before`."""
+        shift = np.float32(log_odds(share) - log_odds(before))
+        return replace(self, bias=self.bias + shift)
 
     def to_bytes(self) -> bytes:
         """The weights and the bias of each column as little-endian float32."""
@@ -155,11 +175,18 @@ def best_scores(
     embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]
 ) -> Values:
     """The scores (N, L) of photos by L classifiers side by side, whose columns begin at `starts`."""
+    return _sigmoid(best_logits(embeddings, weights, biases, starts))
+
+
+def best_logits(
+    embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]
+) -> Values:
+    """The log-odds of these scores."""
     logits = np.empty((len(embeddings), len(starts)), np.float32)
     for start in range(0, len(embeddings), BLOCK):
         rows = slice(start, start + BLOCK)
         logits[rows] = np.maximum.reduceat(embeddings[rows] @ weights + biases, starts, axis=1)
-    return _sigmoid(logits)
+    return logits
 
 
 @dataclass(frozen=True)
@@ -197,8 +224,8 @@ def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -
     """
     if not len(positives):
         raise ValueError("a landmark cannot be learned without an example")
-    examples = _distinct(space, _evenly(positives, MAX_EXAMPLES) - space.mean)
-    centred = np.concatenate([examples, _evenly(negatives, MAX_EXAMPLES) - space.mean])  # (E, D)
+    examples = _distinct(space, evenly(positives, MAX_EXAMPLES) - space.mean)
+    centred = np.concatenate([examples, evenly(negatives, MAX_EXAMPLES) - space.mean])  # (E, D)
     targets = np.arange(len(centred)) < len(examples)
     products = centred @ space.precision @ centred.T  # (E, E), those of the transformed photos z
     inverse = np.linalg.inv(products + space.noise * np.eye(len(centred)))
@@ -225,6 +252,14 @@ def calibrate(
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
+    classifier = calibrate_at_assumed_share(direction, library, logit_per_likeness)
+    return classifier.at_share(share_in(classifier, library), ASSUMED_SHARE)
+
+
+def calibrate_at_assumed_share(
+    direction: Direction, library: Values, logit_per_likeness: float = LOGIT_PER_LIKENESS
+) -> Classifier:
+    """As `calibrate`, with `ASSUMED_SHARE` instead of the landmark's share in the library."""
     centre, spread = _measure_strangers(
         library @ direction.weights.astype(np.float32) - direction.offset
     )
@@ -232,15 +267,13 @@ def calibrate(
     weights = slope * direction.weights[:, np.newaxis] + logit_per_likeness * direction.nearest
     bias = _intercept(direction, centre, spread) - slope * direction.offset
     biases = bias - logit_per_likeness * direction.nearest_offset
-    share = _share_of_landmark((library @ weights.astype(np.float32) + biases).max(axis=1))
-    biases += _log_odds(share) - _log_odds(ASSUMED_SHARE)
     classifier = Classifier(weights.astype(np.float32), biases.astype(np.float32))
     if not (np.isfinite(classifier.weights).all() and np.isfinite(classifier.bias).all()):
         raise ValueError("what was learned has values that are not finite")
     return classifier
 
 
-def _evenly(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+def evenly(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
     """All rows, or so many that are evenly spread."""
     if len(rows) <= most:
         return rows
@@ -257,7 +290,7 @@ def _distinct(space: EmbeddingSpace, centred: Matrix) -> Matrix:
 
 def _nearest(space: EmbeddingSpace, examples: Matrix) -> Matrix:
     """The weights (D, C) of the likeness to single examples, which are centred (P, D)."""
-    centred = _evenly(examples, MAX_COLUMNS).T
+    centred = evenly(examples, MAX_COLUMNS).T
     weights = space.precision @ centred
     lengths = np.sqrt((centred * weights).sum(axis=0))
     lengths[lengths == 0] = 1
@@ -290,21 +323,23 @@ def _intercept(direction: Direction, centre: float, spread: float) -> float:
     return at_centre - LOGIT_PER_DEVIATION * centre / spread
 
 
-def _share_of_landmark(logits: Floats) -> float:
+def share_in(classifier: Classifier, library: Values) -> float:
     """Estimate the share of the landmark's photos by expectation maximisation (Saerens et al., 2002).
 
     Args:
-        logits: (M,), those of the library's photos at `ASSUMED_SHARE`.
+        classifier: that at `ASSUMED_SHARE`.
+        library: (M, D).
     """
+    logits = classifier.logits(library)
     share = ASSUMED_SHARE
     for _ in range(SHARE_ROUNDS):
-        probabilities = _sigmoid(logits + _log_odds(share) - _log_odds(ASSUMED_SHARE))
+        probabilities = _sigmoid(logits + log_odds(share) - log_odds(ASSUMED_SHARE))
         expected = float(probabilities.sum()) + ASSUMED_SHARE * ASSUMED_STRANGERS
         share = min(expected / (len(logits) + ASSUMED_STRANGERS), LARGEST_SHARE)
     return share
 
 
-def _log_odds(share: float) -> float:
+def log_odds(share: float) -> float:
     return math.log(share / (1 - share))
 
 

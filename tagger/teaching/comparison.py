@@ -31,7 +31,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
-from tagger.model.predictions import SUGGESTED_SCORE
+from tagger.model.predictions import least_score
 from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import EffectiveTags
@@ -43,7 +43,7 @@ class TaughtLandmarks:
     """The classifiers of a model at one version, each with its landmark's id.
 
     `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side. `starts` has the first
-    column of each.
+    column of each, and `least` the lowest score that is stored.
     """
 
     version: int
@@ -51,6 +51,7 @@ class TaughtLandmarks:
     weights: Embeddings
     biases: Embeddings
     starts: Sequence[int]
+    least: Embeddings
 
     def tags(self, embeddings: Embeddings) -> list[dict[int, float]]:
         """The scores of the taught tags of each image, by landmark id, from embeddings (N, D)."""
@@ -58,7 +59,7 @@ class TaughtLandmarks:
         if not self.landmark_ids:
             return tags
         scores = best_scores(embeddings, self.weights, self.biases, self.starts)
-        for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
+        for row, column in np.argwhere(scores >= self.least).tolist():
             tags[row][self.landmark_ids[column]] = float(scores[row, column])
         return tags
 
@@ -85,7 +86,7 @@ def load_classifiers(
     landmark_ids: Collection[int] | None = None,
 ) -> TaughtLandmarks:
     """The classifiers of a model: of these landmarks, or of all."""
-    columns = classifiers.c.landmark_id, classifiers.c.data
+    columns = classifiers.c.landmark_id, classifiers.c.data, classifiers.c.share
     query = (
         select(*columns)
         .where(classifiers.c.model_id == model_id)
@@ -96,7 +97,12 @@ def load_classifiers(
     rows = connection.execute(query).all()
     if not rows:
         return TaughtLandmarks(
-            version, [], np.empty((0, 0), np.float32), np.empty(0, np.float32), []
+            version,
+            [],
+            np.empty((0, 0), np.float32),
+            np.empty(0, np.float32),
+            [],
+            np.empty(0, np.float32),
         )
     manifest = connection.scalars(select(models.c.manifest).where(models.c.id == model_id)).one()
     loaded = [Classifier.from_bytes(row.data, manifest["embedding"]["dimension"]) for row in rows]
@@ -106,6 +112,7 @@ def load_classifiers(
         np.hstack([each.weights for each in loaded]),
         np.concatenate([each.bias for each in loaded]),
         [0, *accumulate(len(each.bias) for each in loaded[:-1])],
+        np.array([least_score(row.share) for row in rows], np.float32),
     )
 
 

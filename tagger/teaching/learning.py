@@ -63,13 +63,15 @@ from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.causes import TaughtTags, replace_taught_tags
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
+    ASSUMED_SHARE,
     Classifier,
     Direction,
     Embeddings,
     EmbeddingSpace,
-    calibrate,
+    calibrate_at_assumed_share,
     fit_direction,
     restore,
+    share_in,
 )
 from tagger.teaching.comparison import CountProgress, compare_all, next_version
 
@@ -176,14 +178,18 @@ class Learner:
     def _evidence(self, connection: Connection, landmark_id: int) -> Evidence | None:
         return find_evidence(connection, self._model.id, [landmark_id]).get(landmark_id)
 
-    def _classifier(self, connection: Connection, evidence: Evidence) -> Classifier:
+    def _classifier(self, connection: Connection, evidence: Evidence) -> tuple[Classifier, float]:
+        """The landmark's classifier, at its share of the library's photos."""
         if self._library is None:
-            self._library = _library_sample(connection, self._model.id)
+            self._library = library_sample(connection, self._model.id)
         judged = {*evidence.confirmed, *evidence.rejected}
         library = [content_id for content_id in self._library if content_id not in judged]
         direction = self._direction(connection, evidence)
+        others = self._load(connection, library)
         with self._refuse_on_error():
-            return calibrate(direction, self._load(connection, library))
+            usual = calibrate_at_assumed_share(direction, others)
+            share = share_in(usual, others)
+            return usual.at_share(share, ASSUMED_SHARE), share
 
     def _direction(self, connection: Connection, evidence: Evidence) -> Direction:
         confirmed, rejected = (
@@ -210,7 +216,7 @@ class Learner:
         landmark_id: int,
         version: int,
         evidence: Evidence | None,
-        classifier: Classifier | None,
+        classifier: tuple[Classifier, float] | None,
     ) -> None:
         """Replace the landmark's classifier. Without one, its tags go too."""
         model_id = self._model.id
@@ -231,7 +237,8 @@ class Learner:
                 examples=len(evidence.confirmed),
                 rejected=len(evidence.rejected),
                 evidence=evidence.digest,
-                data=classifier.to_bytes(),
+                data=classifier[0].to_bytes(),
+                share=classifier[1],
                 applied=False,
                 learned_at=datetime.now(UTC),
             )
@@ -247,7 +254,7 @@ def _of_landmarks(
         yield classifiers.c.landmark_id.in_(landmark_ids)
 
 
-def _library_sample(connection: Connection, model_id: int) -> list[int]:
+def library_sample(connection: Connection, model_id: int) -> list[int]:
     """Content ids of random images with an embedding: the same ones each time, unless images are added."""
     last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
     if last <= LIBRARY_SAMPLE:
@@ -538,7 +545,7 @@ LEAST_MISSED = 3
 
 
 # If this changes, `tagger backfill taught` learns all landmarks again.
-METHOD = "nearest example"
+METHOD = "nearest example, by place"
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from tagger.teaching.learning import (
     undo_command,
     update_taught,
 )
+from tagger.teaching.looks import update_looks
 from tagger.teaching.similarity import update_sketches
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import gettext
@@ -173,9 +174,11 @@ def update_consequences(
         on_progress("comparing photos", count, None)
 
     lessons, problem = list[Lessons](), None
+    taught: Sequence[RegisteredModel] = ()
     try:
         models = preview_models(database, model)
-        for each in models_to_teach(models):
+        taught = models_to_teach(models)
+        for each in taught:
             lessons.append(update_taught(database, each, on_progress=compared))
         update_sketches(database, models)
     except TaggerError as error:
@@ -183,6 +186,8 @@ def update_consequences(
     update_kept(database, on_progress)
     if problem is not None:
         raise problem
+    if taught and taught[0].id:  # 0: no model is registered yet
+        update_looks(database, taught[0], on_progress)
     return lessons
 
 

@@ -265,9 +265,10 @@ def merge_groups(
     several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[
         :MOST_JOINED
     ]
-    joined = _join(directions, several, least_similarity)
-    if not joined:
+    if not several:
         return []
+    begun = _means(directions, several)
+    joined = join_groups(begun @ begun.T, several, least_similarity)
     means = _means(directions, joined)
     found: list[list[int]] = [[] for _ in joined]
     for start in range(0, len(directions), BLOCK):
@@ -278,20 +279,22 @@ def merge_groups(
     return found
 
 
-def _join(
-    directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
+def join_groups(
+    similarities: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
 ) -> list[list[int]]:
-    """Join the two groups whose rows are most similar on average, as long as there are such."""
+    """Join the two groups that are most similar on average, as long as there are such.
+
+    Args:
+        similarities: (G, G), the mean similarity of each two groups. It is changed.
+        groups: the rows of each group.
+        least_similarity: that of groups that are joined.
+    """
     members = [list(group) for group in groups]
-    if not members:
-        return []
-    means = _means(directions, members)
-    similarities = means @ means.T
     np.fill_diagonal(similarities, -1)
-    while True:
+    while members:
         one, other = divmod(int(similarities.argmax()), len(members))
         if similarities[one, other] < least_similarity:
-            return [group for group in members if group]
+            break
         sizes = [len(members[one]), len(members[other])]
         merged = np.average(similarities[[one, other]], axis=0, weights=sizes)
         merged[[one, other]] = -1
@@ -299,6 +302,7 @@ def _join(
         similarities[other], similarities[:, other] = -1, -1
         members[one] += members[other]
         members[other] = []
+    return [group for group in members if group]
 
 
 def _means(directions: Embeddings, groups: Sequence[Sequence[int]]) -> Embeddings:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.artifacts import colour_of, tiny_artifact
 from support.command_line import CommandRunner, run_command
-from support.teaching import draw_place, teachable_artifact
+from support.teaching import draw_place, draw_sight, teachable_artifact
 
 from tagger.cli.commands.teach import FOUND
 from tagger.cli.main import main
@@ -363,3 +363,22 @@ def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
         assert (output.code, output.text, "taught" in output.err) == (1, "", False)
         assert problem in output.err
     assert tagger("show", new).code == 1
+
+
+def test_photos_near_a_sight_ask_a_question_whose_answer_finds_scans(
+    tagger: CommandRunner, untagged: Library, tmp_path: Path
+) -> None:
+    draw_sight(tmp_path / "rome")
+    assert tagger("tag", tmp_path / "rome").code == 0
+    (question,) = tagger("review", "questions", "--json").json
+    assert (question["place"], len(question["taken_here"]), len(question["similar"])) == ("Colosseum", 5, 3)
+    assert "look like these (3)" in tagger("review", "questions").text
+    number = question["number"]
+    answer = tagger("review", "answer", number, "colosseum", "--not", tmp_path / "rome/rome-0.jpg")
+    assert answer.code == 0
+    assert len(found(tagger, "colosseum")) == 7
+    assert "no question waits" in tagger("review", "questions").err
+    assert tagger("review", "answer", number, "--withdraw").code == 0
+    assert tagger("review", "answer", number, "--none", "--json").json["answer"] == "none"
+    with open_library() as library:
+        assert library.questions() == []

@@ -15,12 +15,19 @@ from typing import IO, Annotated, Literal, cast
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import Counter, Format, printable, write_documents, write_json
+from tagger.cli.console import (
+    Counter,
+    Format,
+    printable,
+    printable_lines,
+    write_documents,
+    write_json,
+)
 from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
 from tagger.cli.job_text import count_of
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, VerdictOptions, parse_format
 from tagger.cli.photo_lists import write_photos
-from tagger.cli.session import open_for_reading, open_session
+from tagger.cli.session import model_in_use, open_for_reading, open_session
 from tagger.database.audit_log import login_name
 from tagger.database.enums import VerdictKind
 from tagger.errors import AlreadyExists
@@ -29,6 +36,12 @@ from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.lessons import count_answers, find_suggestions
+from tagger.teaching.questions import (
+    Question,
+    answer_question,
+    open_questions,
+    withdraw_answer,
+)
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.verdicts import (
     VERDICT_COLUMNS,
@@ -228,6 +241,93 @@ def review(
             console.info(
                 f"to answer both at once, run: tagger teach {name} RIGHT-PHOTO… --not WRONG-PHOTO…"
             )
+
+
+Number = Annotated[int, argument("NUMBER", "The number of a question.")]
+AnsweredPlace = Annotated[
+    str | None,
+    argument("PLACE", "What the photos show: a place of the question, or any other name."),
+]
+StruckPhotos = Annotated[
+    list[Path] | None,
+    option("--not", "PHOTO", "A photo of the question that does not show the place. Repeatable."),
+]
+# Photos of each half of a question that are listed in words.
+LISTED = 5
+
+
+@review_app.command("questions")
+def questions(json: Json = False) -> None:
+    """List places whose photos look alike, with photos without a position that look like them.
+
+    Photos that were taken near a sight may show it, or something else. Say it once, with `tagger review
+    answer`, and the place is found in all photos. At most ten questions wait at once, the surest first.
+
+    Example: tagger review questions
+    """
+    settings, database = open_for_reading()
+    waiting = open_questions(database, settings.roots)
+    if json:
+        write_json([question.document for question in waiting])
+        return
+    for question in waiting:
+        typer.echo(printable_lines("\n".join(_question_lines(question))))
+    if not waiting:
+        console.info("no question waits; photos near a sight ask one once some of them look alike")
+
+
+def _question_lines(question: Question) -> Iterator[str]:
+    places = ", ".join(f"{each.display_name} ({each.distance_m} m)" for each in question.choices)
+    yield f"{question.number}: {places}"
+    for title, photos in (
+        ("taken here", question.taken_here),
+        ("look like these", question.similar),
+    ):
+        yield f"  {title} ({len(photos)})"
+        for photo in photos[:LISTED]:
+            score = question.scores.get(photo.id)
+            yield f"    {photo.path}{'' if score is None else f'  {score:.2f}'}"
+    yield f"  to answer, run: tagger review answer {question.number} {quote(question.place)}"
+
+
+@review_app.command("answer")
+def answer(
+    number: Number,
+    place: AnsweredPlace = None,
+    none: Annotated[bool, flag("--none", "The photos show no place.")] = False,
+    not_: StruckPhotos = None,
+    withdraw: Annotated[
+        bool, flag("--withdraw", "Take the answer back, with its verdicts.")
+    ] = False,
+    by: Author = None,
+    json: Json = False,
+) -> None:
+    """Answer a question of `tagger review questions`: confirm the place on the photos that were taken there.
+
+    The place becomes a landmark, with its names and its position, and is taught from these photos. With
+    --none, they are asked about again only once there are twice as many.
+
+    For example:
+
+    tagger review answer 3 "Colosseum" --not dinner.jpg
+
+    tagger review answer 3 --none
+    """
+    if sum((place is not None, none, withdraw)) != 1:
+        raise typer.BadParameter("name a place, or use --none or --withdraw", param_hint="PLACE")
+    session = open_session()
+    settings, database = session
+    if withdraw:
+        result = withdraw_answer(database, number, settings.roots)
+        text = f"the answer to question {number} is withdrawn"
+    else:
+        struck = photo_ids_at(database, map(parse_path, not_ or ()), settings.roots)
+        facts = number, place, struck, by or login_name(), settings.roots
+        result = answer_question(database, model_in_use(session), *facts)
+        text = f"taught; to see its photos, run: tagger query --landmark {result.landmark}"
+        if place is None:
+            text = f"question {number} waits until there are twice as many photos"
+    console.write_result(result, text, json=json)
 
 
 @review_app.command("list")

@@ -6,7 +6,7 @@ table's `info`.
 Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
 landmarks, models. Things: contents, models → image_things → things; thing_verdicts.
 Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
-classifiers.
+classifiers; positions → looks → look_photos.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
 Numbers: photos, positions, tags → day_places, day_landmarks.
 Work: jobs → job_models, job_items and chunks. Who did what: audit_log.
@@ -44,6 +44,8 @@ from tagger.database.tables.tag_tables import (
     embeddings as embeddings,
     is_candidate as is_candidate,
     landmarks as landmarks,
+    look_photos as look_photos,
+    looks as looks,
     model_labels as model_labels,
     models as models,
     sketches as sketches,

@@ -24,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
+from tagger.database.enums import LookAnswer, OddsReason, TagReason, TagState, VerdictKind
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -289,6 +289,7 @@ classifiers = Table(
         nullable=False,
         doc="whether all embeddings were compared with it",
     ),
+    Column("share", Float, doc="share of the library's photos that show it, as scores assume"),
     Column("learned_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
@@ -366,6 +367,72 @@ favourites = Table(
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
     info={"doc": "An image that a person marked with a star, in every copy."},
+)
+
+looks = Table(
+    "looks",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column(
+        "sight", Text, doc="its name in the table of sights; null: a landmark that people added"
+    ),
+    Column("latitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
+    Column("longitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id", ondelete="SET NULL"),
+        doc="the landmark that people added there, or that the answer names",
+    ),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey("models.id", ondelete="SET NULL"),
+        doc="the model of the embeddings",
+    ),
+    Column("evidence", Text, nullable=False, doc="tells the near photos from those of other times"),
+    Column("scenes", Integer, nullable=False, doc="number of near photos that differ"),
+    Column("photos", Integer, nullable=False, doc="number of those that are alike; 0: no look"),
+    Column("days", Integer, nullable=False, doc="on how many days they were taken"),
+    Column("likely", Integer, nullable=False, doc="photos elsewhere that very probably show it"),
+    Column("data", LargeBinary, doc="as in `classifiers`; null: no look"),
+    Column("compared_to", Id, nullable=False, doc="the last image that was compared with it"),
+    Column("answer", Text, one_of("answer", LookAnswer), doc="`yes` or `none`; null: no answer"),
+    Column("answered_scenes", Integer, doc="`scenes` at the answer"),
+    Column("answered_by", Text),
+    Column("answered_at", UtcDateTime),
+    Column(
+        "added_landmark",
+        Boolean,
+        nullable=False,
+        server_default="0",
+        doc="whether the answer added the landmark",
+    ),
+    info={
+        "doc": "What photos taken near a place have in common. It makes no tag before a person answers."
+    },
+)
+
+look_photos = Table(
+    "look_photos",
+    metadata,
+    Column(
+        "look_id", Id, ForeignKey("looks.id", ondelete="CASCADE"), nullable=False, doc="the look"
+    ),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
+    Column(
+        "score", Float, doc="chance that it shows the same; null: taken there, and learned from"
+    ),
+    PrimaryKeyConstraint("look_id", "content_id"),
+    Index(None, "content_id"),
+    sqlite_with_rowid=False,
+    info={"doc": "An image from which a look was learned, or that may show the same."},
 )
 
 effective_tags = Table(

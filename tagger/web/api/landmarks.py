@@ -32,15 +32,22 @@ from tagger.search.words import MAX_LETTERS, Match
 from tagger.teaching.learning import embedding_of, load_embeddings
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark
+from tagger.teaching.questions import (
+    AnswerDocument,
+    QuestionDocument,
+    answer_question,
+    open_questions,
+    withdraw_answer,
+)
 from tagger.teaching.similarity import content_with_embedding, find_similar
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.access import Role, requires
-from tagger.web.api.photos import person_of
+from tagger.web.api.photos import MAX_PHOTOS, person_of
 from tagger.web.overview import LibraryOverview
 from tagger.web.request_guard import COUNTING
-from tagger.web.routes import ONE_LINE, RequestModel, address_of, api_router
+from tagger.web.routes import ONE_LINE, PhotoId, RequestModel, address_of, api_router
 from tagger.web.state import AppState, State
 
 router = api_router("landmarks")
@@ -268,6 +275,45 @@ def teach(state: State, landmark: TaughtLandmark) -> TaughtDocument:
             may_add=False,
         )
     return taught.document
+
+
+class AnswerRequest(RequestModel):
+    """What the photos of a question show. Without a place, they show none.
+
+    `without`: photos of the question that do not show the place.
+    """
+
+    place: Annotated[Text | None, Field(description="A place of the question, or any other name.")]
+    without: list[PhotoId] = Field(default=[], max_length=MAX_PHOTOS)
+
+
+QuestionNumber = Annotated[int, Path(ge=1, lt=2**63, description="The number of a question.")]
+
+
+@teaching_router.get("/questions")
+@requires(Role.EDITOR)
+def questions(state: State) -> list[QuestionDocument]:
+    """List the places whose photos look alike, and photos without a position that look like these.
+
+    The surest are first. More follow once these have answers.
+    """
+    return [each.document for each in open_questions(state.database, state.settings.roots)]
+
+
+@teaching_router.post("/questions/{number}/answer")
+@requires(Role.EDITOR)
+def answer(state: State, number: QuestionNumber, body: AnswerRequest) -> AnswerDocument:
+    """Confirm a place on the photos that were taken there, and tag every photo that shows it."""
+    facts = number, body.place, body.without, person_of(state), state.settings.roots
+    with state.taught_updates.learning:
+        return answer_question(state.database, state.embedding_model(), *facts)
+
+
+@teaching_router.delete("/questions/{number}/answer")
+@requires(Role.EDITOR)
+def take_back(state: State, number: QuestionNumber) -> AnswerDocument:
+    """Take an answer back, with its verdicts and the landmark that it added."""
+    return withdraw_answer(state.database, number, state.settings.roots)
 
 
 def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPhoto]:

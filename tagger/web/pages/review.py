@@ -21,6 +21,7 @@ from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, TripSummary, example_covers, trips_of_photos
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.teaching.lessons import count_suggestions, suggestion_page
+from tagger.teaching.questions import open_questions
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
@@ -108,9 +109,19 @@ def show_review(
             likely.append(photos)
     by_landmark, others = _gather(suggested, likely)
     groups = list(_groups(state, [*by_landmark.items(), *((None, each) for each in others)]))
+    params = QueryParams.of(any_rank=True)
+    asked = () if only else open_questions(state.database, state.settings.roots)
+    tiles = [
+        (
+            photo_tiles(state.database, question.taken_here, params),
+            photo_tiles(state.database, question.similar[:SHOWN_OF_GROUP], params),
+        )
+        for question in asked
+    ]
     return render(
         request,
         "review.html",
+        questions=list(zip(asked, tiles, strict=True)),
         groups=sorted(groups, key=lambda group: len(group.cards) == 1),  # small ones are in one row
         only=only,
         is_complete=found is not None,

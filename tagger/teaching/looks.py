@@ -1,0 +1,538 @@
+"""Looks: what photos with a position near a place have in common, so that one question names all.
+
+Photos near a sight are examples of it that nobody has confirmed: some show it, the others a meal, people, or
+another building. A look is learned from the largest group of near photos that are alike, and that photos
+taken elsewhere are not like. It cannot tell what the group shows. So it makes no tag: a person is asked (see
+questions). Measured positions alone count, never estimates.
+
+docs/explanation/looks.md says how it is learned, what it reaches, and what did not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from heapq import nlargest
+from itertools import accumulate, groupby
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    distinct,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from tagger.cameras import clock_seconds
+from tagger.database.connection import Database
+from tagger.database.enums import MEASURED, LookAnswer, VerdictKind
+from tagger.database.statements import (
+    AdvisoryLock,
+    among,
+    insert_page,
+    rounded_down,
+    take_lock,
+    unindexed,
+)
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    embeddings,
+    look_photos,
+    looks,
+    photos,
+    positions,
+    verdicts,
+)
+from tagger.geo import distance_km
+from tagger.landmarks.landmarks import all_landmarks
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.positions.estimation import distances_m
+from tagger.positions.evidence import DAY_NUMBER, runs_of
+from tagger.query.option_values import Near
+from tagger.query.photo_conditions import Box
+from tagger.registry.registered_models import RegisteredModel
+from tagger.sights import library_sights
+from tagger.sphere import Floats
+from tagger.tags.contents import is_dismissed
+from tagger.teaching.classifiers import (
+    ASSUMED_SHARE,
+    Classifier,
+    Embeddings,
+    EmbeddingSpace,
+    best_scores,
+    calibrate_at_assumed_share,
+    evenly,
+    fit_direction,
+    restore,
+    share_in,
+)
+from tagger.teaching.comparison import PAGE, stored_pages
+from tagger.teaching.learning import Learner, embedding_of, library_sample, load_embeddings
+from tagger.teaching.similarity import join_groups
+
+# ----- The look of a place, from embeddings alone -----
+
+# Two photos this alike are of one scene, and so are less alike ones within minutes of each other.
+# Frames of a burst have 0.8 to 0.9, different photos of a sight 0.1 to 0.5.
+SCENE_COSINE, BURST_COSINE, BURST_S = 0.75, 0.40, 600.0
+# Fewer scenes say nothing; a place with more is somebody's home or work.
+LEAST_SCENES, MOST_SCENES = 3, 200
+# Fewer photos elsewhere cannot say what is usual in the library. More than this add nothing.
+LEAST_FAR, MOST_FAR = 30, 600
+# Photos are linked if they are more alike than this, and than each is like the most similar hundredth of
+# the photos elsewhere. Of many near photos, fewer may be as similar by chance.
+LEAST_LINKED_COSINE, USUAL_SHARE, USUAL_PAIRS = 0.10, 0.01, 0.3
+# Groups are joined while a tenth of the pairs between them are linked. A group must be a tenth of all.
+LINKED_SHARE, GROUP_SHARE = 0.1, 0.1
+# What is assumed of the near photos when further ones are added to the group, if they are so likely.
+NEAR_SHARE, ADDED_FROM = 0.3, 0.9
+# A look that finds more of the photos elsewhere is that of a room, a meal or a person.
+MOST_FAR_SHARE = 0.03
+# So many photos without a position must very probably show what a look shows, or nobody is asked.
+LEAST_LIKELY = 2
+
+
+@dataclass(frozen=True)
+class Look:
+    """What near photos have in common. `rows`: the photos that show it, of so many `scenes`.
+
+    `classifier`: at the landmark's share in the library.
+    """
+
+    rows: Sequence[int]
+    scenes: int
+    classifier: Classifier
+
+
+def find_look(
+    space: EmbeddingSpace, near: Embeddings, seconds: Floats, far: Embeddings, library: Embeddings
+) -> Look | None:
+    """The look of a place; None: its photos have none.
+
+    Args:
+        space: that of the model.
+        near: (N, D), photos near the place, in order of time.
+        seconds: (N,), when they were taken; NaN: not known.
+        far: (F, D), photos that were taken elsewhere.
+        library: (M, D), random photos without the near ones.
+
+    Raises:
+        ValueError: the values are so large that nothing can be computed.
+    """
+    directions = space.directions(near)
+    scenes = find_scenes(directions, seconds)
+    if not LEAST_SCENES <= len(scenes) <= MOST_SCENES or len(far) < LEAST_FAR:
+        return None
+    group = _largest_group(directions[scenes], space.directions(far))
+    if len(group) < max(LEAST_SCENES, ceil(GROUP_SHARE * len(scenes))):
+        return None
+    rows = scenes[group]
+    classifier = _learned(space, near[rows], library)
+
+    # Other near photos that very probably show it, such as its back, are examples, too.
+    others = np.setdiff1d(scenes, rows)
+    of_near = classifier.at_share(NEAR_SHARE, ASSUMED_SHARE)
+    added = others[of_near.scores(near[others]) >= ADDED_FROM]
+    if len(added):
+        rows = np.union1d(rows, added)
+        classifier = _learned(space, near[rows], library)
+
+    if (classifier.logits(far) > 0).mean() > MOST_FAR_SHARE:
+        return None
+    in_library = classifier.at_share(share_in(classifier, library), ASSUMED_SHARE)
+    return Look(rows.tolist(), len(scenes), in_library)
+
+
+def find_scenes(directions: Floats, seconds: Floats) -> npt.NDArray[np.int64]:
+    """The rows of photos (N, D), in order of time, without those that repeat an earlier one."""
+    cosines = directions @ directions.T
+    is_soon = np.abs(seconds[:, np.newaxis] - seconds) <= BURST_S
+    is_repeated = cosines > np.where(is_soon, BURST_COSINE, SCENE_COSINE)
+    return np.flatnonzero(~np.triu(is_repeated, 1).any(axis=0))
+
+
+def _largest_group(scenes: Floats, far: Floats) -> list[int]:
+    """The rows of the largest group of scenes (N, D) that are linked, by their directions."""
+    share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
+    usual = np.quantile(scenes @ far.T, 1 - share, axis=1)
+    least = np.maximum(LEAST_LINKED_COSINE, np.maximum(usual[:, np.newaxis], usual))
+    is_linked = (scenes @ scenes.T > least).astype(np.float32)
+    groups = join_groups(is_linked, [[row] for row in range(len(scenes))], LINKED_SHARE)
+    groups.sort(key=len)
+    return sorted(groups[-1])
+
+
+def _learned(space: EmbeddingSpace, examples: Embeddings, library: Embeddings) -> Classifier:
+    direction = fit_direction(space, examples, examples[:0])
+    return calibrate_at_assumed_share(direction, library)
+
+
+# ----- Looks in SQL -----
+#
+# They are learned where near photos have changed, and compared with photos without a position.
+
+# If this changes, all looks are learned again.
+METHOD = 1
+# Photos of a sight are taken from as far away as this.
+RADIUS_KM = 0.3
+# Near photos that are read: more of them have too many scenes anyway.
+MOST_NEAR = 1000
+# Up to half of the photos elsewhere are of the same days, within this distance: other buildings of the
+# town are the likeliest wrong look.
+TRIP_KM, TRIP_DAYS = 30.0, timedelta(days=3)
+# Nobody is asked about where people live, and lie.
+SILENT_KINDS = frozenset({"building", "cemetery", "house"})
+# Home and work: cells of a hundredth of a degree with photos of so many days, and of half as many as any.
+LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
+# Places that are learned in one transaction, and looks that are compared at once: 40 MB.
+PLACES_PAGE, LOOKS_PAGE = 50, 64
+# New looks that are compared with all photos after one job: the others follow after the next one.
+MOST_NEW = 4 * LOOKS_PAGE
+# Photos that are kept of those that may show what a look shows.
+MOST_LIKE = 200
+
+# As those of updates of what is kept: a text, what is done, and of how much.
+Progress = Callable[[str, int, int | None], None]
+
+
+_Key = tuple[str, float, float] | int | None
+_Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sight, or a landmark that people added. `evidence` tells its near photos from earlier ones."""
+
+    sight: str | None
+    landmark_id: int | None
+    latitude: float
+    longitude: float
+    evidence: str
+
+    @property
+    def key(self) -> _Key:
+        """What its row of `looks` is known by."""
+        return (self.sight, self.latitude, self.longitude) if self.sight else self.landmark_id
+
+
+def update_looks(database: Database, model: RegisteredModel, on_progress: Progress) -> None:
+    """Learn the looks of places whose near photos have changed, and compare them with other photos.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read, or its embeddings cannot be used.
+    """
+    with database.read() as connection:
+        places = list(_changed_places(connection, model.id))
+    if places:
+        _learn(database, model, places, on_progress)
+    _compare(database, model, on_progress)
+
+
+def _learn(
+    database: Database, model: RegisteredModel, places: Sequence[Place], on_progress: Progress
+) -> None:
+    with database.read() as connection:
+        learner = _LookLearner(database, connection, model)
+    for start in range(0, len(places), PLACES_PAGE):
+        on_progress("comparing photos of places", start, len(places))
+        page = places[start : start + PLACES_PAGE]
+        with database.read() as connection:
+            learned = [learner.learn(connection, place) for place in page]
+        with database.write() as connection:
+            take_lock(connection, AdvisoryLock.UPDATE_LOOKS)
+            stored = _stored(connection)
+            for place, values, content_ids in learned:
+                row = stored.get(place.key)
+                if row is None or row.answer != LookAnswer.YES:  # it may have come meanwhile
+                    _store(connection, place, row, values, content_ids)
+
+
+def is_unnamed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether no landmark of the image is known: it has no tag, and nobody has decided about it."""
+    has_tag = exists().where(
+        effective_tags.c.content_id == content_id, effective_tags.c.accepted == true()
+    )
+    has_verdict = exists().where(verdicts.c.content_id == content_id)
+    return ~or_(has_tag, has_verdict, is_dismissed(content_id))
+
+
+def is_measured(content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether it was measured where a photo of the image was taken."""
+    copies = photos.alias()
+    is_of_copy = positions.c.photo_id == copies.c.id, copies.c.content_id == content_id
+    return exists().where(*is_of_copy, unindexed(positions.c.source).in_(MEASURED))
+
+
+def _changed_places(connection: Connection, model_id: int) -> Iterator[Place]:
+    """The places whose near photos have changed since their looks were learned."""
+    numbers = func.count(), func.max(positions.c.photo_id), func.sum(positions.c.photo_id)
+    by_sight = select(positions.c.sight, *numbers).group_by(positions.c.sight)
+    of_sights = connection.execute(by_sight).all()
+    # In a library of twice the size, other photos are usual: then all looks are learned again.
+    size = sum(row[1] for row in of_sights).bit_length()
+    known = f"{METHOD} {model_id} {size}"
+    stored = _stored(connection)
+
+    def is_changed(place: Place) -> bool:
+        row = stored.get(place.key)
+        return row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES)
+
+    sights = library_sights(connection)
+    for name, *of_name in of_sights:
+        for index in sights.called(name) if name else ():
+            sight = sights.sight(index)
+            place = Place(name, None, sight.latitude, sight.longitude, f"{known} {of_name}")
+            # What a model or people have named already asks nothing.
+            is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
+            if sight.name == name and is_asking and is_changed(place):
+                yield place
+    for landmark_id, coordinates in _own_places(connection):
+        is_near = positions.c.photo_id.in_(Box.around(Near(*coordinates, RADIUS_KM)).photo_ids)
+        of_place = connection.execute(select(*numbers).where(is_near)).one()
+        place = Place(None, landmark_id, *coordinates, f"{known} {list(of_place)}")
+        if is_changed(place):
+            yield place
+
+
+def _own_places(connection: Connection) -> Iterator[tuple[int, tuple[float, float]]]:
+    """The landmarks that people added and have not taught yet, with their positions."""
+    is_confirmed = verdicts.c.verdict == VerdictKind.CONFIRMED
+    of_taught = select(verdicts.c.landmark_id).where(is_confirmed).distinct()
+    taught = set(connection.scalars(of_taught))
+    for landmark in all_landmarks(connection):
+        is_placed = landmark.latitude is not None and landmark.longitude is not None
+        if landmark.own and is_placed and landmark.id not in taught:
+            yield landmark.id, (landmark.latitude or 0.0, landmark.longitude or 0.0)
+
+
+def _stored(connection: Connection) -> dict[_Key, Row[Any]]:
+    names = ("id", "sight", "latitude", "longitude", "landmark_id", "evidence", "answer")
+    rows = connection.execute(select(*(looks.c[name] for name in (*names, "answered_scenes"))))
+    return {
+        (row.sight, row.latitude, row.longitude) if row.sight else row.landmark_id: row
+        for row in rows
+    }
+
+
+class _LookLearner:
+    """Learns looks of one model. The library is read once, in a snapshot."""
+
+    def __init__(self, database: Database, connection: Connection, model: RegisteredModel) -> None:
+        self._model_id = model.id
+        self._dimension = embedding_of(model).dimension
+        self._space = Learner(database, model).space
+        self._library_ids = np.array(library_sample(connection, model.id), np.int64)
+        self._library = self._load(connection, self._library_ids.tolist())
+        is_of_sample = among(photos.c.content_id, self._library_ids.tolist())
+        rows = connection.execute(self._located().where(is_of_sample)).all()
+        self._far_ids = np.array([row.content_id for row in rows], np.int64)
+        self._far_latitudes = np.array([row.latitude for row in rows], np.float64)
+        self._far_longitudes = np.array([row.longitude for row in rows], np.float64)
+        self._homes = list(_homes(connection))
+
+    def learn(self, connection: Connection, place: Place) -> tuple[Place, _Columns, Sequence[int]]:
+        """The columns of the place's row, and the images that show it."""
+        columns = {"evidence": place.evidence, "model_id": self._model_id}
+        nothing = {"scenes": 0, "photos": 0, "days": 0, "data": None}
+        near = self._near(connection, place)
+        coordinates = place.latitude, place.longitude
+        is_home = any(distance_km(*coordinates, *home) <= HOME_KM for home in self._homes)
+        if is_home or not LEAST_SCENES <= len(near) < MOST_NEAR:
+            return place, columns | nothing, ()
+        far_ids = self._far(connection, place, near)
+        times = [row.taken_at for row in near.values()]
+        seconds = [np.nan if at is None else clock_seconds(at) for at in times]
+        look = find_look(
+            self._space,
+            self._load(connection, list(near)),
+            np.array(seconds),
+            self._load(connection, far_ids),
+            self._library[~np.isin(self._library_ids, list(near))],
+        )
+        if look is None:
+            return place, columns | nothing, ()
+        content_ids = list(near)
+        shown = [content_ids[row] for row in look.rows]
+        days = {times[row].date() for row in look.rows if times[row] is not None}
+        columns |= {"scenes": look.scenes, "photos": len(shown), "days": len(days)}
+        return place, columns | {"data": look.classifier.to_bytes()}, shown
+
+    def _located(self) -> Select[Any]:
+        """Existing photos with a measured position and an embedding of the model."""
+        columns = (
+            photos.c.content_id,
+            photos.c.taken_at,
+            positions.c.latitude,
+            positions.c.longitude,
+        )
+        is_of_model = embeddings.c.model_id == self._model_id
+        return (
+            select(*columns)
+            .join(positions, positions.c.photo_id == photos.c.id)
+            .join(embeddings, and_(embeddings.c.content_id == photos.c.content_id, is_of_model))
+            .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
+        )
+
+    def _near(self, connection: Connection, place: Place) -> dict[int, Row[Any]]:
+        """The images that were taken near the place and may show it, in order of time."""
+        circle = Near(place.latitude, place.longitude, RADIUS_KM)
+        is_near = photos.c.id.in_(Box.around(circle).photo_ids)
+        # What was taken at another sight belongs to that.
+        is_elsewhere = positions.c.sight != place.sight if place.sight else false()
+        is_whole = exists().where(
+            contents.c.id == photos.c.content_id, contents.c.damaged == false()
+        )
+        query = self._located().where(
+            is_near,
+            or_(positions.c.sight.is_(None), ~is_elsewhere),
+            is_whole,
+            is_unnamed(photos.c.content_id),
+        )
+        rows = connection.execute(query.order_by(photos.c.id).limit(MOST_NEAR)).all()
+        by_time = sorted(rows, key=lambda row: (row.taken_at is not None, row.taken_at))
+        return {row.content_id: row for row in reversed(by_time)}
+
+    def _far(self, connection: Connection, place: Place, near: Mapping[int, Row[Any]]) -> list[int]:
+        """Images that were taken elsewhere: on the same days, and at any other time."""
+        coordinates = place.latitude, place.longitude
+        days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
+        of_days = [
+            photos.c.taken_at.between(run[0] - TRIP_DAYS, run[-1] + TRIP_DAYS)
+            for run in runs_of(days, TRIP_DAYS)
+        ]
+        around = Box.around(Near(*coordinates, TRIP_KM)).condition
+        query = self._located().where(or_(false(), *of_days), around).limit(4 * MOST_FAR)
+        of_trip = {
+            row.content_id
+            for row in connection.execute(query.order_by(photos.c.taken_at))
+            if distance_km(*coordinates, row.latitude, row.longitude) > RADIUS_KM
+        }
+        trip_ids = evenly(np.array(sorted(of_trip - near.keys()), np.int64), MOST_FAR // 2)
+        at = np.array([place.latitude]), np.array([place.longitude])
+        away_m = distances_m(self._far_latitudes, self._far_longitudes, *at)
+        far_ids = self._far_ids[away_m > 1000 * RADIUS_KM]
+        others = np.setdiff1d(far_ids, [*near, *trip_ids])
+        return [*trip_ids.tolist(), *evenly(others, MOST_FAR - len(trip_ids)).tolist()]
+
+    def _load(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
+        return load_embeddings(connection, self._model_id, content_ids, self._dimension)
+
+
+def _homes(connection: Connection) -> Iterator[tuple[float, float]]:
+    """The middles of the cells where people have photographed on most days: home and work."""
+    cells = [
+        rounded_down((column + 180) * CELLS_PER_DEGREE).label(column.name)
+        for column in (positions.c.latitude, positions.c.longitude)
+    ]
+    days = func.count(distinct(DAY_NUMBER)).label("days")
+    query = (
+        select(*cells, days)
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(unindexed(positions.c.source).in_(MEASURED))
+        .group_by(*cells)
+        .having(days >= LEAST_HOME_DAYS)
+    )
+    rows = connection.execute(query).all()
+    most = max((row.days for row in rows), default=0)
+    for row in rows:
+        if 2 * row.days >= most:
+            yield (row[0] + 0.5) / CELLS_PER_DEGREE - 180, (row[1] + 0.5) / CELLS_PER_DEGREE - 180
+
+
+def _store(
+    connection: Connection,
+    place: Place,
+    stored: Row[Any] | None,
+    columns: _Columns,
+    content_ids: Sequence[int],
+) -> None:
+    names = ("sight", "landmark_id", "latitude", "longitude", "evidence")
+    columns |= {name: getattr(place, name) for name in names} | {"compared_to": 0, "likely": 0}
+    if stored is None:
+        look_id = connection.scalar(insert(looks).values(columns).returning(looks.c.id))
+    else:
+        look_id = stored.id
+        # A refusal holds until there are twice as many scenes.
+        if stored.answer and columns["scenes"] >= 2 * stored.answered_scenes:
+            columns["answer"] = None
+        connection.execute(update(looks).where(looks.c.id == look_id).values(columns))
+        connection.execute(delete(look_photos).where(look_photos.c.look_id == look_id))
+    rows = [(look_id, content_id) for content_id in content_ids]
+    insert_page(connection, look_photos, ("look_id", "content_id"), rows)
+
+
+def _compare(database: Database, model: RegisteredModel, on_progress: Progress) -> None:
+    """Compare looks with the images without a position that were not compared yet."""
+    is_open = looks.c.model_id == model.id, looks.c.answer.is_(None), looks.c.data.is_not(None)
+    largest_first = looks.c.compared_to, looks.c.photos.desc(), looks.c.id
+    with database.read() as connection:
+        last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
+        columns = (looks.c[name] for name in ("id", "compared_to", "evidence"))
+        query = select(*columns).where(*is_open)
+        rows = connection.execute(
+            query.where(looks.c.compared_to < last).order_by(*largest_first)
+        ).all()
+    for first, group in groupby(rows, key=lambda row: row.compared_to):
+        of_first = list(group)[: None if first else MOST_NEW]
+        for start in range(0, len(of_first), LOOKS_PAGE):
+            page = of_first[start : start + LOOKS_PAGE]
+            _compare_page(database, model, page, (first + 1, last), on_progress)
+
+
+def _compare_page(
+    database: Database,
+    model: RegisteredModel,
+    page: Sequence[Row[Any]],
+    content_ids: tuple[int, int],
+    on_progress: Progress,
+) -> None:
+    """Compare some looks with the images from one id to another one, and store those that are alike."""
+    dimension = embedding_of(model).dimension
+    with database.read() as connection:
+        is_of_page = looks.c.id.in_([row.id for row in page])
+        data = dict(connection.execute(select(looks.c.id, looks.c.data).where(is_of_page)).all())
+    classifiers = [Classifier.from_bytes(data[row.id], dimension) for row in page]
+    weights = np.hstack([each.weights for each in classifiers])
+    biases = np.concatenate([each.bias for each in classifiers])
+    starts = [0, *accumulate(len(each.bias) for each in classifiers[:-1])]
+    best: list[list[tuple[float, int]]] = [[] for _ in page]
+    is_new = embeddings.c.content_id.between(*content_ids)
+    for rows in stored_pages(
+        database, model.id, PAGE, is_new, ~is_measured(embeddings.c.content_id)
+    ):
+        stored = restore([row.data for row in rows], dimension)
+        scores = best_scores(stored, weights, biases, starts)
+        for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
+            best[column].append((float(scores[row, column]), rows[row].content_id))
+        best = [nlargest(MOST_LIKE, of_look) for of_look in best]
+        on_progress("comparing photos with places", rows[-1].content_id, content_ids[1])
+    is_likely = look_photos.c.look_id == looks.c.id, look_photos.c.score >= TAUGHT_THRESHOLD
+    likely = select(func.count()).where(*is_likely).scalar_subquery()
+    with database.write() as connection:
+        for look, of_look in zip(page, best, strict=True):
+            # Another process may have learned it anew meanwhile.
+            is_same = looks.c.id == look.id, looks.c.evidence == look.evidence
+            if connection.scalar(select(looks.c.id).where(*is_same).with_for_update()) is None:
+                continue
+            similar = [(look.id, content_id, score) for score, content_id in of_look]
+            names = ("look_id", "content_id", "score")
+            insert_page(connection, look_photos, names, similar, skip_existing=True)
+            values = {"compared_to": content_ids[1], "likely": likely}
+            connection.execute(update(looks).where(*is_same).values(values))

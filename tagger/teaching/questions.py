@@ -1,0 +1,361 @@
+"""Questions: a person says once which place the photos of a look show, and so teaches its landmark.
+
+A yes is nothing but verdicts on the photos that were taken there: everything after it is teaching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database, display_language
+from tagger.database.enums import LookAnswer, VerdictKind
+from tagger.database.statements import among
+from tagger.database.tables import landmarks, look_photos, looks, photos, verdicts
+from tagger.errors import (
+    Conflict,
+    ExamplesMissing,
+    LandmarkExists,
+    LandmarkNotFound,
+    QuestionNotFound,
+)
+from tagger.geo import distance_km
+from tagger.landmarks.edits import NewLandmark, add_landmark, derive_slug, remove_landmark
+from tagger.landmarks.landmarks import all_landmarks, find_landmark, normalize_name
+from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.positions.cities import places_of
+from tagger.query.tagged_photos import (
+    NameCache,
+    PhotoDocument,
+    TaggedPhoto,
+    first_photos,
+    photo_document,
+    tag_rows,
+)
+from tagger.registry.registered_models import RegisteredModel
+from tagger.roots.roots import RootPaths
+from tagger.sights import world_sights
+from tagger.teaching.learning import Example
+from tagger.teaching.lessons import Lesson, TaughtDocument, teach
+from tagger.teaching.looks import (
+    LEAST_LIKELY,
+    LEAST_SCENES,
+    SILENT_KINDS,
+    is_measured,
+    is_unnamed,
+)
+from tagger.verdicts.verdicts import withdraw_verdicts
+
+# More questions follow once these have answers.
+MOST_OPEN = 10
+# Places that a question names: of two neighbours, the group is nearer to the other one in a fifth of cases.
+MOST_CHOICES, CHOICE_KM = 3, 0.5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A place that photos may show. `landmark`: its slug, if there is one. `distance_m`: from the photos.
+
+    `display_name`: its name in the language of the reader, or of the settings.
+    """
+
+    name: str
+    display_name: str
+    landmark: str | None
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float
+    longitude: float
+    distance_m: int
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which of the places photos show: `taken_here`, and `similar` ones without a position, best first.
+
+    `place`: the first of the choices, the likeliest. `scores`: of similar photos, by their ids.
+    """
+
+    number: int
+    place: str
+    days: int
+    choices: Sequence[Choice]
+    taken_here: Sequence[TaggedPhoto]
+    similar: Sequence[TaggedPhoto]
+    scores: Mapping[int, float]
+
+    @property
+    def document(self) -> QuestionDocument:
+        facts = self.number, self.place, self.days, self.choices
+        taken_here, similar = (
+            list(map(photo_document, half)) for half in (self.taken_here, self.similar)
+        )
+        scores = [round(self.scores[photo.id], 3) for photo in self.similar]
+        return QuestionDocument(*facts, taken_here, similar, scores)
+
+
+@dataclass(frozen=True)
+class QuestionDocument:
+    """Photos that show the same place, probably one of `choices`, and were taken on so many days.
+
+    `taken_here` have a measured position there, `similar` have none, the likeliest first: `scores` are the
+    chances that these show the same, 0 to 1.
+    """
+
+    number: int
+    place: str
+    days: int
+    choices: Sequence[Choice]
+    taken_here: Sequence[PhotoDocument]
+    similar: Sequence[PhotoDocument]
+    scores: Sequence[float]
+
+
+@dataclass(frozen=True)
+class AnswerDocument:
+    """An answer: `landmark` and what it found, or null if the photos show no place.
+
+    `answer` is null after the answer was withdrawn.
+    """
+
+    number: int
+    answer: LookAnswer | None
+    landmark: str | None
+    taught: TaughtDocument | None
+
+
+def open_questions(
+    database: Database, root_paths: RootPaths, number: int | None = None
+) -> list[Question]:
+    """The questions that wait for an answer, the surest first; or the one with this number."""
+    columns = (looks.c[name] for name in ("id", "latitude", "longitude", "landmark_id", "days"))
+    is_open = looks.c.answer.is_(None), looks.c.likely >= LEAST_LIKELY
+    query = select(*columns).where(*is_open)
+    if number is not None:
+        query = query.where(looks.c.id == number)
+    surest_first = (looks.c.photos + looks.c.likely).desc(), looks.c.id
+    questions: list[Question] = []
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        for row in connection.execute(query.order_by(*surest_first)):
+            question = _question(connection, names, row)
+            if question is not None:
+                questions.append(question)
+            if len(questions) == MOST_OPEN:
+                break
+    return questions
+
+
+def _question(connection: Connection, names: NameCache, row: Row[Any]) -> Question | None:
+    """The question about a look; None: too many of its photos have been named since it was learned."""
+    of_look = select(look_photos.c.content_id, look_photos.c.score)
+    rows = connection.execute(of_look.where(look_photos.c.look_id == row.id)).all()
+    there_ids = [each.content_id for each in rows if each.score is None]
+    scores = {each.content_id: each.score for each in rows if each.score is not None}
+    of_there = dict(_photos(connection, names, there_ids))
+    taken_here = sorted(of_there.values(), key=lambda photo: (str(photo.taken_at), photo.id))
+    is_elsewhere = ~is_measured(photos.c.content_id)
+    similar = dict(_photos(connection, names, scores, is_elsewhere))
+    best_first = sorted(similar, key=lambda key: (-scores[key], key))
+    likely = [key for key in best_first if scores[key] >= TAUGHT_THRESHOLD]
+    if len(taken_here) < LEAST_SCENES or len(likely) < LEAST_LIKELY:
+        return None
+    choices = _choices(connection, row, taken_here)
+    return Question(
+        number=row.id,
+        place=choices[0].display_name,
+        days=row.days,
+        choices=choices,
+        taken_here=taken_here,
+        similar=[similar[key] for key in best_first],
+        scores={similar[key].id: scores[key] for key in best_first},
+    )
+
+
+def _photos(
+    connection: Connection, names: NameCache, content_ids: Collection[int], *conditions: Any
+) -> Iterator[tuple[int, TaggedPhoto]]:
+    """The images of which nothing is known yet, each with its first photo."""
+    rows = first_photos(connection, content_ids, is_unnamed(photos.c.content_id), *conditions)
+    tags_of = tag_rows(connection, rows)
+    for content_id, row in sorted(rows.items()):
+        photo_tags = tags_of.get(content_id, ())
+        yield content_id, names.photo(connection, row, photo_tags, photo_tags)
+
+
+def _choices(
+    connection: Connection, row: Row[Any], taken_here: Sequence[TaggedPhoto]
+) -> list[Choice]:
+    """The place of a look, then other sights and places of people near the photos, the nearest first."""
+    at = _middle(taken_here)
+    language = display_language(connection)
+    choices = []
+    for each in world_sights().nearest(*at, CHOICE_KM):
+        if each.kind not in SILENT_KINDS:
+            names = {code: name for code, name in each.names if code}
+            place = each.latitude, each.longitude
+            choices.append(_choice(each.name, each.name_in(language), None, place, at, names))
+    for landmark in all_landmarks(connection, landmarks.c.latitude.is_not(None)):
+        place = landmark.latitude or 0.0, landmark.longitude or 0.0
+        if distance_km(*at, *place) <= CHOICE_KM or landmark.id == row.landmark_id:
+            choices = [each for each in choices if each.name not in landmark.all_names]
+            own_names = landmark.name, landmark.display_name, landmark.slug
+            choices.append(_choice(*own_names, place, at, {}))
+    place = row.latitude, row.longitude
+    nearest_first = sorted(
+        choices,
+        key=lambda each: ((each.latitude, each.longitude) != place, each.distance_m),
+    )
+    return nearest_first[:MOST_CHOICES]
+
+
+def _choice(
+    name: str,
+    display_name: str,
+    landmark: str | None,
+    place: tuple[float, float],
+    at: tuple[float, float],
+    names: Mapping[str, str],
+) -> Choice:
+    (of_place,) = places_of([place])
+    distance_m = round(1000 * distance_km(*place, *at))
+    return Choice(name, display_name, landmark, *of_place, *place, distance_m, names)
+
+
+def _middle(taken_here: Sequence[TaggedPhoto]) -> tuple[float, float]:
+    positions = [photo.position for photo in taken_here if photo.position]
+    latitudes = [position.latitude for position in positions]
+    return fmean(latitudes), fmean(position.longitude for position in positions)
+
+
+def answer_question(
+    database: Database,
+    model: RegisteredModel,
+    number: int,
+    place: str | None,
+    without: Collection[int],
+    by: str | None,
+    root_paths: RootPaths,
+) -> AnswerDocument:
+    """Say what the photos of a question show, and teach it.
+
+    `place`: one of the choices, another landmark, or a new name, whose landmark is added. None: the photos
+    show no place; they are asked about again only once there are twice as many scenes. `without`: ids of
+    photos that do not show it.
+
+    Raises:
+        QuestionNotFound: no question with this number waits for an answer.
+        ExamplesMissing: none of the photos that were taken there is left.
+        LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
+        EmbeddingsMissing, ModelFileNotFound, ModelRefused: the model cannot be taught.
+    """
+    questions = open_questions(database, root_paths, number)
+    if not questions:
+        raise QuestionNotFound(number=number)
+    (question,) = questions
+    answer = AnswerDocument(number, LookAnswer.NONE, None, None)
+    values: dict[str, Any] = {}
+    if place is not None:
+        confirmed = [photo for photo in question.taken_here if photo.id not in without]
+        every = (*question.taken_here, *question.similar)
+        rejected = [photo for photo in every if photo.id in without]
+        if not confirmed:
+            raise ExamplesMissing
+        lesson = Lesson(_examples(database, confirmed), _examples(database, rejected), ())
+        slug, is_new = _find_or_add(database, question, place)
+        taught = teach(database, model, NewLandmark(slug), lesson, by)
+        values = {"landmark_id": taught.landmark.id, "added_landmark": is_new}
+        answer = AnswerDocument(number, LookAnswer.YES, slug, taught.document)
+    values |= {"answer": answer.answer, "answered_scenes": looks.c.scenes}
+    values |= {"answered_by": by, "answered_at": datetime.now(UTC)}
+    with database.write() as connection:
+        connection.execute(update(looks).where(looks.c.id == number).values(values))
+        record_action(
+            connection, AuditAction.QUESTION_ANSWER, question.place, landmark=answer.landmark
+        )
+    return answer
+
+
+def withdraw_answer(database: Database, number: int, root_paths: RootPaths) -> AnswerDocument:
+    """Take an answer back, with its verdicts and the landmark that it added. The question waits again.
+
+    Raises:
+        QuestionNotFound: no question with this number has an answer.
+    """
+    is_look = looks.c.id == number, looks.c.answer.is_not(None)
+    of_landmark = select(looks, landmarks.c.slug).outerjoin(landmarks)
+    with database.read() as connection:
+        row = connection.execute(of_landmark.where(*is_look)).first()
+        if row is None:
+            raise QuestionNotFound(number=number)
+        given = _verdicts(connection, row)
+    for kind, photo_ids in given.items():
+        withdraw_verdicts(database, photo_ids, row.slug, kind, root_paths)
+    values = {"answer": None, "answered_by": None, "answered_at": None, "added_landmark": False}
+    if row.sight is not None:
+        values["landmark_id"] = None
+    with database.write() as connection:
+        connection.execute(update(looks).where(looks.c.id == number).values(values))
+        record_action(connection, AuditAction.QUESTION_WITHDRAW, row.sight or row.slug)
+    if row.slug and row.added_landmark:
+        with suppress(Conflict):  # somebody has confirmed it on other photos
+            remove_landmark(database, row.slug)
+    return AnswerDocument(number, None, None, None)
+
+
+def _find_or_add(database: Database, question: Question, place: str) -> tuple[str, bool]:
+    """The slug of the landmark that an answer names, and whether it was added now."""
+    first = question.choices[0]
+    new = NewLandmark(place, None, first.country, first.region, first.city)
+    new = replace(new, position=_middle(question.taken_here))
+    name = normalize_name(place)
+    for choice in question.choices:
+        if name in map(
+            normalize_name, (choice.name, choice.landmark or "", *choice.names.values())
+        ):
+            if choice.landmark:
+                return choice.landmark, False
+            at = choice.latitude, choice.longitude
+            of_place = choice.country, choice.region, choice.city
+            new = NewLandmark(choice.name, None, *of_place, at, names=choice.names)
+            break
+    else:
+        with database.read() as connection, suppress(LandmarkNotFound):
+            return find_landmark(connection, place).slug, False
+    try:
+        return add_landmark(database, new).slug, True
+    except LandmarkExists:  # elsewhere: many churches have one name
+        slug = derive_slug(f"{new.name} {new.city or new.country}")
+        return add_landmark(database, replace(new, slug=slug)).slug, True
+
+
+def _examples(database: Database, found: Sequence[TaggedPhoto]) -> list[Example]:
+    is_of_photo = among(photos.c.id, [photo.id for photo in found])
+    with database.read() as connection:
+        rows = connection.execute(select(photos.c.id, photos.c.content_id).where(is_of_photo))
+        content_ids = {row.id: row.content_id for row in rows}
+    return [Example(photo.id, photo.path, content_ids.get(photo.id), None) for photo in found]
+
+
+def _verdicts(connection: Connection, row: Row[Any]) -> dict[VerdictKind, list[int]]:
+    """The photos of each verdict that an answer gave. Later ones stay."""
+    query = (
+        select(verdicts.c.verdict, photos.c.id)
+        .join(look_photos, look_photos.c.content_id == verdicts.c.content_id)
+        .join(photos, photos.c.content_id == verdicts.c.content_id)
+        .where(look_photos.c.look_id == row.id, verdicts.c.landmark_id == row.landmark_id)
+        .where(verdicts.c.given_at <= row.answered_at)
+    )
+    given: dict[VerdictKind, list[int]] = {}
+    for verdict, photo_id in connection.execute(query):
+        given.setdefault(VerdictKind(verdict), []).append(photo_id)
+    return given
