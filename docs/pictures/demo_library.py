@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
 from sqlalchemy import delete, func, insert, select, update
 from support.commands import Terminal
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner, VerdictKind
+from tagger.database.enums import Priority, VerdictKind
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.jobs.enqueue.scan import select_paths
@@ -31,7 +30,6 @@ from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
-from tagger.web.api.job_starter import JobStarter
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)
 """The time of everything in the library, so that screenshots do not depend on the current time."""
@@ -111,11 +109,11 @@ def _start_redis(data_folder: Path, ledger_id: str) -> None:
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:
     """Tag all photos as workers do, to the job's last step, in this process; return the job."""
-    job, _ = submit(database, settings, Tagging(select_paths([pictures])), Runner.WORKERS)
+    job, _ = submit(database, settings, Tagging(select_paths([pictures])))
     executor = ChunkExecutor(database, settings)
     worker = next(iter(WORKERS))
     try:
-        while claim := claim_next_chunk(database, job, Runner.WORKERS, worker):
+        while claim := claim_next_chunk(database, job, worker):
             executor.execute(claim)
     finally:
         executor.close()
@@ -140,15 +138,14 @@ def _give_verdicts(database: Database, landmark: str, best: list[int]) -> None:
 
 def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
     """Create a cancelled, a waiting, a queued, a paused and a running job; return the claims of the last."""
-    stopping = Event()
-    starter, executor = (
-        JobStarter(settings, database, stopping, has_own_worker=False),
-        ChunkExecutor(database, settings),
-    )
+    executor = ChunkExecutor(database, settings)
     folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
 
     def start(folder: Path, priority: Priority = Priority.BULK) -> int:
-        return starter.start(Tagging(select_paths([folder]), reprocess=True), priority)
+        job, _ = submit(
+            database, settings, Tagging(select_paths([folder]), reprocess=True), priority
+        )
+        return job
 
     job_control.cancel(database, start(folders[-1]))
     suspend_for_root(database, start(folders[-1]), "Old disk")
@@ -164,7 +161,6 @@ def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[
         return [_claim(database, running, chunk) for chunk in range(max(0, last - 2), last)]
     finally:
         executor.close()
-        starter.close()
 
 
 def _count_chunks(database: Database, job: int) -> int:
@@ -173,7 +169,7 @@ def _count_chunks(database: Database, job: int) -> int:
 
 
 def _claim(database: Database, job: int, worker: int) -> Claim:
-    claim = claim_next_chunk(database, job, Runner.WORKERS, list(WORKERS)[worker % len(WORKERS)])
+    claim = claim_next_chunk(database, job, list(WORKERS)[worker % len(WORKERS)])
     assert claim is not None
     return claim
 
