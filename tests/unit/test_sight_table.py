@@ -114,7 +114,7 @@ def test_sights_reach_across_the_date_line() -> None:
 def test_a_damaged_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "sights.npz").write_bytes(b"PK\x03\x04 damaged")
-    monkeypatch.setattr(sights.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
     sights.world_sights.cache_clear()
     try:
         with pytest.raises(InstallationDamaged, match=r"sights\.npz"):
