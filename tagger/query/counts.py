@@ -391,10 +391,10 @@ class PathPoint:
     taken_at: datetime
     latitude: float
     longitude: float
-    sight: str | None
     city: str | None
     country: str | None
     source: str
+    sight: str | None = None
 
     @property
     def is_measured(self) -> bool:
