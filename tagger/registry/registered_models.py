@@ -167,10 +167,11 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
         ModelRefused: a file cannot be read.
     """
     found: Sequence[RegisteredModel] = []
-    if database is not None:
-        found = (
-            _in_use(database) if selector is None else _select(database, models.c.name == selector)
-        )
+    if database is not None and selector is None:
+        found = _in_use(database)
+    elif database is not None and selector is not None:
+        named = _registered(database, selector)
+        found = [] if named is None else [named]
     return found or [_preview_unregistered(database, selector)]
 
 
@@ -348,12 +349,21 @@ def verify_model(model: RegisteredModel) -> None:
 
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
-    model = _first(database, models.c.name == name)
-    kind = _shipped_kind(name)
-    # A model of an earlier package may have the name, and its file is gone.
-    if kind is not None and (model is None or model.shipped):
+    model = _registered(database, name)
+    if model is None and (kind := _shipped_kind(name)) is not None:
         return _shipped(database, kind)
     return model
+
+
+def _registered(database: Database, name: str) -> RegisteredModel | None:
+    """The registered model with this name: of a shipped one, that of this package."""
+    model = _first(database, models.c.name == name)
+    kind = _shipped_kind(name)
+    if kind is None or (model is not None and not model.shipped):
+        return model
+    # A model of an earlier package may have the name, and its file is gone.
+    digest = models_in_use.shipped_digest(kind)
+    return None if digest is None else model_by_digest(database, digest)
 
 
 def _shipped_kind(name: str) -> str | None:

@@ -31,6 +31,7 @@ from tagger.registry.registered_models import (
     list_models,
     model_by_id,
     models_to_try,
+    preview_models,
     resolve_models,
     use_models,
     verify_model,
@@ -104,7 +105,7 @@ def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(
     with pytest.raises(ModelFileNotFound, match="came with an earlier version"):
         verify_model(model_by_id(database, old.id))
     # The name is that of the model which the package ships.
-    assert resolve_model(database, "tiny").id == new.id
+    assert preview_models(database, "tiny")[0].id == resolve_model(database, "tiny").id == new.id
 
 
 def test_registering_a_copy_restores_a_missing_model(
