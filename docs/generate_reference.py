@@ -86,6 +86,8 @@ BOOKKEEPING = {
     "embeddings",
     "job_models",
     "ledgers",
+    "look_photos",
+    "looks",
     "metadata_writes",
     "mounts",
     "schedule_runs",
