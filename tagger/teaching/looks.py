@@ -216,7 +216,7 @@ _Columns = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class AskedSight:
     """A sight, or a landmark that people added. `evidence` tells its near photos from earlier ones."""
 
     sight: str | None
@@ -246,7 +246,7 @@ def update_looks(database: Database, model: RegisteredModel, on_progress: Progre
 
 
 def _learn(
-    database: Database, model: RegisteredModel, places: Sequence[Place], on_progress: Progress
+    database: Database, model: RegisteredModel, places: Sequence[AskedSight], on_progress: Progress
 ) -> None:
     with database.read() as connection:
         learner = _LookLearner(database, connection, model)
@@ -280,7 +280,7 @@ def is_measured(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     return exists().where(*is_of_copy, unindexed(positions.c.source).in_(MEASURED))
 
 
-def _changed_places(connection: Connection, model_id: int) -> Iterator[Place]:
+def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSight]:
     """The places whose near photos have changed since their looks were learned."""
     numbers = func.count(), func.max(positions.c.photo_id), func.sum(positions.c.photo_id)
     by_sight = select(positions.c.sight, *numbers).group_by(positions.c.sight)
@@ -290,7 +290,7 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[Place]:
     known = f"{METHOD} {model_id} {size}"
     stored = _stored(connection)
 
-    def is_changed(place: Place) -> bool:
+    def is_changed(place: AskedSight) -> bool:
         row = stored.get(place.key)
         return row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES)
 
@@ -298,7 +298,7 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[Place]:
     for name, *of_name in of_sights:
         for index in sights.called(name) if name else ():
             sight = sights.sight(index)
-            place = Place(name, None, sight.latitude, sight.longitude, f"{known} {of_name}")
+            place = AskedSight(name, None, sight.latitude, sight.longitude, f"{known} {of_name}")
             # What a model or people have named already asks nothing.
             is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
             if sight.name == name and is_asking and is_changed(place):
@@ -306,7 +306,7 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[Place]:
     for landmark_id, coordinates in _own_places(connection):
         is_near = positions.c.photo_id.in_(Box.around(Near(*coordinates, RADIUS_KM)).photo_ids)
         of_place = connection.execute(select(*numbers).where(is_near)).one()
-        place = Place(None, landmark_id, *coordinates, f"{known} {list(of_place)}")
+        place = AskedSight(None, landmark_id, *coordinates, f"{known} {list(of_place)}")
         if is_changed(place):
             yield place
 
@@ -347,7 +347,9 @@ class _LookLearner:
         self._far_longitudes = np.array([row.longitude for row in rows], np.float64)
         self._homes = list(_homes(connection))
 
-    def learn(self, connection: Connection, place: Place) -> tuple[Place, _Columns, Sequence[int]]:
+    def learn(
+        self, connection: Connection, place: AskedSight
+    ) -> tuple[AskedSight, _Columns, Sequence[int]]:
         """The columns of the place's row, and the images that show it."""
         columns = {"evidence": place.evidence, "model_id": self._model_id}
         nothing = {"scenes": 0, "photos": 0, "days": 0, "data": None}
@@ -390,7 +392,7 @@ class _LookLearner:
             .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
         )
 
-    def _near(self, connection: Connection, place: Place) -> dict[int, Row[Any]]:
+    def _near(self, connection: Connection, place: AskedSight) -> dict[int, Row[Any]]:
         """The images that were taken near the place and may show it, in order of time."""
         circle = Near(place.latitude, place.longitude, RADIUS_KM)
         is_near = photos.c.id.in_(Box.around(circle).photo_ids)
@@ -409,7 +411,9 @@ class _LookLearner:
         by_time = sorted(rows, key=lambda row: (row.taken_at is not None, row.taken_at))
         return {row.content_id: row for row in reversed(by_time)}
 
-    def _far(self, connection: Connection, place: Place, near: Mapping[int, Row[Any]]) -> list[int]:
+    def _far(
+        self, connection: Connection, place: AskedSight, near: Mapping[int, Row[Any]]
+    ) -> list[int]:
         """Images that were taken elsewhere: on the same days, and at any other time."""
         coordinates = place.latitude, place.longitude
         days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
@@ -458,7 +462,7 @@ def _homes(connection: Connection) -> Iterator[tuple[float, float]]:
 
 def _store(
     connection: Connection,
-    place: Place,
+    place: AskedSight,
     stored: Row[Any] | None,
     columns: _Columns,
     content_ids: Sequence[int],

@@ -60,7 +60,7 @@ MOST_CHOICES, CHOICE_KM = 3, 0.5
 
 
 @dataclass(frozen=True)
-class Choice:
+class PlaceChoice:
     """A place that photos may show. `landmark`: its slug, if there is one. `distance_m`: from the photos.
 
     `display_name`: its name in the language of the reader, or of the settings.
@@ -88,7 +88,7 @@ class Question:
     number: int
     place: str
     days: int
-    choices: Sequence[Choice]
+    choices: Sequence[PlaceChoice]
     taken_here: Sequence[TaggedPhoto]
     similar: Sequence[TaggedPhoto]
     scores: Mapping[int, float]
@@ -114,7 +114,7 @@ class QuestionDocument:
     number: int
     place: str
     days: int
-    choices: Sequence[Choice]
+    choices: Sequence[PlaceChoice]
     taken_here: Sequence[PhotoDocument]
     similar: Sequence[PhotoDocument]
     scores: Sequence[float]
@@ -194,7 +194,7 @@ def _photos(
 
 def _choices(
     connection: Connection, row: Row[Any], taken_here: Sequence[TaggedPhoto]
-) -> list[Choice]:
+) -> list[PlaceChoice]:
     """The place of a look, then other sights and places of people near the photos, the nearest first."""
     at = _middle(taken_here)
     language = display_language(connection)
@@ -225,10 +225,10 @@ def _choice(
     place: tuple[float, float],
     at: tuple[float, float],
     names: Mapping[str, str],
-) -> Choice:
+) -> PlaceChoice:
     (of_place,) = places_of([place])
     distance_m = round(1000 * distance_km(*place, *at))
-    return Choice(name, display_name, landmark, *of_place, *place, distance_m, names)
+    return PlaceChoice(name, display_name, landmark, *of_place, *place, distance_m, names)
 
 
 def _middle(taken_here: Sequence[TaggedPhoto]) -> tuple[float, float]:
