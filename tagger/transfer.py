@@ -61,7 +61,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import Conflict, SchemaOutdated
 from tagger.kept.update import kept_problems, update_kept
-from tagger.ledger.jobs import OVER, items_to_replace
+from tagger.ledger.jobs import OVER
 from tagger.model.artifact import Manifest
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
@@ -313,9 +313,6 @@ def job_problems() -> Iterator[Problem]:
     )
     scanned = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
     yield "job {}: its total or state does not match its chunks", scanned
-    # Items of jobs that are over follow their images.
-    over = job_items.c.job_id.in_(select(jobs.c.id).where(jobs.c.state.in_(OVER)))
-    yield "job {}, item {}: its outcome is {}, and that of its image {}", items_to_replace(over)
     # PostgreSQL does not check that each item is of a job.
     numbers = distinct_values(job_items.c.job_id).subquery()
     unknown = ~exists().where(jobs.c.id == numbers.c.value)

@@ -320,7 +320,7 @@ WRONG = {
     "sidecar|embed": ("x",),
 }
 """Impossible values, by what options call theirs."""
-FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO...", "TRIP"}
+FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO", "PHOTO...", "TRIP"}
 """Any text is a value, which may name nothing."""
 ARGUMENTS = {
     "FILE": "photos/a.jpg",

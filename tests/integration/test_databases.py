@@ -198,7 +198,7 @@ def test_a_database_in_use_is_checked_in_one_state(folder: TaggedFolder) -> None
     assert next(problems).startswith("job 1:")
     with folder.database.write() as connection:
         connection.execute(text("UPDATE contents SET outcome = 'tagged'"))
-    assert [line.partition(" ")[0] for line in problems] == ["job", "image"]
+    assert [line.partition(" ")[0] for line in problems] == ["image"]
     assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]
 
 

@@ -291,10 +291,9 @@ def test_numbers_of_things_are_those_of_the_queries(library: Library) -> None:
     [
         ("DELETE FROM classifications", "is of the model objects, which did not classify it"),
         ("UPDATE image_things SET thing = 'extra'", "extra is of the model objects, which does not name it"),
-        ("UPDATE job_items SET outcome = 'unknown'", "its outcome is unknown, and that of its image tagged"),
     ],
 )
-def test_a_check_finds_what_no_model_or_job_can_have_found(
+def test_a_check_finds_things_that_no_model_can_have_found(
     library: Library, change: str, problem: str
 ) -> None:
     library.draw("dog.jpg", 0)

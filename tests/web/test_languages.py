@@ -243,7 +243,7 @@ def test_only_the_name_of_a_time_zone_is_one() -> None:
 def test_headings_of_days_name_cities_in_the_language() -> None:
     day = date(2025, 8, 22)
     with in_language(templating.load_language("de")):
-        (part,) = section_parts([(day, 50)], {day: {("Attica", "Athens"): 50}}, by_day=True)
+        (part,) = section_parts([(day, 50)], {day: {(None, "Attica", "Athens"): 50}}, by_day=True)
     assert part.place == "Athen"
 
 

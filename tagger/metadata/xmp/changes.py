@@ -332,7 +332,7 @@ def _clean_fields(fields: dict[str, str | None]) -> dict[str, str]:
 # A value is removed only if the packet records it as ours and it still is what we wrote.
 
 _LOCATION_FIELDS = {
-    *(LOCATION_NAME, LOCATION_ID, SUBLOCATION, CITY, PROVINCE, COUNTRY),
+    *(LOCATION_NAME, LOCATION_ID, CITY, PROVINCE, COUNTRY),
     *(LATITUDE, LONGITUDE),
 }
 
@@ -404,7 +404,13 @@ class _PacketRemoval:
         """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
         if field not in LOCATIONS:
             return value if isinstance(value, str) else ""
-        if not isinstance(value, dict) or not value.keys() <= _LOCATION_FIELDS:
+        if not isinstance(value, dict):
+            return ""
+        # A sublocation is ours where a photo was taken, as the name of the sight: others write streets.
+        known = set(_LOCATION_FIELDS)
+        if field == LOCATION_CREATED and value.get(SUBLOCATION) in texts(value.get(LOCATION_NAME)):
+            known.add(SUBLOCATION)
+        if not value.keys() <= known:
             return ""
         identifiers = value.get(LOCATION_ID)
         only = (
