@@ -1,4 +1,4 @@
-"""The page behind nginx and Caddy, configured as docs/how-to/serve-the-page.md and access.md show it."""
+"""The page behind nginx and Caddy, with the files of deploy/proxy."""
 
 import re
 import shutil
@@ -27,9 +27,9 @@ from tagger.settings import Settings
 pytestmark = pytest.mark.slow
 
 
-DOCS = Path(__file__).parents[2] / "docs" / "how-to"
-PAGE, ACCESS_PAGE = ((DOCS / name).read_text() for name in ("serve-the-page.md", "access.md"))
+FILES = Path(__file__).parents[2] / "deploy" / "proxy"
 USER_HEADER = "X-Remote-User"
+GATE_PORTS = {"oauth2-proxy": 4180, "authelia": 9091}
 COOKIE = {"Cookie": "who=ada@example.org"}
 HOST = "photos.example.org"
 CLIENTS = ("127.0.0.2", "127.0.0.3")
@@ -133,7 +133,7 @@ def _nginx(folder: Path, page_port: int) -> Iterator[Proxy]:
     key, certificate, authority = _certificates(folder)
     proxy = Proxy(free_port(), free_port(), authority)
     site = _replaced(
-        _block("nginx", "proxy_pass"),
+        (FILES / "photos.conf").read_text(),
         {
             "listen 80;": f"listen 127.0.0.1:{proxy.http_port};",
             "listen 443 ssl;": f"listen 127.0.0.1:{proxy.https_port} ssl;",
@@ -164,7 +164,7 @@ def _caddy(folder: Path, page_port: int) -> Iterator[Proxy]:
     key, certificate, authority = _certificates(folder)
     proxy = Proxy(free_port(), None, authority)
     text = _replaced(
-        _block("text", "reverse_proxy"),
+        (FILES / "Caddyfile").read_text(),
         {
             "{\n    servers {": f"{{\n    admin off\n    auto_https disable_redirects\n    storage file_system {folder}\n    servers {{",
             "photos.example.org {": f"photos.example.org:{proxy.https_port} {{\n    tls {certificate} {key}",
@@ -216,12 +216,6 @@ def _answers(proxy: Proxy) -> bool:
         return False
 
 
-def _block(language: str, containing: str) -> str:
-    """The block of the page in this language that contains the text."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return next(block for block in blocks if containing in block)
-
-
 def _replaced(text: str, replacements: dict[str, str]) -> str:
     for old, new in replacements.items():
         assert old in text, old
@@ -244,7 +238,7 @@ class Gate(Quiet, BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@pytest.fixture(params=["4180", "9091"], ids=["oauth2-proxy", "authelia"])
+@pytest.fixture(params=["oauth2-proxy", "authelia"])
 def gated_port(
     request: pytest.FixtureRequest, web_settings: Settings, web_database: Database, tmp_path: Path
 ) -> Iterator[int]:
@@ -265,8 +259,11 @@ def gated_port(
 def _gated_nginx(folder: Path, gate: str, gate_port: int, page_port: int) -> Iterator[int]:
     folder.mkdir()
     port = free_port()
-    (site,) = (each for each in re.findall(r"```nginx\n(.*?)```", ACCESS_PAGE, re.DOTALL) if gate in each)
-    site = site.replace(f"127.0.0.1:{gate}", f"127.0.0.1:{gate_port}")
+    site = (
+        (FILES / f"{gate}.conf")
+        .read_text()
+        .replace(f"127.0.0.1:{GATE_PORTS[gate]}", f"127.0.0.1:{gate_port}")
+    )
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{page_port}")
     command = _nginx_command(folder, f"server {{\nlisten 127.0.0.1:{port};\n{site}}}\n")
     with _running(command, folder, lambda: _gated_answers(port)):
