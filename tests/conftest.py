@@ -7,6 +7,7 @@ the mark `postgresql`.
 import gc
 import hashlib
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -88,8 +89,8 @@ GROUPED = frozenset(
     for name in ("test_hardened_servers", "test_teach_commands", "test_worker_monitoring")
 )
 """Modules there whose fixtures take longer than most of their tests."""
-SHARED = ("support.browser", "support.buckets")
-"""Modules that import one of these go to one process: a browser or a bucket takes seconds to start."""
+SHARED = ("browser", "bucket")
+"""Modules with one of these fixtures go to one process: a browser or a bucket takes seconds to start."""
 SLOWEST = 10
 """So many modules are listed with the seconds of their tests, if more than these were run."""
 
@@ -106,8 +107,9 @@ class ModuleScheduling(LoadScopeScheduling):
 
 @cache
 def _shared(module: Path) -> str | None:
-    text = module.read_text()
-    return next((name for name in SHARED if f"from {name} import" in text), None)
+    signatures = re.findall(r"^def \w+\((.*?)\)", module.read_text(), re.DOTALL | re.MULTILINE)
+    fixtures = {name.strip() for signature in signatures for name in signature.split(",")}
+    return next((name for name in SHARED if name in fixtures), None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -127,7 +129,7 @@ def share_embedding_spaces() -> None:
             spaces[digest] = space
         return spaces[digest]
 
-    EmbeddingSpace.of = staticmethod(shared)  # type: ignore[method-assign,assignment]
+    EmbeddingSpace.of = staticmethod(shared)
 
 
 share_embedding_spaces()
@@ -208,7 +210,7 @@ def interrupt_handler() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def test_data() -> Path:
+def test_data():
     """The folder with real photos that TAGGER_TEST_DATA names; without it, tests that need it skip."""
     value = os.environ.get("TAGGER_TEST_DATA")
     if not value:
@@ -226,33 +228,33 @@ def postgres_maintenance_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_maintenance_url: str) -> PostgresDatabases:
+def postgres_databases(postgres_maintenance_url) -> PostgresDatabases:
     return PostgresDatabases(postgres_maintenance_url)
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
+def empty_postgres_url(postgres_databases) -> Iterator[str]:
     """The URL of an empty PostgreSQL database for this test."""
     with postgres_databases.empty() as url:
         yield url
 
 
 @pytest.fixture
-def postgres_url(postgres_databases: PostgresDatabases) -> Iterator[str]:
+def postgres_url(postgres_databases) -> Iterator[str]:
     """The URL of a new migrated PostgreSQL database for this test."""
     with postgres_databases.migrated() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request, tmp_path) -> Iterator[str]:
     """The URL of a migrated database without rows: SQLite, then PostgreSQL."""
     with _migrated_database(request, tmp_path / "database") as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request, tmp_path) -> str:
     """The URL of an empty database for this test: SQLite, then PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}"
@@ -260,15 +262,13 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(database_url) -> Iterator[Database]:
     with closing(open_database(database_url)) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def shared_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Database]:
+def shared_database(request, tmp_path_factory) -> Iterator[Database]:
     """As `database`, one for all tests of a module, which leave it as it is."""
     folder = tmp_path_factory.mktemp("database")
     with _migrated_database(request, folder) as url, closing(open_database(url)) as opened:
@@ -301,7 +301,7 @@ def bucket_server() -> Iterator["BucketServer"]:
 
 
 @pytest.fixture
-def bucket(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -> Iterator["Bucket"]:
+def bucket(bucket_server, monkeypatch) -> Iterator["Bucket"]:
     """An empty bucket that this process, and those it starts, reach through a proxy."""
     from support.buckets import open_bucket
 
@@ -314,7 +314,7 @@ def bucket(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk(tmp_path) -> Iterator[Disk]:
     """Skips where nothing can be mounted."""
     medium = Disk(tmp_path / "medium")
     yield medium
@@ -322,7 +322,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+def inject(monkeypatch) -> Callable[[str, str], None]:
     """Inject a fault into child processes of this one (see faults/injected)."""
 
     def inject(name: str, value: str) -> None:

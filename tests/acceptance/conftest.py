@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
@@ -19,7 +18,7 @@ BROKEN = b"\xff\xd8\xff broken"
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def sqlite_url(tmp_path, monkeypatch) -> str:
     """The database of the commands in this test."""
     url = f"sqlite:///{tmp_path / 'data' / 'tagger.sqlite'}"
     monkeypatch.setenv("TAGGER_DATABASE_URL", url)
@@ -32,21 +31,19 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
+def sqlite_database(sqlite_url, tmp_path) -> Iterator[Database]:
     with empty_database(tmp_path / "data") as opened:
         yield opened
 
 
 @pytest.fixture
-def tagger(sqlite_url: str) -> CommandRunner:
+def tagger(sqlite_url) -> CommandRunner:
     """`tagger("query", "--json")` runs that command in this process."""
     return partial(run_command, main)
 
 
 @pytest.fixture
-def tagger_with_redis(
-    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
-) -> CommandRunner:
+def tagger_with_redis(tagger, tmp_path, monkeypatch, redis_server) -> CommandRunner:
     """The same with a tiny model and a Redis server."""
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
@@ -55,7 +52,7 @@ def tagger_with_redis(
 
 
 @pytest.fixture
-def failing_photos(sqlite_database: Database, tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+def failing_photos(sqlite_database, tagger_with_redis, tmp_path) -> None:
     """Job 1 has one photo that is fine and three that fail, one of them empty."""
     draw(tmp_path / "photos" / "fine.jpg", 0)
     for name, content in (("a.jpg", BROKEN), ("b.jpg", BROKEN), ("empty.jpg", b"")):
@@ -64,13 +61,13 @@ def failing_photos(sqlite_database: Database, tagger_with_redis: CommandRunner, 
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
+def terminal(tmp_path) -> Terminal:
     """A folder whose commands have a tiny model and a SQLite database."""
     return Terminal(tmp_path / "terminal")
 
 
 @pytest.fixture
-def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
+def bare_terminal(tmp_path) -> Iterator[Terminal]:
     """A terminal without a configured Redis, whose embedded one ends with the test."""
     terminal = Terminal(tmp_path / "terminal")
     yield terminal
@@ -78,7 +75,7 @@ def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.fixture
-def limited_redis(redis_server: RedisServer) -> RedisServer:
+def limited_redis(redis_server) -> RedisServer:
     """A Redis server with the user `tagger` of docs/how-to/servers.md."""
     rule = next(line for line in HARDEN.splitlines() if line.startswith("user tagger on"))
     with redis_server.client() as client:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from rig.servers import RedisServer
 from sqlalchemy import update
 from support.commands import Terminal, draw, draw_many, stop
 from support.databases import audit_entries
@@ -17,13 +16,13 @@ from tagger.ledger.workers import record_tick
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     draw_many(terminal.folder / "photos", 20)
     return terminal
 
 
-def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
+def test_a_backfill_scans_counts_and_tags(terminal):
     assert terminal.json("backfill", "untagged", "--dry-run")["total"] == 0
     with terminal.processing_jobs():
         done = terminal.json("backfill", "untagged", "--scan", "photos", "--wait")
@@ -37,7 +36,7 @@ def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
         assert terminal.json("job", "show", again.stdout.split()[0])["tagged"] == 1
 
 
-def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
+def test_a_backfill_with_nothing_to_do_makes_no_job(terminal):
     terminal.run("tag", "photos")
     done = terminal.run("backfill", "untagged", "--scan", "photos")
     assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "nothing to do")
@@ -49,7 +48,7 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
         assert [entry.subject for entry in audit_entries(database, AuditAction.JOB_CREATE)] == ["1"]
 
 
-def test_a_schedule_says_whether_beat_has_ever_run_and_asks_for_a_zone(terminal: Terminal) -> None:
+def test_a_schedule_says_whether_beat_has_ever_run_and_asks_for_a_zone(terminal):
     def add(name: str) -> str:
         return terminal.run("schedule", "add", name, "--cron", "0 3 * * *", "untagged").stderr
 
@@ -62,7 +61,7 @@ def test_a_schedule_says_whether_beat_has_ever_run_and_asks_for_a_zone(terminal:
     assert "name one with --zone" in refused.stderr
 
 
-def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
+def test_schedules_are_kept_paused_run_and_removed(terminal):
     made = terminal.json(
         *("schedule", "add", "nightly", "--cron", "0 3 * * *", "--zone", "Europe/Paris"),
         *("--until", "06:00", "untagged", "--scan", "photos", "--year", "2019"),
@@ -90,7 +89,7 @@ def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
+def test_clocks_tick_and_one_of_them_makes_the_run(terminal):
     _add_overdue_schedule(terminal)
     clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
     try:
@@ -109,7 +108,7 @@ def test_clocks_tick_and_one_of_them_makes_the_run(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_with_beat_starts_schedules(terminal: Terminal) -> None:
+def test_a_worker_with_beat_starts_schedules(terminal):
     _add_overdue_schedule(terminal)
     with terminal.workers(1, "--beat") as (worker,):
         terminal.wait_until(terminal.jobs)

@@ -7,20 +7,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from email.utils import formatdate
 from hmac import digest
-from pathlib import Path
 from subprocess import DEVNULL, Popen
 
 import httpx2 as httpx
 import pytest
 from rig.servers import free_port
 from sqlalchemy import insert
-from support.buckets import SECRET, Bucket
+from support.buckets import SECRET
 from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.threads import wait_until
 
 from tagger.cli.session import close_sessions, open_session
-from tagger.database.connection import Database
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable
 from tagger.photos.object_store import open_store
@@ -34,13 +32,13 @@ SIDECAR = (
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, bucket: Bucket) -> Terminal:
+def terminal(tmp_path, bucket) -> Terminal:
     for number, name in enumerate(("trip/tower.jpg", "trip/gate.jpg", "grey.jpg")):
         bucket.put(name, draw(tmp_path / name, number if number < 2 else None))
     return Terminal(tmp_path / "terminal", bucket.environment())
 
 
-def test_a_bucket_is_tagged_and_searched_like_a_folder(terminal: Terminal, bucket: Bucket) -> None:
+def test_a_bucket_is_tagged_and_searched_like_a_folder(terminal, bucket):
     tower, gate = (f"{bucket.address}/trip/{name}.jpg" for name in ("tower", "gate"))
     planned = terminal.run("tag", "--dry-run", f"{bucket.address}/trip", f"{bucket.address}/grey.jpg")
     assert "3 photos would be classified" in planned.stdout
@@ -64,7 +62,7 @@ def test_a_bucket_is_tagged_and_searched_like_a_folder(terminal: Terminal, bucke
     assert terminal.json("forget", f"{bucket.address}/trip")["forgotten"] == 2
 
 
-def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal: Terminal, bucket: Bucket) -> None:
+def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal, bucket):
     invalid = terminal.run("tag", f"s3://AKIA:{SECRET}@photos/x", code=1).stderr
     assert ("write it as s3://BUCKET/PREFIX" in invalid, SECRET in invalid) == (True, False)
     terminal.run("tag", bucket.address)
@@ -78,7 +76,7 @@ def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal: Termin
     assert len(terminal.json("query", "--any-rank")) == 3
 
 
-def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket) -> None:
+def test_metadata_is_shown_and_never_written(terminal, bucket):
     tower = f"{bucket.address}/trip/tower.jpg"
     for write in (
         ("tag", "--write", "sidecar"),
@@ -104,7 +102,7 @@ def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket)
     assert bucket.proxy.count("PUT") == bucket.proxy.count("DELETE") == 0
 
 
-def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: Bucket) -> None:
+def test_what_is_not_in_the_bucket_has_no_metadata(terminal, bucket):
     missing = terminal.run("metadata", "show", f"{bucket.address}/none.jpg.xmp", code=1)
     assert "There is no file or folder at" in missing.stderr
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
@@ -112,9 +110,7 @@ def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: B
     assert "the server refuses access" in refused.stderr
 
 
-def test_a_bucket_is_not_asked_for_while_the_servers_cannot_be_read(
-    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bucket_is_not_asked_for_while_the_servers_cannot_be_read(sqlite_database, monkeypatch):
     """This process would ask AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -140,7 +136,7 @@ ACCESS = {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURE_STORAGE_ACCOUNT_KEY": KEY
 
 
 @pytest.fixture
-def blob_terminal(tmp_path: Path) -> Iterator[Terminal]:
+def blob_terminal(tmp_path) -> Iterator[Terminal]:
     port = free_port()
     options = ["--blobPort", str(port), "--location", str(tmp_path), "--skipApiVersionCheck", "--silent"]
     with Popen(["azurite-blob", *options], stdout=DEVNULL) as azurite:
@@ -166,7 +162,7 @@ def _create_container(url: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="azurite-blob is not installed")
-def test_blobs_are_tagged_and_not_written(blob_terminal: Terminal, tmp_path: Path) -> None:
+def test_blobs_are_tagged_and_not_written(blob_terminal, tmp_path):
     with environment_of(blob_terminal.environment):
         store = open_store(ObjectPath("az://photos"))
         store.put("trip/tower.jpg", draw(tmp_path / "tower.jpg", 0).read_bytes())

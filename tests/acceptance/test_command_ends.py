@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.servers import RedisServer
 from support.camera_photos import draw_shot
-from support.command_line import CommandRunner, run_command
+from support.command_line import run_command
 from support.command_words import internal_words
 from support.commands import BIN, Screen, Terminal, draw, stop
 
 from tagger.cli.help import DEFAULT
 from tagger.cli.main import main
 from tagger.cli.program import commands
-from tagger.database.connection import Database
 
 
 def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> tuple[int, str]:
@@ -62,7 +60,7 @@ def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> t
         ),
     ],
 )
-def test_a_closed_pipe_is_no_failure(terminal: Terminal, command: str) -> None:
+def test_a_closed_pipe_is_no_failure(terminal, command):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     draw(terminal.folder / "data" / "train" / "barn" / "a.jpg", 0)
     terminal.run("tag", "photos")
@@ -90,7 +88,7 @@ NAMING_IT = (
 )
 
 
-def test_a_missing_file_is_named(terminal: Terminal) -> None:
+def test_a_missing_file_is_named(terminal):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     terminal.environment["TAGGER_MODEL"] = "none"  # the tiny one gives no embeddings
     for command in NAMING_IT:
@@ -105,7 +103,7 @@ def test_a_missing_file_is_named(terminal: Terminal) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove"])
-def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
+def test_a_name_that_is_not_utf_8_is_refused(terminal, database_url, words):
     terminal.environment["TAGGER_DATABASE_URL"] = database_url
     done = terminal.run(*words.split(), b"\xffa", code=2)
     assert done.stderr.splitlines()[-1].startswith("error: ")
@@ -125,7 +123,7 @@ def make_unreadable_folder(folder: Path) -> None:
 
 
 @pytest.fixture
-def photos(terminal: Terminal) -> Path:
+def photos(terminal) -> Path:
     """A folder with a photo, and a folder in it that cannot be read."""
     make_unreadable_folder(terminal.folder / "photos")
     draw(terminal.folder / "photos" / "a.jpg", 0)
@@ -138,7 +136,7 @@ UNREAD = "1 folder could not be read"
 @pytest.mark.parametrize(
     "command", ["tag photos", "backfill all --scan photos", "backfill untagged --scan photos --local"]
 )
-def test_a_folder_that_cannot_be_read_is_no_success(terminal: Terminal, photos: Path, command: str) -> None:
+def test_a_folder_that_cannot_be_read_is_no_success(terminal, photos, command):
     done = terminal.run(*command.split(), code=3)
     assert "The folder cannot be read" in done.stderr
     assert UNREAD in done.stderr
@@ -150,7 +148,7 @@ def test_a_folder_that_cannot_be_read_is_no_success(terminal: Terminal, photos: 
 
 
 @pytest.mark.slow
-def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal, photos: Path) -> None:
+def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal, photos):
     watching = terminal.start("watch", str(photos))
     terminal.wait_until(lambda: terminal.log.exists() and "1 tagged" in terminal.log.read_text())
     draw(photos / "b.jpg", 1)
@@ -159,9 +157,7 @@ def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal,
     assert terminal.log.read_text().count(f"1 folder in {photos} could not be read") == 1
 
 
-def test_workers_cannot_hide_a_folder_that_cannot_be_read(
-    terminal: Terminal, photos: Path, redis_server: RedisServer
-) -> None:
+def test_workers_cannot_hide_a_folder_that_cannot_be_read(terminal, photos, redis_server):
     terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
     assert terminal.json("enqueue", str(photos), code=3)["skipped_folders"] == 1
     with terminal.processing_jobs():
@@ -176,7 +172,7 @@ def test_workers_cannot_hide_a_folder_that_cannot_be_read(
         *(pytest.param(command, marks=pytest.mark.slow) for command in ("tagger status", "tagger beat")),
     ],
 )
-def test_an_invalid_setting_is_one_sentence(terminal: Terminal, command: str) -> None:
+def test_an_invalid_setting_is_one_sentence(terminal, command):
     program, *arguments = command.split()
     done = subprocess.run(
         [BIN / program, *arguments],
@@ -216,7 +212,7 @@ FAILING = [
 ]
 
 
-def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal) -> None:
+def test_a_command_that_fails_says_so_in_plain_words(terminal):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     (terminal.folder / "photos" / "text.txt").write_text("text")
     for command in FAILING:
@@ -227,12 +223,12 @@ def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal) -> None
 
 
 @pytest.mark.parametrize("group", ["", "job", "landmark"])
-def test_a_group_without_a_command_prints_its_commands_and_no_error(terminal: Terminal, group: str) -> None:
+def test_a_group_without_a_command_prints_its_commands_and_no_error(terminal, group):
     done = run_command(main, *group.split(), environment=terminal.environment, folder=terminal.folder)
     assert (done.code, "Usage: " in done.err, "error:" in done.err) == (2, True, False)
 
 
-def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Terminal) -> None:
+def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal):
     draw_shot(terminal.folder / "photos" / "tower.jpg", 0, gps=(48.8584, 2.2945), label=0)
     draw_shot(terminal.folder / "photos" / "street.jpg", 1, gps=(48.8585, 2.2946))
     terminal.run("tag", "photos")
@@ -251,7 +247,7 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
         ("serve --keep-shares", "--keep-shares"),
     ],
 )
-def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, former: str) -> None:
+def test_a_former_command_says_what_replaces_it(terminal, words, former):
     done = terminal.run(*words.split(), code=2)
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
     assert done.stderr.startswith(f"error: `{former}` is gone: ")
@@ -266,14 +262,12 @@ def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, 
         ("export", "tagger query --format csv"),
     ],
 )
-def test_words_of_other_programs_lead_to_the_command(terminal: Terminal, word: str, command: str) -> None:
+def test_words_of_other_programs_lead_to_the_command(terminal, word, command):
     assert f"There is no command '{word}': " in (said := terminal.run(word, code=2).stderr)
     assert command in said
 
 
-def test_a_statement_that_the_database_refuses_is_called_a_defect(
-    tagger: CommandRunner, sqlite_database: Database
-) -> None:
+def test_a_statement_that_the_database_refuses_is_called_a_defect(tagger, sqlite_database):
     refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'no row'); END"
     with sqlite_database.write() as connection:
         connection.exec_driver_sql(refuse)
@@ -366,7 +360,7 @@ def options() -> Iterator[tuple[tuple[str, ...], str, str]]:
 
 
 @pytest.fixture(scope="module")
-def tagged(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+def tagged(tmp_path_factory) -> Terminal:
     terminal = Terminal(tmp_path_factory.mktemp("terminal"), {"COLUMNS": "200"})
     draw(terminal.folder / "photos" / "a.jpg", 0)
     terminal.run("tag", "photos")
@@ -378,16 +372,12 @@ def every_option() -> list[tuple[tuple[str, ...], str, str]]:
     return list(options())
 
 
-def test_it_is_known_of_each_option_which_values_it_has(
-    every_option: list[tuple[tuple[str, ...], str, str]],
-) -> None:
+def test_it_is_known_of_each_option_which_values_it_has(every_option):
     assert {name for _, _, name in every_option} == WRONG.keys() | FREE
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_an_impossible_value_is_wrong_usage(
-    tagged: Terminal, every_option: list[tuple[tuple[str, ...], str, str]], name: str
-) -> None:
+def test_an_impossible_value_is_wrong_usage(tagged, every_option, name):
     for words, option, _ in (each for each in every_option if each[2] == name):
         for value in WRONG[name]:
             done = run_command(
@@ -401,9 +391,7 @@ def test_an_impossible_value_is_wrong_usage(
 @pytest.mark.parametrize(
     ("name", "value"), [("DEVICE", "gpu"), ("TOP_K", "0"), ("THRESHOLD", "2"), ("BATCH_SIZE", HUGE)]
 )
-def test_the_same_value_of_the_environment_or_the_file_is_no_wrong_usage(
-    tagged: Terminal, tmp_path: Path, name: str, value: str
-) -> None:
+def test_the_same_value_of_the_environment_or_the_file_is_no_wrong_usage(tagged, tmp_path, name, value):
     config = tmp_path / "mine.toml"
     config.write_text(f"{name.lower()} = {value!r}\n")
     for variable, text in ((f"TAGGER_{name}", value), ("TAGGER_CONFIG", str(config))):

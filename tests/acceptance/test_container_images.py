@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
-from rig.servers import PostgresServer, RedisServer, free_port
+from rig.servers import PostgresServer, free_port
 from support.threads import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -195,12 +195,7 @@ def image() -> Iterator[Image]:
 
 
 @pytest.fixture
-def container(
-    image: Image,
-    redis_server: RedisServer,
-    test_data: Path,
-    tmp_path: Path,
-) -> Iterator[Container]:
+def container(image, redis_server, test_data, tmp_path) -> Iterator[Container]:
     """The image with PostgreSQL, Redis, and photos."""
     port = free_port()
     with PostgresServer() as postgres:
@@ -218,7 +213,7 @@ def container(
         )
 
 
-def test_a_job_runs_in_the_image(image: Image, container: Container, tmp_path: Path) -> None:
+def test_a_job_runs_in_the_image(image, container, tmp_path):
     _done(container.run("tagger", "db", "upgrade"))
     port = urlsplit(container.settings["TAGGER_WEB_URL"]).port or 0
     worker_words = [*image.config["Entrypoint"], *image.config["Cmd"]]
@@ -240,7 +235,7 @@ def test_a_job_runs_in_the_image(image: Image, container: Container, tmp_path: P
         assert json.loads(_page(port, "/api/status") or "{}")["waiting_photos"] == 0
 
 
-def test_only_data_and_temporary_files_can_be_written(image: Image, container: Container) -> None:
+def test_only_data_and_temporary_files_can_be_written(image, container):
     folders = ("/", "/opt/tagger", "/etc", "/photos", "/data", "/tmp")
     status = "id -u; grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status"
     script = f"for f; do touch $f/x 2> /dev/null && echo $f; done; {status}"
@@ -250,7 +245,7 @@ def test_only_data_and_temporary_files_can_be_written(image: Image, container: C
     assert image.user[0] > 0
 
 
-def test_the_bill_of_materials_lists_the_packages_of_the_lock(image: Image) -> None:
+def test_the_bill_of_materials_lists_the_packages_of_the_lock(image):
     document = json.loads((image.root / "opt/tagger/sbom.cdx.json").read_text())
     assert document["bomFormat"] == "CycloneDX"
     versions = {each["name"].lower(): each["version"] for each in document["components"]}
@@ -261,7 +256,7 @@ def test_the_bill_of_materials_lists_the_packages_of_the_lock(image: Image) -> N
         )
 
 
-def test_the_image_has_the_size_that_the_page_says(image: Image) -> None:
+def test_the_image_has_the_size_that_the_page_says(image):
     page = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
     (size,) = re.findall(r"^\| `cpu`, `web` *\| ([\d.]+) GB", page, re.MULTILINE)
     assert image.size_bytes == pytest.approx(float(size) * 1e9, rel=0.03)

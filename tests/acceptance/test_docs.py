@@ -41,7 +41,7 @@ NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?")
 
 
 @pytest.fixture
-def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
+def home(tmp_path, test_data) -> Iterator[Terminal]:
     """A person's home with eight photos in ~/Pictures, and the model that ships."""
     terminal = Terminal(tmp_path / "home")
     del terminal.environment["TAGGER_MODEL"]
@@ -56,7 +56,7 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("page", SESSIONS)
-def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
+def test_sessions_go_as_they_are_shown(page, home):
     port = free_port()
     with ExitStack() as services:
         for command, expected in _session(page.read_text().replace(":8080", f":{port}")):
@@ -74,7 +74,7 @@ def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_the_course_goes_as_it_is_shown_at_a_tiny_size(terminal: Terminal, tmp_path: Path) -> None:
+def test_the_course_goes_as_it_is_shown_at_a_tiny_size(terminal, tmp_path):
     (page,) = (page for page in DOCS if page.name == COURSE)
     terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
     del terminal.environment["TAGGER_MODEL"]
@@ -117,7 +117,7 @@ def _archive(landmarks: Path) -> bytes:
 
 
 @pytest.mark.slow
-def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal: Terminal) -> None:
+def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal):
     (line,) = _blocks((PROJECT / "docs" / "how-to" / "every-night.md").read_text(), "text")
     variables = {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -145,7 +145,7 @@ def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal: Terminal
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
+def test_commands_and_options_that_are_shown_exist(page):
     for block in [*_blocks(page.read_text(), "sh"), *_blocks(page.read_text(), "console")]:
         for command in re.findall(r"(?:^|^\$ |xargs -0 )((?:tagger|trainer) [^|\n]*)", block, re.MULTILINE):
             _check_options(command.split())
@@ -154,7 +154,7 @@ def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_links_to_pages_and_headings_lead_somewhere(page: Path) -> None:
+def test_links_to_pages_and_headings_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
     for target, heading in re.findall(r"\]\((?!https?://)([^)#]*\.md|)#([^)]+)\)", page.read_text()):
@@ -261,7 +261,7 @@ def _help_of(program: str, *names: str) -> str | None:
 
 
 @pytest.mark.slow
-def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere() -> None:
+def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere():
     subprocess.run(["make", "docs"], cwd=PROJECT, check=True)
     site = PROJECT / "build" / "site"
     loads = re.compile(
@@ -273,7 +273,7 @@ def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere() -
     assert "backfill" in (site / "searchindex.js").read_text()
 
 
-def test_make_alone_lists_what_there_is_to_do() -> None:
+def test_make_alone_lists_what_there_is_to_do():
     shown = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "demo", "test", "lock"):
         assert f"make {target}" in shown
@@ -281,9 +281,7 @@ def test_make_alone_lists_what_there_is_to_do() -> None:
 
 @pytest.mark.parametrize("folder", ["pr$ce", "$(shell touch ran)", "-h", 'it\'s "mine" #1', "$$HOME"])
 @pytest.mark.parametrize("is_argument", [True, False])
-def test_make_demo_takes_every_name_of_a_folder_as_it_is(
-    tmp_path: Path, folder: str, is_argument: bool
-) -> None:
+def test_make_demo_takes_every_name_of_a_folder_as_it_is(tmp_path, folder, is_argument):
     program = tmp_path / "tagger"
     program.write_text("#!/bin/sh\nprintf '%s|' \"$@\"; echo\n")
     program.chmod(0o755)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from rig.servers import RedisServer
 from sqlalchemy import insert, make_url, text, update
 from support.command_line import CommandOutput, CommandRunner
 from support.commands import draw
@@ -23,7 +22,7 @@ from support.commands import draw
 from tagger.cli.commands import doctor as findings
 from tagger.cli.commands.doctor import CheckGroup, State, check_space, ok
 from tagger.database import diagnostics, schema
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers, workers
@@ -47,9 +46,7 @@ def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[st
     }
 
 
-def test_a_healthy_installation_has_nothing_wrong(
-    tagger_with_redis: CommandRunner, sqlite_url: str, tmp_path: Path
-) -> None:
+def test_a_healthy_installation_has_nothing_wrong(tagger_with_redis, sqlite_url, tmp_path):
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("tag", "photos")
     with closing(open_database(sqlite_url)) as database:
@@ -65,26 +62,26 @@ def test_a_healthy_installation_has_nothing_wrong(
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
 
 
-def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger, tmp_path):
     output = tagger("doctor")
     assert output.code == 0, output.text
     assert "does not exist yet" in output.text
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch):
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
     with pytest.raises(SettingsInvalid, match="file names are iso8859-1; run: export PYTHONUTF8=1"):
         load_settings()
 
 
-def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path: Path) -> None:
+def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path):
     assert check_space(tmp_path, 3 * 2**30).state is State.OK
     assert check_space(tmp_path, 2**30).state is State.NOTE
     assert check_space(tmp_path, 100 * 2**20).state is State.WRONG
 
 
-def test_the_file_system_of_a_path_is_that_of_the_innermost_mount() -> None:
+def test_the_file_system_of_a_path_is_that_of_the_innermost_mount():
     mounts = "/dev/sda1 / ext4 rw 0 0\nnas:/a /mnt/my\\040photos nfs4 rw 0 0\nx /mnt tmpfs rw 0 0\n"
     assert (
         file_system_of(Path("/mnt/my photos/data/tagger.sqlite"), mounts) in diagnostics.NETWORK_FILE_SYSTEMS
@@ -93,7 +90,7 @@ def test_the_file_system_of_a_path_is_that_of_the_innermost_mount() -> None:
     assert file_system_of(Path("/home/you"), mounts) == "ext4"
 
 
-def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch):
     monkeypatch.setattr(findings, "LIMIT_S", 0.3)
     never = threading.Event()
 
@@ -113,7 +110,7 @@ def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: 
 
 
 @pytest.mark.usefixtures("failing_photos")
-def test_a_damaged_database_is_reported(tagger_with_redis: CommandRunner, sqlite_url: str) -> None:
+def test_a_damaged_database_is_reported(tagger_with_redis, sqlite_url):
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(file)) as connection:  # what is still in its log would hide the damage
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -126,8 +123,8 @@ def test_a_damaged_database_is_reported(tagger_with_redis: CommandRunner, sqlite
 
 
 def test_an_older_or_newer_schema_is_reported_and_not_changed(
-    tagger_with_redis: CommandRunner, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tagger_with_redis, sqlite_database, monkeypatch
+):
     with monkeypatch.context() as upgraded:
         upgraded.setattr(schema, "SCHEMA_REVISION", "9999")  # as a later version of this program has it
         database = checked(tagger_with_redis, code=1)["database"]
@@ -139,9 +136,7 @@ def test_an_older_or_newer_schema_is_reported_and_not_changed(
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "later"
 
 
-def test_a_server_without_database_or_schema_is_reported(
-    tagger_with_redis: CommandRunner, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_database_or_schema_is_reported(tagger_with_redis, empty_postgres_url, monkeypatch):
     missing = make_url(empty_postgres_url).set(database="my photos").render_as_string(hide_password=False)
     monkeypatch.setenv("TAGGER_DATABASE_URL", missing)
     assert "Create it on the server" in checked(tagger_with_redis, code=1)["database"]["remedy"]
@@ -151,9 +146,7 @@ def test_a_server_without_database_or_schema_is_reported(
     assert checked(tagger_with_redis, code=0)["database"]["state"] == "ok"
 
 
-def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(tagger_with_redis, monkeypatch):
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -167,9 +160,7 @@ def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
             assert "geheim" not in output.text + output.err
 
 
-def test_the_remedy_of_a_redis_that_is_away_follows_the_whole_reason(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_remedy_of_a_redis_that_is_away_follows_the_whole_reason(tagger_with_redis, monkeypatch):
     monkeypatch.setenv("TAGGER_REDIS_URL", "redis://127.0.0.1:1/0")
     checks = tagger_with_redis("doctor", "--json").json["checks"]
     redis = next(each for each in checks if each["name"] == "redis")
@@ -178,16 +169,12 @@ def test_the_remedy_of_a_redis_that_is_away_follows_the_whole_reason(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_missing_device_is_reported(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_device_is_reported(tagger_with_redis, monkeypatch):
     monkeypatch.setenv("TAGGER_DEVICE", "cuda")
     assert "this machine has no cuda" in checked(tagger_with_redis, code=1)["device"]["found"]
 
 
-def test_schedules_that_do_not_run_are_reported(
-    tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
+def test_schedules_that_do_not_run_are_reported(tagger_with_redis, sqlite_database):
     assert tagger_with_redis("status", "--json").json["last_tick"] is None
     tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
     assert "schedules" not in checked(tagger_with_redis, code=0)
@@ -203,9 +190,7 @@ def test_schedules_that_do_not_run_are_reported(
     assert "start tagger beat" in status.err
 
 
-def test_a_worker_that_disappeared_is_reported_for_an_hour(
-    tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
+def test_a_worker_that_disappeared_is_reported_for_an_hour(tagger_with_redis, sqlite_database):
     row = {"name": "tagger-1@rack", "device": "cpu", "started_at": datetime.now(UTC)}
     with sqlite_database.write() as connection:
         connection.execute(insert(workers).values(row | {"heartbeat_at": time.time() - 90}))
@@ -217,9 +202,7 @@ def test_a_worker_that_disappeared_is_reported_for_an_hour(
     assert "workers" not in checked(tagger_with_redis, code=0)
 
 
-def test_a_location_of_no_root_is_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_location_of_no_root_is_reported(tagger_with_redis, tmp_path, monkeypatch):
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("tag", "photos")
     monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
@@ -231,7 +214,7 @@ HEALTHY = "healthy: disk space, database, redis\n"
 
 
 @pytest.fixture
-def quick(tagger_with_redis: CommandRunner) -> CommandRunner:
+def quick(tagger_with_redis) -> CommandRunner:
     """Runs the command with these options; whatever it finds, it prints one line on stdout alone."""
 
     def run(*options: str) -> CommandOutput:
@@ -243,9 +226,7 @@ def quick(tagger_with_redis: CommandRunner) -> CommandRunner:
     return run
 
 
-def test_a_healthy_installation_is_one_line(
-    quick: CommandRunner, tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
+def test_a_healthy_installation_is_one_line(quick, tagger_with_redis, sqlite_database):
     output = quick()
     assert (output.code, output.text) == (0, HEALTHY)
     checks = tagger_with_redis("doctor", "--quick", "--json").json["checks"]
@@ -253,7 +234,7 @@ def test_a_healthy_installation_is_one_line(
 
 
 @pytest.mark.slow
-def test_what_is_slow_to_import_is_not_imported(tagger_with_redis: CommandRunner) -> None:
+def test_what_is_slow_to_import_is_not_imported(tagger_with_redis):
     program = (
         "import sys\nfrom tagger.cli.main import main\nsys.argv = ['tagger', 'doctor', '--quick']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    code = end.code\n"
@@ -264,9 +245,7 @@ def test_what_is_slow_to_import_is_not_imported(tagger_with_redis: CommandRunner
     assert (done.returncode, done.stdout) == (0, HEALTHY), done.stderr
 
 
-def test_all_problems_are_in_the_line_without_passwords(
-    quick: CommandRunner, tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_problems_are_in_the_line_without_passwords(quick, tagger_with_redis, monkeypatch):
     monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://u:geheim@127.0.0.1:1/x")
     monkeypatch.setenv("TAGGER_REDIS_URL", "redis://:geheim@127.0.0.1:1/0")
     output = quick()
@@ -279,7 +258,7 @@ def test_all_problems_are_in_the_line_without_passwords(
     assert (invalid.code, "TAGGER_TOP_K" in invalid.err) == (1, True)
 
 
-def test_a_redis_that_is_frozen_or_full_is_reported(quick: CommandRunner, redis_server: RedisServer) -> None:
+def test_a_redis_that_is_frozen_or_full_is_reported(quick, redis_server):
     redis_server.pause()
     assert "does not answer" in quick().text
     redis_server.resume()
@@ -291,9 +270,7 @@ def test_a_redis_that_is_frozen_or_full_is_reported(quick: CommandRunner, redis_
     assert quick().code == 0
 
 
-def test_a_worker_of_this_machine_must_be_alive(
-    quick: CommandRunner, tagger_with_redis: CommandRunner, sqlite_database: Database
-) -> None:
+def test_a_worker_of_this_machine_must_be_alive(quick, tagger_with_redis, sqlite_database):
     record_heartbeat(sqlite_database, "tagger-1@elsewhere", "cpu")
     output = quick("--worker")
     assert output.code == 1

@@ -1,9 +1,6 @@
 """`tagger enqueue`, `worker`, `status`: the main job through a real Redis and real Celery workers."""
 
-from pathlib import Path
-
 import pytest
-from rig.servers import RedisServer
 from support.commands import Terminal, draw, draw_many, stop
 from support.tls_servers import refused_objects
 
@@ -16,13 +13,11 @@ from worker.tasks import shown_as_starting
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-def test_a_folder_goes_through_redis_and_a_worker_into_the_database(
-    terminal: Terminal, limited_redis: RedisServer
-) -> None:
+def test_a_folder_goes_through_redis_and_a_worker_into_the_database(terminal, limited_redis):
     """With the user of Redis that the docs recommend, and a worker started with Celery's own command."""
     terminal.environment["TAGGER_REDIS_URL"] = limited_redis.url.replace("//", "//tagger:PASSWORD@")
     draw_many(terminal.folder / "photos", 50)
@@ -47,7 +42,7 @@ def test_a_folder_goes_through_redis_and_a_worker_into_the_database(
     assert refused_objects(limited_redis) <= {b"client"}
 
 
-def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) -> None:
+def test_without_redis_the_job_is_recorded_and_runs_later(terminal):
     draw_many(terminal.folder / "photos", 30)
     configured = terminal.environment["TAGGER_REDIS_URL"]
     terminal.environment["TAGGER_REDIS_URL"] = "redis://127.0.0.1:1/0"
@@ -64,7 +59,7 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
 
 
 @pytest.mark.slow
-def test_waiting_goes_on_until_a_worker_comes(terminal: Terminal) -> None:
+def test_waiting_goes_on_until_a_worker_comes(terminal):
     draw(terminal.folder / "photos" / "a.jpg")
     waiting = terminal.start("enqueue", "--wait", "photos")
     terminal.wait_until(lambda: "warning: no worker is running; start one with" in terminal.log.read_text())
@@ -74,7 +69,7 @@ def test_waiting_goes_on_until_a_worker_comes(terminal: Terminal) -> None:
     assert "job 1 finished: 1 photo: 1 tagged" in terminal.log.read_text()
 
 
-def test_a_worker_is_listed_while_it_starts_and_not_after_a_failed_start(terminal: Terminal) -> None:
+def test_a_worker_is_listed_while_it_starts_and_not_after_a_failed_start(terminal):
     with terminal.database() as database:
         with shown_as_starting(database, "tagger-7@rack", "auto"):
             terminal.wait_until(lambda: list_workers(database))
@@ -96,9 +91,7 @@ def _fail_to_start(terminal: Terminal, database: Database, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["bare_terminal", "terminal"], ids=["embedded Redis", "own Redis"])
-def test_two_databases_of_one_machine_share_no_messages(
-    request: pytest.FixtureRequest, fixture: str, tmp_path: Path
-) -> None:
+def test_two_databases_of_one_machine_share_no_messages(request, fixture, tmp_path):
     first: Terminal = request.getfixturevalue(fixture)
     second = Terminal(
         first.folder, {**first.environment, "TAGGER_DATABASE_URL": f"sqlite:///{tmp_path}/second.sqlite"}
@@ -124,7 +117,7 @@ def test_two_databases_of_one_machine_share_no_messages(
 
 
 @pytest.mark.slow
-def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal: Terminal) -> None:
+def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_terminal):
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 10)
     assert terminal.json("status")["queues"] == {"interactive": None, "bulk": None}
@@ -138,7 +131,7 @@ def test_the_embedded_redis_belongs_to_no_terminal_and_is_started_once(bare_term
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
+def test_a_worker_that_is_shown_can_be_stopped(terminal):
     worker = terminal.start("worker")
     terminal.wait_until(terminal.active_workers, every_s=0.005)
     assert stop(worker) == 0
@@ -147,7 +140,7 @@ def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
     assert terminal.active_workers() == []
 
 
-def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
+def test_commands_say_that_no_worker_starts_work_now(terminal):
     draw(terminal.folder / "photos" / "a.jpg")
     reason = NoteCode.REDIS_REFUSES.text
     with terminal.database() as database:

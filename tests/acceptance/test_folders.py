@@ -13,7 +13,7 @@ from sqlalchemy import update
 from support.camera_photos import draw_shot
 from support.command_line import environment_of
 from support.commands import Terminal, draw
-from support.disks import Disk, dead_share, fill, make_read_only, mounted_disk
+from support.disks import dead_share, fill, make_read_only, mounted_disk
 from support.watching import Tagged
 
 from tagger.cli.commands.tag import Watcher
@@ -26,7 +26,7 @@ AWAY = "is no longer a disk or share of its own, but the database has 2 photos i
 
 
 @pytest.fixture
-def nas(terminal: Terminal, disk: Disk) -> Path:
+def nas(terminal, disk) -> Path:
     """A disk with two tagged photos, whose tags are in sidecars; a third photo is beside it."""
     nas = disk.mount(terminal.folder / "photos" / "nas")
     draw(nas / "a.jpg", 0)
@@ -36,7 +36,7 @@ def nas(terminal: Terminal, disk: Disk) -> Path:
     return nas
 
 
-def test_scans_and_backfills_name_a_disk_that_is_away(terminal: Terminal, disk: Disk, nas: Path) -> None:
+def test_scans_and_backfills_name_a_disk_that_is_away(terminal, disk, nas):
     disk.unmount()
     assert AWAY in terminal.run("tag", "photos", code=3).stderr
     nightly = terminal.run("backfill", "untagged", "--scan", "photos", "--local", code=3)
@@ -50,7 +50,7 @@ def test_scans_and_backfills_name_a_disk_that_is_away(terminal: Terminal, disk: 
     assert "nothing to do" in terminal.run("backfill", "untagged", "--scan", "photos", "--local").stderr
 
 
-def test_sidecars_on_a_disk_that_is_away_are_not_lost(terminal: Terminal, disk: Disk, nas: Path) -> None:
+def test_sidecars_on_a_disk_that_is_away_are_not_lost(terminal, disk, nas):
     disk.unmount()
     preview = terminal.run("metadata", "undo", "--all", "--dry-run").stdout
     assert preview.count(AWAY) == 2
@@ -66,9 +66,7 @@ def test_sidecars_on_a_disk_that_is_away_are_not_lost(terminal: Terminal, disk: 
     assert not (nas / "a.jpg.xmp").exists()
 
 
-def test_a_watch_says_once_that_a_disk_is_away(
-    terminal: Terminal, disk: Disk, nas: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_watch_says_once_that_a_disk_is_away(terminal, disk, nas, capsys):
     tagged = Tagged()
     disk.unmount()
     with environment_of(terminal.environment):
@@ -80,16 +78,14 @@ def test_a_watch_says_once_that_a_disk_is_away(
     assert capsys.readouterr().err.count(AWAY) == 1
 
 
-def test_a_scheduled_run_without_work_notes_a_disk_that_is_away(
-    terminal: Terminal, disk: Disk, nas: Path
-) -> None:
+def test_a_scheduled_run_without_work_notes_a_disk_that_is_away(terminal, disk, nas):
     terminal.run("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
     disk.unmount()
     assert AWAY in terminal.run("schedule", "run-now", "nightly", code=3).stderr
     assert AWAY in terminal.run("schedule", "history", "nightly").stdout
 
 
-def test_a_share_that_does_not_answer_is_said_to_be_one(terminal: Terminal) -> None:
+def test_a_share_that_does_not_answer_is_said_to_be_one(terminal):
     """Not the name of the folder, nor the user's permissions."""
     folder = terminal.folder / "photos"
     with dead_share(folder):
@@ -99,9 +95,7 @@ def test_a_share_that_does_not_answer_is_said_to_be_one(terminal: Terminal) -> N
             assert "permission" not in said
 
 
-def test_a_share_below_a_root_that_does_not_answer_marks_nothing_as_gone(
-    terminal: Terminal, disk: Disk, nas: Path
-) -> None:
+def test_a_share_below_a_root_that_does_not_answer_marks_nothing_as_gone(terminal, disk, nas):
     disk.unmount()
     with dead_share(nas):
         said = terminal.run("tag", "photos", code=3).stderr
@@ -113,7 +107,7 @@ def test_a_share_below_a_root_that_does_not_answer_marks_nothing_as_gone(
 
 
 @pytest.fixture
-def moved(terminal: Terminal) -> Path:
+def moved(terminal) -> Path:
     """A library of two tagged photos, one with a verdict, with sidecars; moved from `photos` to `new`."""
     draw(terminal.folder / "photos" / "a.jpg", 0)
     draw(terminal.folder / "photos" / "day" / "b.jpg", 1)
@@ -127,7 +121,7 @@ def paths(terminal: Terminal) -> set[str]:
     return {str(Path(line).relative_to(terminal.folder)) for line in lines}
 
 
-def test_a_moved_library_is_followed_and_nothing_is_read_again(terminal: Terminal, moved: Path) -> None:
+def test_a_moved_library_is_followed_and_nothing_is_read_again(terminal, moved):
     assert "2 photos of" in terminal.run("db", "move", "photos", "new").stdout
     assert paths(terminal) == {"new/a.jpg", "new/day/b.jpg"}
     assert "2 skipped" in terminal.run("tag", "new").stderr
@@ -137,9 +131,7 @@ def test_a_moved_library_is_followed_and_nothing_is_read_again(terminal: Termina
     assert not list(moved.rglob("*.xmp"))
 
 
-def test_a_moved_library_that_was_tagged_first_is_named_until_it_is_followed(
-    terminal: Terminal, moved: Path
-) -> None:
+def test_a_moved_library_that_was_tagged_first_is_named_until_it_is_followed(terminal, moved):
     """Photos that were added meanwhile are found again."""
     draw(moved / "later.jpg", 0, seed=3)
     for command in (("tag", "new"), ("backfill", "untagged", "--scan", "new", "--local")):
@@ -152,7 +144,7 @@ def test_a_moved_library_that_was_tagged_first_is_named_until_it_is_followed(
     assert paths(terminal) == {"new/a.jpg", "new/day/b.jpg", "new/later.jpg"}
 
 
-def test_a_library_with_a_link_in_its_old_place_is_a_moved_one(terminal: Terminal, moved: Path) -> None:
+def test_a_library_with_a_link_in_its_old_place_is_a_moved_one(terminal, moved):
     (terminal.folder / "photos").symlink_to(moved)
     assert "tagger db move" in terminal.run("tag", "photos").stderr
     terminal.run("db", "move", "photos", "new")
@@ -160,7 +152,7 @@ def test_a_library_with_a_link_in_its_old_place_is_a_moved_one(terminal: Termina
     assert paths(terminal) == {"new/a.jpg", "new/day/b.jpg"}
 
 
-def test_a_folder_that_is_no_moved_library_is_refused(terminal: Terminal, moved: Path) -> None:
+def test_a_folder_that_is_no_moved_library_is_refused(terminal, moved):
     shutil.copytree(moved, terminal.folder / "photos")
     assert "it is still there" in terminal.run("db", "move", "photos", "new", code=1).stderr
     shutil.rmtree(terminal.folder / "photos")
@@ -176,7 +168,7 @@ YEAR = "Google Photos/Photos from 2019"
 TRIP = "Google Photos/Trip to Paris"
 
 
-def test_a_takeout_is_tagged_located_and_found_by_its_year(terminal: Terminal) -> None:
+def test_a_takeout_is_tagged_located_and_found_by_its_year(terminal):
     def draw(name: str) -> None:
         draw_shot(terminal.folder / "takeout" / name, None)
 
@@ -229,7 +221,7 @@ READERS = ("query", "status", "trips", "review", "model list", "landmark list", 
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path) -> Iterator[Path]:
     """A folder on a disk of its own; root may write to any folder that is only without permissions."""
     if os.geteuid():
         folder = tmp_path / "home"
@@ -242,7 +234,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def home_terminal(tmp_path: Path, home: Path) -> Terminal:
+def home_terminal(tmp_path, home) -> Terminal:
     """A terminal of a user with this home, as the first command finds it."""
     terminal = Terminal(tmp_path / "terminal")
     for name in ("TAGGER_DATA_FOLDER", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
@@ -269,12 +261,12 @@ def predicted(terminal: Terminal) -> tuple[str, list[str]]:
     return json.loads(done.stdout)[0]["tags"][0]["landmark"], warnings
 
 
-def test_predict_needs_no_home_that_can_be_written(home_terminal: Terminal, home: Path) -> None:
+def test_predict_needs_no_home_that_can_be_written(home_terminal, home):
     assert protect(home) == []
     assert predicted(home_terminal) == ("eiffel-tower", [])
 
 
-def test_predict_reads_a_library_that_it_cannot_write(home_terminal: Terminal, home: Path) -> None:
+def test_predict_reads_a_library_that_it_cannot_write(home_terminal, home):
     home_terminal.run("tag", "photos")
     home_terminal.run("landmark", "edit", "eiffel-tower", "--name", "La Tour")
     files = protect(home)
@@ -283,7 +275,7 @@ def test_predict_reads_a_library_that_it_cannot_write(home_terminal: Terminal, h
     assert sorted(home.rglob("*")) == files
 
 
-def test_a_compiled_model_that_cannot_be_kept_is_one_warning(home_terminal: Terminal, home: Path) -> None:
+def test_a_compiled_model_that_cannot_be_kept_is_one_warning(home_terminal, home):
     home_terminal.environment |= {"TAGGER_BACKEND": "openvino-int8"}
     del home_terminal.environment["TAGGER_MODEL"]  # only the shipped model has ranges
     home_terminal.run("model", "add", home_terminal.folder / "tiny.pt")  # creates the database
@@ -292,7 +284,7 @@ def test_a_compiled_model_that_cannot_be_kept_is_one_warning(home_terminal: Term
     assert warning.startswith("the compiled model is not kept, so each start takes longer: ")
 
 
-def test_commands_that_show_something_of_a_photo_create_nothing(home_terminal: Terminal, home: Path) -> None:
+def test_commands_that_show_something_of_a_photo_create_nothing(home_terminal, home):
     del home_terminal.environment["TAGGER_MODEL"]  # only the shipped model has embeddings
     photo = "photos/tower.jpg"
     for command in (
@@ -314,7 +306,7 @@ os._exit(0)
 
 
 @pytest.fixture
-def small_disk(home: Path, home_terminal: Terminal) -> Path:
+def small_disk(home, home_terminal) -> Path:
     """The disk of a library with a job, which is not full yet."""
     if os.geteuid():
         pytest.skip("this user may not mount a disk")
@@ -324,15 +316,13 @@ def small_disk(home: Path, home_terminal: Terminal) -> Path:
     return home
 
 
-def test_commands_that_read_need_no_space(home_terminal: Terminal, small_disk: Path) -> None:
+def test_commands_that_read_need_no_space(home_terminal, small_disk):
     fill(small_disk)
     for command in READERS:
         assert "is full: free some space" in home_terminal.run(*command.split()).stderr, command
 
 
-def test_what_a_killed_process_left_is_read_from_a_full_disk(
-    home_terminal: Terminal, small_disk: Path
-) -> None:
+def test_what_a_killed_process_left_is_read_from_a_full_disk(home_terminal, small_disk):
     file = home_terminal.data / "tagger.sqlite"
     subprocess.run([sys.executable, "-c", LEAVE_A_LOG, file], check=True)
     assert file.with_name("tagger.sqlite-wal").stat().st_size
@@ -341,7 +331,7 @@ def test_what_a_killed_process_left_is_read_from_a_full_disk(
     assert "La Tour" in home_terminal.run("landmark", "list").stdout
 
 
-def test_a_job_that_a_full_disk_ended_is_shown(home_terminal: Terminal, small_disk: Path) -> None:
+def test_a_job_that_a_full_disk_ended_is_shown(home_terminal, small_disk):
     """Another process, which has the database open, cannot record either that the job's process died."""
     with home_terminal.database() as database:
         with database.write() as connection:

@@ -49,7 +49,7 @@ def owner_of(server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="module", params=["page", "compose"])
-def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+def postgres(request) -> Iterator[PostgresServer]:
     """A server with the roles and the database of the page, or of Compose, and the schema of its owner."""
     with PostgresServer() as server:
         if request.param == "page":
@@ -74,7 +74,7 @@ def create_roles_of_compose(server: PostgresServer) -> None:
     subprocess.run(psql, check=True, capture_output=True, env=os.environ | passwords)
 
 
-def test_the_script_of_compose_gives_the_roles_of_the_page_passwords_and_the_superuser_none() -> None:
+def test_the_script_of_compose_gives_the_roles_of_the_page_passwords_and_the_superuser_none():
     statements = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     script = re.sub(r":'(\w+)'", lambda found: f"'{found[1].upper()}'", ROLES.read_text())
     for statement in "".join(statements[:2]).splitlines():
@@ -94,14 +94,14 @@ def test_the_script_of_compose_gives_the_roles_of_the_page_passwords_and_the_sup
     ]
 
 
-def test_the_user_of_redis_may_do_nothing_else(limited_redis: RedisServer) -> None:
+def test_the_user_of_redis_may_do_nothing_else(limited_redis):
     with Redis(port=limited_redis.port, username="tagger", password="PASSWORD") as client:
         for command in ("FLUSHALL", "KEYS *", "CONFIG GET *", "GET other", "PUBLISH any thing"):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command.split())
 
 
-def test_the_roles_of_postgresql_may_do_nothing_else(postgres: PostgresServer) -> None:
+def test_the_roles_of_postgresql_may_do_nothing_else(postgres):
     for role, statement in (
         ("tagger", "CREATE TABLE public.mine (id int)"),
         ("tagger", "DROP TABLE photos"),
@@ -117,18 +117,13 @@ def test_the_roles_of_postgresql_may_do_nothing_else(postgres: PostgresServer) -
             connection.execute(statement.encode())
 
 
-def test_other_programs_read_the_tags(postgres: PostgresServer) -> None:
+def test_other_programs_read_the_tags(postgres):
     url = postgres.url.replace("//postgres@/postgres", "//tagger_reader@/tagger")
     with closing(psycopg.connect(url)) as connection:
         assert connection.execute("SELECT count(*) FROM effective_tags").fetchone() is not None
 
 
-def test_only_the_owner_upgrades_and_gets_a_copy(
-    postgres: PostgresServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_only_the_owner_upgrades_and_gets_a_copy(postgres, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
     laptop_url = f"sqlite:///{tmp_path}/laptop.sqlite"
     with closing(open_database(laptop_url)) as laptop:
@@ -159,7 +154,7 @@ def test_only_the_owner_upgrades_and_gets_a_copy(
         assert run_as(*done)[0] == 0
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused_by_default() -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused_by_default():
     """The server ends each connection at the handshake, before a client could send a command."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
@@ -200,9 +195,7 @@ def addresses(tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer) -> dic
     }
 
 
-def test_a_job_runs_over_tls(
-    tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
-) -> None:
+def test_a_job_runs_over_tls(tls_redis, tls_postgres, tmp_path):
     settings = addresses(tls_redis, tls_postgres)
     terminal = Terminal(tmp_path / "home", settings)
     draw_many(terminal.folder / "photos", 10)
@@ -216,7 +209,7 @@ def test_a_job_runs_over_tls(
         )
 
 
-def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
+def test_redis_refuses_everybody_else(tls_redis):
     port, authority = tls_redis.port, str(tls_redis.certificates.authority)
     with Redis(host="localhost", port=port, socket_timeout=1) as unencrypted, pytest.raises(RedisError):
         unencrypted.ping()
@@ -236,9 +229,7 @@ def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
         ("/tagger?", "/postgres?", "no pg_hba.conf entry"),
     ],
 )
-def test_postgresql_refuses_other_connections(
-    tls_postgres: TlsPostgresServer, part: str, replacement: str, message: str
-) -> None:
+def test_postgresql_refuses_other_connections(tls_postgres, part, replacement, message):
     url = tls_postgres.url("tagger", "PASSWORD")
     assert part in url
     with pytest.raises(psycopg.OperationalError, match=message):
@@ -282,7 +273,7 @@ def tag_and_write(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("programs", POSTGRES, ids=lambda folder: folder.parent.name)
-def test_the_main_job_runs_on_postgresql(programs: Path, redis_server: RedisServer, tmp_path: Path) -> None:
+def test_the_main_job_runs_on_postgresql(programs, redis_server, tmp_path):
     with PostgresServer(programs=programs) as server:
         settings = {"TAGGER_DATABASE_URL": server.url, "TAGGER_REDIS_URL": redis_server.url}
         tag_and_write(Terminal(tmp_path / "terminal", settings))
@@ -290,7 +281,7 @@ def test_the_main_job_runs_on_postgresql(programs: Path, redis_server: RedisServ
 
 
 @pytest.mark.parametrize("program", REDIS, ids=lambda program: program.name)
-def test_the_main_job_runs_through_redis(program: Path, tmp_path: Path) -> None:
+def test_the_main_job_runs_through_redis(program, tmp_path):
     with RedisServer(program) as server:
         tag_and_write(Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": server.url}))
     assert major_version(program) in listed_versions("Redis")

@@ -16,16 +16,15 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig.servers import PostgresServer, RedisServer
+from rig.servers import PostgresServer
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
-from support.command_line import CommandRunner
 from support.commands import BIN, Screen, Terminal, draw, draw_many
 
 import tagger
 from tagger.cli.job_text import job_report
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
 from tagger.ledger.job_control import find_job, list_jobs
@@ -41,11 +40,11 @@ BROKEN = b"\xff\xd8\xff broken"
 
 
 @pytest.fixture
-def sqlite_terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def sqlite_terminal(tmp_path, redis_server) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal: Terminal) -> None:
+def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal):
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 2)
     job = terminal.run("enqueue", "photos").stdout.strip()
@@ -60,7 +59,7 @@ def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal: Term
 
 
 @pytest.mark.slow
-def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Terminal) -> None:
+def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal):
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", PHOTOS)
     terminal.environment |= SLOW
@@ -78,9 +77,7 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     assert "job 1 was cancelled: by request" in terminal.log.read_text()
 
 
-def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(
-    sqlite_terminal: Terminal,
-) -> None:
+def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(sqlite_terminal):
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 2)
     terminal.run("enqueue", "photos")
@@ -102,7 +99,7 @@ def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_wri
     assert first.note == f"its process ended; {PUT_BACK}"
 
 
-def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: Terminal) -> None:
+def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal):
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 40)
     terminal.run("enqueue", "photos")
@@ -119,7 +116,7 @@ def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: T
     assert "Traceback" not in text
 
 
-def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) -> None:
+def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal):
     terminal = sqlite_terminal
     draw_many(terminal.folder / "photos", 40)
     job = terminal.run("enqueue", "photos").stdout.strip()
@@ -133,7 +130,7 @@ def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal: Terminal) ->
 
 
 @pytest.mark.slow
-def test_watching_survives_outages_of_database_and_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_watching_survives_outages_of_database_and_redis(tmp_path, redis_server):
     with PostgresServer() as server:
         url = server.url.replace("postgresql:", "postgresql+psycopg:")
         settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": url}
@@ -172,9 +169,7 @@ def _client_connections(url: str) -> int:
     return int(row[0]) if row else 0
 
 
-def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
+def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting(tmp_path, redis_server):
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     folder = terminal.folder / "photos"
     draw_many(folder, 5)
@@ -200,7 +195,7 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
 
 
 @pytest.mark.usefixtures("failing_photos")
-def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner) -> None:
+def test_kinds_narrow_failures_and_retries(tagger_with_redis):
     assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
     retried = tagger_with_redis("job", "retry", "--kind", "empty")
     assert retried.code == 3
@@ -218,11 +213,8 @@ def test_kinds_narrow_failures_and_retries(tagger_with_redis: CommandRunner) -> 
 
 @pytest.mark.usefixtures("failing_photos")
 def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
-    tagger_with_redis: CommandRunner,
-    tmp_path: Path,
-    sqlite_database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    tagger_with_redis, tmp_path, sqlite_database, monkeypatch
+):
     tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
     output = tagger_with_redis("job", "retry", "--dry-run")
@@ -236,7 +228,7 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
 
 
 @pytest.mark.slow
-def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal: Terminal) -> None:
+def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal):
     terminal = sqlite_terminal
     page = Path(__file__).parents[2] / "docs" / "how-to" / "every-night.md"
     (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
@@ -273,9 +265,7 @@ shots = st.lists(
 
 @settings(max_examples=4)
 @given(first=shots, more=shots, is_rejected=st.booleans())
-def test_all_numbers_of_jobs_agree(
-    tmp_path_factory: pytest.TempPathFactory, first: list[Shot], more: list[Shot], *, is_rejected: bool
-) -> None:
+def test_all_numbers_of_jobs_agree(tmp_path_factory, first, more, *, is_rejected):
     folder = tmp_path_factory.mktemp("library")
     tiny_artifact(folder / "tiny.pt", suggestion_threshold=0.2)
     model = folder / "tiny.pt"

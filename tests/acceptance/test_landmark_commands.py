@@ -10,13 +10,11 @@ from support.command_line import CommandRunner
 from support.commands import draw
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
-
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
 
 @pytest.fixture
-def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+def known(sqlite_database, tmp_path) -> StoredPhotos:
     known = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
     known.photo("berlin.jpg", (GATE, 0.9, True), digest=f"1-{1:064x}")
     known.photo("paris.jpg", (EIFFEL, 0.9, True), digest=f"1-{2:064x}")
@@ -29,7 +27,7 @@ def found(tagger: CommandRunner, *options: object) -> list[str]:
     )
 
 
-def test_an_own_landmark_is_added_and_confirmed(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_an_own_landmark_is_added_and_confirmed(tagger, known):
     facts = ("--city", "Dresden", "--country", "Germany", "--at", "51.0519,13.7416", "--extent", "point")
     planned = tagger("landmark", "add", "Frauenkirche", *facts, "--alias", "Our Lady", "--dry-run", "--json")
     assert planned.json["dry_run"]
@@ -42,9 +40,7 @@ def test_an_own_landmark_is_added_and_confirmed(tagger: CommandRunner, known: St
     assert [(each["landmark"], each["photos"]) for each in listed] == [(GATE, 1), ("frauenkirche", 1)]
 
 
-def test_a_landmark_is_changed_and_named_in_a_language(
-    tagger: CommandRunner, known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_landmark_is_changed_and_named_in_a_language(tagger, known, monkeypatch):
     output = tagger("landmark", "edit", "Eiffel Tower", "--city", "", "--at", "1,2", "--alias", "La Dame")
     assert (output.code, output.err) == (0, "")
     assert output.text.splitlines() == [
@@ -69,7 +65,7 @@ def test_a_landmark_is_changed_and_named_in_a_language(
     assert tagger("landmark", "edit", "nowhere", "--city", "x").code == 1
 
 
-def test_a_merged_landmark_is_found_by_its_old_names(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_a_merged_landmark_is_found_by_its_old_names(tagger, known):
     tagger("landmark", "add", "Old Gate")
     tagger("confirm", "old-gate", known.root / "paris.jpg")
     tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old-gate")
@@ -85,7 +81,7 @@ def test_a_merged_landmark_is_found_by_its_old_names(tagger: CommandRunner, know
     assert tagger("db", "check").code == 0
 
 
-def test_only_an_own_landmark_is_removed(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_only_an_own_landmark_is_removed(tagger, known):
     tagger("landmark", "add", "Old Gate")
     tagger("confirm", "old-gate", known.root / "paris.jpg")
     tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old gate")
@@ -101,7 +97,7 @@ def test_only_an_own_landmark_is_removed(tagger: CommandRunner, known: StoredPho
 
 
 @pytest.fixture
-def german(tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandRunner:
+def german(tagger, tmp_path, monkeypatch) -> CommandRunner:
     """A library of two photos that names landmarks in German, of which the gate has no German name."""
     names = {"de": "Eiffelturm", "fr": "Tour Eiffel"}
     eiffel = LABELS[0].model_copy(update={"names": names, "aliases": ("La Dame de Fer",)})
@@ -113,7 +109,7 @@ def german(tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return tagger
 
 
-def test_every_command_shows_the_name_in_the_language(german: CommandRunner, tmp_path: Path) -> None:
+def test_every_command_shows_the_name_in_the_language(german, tmp_path):
     tagged = german("tag", "photos")
     assert "eiffel.jpg: Eiffelturm " in tagged.text
     assert "gate.jpg: Brandenburg Gate " in tagged.text
@@ -138,9 +134,7 @@ def test_every_command_shows_the_name_in_the_language(german: CommandRunner, tmp
     assert german("show", photo, "--json").json["verdicts"][0]["name"] == "Eiffelturm"
 
 
-def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(
-    german: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(german, monkeypatch):
     assert german("tag", "photos", "--write", "sidecar").code == 0
     shown = german("metadata", "show", "photos/eiffel.jpg").text
     assert "XMP:dc:subject\t\tEiffelturm" in shown
@@ -160,7 +154,7 @@ def digest_of(number: int) -> str:
 
 
 @pytest.fixture
-def given(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+def given(sqlite_database, tmp_path) -> StoredPhotos:
     given = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
     given.photo("berlin/a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=digest_of(1))
     given.photo("berlin/copy.jpg", digest=digest_of(1))
@@ -171,7 +165,7 @@ def given(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     return given
 
 
-def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, given: StoredPhotos) -> None:
+def test_a_verdict_is_given_and_withdrawn(tagger, given):
     output = tagger("reject", "Eiffel Tower", "photos/berlin/a.jpg")
     assert (output.code, output.err) == (0, "")
     assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
@@ -197,7 +191,7 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, given: StoredPh
     assert tagger("review", "list", "--json").json == []
 
 
-def test_a_dry_run_stores_no_verdict(tagger: CommandRunner, given: StoredPhotos) -> None:
+def test_a_dry_run_stores_no_verdict(tagger, given):
     assert "would be rejected" in tagger("reject", EIFFEL, "photos/paris.jpg", "--dry-run").text
     assert tagger("review", "list", "--json").json == []
     tagger("reject", EIFFEL, "photos/paris.jpg")
@@ -205,7 +199,7 @@ def test_a_dry_run_stores_no_verdict(tagger: CommandRunner, given: StoredPhotos)
     assert len(tagger("review", "list", "--json").json) == 1
 
 
-def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, given: StoredPhotos) -> None:
+def test_what_contradicts_itself_is_wrong_usage(tagger, given):
     for words, message in (
         (["reject"], ""),
         (["confirm", EIFFEL], ""),
@@ -219,7 +213,7 @@ def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, given: St
     assert tagger("review", "list", "--json").json == []
 
 
-def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, given: StoredPhotos) -> None:
+def test_verdicts_are_listed_in_every_format(tagger, given):
     assert "no verdict matches" in tagger("review", "list").err
     tagger("confirm", GATE, "photos/berlin/b.jpg", "--by", "Bob")
     tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
@@ -242,9 +236,7 @@ def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, given: Store
         assert tagger("review", "list", *words).code == 2
 
 
-def test_verdicts_go_to_another_database(
-    tagger: CommandRunner, given: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verdicts_go_to_another_database(tagger, given, tmp_path, monkeypatch):
     tagger("reject", EIFFEL, "photos/paris.jpg", "--by", "Ada")
     tagger("confirm", GATE, "photos/berlin/b.jpg")
     assert "2 verdicts exported" in tagger("review", "export", "v.json").err
@@ -265,7 +257,7 @@ def test_verdicts_go_to_another_database(
     assert [each["path"] for each in tagger("review", "list", "--json").json] == [None, None]
 
 
-def test_photos_are_put_away_and_brought_back(tagger: CommandRunner, given: StoredPhotos) -> None:
+def test_photos_are_put_away_and_brought_back(tagger, given):
     output = tagger("reject", "--any", "photos/fog.jpg", "--by", "Ada")
     assert (output.code, output.text) == (0, "1 photo put away as not a landmark\n")
     assert (found(tagger, "--unknown"), found(tagger, "--dismissed")) == ([], ["fog.jpg"])

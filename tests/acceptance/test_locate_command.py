@@ -11,11 +11,9 @@ import pytest
 from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
-from support.command_line import CommandRunner
 from support.gpx_files import START, add_track, walk, write_gpx
 from support.position_library import PositionLibrary
 
-from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos
 from tagger.tags.contents import record_matching_photos
 
@@ -23,7 +21,7 @@ EIFFEL = ("eiffel-tower", 0.97, True)
 
 
 @pytest.fixture
-def library(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
+def library(sqlite_database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
     library.camera("Canon EOS 5D")
     library.shot(0, gps=(48.7, 2.2))
@@ -33,7 +31,7 @@ def library(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
     return library
 
 
-def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_locate_says_where_positions_come_from(tagger, library):
     output = tagger("locate")
     assert output.code == 0
     assert [line.split(maxsplit=1) for line in output.text.splitlines()] == [
@@ -55,9 +53,7 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
     assert len(library.found()) == 3
 
 
-def test_photos_that_queries_do_not_find_are_not_counted(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
+def test_photos_that_queries_do_not_find_are_not_counted(tagger, library):
     with library.database.write() as connection:
         failed = insert(contents).values(digest="damaged", width=1, height=1).returning(contents.c.id)
         content_id = connection.execute(failed).scalar_one()
@@ -66,7 +62,7 @@ def test_photos_that_queries_do_not_find_are_not_counted(
     assert len(tagger("query", "--position", "none", "--json").json) == 1
 
 
-def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger, library):
     output = tagger("locate", "--max-gap", "5m", "--dry-run")
     assert "2 positions would change" in output.err
     assert library.found() == {}
@@ -77,9 +73,7 @@ def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger: CommandRunner, librar
     assert library.found()
 
 
-def test_writing_says_that_positions_are_not_up_to_date(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
+def test_writing_says_that_positions_are_not_up_to_date(tagger, library):
     tagger("locate")
     write = ("metadata", "write", "--to", "sidecar", "--gps-estimated", "--dry-run")
     assert "up to date: run tagger locate" not in tagger(*write).err
@@ -88,9 +82,7 @@ def test_writing_says_that_positions_are_not_up_to_date(
     assert "positions are not up to date; run: tagger locate" in tagger(*write).err
 
 
-def test_an_unknown_camera_is_answered_with_those_that_are_known(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
+def test_an_unknown_camera_is_answered_with_those_that_are_known(tagger, library):
     library.camera("Canon EOS R")
     output = tagger("locate", "--clock-offset", "nikon=+02:00")
     assert (output.code, "Known cameras: Canon EOS 5D, Canon EOS R" in output.err) == (1, True)
@@ -98,7 +90,7 @@ def test_an_unknown_camera_is_answered_with_those_that_are_known(
     assert tagger("locate", "--clock-offset", "canon eos 5d=-05:30").code == 0
 
 
-def test_every_format_has_positions_of_each_source(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_every_format_has_positions_of_each_source(tagger, library):
     tagger("locate")
     features = tagger("query", "--position", "any", "--format", "geojson").json["features"]
     documents = tagger("query", "--position", "any", "--json").json
@@ -120,7 +112,7 @@ def test_every_format_has_positions_of_each_source(tagger: CommandRunner, librar
         assert values == {name: str(position[name]) for name in values}
 
 
-def test_show_says_what_a_position_follows_from(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_show_says_what_a_position_follows_from(tagger, library):
     tagger("locate")
 
     def follows(name: str) -> str:
@@ -142,9 +134,7 @@ def hike(folder: Path) -> Path:
     return write_gpx(folder / "hike.gpx", points)
 
 
-def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
-    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
-) -> None:
+def test_a_track_locates_photos_of_cameras_whose_clock_is_known(tagger, library, tmp_path):
     track = hike(tmp_path)
     output = tagger("locate", "--gpx", track, "--json")
     assert "12 points of hike.gpx added" in output.err
@@ -168,9 +158,7 @@ REFUSED: tuple[tuple[Sequence[str], int, str], ...] = (
 )
 
 
-def test_nothing_is_stored_where_one_option_is_refused(
-    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
-) -> None:
+def test_nothing_is_stored_where_one_option_is_refused(tagger, library, tmp_path):
     (tmp_path / "broken.gpx").write_text("<gpx><trk>")
     for options, code, text in REFUSED:
         output = tagger("locate", "--max-gap", "30m", "--gpx", hike(tmp_path), *options)
@@ -180,9 +168,7 @@ def test_nothing_is_stored_where_one_option_is_refused(
     assert tagger("locate", "--json").json["neighbour"] == 1  # the gap is that of before
 
 
-def test_a_dry_run_shows_what_a_track_would_change(
-    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
-) -> None:
+def test_a_dry_run_shows_what_a_track_would_change(tagger, library, tmp_path):
     tagger("locate", "--clock-offset", "canon=+01:30")
     output = tagger("locate", "--gpx", hike(tmp_path), "--dry-run", "--json")
     assert (output.json["track"], "12 points of hike.gpx would be added" in output.err) == (1, True)
@@ -190,9 +176,7 @@ def test_a_dry_run_shows_what_a_track_would_change(
     assert tagger("locate", "--json").json["track"] == 0
 
 
-def test_cameras_without_a_clock_that_tracks_need_are_named(
-    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
-) -> None:
+def test_cameras_without_a_clock_that_tracks_need_are_named(tagger, library, tmp_path):
     with library.database.write() as connection:
         connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
     assert "no track locates" not in tagger("locate").err
@@ -202,7 +186,7 @@ def test_cameras_without_a_clock_that_tracks_need_are_named(
     assert "no track locates" not in tagger("locate", "--clock-offset", "canon=+02:00").err
 
 
-def test_landmarks_tell_how_a_clock_is_set(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_landmarks_tell_how_a_clock_is_set(tagger, library):
     with library.database.write() as connection:
         connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
     phone = library.camera("camera|phone||")
@@ -215,9 +199,7 @@ def test_landmarks_tell_how_a_clock_is_set(tagger: CommandRunner, library: Posit
     assert "clock" not in tagger("locate").err
 
 
-def test_cameras_that_are_used_together_locate_each_others_photos(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
+def test_cameras_that_are_used_together_locate_each_others_photos(tagger, library):
     with library.database.write() as connection:
         connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
     phone = library.camera("camera|pixel")
@@ -234,9 +216,7 @@ def test_cameras_that_are_used_together_locate_each_others_photos(
 
 
 @pytest.mark.parametrize("noon", ["0001-01-01T00:00:05", "9999-12-31T23:59:00"])
-def test_the_first_and_the_last_times_that_there_are_stop_nothing(
-    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noon: str
-) -> None:
+def test_the_first_and_the_last_times_that_there_are_stop_nothing(tagger, tmp_path, monkeypatch, noon):
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     folder, start, paris = tmp_path / "photos", datetime.fromisoformat(noon), (48.858, 2.294)
@@ -249,9 +229,7 @@ def test_the_first_and_the_last_times_that_there_are_stop_nothing(
     assert tagger("trips", "--json").json == []
 
 
-def test_tracks_are_listed_in_order_of_time_and_removed(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tracks_are_listed_in_order_of_time_and_removed(tagger, sqlite_database, tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     add_track(sqlite_database, write_gpx(tmp_path / "evening.gpx", walk(20, start_s=36_000)))
     add_track(sqlite_database, write_gpx(tmp_path / "morning.gpx", walk(10)))
@@ -280,7 +258,7 @@ TRIP = "2024-05-03-paris"
 
 
 @pytest.fixture
-def travels(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
+def travels(sqlite_database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
     library.camera()
     for hours in range(0, 48, 8):
@@ -291,7 +269,7 @@ def travels(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
 
 
 @pytest.mark.usefixtures("travels")
-def test_trips_are_listed(tagger: CommandRunner) -> None:
+def test_trips_are_listed(tagger):
     output = tagger("trips")
     assert output.code == 0
     assert output.text == f"{TRIP}\tParis\t3\N{EN DASH}5 May 2024\t7\tParis\tEiffel Tower\n"
@@ -309,7 +287,7 @@ def test_trips_are_listed(tagger: CommandRunner) -> None:
 
 
 @pytest.mark.usefixtures("travels")
-def test_dates_select_trips(tagger: CommandRunner) -> None:
+def test_dates_select_trips(tagger):
     assert len(tagger("trips", "--year", "2024", "--json").json) == 1
     assert tagger("trips", "--year", "2023", "--json").json == []
     assert tagger("trips", "--taken-after", "2024-05-06", "--json").json == []
@@ -320,15 +298,13 @@ def test_dates_select_trips(tagger: CommandRunner) -> None:
     assert "no trips at that time; to list all, run: tagger trips\n" in tagger("trips", "--year", "2023").err
 
 
-def test_without_trips_the_next_step_is_named(tagger: CommandRunner) -> None:
+def test_without_trips_the_next_step_is_named(tagger):
     output = tagger("trips")
     assert (output.code, output.text) == (0, "")
     assert "tagger locate" in output.err
 
 
-def test_where_photos_have_positions_what_a_trip_needs_is_named(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
-) -> None:
+def test_where_photos_have_positions_what_a_trip_needs_is_named(tagger, sqlite_database, tmp_path):
     library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
     library.camera()
     library.shot(0, gps=PARIS)
@@ -339,7 +315,7 @@ def test_where_photos_have_positions_what_a_trip_needs_is_named(
 
 
 @pytest.mark.usefixtures("travels")
-def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
+def test_commands_select_the_photos_of_a_trip(tagger):
     assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
     assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
     assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0

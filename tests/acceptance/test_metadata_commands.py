@@ -7,8 +7,6 @@ from pathlib import Path
 import piexif
 import pytest
 from rig.containers import jpeg_segment
-from rig.servers import RedisServer
-from support.command_line import CommandRunner
 from support.commands import Terminal, draw, draw_many
 from support.written_folder import SIDECAR_OF_USER
 
@@ -18,7 +16,7 @@ CREDENTIALS = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejum
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path) -> Path:
     """A photo of each kind: two landmarks, one that cannot be embedded, one of nothing that is known."""
     folder = tmp_path / "photos"
     draw(folder / "eiffel.jpg", 0, seed=1)
@@ -41,9 +39,7 @@ def adds_up(job: dict[str, int]) -> bool:
     return sum(job[outcome] for outcome in OUTCOMES) == job["total"]
 
 
-def test_tags_go_into_sidecars_and_the_photos_stay_as_they_are(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_tags_go_into_sidecars_and_the_photos_stay_as_they_are(tagger_with_redis, photos):
     before = state(photos)
     output = tagger_with_redis("tag", photos, "--write", "sidecar")
     assert output.code == 0
@@ -63,9 +59,7 @@ def test_tags_go_into_sidecars_and_the_photos_stay_as_they_are(
     assert (refused.code, "Run `tagger metadata write` again" in refused.err) == (1, True)
 
 
-def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(tagger_with_redis, photos):
     before = state(photos)
     output = tagger_with_redis("tag", photos, "--write", "embed", "--gps", "--description")
     assert output.code == 3  # one was refused, although its tags are in a sidecar
@@ -81,7 +75,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     assert piexif.load(str(photos / "eiffel.jpg"))["GPS"][piexif.GPSIFD.GPSLatitudeRef] == b"N"
 
 
-def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis: CommandRunner, photos: Path) -> None:
+def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis, photos):
     document = tagger_with_redis("tag", photos, "--write", "sidecar", "--json").json
     assert (document["job"], document["write_job"], document["tagged"]) == (1, 2, 3)
     jobs = tagger_with_redis("status", "--json").json["jobs"]
@@ -93,9 +87,7 @@ def test_json_stays_one_document_though_two_jobs_ran(tagger_with_redis: CommandR
     assert "writes the tags of job 1" in tagger_with_redis("job", "show", "2").text
 
 
-def test_a_dry_run_shows_the_difference_and_changes_nothing(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_a_dry_run_shows_the_difference_and_changes_nothing(tagger_with_redis, photos):
     tagger_with_redis("tag", photos)
     before = state(photos)
     write = ("metadata", "write", "--to", "embed")
@@ -131,9 +123,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
     assert state(photos) == written
 
 
-def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(tagger_with_redis, photos):
     eiffel = photos / "eiffel.jpg"
     tagger_with_redis("tag", photos, "--write", "embed")
     assert "there is no sidecar file" in tagger_with_redis("metadata", "show", eiffel).err
@@ -159,9 +149,7 @@ def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
     ]
 
 
-def test_writes_are_undone_by_job_by_folder_or_all_at_once(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_writes_are_undone_by_job_by_folder_or_all_at_once(tagger_with_redis, photos):
     before = state(photos)
     tagger_with_redis("tag", photos, "--write", "embed")
     written = state(photos)
@@ -181,9 +169,7 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     assert (unknown_job.code, "99" in unknown_job.err) == (1, True)
 
 
-def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(tagger_with_redis, photos):
     tagger_with_redis("tag", photos, "--write", "sidecar")
     sidecar = photos / "moving.gif.xmp"
     sidecar.write_bytes(sidecar.read_bytes().replace(b"<rdf:li>", b"<rdf:li>mine</rdf:li><rdf:li>", 1))
@@ -204,7 +190,7 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     )
 
 
-def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, photos: Path) -> None:
+def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis, photos):
     before = state(photos)
     missing = tagger_with_redis("metadata", "write").err
     assert all(word in missing for word in ("'--to'", "sidecar", "embed"))
@@ -227,9 +213,7 @@ def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, ph
     assert state(photos) == before
 
 
-def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(tagger_with_redis, photos):
     photo = photos / "eiffel.jpg"
     jpeg = photo.read_bytes()
     photo.write_bytes(jpeg[:2] + CREDENTIALS + jpeg[2:])
@@ -245,9 +229,7 @@ def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
     assert (photos / "eiffel.jpg.xmp").exists()
 
 
-def test_photos_that_could_not_be_written_are_listed_by_kind(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
+def test_photos_that_could_not_be_written_are_listed_by_kind(tagger_with_redis, photos):
     tagger_with_redis("tag", photos)
     (photos / "berlin" / "gate.jpg").unlink()
     os.link(photos / "eiffel.jpg", photos.parent / "second-name.jpg")
@@ -272,9 +254,7 @@ def test_photos_that_could_not_be_written_are_listed_by_kind(
     assert tagger_with_redis(*sidecar).code == 0
 
 
-def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
+def test_workers_write_what_jobs_backfills_and_schedules_ask_for(tmp_path, redis_server):
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     folder = terminal.folder / "photos"
     draw_many(folder, 5)
@@ -316,7 +296,7 @@ OURS = b"landmark-tagger"
 
 
 @pytest.fixture
-def folder(tagger_with_redis: CommandRunner, tmp_path: Path) -> Path:
+def folder(tagger_with_redis, tmp_path) -> Path:
     """A folder with a photo whose tags were written to a sidecar, and one into which they were embedded."""
     folder = tmp_path / "photos"
     draw(folder / "a.jpg", 0, seed=1)
@@ -331,7 +311,7 @@ def left(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.*") if OURS in path.read_bytes()}
 
 
-def test_copies_that_were_not_scanned_are_named(tagger_with_redis: CommandRunner, folder: Path) -> None:
+def test_copies_that_were_not_scanned_are_named(tagger_with_redis, folder):
     shutil.copytree(folder, folder / "copies")
     undone = tagger_with_redis("metadata", "undo", "--all")
     assert (undone.code, left(folder)) == (3, {"copies/a.jpg.xmp", "copies/b.jpg"})
@@ -339,9 +319,7 @@ def test_copies_that_were_not_scanned_are_named(tagger_with_redis: CommandRunner
     assert f"{folder}/copies/a.jpg.xmp, {folder}/copies/b.jpg;" in undone.err
 
 
-def test_forgotten_photos_are_named_with_the_commands_that_undo_them(
-    tagger_with_redis: CommandRunner, folder: Path
-) -> None:
+def test_forgotten_photos_are_named_with_the_commands_that_undo_them(tagger_with_redis, folder):
     original_bytes = folder.with_name("b.jpg").read_bytes()
     tagger_with_redis("forget", folder)
     for _ in range(2):
@@ -361,8 +339,8 @@ def test_forgotten_photos_are_named_with_the_commands_that_undo_them(
 
 
 def test_what_another_database_wrote_is_named_and_can_be_taken_over(
-    tagger_with_redis: CommandRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tagger_with_redis, folder, tmp_path, monkeypatch
+):
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     other = tagger_with_redis
     for named in (other("metadata", "undo", folder), other("metadata", "undo", folder / "b.jpg")):
@@ -375,7 +353,7 @@ def test_what_another_database_wrote_is_named_and_can_be_taken_over(
     assert (folder / "b.jpg").read_bytes() == folder.with_name("b.jpg").read_bytes()
 
 
-def test_show_goes_by_the_record(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+def test_show_goes_by_the_record(tagger_with_redis, tmp_path):
     photo = tmp_path / "photos" / "a.jpg"
     draw(photo, 0)
     sidecar = photo.with_suffix(".xmp")
@@ -389,9 +367,7 @@ def test_show_goes_by_the_record(tagger_with_redis: CommandRunner, tmp_path: Pat
     assert (lost.code, "a.xmp, into which tags were written, is not there any more" in lost.err) == (3, True)
 
 
-def test_two_libraries_leave_each_other_s_files(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_libraries_leave_each_other_s_files(tagger_with_redis, tmp_path, monkeypatch):
     run, photos = tagger_with_redis, tmp_path / "photos"
     for number, name in enumerate(("a/1.jpg", "b/2.jpg")):
         draw(photos / name, 0, seed=number)

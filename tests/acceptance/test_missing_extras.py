@@ -66,7 +66,7 @@ def cases() -> list[ParameterSet]:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> BareEnvironment:
+def bare(tmp_path_factory) -> BareEnvironment:
     return BareEnvironment(tmp_path_factory.mktemp("bare"))
 
 
@@ -80,9 +80,7 @@ def run_in(
 
 
 @pytest.mark.parametrize(("extra", "command"), cases())
-def test_a_command_without_its_extra_ends_with_one_sentence(
-    bare: BareEnvironment, terminal: Terminal, extra: str, command: str
-) -> None:
+def test_a_command_without_its_extra_ends_with_one_sentence(bare, terminal, extra, command):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     draw(terminal.folder / "data" / "train" / "barn" / "a.jpg", 0)
     done = run_in(bare, terminal, command, SETTINGS.get(extra))
@@ -94,7 +92,7 @@ def test_a_command_without_its_extra_ends_with_one_sentence(
 
 
 @pytest.mark.slow
-def test_photos_that_need_an_extra_fail_one_by_one(bare: BareEnvironment, terminal: Terminal) -> None:
+def test_photos_that_need_an_extra_fail_one_by_one(bare, terminal):
     """The model was converted to OpenVINO before, and needs no torch."""
     draw(terminal.folder / "one.jpg", 0)
     draw(terminal.folder / "photos" / "two.jpg", 1)
@@ -123,9 +121,7 @@ with tagger.open("a.sqlite", create=True) as library:
 
 
 @pytest.mark.slow
-def test_data_frames_without_pandas_are_an_error_of_this_program(
-    bare: BareEnvironment, terminal: Terminal
-) -> None:
+def test_data_frames_without_pandas_are_an_error_of_this_program(bare, terminal):
     done = subprocess.run(
         [bare.python, "-c", DATA_FRAME],
         env=terminal.environment,
@@ -138,9 +134,7 @@ def test_data_frames_without_pandas_are_an_error_of_this_program(
 
 
 @pytest.mark.slow
-def test_a_network_of_timm_without_timm_names_the_extra(
-    tmp_path_factory: pytest.TempPathFactory, terminal: Terminal
-) -> None:
+def test_a_network_of_timm_without_timm_names_the_extra(tmp_path_factory, terminal):
     for label in ("barn", "tower"):
         draw(terminal.folder / "data" / "train" / label / "a.jpg", 0)
     trains = BareEnvironment(tmp_path_factory.mktemp("trains"), extras=["train"])
@@ -173,7 +167,7 @@ def install_example(site: Path) -> None:
 
 
 @pytest.fixture
-def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def extended(tmp_path, monkeypatch) -> Iterator[Terminal]:
     """A terminal whose Python, this one, has the package of the guide."""
     install_example(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -185,12 +179,12 @@ def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
     sys.modules.pop("tagger_diary", None)
 
 
-def test_the_package_of_the_guide_adds_a_command_and_receives_events(extended: Terminal) -> None:
+def test_the_package_of_the_guide_adds_a_command_and_receives_events(extended):
     extended.run("tag", "photos")
     assert extended.run("diary").stdout == "Eiffel Tower, in job 1\n"
 
 
-def test_an_extension_that_does_not_load_is_a_warning(extended: Terminal, tmp_path: Path) -> None:
+def test_an_extension_that_does_not_load_is_a_warning(extended, tmp_path):
     (tmp_path / "site" / "tagger_diary.py").write_text("import nothing_like_it")
     done = extended.run("tag", "photos")
     assert "tower.jpg: Eiffel Tower" in done.stdout

@@ -25,13 +25,13 @@ from tagger.tags import models_in_use
 
 
 @pytest.fixture(autouse=True)
-def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_ships(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
         models_in_use, "shipped_file", lambda kind="landmarks": tmp_path / "package" / f"{kind}.pt"
     )
 
 
-def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_a_model_is_added_listed_put_in_use_and_shown(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     assert tagger("model", "list", "--json").json == []
     added = tagger("model", "add", "a.pt", "--name", "mine", "--json")
@@ -50,9 +50,7 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp
     assert "mine" in tagger("model", "list").text
 
 
-def test_a_model_shows_from_which_score_on_it_suggests_landmarks(
-    tagger: CommandRunner, tmp_path: Path
-) -> None:
+def test_a_model_shows_from_which_score_on_it_suggests_landmarks(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt", suggestion_threshold=0.3)
     assert "suggested:  from 0.3 on" in tagger("model", "show", "a.pt").text
     assert tagger("model", "show", "a.pt", "--json").json["manifest"]["suggestion_threshold"] == 0.3
@@ -60,7 +58,7 @@ def test_a_model_shows_from_which_score_on_it_suggests_landmarks(
         tiny_artifact(tmp_path / "b.pt", threshold=0.5, suggestion_threshold=0.6)
 
 
-def test_a_file_is_shown_without_registering_it(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_a_file_is_shown_without_registering_it(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     shown = tagger("model", "show", "a.pt", "--json").json
     assert (shown["file"], shown["in_use"], shown["manifest"]["name"]) == ("a.pt", False, "tiny")
@@ -71,7 +69,7 @@ def test_a_file_is_shown_without_registering_it(tagger: CommandRunner, tmp_path:
     assert "register a file with `tagger model add FILE`" in refused.err
 
 
-def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_several_models_tag_photos_together(tagger, tmp_path):
     tag_with(tagger, tmp_path)
     used = tagger("model", "use", "gate", "tower", "--json").json
     assert (used["name"], used["models"]) == ("gate", ["gate", "tower"])
@@ -102,7 +100,7 @@ def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Pat
     assert [Path(photo["path"]).name for photo in tagger("query", "--json").json] == ["gate.jpg"]
 
 
-def test_status_says_which_models_in_use_cannot_be_loaded(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_status_says_which_models_in_use_cannot_be_loaded(tagger, tmp_path):
     for number, name in enumerate(("changed", "missing")):
         tiny_artifact(tmp_path / f"{name}.pt", seed=number, name=name)
         tagger("model", "add", f"{name}.pt")
@@ -129,9 +127,7 @@ def tag_with(tagger: CommandRunner, folder: Path) -> None:
     tagger("tag", "photos")
 
 
-def test_a_new_model_is_put_in_use_beside_those_in_use(
-    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_model_is_put_in_use_beside_those_in_use(tagger, tmp_path, monkeypatch):
     tag_with(tagger, tmp_path)
     tiny_artifact(tmp_path / "c.pt", seed=3)
     added = tagger("model", "add", "c.pt", "--name", "my places")
@@ -150,9 +146,7 @@ def test_a_new_model_is_put_in_use_beside_those_in_use(
     assert f"run: tagger model use {shipped} tower\n" in tagger("model", "add", "a.pt").err
 
 
-def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(
-    tagger: CommandRunner, tmp_path: Path
-) -> None:
+def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(tagger, tmp_path):
     tag_with(tagger, tmp_path)
     preview = tagger("model", "use", "tower", "gate", "--dry-run")
     gate = tmp_path / "photos" / "gate.jpg"
@@ -175,9 +169,7 @@ def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(
     assert "would name" not in tagger("model", "use", "gate", "tower").err  # both are in use
 
 
-def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(
-    tagger: CommandRunner, tmp_path: Path
-) -> None:
+def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(tagger, tmp_path):
     tag_with(tagger, tmp_path)
     tagger("model", "use", "tower", "gate")
     tagger("tag", "photos", "--again")
@@ -210,7 +202,7 @@ def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(
     assert tagger("model", "remove", "gate").code == 1
 
 
-def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_a_dry_run_changes_nothing(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     assert "would be registered as tiny" in tagger("model", "add", "a.pt", "--dry-run").text
     assert tagger("model", "list", "--json").json == []
@@ -220,7 +212,7 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> Non
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
 
 
-def test_names_of_models_have_the_limits_of_other_names(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_names_of_models_have_the_limits_of_other_names(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     for name in ("a\nb", "x" * 201, " ", "a/b", "b.pt"):
         for options in ((), ("--dry-run",)):
@@ -228,9 +220,7 @@ def test_names_of_models_have_the_limits_of_other_names(tagger: CommandRunner, t
             assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (2, True), name
 
 
-def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
-    tagger: CommandRunner, tmp_path: Path
-) -> None:
+def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(tagger, tmp_path):
     file = tmp_path / "a.pt"
     tiny_artifact(file)
     assert tagger("model", "verify", "a.pt", "--json").json["registered_as"] is None
@@ -245,7 +235,7 @@ def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     assert tagger("model", "verify", "a.pt").code == 1
 
 
-def test_db_upgrade_tells_what_it_did(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_db_upgrade_tells_what_it_did(tagger, tmp_path):
     planned = tagger("db", "upgrade", "--dry-run", "--json").json
     assert planned == {"before": None, "after": SCHEMA_REVISION, "dry_run": True}
     assert not (tmp_path / "data").exists()
@@ -253,9 +243,7 @@ def test_db_upgrade_tells_what_it_did(tagger: CommandRunner, tmp_path: Path) -> 
     assert "up to date" in tagger("db", "upgrade").text
 
 
-def test_db_stats_count_what_is_there(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
-) -> None:
+def test_db_stats_count_what_is_there(tagger, sqlite_database, tmp_path):
     _known(sqlite_database, tmp_path)
     numbers = tagger("db", "stats", "--json").json
     counts = {"photos": 3, "gone": 1, "contents": 2, "tagged": 1, "unknown": 1, "not_classified": 1}
@@ -264,9 +252,7 @@ def test_db_stats_count_what_is_there(
     assert "photos:" in tagger("db", "stats").text
 
 
-def test_db_check_names_what_does_not_add_up(
-    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
-) -> None:
+def test_db_check_names_what_does_not_add_up(tagger, sqlite_database, tmp_path):
     model = _known(sqlite_database, tmp_path).model
     new = NewJob(model.id, top_k=5, threshold=0.5, runner=Runner.LOCAL, priority=Priority.BULK)
     job = create_job(sqlite_database, new)
@@ -306,7 +292,7 @@ def items(terminal: Terminal) -> int:
         return connection.scalar(select(func.count()).select_from(job_items)) or 0
 
 
-def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal: Terminal) -> None:
+def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal):
     photo = terminal.folder / "photos" / "a.jpg"
     draw(photo)
     (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from support.camera_photos import SAMPLES, copy_samples
 from support.command_line import run_command
-from support.commands import Terminal, draw, draw_many
+from support.commands import draw, draw_many
 from support.databases import audit_entries
 from support.teaching import teachable_artifact
 
@@ -40,14 +40,14 @@ NOTEBOOK = DOCS / "notebooks" / "from-folder-to-map.ipynb"
 
 
 @pytest.fixture
-def library(tmp_path: Path, terminal: Terminal) -> Iterator[tagger.Library]:
+def library(tmp_path, terminal) -> Iterator[tagger.Library]:
     model = terminal.environment["TAGGER_MODEL"]
     with tagger.open(tmp_path / "library.sqlite", create=True, model=model) as library:
         yield library
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tagger.PhotoModel]:
+def model(tmp_path_factory) -> Iterator[tagger.PhotoModel]:
     file = tmp_path_factory.mktemp("model") / "model.pt"
     teachable_artifact(file)
     model = tagger.load_model(file, device="cpu")
@@ -56,16 +56,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tagger.PhotoMode
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path) -> Path:
     folder = tmp_path / "photos"
     draw_many(folder, 5)
     (folder / "broken.jpg").write_bytes(b"no photo")
     return folder
 
 
-def test_a_folder_is_tagged_with_progress_and_its_failures_say_why(
-    library: tagger.Library, photos: Path
-) -> None:
+def test_a_folder_is_tagged_with_progress_and_its_failures_say_why(library, photos):
     seen: list[tagger.Job] = []
     job = library.tag(photos, on_progress=seen.append)
     job.wait()
@@ -105,7 +103,7 @@ with tagger.open() as library:
 
 
 @pytest.mark.slow
-def test_type_checkers_of_other_projects_check_scripts(tmp_path: Path) -> None:
+def test_type_checkers_of_other_projects_check_scripts(tmp_path):
     for name, code in (("right", RIGHT), ("wrong", WRONG)):
         (tmp_path / f"{name}.py").write_text(code)
     cache = DOCS.parent / "build" / "mypy-of-scripts"
@@ -118,7 +116,7 @@ def test_type_checkers_of_other_projects_check_scripts(tmp_path: Path) -> None:
     assert errors == [("wrong", str(line)) for line in range(4, 9)], checked.stdout + checked.stderr
 
 
-def test_nothing_of_a_closed_library_works(library: tagger.Library, photos: Path) -> None:
+def test_nothing_of_a_closed_library_works(library, photos):
     job, found = library.tag(photos), library.photos()
     library.close()
     library.close()
@@ -138,7 +136,7 @@ def test_nothing_of_a_closed_library_works(library: tagger.Library, photos: Path
             use()
 
 
-def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Library, photos: Path) -> None:
+def test_photos_are_found_by_the_conditions_of_the_command(library, photos):
     library.tag(photos)
     found = library.photos(landmark="eiffel-tower", under=photos, limit=1)
     assert [photo.tags[0].name for photo in found] == ["Eiffel Tower"]
@@ -152,9 +150,7 @@ def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Libra
         iter(library.photos(landmark="nowhere"))
 
 
-def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(
-    library: tagger.Library, tmp_path: Path
-) -> None:
+def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(library, tmp_path):
     folder = tmp_path / "<b>"
     draw_many(folder, 25)
     library.tag(folder)
@@ -168,14 +164,14 @@ def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(
     assert library.photos(landmark="eiffel-tower", limit=1)._repr_html_().count("<tr>") == 1 + 1
 
 
-def test_a_photo_is_shown_on_a_line(library: tagger.Library, tmp_path: Path) -> None:
+def test_a_photo_is_shown_on_a_line(library, tmp_path):
     library.tag(draw(tmp_path / f"{'tower' * 20}\n.jpg", 0))
     (photo,) = library.photos()
     assert repr(photo) == f"<Photo {('tower' * 20)[-35:]}\\n.jpg: Eiffel Tower>"
     assert repr(library) == f"<Library sqlite:///{tmp_path}/library.sqlite>"
 
 
-def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Path) -> None:
+def test_a_data_frame_has_a_row_for_each_tag(library, photos):
     library.tag(photos)
     frame = library.photos().to_dataframe()
     assert (len(frame), set(frame["landmark"])) == (4, {photo.tags[0].landmark for photo in library.photos()})
@@ -188,7 +184,7 @@ def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Pa
     ]
 
 
-def test_verdicts_change_the_tags(library: tagger.Library, photos: Path) -> None:
+def test_verdicts_change_the_tags(library, photos):
     library.tag(photos)
     first = next(iter(library.photos(landmark="eiffel-tower")))
     library.reject("eiffel-tower", first)
@@ -200,18 +196,16 @@ def test_verdicts_change_the_tags(library: tagger.Library, photos: Path) -> None
         library.tag(photos / "nowhere")
 
 
-def test_a_backfill_runs_here_where_no_worker_does(library: tagger.Library, photos: Path) -> None:
+def test_a_backfill_runs_here_where_no_worker_does(library, photos):
     library.tag(photos)
     job = library.backfill("all", under=photos)
     assert (job.state, job.tagged, job.unknown, job.failed) == ("finished", 4, 1, 1)
     assert library.backfill("all", landmark="eiffel-tower", verdict="none").total == 1
     with pytest.raises(QueryOptionInvalid):
-        library.backfill("all", unknown=True)  # type: ignore[call-arg]
+        library.backfill("all", unknown=True)
 
 
-def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
-    library: tagger.Library, photos: Path
-) -> None:
+def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(library, photos):
     originals = {path: path.read_bytes() for path in photos.rglob("*.*")}
     library.tag(photos, write="embed")
     written = [path for path in originals if path.read_bytes() != originals[path]]
@@ -251,14 +245,14 @@ WRONG_CALLS: tuple[tuple[Callable[[tagger.Library], object], str], ...] = (
 )
 
 
-def test_a_wrong_argument_is_an_error_that_says_what_is_possible(library: tagger.Library) -> None:
+def test_a_wrong_argument_is_an_error_that_says_what_is_possible(library):
     for call, text in WRONG_CALLS:
         with pytest.raises(TaggerError, match=text):
             call(library)
     assert library.jobs() == []
 
 
-def test_arguments_may_be_one_value_or_several_of_any_kind(library: tagger.Library, photos: Path) -> None:
+def test_arguments_may_be_one_value_or_several_of_any_kind(library, photos):
     assert library.tag(iter([photos]), include="00000.*").total == 1
     assert len(list(library.photos(year=None, near=None, text=None, country=["France", "Germany"]))) == 1
     assert not list(library.photos(year=np.int64(1990), job=np.int64(1)))
@@ -266,7 +260,7 @@ def test_arguments_may_be_one_value_or_several_of_any_kind(library: tagger.Libra
     assert not list(library.photos(taken_after=datetime.fromisoformat("2024-06-01T18:00")))
 
 
-def test_a_mistyped_file_is_no_new_library(tmp_path: Path) -> None:
+def test_a_mistyped_file_is_no_new_library(tmp_path):
     for address in (tmp_path / "trial.sqlite", f"sqlite:///{tmp_path}/trial.sqlite"):
         with pytest.raises(NotFound, match=r"trial\.sqlite\. .*create=True"):
             tagger.open(address)
@@ -276,7 +270,7 @@ def test_a_mistyped_file_is_no_new_library(tmp_path: Path) -> None:
     tagger.open(str(odd)).close()
 
 
-def test_what_cannot_be_sent_to_another_process_says_so(library: tagger.Library, photos: Path) -> None:
+def test_what_cannot_be_sent_to_another_process_says_so(library, photos):
     job = library.tag(photos)
     first = next(iter(library.photos()))
     for bound in (library, job, library.photos(), library.photo):
@@ -303,13 +297,13 @@ for number in (0, 1):
 """
 
 
-def test_a_fork_of_the_process_uses_neither_its_library_nor_its_model(terminal: Terminal) -> None:
+def test_a_fork_of_the_process_uses_neither_its_library_nor_its_model(terminal):
     command = [sys.executable, "-c", FORK]
     done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=True)
     assert re.findall(r"call (\S+)\.$", done.stdout, re.MULTILINE) == ["tagger.open", "tagger.load_model"]
 
 
-def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:
+def test_an_enqueued_job_waits_for_workers(library, photos):
     job = library.enqueue(photos)
     with pytest.raises(TimeoutError):
         job.wait(timeout_s=0)
@@ -321,9 +315,7 @@ def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path
     assert [entry.subject for entry in entries] == [str(job.number)]
 
 
-def test_a_model_takes_each_kind_of_image_alone_or_with_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_takes_each_kind_of_image_alone_or_with_others(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     file = draw(tmp_path / "tower.png", 0)
     teachable_artifact(tmp_path / "model.pt")
@@ -355,43 +347,41 @@ def test_a_model_takes_each_kind_of_image_alone_or_with_others(
         ("a\0b", "null character"),
     ],
 )
-def test_what_is_no_image_is_an_error_that_names_it(model: tagger.PhotoModel, images: Any, text: str) -> None:
+def test_what_is_no_image_is_an_error_that_names_it(model, images, text):
     for call in (model.predict, model.embed):
         with pytest.raises(TaggerError, match=text):
             call(images)
 
 
-def test_an_image_of_pillow_that_ends_early_is_a_failed_photo(
-    model: tagger.PhotoModel, tmp_path: Path
-) -> None:
+def test_an_image_of_pillow_that_ends_early_is_a_failed_photo(model, tmp_path):
     data = draw(tmp_path / "tower.jpg", 0, size=(400, 300)).read_bytes()
     image = Image.open(BytesIO(data[: len(data) // 2]))
     with pytest.raises(TaggerError, match=r"^image 2: The file ends before the image does"):
         model.predict([data, image])
 
 
-def test_a_model_checks_its_number_of_landmarks_and_is_not_sent_elsewhere(model: tagger.PhotoModel) -> None:
+def test_a_model_checks_its_number_of_landmarks_and_is_not_sent_elsewhere(model):
     for number in (0, "3"):
         with pytest.raises(TaggerError, match="top_k"):
-            model.predict([], top_k=number)  # type: ignore[arg-type]
+            model.predict([], top_k=number)
     with pytest.raises(TaggerError, match=r"call tagger\.load_model"):
         pickle.dumps(model.predict)
 
 
-def test_photos_are_tagged_where_warnings_are_errors(terminal: Terminal, photos: Path) -> None:
+def test_photos_are_tagged_where_warnings_are_errors(terminal, photos):
     script = f"import tagger; job = tagger.open().tag({str(photos)!r}); print(job.tagged)"
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("4\n", 0), done.stderr
 
 
-def test_importing_the_package_imports_neither_torch_nor_the_database() -> None:
+def test_importing_the_package_imports_neither_torch_nor_the_database():
     program = "import sys, tagger; tagger.__all__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"torch", "sqlalchemy", "numpy", "pydantic"} & set(done.stdout.split())
 
 
-def test_the_scripts_of_the_documentation_run(test_data: Path, tmp_path: Path) -> None:
+def test_the_scripts_of_the_documentation_run(test_data, tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     copy_samples(test_data, tmp_path / "Pictures")
     script, names = compile("\n".join(blocks), PAGE.name, "exec"), dict[str, Any]()
@@ -402,7 +392,7 @@ def test_the_scripts_of_the_documentation_run(test_data: Path, tmp_path: Path) -
     assert "Alai Minar" in done.text
 
 
-def test_the_notebook_uses_what_exists_and_stores_no_outputs() -> None:
+def test_the_notebook_uses_what_exists_and_stores_no_outputs():
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
     owners = {"tagger": tagger, "library": tagger.Library, "job": tagger.Job}
@@ -418,7 +408,7 @@ def test_the_notebook_uses_what_exists_and_stores_no_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_leaves_the_photos_as_they_were(test_data: Path, tmp_path: Path) -> None:
+def test_the_notebook_leaves_the_photos_as_they_were(test_data, tmp_path):
     copy_samples(test_data, tmp_path / "Pictures")
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     printed = run_script("\n".join("".join(cell["source"]) for cell in cells), tmp_path).splitlines()

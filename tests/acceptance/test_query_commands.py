@@ -12,14 +12,11 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
-from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.tables import contents
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -59,7 +56,7 @@ PHOTO = {
 
 
 @pytest.fixture
-def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
+def known(sqlite_database, tmp_path) -> StoredPhotos:
     known = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
     taken_at = datetime(2024, 5, 6, 7, 8, 9)
     known.photo("paris/a.jpg", (EIFFEL, 0.97, True), (GATE, 0.01, False), taken_at=taken_at, digest="a")
@@ -70,9 +67,7 @@ def known(sqlite_database: Database, tmp_path: Path) -> StoredPhotos:
     return known
 
 
-def test_text_and_options_both_hold_and_the_text_is_explained(
-    tagger: CommandRunner, known: StoredPhotos
-) -> None:
+def test_text_and_options_both_hold_and_the_text_is_explained(tagger, known):
     output = tagger("query", "EIFFEL", "tower", "--year", "2024", "--format", "paths")
     assert (output.text, output.err) == (f"{known.root}/paris/a.jpg\n", "")
     assert "searching for: France, 2024\n" in tagger("query", "france", "2024").err
@@ -85,7 +80,7 @@ def test_text_and_options_both_hold_and_the_text_is_explained(
     assert (refused.code, "the text has one, too" in refused.err) == (2, True)
 
 
-def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_json_has_exactly_the_keys_scripts_know(tagger, known):
     output = tagger("query", "--landmark", "Eiffel Tower", "--json")
     assert (output.code, output.err) == (0, "")
     (photo,) = output.json
@@ -93,7 +88,7 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
     assert (list(photo), list(photo["tags"][0])) == (list(PHOTO), list(TAG))
 
 
-def test_every_format_has_the_same_content(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_every_format_has_the_same_content(tagger, known):
     photos = tagger("query", "--json").json
     paths = [photo["path"] for photo in photos]
     assert len(paths) == 3
@@ -110,7 +105,7 @@ def test_every_format_has_the_same_content(tagger: CommandRunner, known: StoredP
     assert table[0].split("\t") == [paths[0], "Eiffel Tower", "0.9700", "", "France"]
 
 
-def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_csv_has_a_row_per_tag(tagger, known):
     output = tagger("query", "--any-rank", "--format", "csv", "--under", known.root / "paris")
     rows = list(csv.DictReader(io.StringIO(output.out.decode(), newline="")))
     assert [(Path(row["path"]).name, row["landmark"], row["rank"], row["accepted"]) for row in rows] == [
@@ -131,14 +126,12 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
 @pytest.mark.parametrize(
     "command", [("query", "--any-rank"), ("landmark", "list"), ("query", "--landmark", "nameless-hill")]
 )
-def test_csv_for_excel_is_the_same_behind_a_byte_order_mark(
-    tagger: CommandRunner, known: StoredPhotos, command: tuple[str, ...]
-) -> None:
+def test_csv_for_excel_is_the_same_behind_a_byte_order_mark(tagger, known, command):
     plain = tagger(*command, "--format", "csv").out
     assert tagger(*command, "--format", "csv-bom").out == codecs.BOM_UTF8 + plain
 
 
-def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_nothing_found_is_an_empty_answer_and_no_failure(tagger, known):
     output = tagger("query", "--landmark", "nameless-hill", "--json")
     assert (output.code, output.json) == (0, [])
     assert "no photo" in output.err
@@ -149,7 +142,7 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, 
     assert (quiet.json["features"], quiet.err) == ([], "")
 
 
-def test_an_empty_answer_names_the_nearest_full_one(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_an_empty_answer_names_the_nearest_full_one(tagger, known):
     def said(*options: str) -> str:
         return tagger("query", *options).err.splitlines()[-1]
 
@@ -169,7 +162,7 @@ def test_an_empty_answer_names_the_nearest_full_one(tagger: CommandRunner, known
     )
 
 
-def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_places_of_options_are_named_as_in_searches(tagger, known):
     def found(*words: object) -> list[str]:
         return [Path(line).name for line in tagger("query", *words, "--format", "paths").text.splitlines()]
 
@@ -183,7 +176,7 @@ def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known
     assert "Did you mean" in " ".join(tagger("query", "--near", "eifel towr").err.split())
 
 
-def test_a_search_text_has_a_limit_as_on_the_page(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_a_search_text_has_a_limit_as_on_the_page(tagger, known):
     """One such letter is eighteen without its ligature, and words are compared letter by letter."""
     unknown, long = tagger("query", "\ufdfa" * 200), tagger("query", "\ufdfa" * 10_000)
     assert (unknown.code, "nothing in the library has this name" in unknown.err) == (1, True)
@@ -192,9 +185,7 @@ def test_a_search_text_has_a_limit_as_on_the_page(tagger: CommandRunner, known: 
     assert (place.code, "a place has at most 200 letters" in " ".join(place.err.split())) == (2, True)
 
 
-def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
-    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
-) -> None:
+def test_only_a_folder_that_exists_or_had_photos_can_be_searched(tagger, known, tmp_path):
     (tmp_path / "empty").mkdir()
     assert tagger("query", "--under", tmp_path / "empty").code == 0
     assert not (known.root / "paris").exists()
@@ -215,14 +206,14 @@ def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
     ],
     ids=" ".join,
 )
-def test_wrong_usage_exits_with_2_and_prints_nothing(tagger: CommandRunner, words: list[str]) -> None:
+def test_wrong_usage_exits_with_2_and_prints_nothing(tagger, words):
     output = tagger("query", *words)
     assert output.code == 2
     assert output.out == b""
     assert "Traceback" not in output.err
 
 
-def test_names_that_are_no_text_survive_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_names_that_are_no_text_survive_every_format(tagger, known):
     name = b"odd/caf\xe9\n\x1b[31m.jpg"
     path = os.fsencode(known.photo(name, ("nameless-hill", 0.9, True)))
     only = ("query", "--under", known.root / "odd")
@@ -243,7 +234,7 @@ def test_names_that_are_no_text_survive_every_format(tagger: CommandRunner, know
         assert "Hội An/é.jpg" in tagger(*words).text
 
 
-def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_landmarks_are_listed_with_their_photos(tagger, known):
     known.photo("copy.jpg", digest="a")
     listed = tagger("landmark", "list", "--json").json
     assert [(each["landmark"], each["photos"]) for each in listed] == [
@@ -262,7 +253,7 @@ def test_landmarks_are_listed_with_their_photos(tagger: CommandRunner, known: St
     assert tagger("landmark", "list", "--format", "paths").code == 2
 
 
-def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos) -> None:
+def test_show_tells_all_of_one_photo(tagger, known):
     copy = known.photo("copy.jpg", digest="a", camera_id=known.camera("Canon", "Canon EOS 5D", "0570"))
     known.verdict("a", EIFFEL, "confirmed")
     document = tagger("show", "photos/paris/a.jpg", "--json").json
@@ -292,9 +283,7 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
         ("2000-01-02T00:00:34", {}, False),
     ],
 )
-def test_a_date_with_which_clocks_begin_is_marked(
-    tagger: CommandRunner, known: StoredPhotos, taken_at: str, columns: dict[str, Any], is_marked: bool
-) -> None:
+def test_a_date_with_which_clocks_begin_is_marked(tagger, known, taken_at, columns, is_marked):
     photo = known.photo("clock.jpg", taken_at=datetime.fromisoformat(taken_at), **columns)
     marked = "if the camera's clock was set: clocks begin on 1 January" in tagger("show", photo).text
     assert (marked, tagger("show", photo, "--json").json["clock_may_be_reset"]) == (is_marked, is_marked)
@@ -313,9 +302,7 @@ def on_a_terminal(*words: str) -> tuple[str, str]:
     return shown, done.stderr
 
 
-def test_on_a_terminal_no_name_is_broken_and_the_paths_are_those_in_the_folder(
-    known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_terminal_no_name_is_broken_and_the_paths_are_those_in_the_folder(known, monkeypatch):
     name = "2024 a long journey through many places/IMG_20240506_070809_from_the_bridge.jpg"
     known.photo(f"paris/{name}", (EIFFEL, 0.9, True))
     monkeypatch.setenv("COLUMNS", "80")
@@ -328,9 +315,7 @@ def test_on_a_terminal_no_name_is_broken_and_the_paths_are_those_in_the_folder(
     assert f"3 photos in {known.root}/paris\n" in messages
 
 
-def test_photos_are_counted_and_an_unknown_order_is_refused(
-    tagger: CommandRunner, known: StoredPhotos
-) -> None:
+def test_photos_are_counted_and_an_unknown_order_is_refused(tagger, known):
     refused = tagger("query", "--sort", "size")
     assert (refused.code, "one of newest, oldest, added, name, score" in " ".join(refused.err.split())) == (
         2,
@@ -343,7 +328,7 @@ def test_photos_are_counted_and_an_unknown_order_is_refused(
     assert tagger("query", "--count", "--format", "csv").code == 2
 
 
-def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRunner) -> None:
+def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger):
     output = tagger("landmark", "list", "--all")
     assert (output.code, output.text) == (0, "")
     assert output.err.endswith("to see which landmarks the model knows, run: tagger model show\n")
@@ -353,9 +338,7 @@ def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRu
 @pytest.mark.parametrize(
     "words", ["status", "job list", "query", "trips", "review", "landmark list", "model list", "db stats"]
 )
-def test_a_reading_command_creates_no_database(
-    words: str, tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reading_command_creates_no_database(words, tagger, tmp_path, monkeypatch):
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/mistyped/tagger.sqlite")
     output = tagger(*words.split(), "--json")
     assert output.code == 0
@@ -364,9 +347,7 @@ def test_a_reading_command_creates_no_database(
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_a_file_in_place_of_the_data_folder_is_no_missing_database(
-    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_place_of_the_data_folder_is_no_missing_database(tagger, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/data/tagger.sqlite")
     output = tagger("query")

@@ -21,14 +21,14 @@ def built(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.skipif(not Path(".git").exists(), reason="a build needs the repository")
-def test_a_wheel_is_the_same_at_each_build(tmp_path: Path) -> None:
+def test_a_wheel_is_the_same_at_each_build(tmp_path):
     digests = built(tmp_path / "first")
     assert len(digests) == 2
     assert built(tmp_path / "second") == digests
 
 
 @pytest.mark.skipif(not Path(".git").exists(), reason="a clone needs the repository")
-def test_a_checkout_installs_without_torch_and_tags_photos(tmp_path: Path) -> None:
+def test_a_checkout_installs_without_torch_and_tags_photos(tmp_path):
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{Path.cwd()}", checkout], check=True)
     uv, tools = Path(sys.executable).with_name("uv"), tmp_path / "tools"

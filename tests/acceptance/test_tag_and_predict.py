@@ -15,12 +15,12 @@ from rig.containers import encode_image
 from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
 from support.artifacts import colour_of, tiny_artifact
 from support.camera_photos import draw_shot
-from support.commands import Screen, Terminal, draw, draw_many
+from support.commands import Screen, draw, draw_many
 
 TOWER, GATE = colour_of(0), colour_of(1)
 
 
-def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(terminal: Terminal) -> None:
+def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(terminal):
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     draw(terminal.folder / "photos" / "2019" / "gate.jpg", 1)
     draw(terminal.folder / "photos" / "grey.jpg", None)
@@ -33,7 +33,7 @@ def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(termina
     assert done.stderr.splitlines()[-1].endswith("run: tagger teach NAME PHOTO…")
 
 
-def test_a_job_ends_with_the_landmarks_that_it_found(terminal: Terminal) -> None:
+def test_a_job_ends_with_the_landmarks_that_it_found(terminal):
     draw(terminal.folder / "photos" / "gate.jpg", 1)
     for seed in range(2):
         draw(terminal.folder / "photos" / f"tower{seed}.jpg", 0, seed=seed)
@@ -52,7 +52,7 @@ def test_a_job_ends_with_the_landmarks_that_it_found(terminal: Terminal) -> None
     assert numbers == [1, 1]
 
 
-def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal: Terminal) -> None:
+def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal):
     draw(terminal.folder / "photos" / "gate.jpg", 1)
     draw(terminal.folder / "photos" / "grey.jpg", None)
     tiny_artifact(terminal.folder / "strict.pt", threshold=1.0, suggestion_threshold=0.3)
@@ -90,9 +90,7 @@ def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal: Terminal) -
         pytest.param(("-q",), set(), marks=pytest.mark.slow),
     ],
 )
-def test_on_a_terminal_photos_without_a_landmark_have_no_line(
-    terminal: Terminal, words: tuple[str, ...], shown: set[bytes]
-) -> None:
+def test_on_a_terminal_photos_without_a_landmark_have_no_line(terminal, words, shown):
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     draw(terminal.folder / "photos" / "grey.jpg", None)
     with closing(Screen(terminal, *words, "tag", "photos", "--again")) as screen:
@@ -102,7 +100,7 @@ def test_on_a_terminal_photos_without_a_landmark_have_no_line(
         assert {name for name in (b"tower.jpg", b"grey.jpg") if name + b": " in screen.written} == shown
 
 
-def test_programs_get_a_line_for_each_photo_and_quiet_ones_for_what_was_found(terminal: Terminal) -> None:
+def test_programs_get_a_line_for_each_photo_and_quiet_ones_for_what_was_found(terminal):
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     draw(terminal.folder / "photos" / "grey.jpg", None)
     (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")
@@ -111,7 +109,7 @@ def test_programs_get_a_line_for_each_photo_and_quiet_ones_for_what_was_found(te
         assert {Path(line.partition(": ")[0]).stem for line in lines} == shown
 
 
-def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal: Terminal) -> None:
+def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal):
     draw_shot(terminal.folder / "photos" / "a.jpg", 0, label=0, gps=(35.68, 139.77))
     copy = terminal.folder / "photos" / "b.jpg"
     copy.write_bytes((terminal.folder / "photos" / "a.jpg").read_bytes())
@@ -125,7 +123,7 @@ def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal
     assert (progress["tagged"], progress["unknown"], progress["landmarks"]) == (0, 2, [])
 
 
-def test_files_that_are_left_out_are_counted(terminal: Terminal) -> None:
+def test_files_that_are_left_out_are_counted(terminal):
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     for name in ("a.mp4", "b.MP4", "c.mov", "d.mov", "e.aae", "f.pdf", "g.pdf", "tower.jpg.xmp", ".h.mp4"):
         (terminal.folder / "photos" / name).touch()
@@ -138,7 +136,7 @@ def test_files_that_are_left_out_are_counted(terminal: Terminal) -> None:
     assert "  left out by extension: 7 files\n" in terminal.run("job", "show", "1").stdout
 
 
-def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Terminal) -> None:
+def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal):
     folder = terminal.folder / "my photos"
     draw(folder / "tower.jpg", 0)
     draw(terminal.folder / "elsewhere" / "tower.jpg", 0, seed=1)
@@ -162,14 +160,14 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     assert "skipped: these photos are classified already; to include them, add --again" in repeated
 
 
-def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal: Terminal) -> None:
+def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal):
     photo = draw(terminal.folder / "photos" / "a.jpg", 0)
     os.utime(photo, (2**34, 2**34))  # in the year 2514
     assert terminal.json("tag", "photos")["tagged"] == 1
     assert terminal.json("tag", "photos")["skipped"] == 1
 
 
-def test_settings_come_from_option_then_environment_then_file(terminal: Terminal) -> None:
+def test_settings_come_from_option_then_environment_then_file(terminal):
     draw(terminal.folder / "photos" / "a.jpg")
     predict = ("predict", "photos/a.jpg")
     (terminal.folder / "tagger.toml").write_text("top_k = 1\n")
@@ -185,14 +183,14 @@ def test_settings_come_from_option_then_environment_then_file(terminal: Terminal
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_the_only_model_that_cannot_be_loaded_is_an_error_and_not_left_out(terminal: Terminal) -> None:
+def test_the_only_model_that_cannot_be_loaded_is_an_error_and_not_left_out(terminal):
     draw(terminal.folder / "tower.jpg", 0)
     refused = terminal.run("predict", "tower.jpg", "--device", "cuda", code=1).stderr.splitlines()
     assert [line.partition(":")[0] for line in refused] == ["error"]
 
 
 @pytest.mark.parametrize("backend", ["torchscript", "openvino-int8"])
-def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal, backend: str) -> None:
+def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal, backend):
     if backend == "openvino-int8":  # only the shipped model has ranges
         del terminal.environment["TAGGER_MODEL"]
     terminal.environment["TAGGER_BACKEND"] = backend
@@ -212,7 +210,7 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Termi
     assert "no file or folder at photos/b.jpg" in missing
 
 
-def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(terminal: Terminal) -> None:
+def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(terminal):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     for model, said in (
         ("nothere.pt", "There is no model file nothere.pt. Check the name"),
@@ -228,7 +226,7 @@ def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(terminal: Term
             assert f"error: {said}" in terminal.run(*command.split(), model, code=1).stderr, command
 
 
-def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal) -> None:
+def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal):
     photo = draw(terminal.folder / "photos" / "cut.jpg", 0, size=(1200, 900))
     photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
     missing = "a part of the image is missing"
@@ -240,14 +238,14 @@ def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal
     assert missing in terminal.run("show", photo).stdout
 
 
-def test_dry_run_counts_and_records_nothing(terminal: Terminal) -> None:
+def test_dry_run_counts_and_records_nothing(terminal):
     draw_many(terminal.folder / "photos", 4)
     assert terminal.run("tag", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
     assert terminal.run("enqueue", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
     assert terminal.json("status")["jobs"] == []
 
 
-def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> None:
+def test_an_interrupted_tag_loses_nothing_and_continues(terminal):
     draw_many(terminal.folder / "photos", 80)
     draw(terminal.folder / "photos" / "00" / "00001-hangs.jpg", seed=1000)
     terminal.environment |= {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "2"}
@@ -267,7 +265,7 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     assert rest["skipped"] + rest["tagged"] + rest["unknown"] == 81
 
 
-def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> None:
+def test_forget_takes_photos_out_and_leaves_the_files(terminal):
     draw_many(terminal.folder / "photos", 2)
     private = draw(terminal.folder / "photos" / "private" / "a.jpg", 1)
     terminal.run("tag", "photos")
@@ -279,7 +277,7 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> Non
 
 
 @pytest.fixture
-def photos(terminal: Terminal) -> Path:
+def photos(terminal) -> Path:
     """A RAW file of each kind whose largest preview shows another landmark than the small ones."""
     folder = terminal.folder / "photos"
     folder.mkdir()
@@ -302,7 +300,7 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int]) -> bytes:
     return encode_image(Image.new("RGB", size, colour), "JPEG")
 
 
-def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal: Terminal, photos: Path) -> None:
+def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal, photos):
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     tagged = terminal.json("tag", "photos")
     assert (tagged["tagged"], tagged["failed"]) == (len(RAW_KINDS), 0)

@@ -49,19 +49,19 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def tagged_once(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def tagged_once(tmp_path_factory) -> Library:
     return Library(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
-def untagged(tagger: CommandRunner, tagged_once: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+def untagged(tagger, tagged_once, monkeypatch) -> Library:
     """The photos, with an empty database. Tests draw more photos elsewhere."""
     monkeypatch.setenv("TAGGER_MODEL", str(tagged_once.model))
     return tagged_once
 
 
 @pytest.fixture
-def library(untagged: Library, tmp_path: Path) -> Library:
+def library(untagged, tmp_path) -> Library:
     """The photos, and a copy of the database in which they are tagged."""
     (tmp_path / "data").mkdir(exist_ok=True)
     shutil.copy(untagged.database, tmp_path / "data")
@@ -73,7 +73,7 @@ def found(tagger: CommandRunner, landmark: str) -> list[str]:
     return sorted(Path(line).name for line in output.text.splitlines())
 
 
-def test_a_place_is_taught_and_found_in_the_library(tagger: CommandRunner, library: Library) -> None:
+def test_a_place_is_taught_and_found_in_the_library(tagger, library):
     output = tagger(
         "teach", "Our church", *library.church(0, 1, 2), "--at", "51.05,13.74", "--country", "Germany"
     )
@@ -88,9 +88,7 @@ def test_a_place_is_taught_and_found_in_the_library(tagger: CommandRunner, libra
     assert len(listed) == PHOTOS
 
 
-def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(
-    tagger: CommandRunner, library: Library
-) -> None:
+def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(tagger, library):
     options = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
     document = tagger("teach", "Our church", *library.church(0, 1), *options).json
     assert list(document) == KEYS
@@ -100,8 +98,8 @@ def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(
 
 
 def test_what_a_badly_taught_place_takes_is_told_before_and_after_and_can_be_undone(
-    tagger: CommandRunner, library: Library, tmp_path: Path
-) -> None:
+    tagger, library, tmp_path
+):
     red = [tmp_path / f"red-{size}.jpg" for size in (80, 82, 84, 86, 88)]
     for path in red:
         Image.new("RGB", (int(path.stem[-2:]), 60), colour_of(0)).save(path, quality=95)
@@ -134,9 +132,7 @@ def test_what_a_badly_taught_place_takes_is_told_before_and_after_and_can_be_und
     assert tagger("query", "--json").text == before
 
 
-def test_photos_that_are_not_in_the_database_are_tagged_first(
-    tagger: CommandRunner, untagged: Library, tmp_path: Path
-) -> None:
+def test_photos_that_are_not_in_the_database_are_tagged_first(tagger, untagged, tmp_path):
     output = tagger("teach", "Our church", untagged.photos / "church", "--not", untagged.bridge)
     assert output.text == (
         "Our church (new, our-church): learned from 8 photos and 1 rejected one; 9 photos compared\n"
@@ -147,9 +143,7 @@ def test_photos_that_are_not_in_the_database_are_tagged_first(
     assert "Our church" in tagger("tag", new).text
 
 
-def test_broken_files_are_left_out_with_a_warning(
-    tagger: CommandRunner, untagged: Library, tmp_path: Path
-) -> None:
+def test_broken_files_are_left_out_with_a_warning(tagger, untagged, tmp_path):
     broken = tmp_path / "new" / "broken.jpg"
     draw_place(tmp_path / "new" / "sound.jpg", CHURCH)
     broken.write_bytes(b"no image")
@@ -163,9 +157,7 @@ def test_broken_files_are_left_out_with_a_warning(
     assert "our-bridge" not in tagger("landmark", "list", "--all").text
 
 
-def test_what_contradicts_itself_is_wrong_usage(
-    tagger: CommandRunner, library: Library, tmp_path: Path
-) -> None:
+def test_what_contradicts_itself_is_wrong_usage(tagger, library, tmp_path):
     (photo,) = library.church(0)
     copy = shutil.copy(photo, tmp_path / "copy.jpg")
     for options in (
@@ -185,9 +177,7 @@ def test_what_contradicts_itself_is_wrong_usage(
     assert "our-church" not in tagger("landmark", "list", "--all").text
 
 
-def test_what_cannot_be_taught_is_refused_with_the_reason(
-    tagger: CommandRunner, library: Library, tmp_path: Path
-) -> None:
+def test_what_cannot_be_taught_is_refused_with_the_reason(tagger, library, tmp_path):
     tagger("landmark", "add", "Mill", "--slug", "mill-dresden")
     tagger("landmark", "add", "Mill", "--slug", "mill-leipzig")
     (tmp_path / "empty").mkdir()
@@ -205,14 +195,14 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(
     assert tagger("review", "list", "--json").json == []
 
 
-def test_facts_of_a_landmark_that_exists_are_not_changed(tagger: CommandRunner, library: Library) -> None:
+def test_facts_of_a_landmark_that_exists_are_not_changed(tagger, library):
     first = ("teach", "Our mill", library.bridge, "--country", "Germany")
     assert (tagger(*first).code, tagger(*first).code) == (0, 0)
     output = tagger("teach", "OUR MILL", *library.church(1), "--country", "France")
     assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (2, True)
 
 
-def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library) -> None:
+def test_a_mistyped_name_is_pointed_out(tagger, library):
     first = tagger("teach", "Our church", *library.church(0))
     assert "there is also" not in first.err
     planned = tagger("teach", "Our churc", *library.church(2), "--dry-run")
@@ -225,16 +215,14 @@ def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library)
     )
 
 
-def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger: CommandRunner, untagged: Library) -> None:
+def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger, untagged):
     assert tagger("teach", "two\nlines", untagged.photos / "church").code == 2
     output = tagger("teach", "Our church", *untagged.church(0, 1, 2), "--dry-run")
     assert "3 paths would be tagged first" in output.text
     assert tagger("query", "--any-rank", "--json").json == []
 
 
-def test_verdicts_improve_what_was_learned_at_once(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verdicts_improve_what_was_learned_at_once(tagger, library, tmp_path, monkeypatch):
     tagger("teach", "Our church", *library.church(0))
     confirmed = tagger("confirm", "our church", *library.church(1))
     assert "Our church is now learned from 2 photos: 6 photos tagged by it in all" in confirmed.err
@@ -250,7 +238,7 @@ def test_verdicts_improve_what_was_learned_at_once(
     assert (verdict.code, verdict.err) == (0, "")
 
 
-def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Library, tmp_path: Path) -> None:
+def test_suggestions_are_listed_best_first(tagger, library, tmp_path):
     assert "to teach a landmark, run: tagger teach" in tagger("review").err
     for step in range(12):  # resemble the church less and less
         draw_place(tmp_path / "dim" / f"{step}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
@@ -277,8 +265,8 @@ def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Libra
 
 
 def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagged(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tagger, library, tmp_path, monkeypatch
+):
     tagger("teach", "Our church", *library.church(0, 1, 2))
     tagger("review", "export", "verdicts.json")
     shutil.copy(library.database, tmp_path / "other.sqlite")
@@ -293,9 +281,7 @@ def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagge
         assert len(found(tagger, "our-church")) == PHOTOS
 
 
-def test_a_taught_place_stays_with_its_model_until_another_learns_it(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_taught_place_stays_with_its_model_until_another_learns_it(tagger, library, tmp_path, monkeypatch):
     monkeypatch.delenv("TAGGER_MODEL")
     teachable_artifact(tmp_path / "second.pt", seed=1, name="second")
     tagger("model", "add", tmp_path / "second.pt")
@@ -315,9 +301,7 @@ def test_a_taught_place_stays_with_its_model_until_another_learns_it(
     assert found(tagger, "our-church") == []
 
 
-def test_without_embeddings_nothing_is_taught_or_similar(
-    tagger: CommandRunner, untagged: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_embeddings_nothing_is_taught_or_similar(tagger, untagged, tmp_path, monkeypatch):
     none_stored = tagger("similar", *untagged.church(0))
     assert (none_stored.code, none_stored.text) == (0, "")
     assert "no other photo to compare" in none_stored.err
@@ -330,7 +314,7 @@ def test_without_embeddings_nothing_is_taught_or_similar(
     assert "The model tiny gives no embeddings" in output.err
 
 
-def test_similar_photos_are_written_in_every_format(tagger: CommandRunner, library: Library) -> None:
+def test_similar_photos_are_written_in_every_format(tagger, library):
     options = ("similar", *library.church(0), "--limit", "2")
     for line in tagger(*options).text.splitlines():
         path, similarity, landmarks = line.split("\t")
@@ -344,9 +328,7 @@ def test_similar_photos_are_written_in_every_format(tagger: CommandRunner, libra
     assert tagger("similar", *library.church(0), "--limit", "0").code == 2
 
 
-def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
-    tagger: CommandRunner, library: Library, tmp_path: Path
-) -> None:
+def test_a_photo_that_is_not_stored_is_compared_and_stays_so(tagger, library, tmp_path):
     new = draw_place(tmp_path / "new.jpg", CHURCH, seed=100)
     copy = shutil.copy(*library.church(0), tmp_path / "copy.jpg")
     (tmp_path / "broken.jpg").write_bytes(b"no image")
@@ -365,9 +347,7 @@ def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
     assert tagger("show", new).code == 1
 
 
-def test_photos_near_a_sight_ask_a_question_whose_answer_finds_scans(
-    tagger: CommandRunner, untagged: Library, tmp_path: Path
-) -> None:
+def test_photos_near_a_sight_ask_a_question_whose_answer_finds_scans(tagger, untagged, tmp_path):
     draw_sight(tmp_path / "rome")
     assert tagger("tag", tmp_path / "rome").code == 0
     (question,) = tagger("review", "questions", "--json").json

@@ -5,10 +5,8 @@ import signal
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from rig.servers import RedisServer
 from sqlalchemy import update
 from support.command_line import environment_of
 from support.commands import Terminal, are_gone, child_processes, draw, draw_many
@@ -24,11 +22,11 @@ from tagger.settings import Settings
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bare_terminal: Terminal) -> None:
+def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bare_terminal):
     terminal = bare_terminal
     draw_many(terminal.folder / "photos", 25)
     planted = "from pathlib import Path\nPath(__file__).with_suffix('.was-run').touch()\n"
@@ -46,9 +44,7 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert list(terminal.folder.rglob("*.was-run")) == []
 
 
-def test_up_waits_while_redis_is_away(
-    terminal: Terminal, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_up_waits_while_redis_is_away(terminal, redis_server, capsys):
     settings = Settings(data_folder=terminal.data, redis_url=redis_server.url)
     redis_server.stop()
     with (
@@ -67,9 +63,7 @@ def test_up_waits_while_redis_is_away(
 
 
 @pytest.mark.slow
-def test_up_says_how_to_continue_a_job_that_it_gives_up(
-    terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_up_says_how_to_continue_a_job_that_it_gives_up(terminal, redis_server, monkeypatch):
     draw(terminal.folder / "photos" / "a.jpg")
     monkeypatch.setattr(pool, "EARLY_EXIT_S", 60.0)
     monkeypatch.setattr(pool, "RESTART_PAUSES_S", ())
@@ -83,8 +77,8 @@ def test_up_says_how_to_continue_a_job_that_it_gives_up(
 
 @pytest.mark.slow
 def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c_is_pressed(
-    terminal: Terminal, tmp_path: Path
-) -> None:
+    terminal, tmp_path
+):
     photos, slow = terminal.folder / "photos", tmp_path / "slow"
     draw(photos / "a.jpg", 0)
     draw(terminal.folder / "others" / "c.jpg", 0, seed=3)

@@ -13,9 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
-from rig.servers import PostgresServer, RedisServer
+from rig.servers import PostgresServer
 from sqlalchemy import select, update
-from support.command_line import CommandRunner
 from support.commands import Terminal, draw_many
 from support.tls_servers import PAGE as HARDEN
 
@@ -47,12 +46,12 @@ STEP = (
         for file in LIBRARIES
     ]
 )
-def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
+def terminal(request, tmp_path) -> Terminal:
     """With the library of a release."""
     return unpack_library(request.param, tmp_path, lambda: str(request.getfixturevalue("empty_postgres_url")))
 
 
-def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_library_of_a_release_is_continued(terminal, tmp_path):
     expected = json.loads((tmp_path / "expected.json").read_text())
     job, counts = str(expected["job"]["job"]), expected["job"]
     terminal.run("db", "upgrade")
@@ -87,7 +86,7 @@ def _stale_items(database: Database) -> list[tuple[int, int]]:
         return [(row.job_id, row.position) for row in connection.execute(query)]
 
 
-def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(tmp_path):
     file = next(file for file in LIBRARIES if "sqlite" in file.name)
     terminal = unpack_library(file, tmp_path, lambda: "")
     expected = json.loads((tmp_path / "expected.json").read_text())
@@ -97,7 +96,7 @@ def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(t
     assert _tags(terminal.json("query", "--any-rank")) == _tags(expected["photos"])
 
 
-def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path: Path) -> None:
+def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path):
     terminal = Terminal(tmp_path / "home")
     with terminal.database() as database, database.write() as connection:
         connection.execute(update(ledgers).values(settled_to=0))
@@ -127,9 +126,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_running_workers_continue_after_a_schema_step(
-    postgres_url: str, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_running_workers_continue_after_a_schema_step(postgres_url, redis_server, tmp_path, monkeypatch):
     terminal = Terminal(
         tmp_path / "home", {"TAGGER_DATABASE_URL": postgres_url, "TAGGER_REDIS_URL": redis_server.url}
     )
@@ -157,7 +154,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "back-up-and-upgrade.md"
 
 
 @pytest.mark.parametrize("command", ["locate --gpx", "model add", "review import"])
-def test_a_pipe_with_a_name_is_refused_at_once(tagger: CommandRunner, tmp_path: Path, command: str) -> None:
+def test_a_pipe_with_a_name_is_refused_at_once(tagger, tmp_path, command):
     os.mkfifo(tmp_path / "pipe")
     refused = tagger(*command.split(), "pipe")
     assert refused.code == 1
@@ -165,7 +162,7 @@ def test_a_pipe_with_a_name_is_refused_at_once(tagger: CommandRunner, tmp_path: 
 
 
 @pytest.mark.slow
-def test_streams_of_the_shell_are_read(tagger: CommandRunner, tmp_path: Path) -> None:
+def test_streams_of_the_shell_are_read(tagger, tmp_path):
     (tmp_path / "verdicts.json").write_text("[]")
     for streamed in ("<(cat verdicts.json)", "- < verdicts.json", "/dev/stdin < verdicts.json"):
         line = f"{sys.executable} -m tagger review import --dry-run {streamed}"
@@ -173,7 +170,7 @@ def test_streams_of_the_shell_are_read(tagger: CommandRunner, tmp_path: Path) ->
         assert done.returncode == 0, (line, done.stderr)
 
 
-def test_sqlite_is_backed_up_while_it_is_written(tmp_path: Path) -> None:
+def test_sqlite_is_backed_up_while_it_is_written(tmp_path):
     terminal = Terminal(tmp_path / "home")
     draw_many(terminal.folder / "photos", 10)
     terminal.run("tag", "photos")
@@ -193,7 +190,7 @@ def test_sqlite_is_backed_up_while_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path: Path) -> None:
+def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path):
     with PostgresServer() as server:
         as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
         address = server.url.replace("/postgres?", "/tagger?")
@@ -247,7 +244,7 @@ def _shell(command: str, folder: Path, **variables: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_a_library_moves_to_postgresql_with_one_command(tmp_path: Path, empty_postgres_url: str) -> None:
+def test_a_library_moves_to_postgresql_with_one_command(tmp_path, empty_postgres_url):
     terminal = Terminal(tmp_path / "home")
     draw_many(terminal.folder / "photos", 3)
     terminal.run("tag", "photos")

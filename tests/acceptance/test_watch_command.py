@@ -17,7 +17,7 @@ from tagger.photos.paths import parse_path
 HOURLY = {"scan_every_s": 3600.0}
 
 
-def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
+def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal):
     """What is written into a photo is no reason to tag it again."""
     photos = terminal.folder / "photos"
     first = draw(photos / "first.jpg", 0)
@@ -36,9 +36,7 @@ def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(termin
     assert sum(job.total for job in terminal.jobs() if job.parent is None) == 3
 
 
-def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(terminal, monkeypatch, capsys):
     photos = terminal.folder / "photos"
     assert "no file or folder" in terminal.run("watch", "photos", "--no-wait", code=1).stderr
     pauses: list[float] = []
@@ -56,9 +54,7 @@ def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(terminal, monkeypatch, capsys):
     photos = terminal.folder / "photos"
     draw(photos / "a.jpg", 0)
     terminal.run("tag", "photos")
@@ -84,7 +80,7 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     assert set(outcomes(terminal)) == {"a.jpg"}
 
 
-def test_watch_takes_folders_only(terminal: Terminal) -> None:
+def test_watch_takes_folders_only(terminal):
     draw(terminal.folder / "a.jpg")
     assert "name the folder or prefix that it is in" in terminal.run("watch", "a.jpg", code=2).stderr
     refused = terminal.run("up", "a.jpg", "--watch", code=2)
@@ -94,7 +90,7 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
 
 
 @pytest.fixture
-def bucket_terminal(tmp_path: Path, bucket: Bucket) -> Terminal:
+def bucket_terminal(tmp_path, bucket) -> Terminal:
     bucket.put("2026/01/first.jpg", draw(tmp_path / "first.jpg", 0))
     return Terminal(tmp_path / "terminal", bucket.environment())
 
@@ -103,9 +99,7 @@ def put(bucket_terminal: Terminal, bucket: Bucket, key: str, label: int = 1, see
     bucket.put(key, draw(bucket_terminal.folder / "drawn" / Path(key).name, label, seed=seed))
 
 
-def test_scans_find_what_is_new_and_gone_in_a_bucket(
-    bucket_terminal: Terminal, bucket: Bucket, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_scans_find_what_is_new_and_gone_in_a_bucket(bucket_terminal, bucket, capsys):
     bucket_terminal.run("tag", bucket.address)
     tagged = Tagged()
     with environment_of(bucket_terminal.environment):
@@ -123,11 +117,8 @@ def test_scans_find_what_is_new_and_gone_in_a_bucket(
 
 @pytest.mark.slow
 def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
-    bucket_terminal: Terminal,
-    bucket: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    bucket_terminal, bucket, monkeypatch, capsys
+):
     monkeypatch.setattr(watch, "RETRY_S", 0.0)
     monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
     monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
@@ -152,13 +143,13 @@ def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     assert set(outcomes(bucket_terminal)) == {"first.jpg"}
 
 
-def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal: Terminal, bucket: Bucket) -> None:
+def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal, bucket):
     refused = bucket_terminal.run("watch", bucket.address, "--write", "embed", code=1)
     assert "is in a bucket" in refused.stderr
 
 
 @pytest.mark.slow
-def test_a_database_that_is_deleted_ends_the_command(bucket_terminal: Terminal) -> None:
+def test_a_database_that_is_deleted_ends_the_command(bucket_terminal):
     draw(bucket_terminal.folder / "photos" / "a.jpg", 0)
     process = bucket_terminal.start("watch", "photos")
     try:

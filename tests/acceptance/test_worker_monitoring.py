@@ -35,7 +35,7 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(tmp_path_factory) -> Iterator[Watched]:
     port = free_port()
     with RedisServer() as redis_server:
         settings = {
@@ -64,7 +64,7 @@ def samples(port: int) -> Samples:
     return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
 
 
-def test_the_documented_metrics_are_those_there_are() -> None:
+def test_the_documented_metrics_are_those_there_are():
     page = Path("docs/how-to/monitor.md").read_text()
     documented = set(re.findall(r"^\| `(tagger_\w+)", page, flags=re.MULTILINE))
     families = {family.name: family.type for metric in vars(metrics).values() for family in collected(metric)}
@@ -75,7 +75,7 @@ def collected(metric: object) -> list[Metric]:
     return list(metric.collect()) if isinstance(metric, MetricWrapperBase) else []
 
 
-def test_a_worker_serves_its_metrics_where_a_port_is_set(watched: Watched) -> None:
+def test_a_worker_serves_its_metrics_where_a_port_is_set(watched):
     seen = watched.samples
     assert seen["tagger_photos_total", "tagged"] == 32
     assert seen["tagger_photos_total", "unknown"] == 8
@@ -91,14 +91,14 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(watched: Watched) -> No
     assert "Address already in use" in watched.refused
 
 
-def test_status_shows_the_rate_of_workers_and_devices(watched: Watched) -> None:
+def test_status_shows_the_rate_of_workers_and_devices(watched):
     (seen,) = watched.status["workers"]
     assert watched.status["devices"] == [
         {"device": "cpu", "workers": 1, "photos_per_second": pytest.approx(seen["photos_per_second"])}
     ]
 
 
-def test_a_json_log_has_no_paths(watched: Watched) -> None:
+def test_a_json_log_has_no_paths(watched):
     lines = [json.loads(line) for line in watched.log.splitlines() if line.startswith("{")]
     (failed,) = [line for line in lines if line["message"] == "a photo failed"]
     expected = {"job": watched.job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}

@@ -24,28 +24,24 @@ def durations() -> FaultDurations:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(request) -> str:
     """As in the root conftest; on PostgreSQL only in the long form."""
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path) -> str:
     return f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}"
 
 
 @pytest.fixture
-def scenario(
-    tmp_path: Path, redis_server: RedisServer, sqlite_url: str, durations: FaultDurations
-) -> FaultScenario:
+def scenario(tmp_path, redis_server, sqlite_url, durations) -> FaultScenario:
     """On SQLite."""
     return new_scenario(tmp_path, redis_server, sqlite_url, durations)
 
 
 @pytest.fixture
-def scenario_on_each_database(
-    tmp_path: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
-) -> FaultScenario:
+def scenario_on_each_database(tmp_path, redis_server, database_url, durations) -> FaultScenario:
     """On SQLite, then on PostgreSQL."""
     return new_scenario(tmp_path, redis_server, database_url, durations)
 
@@ -59,9 +55,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def scenario_on_postgres(
-    tmp_path: Path, redis_server: RedisServer, postgres: PostgresServer, durations: FaultDurations
-) -> FaultScenario:
+def scenario_on_postgres(tmp_path, redis_server, postgres, durations) -> FaultScenario:
     """On the PostgreSQL server that may be broken."""
     return new_scenario(tmp_path, redis_server, postgres.url, durations)
 
@@ -79,12 +73,7 @@ def fullable_postgres() -> Iterator[FullablePostgresServer]:
 
 
 @pytest.fixture
-def scenario_on_fullable_postgres(
-    tmp_path: Path,
-    redis_server: RedisServer,
-    fullable_postgres: FullablePostgresServer,
-    durations: FaultDurations,
-) -> FaultScenario:
+def scenario_on_fullable_postgres(tmp_path, redis_server, fullable_postgres, durations) -> FaultScenario:
     """On the PostgreSQL server whose disk may be filled."""
     return new_scenario(tmp_path, redis_server, fullable_postgres.url, durations)
 

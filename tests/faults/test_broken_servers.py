@@ -4,16 +4,15 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 from rig.invalid_messages import invalid_messages
-from rig.servers import REFUSALS, FullablePostgresServer, PostgresServer, RedisServer
+from rig.servers import REFUSALS, PostgresServer, RedisServer
 from support.artifacts import LABELS
 from support.commands import Terminal, draw_many, stop
-from support.fault_scenario import PHOTOS, FaultDurations, FaultScenario, is_alive
+from support.fault_scenario import PHOTOS, FaultDurations, is_alive
 
 from tagger.database.enums import Priority
 from worker.broker import TASK_NAME, RedisEndpoint, RedisKeys
@@ -110,12 +109,7 @@ def _session(postgres: PostgresServer) -> psycopg.Connection:
         ),
     ],
 )
-def test_a_job_is_complete_after_postgresql_was(
-    scenario_on_postgres: FaultScenario,
-    postgres: PostgresServer,
-    durations: FaultDurations,
-    fault: Callable[[PostgresServer, FaultDurations], None],
-) -> None:
+def test_a_job_is_complete_after_postgresql_was(scenario_on_postgres, postgres, durations, fault):
     scenario = scenario_on_postgres
     with scenario.terminal.workers(1) as (worker,):
         job = scenario.enqueue()
@@ -126,9 +120,7 @@ def test_a_job_is_complete_after_postgresql_was(
 
 
 @pytest.mark.slow
-def test_a_job_survives_a_locked_file_of_sqlite(
-    scenario: FaultScenario, sqlite_url: str, durations: FaultDurations
-) -> None:
+def test_a_job_survives_a_locked_file_of_sqlite(scenario, sqlite_url, durations):
     with scenario.terminal.workers(1):
         job = scenario.enqueue()
         scenario.wait_for_some(job)
@@ -141,10 +133,8 @@ def test_a_job_survives_a_locked_file_of_sqlite(
 
 @pytest.mark.slow
 def test_a_job_survives_a_full_disk_of_postgresql(
-    scenario_on_fullable_postgres: FaultScenario,
-    fullable_postgres: FullablePostgresServer,
-    durations: FaultDurations,
-) -> None:
+    scenario_on_fullable_postgres, fullable_postgres, durations
+):
     scenario = scenario_on_fullable_postgres
     with scenario.terminal.workers(2) as workers:
         job = scenario.enqueue()
@@ -179,12 +169,7 @@ def test_a_job_survives_a_full_disk_of_postgresql(
         ),
     ],
 )
-def test_a_job_is_complete_after_redis_was(
-    scenario: FaultScenario,
-    redis_server: RedisServer,
-    durations: FaultDurations,
-    fault: Fault,
-) -> None:
+def test_a_job_is_complete_after_redis_was(scenario, redis_server, durations, fault):
     with scenario.terminal.workers(1) as (worker,):
         job = scenario.enqueue()
         scenario.wait_for_some(job)
@@ -198,9 +183,7 @@ def test_a_job_is_complete_after_redis_was(
     assert "DeprecationWarning" not in scenario.log
 
 
-def test_a_worker_starts_and_stops_while_redis_is_frozen(
-    scenario: FaultScenario, redis_server: RedisServer
-) -> None:
+def test_a_worker_starts_and_stops_while_redis_is_frozen(scenario, redis_server):
     redis_server.pause()
     worker = scenario.terminal.start("worker")
     scenario.terminal.wait_until(lambda: "does not answer" in scenario.log)
@@ -214,9 +197,7 @@ def test_a_worker_starts_and_stops_while_redis_is_frozen(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(
-    tmp_path: Path, durations: FaultDurations
-) -> None:
+def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(tmp_path, durations):
     terminal = Terminal(tmp_path / "terminal")
     draw_many(terminal.folder / "few", 10)
     job = int(terminal.run("enqueue", "few").stdout)
@@ -247,9 +228,7 @@ def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(
 
 
 @pytest.mark.slow
-def test_a_worker_survives_redis_killed_while_it_waits_for_messages(
-    scenario: FaultScenario, redis_server: RedisServer
-) -> None:
+def test_a_worker_survives_redis_killed_while_it_waits_for_messages(scenario, redis_server):
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", 30)
     terminal.inject(slow_pass_s="0.6")
@@ -266,7 +245,7 @@ def test_a_worker_survives_redis_killed_while_it_waits_for_messages(
 
 
 @pytest.mark.slow
-def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_server: RedisServer) -> None:
+def test_a_worker_survives_invalid_messages(scenario, redis_server):
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", len(LABELS))
     with terminal.workers(1) as (worker,), redis_server.client() as client:

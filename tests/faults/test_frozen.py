@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import PostgresServer, RedisServer
+from rig.servers import RedisServer
 from support.commands import BIN, Process, Terminal, draw_many, stop
 
 PHOTOS = 40
@@ -22,7 +22,7 @@ LIMIT_S = 10
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     """Processes with the shortest limit, which freeze on demand, and photos for them."""
     settings = {
         "TAGGER_REDIS_URL": redis_server.url,
@@ -64,7 +64,7 @@ def assert_ended(process: Process, terminal: Terminal) -> None:
     assert process.wait(timeout=60) == 1, terminal.log.read_text()[-2000:]
 
 
-def test_programs_end_when_a_thread_keeps_the_interpreters_lock(terminal: Terminal) -> None:
+def test_programs_end_when_a_thread_keeps_the_interpreters_lock(terminal):
     terminal.run("db", "upgrade")
     files = freezing(terminal, *SERVICES)
     processes = start_services(terminal)
@@ -83,9 +83,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize(("program", "module"), [("tagger", "tagger.cli.program"), ("celery", "sqlalchemy")])
-def test_programs_end_when_an_import_of_their_start_keeps_the_lock(
-    terminal: Terminal, program: str, module: str
-) -> None:
+def test_programs_end_when_an_import_of_their_start_keeps_the_lock(terminal, program, module):
     commands = [next(word for word in words if word.isalpha()) for words in STARTS[program]]
     terminal.inject(freeze_on_import=module)
     for file in freezing(terminal, *commands).values():
@@ -103,7 +101,7 @@ def test_programs_end_when_an_import_of_their_start_keeps_the_lock(
 @pytest.mark.parametrize(
     "how", ["frozen", pytest.param("stopped for longer than the limit", marks=pytest.mark.slow)]
 )
-def test_tag_that_stands_still_loses_and_repeats_nothing(terminal: Terminal, how: str) -> None:
+def test_tag_that_stands_still_loses_and_repeats_nothing(terminal, how):
     """Stopped: by Ctrl-Z, with a container, or by a debugger. Its next run tells of it."""
     file = freezing(terminal, "tag")["tag"]
     terminal.inject(slow_pass_s="0.3")
@@ -129,7 +127,7 @@ def test_tag_that_stands_still_loses_and_repeats_nothing(terminal: Terminal, how
     assert "stalled" not in terminal.run_process("tag", "photos").stderr
 
 
-def test_up_restarts_services_that_freeze(terminal: Terminal) -> None:
+def test_up_restarts_services_that_freeze(terminal):
     files = freezing(terminal, "worker", "beat")
     up = terminal.start("up", "--port", "0")
     try:
@@ -154,7 +152,7 @@ def test_up_restarts_services_that_freeze(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_up_itself_ends_with_its_services_when_it_freezes(terminal: Terminal) -> None:
+def test_up_itself_ends_with_its_services_when_it_freezes(terminal):
     file = freezing(terminal, "up")["up"]
     up = terminal.start("up", "--port", "0")
     terminal.wait_until(terminal.active_workers)
@@ -166,7 +164,7 @@ def test_up_itself_ends_with_its_services_when_it_freezes(terminal: Terminal) ->
 
 
 @pytest.mark.slow
-def test_a_command_whose_output_is_not_read_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
+def test_a_command_whose_output_is_not_read_for_longer_than_the_limit_continues(terminal):
     """As by a pager, or after Ctrl-S."""
     terminal.environment["TAGGER_READ_TIMEOUT_S"] = "1"
     draw_many(terminal.folder / "photos", 3 * PHOTOS)  # whose lines fill the pipe
@@ -191,9 +189,7 @@ def _command(child: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize("server", ["postgres", pytest.param("redis", marks=pytest.mark.slow)])
-def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
-    tmp_path: Path, postgres: PostgresServer, server: str
-) -> None:
+def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(tmp_path, postgres, server):
     with RedisServer() as redis:
         settings = {
             "TAGGER_REDIS_URL": redis.url,
@@ -228,7 +224,7 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
 
 
 @pytest.mark.parametrize("moment", ["in its start", pytest.param("later", marks=pytest.mark.slow)])
-def test_a_process_of_tag_that_freezes_is_replaced(terminal: Terminal, moment: str) -> None:
+def test_a_process_of_tag_that_freezes_is_replaced(terminal, moment):
     terminal.environment |= {"TAGGER_PROCESSES": "2"}
     draw_many(terminal.folder / "photos", 3 * PHOTOS)  # enough for both
     file = freezing(terminal, "worker")["worker"]

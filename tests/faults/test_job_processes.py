@@ -10,9 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import PostgresServer
 from support.commands import Process, Terminal, child_processes, draw, draw_many, wait_until_gone
-from support.fault_scenario import SHORT_DURATIONS, FaultDurations
+from support.fault_scenario import SHORT_DURATIONS
 
 PHOTOS = 110
 """In three chunks."""
@@ -20,14 +19,14 @@ SLOW = {"slow_pass_s": "0.5"}
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
+def terminal(tmp_path) -> Terminal:
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_PROCESSES": "2", "TAGGER_BATCH_SIZE": "4"})
     draw_many(terminal.folder / "photos", PHOTOS)
     return terminal
 
 
 @pytest.fixture
-def started(terminal: Terminal) -> Iterator[Process]:
+def started(terminal) -> Iterator[Process]:
     """A slow `tagger tag`, which has stored photos."""
     terminal.inject(**SLOW)
     process = terminal.start("tag", "photos")
@@ -57,7 +56,7 @@ def assert_complete(terminal: Terminal, photos: int = PHOTOS) -> None:
         assert library_violations(database) == []
 
 
-def test_the_output_is_that_of_one_process(terminal: Terminal) -> None:
+def test_the_output_is_that_of_one_process(terminal):
     for number in range(3):
         (terminal.folder / "photos" / f"broken{number}.jpg").write_bytes(b"no photo")
     done = terminal.run_process("tag", "photos", code=3)
@@ -75,9 +74,7 @@ def numbers(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interruption_ends_all_processes(
-    terminal: Terminal, started: Process, number: signal.Signals
-) -> None:
+def test_an_interruption_ends_all_processes(terminal, started, number):
     processes = children(started)
     began = time.monotonic()
     os.killpg(started.pid, number) if number is signal.SIGINT else started.send_signal(number)
@@ -92,7 +89,7 @@ def test_an_interruption_ends_all_processes(
     assert job.done + job.cancelled == PHOTOS
 
 
-def test_the_processes_end_when_their_parent_is_killed(terminal: Terminal, started: Process) -> None:
+def test_the_processes_end_when_their_parent_is_killed(terminal, started):
     processes = children(started)
     started.kill()
     started.wait()
@@ -103,7 +100,7 @@ def test_the_processes_end_when_their_parent_is_killed(terminal: Terminal, start
     assert len(terminal.json("query")) == PHOTOS * 4 // 5
 
 
-def test_the_error_of_a_process_is_that_of_the_command(terminal: Terminal) -> None:
+def test_the_error_of_a_process_is_that_of_the_command(terminal):
     ends = []
     terminal.environment["TAGGER_BACKEND"] = "openvino-int8"
     for processes in ("1", "2"):
@@ -117,7 +114,7 @@ def test_the_error_of_a_process_is_that_of_the_command(terminal: Terminal) -> No
 
 
 @pytest.fixture
-def terminal_on_postgres(terminal: Terminal, postgres: PostgresServer) -> Terminal:
+def terminal_on_postgres(terminal, postgres) -> Terminal:
     """On the server that may be broken."""
     terminal.environment["TAGGER_DATABASE_URL"] = postgres.url
     return terminal
@@ -133,8 +130,8 @@ def terminal_on_postgres(terminal: Terminal, postgres: PostgresServer) -> Termin
     ],
 )
 def test_an_outage_of_the_database_ends_no_process_and_a_killed_one_is_replaced(
-    terminal_on_postgres: Terminal, postgres: PostgresServer, durations: FaultDurations, moment: str
-) -> None:
+    terminal_on_postgres, postgres, durations, moment
+):
     terminal = terminal_on_postgres
     terminal.inject(**SLOW)
     tag = terminal.start("tag", "photos")
@@ -169,9 +166,7 @@ def test_an_outage_of_the_database_ends_no_process_and_a_killed_one_is_replaced(
     "moment",
     ["while it classifies photos", pytest.param("while it starts", marks=pytest.mark.slow)],
 )
-def test_a_process_that_is_stopped_does_not_hold_up_the_job(
-    terminal_on_postgres: Terminal, moment: str
-) -> None:
+def test_a_process_that_is_stopped_does_not_hold_up_the_job(terminal_on_postgres, moment):
     """As by SIGSTOP, or a debugger: another process takes its chunks, and it is ended."""
     terminal = terminal_on_postgres
     terminal.inject(**SLOW, values=SHORT_DURATIONS.values or "")
@@ -191,7 +186,7 @@ def test_a_process_that_is_stopped_does_not_hold_up_the_job(
 
 
 @pytest.mark.slow
-def test_a_photo_that_kills_processes_fails_alone(terminal: Terminal) -> None:
+def test_a_photo_that_kills_processes_fails_alone(terminal):
     photo = draw(terminal.folder / "photos" / "kills.jpg", 0, seed=5000)
     photo.write_bytes(photo.read_bytes() + b"kills")
     terminal.inject(kill_on_decode="kills")
@@ -202,7 +197,7 @@ def test_a_photo_that_kills_processes_fails_alone(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_always_die_end_the_command(terminal: Terminal) -> None:
+def test_processes_that_always_die_end_the_command(terminal):
     terminal.environment["TAGGER_PROCESSES"] = "2"
     terminal.inject(kill_on_open="conversions.lock")  # before a model is loaded
     assert terminal.start("tag", "photos").wait(240) == 1

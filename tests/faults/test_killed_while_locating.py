@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection, Table, func, select
 from support.commands import Terminal
 from support.databases import create_sqlite_database
@@ -74,11 +73,11 @@ def _rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Library:
+def library(tmp_path) -> Library:
     return Library(tmp_path / "terminal")
 
 
-def test_locating_that_was_killed_is_completed_by_the_same_command(library: Library, tmp_path: Path) -> None:
+def test_locating_that_was_killed_is_completed_by_the_same_command(library, tmp_path):
     library.use(create_sqlite_database(tmp_path / "undisturbed.sqlite"))
     undisturbed = library.locate()
     sources = {row["source"] for row in undisturbed["positions"]}
@@ -91,8 +90,8 @@ def test_locating_that_was_killed_is_completed_by_the_same_command(library: Libr
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_locating_that_was_killed_before_any_commit_is_completed_by_the_same_command(
-    library: Library, tmp_path: Path, kind: str, postgres_databases: PostgresDatabases
-) -> None:
+    library, tmp_path, kind, postgres_databases
+):
     undisturbed: dict[str, list[dict[str, Any]]] = {}
     for commit in count(0):
         with postgres_databases.migrated() as url:

@@ -1,7 +1,7 @@
 """A command that changes tags is killed before a commit, and completed by the same command."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -112,7 +112,7 @@ class Library:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:
+def library(request, tmp_path) -> Iterator[Library]:
     databases = url = None
     if request.param == "postgresql":
         databases, url = (request.getfixturevalue(name) for name in ("postgres_databases", "postgres_url"))
@@ -169,8 +169,8 @@ def classify_with_the_second(library: Library) -> tuple[str | Path, ...]:
     ],
 )
 def test_a_command_that_was_killed_before_any_commit_is_completed_by_the_same_command(
-    library: Library, prepare: Callable[[Library], tuple[str | Path, ...]], commits: int
-) -> None:
+    library, prepare, commits
+):
     command = prepare(library)
     library.keep()
     library.start_again()

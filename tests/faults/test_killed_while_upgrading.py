@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
@@ -67,7 +66,7 @@ class Release:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Release]:
+def release(request, tmp_path) -> Iterator[Release]:
     file = next(file for file in LIBRARIES if file.name.startswith("2.0") and request.param in file.name)
     numbers = count()
     with ExitStack() as databases:
@@ -78,7 +77,7 @@ def release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Release]
         yield Release(lambda: unpack_library(file, tmp_path / str(next(numbers)), empty_url))
 
 
-def test_an_upgrade_that_was_killed_is_continued(release: Release) -> None:
+def test_an_upgrade_that_was_killed_is_continued(release):
     undisturbed = release.undisturbed()
     assert any(release.is_killed(commit) and release.settled_images() for commit in range(2, 24))
     assert release.settled_images() in {10, 20}
@@ -86,7 +85,7 @@ def test_an_upgrade_that_was_killed_is_continued(release: Release) -> None:
 
 
 @pytest.mark.slow
-def test_an_upgrade_that_was_killed_before_any_commit_is_continued(release: Release) -> None:
+def test_an_upgrade_that_was_killed_before_any_commit_is_continued(release):
     undisturbed = release.undisturbed()
     settled: list[int] = []
     for commit in count(1):

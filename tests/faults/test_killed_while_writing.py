@@ -1,15 +1,13 @@
 """Processes that write metadata are killed: no file is damaged, and undo restores each original."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.commands import LABELS, Process, Terminal, draw
-from support.fault_scenario import FaultDurations
 
 from tagger.database.tables import jobs, metadata_writes
 from tagger.metadata.photo_files import photo_fields
@@ -107,12 +105,12 @@ class Library:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
 @pytest.fixture
-def library(terminal: Terminal, durations: FaultDurations, request: pytest.FixtureRequest) -> Library:
+def library(terminal, durations, request) -> Library:
     """On SQLite, with sidecars, unless the test says otherwise."""
     database, to = getattr(request, "param", ("sqlite", "sidecar"))
     if database == "postgresql":
@@ -130,9 +128,7 @@ def library(terminal: Terminal, durations: FaultDurations, request: pytest.Fixtu
         pytest.param(("write", "--to", "embed"), id="write", marks=pytest.mark.slow),
     ],
 )
-def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
-    library: Library, next_command: Sequence[str]
-) -> None:
+def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(library, next_command):
     library.terminal.inject(kill_on_open="photo-080")
     library.is_killed(library.terminal.start("metadata", "write", "--to", "sidecar"))
     left = library.leftovers()
@@ -154,9 +150,7 @@ def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     indirect=True,
 )
 @pytest.mark.parametrize("steps", [(20,), pytest.param((1, 10, 30), marks=pytest.mark.slow)])
-def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
-    library: Library, steps: Sequence[int]
-) -> None:
+def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(library, steps):
     """Killed again after so many more photos each."""
     terminal = library.terminal
     words = ("metadata", "write", "--to", library.to)

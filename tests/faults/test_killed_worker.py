@@ -7,20 +7,16 @@ from pathlib import Path
 
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
-from support.buckets import Bucket
 from support.commands import Terminal, draw_many, stop
-from support.fault_scenario import PHOTOS, FaultDurations, FaultScenario, is_alive
+from support.fault_scenario import PHOTOS, is_alive
 
 from tagger.database.tables import contents, photos
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_before_it_acknowledges_a_chunk_leaves_no_photo_twice(
-    scenario: FaultScenario, tmp_path: Path
-) -> None:
+def test_a_worker_that_is_killed_before_it_acknowledges_a_chunk_leaves_no_photo_twice(scenario, tmp_path):
     was_killed = tmp_path / "was-killed"
     scenario.terminal.inject(kill_at="before the acknowledgement", once=was_killed)
     with scenario.terminal.workers(2) as workers:
@@ -33,8 +29,8 @@ def test_a_worker_that_is_killed_before_it_acknowledges_a_chunk_leaves_no_photo_
 
 
 def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
-    scenario_on_each_database: FaultScenario, redis_server: RedisServer
-) -> None:
+    scenario_on_each_database, redis_server
+):
     scenario = scenario_on_each_database
     with scenario.terminal.database() as database, scenario.terminal.workers(2) as workers:
         with scenario.terminal.frozen(workers):
@@ -46,7 +42,7 @@ def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
 
 
 @pytest.mark.slow
-def test_a_job_is_complete_after_workers_were_killed_while_they_started(scenario: FaultScenario) -> None:
+def test_a_job_is_complete_after_workers_were_killed_while_they_started(scenario):
     job = scenario.enqueue()
     for _ in range(3):
         worker = scenario.terminal.start("worker")
@@ -58,9 +54,7 @@ def test_a_job_is_complete_after_workers_were_killed_while_they_started(scenario
 
 
 @pytest.mark.slow
-def test_each_object_of_a_bucket_has_one_outcome_after_both_workers_were_killed(
-    scenario: FaultScenario, bucket: Bucket
-) -> None:
+def test_each_object_of_a_bucket_has_one_outcome_after_both_workers_were_killed(scenario, bucket):
     terminal = scenario.terminal
     terminal.environment |= bucket.environment()
     for path in scenario.folder.rglob("*.jpg"):
@@ -79,9 +73,7 @@ def test_each_object_of_a_bucket_has_one_outcome_after_both_workers_were_killed(
 
 
 @pytest.mark.slow
-def test_a_replaced_model_file_is_not_run_until_it_is_restored(
-    scenario: FaultScenario,
-) -> None:
+def test_a_replaced_model_file_is_not_run_until_it_is_restored(scenario):
     terminal = scenario.terminal
     registered = terminal.folder / "registered.pt"
     tiny_artifact(registered, name="registered")
@@ -109,9 +101,7 @@ UP = ("up", "--once", "photos")
 
 
 @pytest.fixture
-def up_terminal(
-    tmp_path: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
-) -> Terminal:
+def up_terminal(tmp_path, redis_server, database_url, durations) -> Terminal:
     settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": database_url}
     up_terminal = Terminal(tmp_path / "terminal", settings | {"TAGGER_BATCH_SIZE": "8"})
     draw_many(up_terminal.folder / "photos", UP_PHOTOS)
@@ -128,9 +118,7 @@ def up_terminal(
         pytest.param({"kill_at": BEFORE_COMMIT}, id="its worker alone", marks=pytest.mark.slow),
     ],
 )
-def test_each_photo_has_one_outcome_after_up_was_killed_while_results_are_stored(
-    up_terminal: Terminal, killed: dict[str, str]
-) -> None:
+def test_each_photo_has_one_outcome_after_up_was_killed_while_results_are_stored(up_terminal, killed):
     once = up_terminal.folder / "killed"
     up_terminal.inject(once=once, **killed)
     up = up_terminal.start(*UP)

@@ -6,7 +6,7 @@ import pytest
 from rig.ledger_invariants import job_violations, library_violations
 from support.artifacts import tiny_artifact
 from support.commands import Process, Terminal, draw, draw_many
-from support.fault_scenario import FaultScenario, is_alive
+from support.fault_scenario import is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +41,13 @@ def assert_counts(terminal: Terminal, job: int) -> None:
 
 
 @pytest.fixture
-def terminal(scenario_on_each_database: FaultScenario) -> Terminal:
+def terminal(scenario_on_each_database) -> Terminal:
     terminal = scenario_on_each_database.terminal
     terminal.environment["TAGGER_BATCH_SIZE"] = "4"
     return terminal
 
 
-def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal) -> None:
+def test_a_photo_that_crashes_the_process_fails_alone(terminal):
     draw_many(terminal.folder / "mixed", 4 * PHOTOS)
     # In two chunks, so that one is isolated while the other still kills.
     for number, seed in ((7, 1001), (40, 1002)):
@@ -66,7 +66,7 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal: Terminal) -> Non
     assert_counts(terminal, job)
 
 
-def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> None:
+def test_a_worker_with_too_many_hanging_reads_exits(scenario):
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)
     for number in range(24):
@@ -82,7 +82,7 @@ def test_a_worker_with_too_many_hanging_reads_exits(scenario: FaultScenario) -> 
     assert_counts(terminal, job)
 
 
-def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario: FaultScenario) -> None:
+def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario):
     terminal = scenario.terminal
     draw_many(terminal.folder / "mixed", PHOTOS)
     draw(terminal.folder / "mixed" / "hangs.jpg", 0, seed=1000)
@@ -96,7 +96,7 @@ def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario: FaultScena
     assert (progress.done, progress.queued, progress.running) == (PHOTOS, 1, 0)
 
 
-def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> None:
+def test_a_batch_too_large_for_the_device_is_halved(scenario):
     terminal = scenario.terminal
     terminal.environment |= {"TAGGER_BATCH_SIZE": "32"}
     draw_many(terminal.folder / "many", 100)
@@ -111,7 +111,7 @@ def test_a_batch_too_large_for_the_device_is_halved(scenario: FaultScenario) -> 
     assert "the batch size is now 2" not in log
 
 
-def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario: FaultScenario) -> None:
+def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario):
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", PHOTOS)
     terminal.environment |= {"TAGGER_READ_TIMEOUT_S": "2", "TAGGER_STALL_TIMEOUT_S": "10"}

@@ -50,16 +50,14 @@ def replaced(events: Sequence[dict[str, Any]]) -> set[str]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
+def terminal(tmp_path) -> Terminal:
     terminal = Terminal(tmp_path / "terminal")
     for seed in range(3):
         draw(terminal.folder / "photos" / f"{seed}.jpg", seed % len(LABELS), seed=seed)
     return terminal
 
 
-def test_what_was_written_is_on_the_disk_and_undo_records_of_photos_are_there_before(
-    terminal: Terminal,
-) -> None:
+def test_what_was_written_is_on_the_disk_and_undo_records_of_photos_are_there_before(terminal):
     terminal.run("tag", "photos")
     recorder = Recorder(terminal)
     for words in (("write", "--to", "embed"), ("undo", "--all")):
@@ -74,7 +72,7 @@ def test_what_was_written_is_on_the_disk_and_undo_records_of_photos_are_there_be
 
 
 @pytest.mark.slow
-def test_checkpoints_and_models_of_the_trainer_are_on_the_disk(terminal: Terminal) -> None:
+def test_checkpoints_and_models_of_the_trainer_are_on_the_disk(terminal):
     world = draw_small_world(terminal.folder)
     recorder = Recorder(terminal)
     data = ("--data", world / "data", "--unknown", world / "unknown")

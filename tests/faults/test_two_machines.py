@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select
 from support.commands import Process, Terminal, stop
 from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
@@ -56,8 +55,8 @@ def silence_s(scenario: FaultScenario, process: Process) -> float:
 
 
 def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
-    scenario_on_postgres: FaultScenario, postgres: PostgresServer, redis_server: RedisServer
-) -> None:
+    scenario_on_postgres, postgres, redis_server
+):
     scenario = scenario_on_postgres
     with ExitStack() as stack:
         network = [stack.enter_context(TcpProxy(server)) for server in (postgres.socket, redis_server.port)]
@@ -86,9 +85,7 @@ def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
         assert is_alive(far)
 
 
-def test_a_machine_without_the_database_leaves_chunks_to_others(
-    scenario_on_postgres: FaultScenario, postgres: PostgresServer
-) -> None:
+def test_a_machine_without_the_database_leaves_chunks_to_others(scenario_on_postgres, postgres):
     scenario = scenario_on_postgres
     with TcpProxy(postgres.socket) as network:
         settings = {"TAGGER_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{network.port}/postgres"}
@@ -105,7 +102,7 @@ def test_a_machine_without_the_database_leaves_chunks_to_others(
     assert "failed unexpectedly" not in scenario.log
 
 
-def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postgres: FaultScenario) -> None:
+def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postgres):
     scenario = scenario_on_postgres
     job = scenario.enqueue()
     mounted = scenario.terminal.folder / "mnt" / "nas" / "pictures"
@@ -123,9 +120,7 @@ def test_a_machine_with_the_photos_at_another_place_takes_part(scenario_on_postg
     assert scenario.attempts(again) == [1] * PHOTOS
 
 
-def test_a_machine_without_the_photos_does_not_keep_another_from_them(
-    scenario_on_postgres: FaultScenario,
-) -> None:
+def test_a_machine_without_the_photos_does_not_keep_another_from_them(scenario_on_postgres):
     scenario = scenario_on_postgres
     missing = json.dumps({"photos": str(scenario.terminal.folder / "unmounted")})
     with machine(scenario, {"TAGGER_ROOTS": missing}), machine(scenario, {}):

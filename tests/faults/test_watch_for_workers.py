@@ -5,7 +5,6 @@ import signal
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
-from pathlib import Path
 
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
@@ -24,7 +23,7 @@ RECORDED = "is recorded; workers process it when Redis is available"
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     """The Redis server is away."""
     redis_server.kill()
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
@@ -69,9 +68,7 @@ def assert_consistent(terminal: Terminal, jobs: Sequence[JobProgress]) -> None:
 
 
 @pytest.mark.slow
-def test_photos_are_enqueued_once_while_redis_is_away_at_the_start_and_later(
-    terminal: Terminal, redis_server: RedisServer
-) -> None:
+def test_photos_are_enqueued_once_while_redis_is_away_at_the_start_and_later(terminal, redis_server):
     def warnings() -> int:
         return terminal.log.read_text().count(RECORDED)
 
@@ -93,7 +90,7 @@ def test_photos_are_enqueued_once_while_redis_is_away_at_the_start_and_later(
 
 
 @pytest.mark.slow
-def test_photos_are_enqueued_once_by_the_start_after_a_kill_before_any_commit(terminal: Terminal) -> None:
+def test_photos_are_enqueued_once_by_the_start_after_a_kill_before_any_commit(terminal):
     terminal.run("db", "upgrade")
     empty = terminal.folder / "empty"
     shutil.copytree(terminal.data, empty)

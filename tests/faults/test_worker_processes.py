@@ -4,13 +4,12 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
 import pytest
 from rig.ledger_invariants import job_violations
-from rig.servers import RedisServer, free_port
+from rig.servers import free_port
 from sqlalchemy import func, select
 from support.commands import Process, Terminal, child_processes, draw_many, stop, wait_until_gone
 
@@ -20,7 +19,7 @@ PHOTOS = 110
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_PROCESSES": "2", "TAGGER_BATCH_SIZE": "4"}
     terminal = Terminal(tmp_path / "terminal", settings)
     terminal.inject(values="worker.sweeper.SWEEP_S=1 tagger.processes.pool.RESTART_PAUSES_S=[0.1,0.1]")
@@ -28,7 +27,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 
 @pytest.fixture
-def worker(terminal: Terminal) -> Iterator[Process]:
+def worker(terminal) -> Iterator[Process]:
     """A worker whose two processes are ready."""
     terminal.environment["TAGGER_METRICS_PORT"] = str(free_port())
     process = terminal.start("worker", "-v")
@@ -57,7 +56,7 @@ def photos_at(port: int) -> int:
     return int(sum(map(float, counts)))
 
 
-def test_two_processes_are_one_worker(terminal: Terminal, worker: Process) -> None:
+def test_two_processes_are_one_worker(terminal, worker):
     draw_many(terminal.folder / "photos", PHOTOS)
     (status,) = terminal.json("status")["workers"]
     assert status["name"].startswith(f"tagger-{worker.pid}@")
@@ -86,9 +85,7 @@ def test_two_processes_are_one_worker(terminal: Terminal, worker: Process) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_stops_them_once(
-    terminal: Terminal, worker: Process, number: signal.Signals
-) -> None:
+def test_a_signal_to_all_processes_stops_them_once(terminal, worker, number):
     """As a terminal and systemd send it."""
     processes = children(worker)
     os.killpg(worker.pid, number)
@@ -97,14 +94,14 @@ def test_a_signal_to_all_processes_stops_them_once(
     assert "second signal" not in terminal.log.read_text()
 
 
-def test_the_processes_end_when_the_worker_is_killed(terminal: Terminal, worker: Process) -> None:
+def test_the_processes_end_when_the_worker_is_killed(terminal, worker):
     processes = children(worker)
     worker.kill()
     worker.wait()
     wait_until_gone(terminal, processes)
 
 
-def test_a_worker_that_cannot_start_says_so_once(terminal: Terminal) -> None:
+def test_a_worker_that_cannot_start_says_so_once(terminal):
     (terminal.folder / "wrong.pt").write_bytes(b"no model")
     terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "wrong.pt")
     done = terminal.run("worker", code=1)

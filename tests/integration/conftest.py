@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.servers import RedisServer
 from support.ledgers import LedgerBuilder
 from support.stored_photos import StoredPhotos
 from support.written_folder import WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.photos import object_store
 from tagger.settings import Settings
 
 if TYPE_CHECKING:
-    from support.buckets import Bucket
     from support.written_folder import WrittenBucket
 
     from worker.broker import RedisMonitor
@@ -24,32 +20,30 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def ledger(database: Database) -> LedgerBuilder:
+def ledger(database) -> LedgerBuilder:
     return LedgerBuilder(database)
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
+def library(database, tmp_path) -> StoredPhotos:
     """Without photos."""
     return StoredPhotos.with_tiny_model(database, tmp_path)
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+def folder(database, tmp_path) -> WrittenFolder:
     """Without photos."""
     return WrittenFolder(database, tmp_path)
 
 
 @pytest.fixture
-def settings(folder: WrittenFolder) -> Settings:
+def settings(folder) -> Settings:
     """With the model of the folder."""
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
 
 
 @pytest.fixture
-def photos(
-    database: Database, tmp_path: Path, bucket: "Bucket", monkeypatch: pytest.MonkeyPatch
-) -> "WrittenBucket":
+def photos(database, tmp_path, bucket, monkeypatch) -> "WrittenBucket":
     """Of a bucket; without photos."""
     from support.written_folder import WrittenBucket
 
@@ -58,14 +52,14 @@ def photos(
 
 
 @pytest.fixture
-def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
+def monitor(redis_server, database) -> "RedisMonitor":
     from worker.broker import RedisEndpoint, RedisKeys, RedisMonitor
 
     return RedisMonitor(RedisEndpoint(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
 
 
 @pytest.fixture
-def sweeper(redis_server: RedisServer, monitor: "RedisMonitor", database: Database) -> Iterator["Sweeper"]:
+def sweeper(redis_server, monitor, database) -> Iterator["Sweeper"]:
     from worker.producer import make_app
     from worker.sweeper import Sweeper
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +61,7 @@ def actions(database: Database) -> list[tuple[str, str | None]]:
     return [(entry.action, entry.subject) for entry in entries(database)]
 
 
-def test_jobs_are_recorded_with_who_made_and_changed_them(database: Database) -> None:
+def test_jobs_are_recorded_with_who_made_and_changed_them(database):
     job = LedgerBuilder(database).job(4)
     by_ada = database.acting_as(ADA)
     job_control.pause(by_ada, job)
@@ -80,7 +79,7 @@ def test_jobs_are_recorded_with_who_made_and_changed_them(database: Database) ->
     assert all(change.details == {"address": "192.0.2.7"} for change in changes)
 
 
-def test_schedules_and_models_are_recorded(database: Database, tmp_path: Path) -> None:
+def test_schedules_and_models_are_recorded(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     add_schedule(database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     pause_schedule(database, "nightly", paused=True)
@@ -100,7 +99,7 @@ def test_schedules_and_models_are_recorded(database: Database, tmp_path: Path) -
     ]
 
 
-def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
+def test_imports_are_recorded_once(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     folder.draw("a.jpg", 0)
     folder.tag()
@@ -114,7 +113,7 @@ def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
     assert entry.details == {"added": 0, "replaced": 1}
 
 
-def test_withdrawn_verdicts_are_recorded(database: Database, tmp_path: Path) -> None:
+def test_withdrawn_verdicts_are_recorded(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     photo = folder.draw("a.jpg", 0)
     folder.tag()
@@ -136,7 +135,7 @@ def test_withdrawn_verdicts_are_recorded(database: Database, tmp_path: Path) -> 
     assert [entry.details for entry in recorded] == [common, common]
 
 
-def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> None:
+def test_forgetting_photos_is_recorded(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     for number in range(2):
         folder.draw(f"{number}.jpg", number)
@@ -148,9 +147,7 @@ def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> No
 
 
 @pytest.mark.postgresql
-def test_old_entries_and_those_above_the_limit_are_removed(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_entries_and_those_above_the_limit_are_removed(database, monkeypatch):
     monkeypatch.setattr(audit, "MAX_ENTRIES", 10)
     long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS + 1)
     row = {"actor": "a", "action": "job-create", "details": {}}
@@ -168,9 +165,7 @@ def test_old_entries_and_those_above_the_limit_are_removed(
         assert connection.scalar(select(func.min(audit_log.c.id))) == 16
 
 
-def test_the_actor_of_a_command_is_the_systems_user_not_the_environments(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_actor_of_a_command_is_the_systems_user_not_the_environments(monkeypatch):
     real = command_line_actor()
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "somebody-else")
@@ -182,7 +177,7 @@ def authors(database: Database) -> dict[int, str | None]:
     return {job.job: job.author for job in list_jobs(database)}
 
 
-def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database: Database) -> None:
+def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database):
     ledger = LedgerBuilder(database)
     by_command = ledger.job(1)
     ledger.database = database.acting_as(ADA)
@@ -192,7 +187,7 @@ def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database: Database) 
     assert authors(database) == {by_command: command_line_actor().name, by_ada: "web ada"}
 
 
-def test_a_job_that_writes_tags_has_the_author_of_its_parent(database: Database) -> None:
+def test_a_job_that_writes_tags_has_the_author_of_its_parent(database):
     ledger = LedgerBuilder(database)
     options: dict[str, object] = {WRITE: {"to": "sidecar"}}
     new = NewJob(ledger.model_id, top_k=5, threshold=0.5, runner=Runner.WORKERS, options=options)
@@ -205,9 +200,7 @@ def test_a_job_that_writes_tags_has_the_author_of_its_parent(database: Database)
     assert authors(database) == {parent: "web ada", write_job: "web ada"}
 
 
-def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_person(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_person(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     settings = Settings(data_folder=tmp_path / "data", model=str(folder.model.file))
     folder.draw("a.jpg")
@@ -236,7 +229,7 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
         ("worker tagger-1@rack", "worker tagger-1@rack"),
     ],
 )
-def test_authors_in_words(author: str | None, words: str) -> None:
+def test_authors_in_words(author, words):
     assert author_text(author) == words
 
 
@@ -264,13 +257,13 @@ def diary() -> Diary:
 
 
 @pytest.fixture
-def heard(database: Database, database_url: str, diary: Diary) -> Iterator[Database]:
+def heard(database, database_url, diary) -> Iterator[Database]:
     """The database of a process in which the diary receives events."""
     with closing(open_database(database_url, receivers=lambda: [diary])) as opened:
         yield opened
 
 
-def test_a_finished_job_is_told_once_with_its_counts(heard: Database, diary: Diary) -> None:
+def test_a_finished_job_is_told_once_with_its_counts(heard, diary):
     ledger = LedgerBuilder(heard)
     job = ledger.job(4)
     claim = ledger.claim(job)
@@ -283,7 +276,7 @@ def test_a_finished_job_is_told_once_with_its_counts(heard: Database, diary: Dia
     assert facts == {"job": job, "state": "finished", "total": 4, "tagged": 3, "failed": 1}
 
 
-def test_a_receiver_that_fails_rolls_its_transaction_back(heard: Database, diary: Diary) -> None:
+def test_a_receiver_that_fails_rolls_its_transaction_back(heard, diary):
     job = LedgerBuilder(heard).job(1)
     diary.refuses = True
     with pytest.raises(RuntimeError, match="no space"):
@@ -294,7 +287,7 @@ def test_a_receiver_that_fails_rolls_its_transaction_back(heard: Database, diary
     assert [data["state"] for _, _, data in diary.told] == ["cancelled"]
 
 
-def test_nobody_is_told_what_they_do_not_want(heard: Database, diary: Diary) -> None:
+def test_nobody_is_told_what_they_do_not_want(heard, diary):
     with heard.write() as connection:
         record_event(connection, Event.LANDMARK_FOUND, "eiffel-tower", {})
     assert diary.told == []

@@ -26,7 +26,7 @@ def _run(name: str, *words: str | Path) -> CommandOutput:
 
 
 @pytest.mark.parametrize("name", PACKAGES + SCRIPTS)
-def test_help_names_the_program_and_its_purpose(name: str) -> None:
+def test_help_names_the_program_and_its_purpose(name):
     output = _run(name, "--help")
     assert output.code == 0, output.err
     assert f"python -m bench.{name}" in output.text
@@ -48,7 +48,7 @@ def _run_process(module: str, *words: str | Path) -> subprocess.CompletedProcess
 
 
 @pytest.fixture
-def workload(tmp_path: Path) -> Workload:
+def workload(tmp_path) -> Workload:
     """Drawn photos that the tiny model distinguishes."""
     tiny_artifact(tmp_path / "tiny.pt")
     draw_many(tmp_path / "photos", PHOTOS)
@@ -59,7 +59,7 @@ def workload(tmp_path: Path) -> Workload:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["worker", "loader", "loader-tuned", "celery"])
-def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
+def test_programs_store_all_photos_with_the_drawn_landmark(workload, name):
     measurement = find_program(name).measure(workload)
     for number, photo in enumerate(workload.photos):
         if number % (TAGS + 1) < TAGS:  # every fifth photo shows no landmark of the model
@@ -68,7 +68,7 @@ def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, n
 
 
 @pytest.mark.slow
-def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
+def test_compare_prints_the_costs_of_programs(workload):
     words = ("--programs", "tag", "--rounds", "1", "--model", workload.model)
     done = _run_process("bench.compare", workload.model.parent / "photos", *words)
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
 
 
 @pytest.mark.slow
-def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
+def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu():
     done = _run_process("bench.gpu", "--device", "cpu", "--photos", "96")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^\| best tag the same, of 96 .* pass \|$", done.stdout, re.MULTILINE)
@@ -92,7 +92,7 @@ def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
 
 
 @pytest.mark.slow
-def test_growth_compares_libraries() -> None:
+def test_growth_compares_libraries():
     done = _run_process("bench.growth", "--photos", "400", "800")
     assert done.returncode == 0, done.stdout + done.stderr
     for row in (

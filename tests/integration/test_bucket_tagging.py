@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import trustme
 from sqlalchemy import insert, select
-from support.buckets import SECRET, Bucket, Fault
+from support.buckets import SECRET, Fault
 from support.colour_folders import EIFFEL, GATE
 from support.local_servers import Quiet, running
-from support.written_folder import WrittenBucket
 
 from tagger.database.enums import JobState, Target
 from tagger.database.tables import contents, metadata_writes, roots
@@ -28,7 +26,7 @@ from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import open_source
 
 
-def test_objects_are_tagged_once(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_objects_are_tagged_once(photos, bucket):
     photos.draw("a.jpg", 0)
     photos.draw("trip/b.jpg", 1)
     photos.draw("grey.jpg", None)
@@ -44,7 +42,7 @@ def test_objects_are_tagged_once(photos: WrittenBucket, bucket: Bucket) -> None:
     assert bucket.proxy.count("GET", "/a.jpg") == 0
 
 
-def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos, bucket):
     photos.draw("a.jpg", 0)
     photos.tag_bucket()
     before = photos.photo("a.jpg")
@@ -57,9 +55,7 @@ def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos: WrittenBuc
     assert after.mtime_ns != before.mtime_ns
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
-    photos: WrittenBucket, bucket: Bucket
-) -> None:
+def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(photos, bucket):
     photos.draw("a.jpg", 0)
     gate = photos.draw("gate.jpg", 1).read_bytes()
     job = photos.record(parse_path(bucket.address))
@@ -81,16 +77,14 @@ def test_an_object_that_is_replaced_while_it_is_read_is_never_a_mixture(
     ],
     ids=lambda fault: f"{fault.status}-{fault.cut_after}-{fault.delay_s}",
 )
-def test_what_fails_for_a_moment_is_repeated(photos: WrittenBucket, bucket: Bucket, fault: Fault) -> None:
+def test_what_fails_for_a_moment_is_repeated(photos, bucket, fault):
     photos.draw("a.jpg", 0)
     bucket.proxy.inject(fault)
     assert photos.tag_bucket() == {"a.jpg": "tagged"}
     assert fault.times == 0
 
 
-def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(
-    photos: WrittenBucket, bucket: Bucket
-) -> None:
+def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(photos, bucket):
     names = [f"{number:02}.jpg" for number in range(40)]
     for number, name in enumerate(names):
         photos.draw(name, number % 2, shade=number)
@@ -117,7 +111,7 @@ def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(
             assert photos.tags_of(name)[0] == (GATE if is_gate else EIFFEL, 1, True), name
 
 
-def test_an_object_that_may_not_be_read_fails_alone(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_an_object_that_may_not_be_read_fails_alone(photos, bucket):
     photos.draw("a.jpg", 0)
     photos.draw("b.jpg", 1)
     bucket.proxy.inject(Fault("/a.jpg", status=403, code="InvalidObjectState", times=10**9))
@@ -127,7 +121,7 @@ def test_an_object_that_may_not_be_read_fails_alone(photos: WrittenBucket, bucke
     assert "archived (InvalidObjectState)" in row.failure_text
 
 
-def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket: Bucket) -> None:
+def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket):
     bucket.put("a.jpg", b"x" * 1000)
     source = buckets.ObjectSource(parse_path(bucket.address), patient=False)
     bucket.proxy.inject(Fault("/a.jpg", cut_after=10, times=10**9))
@@ -138,7 +132,7 @@ def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket: Bucket) -> No
     assert "sends less of an answer than it announced" in str(source.mount().problem)
 
 
-def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_a_job_waits_for_a_bucket_that_refuses(photos, bucket):
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
@@ -152,16 +146,14 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bu
     assert photos.photo("a.jpg").gone_since is None
 
 
-def test_a_size_limit_applies_before_an_object_is_read(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_a_size_limit_applies_before_an_object_is_read(photos, bucket):
     bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
     photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
     assert photos.tag_bucket() == {"large.jpg": "failed"}
     assert photos.photo("large.jpg").failure_kind == FailureKind.TOO_LARGE
 
 
-def test_keys_come_from_the_profile_of_the_aws_tools(
-    photos: WrittenBucket, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_come_from_the_profile_of_the_aws_tools(photos, bucket, tmp_path, monkeypatch):
     photos.draw("a.jpg", 0)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -188,9 +180,7 @@ def test_keys_come_from_the_profile_of_the_aws_tools(
           "AWS_METADATA_ENDPOINT": "http://127.0.0.1:1"}, "there are no credentials for it"),
     ],
 )  # fmt: skip
-def test_a_wrong_setting_is_the_reason(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problem: str
-) -> None:
+def test_a_wrong_setting_is_the_reason(bucket, monkeypatch, variables, problem):
     server = bucket.proxy.url.removeprefix("http://")
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(server=server))
@@ -200,7 +190,7 @@ def test_a_wrong_setting_is_the_reason(
     assert (found or "").startswith(problem.format(server=server))
 
 
-def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None:
+def test_versions_agree_between_listing_head_and_reading(bucket):
     bucket.put("trip/a.jpg", b"content")
     source = open_source(f"{bucket.address}/trip")
     (found,) = source.photos()
@@ -210,8 +200,8 @@ def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None
 
 
 def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server(
-    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    photos, bucket, monkeypatch
+):
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
     with photos.database.read() as connection:
@@ -231,7 +221,7 @@ def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_
     assert open_source(bucket.address).read("a.jpg", max_bytes=10**6).size_bytes
 
 
-def test_a_bucket_of_aws_is_not_asked_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_of_aws_is_not_asked_for_elsewhere(monkeypatch):
     path = ObjectPath("s3://holidays-of-aws")
     for endpoint in ("https://s3.eu-west-1.amazonaws.com", None):
         if endpoint:
@@ -248,7 +238,7 @@ def test_a_bucket_of_aws_is_not_asked_for_elsewhere(monkeypatch: pytest.MonkeyPa
         open_store(path)
 
 
-def test_what_version_1_wrote_stays_recorded_and_is_not_undone(photos: WrittenBucket) -> None:
+def test_what_version_1_wrote_stays_recorded_and_is_not_undone(photos):
     photos.draw_and_tag("a.jpg", "b.jpg")
     with photos.database.read() as connection:
         digest = connection.scalar(
@@ -274,7 +264,7 @@ def test_what_version_1_wrote_stays_recorded_and_is_not_undone(photos: WrittenBu
     assert len(photos.undo_rows) == 1
 
 
-def test_options_that_version_1_stored_are_understood() -> None:
+def test_options_that_version_1_stored_are_understood():
     stored = {WRITE: {"to": "embed", "embed_objects": True}}
     assert MetadataOptions.from_job_options(stored) == MetadataOptions(Target.EMBED)
 
@@ -290,9 +280,7 @@ def test_options_that_version_1_stored_are_understood() -> None:
         (("img_1.xmp", "IMG_1.jpg.xmpx", "sub/IMG_1.jpg.xmp"), ()),
     ],
 )
-def test_sidecars_of_objects_are_found(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], expected: tuple[str, ...]
-) -> None:
+def test_sidecars_of_objects_are_found(bucket, monkeypatch, others, expected):
     monkeypatch.setattr(buckets, "PAGE", 2)
     bucket.proxy.page_keys = 2
     for prefix in ("", "trip ä/"):
@@ -357,7 +345,7 @@ class Servers:
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+def servers(tmp_path, monkeypatch) -> Iterator[Servers]:
     authority = trustme.CA()
     servers = Servers(authority)
     authority.cert_pem.write_to_path(tmp_path / "authority.crt")
@@ -376,9 +364,7 @@ def _read(address: str) -> bytes:
     return bytes(obstore.get(object_store.open_store(path), "photo.jpg").bytes())
 
 
-def test_temporary_keys_of_s3_show_their_token_and_nothing_that_signs(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_temporary_keys_of_s3_show_their_token_and_nothing_that_signs(servers, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", servers.address)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRETS["key"])
@@ -388,7 +374,7 @@ def test_temporary_keys_of_s3_show_their_token_and_nothing_that_signs(
     assert "authorization" not in servers.requests[0].lower()
 
 
-def test_a_sas_token_of_azure_is_seen_whole(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sas_token_of_azure_is_seen_whole(servers, monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{servers.address}/account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_SAS_KEY", f"sv=2022-11-02&sig={SECRETS['SAS']}")

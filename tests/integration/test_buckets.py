@@ -58,14 +58,14 @@ class Prefixes:
 
 
 @pytest.fixture
-def prefixes(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
+def prefixes(database, bucket, monkeypatch) -> Prefixes:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(buckets, "PAGE", 10)
     monkeypatch.setattr(scan, "PAGE", 10)
     return Prefixes(database, bucket)
 
 
-def test_scans_find_new_changed_and_gone_objects(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_scans_find_new_changed_and_gone_objects(prefixes, bucket):
     for name in ("a.jpg", "b.jpg", "sub/c.jpg", "ä %2F+#?&.jpg"):
         bucket.put(f"trip/{name}", b"old")
     bucket.put("trip2/d.jpg", b"not below the prefix")
@@ -81,9 +81,7 @@ def test_scans_find_new_changed_and_gone_objects(prefixes: Prefixes, bucket: Buc
     assert prefixes.counts("trip") == (4, 0, 1, 0)
 
 
-def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(
-    prefixes: Prefixes, bucket: Bucket
-) -> None:
+def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(prefixes, bucket):
     for name in ("a.jpg", ".hidden.jpg", ".trash/b.jpg", "@eaDir/c.jpg", "notes.txt", "skip/d.jpg", "e.PNG"):
         bucket.put(name, b"x")
     bucket.put("folder/", b"")
@@ -94,7 +92,7 @@ def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(
     assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
 
 
-def test_originals_of_a_library_are_photos_and_copies_are_not(bucket: Bucket) -> None:
+def test_originals_of_a_library_are_photos_and_copies_are_not(bucket):
     paths = {
         f"{name}/{path}": is_photo
         for name, library in LIBRARIES.items()
@@ -107,7 +105,7 @@ def test_originals_of_a_library_are_photos_and_copies_are_not(bucket: Bucket) ->
     assert listed == {path for path, is_photo in paths.items() if is_photo}
 
 
-def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes, bucket):
     names = ("a.jpg", "a.jpg.xmp", "b.MP4", "sub/c.mp4", "d.txt", ".e.mp4", ".trash/f.mp4", "skip/g.mp4")
     for name in names:
         bucket.put(name, b"x")
@@ -117,7 +115,7 @@ def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Pref
     assert report.other_files.by_extension == {".mp4": 2, ".txt": 1}
 
 
-def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_a_scan_takes_no_request_per_object(prefixes, bucket):
     for number in range(30):
         bucket.put(f"{number:02}.jpg", b"x")
     prefixes.scan()
@@ -129,7 +127,7 @@ def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) 
     assert bucket.proxy.count("GET") < 10
 
 
-def test_a_listing_that_is_cut_goes_on_after_the_last_key(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_a_listing_that_is_cut_goes_on_after_the_last_key(prefixes, bucket):
     for number in range(25):
         bucket.put(f"{number:02}.jpg", b"x")
     bucket.proxy.page_keys = 10
@@ -149,9 +147,7 @@ def test_a_listing_that_is_cut_goes_on_after_the_last_key(prefixes: Prefixes, bu
         pytest.param(400, "ExpiredToken", "credentials have expired (ExpiredToken)", marks=pytest.mark.slow),
     ],
 )
-def test_a_bucket_that_refuses_marks_nothing_as_gone(
-    prefixes: Prefixes, bucket: Bucket, status: int, code: str, text: str
-) -> None:
+def test_a_bucket_that_refuses_marks_nothing_as_gone(prefixes, bucket, status, code, text):
     bucket.put("a.jpg", b"x")
     prefixes.scan()
     selection = select_paths([parse_path(bucket.address)])
@@ -165,7 +161,7 @@ def test_a_bucket_that_refuses_marks_nothing_as_gone(
     assert prefixes.counts() == (1, 0, 0, 0)
 
 
-def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes, bucket):
     for number in range(25):
         bucket.put(f"{number:02}.jpg", b"x")
     prefixes.scan()
@@ -179,9 +175,7 @@ def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes: Prefixe
     assert prefixes.paths(gone=True) == []
 
 
-def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_succeeds(
-    prefixes: Prefixes, bucket: Bucket
-) -> None:
+def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_succeeds(prefixes, bucket):
     bucket.put("a.jpg", b"x")
     prefixes.scan()
     database = prefixes.ledger.database
@@ -192,7 +186,7 @@ def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_suc
     assert "forget" not in str(problem.value)
 
 
-def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes, bucket):
     bucket.put("trip/a.jpg", b"x")
     prefixes.scan("trip")
     bucket.delete("trip/a.jpg")
@@ -212,8 +206,8 @@ def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, b
     ],
 )
 def test_a_key_that_cannot_be_read_fails_the_listing_and_marks_nothing_as_gone(
-    prefixes: Prefixes, bucket: Bucket, key: str, problem: str
-) -> None:
+    prefixes, bucket, key, problem
+):
     for name in ("-.jpg", "0.jpg", "a.jpg", "b/+ %2F.jpg", "b/c-d.jpg", "b/z.jpg"):
         bucket.put(name, b"x")
     bucket.put("b/", b"")
@@ -230,7 +224,7 @@ def test_a_key_that_cannot_be_read_fails_the_listing_and_marks_nothing_as_gone(
 
 
 @pytest.mark.postgresql
-def test_a_prefix_above_a_root_absorbs_it(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_a_prefix_above_a_root_absorbs_it(prefixes, bucket):
     bucket.put("trip/sub/a.jpg", b"x")
     prefixes.scan("trip/sub")
     assert prefixes.counts() == (1, 0, 0, 0)
@@ -238,7 +232,7 @@ def test_a_prefix_above_a_root_absorbs_it(prefixes: Prefixes, bucket: Bucket) ->
     assert prefixes.paths() == ["trip/sub/a.jpg"]
 
 
-def test_a_single_object_is_found_whatever_its_extension(prefixes: Prefixes, bucket: Bucket) -> None:
+def test_a_single_object_is_found_whatever_its_extension(prefixes, bucket):
     bucket.put("trip/raw.data", b"x")
     bucket.put("trip/a.jpg", b"x")
     assert prefixes.counts("trip/raw.data") == (1, 1, 0, 0)

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
 from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
-from support.ledgers import LedgerBuilder, claim_one
+from support.ledgers import claim_one
 from support.written_folder import WrittenFolder
 
 from tagger.database.changed_days import are_consequences_due
@@ -36,7 +35,7 @@ EIFFEL = "eiffel-tower"
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
+def folder(database, tmp_path) -> TaggedFolder:
     folder = TaggedFolder(database, tmp_path)
     draw_shot(folder.folder / "gps.jpg", 0, gps=PARIS)
     draw_shot(folder.folder / "between.jpg", 5)
@@ -69,7 +68,7 @@ def before_steps(monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]) ->
 
 
 @pytest.fixture
-def last_step(folder: TaggedFolder) -> int:
+def last_step(folder) -> int:
     """The number of a job of workers whose photos are classified."""
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
@@ -78,9 +77,7 @@ def last_step(folder: TaggedFolder) -> int:
     return job
 
 
-def test_a_job_of_workers_ends_when_its_photos_are_located(
-    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_of_workers_ends_when_its_photos_are_located(folder, last_step, monkeypatch):
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.done, progress.queued) == ("running", True, 3, 0)
     assert located(folder) == 0
@@ -99,9 +96,7 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("large", [3, 4])
-def test_the_planner_knows_the_tables_after_a_large_job(
-    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch, large: int
-) -> None:
+def test_the_planner_knows_the_tables_after_a_large_job(folder, last_step, monkeypatch, large):
     monkeypatch.setattr(executor_module, "LARGE_JOB", large)
     executor = folder.executor()
     assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
@@ -117,9 +112,7 @@ def test_the_planner_knows_the_tables_after_a_large_job(
     assert bool(is_known) is (large == 3)
 
 
-def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
-    folder: TaggedFolder, last_step: int
-) -> None:
+def test_another_worker_goes_on_with_the_last_step_of_one_that_died(folder, last_step):
     claim_one(folder.database, last_step)
     assert claim_next_chunk(folder.database, last_step, "w") is None
     with folder.database.write() as connection:
@@ -131,7 +124,7 @@ def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
     assert folder.progress(last_step).state is JobState.FINISHED
 
 
-def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder, last_step: int) -> None:
+def test_a_worker_that_stops_leaves_the_last_step_to_others(folder, last_step):
     executor = folder.executor()
     executor.stop.set()
     assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.RELEASED
@@ -141,11 +134,8 @@ def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder
 
 
 def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
-    folder: TaggedFolder,
-    last_step: int,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    folder, last_step, caplog, monkeypatch
+):
     claimed = claim_one(folder.database, last_step)
     executor = folder.executor()
 
@@ -164,9 +154,7 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     assert "taught landmarks" not in caplog.text
 
 
-def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
-    folder: TaggedFolder, last_step: int
-) -> None:
+def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(folder, last_step):
     give_verdicts(folder.database, [folder.folder / "tower.jpg"], EIFFEL, VerdictKind.REJECTED, None, {})
     with folder.database.write() as connection:
         cancel_job(connection, last_step, "no longer wanted")
@@ -174,9 +162,7 @@ def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
     assert (progress.state, progress.tagged, progress.unknown) == (JobState.CANCELLED, 0, 3)
 
 
-def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
-    folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(folder, last_step, caplog):
     with folder.database.write() as connection:
         connection.execute(update(models).values(in_use=False, use_order=None))
     folder.settings = folder.settings.model_copy(update={"model": "nowhere"})
@@ -190,8 +176,8 @@ def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
 
 @pytest.mark.parametrize("kills", [False, True])
 def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
-    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch, *, kills: bool
-) -> None:
+    folder, last_step, monkeypatch, *, kills
+):
     def fail(*_: object) -> None:
         raise ValueError
 
@@ -207,8 +193,8 @@ def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
 
 
 def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_next_one_does_it(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder, monkeypatch
+):
     job = folder.record()
 
     def interrupt(*_: object) -> None:
@@ -227,7 +213,7 @@ def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_nex
     assert located(folder) == 3
 
 
-def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder: TaggedFolder) -> None:
+def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder):
     folder.run(folder.record())
     with folder.database.write() as connection:
         connection.execute(insert(changed_days).values(step="positions", content_id=1))
@@ -237,7 +223,7 @@ def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder: Tagged
 
 
 @pytest.fixture
-def drawn(database: Database, tmp_path: Path) -> WrittenFolder:
+def drawn(database, tmp_path) -> WrittenFolder:
     drawn = WrittenFolder(database, tmp_path)
     for number in range(4):
         drawn.draw(f"{number}.jpg", number % 2, shade=number)
@@ -264,9 +250,7 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_photo_that_crashes_its_child_fails_alone(
-    drawn: WrittenFolder, inject: Callable[[str, str], None]
-) -> None:
+def test_a_photo_that_crashes_its_child_fails_alone(drawn, inject):
     inject("FAULT_ON_DECODE", "crashes")
     with (drawn.folder / "2.jpg").open("ab") as photo:
         photo.write(b"crashes")
@@ -278,7 +262,7 @@ def test_a_photo_that_crashes_its_child_fails_alone(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_photo_fails_alone_after_several_workers_died_that_had_it_alone(drawn: WrittenFolder) -> None:
+def test_a_photo_fails_alone_after_several_workers_died_that_had_it_alone(drawn):
     job = drawn.record(runner=Runner.WORKERS)
     kill_workers(drawn.database, job, SHARED_ATTEMPTS + MAX_DEATHS - 1)
     drawn.work(job)
@@ -291,7 +275,7 @@ def test_a_photo_fails_alone_after_several_workers_died_that_had_it_alone(drawn:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_metadata_job_survives_killed_workers(drawn: WrittenFolder) -> None:
+def test_a_metadata_job_survives_killed_workers(drawn):
     drawn.tag()
     job = drawn.create_write_job_for_workers()
     kill_workers(drawn.database, job, SHARED_ATTEMPTS + MAX_DEATHS)
@@ -301,7 +285,7 @@ def test_a_metadata_job_survives_killed_workers(drawn: WrittenFolder) -> None:
 
 
 @pytest.fixture
-def known(ledger: LedgerBuilder) -> Iterator[KnownImages]:
+def known(ledger) -> Iterator[KnownImages]:
     """Asks for the only model of a ledger, which has classified `a`, and `b` with another top-k."""
     row = {"outcome": Outcome.UNKNOWN, "model_id": ledger.model_id, "threshold": 0.5}
     with ledger.database.write() as connection:
@@ -312,15 +296,13 @@ def known(ledger: LedgerBuilder) -> Iterator[KnownImages]:
         yield images
 
 
-def test_an_image_that_was_classified_with_the_same_options_lacks_no_model(
-    known: KnownImages, ledger: LedgerBuilder
-) -> None:
+def test_an_image_that_was_classified_with_the_same_options_lacks_no_model(known, ledger):
     assert known.lacking_models("a") == ()
     assert known.lacking_models("b") == known.lacking_models("c") == (ledger.model_id,)
 
 
 @pytest.mark.postgresql
-def test_what_is_stored_meanwhile_is_known(known: KnownImages, ledger: LedgerBuilder) -> None:
+def test_what_is_stored_meanwhile_is_known(known, ledger):
     assert known.lacking_models("b")
     with ledger.database.write() as connection:
         connection.execute(contents.update().values(top_k=5))
@@ -328,9 +310,7 @@ def test_what_is_stored_meanwhile_is_known(known: KnownImages, ledger: LedgerBui
 
 
 @pytest.mark.postgresql
-def test_questions_that_wait_are_one_statement(
-    known: KnownImages, ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_questions_that_wait_are_one_statement(known, ledger, monkeypatch):
     assert known.lacking_models("c")  # connects
     asked: list[list[str]] = []
     may_answer, rows = threading.Event(), PreparedQuery.rows
@@ -355,18 +335,18 @@ def test_questions_that_wait_are_one_statement(
 
 
 @pytest.mark.postgresql
-def test_a_connection_that_breaks_is_replaced(known: KnownImages, ledger: LedgerBuilder) -> None:
+def test_a_connection_that_breaks_is_replaced(known, ledger):
     assert known.lacking_models("a") == ()
     if ledger.database.is_sqlite:
         assert known._connection is not None
-        known._connection.connection.dbapi_connection.close()  # type: ignore[union-attr]
+        known._connection.connection.dbapi_connection.close()
     else:
         _end_other_connections(ledger.database)
     assert known.lacking_models("a") == (ledger.model_id,)
     assert known.lacking_models("a") == ()
 
 
-def test_readers_that_come_too_late_get_all_models(known: KnownImages, ledger: LedgerBuilder) -> None:
+def test_readers_that_come_too_late_get_all_models(known, ledger):
     known.close()
     assert known.lacking_models("a") == (ledger.model_id,)
 

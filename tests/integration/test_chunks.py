@@ -29,7 +29,7 @@ from tagger.ledger.workers import ExpiredLeases, release_expired
 pytestmark = pytest.mark.postgresql
 
 
-def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: LedgerBuilder) -> None:
+def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger):
     job = ledger.job(20)
     first = ledger.claim(job)
     ledger.store(first, Outcome.TAGGED, count=5)
@@ -50,7 +50,7 @@ def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: Led
     assert (progress.tagged, progress.failed, progress.state) == (5, 15, JobState.FINISHED)
 
 
-def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger: LedgerBuilder) -> None:
+def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger):
     job = ledger.job(20)
     claim = ledger.claim(job)
     for take_back in (
@@ -68,7 +68,7 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: LedgerBuilder) -> None:
+def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger):
     job = ledger.job(40)
     claims = [ledger.claim(job, chunk) for chunk in (0, 1)]
     ledger.expire(job)
@@ -77,7 +77,7 @@ def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: L
         assert len(release_expired(ledger.database)) == 1
 
 
-def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
+def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger):
     job = ledger.job(40, runner=Runner.LOCAL)
     first = claim_one(ledger.database, job)
     ledger.expire(job)
@@ -87,7 +87,7 @@ def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledge
     ledger.store(first, Outcome.TAGGED)
 
 
-def test_leases_end_by_the_clock_of_the_database(ledger: LedgerBuilder) -> None:
+def test_leases_end_by_the_clock_of_the_database(ledger):
     job = ledger.job(5)
     for apart in (timedelta(minutes=8), timedelta(minutes=-8)):
         with clock_ahead(apart):
@@ -96,7 +96,7 @@ def test_leases_end_by_the_clock_of_the_database(ledger: LedgerBuilder) -> None:
         release_chunk(ledger.database, claim)
 
 
-def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledger: LedgerBuilder) -> None:
+def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledger):
     own, other = (ledger.job(20, runner=Runner.LOCAL) for _ in range(2))
     for job, worker in ((own, "stopped"), (other, "elsewhere")):
         assert claim_next_chunk(ledger.database, job, worker)
@@ -109,9 +109,7 @@ def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledg
     assert claim_next_chunk(ledger.database, other, "w") is None
 
 
-def test_after_a_pause_holders_have_time_to_renew_their_leases(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_pause_holders_have_time_to_renew_their_leases(ledger, monkeypatch):
     """As after an outage of the database, Ctrl-Z, or the sleep of a laptop."""
     monkeypatch.setattr("tagger.ledger.workers.LEASE_S", 0.6)
     monkeypatch.setattr("tagger.ledger.workers.RENEW_S", 0.2)
@@ -136,7 +134,7 @@ def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:
     return [tuple(row) for row in result]
 
 
-def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
+def test_outcomes_stored_twice_count_once(ledger):
     job = ledger.job(20)
     claim = ledger.claim(job)
     ledger.store(claim, Outcome.TAGGED, count=8)
@@ -152,7 +150,7 @@ def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
-def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> None:
+def test_stores_of_one_job_do_not_wait_for_each_other(ledger):
     job = ledger.job(40)
     first, second = ledger.claim(job), ledger.claim(job, 1)
     with ledger.database.write() as connection:
@@ -166,7 +164,7 @@ def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> 
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger: LedgerBuilder) -> None:
+def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger):
     job, open_job, scanning = ledger.job(5), ledger.job(5), ledger.scanning()
     claim = ledger.claim(job)
     with ledger.database.write() as connection:
@@ -178,7 +176,7 @@ def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger: Ledg
     assert states == [JobState.FINISHED, JobState.QUEUED, JobState.SCANNING]
 
 
-def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger: LedgerBuilder) -> None:
+def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger):
     job = ledger.job(5)
     claim = ledger.claim(job)
     pause(ledger.database, job)
@@ -195,8 +193,8 @@ def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger: Ledger
     ("options", "state"), [({}, JobState.FINISHED), ({"write": "embed"}, JobState.CANCELLED)]
 )
 def test_a_local_job_whose_process_died_after_the_last_outcome_is_finished_unless_it_would_write(
-    ledger: LedgerBuilder, options: dict[str, str], state: JobState
-) -> None:
+    ledger, options, state
+):
     job = ledger.job(5, runner=Runner.LOCAL)
     claim = claim_one(ledger.database, job)
     with ledger.database.write() as connection:
@@ -211,7 +209,7 @@ def _all_tagged(claim: Claim) -> list[ItemOutcome]:
     return [ItemOutcome(position, Outcome.TAGGED) for position in range(claim.first, claim.last + 1)]
 
 
-def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:
+def test_renewal_returns_the_lost_claims(ledger):
     active, cancelled, done = (ledger.claim(ledger.job(5)) for _ in range(3))
     with ledger.database.write() as connection:
         cancel_job(connection, cancelled.name.job_id, "by request")
@@ -221,7 +219,7 @@ def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:
     assert len(release_expired(ledger.database)) == 0
 
 
-def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger: LedgerBuilder) -> None:
+def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger):
     job = ledger.job(64)
     claim = ledger.claim(job)
     suspend_for_root(ledger.database, job, "share")

@@ -50,7 +50,7 @@ ODD = os.fsdecode(b"caf\xe9 \n.jpg")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[TaggedFolder]:
+def folder(tmp_path) -> Iterator[TaggedFolder]:
     with closing(open_database(f"sqlite:///{tmp_path}/library.sqlite")) as database:
         yield _filled(database, tmp_path)
 
@@ -165,8 +165,8 @@ def rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.mark.postgresql
 def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
-    folder: TaggedFolder, empty_postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder, empty_postgres_url, tmp_path, monkeypatch
+):
     monkeypatch.setattr("tagger.database.diagnostics.PAGE", 2)
     before = rows(folder.database)
     filled = [name for name, stored in before.items() if stored]
@@ -185,7 +185,7 @@ def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
         assert list(check_database(back)) == []
 
 
-def test_a_database_with_rows_is_refused(folder: TaggedFolder, tmp_path: Path) -> None:
+def test_a_database_with_rows_is_refused(folder, tmp_path):
     url = f"sqlite:///{tmp_path}/other.sqlite"
     with closing(open_database(url)) as other:
         add_landmark(other, NewLandmark("Our church"))
@@ -195,9 +195,7 @@ def test_a_database_with_rows_is_refused(folder: TaggedFolder, tmp_path: Path) -
         assert rows(other) == before
 
 
-def test_a_copy_that_misses_rows_stores_nothing(
-    folder: TaggedFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_misses_rows_stores_nothing(folder, tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/copy.sqlite"
     insert_all = transfer._insert
 
@@ -212,7 +210,7 @@ def test_a_copy_that_misses_rows_stores_nothing(
 
 
 @pytest.mark.postgresql
-def test_rows_are_loaded_before_indexes_and_keys_are_created(database: Database) -> None:
+def test_rows_are_loaded_before_indexes_and_keys_are_created(database):
     with database.write() as connection:
         schema = _parts(connection)
         with bulk_load(connection):

@@ -8,7 +8,6 @@ from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +23,7 @@ from support.databases import create_sqlite_database
 from support.models import record_inferences
 from support.threads import wait_until
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.engine import is_transient
 from tagger.database.enums import JobState, Priority, Runner, VerdictKind
 from tagger.database.tables import chunks
@@ -80,7 +79,7 @@ def outage() -> Iterator[Outage]:
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
+def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
     """Photos, and short leases."""
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.engine.LONGEST_PAUSE_S", 0.2)
@@ -98,13 +97,11 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def classified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def classified(monkeypatch) -> list[int]:
     return record_inferences(monkeypatch)
 
 
-def test_a_worker_stores_its_results_after_an_outage(
-    folder: TaggedFolder, database_url: str, outage: Outage, classified: list[int]
-) -> None:
+def test_a_worker_stores_its_results_after_an_outage(folder, database_url, outage, classified):
     with in_process_worker(
         folder.settings.model_copy(update={"database_url": database_url, "backend": "torchscript"})
     ):
@@ -119,9 +116,7 @@ def test_a_worker_stores_its_results_after_an_outage(
         assert set(connection.scalars(select(chunks.c.attempts))) == {1}
 
 
-def test_tag_stores_its_results_after_an_outage(
-    folder: TaggedFolder, outage: Outage, classified: list[int]
-) -> None:
+def test_tag_stores_its_results_after_an_outage(folder, outage, classified):
     job = folder.record()
 
     def end_later() -> None:
@@ -136,9 +131,7 @@ def test_tag_stores_its_results_after_an_outage(
     assert (progress.tagged, progress.state, sum(classified)) == (PHOTOS, JobState.FINISHED, PHOTOS)
 
 
-def test_photos_count_once_if_the_replies_to_commits_are_lost(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_count_once_if_the_replies_to_commits_are_lost(folder, monkeypatch):
     folder.tag()
     files = list(folder.folder.iterdir())
     give_verdicts(folder.database, files, EIFFEL, VerdictKind.REJECTED, None, folder.settings.roots)
@@ -154,7 +147,7 @@ def test_photos_count_once_if_the_replies_to_commits_are_lost(
     assert job_violations(folder.database, job) == []
 
 
-def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:
+def test_a_read_only_server_is_a_transient_error(postgres_url):
     with closing(open_database(postgres_url)) as database, database.write() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         with pytest.raises(SQLAlchemyError) as error:
@@ -162,14 +155,14 @@ def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:
     assert is_transient(error.value)
 
 
-def test_a_missing_table_is_not_a_transient_error(database: Database) -> None:
+def test_a_missing_table_is_not_a_transient_error(database):
     with database.read() as connection, pytest.raises(SQLAlchemyError) as error:
         connection.execute(text("SELECT id FROM missing"))
     assert not is_transient(error.value)
 
 
 @pytest.fixture
-def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def impatient(tmp_path, monkeypatch) -> Settings:
     """The settings of a worker that waits 0.1 s for a locked SQLite file."""
     monkeypatch.setattr("tagger.database.engine.BUSY_TIMEOUT_S", 0.1)
     tiny_artifact(tmp_path / "tiny.pt")
@@ -192,9 +185,7 @@ def locked(settings: Settings) -> Iterator[sqlite3.Connection]:
         other.rollback()
 
 
-def test_a_tick_during_an_outage_is_a_warning_and_the_next_one_runs(
-    impatient: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tick_during_an_outage_is_a_warning_and_the_next_one_runs(impatient, caplog):
     with in_process_worker(impatient), closing(open_database(impatient.effective_database_url)) as database:
         add_schedule(
             database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
@@ -211,7 +202,7 @@ def test_a_tick_during_an_outage_is_a_warning_and_the_next_one_runs(
         assert last.at is not None
 
 
-def test_a_worker_that_starts_waits_for_a_locked_database(impatient: Settings) -> None:
+def test_a_worker_that_starts_waits_for_a_locked_database(impatient):
     with locked(impatient) as other:
         release = threading.Timer(1.0, other.rollback)
         release.start()
@@ -224,9 +215,7 @@ def test_a_worker_that_starts_waits_for_a_locked_database(impatient: Settings) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refusals", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
-) -> None:
+def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(tmp_path, monkeypatch, refusals):
     monkeypatch.setattr(classification, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.3)
@@ -286,7 +275,7 @@ class FullDisk:
                 return super().executemany(statement, *values)
 
         class Connection(sqlite3.Connection):
-            def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            def cursor(self, *_: Any) -> sqlite3.Cursor:
                 return super().cursor(Cursor)
 
             def commit(self) -> None:
@@ -346,7 +335,7 @@ class _QueueBroker(RedisEndpoint):
     messages: queue.Queue[Any]
 
     @contextmanager
-    def client(self) -> Iterator[Any]:  # type: ignore[override]
+    def client(self) -> Iterator[Any]:
         def llen(name: str) -> int:
             return self.messages.qsize() if name == KEYS.queues[Priority.BULK] else 0
 
@@ -357,7 +346,7 @@ class _QueueBroker(RedisEndpoint):
 def in_process_worker(settings: Settings) -> Iterator[None]:
     """Process chunks in this process, until the end of the context."""
     app = _Queue()
-    engine = make_engine(app, settings, "in-process")  # type: ignore[arg-type]
+    engine = make_engine(app, settings, "in-process")
     engine.redis.broker = _QueueBroker("memory", KEYS, embedded=False, messages=app.messages)
 
     def consume() -> None:

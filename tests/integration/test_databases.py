@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from support.artifacts import tiny_artifact
-from support.colour_folders import TaggedFolder
 from support.databases import create_sqlite_database
 from support.disks import NOBODY, without_root_privileges
 from support.ledgers import LedgerBuilder
@@ -50,7 +49,7 @@ def file() -> Iterator[Path]:
         folder.chmod(0o755)
 
 
-def test_a_database_in_a_folder_of_another_user_is_read_and_not_changed(file: Path) -> None:
+def test_a_database_in_a_folder_of_another_user_is_read_and_not_changed(file):
     before = file.read_bytes()
     with without_root_privileges():
         database = open_database(f"sqlite:///{file}")
@@ -84,9 +83,7 @@ def no_schema(file: Path) -> None:
 
 @pytest.mark.parametrize("folder_mode", [0o555, 0o777])
 @pytest.mark.parametrize("change", [None, journal_of_rollbacks, files_of_an_open_database])
-def test_a_read_only_file_is_read_and_named_as_read_only(
-    file: Path, change: Callable[[Path], None] | None, folder_mode: int
-) -> None:
+def test_a_read_only_file_is_read_and_named_as_read_only(file, change, folder_mode):
     prepare(file, change, folder_mode)
     codecs.lookup("unicode_escape")  # its module may be where only root can read
     with without_root_privileges():
@@ -101,7 +98,7 @@ def test_a_read_only_file_is_read_and_named_as_read_only(
     assert finding.state == "ok"
 
 
-def test_a_read_only_file_that_needs_an_upgrade_is_named_as_read_only(file: Path) -> None:
+def test_a_read_only_file_that_needs_an_upgrade_is_named_as_read_only(file):
     prepare(file, no_schema, 0o555)
     with (
         without_root_privileges(),
@@ -121,7 +118,7 @@ def prepare(file: Path, change: Callable[[Path], None] | None, folder_mode: int)
     file.parent.chmod(folder_mode & 0o755)
 
 
-def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url: str) -> None:
+def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url):
     with closing(open_database(postgres_url)) as database, database.write() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
@@ -134,7 +131,7 @@ def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url: str) ->
 
 
 @pytest.mark.parametrize("table", ["photos", "tags", "contents"])
-def test_a_damaged_page_is_named(tmp_path: Path, table: str) -> None:
+def test_a_damaged_page_is_named(tmp_path, table):
     file = tmp_path / "tagger.sqlite"
     url = create_sqlite_database(file)
     with closing(open_database(url)) as database:
@@ -174,7 +171,7 @@ def _damage(file: Path, table: str) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, change: str, problem: str) -> None:
+def test_what_cannot_be_used_is_named(tmp_path, change, problem):
     tiny_artifact(tmp_path / "tiny.pt")
     with closing(open_database(f"sqlite:///{tmp_path}/library.sqlite")) as database:
         library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
@@ -188,7 +185,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, change: str, problem: str)
 
 
 @pytest.mark.postgresql
-def test_a_database_in_use_is_checked_in_one_state(folder: TaggedFolder) -> None:
+def test_a_database_in_use_is_checked_in_one_state(folder):
     folder.draw("a.jpg")
     folder.tag()
     with folder.database.write() as connection:
@@ -220,7 +217,7 @@ def pages_written(database: Database) -> int:
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
-def test_a_writer_waits_for_a_page_of_another_process_and_not_for_all(tmp_path: Path) -> None:
+def test_a_writer_waits_for_a_page_of_another_process_and_not_for_all(tmp_path):
     url = f"sqlite:///{tmp_path}/library.sqlite"
     with (
         closing(open_database(url)) as database,
@@ -250,7 +247,7 @@ PATHS = [
 
 
 @pytest.mark.postgresql
-def test_values_are_stored_as_they_are(database: Database) -> None:
+def test_values_are_stored_as_they_are(database):
     root = LedgerBuilder(database).root_id
     rows = [
         (root, path, bytes([number, 0, 255]), 2**40 + number, -(2**62)) for number, path in enumerate(PATHS)
@@ -264,7 +261,7 @@ def test_values_are_stored_as_they_are(database: Database) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_null_character_is_refused_by_postgresql_and_does_not_divide_a_text(database: Database) -> None:
+def test_a_null_character_is_refused_by_postgresql_and_does_not_divide_a_text(database):
     with (
         pytest.raises(DataError) if not database.is_sqlite else nullcontext(),
         database.write() as connection,
@@ -276,7 +273,7 @@ def test_a_null_character_is_refused_by_postgresql_and_does_not_divide_a_text(da
 
 
 @pytest.mark.postgresql
-def test_postgresql_returns_the_inserted_rows_without_those_that_exist(database: Database) -> None:
+def test_postgresql_returns_the_inserted_rows_without_those_that_exist(database):
     with database.write() as connection:
         connection.execute(insert(contents).values(digest="1-b"))
         rows = [("1-a",), ("1-b",)]
@@ -287,7 +284,7 @@ def test_postgresql_returns_the_inserted_rows_without_those_that_exist(database:
 
 
 @pytest.mark.postgresql
-def test_a_text_is_among_others_as_it_is(database: Database) -> None:
+def test_a_text_is_among_others_as_it_is(database):
     root = LedgerBuilder(database).root_id
     with database.write() as connection:
         insert_page(connection, photos, NAMES, [(root, path, b"", 1, 1) for path in PATHS])
@@ -299,7 +296,7 @@ def test_a_text_is_among_others_as_it_is(database: Database) -> None:
 
 
 @pytest.mark.postgresql
-def test_rows_that_exist_are_left_out_on_request(database: Database) -> None:
+def test_rows_that_exist_are_left_out_on_request(database):
     with database.write() as connection:
         connection.execute(insert(contents).values(digest="1-b"))
         insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",), ("1-c",)], skip_existing=True)
@@ -309,7 +306,7 @@ def test_rows_that_exist_are_left_out_on_request(database: Database) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_row_that_exists_is_an_integrity_error(database: Database) -> None:
+def test_a_row_that_exists_is_an_integrity_error(database):
     with database.write() as connection:
         connection.execute(insert(contents).values(digest="1-b"))
     with pytest.raises(IntegrityError), database.write() as connection:
@@ -324,7 +321,7 @@ STATEMENTS = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(), re.MULTILINE | 
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
+def library(database, tmp_path) -> StoredPhotos:
     library = StoredPhotos.with_tiny_model(database, tmp_path)
     library.photo("both.jpg", (EIFFEL, 0.9, True), (GATE, 0.8, True), taken_at=datetime(2024, 6, 1, 12, 0))  # noqa: DTZ001
     library.photo("weak.jpg", (EIFFEL, 0.2, False))
@@ -342,7 +339,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
 
 
 @pytest.mark.postgresql
-def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> None:
+def test_photo_tags_are_the_accepted_tags_of_queries(library):
     with library.database.read() as connection:
         rows = connection.execute(select(photo_tags)).all()
     queried = {
@@ -359,7 +356,7 @@ def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> N
     assert (located.latitude, located.position_source, located.taken_at.year) == (48.86, "landmark", 2024)
 
 
-def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library: StoredPhotos) -> None:
+def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library):
     library.taught(2, GATE, 0.95)
     give_verdicts(library.database, [library.root / "weak.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
     with library.database.read() as connection:
@@ -369,7 +366,7 @@ def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library: S
 
 
 @pytest.mark.postgresql
-def test_photos_view_has_each_photo_once_with_its_outcome(library: StoredPhotos) -> None:
+def test_photos_view_has_each_photo_once_with_its_outcome(library):
     with library.database.read() as connection:
         rows = {row.path: row for row in connection.execute(select(photos_view))}
     assert {Path(path).name: row.outcome for path, row in rows.items()} == {
@@ -390,7 +387,7 @@ def test_photos_view_has_each_photo_once_with_its_outcome(library: StoredPhotos)
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("statement", STATEMENTS, ids=range(1, len(STATEMENTS) + 1))
-def test_statements_of_the_documentation_run(library: StoredPhotos, statement: str) -> None:
+def test_statements_of_the_documentation_run(library, statement):
     assert len(STATEMENTS) == 8
     statement = statement.replace("alai-minar", EIFFEL).replace("India", "France")
     with library.database.read() as connection:
@@ -415,7 +412,7 @@ def test_statements_of_the_documentation_run(library: StoredPhotos, statement: s
         ("photos_view WHERE failure_kind IS NOT NULL", "ix_photos_failing"),
     ],
 )
-def test_frequent_questions_use_indexes(tmp_path: Path, question: str, search: str) -> None:
+def test_frequent_questions_use_indexes(tmp_path, question, search):
     database = open_database(f"sqlite:///{tmp_path / 'library.sqlite'}")
     with database.read() as connection:
         plan = connection.execute(text(f"EXPLAIN QUERY PLAN SELECT path FROM {question}"))

@@ -14,7 +14,6 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals, effective_tags, models
 from tagger.landmarks.edits import merge_landmark
@@ -77,7 +76,7 @@ class Folder(TaggedFolder):
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> Folder:
+def folder(database, tmp_path) -> Folder:
     return Folder(database, tmp_path)
 
 
@@ -87,7 +86,7 @@ def document(
     return {"digest": digest, "landmark": landmark, "verdict": verdict, "by": "bob", "at": at.isoformat()}
 
 
-def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder) -> None:
+def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder):
     folder.draw("dog.jpg", None)
     folder.draw("copy.jpg", None)
     folder.draw("cat.jpg", None, shade=3)
@@ -105,7 +104,7 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
     assert folder.found(unknown=True, sort="newest") == ["cat.jpg", "copy.jpg", "dog.jpg"]
 
 
-def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder) -> None:
+def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder):
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.dismiss("a.jpg")
@@ -117,14 +116,14 @@ def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder)
     assert folder.found(landmark=EIFFEL) == ["a.jpg"]
 
 
-def test_photos_that_are_not_classified_are_left_out(folder: Folder) -> None:
+def test_photos_that_are_not_classified_are_left_out(folder):
     folder.draw("a.jpg", None)
     folder.record()
     assert folder.dismiss("a.jpg") == {"left_out": ["?"]}
     assert folder.star("a.jpg") == StarredPhotos(changed=[], left_out=[folder.photo("a.jpg").id])
 
 
-def test_dismissal_and_star_survive_forgetting_the_photo(folder: Folder) -> None:
+def test_dismissal_and_star_survive_forgetting_the_photo(folder):
     folder.draw("a.jpg", None)
     folder.tag()
     folder.dismiss("a.jpg")
@@ -137,7 +136,7 @@ def test_dismissal_and_star_survive_forgetting_the_photo(folder: Folder) -> None
     assert folder.found(dismissed=True) == folder.found(favourite=True) == ["a.jpg"]
 
 
-def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) -> None:
+def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder):
     folder.draw("in/a.jpg", None)
     folder.draw("b.jpg", None, shade=2)
     folder.tag()
@@ -149,7 +148,7 @@ def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) 
     assert list(list_verdicts(folder.database, VerdictFilter("confirmed"))) == []
 
 
-def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
+def test_the_newer_of_two_imported_dismissals_applies(folder):
     folder.draw("a.jpg", None)
     folder.tag()
     digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
@@ -161,7 +160,7 @@ def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
     assert (listed.by, listed.at) == ("bob", MONDAY + timedelta(days=1))
 
 
-def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
+def test_an_imported_confirmation_outranks_a_dismissal(folder):
     folder.draw("a.jpg", None)
     folder.tag()
     digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
@@ -171,7 +170,7 @@ def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
     assert folder.dismissed() == 0
 
 
-def test_an_imported_confirmation_that_is_older_than_a_rejection_leaves_the_dismissal(folder: Folder) -> None:
+def test_an_imported_confirmation_that_is_older_than_a_rejection_leaves_the_dismissal(folder):
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.dismiss("a.jpg")
@@ -185,7 +184,7 @@ def test_an_imported_confirmation_that_is_older_than_a_rejection_leaves_the_dism
 
 
 @pytest.mark.postgresql
-def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folder) -> None:
+def test_favourites_are_found_with_their_copies_whatever_they_show(folder):
     folder.draw("in/tower.jpg", 0)
     folder.draw("in/copy.jpg", 0)
     folder.draw("dog.jpg", None, shade=3)
@@ -212,13 +211,13 @@ def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folde
 
 
 @pytest.fixture
-def tagged(database: Database, tmp_path: Path) -> StoredPhotos:
+def tagged(database, tmp_path) -> StoredPhotos:
     tagged = StoredPhotos.with_tiny_model(database, tmp_path)
     tagged.photo("a.jpg", (EIFFEL, 0.9, True))
     return tagged
 
 
-def test_a_change_is_settled_in_its_transaction(tagged: StoredPhotos) -> None:
+def test_a_change_is_settled_in_its_transaction(tagged):
     database = tagged.database
     with database.write() as connection:
         delete_verdicts(connection, [1], tagged.landmark_ids[EIFFEL], VerdictKind.CONFIRMED)
@@ -232,7 +231,7 @@ def test_a_change_is_settled_in_its_transaction(tagged: StoredPhotos) -> None:
             assert list(unsettled(connection)) == []
 
 
-def test_whoever_opened_the_database_hears_of_each_decision_of_people(tagged: StoredPhotos) -> None:
+def test_whoever_opened_the_database_hears_of_each_decision_of_people(tagged):
     database, heard = tagged.database, list[str]()
     database.after_decisions = lambda: heard.append("decisions")
     change = [1], GATE, VerdictKind.CONFIRMED
@@ -256,7 +255,7 @@ def test_whoever_opened_the_database_hears_of_each_decision_of_people(tagged: St
 
 
 @pytest.fixture
-def suggested(database: Database, tmp_path: Path) -> LibraryPhotos:
+def suggested(database, tmp_path) -> LibraryPhotos:
     """Ten photos, with suggestions of a model, which are from 0.3 on, and of two taught landmarks."""
     suggested = LibraryPhotos(database, settings_in(tmp_path), tmp_path / "photos")
     with database.write() as connection:
@@ -293,8 +292,8 @@ QUEUE = [
 
 @pytest.mark.postgresql
 def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probable_first(
-    suggested: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    suggested, monkeypatch
+):
     found = entries(suggested)
     assert names(found) == QUEUE
     assert [len(photo.tags) for photo in found] == [1] * len(found)
@@ -305,7 +304,7 @@ def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probab
         assert entries(suggested, limit=limit) == found[:limit]
 
 
-def test_the_suggestions_of_one_landmark(suggested: LibraryPhotos) -> None:
+def test_the_suggestions_of_one_landmark(suggested):
     for slug in (EIFFEL, VERSAILLES, GATE):
         found = entries(suggested, slug)
         assert names(found) == [name for name in QUEUE if name.startswith(slug)]
@@ -315,7 +314,7 @@ def test_the_suggestions_of_one_landmark(suggested: LibraryPhotos) -> None:
         assert first + suggestion_page(suggested.database, landmark_id, {}, end, 9)[0] == found
 
 
-def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(suggested: LibraryPhotos) -> None:
+def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(suggested):
     suggested.verdict("low", EIFFEL, "rejected")
     suggested.verdict("b", VERSAILLES, "confirmed")
     suggested.verdict("c", EIFFEL, "rejected")  # of another landmark
@@ -327,7 +326,7 @@ def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(suggested: 
     assert names(entries(suggested)) == [f"{GATE} c", f"{EIFFEL} copy"]
 
 
-def test_counting_ends_at_its_limit(suggested: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_ends_at_its_limit(suggested, monkeypatch):
     for limit in range(1, 6):
         monkeypatch.setattr(lessons, "COUNT_LIMIT", limit)
         assert count_suggestions(suggested.database) == limit

@@ -8,7 +8,6 @@ from sqlalchemy import insert, update
 from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState, Note, NoteCode, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
@@ -40,7 +39,7 @@ def names(claims: Iterable[Claim | None]) -> list[tuple[int, int] | None]:
 
 
 @pytest.mark.postgresql
-def test_the_jobs_of_a_priority_take_turns(ledger: LedgerBuilder) -> None:
+def test_the_jobs_of_a_priority_take_turns(ledger):
     first, second = ledger.job(70), ledger.job(40)
     source = claimer(ledger)
     claims = [source.claim([Priority.BULK]) for _ in range(5)]
@@ -48,7 +47,7 @@ def test_the_jobs_of_a_priority_take_turns(ledger: LedgerBuilder) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_worker_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBuilder) -> None:
+def test_a_worker_of_one_priority_claims_no_chunk_of_the_other(ledger):
     ledger.job(5)
     interactive = ledger.job(5, priority=Priority.INTERACTIVE)
     source = claimer(ledger)
@@ -57,7 +56,7 @@ def test_a_worker_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBui
 
 
 @pytest.mark.postgresql
-def test_every_fourth_chunk_may_be_a_bulk_one(ledger: LedgerBuilder) -> None:
+def test_every_fourth_chunk_may_be_a_bulk_one(ledger):
     bulk, source = ledger.job(70), claimer(ledger)
     assert names([source.claim(Priority)]) == [(bulk, 0)]
     interactive = ledger.job(300, priority=Priority.INTERACTIVE)
@@ -66,7 +65,7 @@ def test_every_fourth_chunk_may_be_a_bulk_one(ledger: LedgerBuilder) -> None:
 
 
 @pytest.mark.postgresql
-def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledger: LedgerBuilder) -> None:
+def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledger):
     ledger.job(5, runner=Runner.LOCAL)
     suspend_for_root(ledger.database, ledger.job(5), "share")
     job_control.pause(ledger.database, ledger.job(5))
@@ -76,7 +75,7 @@ def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledg
 
 
 @pytest.mark.postgresql
-def test_a_chunk_waits_again_after_it_was_released_or_its_lease_expired(ledger: LedgerBuilder) -> None:
+def test_a_chunk_waits_again_after_it_was_released_or_its_lease_expired(ledger):
     job = ledger.job(5)
     release_chunk(ledger.database, ledger.claim(job))
     assert waiting_chunks(ledger.database)[Priority.BULK] == 1
@@ -88,7 +87,7 @@ def test_a_chunk_waits_again_after_it_was_released_or_its_lease_expired(ledger: 
 
 
 @pytest.mark.postgresql
-def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) -> None:
+def test_workers_that_claim_at_once_get_every_chunk_once(ledger):
     for _ in range(3):
         ledger.job(300)
     claims: list[Claim] = []
@@ -102,9 +101,7 @@ def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) 
     assert len({claim.name for claim in claims}) == len(claims) == 3 * 5
 
 
-def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_failed_here_gives_way_to_others_for_a_while(ledger, monkeypatch):
     failed, other = ledger.job(70), ledger.job(40)
     source = claimer(ledger)
     claims = [source.claim([Priority.BULK])]
@@ -116,7 +113,7 @@ def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     assert names([source.claim([Priority.BULK])]) == [(failed, 1)]
 
 
-def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBuilder) -> None:
+def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger):
     ledger.job(8000)
     assert waiting_chunks(ledger.database)[Priority.BULK] == FEWEST_PLACES
     with ledger.database.write() as connection:
@@ -134,7 +131,7 @@ def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBui
     }
 
 
-def test_the_processes_of_a_worker_are_listed_as_one(ledger: LedgerBuilder) -> None:
+def test_the_processes_of_a_worker_are_listed_as_one(ledger):
     names = ("tagger-7.1@rack", "tagger-7.2@rack", "tagger-7.10@rack", "tagger-7@rack2", "tagger-70.1@rack")
     for rate, name in enumerate(names, 1):
         waits = Note(NoteCode.STARTING) if name in {"tagger-7.2@rack", "tagger-70.1@rack"} else None
@@ -150,7 +147,7 @@ def test_the_processes_of_a_worker_are_listed_as_one(ledger: LedgerBuilder) -> N
     ]
 
 
-def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -> None:
+def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger):
     with ledger.database.write() as connection:
         row = {"name": "share", "location": "/share", "location_bytes": b""}
         share = connection.execute(insert(roots).values(row).returning(roots.c.id)).scalar_one()
@@ -171,7 +168,7 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -
     assert list_suspended_jobs(ledger.database) == {}
 
 
-def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> None:
+def test_photos_of_jobs_that_workers_may_process_wait(database):
     ledger = LedgerBuilder(database)
     assert waiting_photos(list_jobs(database), datetime.now(UTC)) == (0, None)
     ledger.job(5, runner=Runner.LOCAL)

@@ -58,12 +58,12 @@ class Library(PositionLibrary):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library.with_camera(database, tmp_path)
 
 
 @pytest.mark.postgresql
-def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library: Library) -> None:
+def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library):
     probable = library.shoot(0, PROBABLE)
     next_day = library.shoot(DAY, PROBABLE)
     library.update()
@@ -77,7 +77,7 @@ def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library: 
     assert library.update() == 0
 
 
-def test_photos_without_a_date_say_nothing_about_each_other(library: Library) -> None:
+def test_photos_without_a_date_say_nothing_about_each_other(library):
     probable = library.shoot(None, PROBABLE)
     for _ in range(5):
         library.shoot(None, SURE)
@@ -85,7 +85,7 @@ def test_photos_without_a_date_say_nothing_about_each_other(library: Library) ->
     assert library.state(probable) == ("suggested", None)
 
 
-def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(library: Library) -> None:
+def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(library):
     alone = library.shoot(0, CLOSE)
     assert library.state(alone) == ("accepted", None)
     for minutes in (5, 6):
@@ -97,7 +97,7 @@ def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(
         assert list(unsettled(connection)) == []
 
 
-def test_below_the_threshold_the_distance_from_what_the_day_shows_decides(library: Library) -> None:
+def test_below_the_threshold_the_distance_from_what_the_day_shows_decides(library):
     probable = library.shoot(0, PROBABLE)
     library.shoot(5, (GATE, 0.95, True))
     library.update()
@@ -107,7 +107,7 @@ def test_below_the_threshold_the_distance_from_what_the_day_shows_decides(librar
     )
 
 
-def test_other_landmarks_copies_and_other_cameras_lift_nothing(library: Library) -> None:
+def test_other_landmarks_copies_and_other_cameras_lift_nothing(library):
     probable = library.shoot(0, PROBABLE, digest="same")
     library.shoot(5, PROBABLE, digest="same")
     for minutes in (110, 120, 130):
@@ -117,7 +117,7 @@ def test_other_landmarks_copies_and_other_cameras_lift_nothing(library: Library)
     assert library.state(probable)[0] != "accepted"
 
 
-def test_a_landmark_that_a_position_refuses_lifts_nothing(library: Library) -> None:
+def test_a_landmark_that_a_position_refuses_lifts_nothing(library):
     probable = library.shoot(0, PROBABLE)
     for minutes in (10, 20, 30):
         library.shoot(minutes, SURE, gps=TOKYO, camera=library.camera(f"phone {minutes}"))
@@ -129,9 +129,7 @@ def test_a_landmark_that_a_position_refuses_lifts_nothing(library: Library) -> N
 
 
 @pytest.mark.parametrize("days", [0, 3])
-def test_a_landmark_far_from_the_other_photos_of_that_time_is_not_suggested(
-    library: Library, days: int
-) -> None:
+def test_a_landmark_far_from_the_other_photos_of_that_time_is_not_suggested(library, days):
     phone = library.camera("phone")
     far, sure = library.shoot(0, PROBABLE), library.shoot(5, SURE, camera=library.camera("another"))
     for day in {-days, days}:
@@ -144,7 +142,7 @@ def test_a_landmark_far_from_the_other_photos_of_that_time_is_not_suggested(
     assert library.state(sure) == ("accepted", None)
 
 
-def test_a_lone_camera_keeps_its_suggestions_near_what_it_shows(library: Library) -> None:
+def test_a_lone_camera_keeps_its_suggestions_near_what_it_shows(library):
     far = library.shoot(0, PROBABLE)
     library.shoot(30, (GATE, 0.1, False), gps=TOKYO, camera=library.camera("phone at home"))
     library.update()
@@ -154,7 +152,7 @@ def test_a_lone_camera_keeps_its_suggestions_near_what_it_shows(library: Library
     assert library.state(far)[0] in ("suggested", "accepted")
 
 
-def test_what_the_gps_of_another_camera_says_of_a_taught_landmark_does_not_wait(library: Library) -> None:
+def test_what_the_gps_of_another_camera_says_of_a_taught_landmark_does_not_wait(library):
     photo = library.shoot(0)
     library.taught(photo, EIFFEL, 0.5)
     library.update()
@@ -169,9 +167,7 @@ def test_what_the_gps_of_another_camera_says_of_a_taught_landmark_does_not_wait(
     [(0.81, None, TOKYO), (0.985, (50.12, 2.29), None)],
     ids=["a trip elsewhere", "a position that does not turn it"],
 )
-def test_positions_come_to_rest_where_copies_are_of_several_days(
-    library: Library, score: float, gps: tuple[float, float] | None, phone: tuple[float, float] | None
-) -> None:
+def test_positions_come_to_rest_where_copies_are_of_several_days(library, score, gps, phone):
     library.shoot(0, (EIFFEL, score, True), gps=gps)
     first = library.shoot(700, PROBABLE, digest="same")
     library.shoot(10, gps=phone, camera=library.camera("phone"))
@@ -196,7 +192,7 @@ shots = st.lists(
 
 
 @pytest.fixture
-def states_of(tmp_path: Path) -> Any:
+def states_of(tmp_path) -> Any:
     """The effective tags after photos were added in this order, and positions updated after some of them."""
     empty = tmp_path / "empty.sqlite"
     open_database(f"sqlite:///{empty}").close()
@@ -221,14 +217,14 @@ def states_of(tmp_path: Path) -> Any:
 
 @settings(max_examples=4)
 @given(found=shots, data=st.data())
-def test_the_order_of_jobs_makes_no_difference(states_of: Any, found: Any, data: st.DataObject) -> None:
+def test_the_order_of_jobs_makes_no_difference(states_of, found, data):
     numbers = range(len(found))
     order = data.draw(st.permutations(numbers))
     updates = data.draw(st.frozensets(st.sampled_from(numbers)))
     assert states_of(order, found, updates) == states_of(numbers, found, frozenset())
 
 
-def test_other_photos_without_a_date_say_nothing_about_a_suggestion(library: Library) -> None:
+def test_other_photos_without_a_date_say_nothing_about_a_suggestion(library):
     """However many of them show a landmark: a verdict on one photo settles no other image."""
     probable = library.shoot(None, (EIFFEL, 0.6, False))
     for predictions, photos_of_each in (((GATE, 0.05, False), 300), ((GATE, 0.95, True), 40)):
@@ -266,13 +262,13 @@ class JudgedLibrary(PositionLibrary):
 
 
 @pytest.fixture
-def judged(database: Database, tmp_path: Path) -> JudgedLibrary:
+def judged(database, tmp_path) -> JudgedLibrary:
     judged = JudgedLibrary.with_tiny_model(database, tmp_path)
     judged.camera()
     return judged
 
 
-def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(judged: JudgedLibrary) -> None:
+def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(judged):
     photo = judged.shot(0, (EIFFEL, 0.98, True), (GATE, 0.1, False))
     paris = judged.position_of(photo)
     judged.give(photo, GATE)
@@ -295,9 +291,7 @@ def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(ju
         (0.96, (GATE, HILL), "doubtful: Brandenburg Gate and Nameless Hill are confirmed"),
     ],
 )
-def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(
-    judged: JudgedLibrary, score: float, confirmed: tuple[str, ...], reason: str
-) -> None:
+def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(judged, score, confirmed, reason):
     photo = judged.shot(0, (EIFFEL, score, True))
     judged.taught(photo, VERSAILLES, 0.95)
     for slug in confirmed:
@@ -323,11 +317,11 @@ class Folder(TaggedFolder):
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> Folder:
+def folder(database, tmp_path) -> Folder:
     return Folder(database, tmp_path)
 
 
-def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder: Folder) -> None:
+def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder):
     folder.cut("whole.jpg", 1)
     folder.cut("cut.jpg", 0.5)
     assert folder.tag(threshold=0.3) == {"whole.jpg": "tagged", "cut.jpg": "unknown"}
@@ -340,7 +334,7 @@ def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder: Folder) -
     assert [Path(found.path).name for found in find_tagged(folder.database, PhotoQuery())] == ["whole.jpg"]
 
 
-def test_a_damaged_photo_is_told_again_whole_once_it_was_copied_again(folder: Folder) -> None:
+def test_a_damaged_photo_is_told_again_whole_once_it_was_copied_again(folder):
     folder.cut("a.jpg", 0.5)
     folder.tag(threshold=0.3)
     folder.cut("a.jpg", 1)

@@ -12,7 +12,6 @@ import pytest
 from support.databases import statements
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.query.facets import OUTCOMES, Facet, FacetValue, count_facets
 from tagger.query.find import find_tagged
 from tagger.query.option_values import BoundingBox
@@ -66,7 +65,7 @@ QUERIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+def library(shared_database, tmp_path_factory) -> StoredPhotos:
     """Photos of all kinds: copies, taught and dismissed ones, from three cameras and five folders, in four years."""
     library = StoredPhotos.with_tiny_model(shared_database, tmp_path_factory.mktemp("library"))
     cameras = [
@@ -115,7 +114,7 @@ def with_choice(query: PhotoQuery, facet: str, value: str) -> PhotoQuery:
     if facet == "year":
         return replace(query, year=(int(value),))
     if facet == "outcome":
-        return replace(query, **{name: name == value for name in OUTCOMES})  # type: ignore[arg-type]
+        return replace(query, **{name: name == value for name in OUTCOMES})
     several: dict[str, Any] = {"camera": ("camera", (value,)), "folder": ("under", (Path(value),))}
     option, chosen = several.get(facet, (facet, value))
     return replace(query, **{option: chosen})
@@ -143,9 +142,7 @@ def counted(facets: list[Facet]) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.parametrize(("every", "queries"), [(24, 4), pytest.param(1, 1, marks=pytest.mark.slow)])
-def test_each_choice_has_the_number_of_a_query_with_it(
-    library: StoredPhotos, every: int, queries: int
-) -> None:
+def test_each_choice_has_the_number_of_a_query_with_it(library, every, queries):
     """A fourth of the queries, each with some of the choices in turn; all of them in the long form."""
     compared = 0
     for label, options in list(QUERIES.items())[::queries]:
@@ -168,7 +165,7 @@ def test_each_choice_has_the_number_of_a_query_with_it(
     assert compared > 250 // queries
 
 
-def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(library: StoredPhotos) -> None:
+def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(library):
     counts = counted(count_facets(library.database, PhotoQuery()))
     assert set(counts["landmark"]) == set(SLUGS)
     assert set(counts["folder"]) == {str(library.root / name) for name in ("a", "ab", "a'%_")}
@@ -181,7 +178,7 @@ def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(librar
     assert untagged["country"] == {}
 
 
-def test_facets_without_a_choice_read_the_photos_once(library: StoredPhotos) -> None:
+def test_facets_without_a_choice_read_the_photos_once(library):
     with statements(library.database, "AS unit, photos.content_id") as seen:
         count_facets(library.database, PhotoQuery(distinct=True))
     assert len(seen) == 2  # countries need other photos, and count copies
@@ -196,7 +193,7 @@ def count_folders(library: StoredPhotos, *under: Path) -> tuple[FacetValue, ...]
     return facet.values
 
 
-def test_a_chosen_folder_shows_its_folders(library: StoredPhotos) -> None:
+def test_a_chosen_folder_shows_its_folders(library):
     closed = {value.name: value for value in count_folders(library)}
     assert {name for name, value in closed.items() if value.has_folders} == {"a"}
     values = count_folders(library, library.root / "a")
@@ -207,14 +204,14 @@ def test_a_chosen_folder_shows_its_folders(library: StoredPhotos) -> None:
     assert opened["a/b"].photos == number_of(library, inside)
 
 
-def test_the_only_root_is_a_folder_where_it_is_chosen(library: StoredPhotos) -> None:
+def test_the_only_root_is_a_folder_where_it_is_chosen(library):
     query = PhotoQuery(any_rank=True, under=(library.root,))
     folders = counted(count_facets(library.database, query))["folder"]
     assert folders[str(library.root)] == number_of(library, query)
     assert str(library.root / "a") in folders
 
 
-def test_several_roots_are_the_outermost_folders(database: Database, tmp_path: Path) -> None:
+def test_several_roots_are_the_outermost_folders(database, tmp_path):
     library = StoredPhotos.with_tiny_model(database, tmp_path)
     library.photo("a/1.jpg", (EIFFEL, 0.9, True))
     other = StoredPhotos(library.database, tmp_path / "more", library.model)
@@ -232,7 +229,7 @@ def test_several_roots_are_the_outermost_folders(database: Database, tmp_path: P
 
 
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_several_choices_find_the_photos_of_any_of_them(library: StoredPhotos, every: int) -> None:
+def test_several_choices_find_the_photos_of_any_of_them(library, every):
     """Each choice with each other filter, in one of the orders in turn; in all orders in the long form."""
     choices: dict[str, tuple[Any, ...]] = {
         "landmark": (EIFFEL, GATE),
@@ -267,7 +264,7 @@ def test_several_choices_find_the_photos_of_any_of_them(library: StoredPhotos, e
 
 
 @pytest.mark.postgresql
-def test_alternatives_find_the_photos_of_any_and_exclusions_all_others(library: StoredPhotos) -> None:
+def test_alternatives_find_the_photos_of_any_and_exclusions_all_others(library):
     terms = (
         "landmark=Eiffel Tower",
         "country=Germany",
@@ -299,7 +296,7 @@ def paths(library: StoredPhotos, query: PhotoQuery) -> list[str]:
     return [photo.path for photo in find_tagged(library.database, query)]
 
 
-def test_many_photos_are_counted_among_the_newest(library: StoredPhotos) -> None:
+def test_many_photos_are_counted_among_the_newest(library):
     everything = counted(count_facets(library.database, PhotoQuery(any_rank=True)))
     facets = count_facets(library.database, PhotoQuery(any_rank=True), most_read=10)
     few = counted(facets)

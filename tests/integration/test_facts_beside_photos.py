@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 from sqlalchemy import Row, select
-from support.buckets import Bucket
 from support.camera_photos import draw_shot
 from support.raw_pairs import PairFolder
-from support.written_folder import WrittenBucket
 
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions
@@ -57,7 +55,7 @@ def sidecar(
 
 
 @pytest.fixture
-def folder(database: Any, tmp_path: Path) -> PairFolder:
+def folder(database, tmp_path) -> PairFolder:
     return PairFolder(database, tmp_path)
 
 
@@ -81,7 +79,7 @@ def sources(folder: PairFolder) -> dict[str, str]:
         return {row.path: row.source for row in connection.execute(query)}
 
 
-def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder: PairFolder) -> None:
+def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder):
     names = ("IMG_20180101.jpg", "IMG_20180102.jpg", "IMG_20180103.jpg", "IMG_20180104.jpg")
     camera, beside, takeout_only, named = names
     draw_shot(folder.folder / camera, 0, gps=(10.0, 20.0))
@@ -100,7 +98,7 @@ def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder: PairFo
     assert sources(folder) == {camera: "sidecar", beside: "sidecar", takeout_only: "takeout"}
 
 
-def test_times_at_sea_are_those_of_the_longitude(folder: PairFolder) -> None:
+def test_times_at_sea_are_those_of_the_longitude(folder):
     draw_shot(folder.folder / "a.jpg", None)
     (folder.folder / "a.jpg.json").write_text(takeout((0.0, -30.0)))
     folder.tag()
@@ -108,7 +106,7 @@ def test_times_at_sea_are_those_of_the_longitude(folder: PairFolder) -> None:
     assert row(folder, "a.jpg").utc_offset_s == -7200
 
 
-def test_the_files_of_ente_are_in_a_folder_beside_photos(folder: PairFolder) -> None:
+def test_the_files_of_ente_are_in_a_folder_beside_photos(folder):
     document = {"title": "a", "creationTime": {"timestamp": 1563140283}, "modificationTime": {"timestamp": 1}}
     document["geoData"] = {"latitude": PARIS[0], "longitude": PARIS[1]}
     (folder.folder / "album" / "metadata").mkdir(parents=True)
@@ -125,7 +123,7 @@ def test_the_files_of_ente_are_in_a_folder_beside_photos(folder: PairFolder) -> 
     assert facts(folder, "album/IMG_1(1).jpg")[2] == SYDNEY
 
 
-def test_each_fact_comes_from_the_first_that_states_it(folder: PairFolder) -> None:
+def test_each_fact_comes_from_the_first_that_states_it(folder):
     draw_shot(folder.folder / "a.jpg", 0)
     draw_shot(folder.folder / "b.jpg", None, gps=SYDNEY)
     draw_shot(folder.folder / "c.jpg", None)
@@ -175,7 +173,7 @@ CORRECTIONS: list[tuple[str, str, tuple[Any, ...]]] = [
 ]
 
 
-def test_what_people_corrected_comes_before_what_is_embedded(folder: PairFolder) -> None:
+def test_what_people_corrected_comes_before_what_is_embedded(folder):
     expected = {}
     for number, (extension, content, found) in enumerate(CORRECTIONS):
         draw_shot(folder.folder / f"{number}.jpg", 0, gps=SYDNEY)
@@ -192,9 +190,7 @@ def test_what_people_corrected_comes_before_what_is_embedded(folder: PairFolder)
     assert not any(row(folder, name).own_facts for name in expected)
 
 
-def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_again(
-    folder: PairFolder,
-) -> None:
+def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_again(folder):
     draw_shot(folder.folder / "IMG_20180104.jpg", None)
     folder.tag()
     file = folder.folder / "IMG_20180104.jpg.json"
@@ -217,7 +213,7 @@ def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_a
         assert connection.scalar(select(contents.c.classified_at)) == classified_at
 
 
-def test_a_photo_that_loses_its_own_facts_has_those_of_its_side_file(folder: PairFolder) -> None:
+def test_a_photo_that_loses_its_own_facts_has_those_of_its_side_file(folder):
     draw_shot(folder.folder / "a.jpg", 0, gps=SYDNEY)
     (folder.folder / "a.jpg.json").write_text(takeout())
     folder.tag()
@@ -226,7 +222,7 @@ def test_a_photo_that_loses_its_own_facts_has_those_of_its_side_file(folder: Pai
     assert facts(folder, "a.jpg") == ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
 
 
-def test_the_sidecar_of_a_raw_file_says_where_the_pair_was_taken(folder: PairFolder) -> None:
+def test_the_sidecar_of_a_raw_file_says_where_the_pair_was_taken(folder):
     folder.draw_raw("IMG_1.CR3")
     draw_shot(folder.folder / "IMG_1.jpg", None)
     (folder.folder / "IMG_1.xmp").write_text(sidecar(PARIS))
@@ -241,7 +237,7 @@ def test_the_sidecar_of_a_raw_file_says_where_the_pair_was_taken(folder: PairFol
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, " " * 2**20 + "{}", ""])
-def test_a_side_file_that_cannot_be_read_is_noted_and_fails_nothing(folder: PairFolder, content: str) -> None:
+def test_a_side_file_that_cannot_be_read_is_noted_and_fails_nothing(folder, content):
     draw_shot(folder.folder / "a.jpg", None)
     (folder.folder / "a.jpg.json").write_text(content)
     job = folder.record()
@@ -255,7 +251,7 @@ def test_a_side_file_that_cannot_be_read_is_noted_and_fails_nothing(folder: Pair
         assert unread_photos(connection, again) == {}
 
 
-def test_a_date_that_cannot_be_read_is_noted_unless_another_file_has_one(folder: PairFolder) -> None:
+def test_a_date_that_cannot_be_read_is_noted_unless_another_file_has_one(folder):
     for name in ("a.jpg", "b.jpg"):
         draw_shot(folder.folder / name, None)
         (folder.folder / f"{name}.xmp").write_text(sidecar(None, "22/08/2015"))
@@ -266,14 +262,14 @@ def test_a_date_that_cannot_be_read_is_noted_unless_another_file_has_one(folder:
         assert unread_photos(connection, job) == {FactProblem.DATE: ["a.jpg"]}
 
 
-def test_a_photo_that_is_named_alone_has_its_side_file(folder: PairFolder) -> None:
+def test_a_photo_that_is_named_alone_has_its_side_file(folder):
     photo = draw_shot(folder.folder / "a.jpg", None)
     (folder.folder / "a.jpg.json").write_text(takeout())
     folder.tag(photo)
     assert facts(folder, "a.jpg")[1] == "takeout"
 
 
-def test_a_watch_sees_a_changed_side_file_once(folder: PairFolder) -> None:
+def test_a_watch_sees_a_changed_side_file_once(folder):
     photo = draw_shot(folder.folder / "a.jpg", None)
     folder.tag()
     assert folder.unseen() == []
@@ -283,7 +279,7 @@ def test_a_watch_sees_a_changed_side_file_once(folder: PairFolder) -> None:
     assert folder.unseen() == []
 
 
-def test_a_side_file_is_no_file_that_is_left_out(folder: PairFolder) -> None:
+def test_a_side_file_is_no_file_that_is_left_out(folder):
     draw_shot(folder.folder / "a.jpg", None)
     for name in ("a.jpg.json", "metadata.json", "a.mov"):
         (folder.folder / name).write_text(takeout())
@@ -291,7 +287,7 @@ def test_a_side_file_is_no_file_that_is_left_out(folder: PairFolder) -> None:
     assert folder.report.other_files.by_extension == {".json": 1, ".mov": 1}
 
 
-def test_objects_have_side_files_too(photos: WrittenBucket, bucket: Bucket) -> None:
+def test_objects_have_side_files_too(photos, bucket):
     def put(timestamp: int) -> None:
         bucket.put("IMG_1.jpg.supplemental-metadata(1).json", takeout(timestamp=timestamp).encode())
 
@@ -312,9 +308,7 @@ def test_objects_have_side_files_too(photos: WrittenBucket, bucket: Bucket) -> N
     assert photos.photo("IMG_1(1).jpg").taken_at == datetime(2019, 7, 14, 23, 38, 4)  # noqa: DTZ001
 
 
-def test_side_files_are_found_without_a_check_for_each_photo(
-    folder: PairFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_side_files_are_found_without_a_check_for_each_photo(folder, monkeypatch):
     for number in range(5):
         draw_shot(folder.folder / f"{number}.jpg", None)
     (folder.folder / "0.jpg.json").write_text(takeout())
@@ -343,9 +337,7 @@ def colours(folder: PairFolder, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 8])
-def test_an_orientation_in_a_sidecar_alone_turns_what_is_classified(
-    folder: PairFolder, orientation: int
-) -> None:
+def test_an_orientation_in_a_sidecar_alone_turns_what_is_classified(folder, orientation):
     image = Image.new("RGB", (90, 90), "red")
     image.paste("blue", (0, 0, 30, 90))
     image.paste("lime", (0, 0, 30, 30))

@@ -18,7 +18,6 @@ from support.colour_folders import TaggedFolder
 from support.databases import empty_database, query_plans
 from support.ledgers import LedgerBuilder
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import RETRY_PAUSES, FailureKind
@@ -41,12 +40,12 @@ Fail = Callable[[int], None]
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> TaggedFolder:
+def folder(database, tmp_path) -> TaggedFolder:
     return TaggedFolder(database, tmp_path)
 
 
 @pytest.fixture
-def fail_reads(monkeypatch: pytest.MonkeyPatch) -> Fail:
+def fail_reads(monkeypatch) -> Fail:
     """Let photos fail with this error when they are opened; with 0 no more."""
 
     def fail(number: int) -> None:
@@ -86,9 +85,7 @@ class Nights:
 
 
 @pytest.mark.postgresql
-def test_a_photo_that_could_not_be_reached_is_tagged_in_the_next_night(
-    folder: TaggedFolder, fail_reads: Fail
-) -> None:
+def test_a_photo_that_could_not_be_reached_is_tagged_in_the_next_night(folder, fail_reads):
     folder.draw("a.jpg")
     nights = Nights(folder)
     fail_reads(errno.ESTALE)
@@ -103,9 +100,7 @@ def test_a_photo_that_could_not_be_reached_is_tagged_in_the_next_night(
     assert (photo.retry_at, photo.failure_attempts) == (None, None)
 
 
-def test_the_clock_of_a_machine_does_not_decide_when_a_photo_is_tried_again(
-    folder: TaggedFolder, fail_reads: Fail
-) -> None:
+def test_the_clock_of_a_machine_does_not_decide_when_a_photo_is_tried_again(folder, fail_reads):
     folder.draw("a.jpg")
     nights = Nights(folder)
     fail_reads(errno.EIO)
@@ -117,7 +112,7 @@ def test_the_clock_of_a_machine_does_not_decide_when_a_photo_is_tried_again(
     assert abs(retry_at - datetime.now(UTC) - RETRY_PAUSES[1]) < timedelta(minutes=1)
 
 
-def test_pauses_grow_and_at_last_the_failure_is_final(folder: TaggedFolder, fail_reads: Fail) -> None:
+def test_pauses_grow_and_at_last_the_failure_is_final(folder, fail_reads):
     folder.draw("a.jpg")
     nights = Nights(folder)
     fail_reads(errno.EIO)
@@ -137,7 +132,7 @@ def test_pauses_grow_and_at_last_the_failure_is_final(folder: TaggedFolder, fail
     assert folder.tag() == {"a.jpg": "tagged"}, "where somebody asks, it is tried"
 
 
-def test_a_failure_that_cannot_pass_is_tried_again_when_the_file_changes(folder: TaggedFolder) -> None:
+def test_a_failure_that_cannot_pass_is_tried_again_when_the_file_changes(folder):
     """A copy that broke off, and is complete the next night."""
     complete = folder.draw("a.jpg").read_bytes()
     (folder.folder / "a.jpg").write_bytes(complete[:20])
@@ -162,9 +157,7 @@ def test_a_failure_that_cannot_pass_is_tried_again_when_the_file_changes(folder:
         (errno.EACCES, FailureKind.UNREADABLE, "Give this user the right"),
     ],
 )
-def test_an_error_of_the_system_says_what_it_is(
-    folder: TaggedFolder, fail_reads: Fail, number: int, kind: FailureKind, remedy: str
-) -> None:
+def test_an_error_of_the_system_says_what_it_is(folder, fail_reads, number, kind, remedy):
     folder.draw("a.jpg")
     fail_reads(number)
     folder.tag()
@@ -204,11 +197,11 @@ class FailureLedger(LedgerBuilder):
 
 
 @pytest.fixture
-def ledger(database: Database) -> FailureLedger:
+def ledger(database) -> FailureLedger:
     return FailureLedger(database)
 
 
-def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
+def test_job_and_kinds_narrow_a_retry(ledger):
     gone, corrupt = ledger.failing(3), ledger.failing(2, FailureKind.CORRUPT)
     unread = ledger.failing(4, FailureKind.UNREADABLE)
     healthy = ledger.photos(1)
@@ -233,7 +226,7 @@ def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
     )
 
 
-def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, tmp_path: Path) -> None:
+def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     (folder.folder / "a.jpg").write_bytes(b"no picture")
     job = folder.record(top_k=2, threshold=0.9)
@@ -248,9 +241,7 @@ def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, 
     assert (row.parent_id, row.kind, row.priority, row.reprocess) == (job, "retry", "interactive", False)
 
 
-def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
-    ledger: FailureLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_is_recorded_in_pages_and_chunks_have_one_root(ledger, monkeypatch):
     monkeypatch.setattr(items, "PAGE", 50)
     others = [ledger.another_root(name) for name in ("a", "b")]
     expected = [photo for n in range(40) for photo in ledger.failing(3, root_id=[None, *others][n % 3])]
@@ -272,7 +263,7 @@ def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
 
 
 @pytest.mark.postgresql
-def test_pages_use_the_index_of_failures(ledger: FailureLedger) -> None:
+def test_pages_use_the_index_of_failures(ledger):
     ledger.failing(10)
     for failing in (FailureFilter(), FailureFilter(kinds=(FailureKind.GONE,)), FailureFilter(job_id=1)):
         with query_plans(ledger.database, "FROM photos") as plans:
@@ -284,14 +275,12 @@ PARTS = 5
 
 
 @pytest.fixture
-def sqlite_folder(tmp_path: Path) -> Iterator[TaggedFolder]:
+def sqlite_folder(tmp_path) -> Iterator[TaggedFolder]:
     with empty_database(tmp_path / "database") as database:
         yield TaggedFolder(database, tmp_path)
 
 
-def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
-    sqlite_folder: TaggedFolder, tmp_path: Path
-) -> None:
+def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(sqlite_folder, tmp_path):
     photo = _draw_noise(tmp_path / "original.jpg").read_bytes()
     target = sqlite_folder.folder / "slow.jpg"
     executor = ChunkExecutor(
@@ -311,9 +300,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     assert sqlite_folder.tag() == {"slow.jpg": "skipped"}
 
 
-def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
-    sqlite_folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(sqlite_folder, monkeypatch):
     monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
     path = sqlite_folder.draw("a.jpg")
     os.utime(path, (1, 1))
@@ -327,8 +314,8 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
 
 
 def test_photo_that_did_not_settle_is_untagged_and_no_longer_fails_once_it_has_changed(
-    sqlite_folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    sqlite_folder, monkeypatch
+):
     monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
     path = sqlite_folder.draw("a.jpg")
     _run(sqlite_folder, sqlite_folder.record(), settle_s=600)

@@ -34,7 +34,7 @@ CUTOFF = datetime.now(UTC) - timedelta(days=90)
 
 
 @pytest.fixture
-def ledger(database: Database, monkeypatch: pytest.MonkeyPatch) -> LedgerBuilder:
+def ledger(database, monkeypatch) -> LedgerBuilder:
     monkeypatch.setattr(job_control, "PAGE", 20)
     return LedgerBuilder(database)
 
@@ -45,7 +45,7 @@ def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
         return list(connection.scalars(query))
 
 
-def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerBuilder) -> None:
+def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger):
     job = ledger.job(32)
     claim = ledger.claim(job)
     job_control.pause(ledger.database, job)
@@ -63,7 +63,7 @@ def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerB
     assert claim_next_chunk(ledger.database, claim.name.job_id, "w") is None
 
 
-def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None:
+def test_a_scan_continues_while_its_job_is_paused(ledger):
     job = ledger.scanning()
     ledger.append(job, ledger.photos(5))
     job_control.pause(ledger.database, job)
@@ -75,7 +75,7 @@ def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None
     assert ledger.progress(job).state is JobState.QUEUED
 
 
-def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger: LedgerBuilder) -> None:
+def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger):
     job = ledger.scanning()
     ledger.append(job, ledger.photos(5))
     job_control.pause(ledger.database, job)
@@ -87,7 +87,7 @@ def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger: Ledger
     assert "interrupted" in (ledger.progress(job).note or "")
 
 
-def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger: LedgerBuilder) -> None:
+def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger):
     job = ledger.job(5)
     suspend_for_root(ledger.database, job, "share")
     job_control.pause(ledger.database, job)
@@ -102,9 +102,7 @@ def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger: Ledge
 @pytest.mark.timeout(60)
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_stale_job_that_is_locked_is_recovered_later(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stale_job_that_is_locked_is_recovered_later(ledger, monkeypatch, caplog):
     monkeypatch.setattr(job_control, "RECOVERY_LOCK_S", 0.2)
     job = ledger.scanning()
     ledger.owner_died(job)
@@ -117,7 +115,7 @@ def test_a_stale_job_that_is_locked_is_recovered_later(
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_finished_unknown_and_local_jobs_raise_errors(ledger: LedgerBuilder) -> None:
+def test_finished_unknown_and_local_jobs_raise_errors(ledger):
     finished, local = ledger.job(0), ledger.job(5, runner=Runner.LOCAL)
     for act in (job_control.pause, job_control.resume, job_control.cancel):
         with pytest.raises(JobNotFound, match="99"):
@@ -135,9 +133,7 @@ def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
     return folder
 
 
-def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(database, tmp_path, monkeypatch):
     monkeypatch.setattr(classification, "STORE_PHOTOS", 32)
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
@@ -160,7 +156,7 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 128)
 
 
-def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_path: Path) -> None:
+def test_a_pause_does_not_count_as_a_crash_of_a_photo(database, tmp_path):
     folder = folder_of(database, tmp_path, 6)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
@@ -179,7 +175,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
         assert connection.scalar(select(chunks.c.attempts)) == SHARED_ATTEMPTS
 
 
-def test_recent_jobs_are_the_newest_and_all_open_ones(ledger: LedgerBuilder) -> None:
+def test_recent_jobs_are_the_newest_and_all_open_ones(ledger):
     first_open = ledger.job(5)
     finished = [ledger.job(0) for _ in range(3)]
     ledger.claim(first_open)
@@ -210,7 +206,7 @@ def problems(database: Database) -> list[str]:
 
 
 @pytest.mark.postgresql
-def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, database: Database) -> None:
+def test_items_are_removed_in_pages_and_the_counts_stay(ledger, database):
     old = old_job(ledger, 50)
     recent = ledger.job(5)
     ledger.store(ledger.claim(recent), Outcome.TAGGED)
@@ -226,7 +222,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, d
     assert count_old_items(database, CUTOFF) == (0, 0)
 
 
-def test_a_lost_item_is_still_a_problem(ledger: LedgerBuilder, database: Database) -> None:
+def test_a_lost_item_is_still_a_problem(ledger, database):
     old = old_job(ledger, 50)
     remove_old_items(database, CUTOFF)
     with database.write() as connection:
@@ -234,9 +230,7 @@ def test_a_lost_item_is_still_a_problem(ledger: LedgerBuilder, database: Databas
     assert len(problems(database)) == 2
 
 
-def test_open_jobs_and_those_they_depend_on_keep_their_items(
-    ledger: LedgerBuilder, database: Database
-) -> None:
+def test_open_jobs_and_those_they_depend_on_keep_their_items(ledger, database):
     ledger.job(5)
     parent = old_job(ledger, 5)
     child = NewJob(ledger.model_id, 5, 0.5, Runner.WORKERS, parent_id=parent)
@@ -249,7 +243,7 @@ def test_open_jobs_and_those_they_depend_on_keep_their_items(
 
 
 @pytest.mark.postgresql
-def test_several_sweepers_remove_each_item_once(ledger: LedgerBuilder, database: Database) -> None:
+def test_several_sweepers_remove_each_item_once(ledger, database):
     for _ in range(6):
         old_job(ledger, 30)
 

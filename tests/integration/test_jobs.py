@@ -40,7 +40,7 @@ def cancel(database: Database, job: int) -> None:
         cancel_job(connection, job, "by request")
 
 
-def test_chunks_grow_and_cover_all_positions(ledger: LedgerBuilder) -> None:
+def test_chunks_grow_and_cover_all_positions(ledger):
     job = ledger.scanning()
     for count in (1, 31, 500, 0, 1000):
         ledger.append(job, ledger.photos(count))
@@ -52,7 +52,7 @@ def test_chunks_grow_and_cover_all_positions(ledger: LedgerBuilder) -> None:
     assert ledger.progress(job).total == 1532
 
 
-def test_a_job_without_open_items_is_finished_at_once(ledger: LedgerBuilder) -> None:
+def test_a_job_without_open_items_is_finished_at_once(ledger):
     empty = ledger.scanning()
     finish_scan(ledger.database, empty)
     assert ledger.progress(empty).state is JobState.FINISHED
@@ -63,7 +63,7 @@ def test_a_job_without_open_items_is_finished_at_once(ledger: LedgerBuilder) -> 
     assert (progress.state, progress.skipped) == (JobState.FINISHED, 40)
 
 
-def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: LedgerBuilder) -> None:
+def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger):
     job = ledger.scanning()
     ledger.append(job, ledger.photos(40))
     claim = ledger.claim(job)
@@ -80,7 +80,7 @@ def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: Ledger
 
 
 @pytest.mark.postgresql
-def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: LedgerBuilder) -> None:
+def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger):
     for _ in range(10):
         job = ledger.job(64)
         claims = [claim_next_chunk(ledger.database, job, "w") for _ in range(2)]
@@ -96,7 +96,7 @@ def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: Ledge
 
 
 @pytest.mark.postgresql
-def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBuilder) -> None:
+def test_counts_are_right_after_cancelling_while_workers_store(ledger):
     for _ in range(5):
         job = ledger.job(300)
         claims = [claim_next_chunk(ledger.database, job, "w") for _ in spans(ledger, job)]
@@ -120,7 +120,7 @@ def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBui
 
 
 @pytest.mark.postgresql
-def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> None:
+def test_chunks_are_processed_while_others_are_added(ledger):
     pages = [ledger.photos(70) for _ in range(10)]
     job = ledger.scanning()
     scanned = threading.Event()
@@ -146,7 +146,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
     assert (progress.state, progress.tagged) == (JobState.FINISHED, 700)
 
 
-def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
+def test_a_local_job_whose_process_died_is_cancelled(ledger):
     job = ledger.job(40, runner=Runner.LOCAL)
     claim = claim_one(ledger.database, job)
     ledger.store(claim, Outcome.TAGGED, count=10)
@@ -157,7 +157,7 @@ def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> N
     assert "the same command finds it again" in (progress.note or "")
 
 
-def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder) -> None:
+def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger):
     job = ledger.job(5, runner=Runner.LOCAL)
     child = os.fork()
     if child == 0:
@@ -179,9 +179,7 @@ def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder
         pytest.param(process_space().replace(socket.gethostname(), "elsewhere"), id="on another machine"),
     ],
 )
-def test_an_owner_whose_number_says_nothing_here_is_judged_by_its_lease(
-    ledger: LedgerBuilder, space: str
-) -> None:
+def test_an_owner_whose_number_says_nothing_here_is_judged_by_its_lease(ledger, space):
     job, unused_number = ledger.job(5, runner=Runner.LOCAL), 2**22 + 1
 
     def own(lease_s: float) -> None:
@@ -203,7 +201,7 @@ RECOVER = (
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes PID namespaces")
-def test_a_process_that_does_not_see_the_owner_leaves_its_job_alone(tmp_path: Path) -> None:
+def test_a_process_that_does_not_see_the_owner_leaves_its_job_alone(tmp_path):
     url = f"sqlite:///{tmp_path / 'tagger.sqlite'}"
     ledger = LedgerBuilder(open_database(url))
     job = ledger.job(5, runner=Runner.LOCAL)
@@ -213,7 +211,7 @@ def test_a_process_that_does_not_see_the_owner_leaves_its_job_alone(tmp_path: Pa
     ledger.database.close()
 
 
-def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger: LedgerBuilder) -> None:
+def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger):
     job = ledger.job(5, runner=Runner.LOCAL)
 
     def expire(seconds_ago: float) -> None:
@@ -228,7 +226,7 @@ def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledg
     assert ledger.progress(job).state is JobState.CANCELLED
 
 
-def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger: LedgerBuilder) -> None:
+def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger):
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
     ledger.owner_died(job)
@@ -243,9 +241,7 @@ def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger:
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_the_heartbeat_renews_the_lease_of_a_blocked_process(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_heartbeat_renews_the_lease_of_a_blocked_process(ledger, monkeypatch):
     monkeypatch.setattr("tagger.ledger.jobs.RENEW_S", 0.01)
     job = ledger.scanning()
     with ledger.database.write() as connection:
@@ -260,7 +256,7 @@ def test_the_heartbeat_renews_the_lease_of_a_blocked_process(
 
 
 @pytest.fixture(scope="module")
-def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerBuilder:
+def sqlite_ledger(tmp_path_factory) -> LedgerBuilder:
     return LedgerBuilder(open_database(f"sqlite:///{tmp_path_factory.mktemp('random') / 'tagger.sqlite'}"))
 
 
@@ -283,7 +279,7 @@ STEPS = st.lists(
 @pytest.mark.postgresql
 @examples(4)
 @given(steps=STEPS)
-def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:
+def test_item_counts_add_up_after_any_steps(sqlite_ledger, steps):
     ledger = sqlite_ledger
     job = ledger.scanning()
     ledger.append(job, ledger.photos(70))

@@ -61,7 +61,7 @@ STAYS = ((0, 0), (3, 1), (7, 2), (40, 1), (420, 0), (700, 2), (1500, 1), (1503, 
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def library(database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     for key in ("phone", "camera"):
         library.camera(key)
@@ -254,9 +254,7 @@ class Changes:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_what_is_kept_is_what_is_computed_from_nothing(
-    library: PositionLibrary, tmp_path: Path, seed: int
-) -> None:
+def test_what_is_kept_is_what_is_computed_from_nothing(library, tmp_path, seed):
     changes = Changes(library, Random(seed))
     for _ in range(20):
         for _ in range(changes.random.randrange(1, 4)):
@@ -270,9 +268,7 @@ def test_what_is_kept_is_what_is_computed_from_nothing(
 
 
 @pytest.mark.postgresql
-def test_what_another_process_has_just_stored_is_not_stored_again(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_process_has_just_stored_is_not_stored_again(library, monkeypatch):
     library.shot(DAY, gps=PLACES[0])
 
     def lock_late(connection: Connection, lock: AdvisoryLock) -> None:
@@ -285,7 +281,7 @@ def test_what_another_process_has_just_stored_is_not_stored_again(
     assert list(check_database(library.database)) == []
 
 
-def test_trips_are_grouped_again_around_the_days_that_change(library: PositionLibrary) -> None:
+def test_trips_are_grouped_again_around_the_days_that_change(library):
     with library.database.write() as connection:
         for trip_id, first_at in connection.execute(select(trips.c.id, trips.c.first_at)).all():
             later = update(trips).where(trips.c.id == trip_id)
@@ -300,20 +296,20 @@ def test_trips_are_grouped_again_around_the_days_that_change(library: PositionLi
     assert len(untouched) < len(seconds)
 
 
-def test_kept_trips_are_read_without_visits_and_tags(library: PositionLibrary) -> None:
+def test_kept_trips_are_read_without_visits_and_tags(library):
     with statements(library.database, "") as executed:
         assert trip_summaries(library.database)
     assert not [text for text, _ in executed if "FROM visits" in text or "effective_tags" in text]
 
 
-def test_a_suggestion_changes_no_trip(library: PositionLibrary) -> None:
+def test_a_suggestion_changes_no_trip(library):
     library.photo("suggested.jpg", (TOWER, 0.3, False), taken_at=NOON)
     with library.database.read() as connection:
         of_tags = (changed_days.c.step == "days") & changed_days.c.content_id.is_not(None)
         assert connection.execute(select(changed_days).where(of_tags)).all() == []
 
 
-def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary) -> None:
+def test_kept_numbers_are_read_without_photos_and_tags(library):
     with statements(library.database, "") as executed:
         assert landmark_counts(library.database)
         assert city_counts(library.database)
@@ -330,9 +326,7 @@ _DAMAGE = (
 )
 
 
-def test_what_the_check_finds_is_computed_again_with_the_next_update(
-    library: PositionLibrary, tmp_path: Path
-) -> None:
+def test_what_the_check_finds_is_computed_again_with_the_next_update(library, tmp_path):
     before = seen(library.database)
     with library.database.write() as connection:
         for damage in _DAMAGE:
@@ -348,7 +342,7 @@ def test_what_the_check_finds_is_computed_again_with_the_next_update(
 
 
 @pytest.fixture
-def uncounted(library: PositionLibrary) -> PositionLibrary:
+def uncounted(library) -> PositionLibrary:
     """A library of which no numbers are stored. Each of its stays has two days."""
     with library.database.write() as connection:
         connection.execute(delete(day_places))
@@ -358,9 +352,7 @@ def uncounted(library: PositionLibrary) -> PositionLibrary:
     return library
 
 
-def test_days_that_change_are_counted_again_some_at_a_time(
-    uncounted: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_days_that_change_are_counted_again_some_at_a_time(uncounted, monkeypatch):
     monkeypatch.setattr("tagger.kept.days.MOST_STORED", 8)
     pages = []
     update_kept(uncounted.database, lambda *told: pages.append(told), only_days=True)
@@ -368,9 +360,7 @@ def test_days_that_change_are_counted_again_some_at_a_time(
     assert list(check_database(uncounted.database)) == []
 
 
-def test_reading_counts_no_more_photos_again_than_it_may(
-    uncounted: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_counts_no_more_photos_again_than_it_may(uncounted, monkeypatch):
     def photos_of_cities() -> int:
         return sum(each.photos for each in city_counts(uncounted.database))
 
@@ -381,7 +371,7 @@ def test_reading_counts_no_more_photos_again_than_it_may(
     assert photos_of_cities() == every
 
 
-def test_a_kept_trip_says_the_same_as_a_grouped_one(library: PositionLibrary) -> None:
+def test_a_kept_trip_says_the_same_as_a_grouped_one(library):
     with library.database.write() as connection:
         rename_trip(connection, all_trips(connection)[0], "Holidays")
     library.update()
@@ -398,7 +388,7 @@ def test_a_kept_trip_says_the_same_as_a_grouped_one(library: PositionLibrary) ->
         assert kept.contains(grouped.moment)
 
 
-def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library: PositionLibrary) -> None:
+def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library):
     with library.database.write() as connection:
         rename_trip(connection, all_trips(connection)[0], "Holidays")
     library.update()

@@ -47,7 +47,7 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def model_database(database: Database, tmp_path: Path) -> Database:
+def model_database(database, tmp_path) -> Database:
     """With the landmarks of the tiny model."""
     tiny_artifact(tmp_path / "tiny.pt")
     add_model(database, tmp_path / "tiny.pt")
@@ -55,7 +55,7 @@ def model_database(database: Database, tmp_path: Path) -> Database:
 
 
 def add(database: Database, name: str, **facts: object) -> Landmark:
-    return add_landmark(database, NewLandmark(name, **facts))  # type: ignore[arg-type]
+    return add_landmark(database, NewLandmark(name, **facts))
 
 
 def find(database: Database, name: str) -> Landmark:
@@ -64,7 +64,7 @@ def find(database: Database, name: str) -> Landmark:
 
 
 @pytest.mark.postgresql
-def test_a_landmark_is_found_by_the_letters_that_people_type(model_database: Database) -> None:
+def test_a_landmark_is_found_by_the_letters_that_people_type(model_database):
     for name, texts in {
         "Łódź Manufaktura": ("lodz manufaktura", "ŁÓDŹ manufaktura"),
         "Ørsteds Park": ("orsteds park",),
@@ -75,7 +75,7 @@ def test_a_landmark_is_found_by_the_letters_that_people_type(model_database: Dat
         assert [find(model_database, text) for text in texts] == [added] * len(texts)
 
 
-def test_an_own_landmark_is_found_and_listed_without_photos(model_database: Database) -> None:
+def test_an_own_landmark_is_found_and_listed_without_photos(model_database):
     added = add(
         model_database,
         "Frauenkirche",
@@ -107,7 +107,7 @@ SPELLINGS = (
 """One name: with the spaces and marks that come with copied texts."""
 
 
-def test_spaces_of_any_kind_and_number_are_the_same_name(model_database: Database) -> None:
+def test_spaces_of_any_kind_and_number_are_the_same_name(model_database):
     added = add(model_database, "Old Town Hall")
     for spelling in SPELLINGS:
         assert find(model_database, spelling) == added
@@ -115,7 +115,7 @@ def test_spaces_of_any_kind_and_number_are_the_same_name(model_database: Databas
             add(model_database, spelling)
 
 
-def test_names_of_an_accent_alone_are_different(model_database: Database) -> None:
+def test_names_of_an_accent_alone_are_different(model_database):
     acute = add(model_database, "\u00b4")
     assert add(model_database, "\u00a8").slug != acute.slug
     assert find(model_database, "\u00b4").slug == acute.slug
@@ -135,7 +135,7 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
 ]
 
 
-def test_names_slugs_and_aliases_that_exist_are_refused_with_what_to_do(model_database: Database) -> None:
+def test_names_slugs_and_aliases_that_exist_are_refused_with_what_to_do(model_database):
     add(model_database, "Frauenkirche", aliases=("Our Lady",))
     add(model_database, "Town Hall", country="Germany")
     add(model_database, "St. Peter")
@@ -150,11 +150,11 @@ def test_names_slugs_and_aliases_that_exist_are_refused_with_what_to_do(model_da
 
 
 def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: object) -> EditedLandmark:
-    return edit_landmark(database, slug, changes, dry_run=dry_run)  # type: ignore[arg-type]
+    return edit_landmark(database, slug, changes, dry_run=dry_run)
 
 
 @pytest.mark.postgresql
-def test_an_edit_changes_what_it_names_and_records_it(model_database: Database) -> None:
+def test_an_edit_changes_what_it_names_and_records_it(model_database):
     add(model_database, "Frauenkirche", city="Berlin", position=(1, 2), aliases=("Old", "Our Lady"))
     result = edit(
         model_database,
@@ -174,7 +174,7 @@ def test_an_edit_changes_what_it_names_and_records_it(model_database: Database) 
     assert edit(model_database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
-def test_an_edit_that_changes_nothing_has_no_entry(model_database: Database) -> None:
+def test_an_edit_that_changes_nothing_has_no_entry(model_database):
     before = len(audit_entries(model_database)[:100])
     assert edit(model_database, EIFFEL, city="Paris").changes == {}
     assert edit(model_database, EIFFEL, dry_run=True, city="Rome").changes == {"city": ("Paris", "Rome")}
@@ -196,7 +196,7 @@ INVALID: list[tuple[dict[str, object], str]] = [
 ]
 
 
-def test_an_invalid_edit_changes_nothing(model_database: Database) -> None:
+def test_an_invalid_edit_changes_nothing(model_database):
     with model_database.write() as connection:
         connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(country="Germany"))
     before = find(model_database, EIFFEL)
@@ -209,14 +209,14 @@ def test_an_invalid_edit_changes_nothing(model_database: Database) -> None:
         edit(model_database, "brandenburg-gate", name="Eiffel-Tower")
 
 
-def test_the_same_name_may_be_given_in_another_country(model_database: Database) -> None:
+def test_the_same_name_may_be_given_in_another_country(model_database):
     add(model_database, "Gate", country="India")
     assert edit(model_database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
     with pytest.raises(LandmarkAmbiguous, match="brandenburg-gate, gate"):
         find(model_database, "brandenburg gate")
 
 
-def test_a_later_model_does_not_change_what_a_person_set(model_database: Database, tmp_path: Path) -> None:
+def test_a_later_model_does_not_change_what_a_person_set(model_database, tmp_path):
     edit(
         model_database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris"
     )
@@ -229,9 +229,7 @@ def test_a_later_model_does_not_change_what_a_person_set(model_database: Databas
     assert (landmark.city, landmark.country) == ("Paris", "France (new)")
 
 
-def test_an_own_landmark_keeps_its_facts_when_a_model_learns_it(
-    model_database: Database, tmp_path: Path
-) -> None:
+def test_an_own_landmark_keeps_its_facts_when_a_model_learns_it(model_database, tmp_path):
     own = add(model_database, "My Tower", slug="my-tower", country="Utopia")
     assert own.own
     label = Label(
@@ -301,14 +299,14 @@ def digest(number: int) -> str:
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library.with_tiny_model(database, tmp_path)
 
 
 # ---------- merging ----------
 
 
-def test_verdicts_and_names_of_an_own_landmark_go_to_the_model_s(library: Library) -> None:
+def test_verdicts_and_names_of_an_own_landmark_go_to_the_model_s(library):
     library.photo("a.jpg", (GATE, 0.9, True), digest=digest(1))
     library.photo("b.jpg", (EIFFEL, 0.9, True), digest=digest(2))
     library.give(digest(1), TOWER, "confirmed")
@@ -328,7 +326,7 @@ def test_verdicts_and_names_of_an_own_landmark_go_to_the_model_s(library: Librar
     assert library.problems() == []
 
 
-def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log(library: Library) -> None:
+def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log(library):
     for number in range(1, 6):
         library.photo(f"{number}.jpg", digest=digest(number))
     newer = MONDAY + timedelta(days=1)
@@ -357,9 +355,7 @@ def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log
     assert replaced[1]["at"] == MONDAY.isoformat()
 
 
-def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that(
-    library: Library, tmp_path: Path
-) -> None:
+def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that(library, tmp_path):
     library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.1, False), digest=digest(1))
     library.give(digest(1), EIFFEL, "confirmed")
     result = library.merge(EIFFEL, TOWER)
@@ -386,9 +382,7 @@ def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_
 
 
 @pytest.mark.postgresql
-def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(
-    library: Library, tmp_path: Path
-) -> None:
+def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(library, tmp_path):
     label = Label(label="0.Tour_Eiffel", slug="tour-eiffel", name="Tour Eiffel")
     tiny_artifact(tmp_path / "french.pt", labels=(label,), name="french")
     french = add_model(library.database, tmp_path / "french.pt")
@@ -406,7 +400,7 @@ def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(
     assert library.problems() == []
 
 
-def test_merged_landmarks_are_merged_again_but_not_into_themselves(library: Library) -> None:
+def test_merged_landmarks_are_merged_again_but_not_into_themselves(library):
     add_landmark(library.database, NewLandmark("Third"))
     library.merge("third", TOWER)
     library.merge(TOWER, EIFFEL)
@@ -416,7 +410,7 @@ def test_merged_landmarks_are_merged_again_but_not_into_themselves(library: Libr
     assert library.problems() == []
 
 
-def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: Path) -> None:
+def test_what_a_person_set_stays_set_after_a_merge(library, tmp_path):
     edit_landmark(library.database, TOWER, {"region": "Sierra", "country": "Utopia"})
     library.merge(TOWER, HILL)
     hill = library.find(HILL)
@@ -427,7 +421,7 @@ def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: P
     assert (library.find(HILL).country, library.find(HILL).region) == ("Utopia", "Sierra")
 
 
-def test_verdicts_exported_elsewhere_find_the_merged_landmark(library: Library) -> None:
+def test_verdicts_exported_elsewhere_find_the_merged_landmark(library):
     library.photo("a.jpg", digest=digest(1))
     library.merge(TOWER, EIFFEL)
     verdict = {"digest": digest(1), "landmark": TOWER, "verdict": "confirmed"}
@@ -437,9 +431,7 @@ def test_verdicts_exported_elsewhere_find_the_merged_landmark(library: Library) 
     assert library.found(EIFFEL) == ["a.jpg"]
 
 
-def test_a_running_worker_stores_tags_of_the_landmark_that_remains(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_running_worker_stores_tags_of_the_landmark_that_remains(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     folder.draw("first.jpg", 0)
     for number in range(3):
@@ -462,7 +454,7 @@ def test_a_running_worker_stores_tags_of_the_landmark_that_remains(
 # ---------- removing ----------
 
 
-def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(library: Library) -> None:
+def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), digest=digest(1))
     library.photo("b.jpg", digest=digest(2))
     library.give(digest(1), TOWER, "confirmed")

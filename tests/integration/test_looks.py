@@ -1,7 +1,6 @@
 """What photos taken near a sight have in common: it is learned and asked once, and the answer finds others."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from sqlalchemy import insert, select, update
 from support.position_library import PositionLibrary
 from support.teaching import DIMENSION, teachable_artifact
 
-from tagger.database.connection import Database
 from tagger.database.tables import (
     audit_log,
     classifiers,
@@ -62,7 +60,7 @@ class Looks(PositionLibrary):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Looks:
+def library(database, tmp_path) -> Looks:
     """Five photos of a sight near it and three without a position, among photos of other subjects."""
     teachable_artifact(tmp_path / "teachable.pt")
     library = Looks(database, tmp_path / "photos", add_model(database, tmp_path / "teachable.pt"))
@@ -84,7 +82,7 @@ def _found(library: Looks) -> tuple[int, int, int]:
 
 
 @pytest.mark.postgresql
-def test_a_look_is_what_near_photos_have_in_common_and_finds_new_photos(library: Looks) -> None:
+def test_a_look_is_what_near_photos_have_in_common_and_finds_new_photos(library):
     library.take_scans()
     library.learn()
     assert _found(library) == (10, 5, 3)
@@ -97,7 +95,7 @@ def test_a_look_is_what_near_photos_have_in_common_and_finds_new_photos(library:
 
 
 @pytest.mark.postgresql
-def test_an_answer_teaches_the_sight_and_is_taken_back(library: Looks) -> None:
+def test_an_answer_teaches_the_sight_and_is_taken_back(library):
     library.take_scans()
     library.learn()
     (question,) = open_questions(library.database, {})
@@ -126,7 +124,7 @@ def test_an_answer_teaches_the_sight_and_is_taken_back(library: Looks) -> None:
     assert {"question-answer", "question-withdraw", "verdicts-withdraw", "landmark-remove"} <= set(actions)
 
 
-def test_a_refused_question_comes_back_with_twice_as_many_scenes(library: Looks) -> None:
+def test_a_refused_question_comes_back_with_twice_as_many_scenes(library):
     library.take_scans()
     library.learn()
     (question,) = open_questions(library.database, {})
@@ -140,7 +138,7 @@ def test_a_refused_question_comes_back_with_twice_as_many_scenes(library: Looks)
     assert len(open_questions(library.database, {})) == 1
 
 
-def test_nobody_is_asked_about_home_or_what_has_a_name(library: Looks) -> None:
+def test_nobody_is_asked_about_home_or_what_has_a_name(library):
     library.take_scans()
     for number in range(4):
         library.take(2, 90 * DAY + 60 * number, gps=EIFFEL_TOWER)
@@ -152,7 +150,7 @@ def test_nobody_is_asked_about_home_or_what_has_a_name(library: Looks) -> None:
 
 
 @pytest.mark.postgresql
-def test_where_a_taught_place_is_a_lower_score_makes_a_tag_or_a_suggestion(library: Looks) -> None:
+def test_where_a_taught_place_is_a_lower_score_makes_a_tag_or_a_suggestion(library):
     library.landmark("church", "Our church")
     row = {"landmark_id": library.landmark_ids["church"], "model_id": library.model.id}
     facts = {"version": 1, "examples": 5, "rejected": 0, "evidence": "", "data": b"", "applied": True}

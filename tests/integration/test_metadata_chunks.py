@@ -14,7 +14,6 @@ from PIL import Image
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.submission import MetadataOptions
@@ -47,7 +46,7 @@ def keywords(path: Path) -> list[str]:
 # --- Selection and outcomes.
 
 
-def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
+def test_scan_after_a_write_classifies_nothing(folder):
     path = folder.draw("a.jpg")
     folder.draw("b.jpg", 1)
     folder.tag()
@@ -62,7 +61,7 @@ def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
     assert folder.results == []
 
 
-def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder) -> None:
+def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder):
     folder.draw("moving.gif", 1)
     folder.draw("protected.jpg", 0).chmod(0o444)
     os.link(folder.draw("two-names.jpg", 0, shade=1), folder.folder.parent / "other-name.jpg")
@@ -93,7 +92,7 @@ def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder: WrittenFolder
     assert (folder.folder / "turned-link.jpg").is_symlink()
 
 
-def test_photo_with_a_changed_image_gets_no_sidecar(folder: WrittenFolder) -> None:
+def test_photo_with_a_changed_image_gets_no_sidecar(folder):
     folder.draw("a.jpg", 0)
     folder.draw("b.jpg", 0, shade=1)
     folder.tag()
@@ -109,9 +108,7 @@ def test_photo_with_a_changed_image_gets_no_sidecar(folder: WrittenFolder) -> No
 # --- Verdicts.
 
 
-def test_rejected_tag_is_removed_and_confirmed_tag_added(
-    folder: WrittenFolder,
-) -> None:
+def test_rejected_tag_is_removed_and_confirmed_tag_added(folder):
     path = draw_with_keyword(folder, "a.jpg")
     folder.draw("b.jpg", 0, shade=1)
     before = folder.files()
@@ -134,9 +131,7 @@ def test_rejected_tag_is_removed_and_confirmed_tag_added(
 # --- Undo.
 
 
-def test_copies_of_a_written_photo_are_restored_exactly(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_of_a_written_photo_are_restored_exactly(folder, monkeypatch):
     monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
@@ -152,9 +147,7 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     assert folder.undo_rows == []
 
 
-def test_copies_of_a_photo_that_is_restored_from_a_backup_count_as_never_written(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_of_a_photo_that_is_restored_from_a_backup_count_as_never_written(folder, monkeypatch):
     monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     path = draw_with_keyword(folder, "b.jpg")
     original = path.read_bytes()
@@ -167,9 +160,7 @@ def test_copies_of_a_photo_that_is_restored_from_a_backup_count_as_never_written
     assert folder.undo_rows == []
 
 
-def test_copies_that_a_killed_undo_has_restored_count_as_restored(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_that_a_killed_undo_has_restored_count_as_restored(folder, monkeypatch):
     path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
     shutil.copy2(path, folder.folder / "b.jpg")
@@ -191,9 +182,7 @@ def test_copies_that_a_killed_undo_has_restored_count_as_restored(
     assert folder.undo_rows == []
 
 
-def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(folder, monkeypatch):
     class Behind(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> "Behind":
@@ -208,7 +197,7 @@ def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(
     assert folder.undo_rows == []
 
 
-def test_forgotten_photos_are_restored_exactly_once_they_are_tagged_again(folder: WrittenFolder) -> None:
+def test_forgotten_photos_are_restored_exactly_once_they_are_tagged_again(folder):
     for name in ("a.jpg", "b.jpg"):
         draw_with_keyword(folder, name)
     before = folder.files()
@@ -221,9 +210,7 @@ def test_forgotten_photos_are_restored_exactly_once_they_are_tagged_again(folder
     assert folder.files() == before
 
 
-def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(folder, monkeypatch):
     monkeypatch.setattr(undo_log, "_SAME_DIGEST_ROWS", 1)
     for shade, name in enumerate(("a.jpg", "b.jpg")):
         folder.draw(name, 0, shade=shade)
@@ -237,7 +224,7 @@ def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(
     assert folder.files() == before
 
 
-def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
+def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder):
     path = folder.draw("a.jpg")
     before = folder.files()
     folder.tag()
@@ -252,7 +239,7 @@ def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) 
     assert folder.files() == before
 
 
-def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:
+def test_undo_of_a_job_keeps_another_jobs_writes(folder):
     path = folder.draw("a.jpg")
     original = path.read_bytes()
     folder.tag()
@@ -279,7 +266,7 @@ LIBRARY_PHOTOS = (
 )
 
 
-def test_nothing_is_written_in_the_library_of_another_program(folder: WrittenFolder) -> None:
+def test_nothing_is_written_in_the_library_of_another_program(folder):
     for number, name in enumerate(LIBRARY_PHOTOS):
         folder.draw(name, 0, shade=number)
     (folder.folder / "immich" / "encoded-video").mkdir()
@@ -295,9 +282,7 @@ def test_nothing_is_written_in_the_library_of_another_program(folder: WrittenFol
     assert folder.files() == before
 
 
-def test_what_was_written_in_a_library_before_can_be_undone(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_written_in_a_library_before_can_be_undone(folder, monkeypatch):
     folder.draw("P.photoslibrary/originals/a.jpg", 0)
     before = folder.files()
     folder.tag()
@@ -309,7 +294,7 @@ def test_what_was_written_in_a_library_before_can_be_undone(
     assert folder.files() == before
 
 
-def test_no_folders_of_other_programs_are_searched_for_our_values(folder: WrittenFolder) -> None:
+def test_no_folders_of_other_programs_are_searched_for_our_values(folder):
     photo = folder.draw("a.jpg", 0)
     folder.tag()
     folder.write()
@@ -323,7 +308,7 @@ def test_no_folders_of_other_programs_are_searched_for_our_values(folder: Writte
         assert list(found) == [folder.folder / name for name in expected]
 
 
-def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder) -> None:
+def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder):
     path = folder.draw("a.jpg", 0)
     original = path.read_bytes()
     folder.tag()
@@ -352,7 +337,7 @@ SIBLINGS = (
 
 
 @pytest.fixture
-def recorded_folder(database: Database, tmp_path: Path) -> WrittenFolder:
+def recorded_folder(database, tmp_path) -> WrittenFolder:
     """A folder with a photo and the sidecar of its stem by another program."""
     written = WrittenFolder(database, tmp_path)
     written.draw("IMG_1.jpg", 0)
@@ -370,7 +355,7 @@ def with_our_values(folder: WrittenFolder) -> set[str]:
     return {name for name, data in folder.files().items() if b"Eiffel Tower" in data}
 
 
-def test_a_file_that_appears_beside_a_photo_changes_nothing(recorded_folder: WrittenFolder) -> None:
+def test_a_file_that_appears_beside_a_photo_changes_nothing(recorded_folder):
     before = recorded_folder.files()
     for sibling in SIBLINGS:
         recorded_folder.write(SIDECAR)
@@ -426,7 +411,7 @@ def change(folder: WrittenFolder, how: str) -> None:
         ),
     ],
 )
-def test_undo_finds_the_sidecar_by_its_record(recorded_folder: WrittenFolder, how: str, of_job: bool) -> None:
+def test_undo_finds_the_sidecar_by_its_record(recorded_folder, how, of_job):
     recorded_folder.write(SIDECAR)
     job = recorded_folder.latest().job if of_job else None
     change(recorded_folder, how)
@@ -439,14 +424,14 @@ def test_undo_finds_the_sidecar_by_its_record(recorded_folder: WrittenFolder, ho
 
 
 @pytest.mark.parametrize("how", [*MOVES][:4])
-def test_the_next_write_keeps_one_sidecar(recorded_folder: WrittenFolder, how: str) -> None:
+def test_the_next_write_keeps_one_sidecar(recorded_folder, how):
     recorded_folder.write(SIDECAR)
     change(recorded_folder, how)
     recorded_folder.write(SIDECAR)
     assert len(with_our_values(recorded_folder)) == 1
 
 
-def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(recorded_folder: WrittenFolder) -> None:
+def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(recorded_folder):
     recorded_folder.write(SIDECAR)
     change(recorded_folder, "photo renamed")
     recorded_folder.write(SIDECAR)
@@ -460,7 +445,7 @@ def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(recorded_fol
         ("both deleted", False),  # no photo is left to write
     ],
 )
-def test_a_file_that_is_lost_is_named_once(recorded_folder: WrittenFolder, how: str, update: bool) -> None:
+def test_a_file_that_is_lost_is_named_once(recorded_folder, how, update):
     recorded_folder.write(SIDECAR)
     if how == "both deleted":
         recorded_folder.draw("other.jpg", None)  # an empty folder may be a disk that is not mounted
@@ -476,14 +461,14 @@ def test_a_file_that_is_lost_is_named_once(recorded_folder: WrittenFolder, how: 
     assert "refused" not in recorded_folder.undo().values()
 
 
-def test_a_sidecar_that_was_restored_from_a_backup_is_no_problem(recorded_folder: WrittenFolder) -> None:
+def test_a_sidecar_that_was_restored_from_a_backup_is_no_problem(recorded_folder):
     recorded_folder.write(SIDECAR)
     (recorded_folder.folder / "IMG_1.xmp").write_text(SIDECAR_OF_USER)
     assert recorded_folder.undo() == {"IMG_1.jpg": "unchanged"}
     assert recorded_folder.undo_rows == []
 
 
-def test_a_lost_sidecar_that_comes_back_is_restored_exactly(recorded_folder: WrittenFolder) -> None:
+def test_a_lost_sidecar_that_comes_back_is_restored_exactly(recorded_folder):
     before = recorded_folder.files()
     recorded_folder.write(SIDECAR)
     change(recorded_folder, "sidecar renamed")
@@ -493,7 +478,7 @@ def test_a_lost_sidecar_that_comes_back_is_restored_exactly(recorded_folder: Wri
     assert recorded_folder.files() == before
 
 
-def test_an_embedded_photo_without_our_record_is_named(recorded_folder: WrittenFolder) -> None:
+def test_an_embedded_photo_without_our_record_is_named(recorded_folder):
     original = (recorded_folder.folder / "IMG_1.jpg").read_bytes()
     recorded_folder.write(EMBED)
     (recorded_folder.folder / "IMG_1.jpg").write_bytes(original + b"\0")
@@ -502,9 +487,7 @@ def test_an_embedded_photo_without_our_record_is_named(recorded_folder: WrittenF
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
 @pytest.mark.parametrize(("options", "name"), [(SIDECAR, "IMG_1.xmp"), (EMBED, "IMG_1.jpg")])
-def test_what_exiftool_changed_stays(
-    recorded_folder: WrittenFolder, options: MetadataOptions, name: str
-) -> None:
+def test_what_exiftool_changed_stays(recorded_folder, options, name):
     recorded_folder.write(options)
     file = recorded_folder.folder / name
     subprocess.run(["exiftool", "-q", "-XMP-dc:Title=edited by exiftool", file], check=True)
@@ -526,9 +509,7 @@ def symbolic_link(sidecar: Path) -> None:
 
 
 @pytest.mark.parametrize("link", [hard_link, symbolic_link], ids=lambda link: link.__name__)
-def test_a_sidecar_that_became_a_link_is_refused_and_stays_on_record(
-    recorded_folder: WrittenFolder, link: Callable[[Path], None]
-) -> None:
+def test_a_sidecar_that_became_a_link_is_refused_and_stays_on_record(recorded_folder, link):
     recorded_folder.write(SIDECAR)
     link(recorded_folder.folder / "IMG_1.xmp")
     linked = recorded_folder.files()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
-from support.disks import Disk
 from support.ledgers import claim_one
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
@@ -18,7 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.jobs.enqueue.metadata_jobs import Undo, fill_chained_jobs
-from tagger.jobs.enqueue.submission import MetadataOptions, Retry
+from tagger.jobs.enqueue.submission import Retry
 from tagger.jobs.processing import chunk_runner, metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
@@ -38,7 +37,7 @@ from tagger.tags.contents import record_photos
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:
+def folder(database, tmp_path, monkeypatch) -> WrittenFolder:
     monkeypatch.setattr(
         metadata_writing.MetadataWriter, "batch_size", 4
     )  # several transactions even for few photos
@@ -64,7 +63,7 @@ def items_of(folder: WrittenFolder, job: int) -> list[int]:
 # --- Chained to the job whose tags they write.
 
 
-def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) -> None:
+def test_only_jobs_with_metadata_options_get_a_write_job(folder):
     draw_photos(folder, 2)
     plain = folder.tag_and_write(None)
     assert folder.progress(plain).write_job is None
@@ -79,7 +78,7 @@ def test_only_jobs_with_metadata_options_get_a_write_job(folder: WrittenFolder) 
     assert jobs_of(folder, JobKind.WRITE) == [chained]
 
 
-def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
+def test_cancelled_job_gets_no_write_job(folder):
     draw_photos(folder, 2)
     job = folder.record_to_write(EMBED)
     with folder.database.write() as connection:
@@ -87,7 +86,7 @@ def test_cancelled_job_gets_no_write_job(folder: WrittenFolder) -> None:
     assert jobs_of(folder, JobKind.WRITE) == []
 
 
-def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
+def test_retry_keeps_the_metadata_options(folder):
     path = folder.draw("a.jpg", 0)
     original = path.read_bytes()
     path.write_bytes(b"no picture yet")
@@ -104,9 +103,7 @@ def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     assert (folder.folder / "a.jpg.xmp").exists()
 
 
-def test_write_job_selects_photos_with_values_to_write_or_remove(
-    folder: WrittenFolder, tmp_path: Path
-) -> None:
+def test_write_job_selects_photos_with_values_to_write_or_remove(folder, tmp_path):
     folder.draw("tagged.jpg", 0)
     folder.draw("before.jpg", 1)
     folder.draw("once.jpg", 2)
@@ -127,7 +124,7 @@ def test_write_job_selects_photos_with_values_to_write_or_remove(
     assert not {"unknown.jpg", "gone.jpg", "broken.jpg"} & set(folder.outcomes(chosen))
 
 
-def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Path) -> None:
+def test_photo_without_tags_loses_our_values(folder, tmp_path):
     original = folder.draw("a.jpg", 0).read_bytes()
     folder.tag()
     folder.write()
@@ -139,7 +136,7 @@ def test_photo_without_tags_loses_our_values(folder: WrittenFolder, tmp_path: Pa
     assert folder.files() == {"a.jpg": original}
 
 
-def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: WrittenFolder) -> None:
+def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder):
     folder.draw("paris.jpg", 0)
     folder.draw("tokyo.jpg", 0, shade=1)
     job = folder.tag_and_write(EMBED)
@@ -155,7 +152,7 @@ def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder: Wri
 
 
 @pytest.mark.postgresql
-def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
+def test_chained_jobs_are_adopted_once(folder):
     draw_photos(folder, 6)
     folder.tag()
     for _ in range(4):
@@ -170,7 +167,7 @@ def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
         assert folder.progress(job).state is JobState.QUEUED
 
 
-def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selection_continues_after_a_crash(folder, monkeypatch):
     monkeypatch.setattr(items, "PAGE", 2)
     draw_photos(folder, 7)
     folder.tag()
@@ -182,7 +179,7 @@ def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: p
         pages.append(args)
         if len(pages) == 3:
             raise KeyboardInterrupt
-        return original(*args)  # type: ignore[arg-type]
+        return original(*args)
 
     with monkeypatch.context() as patch:
         patch.setattr(items, "_add_page", interrupt_third_page)
@@ -225,9 +222,7 @@ def call_around_replacement(
 
 
 @pytest.mark.parametrize("options", [EMBED, SIDECAR], ids=["embed", "sidecar"])
-def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, options: MetadataOptions
-) -> None:
+def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(folder, monkeypatch, options):
     before = draw_photos(folder, 10)
     folder.tag()
     job = folder.create_write_job_for_workers(options)
@@ -248,9 +243,7 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
-def test_an_undo_that_was_done_before_it_failed_says_so(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_undo_that_was_done_before_it_failed_says_so(folder, monkeypatch):
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.write(SIDECAR)
@@ -265,9 +258,7 @@ def test_an_undo_that_was_done_before_it_failed_says_so(
     assert text == "by an earlier attempt of this job"
 
 
-def test_a_file_that_a_frozen_worker_holds_is_written_when_that_ends(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_a_frozen_worker_holds_is_written_when_that_ends(folder, monkeypatch):
     monkeypatch.setattr(chunk_runner, "PAUSE_S", 0.05)
     draw_photos(folder, 3)
     folder.tag()
@@ -278,9 +269,7 @@ def test_a_file_that_a_frozen_worker_holds_is_written_when_that_ends(
     ended.join()
 
 
-def test_a_file_that_stays_in_use_is_refused_with_what_to_do(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_stays_in_use_is_refused_with_what_to_do(folder, monkeypatch):
     monkeypatch.setattr(metadata_writing, "BUSY_S", 1.0)
     draw_photos(folder, 3)
     folder.tag()
@@ -300,9 +289,7 @@ def frozen_write(photo: Path) -> PreparedFile:
     return prepare(original, b"new")
 
 
-def test_lost_lease_before_intents_replaces_nothing(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_lease_before_intents_replaces_nothing(folder, monkeypatch):
     before = draw_photos(folder, 6)
     folder.tag()
     job = folder.create_write_job_for_workers()
@@ -312,7 +299,7 @@ def test_lost_lease_before_intents_replaces_nothing(
     def prepare_photo(plan: object) -> object:
         if once.acquire(blocking=False):
             folder.lose_leases(job)
-        return original(plan)  # type: ignore[arg-type]
+        return original(plan)
 
     with monkeypatch.context() as slow:
         slow.setattr(photo_writer, "prepare_photo", prepare_photo)
@@ -323,7 +310,7 @@ def test_lost_lease_before_intents_replaces_nothing(
     assert folder.progress(job).written == 6
 
 
-def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_releases_the_remaining_photos(folder, monkeypatch):
     before = draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
@@ -343,7 +330,7 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 
-def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: WrittenFolder) -> None:
+def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder):
     draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
@@ -359,9 +346,7 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
 
 
 @pytest.mark.parametrize("name", ["photos", "photos/nas"], ids=["root", "disk in it"])
-def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(
-    folder: WrittenFolder, disk: Disk, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(folder, disk, name, monkeypatch):
     mounted = disk.mount(folder.folder.parent / name)
     for number in range(4):
         folder.draw(f"nas/{number}.jpg", shade=number)
@@ -386,7 +371,7 @@ def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(
 
 
 @pytest.mark.postgresql
-def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
+def test_concurrent_jobs_leave_complete_files(folder):
     before = draw_photos(folder, 6)
     folder.tag()
     job_ids = [folder.create_write_job_for_workers(options) for options in (EMBED, SIDECAR, EMBED, SIDECAR)]
@@ -408,9 +393,7 @@ def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
 
 
 @pytest.mark.parametrize("first", ["write", "undo"])
-def test_the_undo_record_of_a_job_that_wrote_meanwhile_stays(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, first: str
-) -> None:
+def test_the_undo_record_of_a_job_that_wrote_meanwhile_stays(folder, monkeypatch, first):
     folder.draw("a.jpg", 0)
     sidecar = folder.folder / "a.xmp"
     sidecar.write_text(SIDECAR_OF_USER)

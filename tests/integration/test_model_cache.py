@@ -46,18 +46,18 @@ class Loads:
                 self.gates[registered.name].wait(30)
             if registered.name in self.problems:
                 raise self.problems[registered.name]
-            return load(registered, *arguments)  # type: ignore[arg-type]
+            return load(registered, *arguments)
 
         monkeypatch.setattr(model_cache, "_load_model", record)
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
+def loads(monkeypatch) -> Loads:
     return Loads(monkeypatch)
 
 
 @pytest.fixture
-def models(database: Database, tmp_path: Path) -> list[RegisteredModel]:
+def models(database, tmp_path) -> list[RegisteredModel]:
     """`good`, `bad` and `slow`."""
     found = []
     for number, name in enumerate(("good", "bad", "slow"), 1):
@@ -67,7 +67,7 @@ def models(database: Database, tmp_path: Path) -> list[RegisteredModel]:
 
 
 @pytest.fixture
-def cache(database: Database, tmp_path: Path) -> Iterator[ModelCache]:
+def cache(database, tmp_path) -> Iterator[ModelCache]:
     settings = Settings(data_folder=tmp_path / "data", device="cpu", backend="torchscript")
     cache = ModelCache(database, settings)
     yield cache
@@ -75,9 +75,7 @@ def cache(database: Database, tmp_path: Path) -> Iterator[ModelCache]:
 
 
 @pytest.mark.parametrize("others", [True, False], ids=["beside another", "alone"])
-def test_a_model_that_cannot_be_loaded_is_tried_once(
-    cache: ModelCache, models: list[RegisteredModel], loads: Loads, others: bool
-) -> None:
+def test_a_model_that_cannot_be_loaded_is_tried_once(cache, models, loads, others):
     good, bad, _ = models
     loads.problems["bad"] = ModelRefused(path=bad.file, reason="its code is not allowed")
     for _ in range(5):
@@ -89,9 +87,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_once(
     assert loads.names.count("bad") == 1
 
 
-def test_it_is_tried_again_after_a_while_and_once_its_file_has_changed(
-    cache: ModelCache, models: list[RegisteredModel], loads: Loads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_tried_again_after_a_while_and_once_its_file_has_changed(cache, models, loads, monkeypatch):
     _, bad, _ = models
     loads.problems["bad"] = RuntimeError("no memory")
 
@@ -112,9 +108,7 @@ def test_it_is_tried_again_after_a_while_and_once_its_file_has_changed(
     assert loads.names.count("bad") == 3
 
 
-def test_models_that_are_loaded_or_failed_do_not_wait_while_another_is_loaded(
-    cache: ModelCache, models: list[RegisteredModel], loads: Loads
-) -> None:
+def test_models_that_are_loaded_or_failed_do_not_wait_while_another_is_loaded(cache, models, loads):
     good, bad, slow = models
     loads.problems["bad"] = RuntimeError("no memory")
     cache.get([good.id, bad.id])
@@ -217,7 +211,7 @@ ARTIFACT = str(Path(__file__).parents[2] / "tagger" / "shipped" / "landmarks.pt"
 
 
 @pytest.fixture(scope="module")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> str:
+def conversions(tmp_path_factory) -> str:
     """A folder with the shipped model as it was compiled by an earlier process."""
     folder = str(tmp_path_factory.mktemp("conversions"))
     for backend in ("openvino", "openvino-int8"):
@@ -228,19 +222,17 @@ def conversions(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("use", [LOADED_IN_ONE_THREAD, LOADED_IN_EACH_THREAD])
 @pytest.mark.parametrize("backend", ["openvino-int8", "openvino", "torchscript"])
 @pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
-def test_a_model_is_used_by_several_threads_from_its_first_pass(
-    conversions: str, backend: str, use: str, _run: int
-) -> None:
+def test_a_model_is_used_by_several_threads_from_its_first_pass(conversions, backend, use, _run):
     ends(FASTEST_MODEL.format(artifact=ARTIFACT, folder=conversions, backend=backend), use)
 
 
 @pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
-def test_several_threads_of_a_program_load_and_use_models_at_once(tmp_path: Path, _run: int) -> None:
+def test_several_threads_of_a_program_load_and_use_models_at_once(tmp_path, _run):
     ends(OWN_PROGRAM, TAGGER_DATA_FOLDER=str(tmp_path))
 
 
 @pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
-def test_several_threads_open_the_first_bucket_at_once(tmp_path: Path, _run: int) -> None:
+def test_several_threads_open_the_first_bucket_at_once(tmp_path, _run):
     endpoint = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-west-1"}
     ends(
         BUCKETS,
@@ -294,7 +286,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture) -> Machine:
+def machine(tmp_path, database, caplog) -> Machine:
     return Machine(tmp_path, database, caplog)
 
 
@@ -303,9 +295,7 @@ def rows(database: Database) -> list[Any]:
         return list(connection.execute(select(backend_selections)))
 
 
-def test_a_second_machine_of_the_same_kind_measures_nothing(
-    machine: Machine, tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_second_machine_of_the_same_kind_measures_nothing(machine, tmp_path, database, caplog):
     first = machine.start()
     stored = rows(database)
     (tmp_path / "second").mkdir()
@@ -317,7 +307,7 @@ def test_a_second_machine_of_the_same_kind_measures_nothing(
     np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
 
 
-def test_a_choice_is_stored_per_key(database: Database) -> None:
+def test_a_choice_is_stored_per_key(database):
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)
     assert selections.find(KEY) == CHOICE
@@ -337,7 +327,7 @@ def test_a_choice_is_stored_per_key(database: Database) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -> None:
+def test_a_choice_that_is_stored_again_replaces_the_former(database):
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)
     selections.store(KEY, "openvino")
@@ -347,9 +337,7 @@ def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -
     assert row.engines == ["torch 2", "openvino 2026"]
 
 
-def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(machine, monkeypatch):
     machine.start()
     monkeypatch.setattr("tagger.model.backends.protocol.instruction_sets", lambda: {"avx2", "avx_vnni"})
     machine.start()
@@ -357,7 +345,7 @@ def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(
     assert machine.measured == 2
 
 
-def test_an_invalid_choice_causes_a_new_selection(machine: Machine, database: Database) -> None:
+def test_an_invalid_choice_causes_a_new_selection(machine, database):
     machine.start()
     with database.write() as connection:
         connection.execute(update(backend_selections).values(backend="nonsense"))
@@ -367,9 +355,7 @@ def test_an_invalid_choice_causes_a_new_selection(machine: Machine, database: Da
     assert row.backend in {"torchscript", "openvino"}
 
 
-def test_a_failed_selection_is_not_stored(
-    machine: Machine, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_selection_is_not_stored(machine, database, caplog):
     """The next start may have more memory."""
     machine.replace_model(max_batch=0)
     for _ in range(2):
@@ -386,13 +372,7 @@ def test_a_failed_selection_is_not_stored(
         (OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file"), "openvino"),
     ],
 )
-def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
-    machine: Machine,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    stored: str,
-) -> None:
+def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(machine, database, monkeypatch, error, stored):
     """It is stored for all machines of this kind unless the cause can pass."""
     machine.start()
     with database.write() as connection:
@@ -408,9 +388,7 @@ def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
     assert row.backend == stored
 
 
-def test_processes_that_start_at_once_select_one_after_the_other(
-    machine: Machine, database: Database, tmp_path: Path
-) -> None:
+def test_processes_that_start_at_once_select_one_after_the_other(machine, database, tmp_path):
     folder = tmp_path / "data" / "conversions"
     conversions = machine.conversions(folder)
     with ThreadPoolExecutor(1) as pool:

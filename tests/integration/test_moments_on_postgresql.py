@@ -49,7 +49,7 @@ from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 
 @pytest.fixture
-def database(postgres_url: str) -> Iterator[Database]:
+def database(postgres_url) -> Iterator[Database]:
     with closing(open_database(postgres_url)) as database:
         yield database
 
@@ -68,9 +68,7 @@ def started(database: Database, work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others_do(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others_do(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     folder.draw("tower.jpg")
     job = folder.record(runner=Runner.WORKERS)
@@ -93,7 +91,7 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
     assert set(folder.outcomes(job).values()) == {"unknown"}
 
 
-def test_trips_that_change_while_their_photos_are_located_stay_due(database: Database) -> None:
+def test_trips_that_change_while_their_photos_are_located_stay_due(database):
     def change() -> None:
         with database.write() as connection:
             record_days(connection, [ChangedDay(KeptStep.TRIPS, date(2024, 5, 4).toordinal())])
@@ -148,19 +146,19 @@ class Library(TaggedFolder):
 
 
 @pytest.fixture
-def lessons(postgres_url: str, tmp_path: Path) -> Iterator[Library]:
+def lessons(postgres_url, tmp_path) -> Iterator[Library]:
     with closing(open_database(postgres_url)) as database:
         yield Library(database, tmp_path)
 
 
-def test_a_verdict_that_is_given_meanwhile_is_learned(lessons: Library) -> None:
+def test_a_verdict_that_is_given_meanwhile_is_learned(lessons):
     with lessons.waiting_learner():
         lessons.confirm(lessons.photos[2])
     assert lessons.learned() == [(lessons.church.id, 3)]
 
 
 @pytest.mark.parametrize("action", ["merge", pytest.param("remove", marks=pytest.mark.slow)])
-def test_a_landmark_that_goes_meanwhile_is_not_learned(lessons: Library, action: str) -> None:
+def test_a_landmark_that_goes_meanwhile_is_not_learned(lessons, action):
     bridge = lessons.landmark("Old bridge")
 
     def change() -> None:
@@ -178,7 +176,7 @@ def test_a_landmark_that_goes_meanwhile_is_not_learned(lessons: Library, action:
     assert lessons.learned() == ([(bridge.id, 2)] if action == "merge" else [])
 
 
-def test_what_is_taught_is_forgotten_while_positions_are_weighed(lessons: Library) -> None:
+def test_what_is_taught_is_forgotten_while_positions_are_weighed(lessons):
     update_taught(lessons.database, lessons.model)
     for photo in lessons.photos[:2]:
         withdraw_verdicts(lessons.database, [photo], lessons.church.slug, VerdictKind.CONFIRMED, {})
@@ -192,9 +190,7 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(lessons: Librar
     assert lessons.count(taught_tags) == 0
 
 
-def test_sketches_wait_for_embeddings_that_are_being_stored(
-    lessons: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sketches_wait_for_embeddings_that_are_being_stored(lessons, monkeypatch):
     monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     with lessons.database.write() as connection:
         connection.execute(delete(tables.embeddings).where(tables.embeddings.c.content_id == 1))
@@ -221,7 +217,7 @@ FIRST, SECOND, THIRD = 1, 13, 25
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def library(database, tmp_path) -> PositionLibrary:
     """Twelve photos on each of three days."""
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
@@ -309,9 +305,7 @@ CHANGES = {
     "name",
     [pytest.param(name, marks=pytest.mark.slow if number % 4 else ()) for number, name in enumerate(CHANGES)],
 )
-def test_what_is_kept_by_day_follows_both_of_two_transactions_that_end_one_after_the_other(
-    library: PositionLibrary, name: str
-) -> None:
+def test_what_is_kept_by_day_follows_both_of_two_transactions_that_end_one_after_the_other(library, name):
     early, late = CHANGES[name]
     with library.database.write() as later:
         with library.database.write() as earlier:
@@ -323,7 +317,7 @@ def test_what_is_kept_by_day_follows_both_of_two_transactions_that_end_one_after
 
 
 @pytest.mark.postgresql
-def test_who_holds_one_lock_keeps_nobody_from_the_others(database: Database) -> None:
+def test_who_holds_one_lock_keeps_nobody_from_the_others(database):
     """Who adds photos to a job does not wait for one who counts photos."""
     with ExitStack() as transactions:
         for lock in AdvisoryLock:

@@ -24,7 +24,7 @@ from tagger.photos import files, folders
 from tagger.roots.roots import forget_path
 
 if TYPE_CHECKING:
-    from worker.sweeper import Sweeper
+    pass
 
 
 class Folder:
@@ -79,7 +79,7 @@ class Library(Folder):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path, disk: Disk) -> Library:
+def library(database, tmp_path, disk) -> Library:
     return Library(database, tmp_path / "p", disk)
 
 
@@ -91,7 +91,7 @@ def only_problem(report: ScanReport, folder: Path) -> str:
 
 
 @pytest.mark.postgresql
-def test_a_disk_that_is_away_marks_nothing_as_gone_until_it_is_back(library: Library) -> None:
+def test_a_disk_that_is_away_marks_nothing_as_gone_until_it_is_back(library):
     library.disk.unmount()
     library.file("new.jpg")
     report = library.scan()
@@ -105,7 +105,7 @@ def test_a_disk_that_is_away_marks_nothing_as_gone_until_it_is_back(library: Lib
     assert report.problems == []
 
 
-def test_a_folder_without_its_disk_is_not_entered_whatever_is_in_it(library: Library) -> None:
+def test_a_folder_without_its_disk_is_not_entered_whatever_is_in_it(library):
     """A phone's backup may write there. One photo at a stored path, of another size, is another photo."""
     library.disk.unmount()
     library.file("nas/other.jpg")
@@ -116,7 +116,7 @@ def test_a_folder_without_its_disk_is_not_entered_whatever_is_in_it(library: Lib
         only_problem(report, library.nas)
 
 
-def test_a_mount_point_that_is_removed_with_its_disk_marks_nothing_as_gone(library: Library) -> None:
+def test_a_mount_point_that_is_removed_with_its_disk_marks_nothing_as_gone(library):
     library.disk.unmount()
     library.nas.rmdir()
     report = library.scan()
@@ -124,13 +124,13 @@ def test_a_mount_point_that_is_removed_with_its_disk_marks_nothing_as_gone(libra
     assert "is empty or missing, but the database has 2 photos" in only_problem(report, library.nas)
 
 
-def test_photos_deleted_on_a_mounted_disk_are_gone(library: Library) -> None:
+def test_photos_deleted_on_a_mounted_disk_are_gone(library):
     (library.nas / "a.jpg").unlink()
     assert library.scan().gone == 1
     assert library.gone() == {"nas/a.jpg"}
 
 
-def test_a_mounted_disk_without_any_file_marks_nothing_as_gone(library: Library) -> None:
+def test_a_mounted_disk_without_any_file_marks_nothing_as_gone(library):
     """As for a root: its server may have lost a disk."""
     (library.nas / "a.jpg").unlink()
     shutil.rmtree(library.nas / "sub")
@@ -139,7 +139,7 @@ def test_a_mounted_disk_without_any_file_marks_nothing_as_gone(library: Library)
     assert "is empty or missing" in only_problem(report, library.nas)
 
 
-def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(library: Library) -> None:
+def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(library):
     shutil.copytree(library.nas, library.root / "copy")
     library.disk.unmount()
     shutil.copytree(library.root / "copy", library.nas, dirs_exist_ok=True)
@@ -151,9 +151,7 @@ def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(libra
     assert library.scan().gone == 2
 
 
-def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(library, monkeypatch):
     monkeypatch.setattr(scan_module, "PAGE", 1)
     job = library.ledger.scanning()
     scan = Scan(
@@ -169,14 +167,14 @@ def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(
 
 
 @pytest.mark.parametrize("path", ["nas", "nas/sub", "nas/sub/new.jpg"])
-def test_a_path_on_a_disk_that_is_away_is_refused_before_a_job_is_made(library: Library, path: str) -> None:
+def test_a_path_on_a_disk_that_is_away_is_refused_before_a_job_is_made(library, path):
     library.disk.unmount()
     library.file("nas/sub/new.jpg")
     with pytest.raises(RootUnavailable, match="nas is no longer a disk"):
         require_available_roots(library.database, select_paths([library.root / path]), {})
 
 
-def test_each_of_several_folders_has_its_own_disks(library: Library, tmp_path: Path) -> None:
+def test_each_of_several_folders_has_its_own_disks(library, tmp_path):
     other = tmp_path / "q"
     library.disk.mount(other / "usb")
     library.scan(library.root, other)
@@ -187,7 +185,7 @@ def test_each_of_several_folders_has_its_own_disks(library: Library, tmp_path: P
     assert {problem.path for problem in report.problems} == {library.nas, other / "usb"}
 
 
-def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library: Library) -> None:
+def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library):
     assert library.select()[0] == 3
     library.disk.unmount()
     selected, report = library.select()
@@ -195,9 +193,7 @@ def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library: Libr
     only_problem(report, library.nas)
 
 
-def test_a_disk_scanned_before_the_folder_around_it_is_known_there(
-    database: Database, tmp_path: Path, disk: Disk
-) -> None:
+def test_a_disk_scanned_before_the_folder_around_it_is_known_there(database, tmp_path, disk):
     """The new root absorbs the one of the disk."""
     nas = disk.mount(tmp_path / "p" / "nas")
     (nas / "a.jpg").write_bytes(b"x")
@@ -211,9 +207,7 @@ def test_a_disk_scanned_before_the_folder_around_it_is_known_there(
     only_problem(report, nas)
 
 
-def test_a_root_whose_disk_is_away_is_unavailable_although_a_file_is_in_its_folder(
-    database: Database, tmp_path: Path, disk: Disk
-) -> None:
+def test_a_root_whose_disk_is_away_is_unavailable_although_a_file_is_in_its_folder(database, tmp_path, disk):
     library = Folder(database, disk.mount(tmp_path / "p"), "a.jpg")
     library.scan()
     disk.unmount()
@@ -223,9 +217,7 @@ def test_a_root_whose_disk_is_away_is_unavailable_although_a_file_is_in_its_fold
     assert library.gone() == set()
 
 
-def test_where_nothing_can_be_mounted_the_decision_is_the_same(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_can_be_mounted_the_decision_is_the_same(database, tmp_path, monkeypatch):
     """Of a folder that pretends to be a disk, as tests of other users see no real one."""
     mounted = {str(tmp_path / "p" / "nas")}
     for module in (files, folders):
@@ -240,9 +232,7 @@ def test_where_nothing_can_be_mounted_the_decision_is_the_same(
     only_problem(report, photo.parent)
 
 
-def test_a_job_that_waits_for_a_disk_goes_on_when_it_is_back(
-    library: Library, sweeper: "Sweeper", tmp_path: Path
-) -> None:
+def test_a_job_that_waits_for_a_disk_goes_on_when_it_is_back(library, sweeper, tmp_path):
     """Another disk that is away does not stop it."""
     usb = Disk(tmp_path / "usb")
     usb.mount(library.root / "usb")
@@ -267,7 +257,7 @@ def become_link(library: Library, target: Path) -> None:
     (library.root / "trip").symlink_to(target)
 
 
-def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library: Library, tmp_path: Path) -> None:
+def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library, tmp_path):
     library.file("trip/c.jpg")
     library.scan()
     become_link(library, tmp_path / "big")
@@ -282,7 +272,7 @@ def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library: Libra
     assert text.startswith(f"It is now a link to {tmp_path / 'big'}, which is not followed")
 
 
-def test_forget_takes_out_what_was_stored_in_place_of_a_link(library: Library, tmp_path: Path) -> None:
+def test_forget_takes_out_what_was_stored_in_place_of_a_link(library, tmp_path):
     library.file("trip/c.jpg")
     library.scan()
     become_link(library, tmp_path / "big")
@@ -294,7 +284,7 @@ def test_forget_takes_out_what_was_stored_in_place_of_a_link(library: Library, t
     assert library.select()[1].problems == []
 
 
-def test_a_link_whose_target_is_away_marks_nothing_as_gone(library: Library, tmp_path: Path) -> None:
+def test_a_link_whose_target_is_away_marks_nothing_as_gone(library, tmp_path):
     library.file("trip/c.jpg")
     library.scan()
     become_link(library, tmp_path / "big")
@@ -303,7 +293,7 @@ def test_a_link_whose_target_is_away_marks_nothing_as_gone(library: Library, tmp
     assert library.gone() == set()
 
 
-def test_a_folder_that_was_a_link_is_an_ordinary_one(library: Library, tmp_path: Path) -> None:
+def test_a_folder_that_was_a_link_is_an_ordinary_one(library, tmp_path):
     library.file("trip/c.jpg")
     library.scan()
     become_link(library, tmp_path / "big")
@@ -316,9 +306,7 @@ def test_a_folder_that_was_a_link_is_an_ordinary_one(library: Library, tmp_path:
 
 
 @pytest.mark.parametrize("order", [("a/b/c", "a/b", "a"), ("a/b/c", "a"), ("a", "a/b", "a/b/c", "a")])
-def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replaced(
-    database: Database, tmp_path: Path, order: tuple[str, ...]
-) -> None:
+def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replaced(database, tmp_path, order):
     folder = Folder(database, tmp_path, "a/b/c/1.jpg", "a/2.jpg")
     *before, last = (tmp_path / name for name in order)
     for path in before:
@@ -330,9 +318,7 @@ def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replace
 
 
 @pytest.mark.parametrize("name", ["phone", os.fsdecode(b"phone\xfe")])
-def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(
-    database: Database, tmp_path: Path, name: str
-) -> None:
+def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(database, tmp_path, name):
     """It may be a disk that no scan has seen, or a folder whose photos were deleted."""
     folder = Folder(database, tmp_path / "p", f"{name}/a.jpg", "local.jpg")
     phone = folder.root / name
@@ -351,8 +337,8 @@ def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(
 
 
 def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_was_scanned(
-    database: Database, tmp_path: Path, disk: Disk
-) -> None:
+    database, tmp_path, disk
+):
     folder = Folder(database, tmp_path / "p", "local.jpg")
     nas = disk.mount(folder.root / "nas")
     folder.scan(folder.file("nas/a.jpg"))
@@ -368,9 +354,7 @@ def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_w
     only_problem(report, nas)
 
 
-def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorded(
-    database: Database, tmp_path: Path, disk: Disk
-) -> None:
+def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorded(database, tmp_path, disk):
     folder = Folder(database, tmp_path / "p", "local.jpg")
     nas = disk.mount(folder.root / "nas")
     folder.file("nas/trips/a.jpg")
@@ -384,9 +368,7 @@ def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorde
     assert folder.scan().gone == 0
 
 
-def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(
-    database: Database, tmp_path: Path, disk: Disk
-) -> None:
+def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(database, tmp_path, disk):
     folder = Folder(database, tmp_path / "p", "local.jpg")
     nas = disk.mount(folder.root / "nas")
     folder.scan(folder.file("nas/a.jpg"))
@@ -398,7 +380,7 @@ def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(
     assert nas.is_dir()
 
 
-def test_a_record_of_a_folder_that_was_never_mounted_is_dropped(database: Database, tmp_path: Path) -> None:
+def test_a_record_of_a_folder_that_was_never_mounted_is_dropped(database, tmp_path):
     folder = Folder(database, tmp_path / "p", "phone/a.jpg", "phone/b.jpg")
     folder.scan()
     with database.write() as connection:
@@ -410,7 +392,7 @@ def test_a_record_of_a_folder_that_was_never_mounted_is_dropped(database: Databa
     assert folder.mounts() == set()
 
 
-def test_links_inside_the_root_and_to_files_are_not_named(library: Library, tmp_path: Path) -> None:
+def test_links_inside_the_root_and_to_files_are_not_named(library, tmp_path):
     (library.root / "album").symlink_to(library.root / "nas")
     (library.root / "note").symlink_to(__file__)
     assert library.scan().other_files.copies_lines() == []

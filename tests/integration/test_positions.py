@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -30,7 +29,6 @@ from tagger.positions import companions, evidence
 from tagger.positions import update as position_updates
 from tagger.positions.evidence import contradicted_photos
 from tagger.tags.contents import record_matching_photos, record_photos
-from worker.sweeper import Sweeper
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
@@ -43,14 +41,14 @@ BERLIN, TURIN = (52.5163, 13.3777), (45.0703, 7.6869)
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def library(database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
 
 
 @pytest.mark.postgresql
-def test_each_source_gives_its_positions(library: PositionLibrary) -> None:
+def test_each_source_gives_its_positions(library):
     gps = library.shot(0, gps=(48.7, 2.2))
     between = library.shot(10)
     tower = library.shot(20, EIFFEL)
@@ -70,7 +68,7 @@ def test_each_source_gives_its_positions(library: PositionLibrary) -> None:
     assert library.update() == 0
 
 
-def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary) -> None:
+def test_only_photos_of_the_same_camera_are_neighbours(library):
     other = library.camera("Nikon")
     library.shot(0, gps=(48.0, 2.0))
     library.shot(0, camera=None, gps=(48.0, 2.0))
@@ -80,7 +78,7 @@ def test_only_photos_of_the_same_camera_are_neighbours(library: PositionLibrary)
 
 
 @pytest.mark.postgresql
-def test_only_times_of_a_running_clock_give_positions(library: PositionLibrary) -> None:
+def test_only_times_of_a_running_clock_give_positions(library):
     """On 1 January, clocks begin that were never set, but not one that a person knows."""
     known = library.camera("known", clock_offset_s=-631_152_000, clock_source="given")
     first_day = NOON.replace(year=2000, month=1, day=1)
@@ -93,7 +91,7 @@ def test_only_times_of_a_running_clock_give_positions(library: PositionLibrary) 
     assert [photo in library.found() for photo in located] == [True, False, True]
 
 
-def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrary) -> None:
+def test_a_screenshot_is_neither_estimated_nor_an_anchor(library):
     library.shot(0, EIFFEL, origin="screenshot")
     library.shot(5)
     library.shot(6, origin="screenshot")
@@ -103,14 +101,14 @@ def test_a_screenshot_is_neither_estimated_nor_an_anchor(library: PositionLibrar
     assert [source for source, _, _ in library.found().values()] == ["camera"]
 
 
-def test_a_confirmed_landmark_counts_before_one_with_a_higher_score(library: PositionLibrary) -> None:
+def test_a_confirmed_landmark_counts_before_one_with_a_higher_score(library):
     photo = library.shot(0, EIFFEL, ("brandenburg-gate", 0.6, False), digest="both")
     library.verdict("both", "brandenburg-gate", "confirmed")
     library.update()
     assert library.found()[photo][1:] == (52.5163, 13.3777)
 
 
-def test_local_times_of_two_time_zones_are_compared_in_utc(library: PositionLibrary) -> None:
+def test_local_times_of_two_time_zones_are_compared_in_utc(library):
     """A phone flies from Paris to New York: six hours are repeated."""
     library.shot(0, gps=PARIS, utc_offset_s=7200)
     paris = library.shot(10, utc_offset_s=7200)
@@ -121,7 +119,7 @@ def test_local_times_of_two_time_zones_are_compared_in_utc(library: PositionLibr
     assert library.found()[york] == ("neighbour", 40.7, -74.0)
 
 
-def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library: PositionLibrary) -> None:
+def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library):
     tower, near = library.shot(0, EIFFEL), library.shot(5)
     library.update()
     edit_landmark(library.database, "eiffel-tower", {"position": (10.0, 20.0)})
@@ -129,7 +127,7 @@ def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library: Positio
     assert library.found() == {tower: ("landmark", 10.0, 20.0), near: ("neighbour", 10.0, 20.0)}
 
 
-def test_a_forgotten_photo_takes_its_neighbours_positions_along(library: PositionLibrary) -> None:
+def test_a_forgotten_photo_takes_its_neighbours_positions_along(library):
     photo = library.shot(0, gps=(48.0, 2.0))
     library.shot(5)
     library.update()
@@ -142,9 +140,7 @@ def test_a_forgotten_photo_takes_its_neighbours_positions_along(library: Positio
         assert connection.execute(select(changed_days)).all() == []
 
 
-def test_an_interrupted_update_is_continued(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_update_is_continued(library, monkeypatch):
     monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     numbers = [library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0)) for month in range(6)]
 
@@ -159,9 +155,7 @@ def test_an_interrupted_update_is_continued(
     assert sorted(library.found()) == numbers
 
 
-def test_an_update_says_how_much_of_each_step_is_done(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_says_how_much_of_each_step_is_done(library, monkeypatch):
     monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     monkeypatch.setattr("tagger.kept.days.MOST_STORED", 2)
     library.update()
@@ -183,9 +177,7 @@ def test_an_update_says_how_much_of_each_step_is_done(
         assert steps[-1][0] == steps[-1][1]
 
 
-def test_a_long_time_is_computed_in_parts_with_the_same_result(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_time_is_computed_in_parts_with_the_same_result(library, monkeypatch):
     gps = [(48 + number / 100, 2.0) if number % 3 == 0 else None for number in range(40)]
     shots = [library.shot(40 * number, gps=position) for number, position in enumerate(gps)]
     library.update()
@@ -206,7 +198,7 @@ def contradicted(library: PositionLibrary, *photo_ids: int) -> set[int]:
         return contradicted_photos(connection, photo_ids or range(1, 1000), MAX_GAP_S)
 
 
-def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionLibrary) -> None:
+def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library):
     shots = [
         library.shot(0, gps=PARIS),
         library.shot(10, gps=ROME),
@@ -216,7 +208,7 @@ def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionL
     assert contradicted(library) == {shots[1]}
 
 
-def test_photos_of_other_cameras_and_impossible_years_say_nothing(library: PositionLibrary) -> None:
+def test_photos_of_other_cameras_and_impossible_years_say_nothing(library):
     library.camera("Nikon")
     library.shot(0, gps=PARIS)
     library.shot(10, gps=ROME, camera=2)
@@ -226,9 +218,7 @@ def test_photos_of_other_cameras_and_impossible_years_say_nothing(library: Posit
 
 
 @pytest.mark.parametrize("longest", [timedelta(days=100), timedelta(hours=12)])
-def test_the_answer_does_not_depend_on_which_photos_are_asked_about(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, longest: timedelta
-) -> None:
+def test_the_answer_does_not_depend_on_which_photos_are_asked_about(library, monkeypatch, longest):
     monkeypatch.setattr(evidence, "LONGEST_RUN", longest)
     rng, minutes = Random(7), 0.0
     shots = []
@@ -244,7 +234,7 @@ def test_the_answer_does_not_depend_on_which_photos_are_asked_about(
 
 
 @pytest.fixture
-def unlocated(database: Database, tmp_path: Path) -> PositionLibrary:
+def unlocated(database, tmp_path) -> PositionLibrary:
     """Photos with GPS, which are not located."""
     unlocated = PositionLibrary.with_tiny_model(database, tmp_path)
     unlocated.camera()
@@ -258,7 +248,7 @@ def changes(database: Database) -> int:
         return connection.scalar(select(func.count()).where(changed_days.c.step == "positions")) or 0
 
 
-def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrary, sweeper: Sweeper) -> None:
+def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated, sweeper):
     new = NewJob(unlocated.model.id, top_k=5, threshold=0.5, runner=Runner.WORKERS, priority=Priority.BULK)
     job = create_job(unlocated.database, new)
     sweeper.sweep()
@@ -269,9 +259,7 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrar
     assert changes(unlocated.database) == 0
 
 
-def test_a_small_update_takes_a_limited_number_of_changes(
-    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_small_update_takes_a_limited_number_of_changes(unlocated, monkeypatch):
     monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     update_some(unlocated.database)
     assert changes(unlocated.database) == SHOTS - 2
@@ -281,9 +269,7 @@ def test_a_small_update_takes_a_limited_number_of_changes(
     assert len(unlocated.found()) == SHOTS
 
 
-def test_an_update_ends_although_each_page_changes_its_evidence_again(
-    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_ends_although_each_page_changes_its_evidence_again(unlocated, monkeypatch):
     pages = []
 
     def change_again(connection: Connection, changes: Sequence[position_updates.Change]) -> int:
@@ -298,9 +284,7 @@ def test_an_update_ends_although_each_page_changes_its_evidence_again(
     assert pages == 3 * [SHOTS - 1, 1]
 
 
-def test_photos_of_a_day_are_located_together_whichever_camera_took_them(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_of_a_day_are_located_together_whichever_camera_took_them(library, monkeypatch):
     monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     library.camera("phone")
     day_of = {library.shot(day * DAY, camera=camera): day for camera in (1, 2) for day in (2, 0, 1)}
@@ -318,7 +302,7 @@ def test_photos_of_a_day_are_located_together_whichever_camera_took_them(
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
-def test_a_small_update_does_not_wait_for_a_long_one(unlocated: PositionLibrary) -> None:
+def test_a_small_update_does_not_wait_for_a_long_one(unlocated):
     with unlocated.database.write() as connection:
         take_lock(connection, AdvisoryLock.UPDATE_KEPT)
         assert not update_some(unlocated.database)
@@ -328,14 +312,14 @@ def test_a_small_update_does_not_wait_for_a_long_one(unlocated: PositionLibrary)
 
 
 @pytest.fixture
-def two_cameras(database: Database, tmp_path: Path) -> PositionLibrary:
+def two_cameras(database, tmp_path) -> PositionLibrary:
     two_cameras = PositionLibrary.with_tiny_model(database, tmp_path)
     two_cameras.camera("camera|canon", clock_offset_s=7200, clock_source="given")
     two_cameras.camera("camera|pixel")
     return two_cameras
 
 
-def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras: PositionLibrary) -> None:
+def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras):
     _travel(two_cameras)
     photo = two_cameras.shot(DAY + 40)
     of_phone = two_cameras.shot(2 * DAY + 5, camera=2, utc_offset_s=7200)
@@ -347,7 +331,7 @@ def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras: PositionLib
     assert locate_all(two_cameras).moved == 0
 
 
-def test_cameras_whose_time_is_not_known_in_utc_are_alone(two_cameras: PositionLibrary) -> None:
+def test_cameras_whose_time_is_not_known_in_utc_are_alone(two_cameras):
     with two_cameras.database.write() as connection:
         connection.execute(update(cameras).values(clock_offset_s=None, clock_source=None))
     two_cameras.camera("camera|nikon", clock_offset_s=-700_000_000, clock_source="given")
@@ -358,7 +342,7 @@ def test_cameras_whose_time_is_not_known_in_utc_are_alone(two_cameras: PositionL
     assert locate_all(two_cameras).companions == []
 
 
-def test_companions_part_when_photos_say_otherwise(two_cameras: PositionLibrary) -> None:
+def test_companions_part_when_photos_say_otherwise(two_cameras):
     _travel(two_cameras)
     photo = two_cameras.shot(DAY + 40)
     locate_all(two_cameras)
@@ -372,7 +356,7 @@ def test_companions_part_when_photos_say_otherwise(two_cameras: PositionLibrary)
     assert photo not in two_cameras.found()
 
 
-def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras: PositionLibrary) -> None:
+def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras):
     """The phone's photo without GPS was near a landmark that the camera photographed an hour later."""
     _travel(two_cameras)
     two_cameras.shot(10 * DAY, EIFFEL)
@@ -385,7 +369,7 @@ def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras: PositionLib
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_the_largest_clock_offset_is_stored(two_cameras: PositionLibrary, sign: int) -> None:
+def test_the_largest_clock_offset_is_stored(two_cameras, sign):
     """Cameras can show the first and the last year that there is."""
     for days in (0, -738_000, 2_900_000):
         two_cameras.shot(days * DAY, gps=PARIS)
@@ -394,7 +378,7 @@ def test_the_largest_clock_offset_is_stored(two_cameras: PositionLibrary, sign: 
     assert len(two_cameras.found()) == 6
 
 
-def test_a_dry_run_stores_no_companions(two_cameras: PositionLibrary) -> None:
+def test_a_dry_run_stores_no_companions(two_cameras):
     _travel(two_cameras)
     two_cameras.update()
     assert len(locate_all(two_cameras, dry_run=True).companions) == 1

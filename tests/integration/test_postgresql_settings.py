@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from rig.postgres_databases import autocommitted
@@ -29,13 +28,13 @@ def page_cost(database: Database) -> str:
         return str(connection.scalar(SHOW))
 
 
-def test_looking_up_photos_is_planned_for_disks_without_heads_and_not_compiled(postgres_url: str) -> None:
+def test_looking_up_photos_is_planned_for_disks_without_heads_and_not_compiled(postgres_url):
     with closing(open_database(postgres_url)) as database, database.read() as connection:
         assert connection.scalar(SHOW) == "1.1"
         assert connection.scalar(text("SHOW jit")) == "off"
 
 
-def test_an_operators_page_cost_counts(postgres_url: str) -> None:
+def test_an_operators_page_cost_counts(postgres_url):
     with closing(open_database(postgres_url)) as database, database.write() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" SET random_page_cost = 3'))
@@ -87,9 +86,7 @@ def shown(database: Database, *parameters: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("place", ["database", "role", "environment"])
-def test_no_result_depends_on_settings_of_the_session(
-    postgres_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_result_depends_on_settings_of_the_session(postgres_url, place, tmp_path, monkeypatch):
     if place == "environment":
         set_in_environment(monkeypatch, OTHERWISE)
     else:
@@ -117,7 +114,7 @@ def test_no_result_depends_on_settings_of_the_session(
 
 
 @pytest.mark.parametrize("path", ["", "pg_catalog", "pg_catalog, pg_temp", "nowhere"])
-def test_a_search_path_without_a_schema_leads_to_public(empty_postgres_url: str, path: str) -> None:
+def test_a_search_path_without_a_schema_leads_to_public(empty_postgres_url, path):
     with autocommitted(empty_postgres_url) as connection:
         name = connection.scalar(text("SELECT current_database()"))
         names = ", ".join(f"'{each}'" for each in path.split(", "))
@@ -127,7 +124,7 @@ def test_a_search_path_without_a_schema_leads_to_public(empty_postgres_url: str,
         assert shown(database, "search_path") == ("public",)
 
 
-def test_a_schema_of_its_own_is_kept(empty_postgres_url: str) -> None:
+def test_a_schema_of_its_own_is_kept(empty_postgres_url):
     with autocommitted(empty_postgres_url) as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.exec_driver_sql('CREATE SCHEMA "My Photos"')
@@ -140,7 +137,7 @@ def test_a_schema_of_its_own_is_kept(empty_postgres_url: str) -> None:
         assert shown(database, "search_path") == ('"My Photos", public',)
 
 
-def test_without_any_schema_the_missing_right_is_named(empty_postgres_url: str) -> None:
+def test_without_any_schema_the_missing_right_is_named(empty_postgres_url):
     with autocommitted(empty_postgres_url) as connection:
         connection.exec_driver_sql("DROP SCHEMA public")
     with pytest.raises(DatabasePermissionMissing, match="no schema has been selected"):
@@ -160,9 +157,7 @@ def database_in(encoding: str, url: str) -> Iterator[str]:
             server.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-def test_a_database_without_an_encoding_keeps_utf8(
-    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_without_an_encoding_keeps_utf8(empty_postgres_url, monkeypatch):
     with database_in("SQL_ASCII", empty_postgres_url) as url:
         monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
         upgrade_database(url)
@@ -179,7 +174,7 @@ def test_a_database_without_an_encoding_keeps_utf8(
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "WIN1252", "EUC_JP"])
-def test_a_database_that_cannot_hold_unicode_is_refused(empty_postgres_url: str, encoding: str) -> None:
+def test_a_database_that_cannot_hold_unicode_is_refused(empty_postgres_url, encoding):
     with database_in(encoding, empty_postgres_url) as url:
         with pytest.raises(DatabaseUnavailable, match=f"the encoding {encoding}.*createdb --encoding=UTF8"):
             upgrade_database(url)
@@ -187,7 +182,7 @@ def test_a_database_that_cannot_hold_unicode_is_refused(empty_postgres_url: str,
             next(DatabaseChecks(url).check_connection())
 
 
-def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> None:
+def test_every_form_of_an_address_leads_to_the_database(postgres_url):
     url = make_url(postgres_url)
     folder, name, user = url.query["host"], url.database, url.username
     for address in (
@@ -201,16 +196,14 @@ def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> No
             assert connection.scalar(text("SELECT current_database()")) == name, address
 
 
-def test_nothing_is_prepared_since_poolers_change_the_session(postgres_url: str) -> None:
+def test_nothing_is_prepared_since_poolers_change_the_session(postgres_url):
     with closing(open_database(postgres_url)) as database, database.read() as connection:
         for _ in range(20):
             connection.execute(text("SELECT 1"))
         assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
 
 
-def test_locks_of_a_writer_that_vanished_are_released(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locks_of_a_writer_that_vanished_are_released(postgres_url, monkeypatch):
     monkeypatch.setattr(engine_module, "IDLE_WRITER_S", 1)
     vanished, other = open_database(postgres_url), open_database(postgres_url)
     change = update(ledgers).values(ledger_id="new")

@@ -48,12 +48,12 @@ EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versa
 
 def paths_of(library: StoredPhotos, **options: object) -> list[str]:
     """The sorted paths, relative to the root, of the photos that match; each is returned once."""
-    matches = [photo.path for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
+    matches = [photo.path for photo in find_tagged(library.database, PhotoQuery(**options))]
     assert len(set(matches)) == len(matches)
     return sorted(os.path.relpath(path, library.root) for path in matches)
 
 
-def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library: StoredPhotos) -> None:
+def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library):
     path = library.photo(
         "a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=datetime(2026, 1, 2, 3, 4)
     )
@@ -68,7 +68,7 @@ def test_query_returns_photos_with_accepted_tags_and_only_these_tags(library: St
     assert (tag.country, tag.latitude, tag.longitude, tag.model) == ("France", 48.8584, 2.2945, "tiny")
 
 
-def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: StoredPhotos) -> None:
+def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
     library.photo("nothing.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
     library.photo("new.jpg", classified=False)
@@ -85,7 +85,7 @@ def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library: S
     assert paths_of(library, any_rank=True, min_score=0.5) == ["a.jpg"]
 
 
-def test_landmark_is_found_by_slug_or_name_in_any_case(library: StoredPhotos) -> None:
+def test_landmark_is_found_by_slug_or_name_in_any_case(library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
     library.photo("c.jpg", (VERSAILLES, 0.9, True))
@@ -95,9 +95,7 @@ def test_landmark_is_found_by_slug_or_name_in_any_case(library: StoredPhotos) ->
         assert paths_of(library, landmark=typed) == ["c.jpg"]
 
 
-def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_name_of_another(
-    library: StoredPhotos,
-) -> None:
+def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_name_of_another(library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (VERSAILLES, 0.9, True))
     with library.database.write() as connection:
@@ -118,7 +116,7 @@ def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_n
         find_tagged(library.database, PhotoQuery(landmark="Spire"))
 
 
-def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> None:
+def test_unknown_name_raises_at_once_with_close_names(library):
     with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
         find_tagged(library.database, PhotoQuery(landmark="Eifel Tower"))
     with pytest.raises(CountryNotFound, match="Did you mean France"):
@@ -127,7 +125,7 @@ def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> 
         find_tagged(library.database, PhotoQuery(model="other"))
 
 
-def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
+def test_min_score_does_not_exclude_confirmed_tags(library):
     library.photo("sure.jpg", (EIFFEL, 0.95, True))
     library.photo("unsure.jpg", (EIFFEL, 0.6, True))
     library.photo("confirmed.jpg", (EIFFEL, 0.1, False), digest="c")
@@ -143,7 +141,7 @@ def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> Non
 
 
 @pytest.mark.postgresql
-def test_under_excludes_folders_whose_name_starts_alike(library: StoredPhotos) -> None:
+def test_under_excludes_folders_whose_name_starts_alike(library):
     for path in ("italy/a.jpg", "italy/rome/b.jpg", "italy2/c.jpg", "italy.jpg", "top.jpg"):
         library.photo(path, (EIFFEL, 0.9, True))
     assert paths_of(library, under=(library.root / "italy",)) == ["italy/a.jpg", "italy/rome/b.jpg"]
@@ -159,14 +157,14 @@ def test_under_excludes_folders_whose_name_starts_alike(library: StoredPhotos) -
     assert len(paths_of(library, under=(library.root / "italy", library.root))) == 5
 
 
-def test_settings_map_a_root_to_its_folder_on_this_machine(library: StoredPhotos) -> None:
+def test_settings_map_a_root_to_its_folder_on_this_machine(library):
     library.photo("italy/a.jpg", (EIFFEL, 0.9, True))
     mounted = {"photos": Path("/mnt/library")}
     matches = list(find_tagged(library.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
     assert [photo.path for photo in matches] == ["/mnt/library/italy/a.jpg"]
 
 
-def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos) -> None:
+def test_taken_after_is_inclusive_and_taken_before_is_not(library):
     for day in (1, 2, 3):
         library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
     library.photo("no date.jpg", (EIFFEL, 0.9, True))
@@ -178,7 +176,7 @@ def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos)
     assert paths_of(library, landmark=GATE, **both) == []
 
 
-def test_model_is_the_one_that_classified_the_photo_last(library: StoredPhotos, tmp_path: Path) -> None:
+def test_model_is_the_one_that_classified_the_photo_last(library, tmp_path):
     tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
     other = add_model(library.database, tmp_path / "other.pt")
     library.photo("tiny.jpg", (EIFFEL, 0.9, True))
@@ -187,7 +185,7 @@ def test_model_is_the_one_that_classified_the_photo_last(library: StoredPhotos, 
     assert paths_of(library, model="tiny", landmark=EIFFEL) == ["tiny.jpg"]
 
 
-def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(library: StoredPhotos) -> None:
+def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(library):
     library.photo("tagged.jpg", (EIFFEL, 0.9, True))
     library.photo("unknown.jpg", (EIFFEL, 0.2, False))
     library.photo("rejected.jpg", (EIFFEL, 0.9, True), digest="r")
@@ -202,7 +200,7 @@ def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(libr
     assert all(photo.tags for photo in find_tagged(library.database, PhotoQuery(unknown=True, any_rank=True)))
 
 
-def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos) -> None:
+def test_untagged_photos_are_neither_classified_nor_failed(library):
     library.photo("classified.jpg", (EIFFEL, 0.2, False))
     library.photo("new.jpg", classified=False)
     library.photo("sub/new.jpg", classified=False)
@@ -214,7 +212,7 @@ def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos
     ]
 
 
-def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
+def test_photos_whose_file_is_gone_are_excluded(library):
     library.photo("here.jpg", (EIFFEL, 0.9, True))
     library.photo("gone.jpg", (EIFFEL, 0.9, True))
     library.photo("gone too.jpg", classified=False)
@@ -225,7 +223,7 @@ def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
     assert [(count.landmark, count.photos) for count in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
-def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:
+def test_reader_that_stops_early_holds_no_connection(library):
     for number in range(3):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
     matches = find_tagged(library.database, PhotoQuery())
@@ -234,7 +232,7 @@ def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> N
     assert len(list(matches)) == 2
 
 
-def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
+def test_details_have_the_failure_of_a_photo(library):
     path = library.photo(
         b"caf\xe9.jpg", classified=False, failure_kind="truncated", failure_text="ends early"
     )
@@ -247,7 +245,7 @@ def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:
 
 
 @pytest.mark.postgresql
-def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(library: StoredPhotos) -> None:
+def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(library):
     first = library.camera(make="Canon", model="Canon EOS 5D", serial="01")
     second = library.camera(make="Canon", model="Canon EOS 5D", serial="02")
     phone = library.camera(make="Google", model="Pixel 8")
@@ -270,9 +268,7 @@ def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(li
         find_tagged(library.database, PhotoQuery(camera=("Canon EOS 6D",)))
 
 
-def test_job_selects_its_photos_whatever_came_of_them(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_selects_its_photos_whatever_came_of_them(library, monkeypatch):
     for name in ("other.jpg", "tagged.jpg", "copy.jpg"):
         library.photo(name, (EIFFEL, 0.9, True), digest="the same")
     library.photo("unknown.jpg", (GATE, 0.2, False))
@@ -295,7 +291,7 @@ def test_job_selects_its_photos_whatever_came_of_them(
         find_tagged(library.database, PhotoQuery(job=99))
 
 
-def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> None:
+def test_verdict_is_one_on_any_landmark_of_the_photo(library):
     for name in ("confirmed", "rejected", "corrected", "plain", "away"):
         library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))
     library.photo("nothing.jpg")
@@ -320,7 +316,7 @@ def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> N
     assert paths_of(library, verdict="none", unknown=True) == ["nothing.jpg"]
 
 
-def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library: StoredPhotos) -> None:
+def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library):
     library.photo("new.jpg", (EIFFEL, 0.9, True))
     library.verdict("digest of new.jpg", EIFFEL, "rejected")
     with library.database.write() as connection:
@@ -360,12 +356,12 @@ QUERIES: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(scope="module")
-def paged_library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+def paged_library(shared_database, tmp_path_factory) -> StoredPhotos:
     return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
-def own_library(database: Database, tmp_path: Path) -> StoredPhotos:
+def own_library(database, tmp_path) -> StoredPhotos:
     """The same photos, for a test that changes them."""
     return stored_photos(database, tmp_path)
 
@@ -421,16 +417,14 @@ def random_queries(draw: st.DrawFn) -> PhotoQuery:
     for each in chosen:
         options |= each
     try:
-        return PhotoQuery(**options)  # type: ignore[arg-type]
+        return PhotoQuery(**options)
     except QueryOptionInvalid:
-        return PhotoQuery(sort=options["sort"])  # type: ignore[arg-type]
+        return PhotoQuery(sort=options["sort"])
 
 
 @pytest.mark.postgresql
 @given(random_queries(), st.sampled_from([1, 3, 10]), st.sampled_from([1, 2, 20]))
-def test_a_result_is_the_same_if_it_is_sorted_at_once(
-    paged_library: StoredPhotos, query: PhotoQuery, candidates: int, share: int
-) -> None:
+def test_a_result_is_the_same_if_it_is_sorted_at_once(paged_library, query, candidates, share):
     few = [photo.id for photo in find_tagged(paged_library.database, query)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(find, "PAGE", 2)
@@ -446,12 +440,10 @@ def test_a_result_is_the_same_if_it_is_sorted_at_once(
 
 
 @pytest.mark.postgresql
-def test_each_filter_with_an_index_finds_all_photos_of_an_area(
-    paged_library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_filter_with_an_index_finds_all_photos_of_an_area(paged_library, monkeypatch):
     wide = {"under": (paged_library.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
     for name, options in AREAS.items():
-        query = PhotoQuery(**options | wide)  # type: ignore[arg-type]
+        query = PhotoQuery(**options | wide)
         found = set()
         with paged_library.database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, {})
@@ -462,7 +454,7 @@ def test_each_filter_with_an_index_finds_all_photos_of_an_area(
         assert found != {()}, name
 
 
-def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhotos) -> None:
+def test_photos_added_between_two_pages_repeat_no_photo(own_library):
     query = PhotoQuery(any_rank=True)
     first = find_tagged_page(own_library.database, query, None, None, 5)
     for n in range(10):
@@ -473,9 +465,7 @@ def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhoto
     assert {photo.id for photo in find_tagged(own_library.database, query)} == set(numbers)
 
 
-def test_page_ends_before_it_is_full_if_few_rows_match(
-    paged_library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_ends_before_it_is_full_if_few_rows_match(paged_library, monkeypatch):
     query = PhotoQuery(distinct=True)
     whole = [photo.id for photo in find_tagged(paged_library.database, query)]
     for setting in ("LARGEST_PAGE", "MOST_PAGES"):
@@ -486,7 +476,7 @@ def test_page_ends_before_it_is_full_if_few_rows_match(
     assert in_pages(paged_library.database, query, 1000) == whole
 
 
-def test_cursor_of_another_query_is_refused(paged_library: StoredPhotos) -> None:
+def test_cursor_of_another_query_is_refused(paged_library):
     query = PhotoQuery(any_rank=True)
     page = find_tagged_page(paged_library.database, query, None, None, 5)
     assert page.next is not None
@@ -499,12 +489,12 @@ def test_cursor_of_another_query_is_refused(paged_library: StoredPhotos) -> None
         st.text(max_size=60), st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
     )
 )
-def test_invalid_cursor_is_refused(text: str) -> None:
+def test_invalid_cursor_is_refused(text):
     with pytest.raises(CursorInvalid):
         decode_cursor(text, PhotoQuery())
 
 
-def test_position_that_no_scan_has_is_refused(paged_library: StoredPhotos) -> None:
+def test_position_that_no_scan_has_is_refused(paged_library):
     query = PhotoQuery()
     for position in (
         ScanPosition(9, None),
@@ -521,7 +511,7 @@ def test_position_that_no_scan_has_is_refused(paged_library: StoredPhotos) -> No
             find_tagged_page(paged_library.database, query, None, decode_cursor(cursor, query), 10)
 
 
-def test_lone_surrogate_and_nul_never_reach_the_database() -> None:
+def test_lone_surrogate_and_nul_never_reach_the_database():
     mark = json.loads(base64.urlsafe_b64decode(encode_cursor(ScanPosition(0, None), PhotoQuery()) + "=="))[0]
     for text in ("\ud800", "a\0b"):
         cursor = base64.urlsafe_b64encode(json.dumps([mark, 0, [1, text, {"bytes": ""}]]).encode()).decode()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,7 +17,6 @@ from sqlalchemy import event, insert, select
 from support.databases import query_plans
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
@@ -45,7 +43,7 @@ AT_EIFFEL: dict[str, Any] = {"near": (48.8584, 2.2945), "radius_km": 2.0}
 
 def found(library: StoredPhotos, **options: object) -> dict[str, list[str]]:
     """The landmarks of each photo that matches, by path below the root."""
-    photos = list(find_tagged(library.database, PhotoQuery(**options)))  # type: ignore[arg-type]
+    photos = list(find_tagged(library.database, PhotoQuery(**options)))
     by_path = {
         os.path.relpath(photo.path, library.root): [tag.landmark for tag in photo.tags] for photo in photos
     }
@@ -54,7 +52,7 @@ def found(library: StoredPhotos, **options: object) -> dict[str, list[str]]:
 
 
 @pytest.mark.postgresql
-def test_near_finds_photos_by_any_position_with_and_without_tags(library: StoredPhotos) -> None:
+def test_near_finds_photos_by_any_position_with_and_without_tags(library):
     for source in ("camera", "landmark", "track", "neighbour"):
         library.photo(f"{source}.jpg")
         library.position(f"{source}.jpg", 48.86, 2.29, source=source)
@@ -75,7 +73,7 @@ def test_near_finds_photos_by_any_position_with_and_without_tags(library: Stored
     assert found(library, **AT_EIFFEL, unknown=True).keys() == everywhere.keys() - {"tagged.jpg"}
 
 
-def test_the_position_of_a_photo_counts_before_that_of_its_landmark(library: StoredPhotos) -> None:
+def test_the_position_of_a_photo_counts_before_that_of_its_landmark(library):
     library.photo("without.jpg", (EIFFEL, 0.9, True))
     library.photo("berlin.jpg", (EIFFEL, 0.9, True))
     library.position("berlin.jpg", 52.5, 13.4)
@@ -84,7 +82,7 @@ def test_the_position_of_a_photo_counts_before_that_of_its_landmark(library: Sto
     assert found(library, **AT_EIFFEL, position="any") == {}
 
 
-def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhotos) -> None:
+def test_near_is_exact_across_the_date_line_and_at_the_poles(library):
     for name, latitude, longitude in (
         ("fiji east.jpg", -17.0, 179.95),
         ("fiji west.jpg", -17.0, -179.95),
@@ -102,7 +100,7 @@ def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhot
     assert len(found(library, near=(0.0, 0.0), radius_km=30_000.0)) == 5
 
 
-def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) -> None:
+def test_a_box_has_its_edges_and_may_cross_the_date_line(library):
     for name, latitude, longitude in (
         ("fiji east.jpg", -17.0, 179.95),
         ("fiji west.jpg", -17.0, -179.95),
@@ -123,7 +121,7 @@ def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) 
     assert len(found(library, box=BoundingBox(-90.0, -180.0, 90.0, 180.0))) == 5
 
 
-def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos) -> None:
+def test_country_is_that_of_the_position_or_of_a_landmark(library):
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("gate.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
     library.photo("nice.jpg")
@@ -144,13 +142,13 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos)
         found(library, country="Perux")
 
 
-def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -> None:
+def test_verdicts_by_area_are_about_the_landmarks_in_it(library):
     library.photo("paris.jpg", (EIFFEL, 0.9, True), (GATE, 0.6, True), digest="paris")
     library.position("paris.jpg", 48.86, 2.29, "France")
     for slug in (EIFFEL, GATE):
         library.verdict("paris", slug, "confirmed")
     for area in ({"country": "France"}, AT_EIFFEL):
-        listed = list_verdicts(library.database, VerdictFilter(photos=PhotoQuery(**area)))  # type: ignore[arg-type]
+        listed = list_verdicts(library.database, VerdictFilter(photos=PhotoQuery(**area)))
         assert [verdict.landmark for verdict in listed] == [EIFFEL]
 
 
@@ -168,7 +166,7 @@ def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
 IN_PERU: dict[str, Any] = {"near": (-13.2, -72.5), "radius_km": 5.0}
 
 
-def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: StoredPhotos) -> None:
+def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library):
     slugs = add_landmarks(library, 200)
     library.photo("first.jpg", (slugs[1], 0.9, True))
     library.photo("last.jpg", (slugs[-1], 0.9, True))
@@ -176,7 +174,7 @@ def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: Sto
     library.photo("paris.jpg", (EIFFEL, 0.9, True))
     shown = {"first.jpg": [slugs[1]], "last.jpg": [slugs[-1]]}
     in_area = {**IN_PERU, "country": "Peru", "box": BoundingBox(-14.0, -73.0, -13.0, -72.0)}
-    query = PhotoQuery(**in_area)  # type: ignore[arg-type]
+    query = PhotoQuery(**in_area)
     with few_parameters(library):
         assert found(library, **in_area) == shown
         assert found(library, **in_area, any_rank=True) == shown
@@ -207,7 +205,7 @@ def few_parameters(library: StoredPhotos) -> Iterator[None]:
         event.remove(library.database._engine, "connect", limit)
 
 
-def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> None:
+def test_counts_ids_and_facets_of_a_circle_are_exact(library):
     for name, latitude, longitude in (
         ("inside.jpg", 10.089, 20.0),  # 9.9 km
         ("outside.jpg", 10.09, 20.0),  # 10.01 km
@@ -225,9 +223,7 @@ def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> N
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_areas_cameras_and_verdicts_are_read_along_an_index(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_areas_cameras_and_verdicts_are_read_along_an_index(library, monkeypatch):
     monkeypatch.setattr(filters, "FEW", 0)
     library.photo("a.jpg", camera_id=library.camera("Google", "Pixel 8"))
     library.position("a.jpg", 48.86, 2.29, "France")
@@ -246,7 +242,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: StoredPhotos) -> None:
+def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library):
     _spread_photos(library, 4000)
     near = {"near": (0.0, 2000 * 7.0 % 360 - 180), "radius_km": 5.0}
     for unknown in (False, True):
@@ -290,7 +286,7 @@ def _spread_photos(library: StoredPhotos, count: int) -> None:
     ],
     ids=str,
 )
-def test_a_picture_counts_once_however_it_is_filtered(library: StoredPhotos, options: dict[str, Any]) -> None:
+def test_a_picture_counts_once_however_it_is_filtered(library, options):
     """The copy that came by a messenger has no position; another is in two folders as it is."""
     tag = (EIFFEL, 0.9, True)
     for digest in ("a", "b"):
@@ -321,7 +317,7 @@ def any_cell(draw: st.DrawFn) -> PositionCell:
 
 
 @given(st.lists(any_cell(), max_size=60), st.floats(0, 20))
-def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], zoom: float) -> None:
+def test_no_mark_covers_another_and_no_photo_is_lost(found, zoom):
     clusters = cluster_cells(found, WORLD, zoom)
     assert sum(cluster.photos for cluster in clusters) == sum(cell.photos for cell in found)
     for one, other in combinations(clusters, 2):
@@ -332,7 +328,7 @@ def test_no_mark_covers_another_and_no_photo_is_lost(found: list[PositionCell], 
 
 
 @pytest.mark.postgresql
-def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tmp_path: Path) -> None:
+def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database, tmp_path):
     library = StoredPhotos.with_tiny_model(database, tmp_path)
     random = Random(1)
     for n in range(40):
@@ -354,7 +350,7 @@ def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tm
 
 
 @pytest.mark.postgresql
-def test_photos_are_counted_by_cell_and_copies_at_one_position_once(library: StoredPhotos) -> None:
+def test_photos_are_counted_by_cell_and_copies_at_one_position_once(library):
     for n, (latitude, longitude, country, source) in enumerate(
         (
             (48.80, 2.30, "France", "camera"),
@@ -385,7 +381,7 @@ def test_photos_are_counted_by_cell_and_copies_at_one_position_once(library: Sto
     assert south.radius_km > 0
 
 
-def test_the_circle_of_a_cell_has_its_photos(library: StoredPhotos) -> None:
+def test_the_circle_of_a_cell_has_its_photos(library):
     random = Random(1)
     for n in range(60):
         spread = random.choice((0.01, 1, 90))

@@ -12,7 +12,6 @@ from support.colour_folders import EIFFEL, GATE
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
@@ -84,14 +83,14 @@ class Library(StoredPhotos):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     library = Library.with_tiny_model(database, tmp_path)
     for number in range(1, 4):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=f"1-{number:064x}")
     return library
 
 
-def test_a_photo_is_not_confirmed_and_put_away_at_the_same_moment(library: Library) -> None:
+def test_a_photo_is_not_confirmed_and_put_away_at_the_same_moment(library):
     for _ in range(ROUNDS):
         in_threads([partial(library.give, 1, EIFFEL), partial(library.dismiss, 1)])
         library.assert_consistent()
@@ -99,7 +98,7 @@ def test_a_photo_is_not_confirmed_and_put_away_at_the_same_moment(library: Libra
         library.restore(1)
 
 
-def test_of_two_opposite_merges_one_is_done(library: Library) -> None:
+def test_of_two_opposite_merges_one_is_done(library):
     for number in range(ROUNDS):
         one, other = f"One {number}", f"Other {number}"
         library.add(one)
@@ -124,7 +123,7 @@ def test_of_two_opposite_merges_one_is_done(library: Library) -> None:
     library.assert_consistent()
 
 
-def test_a_verdict_is_kept_when_its_landmark_is_merged_at_the_same_moment(library: Library) -> None:
+def test_a_verdict_is_kept_when_its_landmark_is_merged_at_the_same_moment(library):
     for number in range(ROUNDS):
         library.add(f"One {number}")
         library.add(f"Other {number}")
@@ -142,7 +141,7 @@ def test_a_verdict_is_kept_when_its_landmark_is_merged_at_the_same_moment(librar
     library.assert_consistent()
 
 
-def test_names_that_are_given_at_the_same_moment_are_all_kept(library: Library) -> None:
+def test_names_that_are_given_at_the_same_moment_are_all_kept(library):
     languages = ("de", "fr", "es", "it")
     in_threads([partial(library.name_in, EIFFEL, each, f"Tower in {each}") for each in languages])
     with library.database.read() as connection:
@@ -153,8 +152,8 @@ def test_names_that_are_given_at_the_same_moment_are_all_kept(library: Library) 
 
 @pytest.mark.parametrize("decision", ["withdrawn verdict", "taken star", "given star"])
 def test_an_image_stays_with_a_photo_or_a_decision_when_its_photo_is_forgotten_at_the_same_moment(
-    library: Library, decision: str
-) -> None:
+    library, decision
+):
     for number in range(10, 10 + ROUNDS):
         path = library.photo(f"{number}.jpg", digest=f"1-{number:064x}")
         photo = library.newest_id()
@@ -179,9 +178,7 @@ def _decide(library: Library, decision: str, photo: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_whatever_people_do_at_the_same_moment_leaves_a_consistent_library(
-    library: Library, seed: int
-) -> None:
+def test_whatever_people_do_at_the_same_moment_leaves_a_consistent_library(library, seed):
     for name in OWN:
         library.add(name)
     in_threads([partial(_act, library, _actions(library, random.Random(f"{seed} {n}"))) for n in range(4)])

@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -13,14 +12,13 @@ from support.databases import query_plans
 from support.raw_pairs import PairFolder
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.scan_comparison import preview_scan
-from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.counts import landmark_counts
@@ -34,11 +32,11 @@ from tagger.verdicts.verdicts import star_photos
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> PairFolder:
+def folder(database, tmp_path) -> PairFolder:
     return PairFolder(database, tmp_path)
 
 
-def test_a_pair_is_classified_counted_and_shown_once(folder: PairFolder) -> None:
+def test_a_pair_is_classified_counted_and_shown_once(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.jpg", 0)
     folder.draw("IMG_1-edited.jpg", 1)
@@ -66,7 +64,7 @@ def test_a_pair_is_classified_counted_and_shown_once(folder: PairFolder) -> None
     assert folder.found(untagged=True) == {}
 
 
-def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) -> None:
+def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder):
     raw, jpeg = folder.draw_raw("IMG_1.CR3"), folder.draw("IMG_1.JPG")
     folder.tag()
     assert folder.tag() == {"IMG_1.JPG": "skipped"}
@@ -82,9 +80,7 @@ def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) 
 @pytest.mark.parametrize(
     "order", [("IMG_1.CR3", "IMG_1.JPG"), pytest.param(("IMG_1.JPG", "IMG_1.CR3"), marks=pytest.mark.slow)]
 )
-def test_files_that_come_one_after_the_other_become_one_photo(
-    folder: PairFolder, order: tuple[str, str]
-) -> None:
+def test_files_that_come_one_after_the_other_become_one_photo(folder, order):
     files = {
         "IMG_1.CR3": lambda: folder.draw_raw("IMG_1.CR3", 1),
         "IMG_1.JPG": lambda: folder.draw("IMG_1.JPG", 0),
@@ -100,7 +96,7 @@ def test_files_that_come_one_after_the_other_become_one_photo(
     assert database_stats(folder.database).photos == 1
 
 
-def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder) -> None:
+def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     jpeg = folder.draw("IMG_1.JPG", 0)
     folder.tag()
@@ -139,7 +135,7 @@ def assert_locked_in_order(folder: PairFolder, images: list[int]) -> None:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_job_locks_images_that_get_the_verdicts_of_raw_files_in_order(folder: PairFolder) -> None:
+def test_a_job_locks_images_that_get_the_verdicts_of_raw_files_in_order(folder):
     """Workers that lock them in different orders would wait for each other."""
     jpegs = []
     for shade, name in enumerate("ab"):
@@ -155,9 +151,7 @@ def test_a_job_locks_images_that_get_the_verdicts_of_raw_files_in_order(folder: 
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_scan_locks_images_that_get_the_verdicts_of_raw_files_in_order(
-    folder: PairFolder, apart: PairFolder
-) -> None:
+def test_a_scan_locks_images_that_get_the_verdicts_of_raw_files_in_order(folder, apart):
     for shade, name in enumerate("ab"):
         apart.draw_raw(f"{name}.CR3", 1, shade=shade)
         apart.draw(f"{name}.jpg", 0, shade=shade)
@@ -165,7 +159,7 @@ def test_a_scan_locks_images_that_get_the_verdicts_of_raw_files_in_order(
     assert_locked_in_order(folder, [folder.photo(f"{name}.jpg").content_id for name in "ab"])
 
 
-def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder: PairFolder) -> None:
+def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder):
     raw = folder.draw_raw("IMG_1.CR3", 1)
     folder.draw("IMG_1.JPG", 0)
     folder.tag()
@@ -176,7 +170,7 @@ def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder: PairFolder) -> No
     assert photo_details(folder.database, folder.folder / "IMG_1.JPG").raw_files == ()
 
 
-def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder: PairFolder) -> None:
+def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder):
     raw, jpeg = folder.draw_raw("IMG_1.CR3", 1), folder.draw("IMG_1.JPG", 0)
     folder.tag()
     folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
@@ -189,7 +183,7 @@ def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder: PairFolder) ->
     assert folder.found() == {"tower.JPG": [GATE], "other.CR3": [GATE]}
 
 
-def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder: PairFolder) -> None:
+def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     folder.draw("IMG_1.JPG", 0)
     folder.tag()
@@ -200,7 +194,7 @@ def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder
     assert folder.found() == {"IMG_1.JPG": [GATE]}
 
 
-def test_a_pair_fails_as_its_jpeg_does(folder: PairFolder) -> None:
+def test_a_pair_fails_as_its_jpeg_does(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     (folder.folder / "IMG_1.JPG").write_bytes(b"")
     assert folder.tag() == {"IMG_1.JPG": "failed"}
@@ -211,9 +205,7 @@ def test_a_pair_fails_as_its_jpeg_does(folder: PairFolder) -> None:
 
 
 @pytest.mark.postgresql
-def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(
-    folder: PairFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(folder, monkeypatch):
     monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 2)
     for name in ("a.CR3", "a.D/a.CR3"):
         folder.draw_raw(name, shade=len(name))
@@ -227,7 +219,7 @@ def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(
 
 
 @pytest.fixture
-def apart(folder: PairFolder) -> Iterator[PairFolder]:
+def apart(folder) -> Iterator[PairFolder]:
     """The same folder, for a process with the setting off."""
     url = folder.settings.database_url
     assert url is not None
@@ -241,7 +233,7 @@ def apart(folder: PairFolder) -> Iterator[PairFolder]:
     database.close()
 
 
-def test_the_setting_makes_each_file_a_photo_of_its_own(folder: PairFolder, apart: PairFolder) -> None:
+def test_the_setting_makes_each_file_a_photo_of_its_own(folder, apart):
     folder.draw_raw("IMG_1.CR3", 1)
     folder.draw("IMG_1.JPG", 0)
     inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
@@ -259,7 +251,7 @@ def test_the_setting_makes_each_file_a_photo_of_its_own(folder: PairFolder, apar
     assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}
 
 
-def test_an_item_of_a_raw_file_is_skipped_if_its_jpeg_came_after_the_job(folder: PairFolder) -> None:
+def test_an_item_of_a_raw_file_is_skipped_if_its_jpeg_came_after_the_job(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     early = folder.record()
     folder.draw("IMG_1.JPG", 0)
@@ -271,7 +263,7 @@ def test_an_item_of_a_raw_file_is_skipped_if_its_jpeg_came_after_the_job(folder:
     assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
 
 
-def test_either_file_removes_the_photo_from_the_database(folder: PairFolder) -> None:
+def test_either_file_removes_the_photo_from_the_database(folder):
     for name in ("IMG_1", "IMG_2"):
         folder.draw_raw(f"{name}.CR3")
         folder.draw(f"{name}.JPG")
@@ -282,7 +274,7 @@ def test_either_file_removes_the_photo_from_the_database(folder: PairFolder) -> 
     assert folder.count(photos) == 1
 
 
-def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
+def test_the_video_of_a_live_photo_is_not_counted(folder):
     folder.draw("IMG_1.JPG")
     for name in ("IMG_1.MOV", "IMG_2.mov"):
         (folder.folder / name).write_bytes(b"a video")
@@ -291,7 +283,7 @@ def test_the_video_of_a_live_photo_is_not_counted(folder: PairFolder) -> None:
 
 
 @pytest.mark.postgresql
-def test_other_files_are_looked_up_before_the_database_has_statistics(folder: PairFolder) -> None:
+def test_other_files_are_looked_up_before_the_database_has_statistics(folder):
     """PostgreSQL makes them a minute after the first photos."""
     folder.draw("IMG_1.jpg", 0)
     folder.record()
@@ -308,7 +300,7 @@ def test_other_files_are_looked_up_before_the_database_has_statistics(folder: Pa
 
 
 @pytest.fixture
-def pairs(database: Database, tmp_path: Path) -> PairFolder:
+def pairs(database, tmp_path) -> PairFolder:
     pairs = PairFolder(database, tmp_path)
     pairs.draw_raw("IMG_1.CR3")  # near the Eiffel Tower, by its GPS position
     pairs.draw("IMG_1.JPG", 0)
@@ -322,9 +314,7 @@ def pairs(database: Database, tmp_path: Path) -> PairFolder:
         (EMBED, None, {"IMG_1.CR3.xmp", "IMG_1.JPG"}),
     ],
 )
-def test_tags_are_written_for_both_files_and_undone_in_both(
-    pairs: PairFolder, options: MetadataOptions, own: str | None, written: set[str]
-) -> None:
+def test_tags_are_written_for_both_files_and_undone_in_both(pairs, options, own, written):
     if own is not None:
         (pairs.folder / own).write_text(SIDECAR_OF_USER)
     pairs.tag()
@@ -340,7 +330,7 @@ def test_tags_are_written_for_both_files_and_undone_in_both(
     assert pairs.undo_rows == []
 
 
-def test_a_preview_names_the_files_of_both(pairs: PairFolder) -> None:
+def test_a_preview_names_the_files_of_both(pairs):
     pairs.tag()
     photo_id = pairs.photo("IMG_1.JPG").id
     (preview,) = preview_photos(pairs.database, pairs.settings, [photo_id], EMBED)
@@ -348,14 +338,14 @@ def test_a_preview_names_the_files_of_both(pairs: PairFolder) -> None:
     assert [file.original.path.name for file in preview.plan.files] == ["IMG_1.JPG", "IMG_1.CR3.xmp"]
 
 
-def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(pairs: PairFolder) -> None:
+def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(pairs):
     pairs.tag()
     (pairs.folder / "IMG_1.CR3").unlink()
     assert pairs.write(SIDECAR) == {"IMG_1.JPG": "written"}
     assert set(pairs.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
 
 
-def test_sidecars_are_undone_after_a_file_was_added_or_deleted(pairs: PairFolder) -> None:
+def test_sidecars_are_undone_after_a_file_was_added_or_deleted(pairs):
     jpeg = pairs.folder / "IMG_1.JPG"
     drawn = jpeg.read_bytes()
     jpeg.unlink()
@@ -374,7 +364,7 @@ def test_sidecars_are_undone_after_a_file_was_added_or_deleted(pairs: PairFolder
     assert set(pairs.files()) == {"IMG_1.CR3"}
 
 
-def test_a_rejected_tag_is_removed_from_both(pairs: PairFolder) -> None:
+def test_a_rejected_tag_is_removed_from_both(pairs):
     pairs.tag()
     pairs.write(SIDECAR)
     pairs.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
@@ -390,9 +380,7 @@ def test_a_rejected_tag_is_removed_from_both(pairs: PairFolder) -> None:
     ("options", "existing"),
     [(SIDECAR, None), (EMBED, SIDECAR_OF_USER)],
 )
-def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(
-    database: Database, tmp_path: Path, options: MetadataOptions, existing: str | None
-) -> None:
+def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(database, tmp_path, options, existing):
     pairs = PairFolder(database, tmp_path)
     pairs.draw("a.jpg", 1)
     pairs.draw_raw("a.jpg.cr3", 0)
@@ -415,9 +403,7 @@ def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(
     assert pairs.files() == before
 
 
-def test_a_sidecar_from_before_the_raw_file_came_is_undone_and_gets_nothing_more(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_sidecar_from_before_the_raw_file_came_is_undone_and_gets_nothing_more(database, tmp_path):
     pairs = PairFolder(database, tmp_path)
     pairs.draw("a.jpg", 1)
     pairs.tag()

@@ -25,7 +25,6 @@ from support.ledgers import LedgerBuilder
 from support.local_servers import TcpProxy
 
 from tagger.cli.commands.doctor import check_redis
-from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.errors import RedisMisconfigured
 from tagger.ledger.chunks import claim_next_chunk
@@ -40,19 +39,17 @@ from worker.broker import (
     TICK_NAME,
     RedisEndpoint,
     RedisKeys,
-    RedisMonitor,
     check_accepts_messages,
     check_broker,
     report_dropped,
 )
 from worker.producer import TICK_S, TRANSPORT_OPTIONS, make_app, send_wake_ups
-from worker.sweeper import Sweeper
 
 QUEUE = KEYS.queues[Priority.BULK]
 
 
 @pytest.fixture
-def channel(redis_server: RedisServer) -> Iterator[Any]:
+def channel(redis_server) -> Iterator[Any]:
     """A channel that may have one unacknowledged message, with two in its queue."""
     with closing(make_app(redis_server.url, KEYS)) as app:
         for number in range(2):
@@ -64,9 +61,7 @@ def channel(redis_server: RedisServer) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("end", ["ack", "reject", "requeue"])
-def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
-    channel: Any, redis_server: RedisServer, end: str
-) -> None:
+def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(channel, redis_server, end):
     message = channel.basic_get(QUEUE)
     assert not channel.qos.can_consume()
     redis_server.stop()
@@ -82,7 +77,7 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
         ]  # delivered again after the time-out
 
 
-def test_a_channel_that_was_closed_raises_a_connection_error_and_takes_late_ends(channel: Any) -> None:
+def test_a_channel_that_was_closed_raises_a_connection_error_and_takes_late_ends(channel):
     message = channel.basic_get(QUEUE)
     channel.do_restore = False  # otherwise, restoring it opens a connection that the end would use
     connection = channel.connection.client
@@ -93,9 +88,7 @@ def test_a_channel_that_was_closed_raises_a_connection_error_and_takes_late_ends
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_of_redis_counts_as_a_lost_connection(
-    channel: Any, redis_server: RedisServer, kind: str
-) -> None:
+def test_a_refusal_of_redis_counts_as_a_lost_connection(channel, redis_server, kind):
     channel.basic_consume(QUEUE, no_ack=False, callback=lambda _: None, consumer_tag="1")
     redis_server.refuse_messages(kind)
     with pytest.raises(ResponseError) as refused:
@@ -104,7 +97,7 @@ def test_a_refusal_of_redis_counts_as_a_lost_connection(
     assert isinstance(refused.value, channel.connection.client.connection_errors)
 
 
-def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server: RedisServer) -> None:
+def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server):
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     with closing(make_app(redis_server.url, KEYS)) as app:
         app.send_task(TICK_NAME, queue=KEYS.ticks, expires=long_ago)
@@ -116,7 +109,7 @@ def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server: RedisSer
     assert [message.headers.get("expires") for message in received] == [None]
 
 
-def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
+def test_beat_sends_no_tick_while_one_waits(redis_server):
     with closing(make_app(redis_server.url, KEYS)) as app, redis_server.client() as client:
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
         (entry,) = scheduler.schedule.values()
@@ -129,7 +122,7 @@ def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
         scheduler.close()
 
 
-def test_beat_goes_on_after_the_clock_was_ahead_and_set_right(redis_server: RedisServer) -> None:
+def test_beat_goes_on_after_the_clock_was_ahead_and_set_right(redis_server):
     with closing(make_app(redis_server.url, KEYS)) as app, redis_server.client() as client:
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
         with clock_ahead(timedelta(days=1, seconds=TICK_S)):
@@ -145,9 +138,7 @@ def test_beat_goes_on_after_the_clock_was_ahead_and_set_right(redis_server: Redi
         scheduler.close()
 
 
-def test_beat_waits_while_redis_is_away_or_refuses_ticks(
-    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_beat_waits_while_redis_is_away_or_refuses_ticks(redis_server, caplog):
     with closing(make_app(redis_server.url, KEYS)) as app:
         redis_server.stop()
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
@@ -170,7 +161,7 @@ def test_beat_waits_while_redis_is_away_or_refuses_ticks(
 
 
 @pytest.fixture
-def redis_proxy(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
+def redis_proxy(redis_server, monkeypatch) -> Iterator[TcpProxy]:
     """A proxy in front of Redis; time limits are a second."""
     for limit in ("socket_timeout", "health_check_interval"):
         assert TRANSPORT_OPTIONS[limit]
@@ -179,7 +170,7 @@ def redis_proxy(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> I
         yield proxy
 
 
-def test_a_consumer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
+def test_a_consumer_replaces_a_half_open_connection(redis_server, redis_proxy):
     with (
         closing(make_app(redis_server.url, KEYS)) as sender,
         closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0", KEYS)) as app,
@@ -219,7 +210,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(broker, "time", clock)
     monkeypatch.setattr(celery_patches, "time", clock)
@@ -227,13 +218,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_an_outage_is_logged_once_a_minute_and_its_end_once(
-    redis_server: RedisServer,
-    monitor: RedisMonitor,
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
-    kind: str,
-) -> None:
+def test_an_outage_is_logged_once_a_minute_and_its_end_once(redis_server, monitor, clock, caplog, kind):
     redis_server.refuse_messages(kind)
     for _ in range(13):
         assert not monitor.accepts_messages()
@@ -248,7 +233,7 @@ def test_an_outage_is_logged_once_a_minute_and_its_end_once(
 
 
 @pytest.fixture
-def closed_redis(redis_server: RedisServer) -> Iterator[RedisServer]:
+def closed_redis(redis_server) -> Iterator[RedisServer]:
     """A Redis with a password, and a user with few rights."""
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "limited", "on", ">p", "~*", "&*", "+ping", "+hello")
@@ -267,9 +252,7 @@ def closed_redis(redis_server: RedisServer) -> Iterator[RedisServer]:
         (":secret@", 99, "DB index is out of range"),
     ],
 )
-def test_a_server_that_refuses_the_address_answers(
-    closed_redis: RedisServer, user: str, database: int, reason: str
-) -> None:
+def test_a_server_that_refuses_the_address_answers(closed_redis, user, database, reason):
     url = f"redis://{user}127.0.0.1:{closed_redis.port}/{database}"
     refused = RedisEndpoint(url, KEYS, embedded=False)
     for check in [check_accepts_messages] + [check_broker] * (not user.startswith("limited")):
@@ -292,7 +275,7 @@ def test_a_server_that_refuses_the_address_answers(
         ("+@all -@dangerous", "answers and accepts messages"),
     ],
 )
-def test_doctor_names_the_right_that_a_user_lacks(redis_server: RedisServer, rights: str, found: str) -> None:
+def test_doctor_names_the_right_that_a_user_lacks(redis_server, rights, found):
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "ada", "reset", "on", ">p", "~*", "&*", *rights.split())
     url = f"redis://ada:p@127.0.0.1:{redis_server.port}/1"
@@ -301,7 +284,7 @@ def test_doctor_names_the_right_that_a_user_lacks(redis_server: RedisServer, rig
     assert not any("does not answer" in text for text in texts)
 
 
-def test_another_server_than_redis_is_named() -> None:
+def test_another_server_than_redis_is_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -326,7 +309,7 @@ class FakeMonitor:
         return self.checks == 0
 
 
-def test_a_worker_waits_for_redis_without_a_limit(clock: Clock) -> None:
+def test_a_worker_waits_for_redis_without_a_limit(clock):
     with closing(make_app("redis://127.0.0.1:1/0", KEYS)) as app:
         consumer_class = symbol_by_name(app.conf.worker_consumer)
         assert app.conf.broker_connection_max_retries is None
@@ -341,7 +324,7 @@ def test_a_worker_waits_for_redis_without_a_limit(clock: Clock) -> None:
     assert clock.now - began == pytest.approx(hours_s * celery_patches.RETRY_S, rel=0.01)
 
 
-def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_waits_for_redis_can_be_stopped(clock, monkeypatch):
     monkeypatch.setattr(state, "should_stop", 0)
     waiting = celery_patches.Consumer.__new__(celery_patches.Consumer)
     waiting.redis = FakeMonitor(1000)
@@ -349,9 +332,7 @@ def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch:
         waiting.ensure_connected(None)
 
 
-def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(
-    sweeper: Sweeper, database: Database
-) -> None:
+def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(sweeper, database):
     ledger = LedgerBuilder(database)
     job = ledger.job(5)
     suspend_for_root(database, job, "r")
@@ -363,9 +344,7 @@ def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(
     assert [worker.waits_for for worker in list_workers(database)] == [None]
 
 
-def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
-    sweeper: Sweeper, redis_server: RedisServer, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(sweeper, redis_server, database, caplog):
     ledger = LedgerBuilder(database)
     ledger.job(5)
     for _ in range(2):  # a sweep counts before it sends
@@ -389,8 +368,8 @@ def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
 
 
 def test_a_worker_whose_sweep_waits_for_a_frozen_redis_leaves_the_list_when_it_stops(
-    sweeper: Sweeper, redis_server: RedisServer, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    sweeper, redis_server, database, monkeypatch
+):
     LedgerBuilder(database).job(5)
     is_frozen = threading.Event()
 
@@ -410,9 +389,7 @@ def test_a_worker_whose_sweep_waits_for_a_frozen_redis_leaves_the_list_when_it_s
     assert not sweep.is_alive()
 
 
-def test_the_next_sweep_replaces_wake_ups_that_redis_lost(
-    sweeper: Sweeper, redis_server: RedisServer, database: Database
-) -> None:
+def test_the_next_sweep_replaces_wake_ups_that_redis_lost(sweeper, redis_server, database):
     LedgerBuilder(database).job(100)
     queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
     with redis.Redis.from_url(redis_server.url) as client:
@@ -422,9 +399,7 @@ def test_the_next_sweep_replaces_wake_ups_that_redis_lost(
             client.flushdb()
 
 
-def test_a_sweep_sends_no_wake_up_for_which_one_waits(
-    sweeper: Sweeper, redis_server: RedisServer, database: Database
-) -> None:
+def test_a_sweep_sends_no_wake_up_for_which_one_waits(sweeper, redis_server, database):
     job = LedgerBuilder(database).job(100)
     queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
     with redis.Redis.from_url(redis_server.url) as client:
@@ -439,19 +414,19 @@ SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "im
 
 
 @pytest.fixture
-def app(redis_server: RedisServer) -> Iterator[Celery]:
+def app(redis_server) -> Iterator[Celery]:
     with closing(make_app(redis_server.url, KEYS)) as opened:
         yield opened
 
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
+def client(redis_server) -> Iterator[redis.Redis]:
     with redis_server.client() as opened:
         yield opened
 
 
 @pytest.fixture
-def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def reasons(monkeypatch) -> list[str]:
     """Why messages were dropped."""
     reported: list[str] = []
     monkeypatch.setattr("worker.redis_transport.report_dropped", reported.append)
@@ -471,9 +446,7 @@ def received_messages(app: Celery, count: int) -> list[Any]:
     return received
 
 
-def test_nothing_of_a_message_reaches_celery_but_its_task_and_id(
-    app: Celery, client: redis.Redis, redis_server: RedisServer
-) -> None:
+def test_nothing_of_a_message_reaches_celery_but_its_task_and_id(app, client, redis_server):
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
     body = [[{"number": 2}], {"name": 1}, {"callbacks": [SIGNATURE], "chord": SIGNATURE, "retries": 0}]
     message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
@@ -494,9 +467,7 @@ def test_nothing_of_a_message_reaches_celery_but_its_task_and_id(
     assert received.delivery_tag != "of another message"
 
 
-def test_documents_of_other_types_end_no_worker(
-    app: Celery, client: redis.Redis, redis_server: RedisServer, reasons: list[str]
-) -> None:
+def test_documents_of_other_types_end_no_worker(app, client, redis_server, reasons):
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
     invalid = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
     client.lpush(QUEUE, *invalid)
@@ -504,9 +475,7 @@ def test_documents_of_other_types_end_no_worker(
     assert len(reasons) == len(invalid)
 
 
-def test_tasks_that_celery_brings_are_refused(
-    app: Celery, client: redis.Redis, redis_server: RedisServer, reasons: list[str]
-) -> None:
+def test_tasks_that_celery_brings_are_refused(app, client, redis_server, reasons):
     """They could run other tasks, or delete results."""
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
     builtin = [name for name in app.tasks if name.startswith("celery.")]
@@ -517,24 +486,20 @@ def test_tasks_that_celery_brings_are_refused(
     assert reasons == ["its task is unknown"] * len(builtin)
 
 
-def test_a_large_message_is_not_parsed(app: Celery, client: redis.Redis, reasons: list[str]) -> None:
+def test_a_large_message_is_not_parsed(app, client, reasons):
     client.lpush(QUEUE, b"[" + b"[]," * MAX_MESSAGE_BYTES + b"0]", b"[" * 10_000 + b"]" * 10_000)
     assert received_messages(app, 0) == []
     assert reasons == ["it is too large"] * 2
 
 
-def test_invalid_messages_are_logged_once_a_minute(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_messages_are_logged_once_a_minute(caplog, monkeypatch):
     monkeypatch.setattr(broker, "_reported_at", -broker.REPORT_S)
     for number in range(10):
         report_dropped(f"junk {number}")
     assert caplog.messages == ["An invalid message was dropped: junk 0"]
 
 
-def test_an_account_without_the_permission_for_types_can_send(
-    client: redis.Redis, redis_server: RedisServer
-) -> None:
+def test_an_account_without_the_permission_for_types_can_send(client, redis_server):
     client.execute_command("ACL", "SETUSER", "sender", "on", ">secret", "~*", "+lpushx")
     url = redis_server.url.replace("redis://", "redis://sender:secret@")
     check_accepts_messages(RedisEndpoint(url, KEYS, embedded=False))

@@ -41,7 +41,7 @@ from tagger.tags import models_in_use
 
 
 @pytest.fixture(autouse=True)
-def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shipped(tmp_path, monkeypatch) -> Path:
     """The path of the shipped model. A test may create the file."""
     file = tmp_path / "package" / "landmarks.pt"
     file.parent.mkdir()
@@ -53,9 +53,7 @@ def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
     return resolve_models(database, selector)[0]
 
 
-def test_a_file_is_registered_once_and_not_put_in_use(
-    database: Database, shipped: Path, tmp_path: Path
-) -> None:
+def test_a_file_is_registered_once_and_not_put_in_use(database, shipped, tmp_path):
     manifest = tiny_artifact(tmp_path / "a.pt")
     first = resolve_model(database, str(tmp_path / "a.pt"))
     second = resolve_model(database, str(tmp_path / "a.pt"))
@@ -66,7 +64,7 @@ def test_a_file_is_registered_once_and_not_put_in_use(
         resolve_model(database, None)
 
 
-def test_labels_and_landmarks_come_from_the_manifest(database: Database, tmp_path: Path) -> None:
+def test_labels_and_landmarks_come_from_the_manifest(database, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     model = add_model(database, tmp_path / "a.pt")
     with database.read() as connection:
@@ -80,9 +78,7 @@ def test_labels_and_landmarks_come_from_the_manifest(database: Database, tmp_pat
     assert [tuple(row) for row in rows] == expected
 
 
-def test_the_shipped_model_is_registered_on_first_use_and_is_in_use(
-    database: Database, shipped: Path
-) -> None:
+def test_the_shipped_model_is_registered_on_first_use_and_is_in_use(database, shipped):
     tiny_artifact(shipped)
     assert [model.name for model in list_models(database)] == ["tiny"]
     model = resolve_model(database, None)
@@ -91,9 +87,7 @@ def test_the_shipped_model_is_registered_on_first_use_and_is_in_use(
         assert connection.scalar(select(models.c.file)) is None
 
 
-def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(
-    database: Database, shipped: Path
-) -> None:
+def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(database, shipped):
     tiny_artifact(shipped)
     old = resolve_model(database, None)
     tiny_artifact(shipped, seed=1)
@@ -108,9 +102,7 @@ def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(
     assert preview_models(database, "tiny")[0].id == resolve_model(database, "tiny").id == new.id
 
 
-def test_registering_a_copy_restores_a_missing_model(
-    database: Database, shipped: Path, tmp_path: Path
-) -> None:
+def test_registering_a_copy_restores_a_missing_model(database, shipped, tmp_path):
     tiny_artifact(shipped)
     old = resolve_model(database, None)
     (tmp_path / "copy.pt").write_bytes(shipped.read_bytes())
@@ -120,9 +112,7 @@ def test_registering_a_copy_restores_a_missing_model(
     verify_model(restored)
 
 
-def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(
-    database: Database, shipped: Path, tmp_path: Path
-) -> None:
+def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(database, shipped, tmp_path):
     tiny_artifact(shipped)
     tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
     add_model(database, tmp_path / "mine.pt")
@@ -135,9 +125,7 @@ def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(
     assert resolve_model(database, None).shipped
 
 
-def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(
-    database: Database, shipped: Path, tmp_path: Path
-) -> None:
+def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(database, shipped, tmp_path):
     def tried(selector: str | None = None) -> list[str]:
         with database.read() as connection:
             before = connection.scalar(select(func.count()).select_from(models))
@@ -168,9 +156,7 @@ def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(
         tried()
 
 
-def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(database, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     tiny_artifact(tmp_path / "b.pt", seed=1)
     first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
@@ -181,7 +167,7 @@ def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
     assert resolve_model(database, "better").id == second.id
 
 
-def test_a_changed_or_missing_file_is_refused(database: Database, tmp_path: Path) -> None:
+def test_a_changed_or_missing_file_is_refused(database, tmp_path):
     file = tmp_path / "a.pt"
     tiny_artifact(file)
     add_model(database, file)
@@ -193,7 +179,7 @@ def test_a_changed_or_missing_file_is_refused(database: Database, tmp_path: Path
         use_models(database, ["tiny"])
 
 
-def test_a_moved_file_is_registered_at_its_new_path(database: Database, tmp_path: Path) -> None:
+def test_a_moved_file_is_registered_at_its_new_path(database, tmp_path):
     file = tmp_path / "a.pt"
     tiny_artifact(file)
     first = add_model(database, file)
@@ -202,7 +188,7 @@ def test_a_moved_file_is_registered_at_its_new_path(database: Database, tmp_path
     assert resolve_model(database, "tiny").file == moved
 
 
-def test_files_that_are_not_artifacts_are_refused(database: Database, tmp_path: Path) -> None:
+def test_files_that_are_not_artifacts_are_refused(database, tmp_path):
     (tmp_path / "text.pt").write_text("not a model")
     for file in (tmp_path / "text.pt", tmp_path / "missing.pt", tmp_path):
         with pytest.raises(ModelRefused):
@@ -210,15 +196,15 @@ def test_files_that_are_not_artifacts_are_refused(database: Database, tmp_path: 
     assert list_models(database) == []
 
 
-def test_a_manifest_that_no_database_can_store_is_refused(database: Database, tmp_path: Path) -> None:
+def test_a_manifest_that_no_database_can_store_is_refused(database, tmp_path):
     tiny_artifact(tmp_path / "zero.pt", [Label(label="a\0b", slug="a", name="A")])
     with pytest.raises(ModelRefused, match="no database can store"):
         add_model(database, tmp_path / "zero.pt")
 
 
-def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database: Database, tmp_path: Path) -> None:
+def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database, tmp_path):
     def registered(file: str, year: int, **facts: object) -> None:
-        label = Label(label="0", slug="tower", **{"name": "Tower", **facts})  # type: ignore[arg-type]
+        label = Label(label="0", slug="tower", **{"name": "Tower", **facts})
         created_at = datetime(year, 1, 1, tzinfo=UTC)
         tiny_artifact(tmp_path / file, [label], name=file, created_at=created_at)
         add_model(database, tmp_path / file)
@@ -257,8 +243,8 @@ def regional(name: str, region: str, number: int = 0) -> Label:
     ],
 )
 def test_a_label_without_position_is_the_landmark_of_its_name_in_its_part_of_the_world(
-    database: Database, tmp_path: Path, labels: list[Label], shared: list[str]
-) -> None:
+    database, tmp_path, labels, shared
+):
     tiny_artifact(tmp_path / "placed.pt", [TOWER], name="placed")
     tiny_artifact(tmp_path / "names.pt", labels, name="names")
     placed, names = (add_model(database, tmp_path / f"{each}.pt") for each in ("placed", "names"))
@@ -274,9 +260,7 @@ def test_a_label_without_position_is_the_landmark_of_its_name_in_its_part_of_the
     assert len(set(found)) == len(labels)
 
 
-def test_a_later_model_gives_a_landmark_of_a_part_of_the_world_its_position(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_later_model_gives_a_landmark_of_a_part_of_the_world_its_position(database, tmp_path):
     tiny_artifact(
         tmp_path / "names.pt", [regional("Tower", "europe"), regional("Tower", "asia")], name="names"
     )
@@ -293,9 +277,7 @@ def test_a_later_model_gives_a_landmark_of_a_part_of_the_world_its_position(
 
 
 @pytest.mark.postgresql
-def test_concurrent_registrations_create_one_model(
-    database: Database, database_url: str, tmp_path: Path
-) -> None:
+def test_concurrent_registrations_create_one_model(database, database_url, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     ready = threading.Barrier(4)
     registered: list[int] = []

@@ -78,7 +78,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch, folders: Container[Path]) -> Iterat
         answers.set()
 
 
-def test_a_folder_inside_a_root_belongs_to_it(database: Database, tmp_path: Path) -> None:
+def test_a_folder_inside_a_root_belongs_to_it(database, tmp_path):
     root = ensure(database, tmp_path / "photos")
     assert ensure(database, tmp_path / "photos" / "2019") == root
     assert ensure(database, tmp_path / "photos") == root
@@ -87,16 +87,14 @@ def test_a_folder_inside_a_root_belongs_to_it(database: Database, tmp_path: Path
     assert other.id != root.id
 
 
-def test_roots_with_the_same_name_are_numbered(database: Database, tmp_path: Path) -> None:
+def test_roots_with_the_same_name_are_numbered(database, tmp_path):
     names = [ensure(database, tmp_path / str(number) / "photos").name for number in range(3)]
     assert names == ["photos", "photos-2", "photos-3"]
     assert ensure(database, Path("/")).name == "root"
 
 
 @pytest.mark.parametrize("page", [2, *(pytest.param(page, marks=pytest.mark.slow) for page in (1, 1000))])
-def test_a_new_root_absorbs_the_roots_inside_it(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
+def test_a_new_root_absorbs_the_roots_inside_it(database, tmp_path, monkeypatch, page):
     monkeypatch.setattr(roots_module, "PAGE", page)
     odd = tmp_path / os.fsdecode(b"odd\xfe")
     add(database, ensure(database, tmp_path / "a" / "b"), "1.jpg", b"\xff.jpg", "sub/2.jpg", b"sub\xfd/3.jpg")
@@ -116,7 +114,7 @@ def test_a_new_root_absorbs_the_roots_inside_it(
         assert path_text(path) == (row.path, row.path_bytes)
 
 
-def test_settings_map_a_root_to_a_folder_of_this_machine(database: Database, tmp_path: Path) -> None:
+def test_settings_map_a_root_to_a_folder_of_this_machine(database, tmp_path):
     root = ensure(database, tmp_path / "server" / "library")
     root_paths = {"library": tmp_path / "mnt" / "library"}
     with database.read() as connection:
@@ -129,15 +127,13 @@ def test_settings_map_a_root_to_a_folder_of_this_machine(database: Database, tmp
     assert ensure(database, root_paths["library"] / "sub", root_paths).id == root.id
 
 
-def test_a_new_root_does_not_take_a_name_from_the_settings(database: Database, tmp_path: Path) -> None:
+def test_a_new_root_does_not_take_a_name_from_the_settings(database, tmp_path):
     root_paths = {"photos": tmp_path / "mnt" / "photos"}
     assert ensure(database, tmp_path / "home" / "photos", root_paths).name == "photos-2"
     assert ensure(database, tmp_path / "mnt" / "photos", root_paths).name == "photos"
 
 
-def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(database, tmp_path):
     root = ensure(database, tmp_path / "photos")
 
     def is_unavailable() -> bool:
@@ -160,9 +156,7 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
         assert count_root_photos(connection, root, root.folder / "shar") == 0
 
 
-def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "TIMEOUT_S", 0.1)
     monkeypatch.setattr(files, "RETRY_S", 0.3)
     dead = {tmp_path}
@@ -175,9 +169,7 @@ def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_h
 
 
 @pytest.mark.postgresql
-def test_a_parent_and_its_children_added_concurrently_become_one_root(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_parent_and_its_children_added_concurrently_become_one_root(database, tmp_path):
     for number in range(5):
         base = tmp_path / str(number)
         folders = [base, base / "a", base / "a" / "b", base / "c", base]
@@ -200,7 +192,7 @@ def confirm(folder: TaggedFolder, name: str) -> None:
         settle(connection, [content_id or 0])
 
 
-def test_photos_and_their_contents_are_removed_but_not_those_with_verdicts(folder: TaggedFolder) -> None:
+def test_photos_and_their_contents_are_removed_but_not_those_with_verdicts(folder):
     folder.draw("a.jpg", 0)
     folder.draw("sub/b.jpg", 1)
     folder.draw("sub/confirmed.jpg", 2)
@@ -219,7 +211,7 @@ def test_photos_and_their_contents_are_removed_but_not_those_with_verdicts(folde
     assert folder.count(verdicts) == 1
 
 
-def test_roots_inside_the_folder_are_removed(folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roots_inside_the_folder_are_removed(folder, monkeypatch):
     monkeypatch.setattr(roots_module, "PAGE", 2)
     for name in ("one/a.jpg", "one/b.jpg", "one/c.jpg", "two/d.jpg"):
         folder.draw(name, shade=ord(name[4]) - 97)
@@ -229,9 +221,7 @@ def test_roots_inside_the_folder_are_removed(folder: TaggedFolder, monkeypatch: 
     assert (folder.count(photos), folder.count(roots), folder.count(contents)) == (0, 0, 0)
 
 
-def test_a_root_whose_removal_was_killed_is_removed_the_next_time(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_root_whose_removal_was_killed_is_removed_the_next_time(folder, monkeypatch):
     folder.draw("a.jpg")
     folder.tag()
     remove_page = roots_module._remove_page
@@ -251,7 +241,7 @@ def test_a_root_whose_removal_was_killed_is_removed_the_next_time(
 
 
 @pytest.mark.postgresql
-def test_only_photos_below_the_folder_are_removed(folder: TaggedFolder) -> None:
+def test_only_photos_below_the_folder_are_removed(folder):
     for name in ("a/x.jpg", "a b/x.jpg", "a-b.jpg", "a0/x.jpg", "a.jpg"):
         folder.draw(name)
     folder.tag()
@@ -266,7 +256,7 @@ def test_only_photos_below_the_folder_are_removed(folder: TaggedFolder) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_non_utf8_name_is_distinct_from_its_escaped_form(folder: TaggedFolder) -> None:
+def test_a_non_utf8_name_is_distinct_from_its_escaped_form(folder):
     path = folder.draw("x\\xff.jpg")
     odd = folder.folder / os.fsdecode(b"x\xff.jpg")
     shutil.copy(path, odd)
@@ -278,7 +268,7 @@ def test_a_non_utf8_name_is_distinct_from_its_escaped_form(folder: TaggedFolder)
         assert connection.scalars(select(photos.c.path_bytes)).all() == [b""]
 
 
-def test_unknown_paths_raise_an_error(folder: TaggedFolder) -> None:
+def test_unknown_paths_raise_an_error(folder):
     folder.draw("a.jpg")
     folder.tag()
     for path in (folder.folder / "b.jpg", folder.folder.with_name("other"), folder.folder / "empty" / "sub"):
@@ -286,7 +276,7 @@ def test_unknown_paths_raise_an_error(folder: TaggedFolder) -> None:
             forget(folder, path)
 
 
-def test_missing_files_can_be_removed(folder: TaggedFolder) -> None:
+def test_missing_files_can_be_removed(folder):
     folder.draw("sub/a.jpg")
     folder.draw("b.jpg", shade=1)
     folder.tag()
@@ -296,7 +286,7 @@ def test_missing_files_can_be_removed(folder: TaggedFolder) -> None:
     assert forget(folder, folder.folder) == 1
 
 
-def test_items_of_removed_photos_are_skipped(folder: TaggedFolder) -> None:
+def test_items_of_removed_photos_are_skipped(folder):
     folder.draw("a.jpg")
     folder.draw("sub/b.jpg", shade=1)
     job = folder.record()
@@ -306,9 +296,7 @@ def test_items_of_removed_photos_are_skipped(folder: TaggedFolder) -> None:
 
 
 @pytest.mark.postgresql
-def test_photos_that_are_removed_while_they_are_classified_leave_no_image(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_that_are_removed_while_they_are_classified_leave_no_image(folder, monkeypatch):
     monkeypatch.setattr("tagger.jobs.processing.classification.STORE_PHOTOS", 8)
     for number in range(24):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -326,7 +314,7 @@ def test_photos_that_are_removed_while_they_are_classified_leave_no_image(
 
 
 @pytest.mark.postgresql
-def test_an_image_that_is_stored_while_its_photo_is_removed_goes_too(folder: TaggedFolder) -> None:
+def test_an_image_that_is_stored_while_its_photo_is_removed_goes_too(folder):
     folder.draw("a.jpg")
     folder.record()
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -342,9 +330,7 @@ def test_an_image_that_is_stored_while_its_photo_is_removed_goes_too(folder: Tag
 
 
 @pytest.mark.postgresql
-def test_concurrent_removal_tagging_and_scanning(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_removal_tagging_and_scanning(folder, monkeypatch):
     monkeypatch.setattr(roots_module, "PAGE", 7)
     monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 10)
     first = folder.draw("a.jpg")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from rig.large_library import ROOT, make_library
-from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
 from support.databases import query_plans, statements
 from support.stored_photos import StoredPhotos
@@ -34,7 +33,7 @@ YEARS = {"taken_after": datetime(2000, 1, 1), "taken_before": datetime(2015, 1, 
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
+def library(database, tmp_path) -> StoredPhotos:
     """Photos that were classified and have a date; then those that nothing has read, of which some have changed and have one."""
     library = StoredPhotos.with_tiny_model(database, tmp_path)
     numbers = range(1, CLASSIFIED + 1)
@@ -62,9 +61,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
 
 
 @pytest.mark.postgresql
-def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(library, monkeypatch):
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
     words = "EXPLAIN QUERY PLAN" if library.database.is_sqlite else "EXPLAIN"
     orders: tuple[tuple[Any, list[int]], ...] = (("newest", [2, 1, 0, 3, 4]), ("oldest", [0, 1, 2, 3, 4]))
@@ -81,7 +78,7 @@ def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
                 assert not re.search(r"Seq Scan on photos|TEMP B-TREE", plan)
 
 
-def test_covers_read_the_stars_and_not_the_tags_of_each_landmark(database: Database) -> None:
+def test_covers_read_the_stars_and_not_the_tags_of_each_landmark(database):
     with query_plans(database, "favourites.given_at") as plans:
         find_covers(database)
     assert len(plans) == 1
@@ -89,7 +86,7 @@ def test_covers_read_the_stars_and_not_the_tags_of_each_landmark(database: Datab
 
 
 @pytest.fixture(scope="module")
-def large_library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
+def large_library(postgres_databases) -> Iterator[Database]:
     with postgres_databases.migrated() as url, closing(make_library(url, PHOTOS)) as database:
         yield database
 
@@ -107,9 +104,7 @@ def large_library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
         PhotoQuery(sort="score"),
     ],
 )
-def test_a_page_reads_few_rows(
-    large_library: Database, monkeypatch: pytest.MonkeyPatch, query: PhotoQuery
-) -> None:
+def test_a_page_reads_few_rows(large_library, monkeypatch, query):
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
     with statements(large_library, "photos.path") as seen:
         page = find_tagged_page(large_library, query, {}, None, 60)
@@ -120,7 +115,7 @@ def test_a_page_reads_few_rows(
             assert most_rows(connection, statement, parameters) < 5_000
 
 
-def test_the_photos_of_a_folder_are_looked_up_once(large_library: Database) -> None:
+def test_the_photos_of_a_folder_are_looked_up_once(large_library):
     query = PhotoQuery(under=(ROOT / "y2006" / "m10",))
     with statements(large_library, "photos.path") as seen:
         find_tagged_page(large_library, query, {}, None, 60)
@@ -130,9 +125,7 @@ def test_the_photos_of_a_folder_are_looked_up_once(large_library: Database) -> N
             assert most_rows(connection, statement, parameters) < 500
 
 
-def test_a_limited_result_reads_only_the_pages_that_it_needs(
-    large_library: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limited_result_reads_only_the_pages_that_it_needs(large_library, monkeypatch):
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
     monkeypatch.setattr(sorted_scan, "MOST_CANDIDATES", 200)
     with statements(large_library, "FROM photos") as seen:
@@ -154,9 +147,7 @@ def most_rows(connection: Connection, statement: str, parameters: Any) -> float:
 
 
 @pytest.mark.postgresql
-def test_the_last_photos_of_an_order_are_found_by_few_statements(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_photos_of_an_order_are_found_by_few_statements(library, monkeypatch):
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
     monkeypatch.setattr(sorted_scan, "MOST_CANDIDATES", 100)
     first = datetime(2020, 1, 1) + timedelta(minutes=CLASSIFIED - 300.5)
@@ -172,9 +163,7 @@ def test_the_last_photos_of_an_order_are_found_by_few_statements(
         assert len(seen) < 10
 
 
-def test_scores_are_read_along_their_index(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_are_read_along_their_index(database, tmp_path, monkeypatch):
     StoredPhotos.with_tiny_model(database, tmp_path)
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
     for landmark, index in (((), "accepted_score"), (("eiffel-tower",), "accepted_landmark")):
@@ -183,7 +172,7 @@ def test_scores_are_read_along_their_index(
         assert not database.is_sqlite or f"SEARCH best_tag USING INDEX ix_effective_tags_{index}" in plans[0]
 
 
-def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database: Database) -> None:
+def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database):
     with query_plans(database, "FROM verdicts") as plans, database.read() as connection:
         find_evidence(connection, 1, [5])
     assert len(plans) == 1
@@ -192,9 +181,7 @@ def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database: 
     )
 
 
-def test_predictions_of_photos_with_a_tag_are_read_only_if_they_are_returned(
-    database: Database, tmp_path: Path
-) -> None:
+def test_predictions_of_photos_with_a_tag_are_read_only_if_they_are_returned(database, tmp_path):
     library = StoredPhotos.with_tiny_model(database, tmp_path)
     library.photo("a.jpg", ("eiffel-tower", 0.9, True), ("brandenburg-gate", 0.05, False))
     for any_rank, number in ((False, 1), (True, 2)):

@@ -78,16 +78,16 @@ class Folder:
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> Folder:
+def folder(database, tmp_path) -> Folder:
     return Folder(LedgerBuilder(database), tmp_path / "photos")
 
 
 @pytest.fixture
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pages(monkeypatch) -> None:
     monkeypatch.setattr(scan, "PAGE", 3)
 
 
-def test_photos_are_new_once_and_changed_with_a_new_size_or_time(folder: Folder) -> None:
+def test_photos_are_new_once_and_changed_with_a_new_size_or_time(folder):
     resized, touched = folder.file("a.jpg"), folder.file("b/c.jpg")
     for name in ("b/d.png", "note.txt", ".hidden/e.jpg"):
         folder.file(name)
@@ -99,7 +99,7 @@ def test_photos_are_new_once_and_changed_with_a_new_size_or_time(folder: Folder)
     assert folder.counts() == (3, 0, 0, 0)
 
 
-def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None:
+def test_deleted_file_is_marked_as_gone_until_it_is_back(folder):
     folder.file("a.jpg")
     path = folder.file("b/b.jpg")
     folder.scan()
@@ -122,7 +122,7 @@ REPLACEMENTS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
-def test_a_photo_that_is_no_file_any_more_is_gone(folder: Folder, replacement: str) -> None:
+def test_a_photo_that_is_no_file_any_more_is_gone(folder, replacement):
     folder.file("a.jpg")
     path = folder.file("b.jpg")
     folder.scan()
@@ -132,7 +132,7 @@ def test_a_photo_that_is_no_file_any_more_is_gone(folder: Folder, replacement: s
     assert folder.stored_paths(gone=True) == {str(path)}
 
 
-def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder: Folder) -> None:
+def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder):
     path = folder.file("a.jpg")
     folder.scan()
     path.unlink()
@@ -142,7 +142,7 @@ def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder: Folder
 
 
 @pytest.mark.postgresql
-def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
+def test_names_with_newlines_or_not_utf8_are_unchanged(folder, small_pages):
     odd = (
         b"bad\xff.jpg",
         b"new\nline.jpg",
@@ -159,7 +159,7 @@ def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pag
     assert folder.counts() == (5, 0, 0, 1)
 
 
-def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None) -> None:
+def test_names_with_the_same_text_are_distinct(folder, small_pages):
     literal, odd = folder.file("x\\xff.jpg"), folder.file(b"x\xff.jpg")
     folder.scan(literal)
     folder.scan(odd)
@@ -174,7 +174,7 @@ def test_names_with_the_same_text_are_distinct(folder: Folder, small_pages: None
     assert folder.stored_paths(gone=True) == {str(odd)}
 
 
-def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, small_pages: None) -> None:
+def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder, small_pages):
     for name in ("a.jpg", "b/b.jpg", "b/c.png", "d/e.jpg", "f.png"):
         folder.file(name)
     folder.scan()
@@ -185,7 +185,7 @@ def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder: Folder, sm
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 1)
 
 
-def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder: Folder, small_pages: None) -> None:
+def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder, small_pages):
     for name in ("a/1.jpg", "a/2.jpg", "a/b/3.jpg", "a b/4.jpg", "a0.jpg", "a-.jpg"):
         folder.file(name)
     folder.scan()
@@ -198,14 +198,14 @@ def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder: Folder, sm
     assert folder.counts() == (5, 0, 0, 1)
 
 
-def test_single_files_may_have_any_extension(folder: Folder, small_pages: None) -> None:
+def test_single_files_may_have_any_extension(folder, small_pages):
     files = [folder.file(f"{letter}/{number}.dat") for letter in "ab" for number in range(5)]
     folder.file("a/other.jpg")
     assert folder.counts(*files) == (10, 10, 0, 0)
     assert folder.counts(*files, *files[:3]) == (10, 0, 0, 0)
 
 
-def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_before(folder: Folder) -> None:
+def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_before(folder):
     path = folder.file("child/a.jpg")
     folder.file("child/b.jpg")
     folder.scan(folder.path / "child")
@@ -214,7 +214,7 @@ def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_be
     assert folder.stored_paths(gone=True) == {str(path)}
 
 
-def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
+def test_empty_or_missing_root_marks_nothing_as_gone(folder):
     path = folder.file("a.jpg")
     folder.scan()
     path.unlink()
@@ -228,7 +228,7 @@ def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     assert folder.stored_paths(gone=True) == set()
 
 
-def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -> None:
+def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder):
     folder.file("a.jpg")
     path = folder.file("share/b.jpg")
     folder.scan()
@@ -238,7 +238,7 @@ def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder: Folder) -
     assert folder.stored_paths(gone=True) == set()
 
 
-def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, small_pages: None) -> None:
+def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder, small_pages):
     for number in range(10):
         folder.file(f"{number}.jpg")
     folder.scan()
@@ -254,7 +254,7 @@ def test_root_unmounted_during_the_scan_marks_nothing_as_gone(folder: Folder, sm
     assert folder.stored_paths(gone=True) == set()
 
 
-def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> None:
+def test_scan_of_a_cancelled_job_stops(folder, small_pages):
     for number in range(10):
         folder.file(f"{number}.jpg")
     job = folder.ledger.scanning()
@@ -270,7 +270,7 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
 
 
 @pytest.mark.postgresql
-def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, small_pages: None) -> None:
+def test_concurrent_scans_of_one_folder_record_every_photo_once(folder, small_pages):
     for number in range(40):
         folder.file(f"{number % 4}/{number:02}.jpg")
     url = folder.ledger.database._engine.url.render_as_string(hide_password=False)
@@ -298,7 +298,7 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, 
 
 
 @pytest.mark.postgresql
-def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, small_pages: None) -> None:
+def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder, small_pages):
     for number in range(12):
         folder.file(f"child/{number:02}.jpg")
     folder.file("top.jpg")
@@ -318,7 +318,7 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder: Folder, s
         assert connection.scalars(select(roots.c.name)).all().count("child") == 0
 
 
-def test_paths_are_sorted_into_folders_and_files(tmp_path: Path) -> None:
+def test_paths_are_sorted_into_folders_and_files(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "x.jpg").touch()
     (tmp_path / "y.jpg").touch()
@@ -331,7 +331,7 @@ def test_paths_are_sorted_into_folders_and_files(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def sqlite_folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+def sqlite_folder(tmp_path_factory) -> Folder:
     path = tmp_path_factory.mktemp("random")
     return Folder(LedgerBuilder(open_database(f"sqlite:///{path / 'tagger.sqlite'}")), path / "photos")
 
@@ -342,9 +342,7 @@ FILES = st.sets(st.tuples(st.lists(PART, max_size=2).map(tuple), PART), min_size
 
 @examples(3)
 @given(first=FILES, second=FILES, page=st.integers(1, 4))
-def test_table_follows_the_folder_whatever_is_in_it(
-    sqlite_folder: Folder, first: set, second: set, page: int
-) -> None:
+def test_table_follows_the_folder_whatever_is_in_it(sqlite_folder, first, second, page):
     folder = sqlite_folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "PAGE", page)
@@ -413,18 +411,18 @@ class Library:
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library(database, tmp_path / "library")
 
 
-def test_a_photo_of_no_job_is_unseen(library: Library) -> None:
+def test_a_photo_of_no_job_is_unseen(library):
     library.write("a.jpg", "trip/b.jpg", "notes.txt", "private/c.jpg")
     assert library.unseen(("private",)) == {"a.jpg", "trip/b.jpg"}
     library.scan()  # recorded, but no job has come to them
     assert library.unseen() == {"a.jpg", "trip/b.jpg", "private/c.jpg"}
 
 
-def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library: Library) -> None:
+def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library):
     library.write("a.jpg", "b.jpg")
     job = library.start_job()
     library.write("c.jpg")
@@ -434,7 +432,7 @@ def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library: 
     assert library.unseen() == {"a.jpg", "b.jpg", "c.jpg"}
 
 
-def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library: Library) -> None:
+def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library):
     library.write("deep/a.jpg", "deep/b.jpg", "deeper/c.jpg")
     assert library.scan_watched().gone == 0
     with library.database.read() as connection:
@@ -446,9 +444,7 @@ def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library: Library)
     assert library.scan_watched().gone == 0
 
 
-def test_many_unseen_photos_are_one_job_over_the_folder(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_unseen_photos_are_one_job_over_the_folder(library, monkeypatch):
     monkeypatch.setattr(scan_comparison, "MOST_UNSEEN", 2)
     library.write("a.jpg", "b.jpg")
     assert library.scan_watched().unseen.folders == ()
@@ -458,9 +454,7 @@ def test_many_unseen_photos_are_one_job_over_the_folder(
     assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
 
 
-def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_is_over(
-    library: Library,
-) -> None:
+def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_is_over(library):
     names = ("due.jpg", "later.jpg", "final.jpg", "corrupt.jpg", "changed.jpg", "settling.jpg")
     library.write(*names)
     library.scan()
@@ -479,7 +473,7 @@ def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_
     assert "corrupt.jpg" in library.unseen()
 
 
-def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library: Library) -> None:
+def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library):
     library.write("new.jpg", "old.jpg", "future.jpg")
     os.utime(library.folder / "old.jpg", (1, 1))
     os.utime(library.folder / "future.jpg", (2**33, 2**33))
@@ -489,7 +483,7 @@ def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library: Library
     assert library.unseen() == {"new.jpg", "old.jpg", "future.jpg"}
 
 
-def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Library) -> None:
+def test_deleted_photos_and_folders_are_marked_and_others_are_not(library):
     library.write("a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "e.jpg")
     library.scan()
     for name in ("a/b.jpg", "a/c/d.jpg", "e.jpg"):
@@ -498,7 +492,7 @@ def test_deleted_photos_and_folders_are_marked_and_others_are_not(library: Libra
     assert library.gone() == {"a/b.jpg", "a/c/d.jpg", "e.jpg"}
 
 
-def test_nothing_is_marked_while_the_disk_is_not_mounted(library: Library) -> None:
+def test_nothing_is_marked_while_the_disk_is_not_mounted(library):
     library.write("a.jpg", "trip/b.jpg")
     library.scan()
     library.folder.rename(library.folder.parent / "unmounted")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, insert, select, update
 from support.clocks import clock_ahead
-from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 from support.written_folder import WrittenFolder
 
@@ -37,7 +36,6 @@ from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.query.options import PhotoQuery
-from tagger.settings import Settings
 
 MINUTELY = "* * * * *"
 ZONE = "Europe/Berlin"
@@ -56,7 +54,7 @@ def make_due(database: Database, ago: timedelta = timedelta(minutes=1)) -> None:
 
 def count(database: Database, table: object) -> int:
     with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+        return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 def utc(text: str) -> datetime:
@@ -74,11 +72,11 @@ def utc(text: str) -> datetime:
         ("0 0 29 2 *", "2026-06-01T12:00+02:00", "2028-02-29T00:00+01:00"),
     ],
 )
-def test_due_times_follow_the_time_zone_and_daylight_saving(cron: str, after: str, expected: str) -> None:
+def test_due_times_follow_the_time_zone_and_daylight_saving(cron, after, expected):
     assert next_due(cron, "Europe/Berlin", utc(after)) == utc(expected)
 
 
-def test_latest_due_time_may_be_the_current_minute() -> None:
+def test_latest_due_time_may_be_the_current_minute():
     at_three = utc("2026-06-01T03:00+02:00")
     for seconds in (0, 59):
         assert latest_due("0 3 * * *", "Europe/Berlin", at_three + timedelta(seconds=seconds)) == at_three
@@ -87,13 +85,13 @@ def test_latest_due_time_may_be_the_current_minute() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "\u200b", "a\x1b[2J", "a\nb", "a\u2028b", "a" * 201])
-def test_a_name_that_is_not_one_line_is_refused(database: Database, name: str) -> None:
+def test_a_name_that_is_not_one_line_is_refused(database, name):
     with pytest.raises(ScheduleInvalid, match="name: it needs 1 to 200 characters in one line"):
         add_schedule(database, name, "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK)
     assert list_schedules(database) == []
 
 
-def test_lists_of_all_values_are_an_expression(database: Database) -> None:
+def test_lists_of_all_values_are_an_expression(database):
     ranges = (range(60), range(24), range(1, 32), range(1, 13), range(7))
     cron = " ".join(",".join(map(str, each)) for each in ranges)
     add(database, cron=cron)
@@ -112,7 +110,7 @@ def test_lists_of_all_values_are_an_expression(database: Database) -> None:
         ("0 3 * * *", "9" * 5000, "no time zone"),
     ],
 )
-def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, message: str) -> None:
+def test_invalid_schedule_is_refused(database, cron, zone, message):
     with pytest.raises(ScheduleInvalid, match=message):
         add_schedule(database, "odd", cron, Backfill(BackfillScope.ALL), Priority.BULK, zone)
     assert list_schedules(database) == []
@@ -120,7 +118,7 @@ def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, m
         next_due(f"0 {'9' * 5000} * * *", "UTC", utc("2024-01-01T00:00"))
 
 
-def test_schedule_is_stored_as_added(database: Database, folder: TaggedFolder) -> None:
+def test_schedule_is_stored_as_added(database, folder):
     backfill = Backfill(
         BackfillScope.OUTDATED,
         PhotoQuery(
@@ -146,9 +144,7 @@ def test_schedule_is_stored_as_added(database: Database, folder: TaggedFolder) -
         remove_schedule(database, "often")
 
 
-def test_due_schedule_finds_new_photos_and_makes_one_job(
-    folder: TaggedFolder, settings: Settings, database: Database
-) -> None:
+def test_due_schedule_finds_new_photos_and_makes_one_job(folder, settings, database):
     folder.draw("a.jpg")
     add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
     assert list(run_due_schedules(database, settings)) == []
@@ -161,7 +157,7 @@ def test_due_schedule_finds_new_photos_and_makes_one_job(
     assert [listed.job for listed in list_runs(database, "often", 9)] == [run.job]
 
 
-def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database) -> None:
+def test_missed_runs_are_made_up_for_once(settings, database):
     add(database)
     make_due(database, timedelta(days=3))
     started_at = datetime.now(UTC)
@@ -176,9 +172,7 @@ def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("cron", [MINUTELY, "0 3 * * *"])
-def test_a_schedule_follows_the_clock_after_it_was_ahead_and_set_right(
-    settings: Settings, database: Database, cron: str
-) -> None:
+def test_a_schedule_follows_the_clock_after_it_was_ahead_and_set_right(settings, database, cron):
     add(database, cron=cron)
     (schedule,) = list_schedules(database)
     with database.write() as connection:
@@ -196,9 +190,7 @@ def test_a_schedule_follows_the_clock_after_it_was_ahead_and_set_right(
     assert len(list(run_due_schedules(database, settings))) == 1
 
 
-def test_in_the_hour_that_clocks_repeat_a_run_that_was_due_in_the_first_is_not_due_again(
-    database: Database,
-) -> None:
+def test_in_the_hour_that_clocks_repeat_a_run_that_was_due_in_the_first_is_not_due_again(database):
     add(database, cron="30 2 * * *")
     tomorrow = utc("2026-10-26T02:30+01:00")
     with database.write() as connection:
@@ -210,7 +202,7 @@ def test_in_the_hour_that_clocks_repeat_a_run_that_was_due_in_the_first_is_not_d
 
 
 @pytest.mark.postgresql
-def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, database: Database) -> None:
+def test_one_of_several_concurrent_processes_starts_the_run(settings, database):
     add(database, cron="0 0 1 1 *")
     make_due(database)
     runs: list[ScheduleRun] = []
@@ -220,9 +212,7 @@ def test_one_of_several_concurrent_processes_starts_the_run(settings: Settings, 
     assert [run.note for run in list_runs(database, "often", 5)] == ["nothing to do"]
 
 
-def test_schedule_does_not_start_before_its_last_job_has_finished(
-    folder: TaggedFolder, settings: Settings, database: Database
-) -> None:
+def test_schedule_does_not_start_before_its_last_job_has_finished(folder, settings, database):
     folder.draw("a.jpg")
     add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
     make_due(database)
@@ -236,7 +226,7 @@ def test_schedule_does_not_start_before_its_last_job_has_finished(
     assert run_now(database, settings, "often").job is not None
 
 
-def test_paused_schedule_does_not_run_and_skips_missed_runs(settings: Settings, database: Database) -> None:
+def test_paused_schedule_does_not_run_and_skips_missed_runs(settings, database):
     add(database)
     pause_schedule(database, "often", paused=True)
     make_due(database)
@@ -246,9 +236,7 @@ def test_paused_schedule_does_not_run_and_skips_missed_runs(settings: Settings, 
     assert list_schedules(database)[0].next_due > datetime.now(UTC)
 
 
-def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(
-    folder: TaggedFolder, settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(folder, settings, database, caplog):
     path = folder.draw("a.jpg")
     folder.tag()
     path.rename(folder.folder.parent / "elsewhere.jpg")
@@ -264,9 +252,7 @@ def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(
         run_now(database, settings, "often")
 
 
-def test_interrupted_run_is_left_to_the_next_process(
-    folder: TaggedFolder, settings: Settings, database: Database
-) -> None:
+def test_interrupted_run_is_left_to_the_next_process(folder, settings, database):
     folder.draw("a.jpg")
     add(database, backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
     make_due(database)
@@ -281,9 +267,7 @@ def test_interrupted_run_is_left_to_the_next_process(
     assert folder.progress(run.job).total == 1
 
 
-def test_an_interrupted_run_now_is_started_again_after_one_of_the_last_due_time(
-    settings: Settings, database: Database, folder: TaggedFolder
-) -> None:
+def test_an_interrupted_run_now_is_started_again_after_one_of_the_last_due_time(settings, database, folder):
     add(database, cron="0 0 29 2 *", backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
     folder.draw("a.jpg")
     make_due(database)
@@ -300,7 +284,7 @@ def test_an_interrupted_run_now_is_started_again_after_one_of_the_last_due_time(
 
 
 @pytest.fixture
-def written(folder: WrittenFolder) -> WrittenFolder:
+def written(folder) -> WrittenFolder:
     """With three photos."""
     for number in range(3):
         folder.draw(f"{number}.jpg", shade=number)
@@ -317,7 +301,7 @@ def let_a_day_pass(database: Database) -> None:
 
 
 @pytest.fixture
-def nightly(written: WrittenFolder, settings: Settings, database: Database) -> Callable[[], int | None]:
+def nightly(written, settings, database) -> Callable[[], int | None]:
     """Makes the schedule due and runs it; returns its job."""
     backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,), write=SIDECAR)
     add_schedule(database, "nightly", "0 22 * * *", backfill, Priority.BULK, ZONE, until="06:00")
@@ -339,12 +323,12 @@ def nightly(written: WrittenFolder, settings: Settings, database: Database) -> C
         ("02:30", "2026-03-28T22:00+01:00", "2026-03-29T03:00+02:00"),  # 02:30 does not exist
     ],
 )
-def test_a_run_ends_at_the_next_such_time_in_its_zone(text: str, after: str, expected: str) -> None:
+def test_a_run_ends_at_the_next_such_time_in_its_zone(text, after, expected):
     start = datetime.fromisoformat(after).astimezone(UTC)
     assert next_time_of_day(text, ZONE, start) == datetime.fromisoformat(expected)
 
 
-def test_what_is_no_time_of_day_is_refused(database: Database) -> None:
+def test_what_is_no_time_of_day_is_refused(database):
     every = Backfill(BackfillScope.ALL)
     for text in ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""):
         with pytest.raises(ScheduleInvalid, match="not a time of day"):
@@ -352,9 +336,7 @@ def test_what_is_no_time_of_day_is_refused(database: Database) -> None:
     assert list_schedules(database) == []
 
 
-def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(
-    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
-) -> None:
+def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(written, database, nightly):
     job = nightly()
     assert job is not None
     assert pause_ended_runs(database) == []
@@ -385,9 +367,7 @@ def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(
     assert written.progress(writing).state == "scanning"
 
 
-def test_a_job_that_a_person_paused_stays_paused(
-    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
-) -> None:
+def test_a_job_that_a_person_paused_stays_paused(written, database, nightly):
     job = nightly()
     assert job is not None
     pause(database, job)
@@ -397,9 +377,7 @@ def test_a_job_that_a_person_paused_stays_paused(
     assert written.progress(job).state == "paused"
 
 
-def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(
-    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
-) -> None:
+def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(written, database, nightly):
     job = nightly()
     assert job is not None
     let_a_day_pass(database)
@@ -413,9 +391,7 @@ def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(
     assert nightly() not in (job, None)
 
 
-def test_runs_of_schedules_without_an_end_are_not_paused(
-    written: WrittenFolder, settings: Settings, database: Database
-) -> None:
+def test_runs_of_schedules_without_an_end_are_not_paused(written, settings, database):
     backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,))
     add_schedule(database, "always", "0 22 * * *", backfill, Priority.BULK, ZONE)
     assert run_now(database, settings, "always").job is not None
@@ -424,7 +400,7 @@ def test_runs_of_schedules_without_an_end_are_not_paused(
 
 
 @pytest.fixture
-def scheduled(database: Database) -> Database:
+def scheduled(database) -> Database:
     """A database with one schedule."""
     add_schedule(
         database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
@@ -432,7 +408,7 @@ def scheduled(database: Database) -> Database:
     return database
 
 
-def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(scheduled: Database) -> None:
+def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(scheduled):
     pause_schedule(scheduled, "nightly", paused=True)
     assert find_last_tick(scheduled) is None  # none is expected
     pause_schedule(scheduled, "nightly", paused=False)
@@ -448,7 +424,7 @@ def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(schedul
     assert (late.at, late.is_late) == (None, True)
 
 
-def test_no_tick_counts_that_was_recorded_before_the_clock_was_set_back(scheduled: Database) -> None:
+def test_no_tick_counts_that_was_recorded_before_the_clock_was_set_back(scheduled):
     with scheduled.write() as connection:
         connection.execute(update(ledgers).values(last_tick_at=db_now() + 86400.0))
     ahead = find_last_tick(scheduled)
@@ -458,7 +434,7 @@ def test_no_tick_counts_that_was_recorded_before_the_clock_was_set_back(schedule
 
 
 @pytest.mark.postgresql
-def test_a_tick_is_late_after_three_minutes(scheduled: Database) -> None:
+def test_a_tick_is_late_after_three_minutes(scheduled):
     record_tick(scheduled)
     recent = find_last_tick(scheduled)
     assert recent is not None

@@ -2,7 +2,6 @@
 # ruff: noqa: RUF001 - periods have dashes
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,9 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from support.databases import query_plans, statements
 from support.models import ARTIFACT
 from support.position_library import PositionLibrary
-from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos
 from tagger.errors import SearchTextInvalid
 from tagger.kept.trips import find_trip, rename_trip
@@ -47,7 +44,7 @@ PATHS = (
 
 
 @pytest.mark.postgresql
-def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> None:
+def test_files_are_found_by_the_start_of_their_names(library):
     for path in (*PATHS, "gone/IMG_0.jpg"):
         library.photo(path)
     library.gone("gone/IMG_0.jpg")
@@ -84,14 +81,7 @@ CASES = (str, str.lower, str.upper, str.title, str.swapcase, str.casefold)
 @example(f"straße i{DOTLESS_I}", "NFC", str, "NFC", str.upper)
 @example("İ", "NFC", str, "NFD", str.lower)
 @example("ΐᾳ", "NFD", str.upper, "NFC", str)
-def test_files_are_found_whatever_the_case_of_their_names(
-    library: StoredPhotos,
-    name: str,
-    form: NormalForm,
-    case: Callable[[str], str],
-    typed_form: NormalForm,
-    typed_case: Callable[[str], str],
-) -> None:
+def test_files_are_found_whatever_the_case_of_their_names(library, name, form, case, typed_form, typed_case):
     stored = normalize(form, case(f"{name} 12.jpg"))
     with suppress(IntegrityError):  # an earlier example stored it
         library.photo(f"a/{stored}")
@@ -102,7 +92,7 @@ def test_files_are_found_whatever_the_case_of_their_names(
     assert searched_name(typed) == searched_name(stored)
 
 
-def test_files_are_found_by_names_of_words_and_signs(library: StoredPhotos) -> None:
+def test_files_are_found_by_names_of_words_and_signs(library):
     names = ("Paris (1).jpg", "Paris 2019.jpg", "not me.jpg", "a,  b & c.jpg", "-x.jpg", "Old Town.JPG")
     for name in names:
         library.photo(f"a/{name}")
@@ -115,7 +105,7 @@ def test_files_are_found_by_names_of_words_and_signs(library: StoredPhotos) -> N
     assert (query.under, query.year) == ((library.root / "a/Old Town.JPG",), (2019,))
 
 
-def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
+def test_a_named_file_is_found_by_its_path(library):
     library.photo("a/IMG_1.jpg")
     library.photo("b/IMG_1.jpg")
     paths = [file.path for file in files_by_name(library.database, {}, "img_1.", 9)]
@@ -125,7 +115,7 @@ def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_day_without_a_year_is_found_in_every_year(library: StoredPhotos) -> None:
+def test_a_day_without_a_year_is_found_in_every_year(library):
     times = [datetime.fromisoformat(day) for day in ("2019-01-12", "2023-01-12T23:59:59", "2020-02-29T08")]
     for time in (*times, *map(datetime.fromisoformat, ("2023-01-13", "2023-02-12")), None):
         library.photo(f"{time}.jpg", ("eiffel-tower", 0.9, True), taken_at=time)
@@ -141,13 +131,13 @@ def test_a_day_without_a_year_is_found_in_every_year(library: StoredPhotos) -> N
     assert found("not 12 january") == {str(times[2]), "2023-01-13 00:00:00", "2023-02-12 00:00:00", "None"}
 
 
-def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
+def test_files_are_read_along_an_index(library):
     with query_plans(library.database, "photos.path") as plans:
         files_by_name(library.database, {}, "img_", 9)
     assert "ix_photos_name" in plans[0]
 
 
-def test_folders_are_counted_along_an_index(library: StoredPhotos) -> None:
+def test_folders_are_counted_along_an_index(library):
     with query_plans(library.database, "photos.path") as plans:
         folder_counts(library.database, {})
     if library.database.is_sqlite:  # PostgreSQL reads the table
@@ -155,7 +145,7 @@ def test_folders_are_counted_along_an_index(library: StoredPhotos) -> None:
         assert "TEMP B-TREE" not in plans[0]
 
 
-def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
+def test_folders_count_the_photos_below(library):
     for path in PATHS:
         library.photo(path)
     library.photo(b"a/odd-\xff/x.jpg")
@@ -167,7 +157,7 @@ def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
         assert each.folder == str(Path("/elsewhere") / each.path)
 
 
-def test_the_circle_of_a_city_has_its_photos(library: StoredPhotos) -> None:
+def test_the_circle_of_a_city_has_its_photos(library):
     places = [(48.85, 2.30), (48.90, 2.40), (48.86, 2.35)]
     for number, (latitude, longitude) in enumerate(places):
         library.photo(f"{number}.jpg")
@@ -185,7 +175,7 @@ def test_the_circle_of_a_city_has_its_photos(library: StoredPhotos) -> None:
         assert len(list(find_tagged(library.database, query))) == city.photos
 
 
-def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) -> None:
+def test_a_word_that_is_not_understood_has_similar_names(library):
     library.photo("tower.jpg", ("eiffel-tower", 0.9, True))
     with pytest.raises(SearchTextInvalid, match=r"eif: .*Did you mean Eiffel Tower"):
         text_query(library.database, "eif 2019", {})
@@ -195,7 +185,7 @@ def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) 
         text_query(library.database, "May 2019 June 2019", {})
 
 
-def test_trips_are_found_by_their_names_and_places(database: Database, tmp_path: Path) -> None:
+def test_trips_are_found_by_their_names_and_places(database, tmp_path):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     for day in range(3):
@@ -210,7 +200,7 @@ def test_trips_are_found_by_their_names_and_places(database: Database, tmp_path:
         text_query(database, "qwertz", {})
 
 
-def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) -> None:
+def test_landmarks_that_no_photo_has_are_found_by_name(library):
     names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
     with library.database.write() as connection:
         connection.execute(insert(landmarks), [{"slug": slug, "name": name} for slug, name in names.items()])
@@ -224,7 +214,7 @@ def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) ->
     assert slugs == list(names)
 
 
-def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(library: StoredPhotos) -> None:
+def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(library):
     familiar = {count.landmark for count in landmark_counts(library.database)}
     with library.database.write() as connection:
         values = {"slug": "grandmas-house", "name": "Grandma's House"}
@@ -236,7 +226,7 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
     assert [(each.label, each.photos) for _, each in names.find("house")] == [("Grandma's House", 1)]
 
 
-def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
+def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library):
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
     overview = LibraryOverview(library.database, {}, lambda: pytest.fail("not asked for"), Changes())
     overview.counts = cast(Any, CachedQuery(lambda: None))
@@ -289,7 +279,7 @@ SEARCHES = [
 
 
 @pytest.fixture
-def whole_library(database: Database, tmp_path: Path) -> PositionLibrary:
+def whole_library(database, tmp_path) -> PositionLibrary:
     found = PositionLibrary(database, tmp_path / "home" / "you" / "Pictures", add_model(database, ARTIFACT))
     camera = found.camera()
     for folder, day, position, landmark, count in SHOTS:
@@ -306,9 +296,7 @@ def whole_library(database: Database, tmp_path: Path) -> PositionLibrary:
 
 
 @pytest.mark.postgresql
-def test_searches_find_what_people_mean(
-    whole_library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_searches_find_what_people_mean(whole_library, monkeypatch):
     monkeypatch.setattr(texts, "this_day", lambda: TODAY)
     found = []
     for text, _, _ in SEARCHES:

@@ -349,9 +349,7 @@ class History(RuleBasedStateMachine):
 @pytest.mark.hypothesis
 @pytest.mark.postgresql
 @pytest.mark.timeout(1800)
-def test_tags_follow_the_rule_and_readers_agree_after_any_history(
-    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_tags_follow_the_rule_and_readers_agree_after_any_history(database_url, tmp_path, request):
     with closing(open_database(database_url)) as database:
         library = Library(database, tmp_path / "library")
 

@@ -78,14 +78,12 @@ class Library(TaggedFolder):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library(database, tmp_path)
 
 
 @pytest.mark.postgresql
-def test_one_read_serves_all_models_and_each_keeps_its_tags(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_read_serves_all_models_and_each_keeps_its_tags(library, monkeypatch):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny", "other"])
     sizes = record_inferences(monkeypatch)
@@ -97,9 +95,7 @@ def test_one_read_serves_all_models_and_each_keeps_its_tags(
     assert list(check_database(library.database)) == []
 
 
-def test_a_backfill_brings_what_a_newly_used_model_lacks_and_only_that(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backfill_brings_what_a_newly_used_model_lacks_and_only_that(library, monkeypatch):
     library.draw("a.jpg", 0)
     library.draw("b.jpg", 1)
     use_models(library.database, ["tiny", "other"])
@@ -111,9 +107,7 @@ def test_a_backfill_brings_what_a_newly_used_model_lacks_and_only_that(
     assert library.backfill() == {}
 
 
-def test_tags_of_a_model_count_while_it_is_in_use_and_return_without_a_new_classification(
-    library: Library,
-) -> None:
+def test_tags_of_a_model_count_while_it_is_in_use_and_return_without_a_new_classification(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny", "other"])
     library.tag(others=[library.other])
@@ -130,7 +124,7 @@ def test_tags_of_a_model_count_while_it_is_in_use_and_return_without_a_new_class
     assert list(check_database(library.database)) == []
 
 
-def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(library: Library) -> None:
+def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
     library.tag()
@@ -143,7 +137,7 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
 
 
 @pytest.mark.postgresql
-def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library: Library) -> None:
+def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
     library.tag(model=library.other)
@@ -165,7 +159,7 @@ def with_third(library: Library, in_use: Sequence[str]) -> RegisteredModel:
     return third
 
 
-def test_an_image_goes_back_to_the_classification_before_that_of_a_removed_model(library: Library) -> None:
+def test_an_image_goes_back_to_the_classification_before_that_of_a_removed_model(library):
     library.draw("a.jpg", 0)
     third = with_third(library, ["other", "tiny", "third"])
     last = select(contents.c.model_id, contents.c.classified_at)
@@ -187,9 +181,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.postgresql
-def test_a_removal_works_in_pages_and_continues_after_an_interruption(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removal_works_in_pages_and_continues_after_an_interruption(library, monkeypatch):
     monkeypatch.setattr(causes, "PAGE", 2)
     monkeypatch.setattr(job_control, "PAGE", 3)
     third = with_third(library, ["tiny", "third"])
@@ -219,9 +211,7 @@ def test_a_removal_works_in_pages_and_continues_after_an_interruption(
 
 
 @pytest.mark.postgresql
-def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs(library, monkeypatch):
     monkeypatch.setattr(causes, "PAGE", 2)
     third = with_third(library, ["tiny"])
     for number in range(4):
@@ -248,7 +238,7 @@ def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs
     assert list(check_database(library.database)) == []
 
 
-def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library: Library) -> None:
+def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["other"])
     library.tag(model=library.other)
@@ -261,8 +251,8 @@ def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_remo
 
 
 def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifies_the_photo(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    database, tmp_path, monkeypatch
+):
     monkeypatch.setattr(models_in_use, "shipped_file", lambda _kind="landmarks": tmp_path / "tiny.pt")
     library = Library(database, tmp_path)
     library.draw("a.jpg", 0)
@@ -279,7 +269,7 @@ def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifie
     assert list(check_database(database)) == []
 
 
-def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library: Library) -> None:
+def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
     library.tag()
@@ -289,7 +279,7 @@ def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library: Libra
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
 
 
-def test_a_job_that_outlives_the_use_of_its_model_keeps_the_results_of_the_next_one(library: Library) -> None:
+def test_a_job_that_outlives_the_use_of_its_model_keeps_the_results_of_the_next_one(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
     job = library.record()
@@ -302,7 +292,7 @@ def test_a_job_that_outlives_the_use_of_its_model_keeps_the_results_of_the_next_
     assert list(check_database(library.database)) == []
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library: Library) -> None:
+def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library):
     library.draw("a.jpg", 0)
     use_models(library.database, ["other", "tiny"])
     library.other.file.rename(library.folder / "away.pt")
@@ -321,9 +311,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library: 
         resolve_models(library.database, None)
 
 
-def test_a_photo_that_is_not_stored_gets_the_names_of_all_models(
-    library: Library, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_photo_that_is_not_stored_gets_the_names_of_all_models(library, capsys):
     file = library.draw("a.jpg", 0)
     use_models(library.database, ["other", "tiny"])
     session = Session(library.in_use, library.database)
@@ -334,7 +322,7 @@ def test_a_photo_that_is_not_stored_gets_the_names_of_all_models(
     assert PALACE not in {landmark for landmark, _, _ in others}
 
 
-def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: Library) -> None:
+def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library):
     for shade in range(3):
         library.draw(f"{shade}.jpg", None, shade=shade)
     use_models(library.database, ["tiny", "other"])
@@ -344,7 +332,7 @@ def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: 
 
 
 @pytest.mark.postgresql
-def test_images_are_settled_by_as_many_statements_as_there_are_models(library: Library) -> None:
+def test_images_are_settled_by_as_many_statements_as_there_are_models(library):
     for shade in range(5):
         library.draw(f"{shade}.jpg", 0, shade=shade)
     use_models(library.database, ["tiny", "other"])
@@ -358,7 +346,7 @@ def test_images_are_settled_by_as_many_statements_as_there_are_models(library: L
     assert not any(isinstance(parameters, list) for _, parameters in (*updates, *deletes))
 
 
-def test_settling_that_was_interrupted_goes_on(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settling_that_was_interrupted_goes_on(library, monkeypatch):
     for shade in range(3):
         library.draw(f"{shade}.jpg", 0, shade=shade)
     use_models(library.database, ["tiny", "other"])

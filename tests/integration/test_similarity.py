@@ -9,7 +9,6 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
 from tagger.database import tables
-from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import embeddings, photos, tags
 from tagger.teaching import similarity
@@ -21,7 +20,7 @@ CHURCH = 0
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> TaggedFolder:
+def library(database, tmp_path) -> TaggedFolder:
     library = TaggedFolder(database, tmp_path, teachable_artifact)
     for seed in range(4):
         draw_place(library.folder / "church" / f"{seed}.jpg", CHURCH, seed=seed)
@@ -38,27 +37,27 @@ def similar_to(library: TaggedFolder, name: str, **options: object) -> list[str]
         content_id = connection.scalar(select(photos.c.content_id).where(photos.c.path == name))
         given = load_embeddings(connection, 1, [content_id], DIMENSION)
     values: dict[str, object] = {"limit": 100, "without": [content_id], **options}
-    found = find_similar(library.database, library.model, given, {}, **values)  # type: ignore[arg-type]
+    found = find_similar(library.database, library.model, given, {}, **values)
     assert all(photo.similarity is not None for photo in found)
     return [str(Path(photo.path).relative_to(library.folder)) for photo in found]
 
 
 @pytest.mark.postgresql
-def test_images_are_listed_once_and_the_best_come_first(library: TaggedFolder) -> None:
+def test_images_are_listed_once_and_the_best_come_first(library):
     found = similar_to(library, "church/0.jpg")
     assert len(found) == len(set(found)) == 9
     assert len({"church/1.jpg", "copy.jpg"} & set(found[:3])) == 1
     assert {"church/2.jpg", "church/3.jpg"} < set(found[:3])
 
 
-def test_pages_give_the_same_as_one(library: TaggedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_give_the_same_as_one(library, monkeypatch):
     found = similar_to(library, "church/0.jpg")
     monkeypatch.setattr(similarity, "PAGE", 2)
     assert similar_to(library, "church/0.jpg") == found
     assert similar_to(library, "church/0.jpg", limit=4) == found[:4]
 
 
-def test_only_photos_that_are_present_in_the_folders_are_listed(library: TaggedFolder) -> None:
+def test_only_photos_that_are_present_in_the_folders_are_listed(library):
     with library.database.write() as connection:
         is_gone = photos.c.path.in_(["church/1.jpg", "church/2.jpg"])
         connection.execute(update(photos).where(is_gone).values(gone_since=datetime(2026, 1, 1, tzinfo=UTC)))
@@ -69,9 +68,7 @@ def test_only_photos_that_are_present_in_the_folders_are_listed(library: TaggedF
 
 
 @pytest.mark.postgresql
-def test_photos_that_come_after_the_sketches_were_stored_are_found(
-    library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_that_come_after_the_sketches_were_stored_are_found(library, monkeypatch):
     before = similar_to(library, "church/0.jpg")
     monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     update_sketches(library.database, [library.model])
@@ -87,14 +84,12 @@ def test_photos_that_come_after_the_sketches_were_stored_are_found(
     assert len(similar_to(library, "church/0.jpg")) == len(before) + 1
 
 
-def test_small_libraries_store_no_sketches(library: TaggedFolder) -> None:
+def test_small_libraries_store_no_sketches(library):
     update_sketches(library.database, [library.model])
     assert library.count(tables.sketches) == 0
 
 
-def test_sketches_of_images_without_a_photo_give_way_to_others(
-    library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sketches_of_images_without_a_photo_give_way_to_others(library, monkeypatch):
     monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     update_sketches(library.database, [library.model])
     monkeypatch.setattr(similarity, "COMPARED", 2)
@@ -111,7 +106,7 @@ def test_sketches_of_images_without_a_photo_give_way_to_others(
 
 
 @pytest.fixture
-def unknown(database: Database, tmp_path: Path) -> TaggedFolder:
+def unknown(database, tmp_path) -> TaggedFolder:
     unknown = TaggedFolder(database, tmp_path, teachable_artifact)
     for name, place, count in (("church", 0, 6), ("bridge", 1, 4), ("gate", 2, 2)):
         for seed in range(count):
@@ -127,7 +122,7 @@ def groups(unknown: TaggedFolder, most_images: int = 1000) -> list[list[str]]:
     return [sorted("/".join(Path(photo.path).parts[-2:]) for photo in group) for group in listed]
 
 
-def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: TaggedFolder) -> None:
+def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown):
     church, bridge = (
         [f"{name}/{number}.jpg" for number in range(count)] for name, count in (("church", 6), ("bridge", 4))
     )
@@ -144,7 +139,7 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
     assert groups(unknown) == [church, bridge]
 
 
-def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) -> None:
+def test_photos_with_a_verdict_leave_their_group_at_once(unknown):
     found = find_look_alikes(unknown.database, unknown.model)
     dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
     give_verdicts(
@@ -155,9 +150,7 @@ def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) 
     assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]
 
 
-def test_only_the_photos_that_were_added_last_are_compared(
-    unknown: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_photos_that_were_added_last_are_compared(unknown, monkeypatch):
     monkeypatch.setattr(similarity, "PAGE", 5)
     assert not find_look_alikes(unknown.database, unknown.model).is_limited
     found = find_look_alikes(unknown.database, unknown.model, most_images=7)
@@ -165,7 +158,7 @@ def test_only_the_photos_that_were_added_last_are_compared(
     assert sum(map(len, found.groups)) <= 7
 
 
-def test_a_photo_that_is_gone_is_not_listed(unknown: TaggedFolder) -> None:
+def test_a_photo_that_is_gone_is_not_listed(unknown):
     found = find_look_alikes(unknown.database, unknown.model)
     (unknown.folder / "church" / "0.jpg").unlink()
     unknown.tag()

@@ -89,7 +89,7 @@ class Library:
 
 
 @pytest.fixture
-def library(database: Database) -> Library:
+def library(database) -> Library:
     return Library(database)
 
 
@@ -97,7 +97,7 @@ def classified(digest: str, facts: CameraFacts) -> Classified:
     return Classified(digest, VERSION, facts, 4, 3, {1: ModelResult((), None)})
 
 
-def test_all_camera_facts_are_stored(library: Library) -> None:
+def test_all_camera_facts_are_stored(library):
     library.store(library.photos("a.jpg"), [classified("1-a", replace(PHONE, origin=PhotoOrigin.EDITED))])
     (row,) = library.rows()
     assert (row.taken_at, row.latitude, row.longitude) == (PHONE.taken_at, 48.8584, 2.2945)
@@ -107,13 +107,13 @@ def test_all_camera_facts_are_stored(library: Library) -> None:
 
 
 @pytest.mark.parametrize("column", [*PHOTO_FACTS, *FIRST_FACTS])
-def test_each_fact_has_a_column_and_is_described(column: str) -> None:
+def test_each_fact_has_a_column_and_is_described(column):
     described = Path(__file__).parents[2] / "docs" / "reference" / "camera-facts.md"
     assert photos.c[column].doc
     assert f"`{column}`" in described.read_text()
 
 
-def test_photos_of_one_camera_share_it_wherever_they_are(library: Library) -> None:
+def test_photos_of_one_camera_share_it_wherever_they_are(library):
     shouting = replace(CAMERA, make="Nikon Corporation")
     ids = library.photos("a.jpg", "2019/a.jpg", "b.jpg")
     library.store(ids, [classified("1-a", CAMERA), classified("1-b", shouting), classified("1-c", PHONE)])
@@ -122,7 +122,7 @@ def test_photos_of_one_camera_share_it_wherever_they_are(library: Library) -> No
     assert first.camera == "NIKON D90 (6715715)"
 
 
-def test_photos_that_name_no_camera_have_that_of_their_folder(library: Library) -> None:
+def test_photos_that_name_no_camera_have_that_of_their_folder(library):
     ids = library.photos("a.jpg", "b.jpg", "x/a.jpg", "x/y/a.jpg")
     nameless = [CameraFacts(), CameraFacts(make="a maker"), CameraFacts(), CameraFacts()]
     library.store(ids, [classified(f"1-{n}", facts) for n, facts in enumerate(nameless)])
@@ -131,7 +131,7 @@ def test_photos_that_name_no_camera_have_that_of_their_folder(library: Library) 
     assert rows[0].camera_id == rows[1].camera_id
 
 
-def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Path) -> None:
+def test_cameras_of_folders_move_with_their_root(library, tmp_path):
     inner = tmp_path / "photos" / "2019_%"
     with library.database.write() as connection:
         root = ensure_root(connection, inner, {})
@@ -152,7 +152,7 @@ def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Pat
 
 
 @pytest.mark.postgresql
-def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
+def test_photos_are_recorded_whose_facts_have_changed(library):
     ids = library.photos(*(f"{number}.jpg" for number in range(8)))
     results = [classified(f"1-{number}", PHONE) for number in range(8)]
     library.store(ids, results)
@@ -179,7 +179,7 @@ def test_photos_are_recorded_whose_facts_have_changed(library: Library) -> None:
     assert library.take_changes() == ids[1:]
 
 
-def test_copies_of_a_photo_are_recorded_with_it(library: Library) -> None:
+def test_copies_of_a_photo_are_recorded_with_it(library):
     ids = library.photos("a.jpg", "copy.jpg", "other.jpg")
     library.store(ids[:1], [classified("1-a", PHONE)])
     library.store(ids[1:], [AlreadyClassified("1-a", VERSION, PHONE), classified("1-b", PHONE)])
@@ -192,7 +192,7 @@ def test_copies_of_a_photo_are_recorded_with_it(library: Library) -> None:
         assert library.take_changes() == ids[:2]
 
 
-def test_the_camera_and_time_before_the_change_are_recorded(library: Library) -> None:
+def test_the_camera_and_time_before_the_change_are_recorded(library):
     ids = library.photos("a.jpg")
     library.store(ids, [classified("1-a", PHONE)])
     library.take_changes()
@@ -204,7 +204,7 @@ def test_the_camera_and_time_before_the_change_are_recorded(library: Library) ->
     assert (change.photo_id, change.camera_id, change.taken_at) == (ids[0], before.camera_id, PHONE.taken_at)
 
 
-def test_a_photo_with_another_image_is_recorded(library: Library) -> None:
+def test_a_photo_with_another_image_is_recorded(library):
     ids = library.photos("a.jpg", "b.jpg")
     library.store(ids, [classified("1-a", PHONE), classified("1-b", PHONE)])
     library.take_changes()
@@ -212,7 +212,7 @@ def test_a_photo_with_another_image_is_recorded(library: Library) -> None:
     assert library.take_changes() == ids[:1]
 
 
-def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library: Library) -> None:
+def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library):
     failure = PhotoFailure(FailureKind.CORRUPT, "It is damaged.")
     ids = library.photos("a.jpg", "gone.jpg")
     gone = Failed(PhotoFailure(FailureKind.GONE, "There is no such file."))
@@ -224,7 +224,7 @@ def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library: Library) ->
 
 
 @pytest.mark.postgresql
-def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -> None:
+def test_chunks_with_the_same_new_cameras_are_stored_at_once(library):
     ids = library.photos(*(f"{number}.jpg" for number in range(64)))
     job = library.ledger.job(0, photo_ids=ids)
     models = [replace(CAMERA, serial=str(number + 1)) for number in range(32)]
@@ -246,7 +246,7 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
 
 
 @pytest.mark.postgresql
-def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database: Database) -> None:
+def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database):
     ledger = LedgerBuilder(database)
     classification = {"model_id": ledger.model_id, "top_k": 5, "threshold": 0.5, "outcome": "tagged"}
     with database.write() as connection:
@@ -278,7 +278,7 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(tmp_path_factory) -> dict[str, Any]:
     """What a program that declares a rating and QOI has of a photo, a JPEG with its RAW file, and a QOI file."""
     command = [sys.executable, "-m", "support.added_declarations", str(tmp_path_factory.mktemp("photos"))]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -286,26 +286,24 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(output))
 
 
-def test_a_fact_comes_from_the_photo_and_else_from_its_sidecar_when_that_changes_too(
-    found: dict[str, Any],
-) -> None:
+def test_a_fact_comes_from_the_photo_and_else_from_its_sidecar_when_that_changes_too(found):
     others = [["a.jpg", 5, "camera"], ["b.CR3", None, "camera"]]
     assert found["rows"] == [*others, ["b.jpg", 2, "sidecar"], ["c.qoi", 5, "camera"]]
     assert found["changed"] == [*others, ["b.jpg", 1, "sidecar"], ["c.qoi", 5, "camera"]]
 
 
-def test_a_raw_file_keeps_a_fact_when_it_becomes_a_photo_of_its_own(found: dict[str, Any]) -> None:
+def test_a_raw_file_keeps_a_fact_when_it_becomes_a_photo_of_its_own(found):
     assert found["separated"][1] == ["b.CR3", 1, "sidecar"]
 
 
-def test_results_have_the_fact(found: dict[str, Any]) -> None:
+def test_results_have_the_fact(found):
     assert found["json"] == {"a.jpg": 5, "b.jpg": 2, "c.qoi": 5}
     assert next(row["rating"] for row in csv.DictReader(found["csv"].splitlines())) == "5"
     assert "<dt>Rating</dt><dd>5</dd>" in found["page"]
     assert re.search("^rating: +5$", found["show"], re.MULTILINE)
 
 
-def test_a_photo_of_the_format_is_digested_tagged_and_shown(found: dict[str, Any]) -> None:
+def test_a_photo_of_the_format_is_digested_tagged_and_shown(found):
     assert found["is same image"]
     assert found["tags"]["c.qoi"] == ["eiffel-tower"]
     assert found["size"] == [480, 320]

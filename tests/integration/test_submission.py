@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import GATE, TaggedFolder
-from support.written_folder import EMBED, WrittenFolder
+from support.written_folder import EMBED
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner, Target
@@ -61,7 +61,7 @@ NOT_UTF8 = pytest.mark.skipif(
 
 
 @pytest.fixture
-def tiny_settings(folder: TaggedFolder) -> Settings:
+def tiny_settings(folder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
 
 
@@ -73,9 +73,7 @@ def stored_options(database: Database, job: int) -> dict[str, object]:
     return options
 
 
-def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
-    folder: TaggedFolder, tiny_settings: Settings
-) -> None:
+def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(folder, tiny_settings):
     inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
     write = MetadataOptions(Target.SIDECAR)
     request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
@@ -95,9 +93,7 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
 
 
 @NOT_UTF8
-def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
-    folder: TaggedFolder, tiny_settings: Settings
-) -> None:
+def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(folder, tiny_settings):
     odd = folder.folder / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     (folder.draw("a.jpg")).rename(odd / "a.jpg")
@@ -109,7 +105,7 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
 
 
 @NOT_UTF8
-def test_backfill_options_keep_a_path_that_is_not_utf8() -> None:
+def test_backfill_options_keep_a_path_that_is_not_utf8():
     odd = Path(os.fsdecode(b"/photos/caf\xe9"))
     backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(odd,)), scan=(odd, Path("/photos/2024")))
     assert backfill_from_options("all", stored(backfill)) == backfill
@@ -127,18 +123,18 @@ def stored(backfill: Backfill) -> dict[str, Any]:
      {"near": "north"}, {"taken_after": "2019-01-01T00:00Z"}, {"under": {}}, {"min_score": 2},
      {"scan": "/photos"}],
 )  # fmt: skip
-def test_options_that_no_backfill_stores_are_refused(options: dict[str, Any]) -> None:
+def test_options_that_no_backfill_stores_are_refused(options):
     with pytest.raises(ValueError):
         backfill_from_options("all", options)
 
 
-def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, tiny_settings: Settings) -> None:
+def test_tag_job_records_only_its_first_paths(folder, tiny_settings):
     selection = Selection((), tuple(folder.folder / f"{number}.jpg" for number in range(MOST_PATHS + 1)))
     options = Tagging(selection).new_job(folder.database, tiny_settings).options or {}
     assert tag_job_paths(options) == list(selection.files[:MOST_PATHS])
 
 
-def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
+def test_tag_job_notes_that_there_are_no_photos(folder, tiny_settings):
     job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), local=True)
     assert folder.progress(job).note == "no photos were found there"
 
@@ -147,7 +143,7 @@ UNTAGGED = Backfill(BackfillScope.UNTAGGED)
 
 
 @pytest.mark.postgresql
-def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, tiny_settings: Settings) -> None:
+def test_jobs_that_start_at_once_take_each_photo_once(folder, tiny_settings):
     for number in range(30):
         folder.draw(f"{number}.jpg", shade=number)
     first = folder.record(runner=Runner.WORKERS, top_k=2)
@@ -168,7 +164,7 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, tiny
         assert folder.progress(job).total + report.in_other_jobs.total() == 30
 
 
-def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
+def test_a_job_notes_which_other_one_has_its_photos(folder, tiny_settings):
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
     job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])))
@@ -189,9 +185,7 @@ def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, tiny_s
         ({"is_paused": True}, False),
     ],
 )
-def test_a_job_leaves_photos_to_another_one_that_does_the_same(
-    folder: TaggedFolder, tiny_settings: Settings, change: dict[str, Any], is_left: bool
-) -> None:
+def test_a_job_leaves_photos_to_another_one_that_does_the_same(folder, tiny_settings, change, is_left):
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
     if change.pop("is_paused", False):
@@ -206,7 +200,7 @@ def test_a_job_leaves_photos_to_another_one_that_does_the_same(
     assert (folder.progress(job).total, folder.progress(job).note) == (0 if is_left else 1, note)
 
 
-def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, tiny_settings: Settings) -> None:
+def test_a_changed_photo_is_in_a_new_job_too(folder, tiny_settings):
     photo = folder.draw("a.jpg")
     folder.record(runner=Runner.WORKERS, top_k=2)
     os.utime(photo, (0, 0))
@@ -228,9 +222,7 @@ IMPOSSIBLE: tuple[tuple[Callable[[Path], JobRequest], type[TaggerError]], ...] =
 )  # fmt: skip
 
 
-def test_a_request_that_is_not_possible_records_no_job(
-    folder: WrittenFolder, tiny_settings: Settings
-) -> None:
+def test_a_request_that_is_not_possible_records_no_job(folder, tiny_settings):
     photo = folder.draw("a.jpg")
     folder.tag()
     folder.write()
@@ -258,7 +250,7 @@ def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> 
 
 
 @pytest.mark.postgresql
-def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings) -> None:
+def test_each_scope_selects_its_photos(folder, settings):
     folder.draw("old.jpg", 0)
     folder.draw("fresh.jpg", 1)
     (folder.folder / "broken.jpg").write_bytes(b"not a picture")
@@ -277,9 +269,7 @@ def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings)
     }
 
 
-def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
-    folder: TaggedFolder, database: Database
-) -> None:
+def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(folder, database):
     folder.draw("a.jpg", 0)
     folder.tag()
     in_use = Settings(data_folder=folder.folder.parent / "data")
@@ -293,9 +283,7 @@ def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
     assert begun.model_id == folder.model.id != following.id
 
 
-def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
-    folder: TaggedFolder, settings: Settings
-) -> None:
+def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(folder, settings):
     for name in ("stays.jpg", "changes.jpg", "moves.jpg", "goes.jpg"):
         folder.draw(name, 0, shade=len(name))
     folder.tag()
@@ -310,9 +298,7 @@ def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
 
 
 @pytest.mark.postgresql
-def test_conditions_leave_out_no_photo_without_tags(
-    folder: TaggedFolder, settings: Settings, database: Database
-) -> None:
+def test_conditions_leave_out_no_photo_without_tags(folder, settings, database):
     folder.draw("tagged.jpg", 0)
     folder.draw("rejected.jpg", 1)
     folder.tag()
@@ -369,7 +355,7 @@ def test_conditions_leave_out_no_photo_without_tags(
     assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED, in_2019)) == set()
 
 
-def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> None:
+def test_a_photos_job_is_the_last_that_processed_it(folder):
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.tag()  # it skips the photo
@@ -380,7 +366,7 @@ def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> Non
     assert (job.job, job.outcome) == (1, Outcome.TAGGED)
 
 
-def test_changed_file_is_untagged_until_it_is_classified(folder: TaggedFolder, settings: Settings) -> None:
+def test_changed_file_is_untagged_until_it_is_classified(folder, settings):
     path = folder.draw("a.jpg")
     folder.tag()
     os.utime(path, ns=(1, 1))

@@ -11,7 +11,6 @@ import pytest
 from support.scenes import tree
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.photos.files import LinkRefused, open_folder, open_photo, read_photo
@@ -84,9 +83,7 @@ SWAPS: dict[str, tuple[object, str, Callable[[Any], Path]]] = {
     ("options", "undo"), [(EMBED, False), (SIDECAR, True)], ids=["embed", "undo of a sidecar"]
 )
 @pytest.mark.parametrize("moment", SWAPS)
-def test_write_does_not_follow_a_folder_that_became_a_link(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, moment: str, options: MetadataOptions, undo: bool
-) -> None:
+def test_write_does_not_follow_a_folder_that_became_a_link(folder, monkeypatch, moment, options, undo):
     shared = SharedFolder(folder)
     if undo:
         folder.write(options)
@@ -107,7 +104,7 @@ def test_write_does_not_follow_a_folder_that_became_a_link(
 
 
 @ON_SQLITE
-def test_leftovers_behind_a_link_stay(folder: WrittenFolder) -> None:
+def test_leftovers_behind_a_link_stay(folder):
     shared = SharedFolder(folder)
     folder.write()
     shared.copy()
@@ -119,7 +116,7 @@ def test_leftovers_behind_a_link_stay(folder: WrittenFolder) -> None:
 
 
 @ON_SQLITE
-def test_tagging_does_not_read_behind_a_folder_that_became_a_link(folder: WrittenFolder) -> None:
+def test_tagging_does_not_read_behind_a_folder_that_became_a_link(folder):
     shared = SharedFolder(folder)
     job = folder.record(reprocess=True)
     shared.swap()
@@ -129,7 +126,7 @@ def test_tagging_does_not_read_behind_a_folder_that_became_a_link(folder: Writte
     assert "Tag the folder that the link leads to" in failing.text
 
 
-def test_stored_paths_do_not_lead_out_of_the_root(tmp_path: Path) -> None:
+def test_stored_paths_do_not_lead_out_of_the_root(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "secret.jpg").write_bytes(b"secret")
@@ -138,7 +135,7 @@ def test_stored_paths_do_not_lead_out_of_the_root(tmp_path: Path) -> None:
             open_photo(path, root)
 
 
-def test_folder_that_may_be_entered_but_not_listed_is_opened(tmp_path: Path) -> None:
+def test_folder_that_may_be_entered_but_not_listed_is_opened(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "a.jpg").write_bytes(b"a")
@@ -156,7 +153,7 @@ def read(path: Path, root: Path) -> bytes:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path) -> Path:
     root = tmp_path / "root"
     (root / ".annex").mkdir(parents=True)
     (root / ".annex" / "key").write_bytes(b"annexed")
@@ -164,7 +161,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_own_links_are_followed(root: Path) -> None:
+def test_own_links_are_followed(root):
     (root / "inside.jpg").symlink_to(".annex/key")
     (root / "outside.jpg").symlink_to(root.parent / "outside.jpg")
     (root / "chain.jpg").symlink_to("outside.jpg")
@@ -175,7 +172,7 @@ def test_own_links_are_followed(root: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_strangers_link_leads_to_their_own_files_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strangers_link_leads_to_their_own_files_only(root, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: OWNER)
     outside, link = root.parent / "outside.jpg", root / "link.jpg"
     os.chown(outside, OWNER, -1)
@@ -192,7 +189,7 @@ def test_strangers_link_leads_to_their_own_files_only(root: Path, monkeypatch: p
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_link_renamed_while_it_is_read_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_renamed_while_it_is_read_is_refused(root, monkeypatch):
     own, link, strange = root / "own.jpg", root / "link.jpg", root / "strange.jpg"
     link.symlink_to(root / ".annex" / "key")
     strange.symlink_to(root.parent / "outside.jpg")
@@ -203,7 +200,7 @@ def test_link_renamed_while_it_is_read_is_refused(root: Path, monkeypatch: pytes
         link.rename(own)
         strange.rename(link)
         try:
-            return original(*args, **options)  # type: ignore[call-overload, no-any-return]
+            return original(*args, **options)
         finally:
             link.rename(strange)
             own.rename(link)

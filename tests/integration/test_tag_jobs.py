@@ -12,11 +12,9 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
-from support.disks import Disk
 from support.ledgers import claim_one
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
@@ -33,13 +31,13 @@ from tagger.registry.registered_models import add_model
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
+def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
     # Several transactions even for few photos.
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     return TaggedFolder(database, tmp_path)
 
 
-def test_photos_end_as_tagged_unknown_or_failed_and_the_top_k_is_stored(folder: TaggedFolder) -> None:
+def test_photos_end_as_tagged_unknown_or_failed_and_the_top_k_is_stored(folder):
     folder.draw("eiffel.jpg", 0)
     folder.draw("sub/gate.png", 1)
     folder.draw("grey.jpg", None)
@@ -65,7 +63,7 @@ def test_photos_end_as_tagged_unknown_or_failed_and_the_top_k_is_stored(folder: 
     }
 
 
-def test_copies_share_a_content_and_are_classified_once(folder: TaggedFolder) -> None:
+def test_copies_share_a_content_and_are_classified_once(folder):
     first = folder.draw("a.jpg")
     for number in range(20):
         shutil.copy(first, folder.folder / f"copy-{number:02}.jpg")
@@ -77,7 +75,7 @@ def test_copies_share_a_content_and_are_classified_once(folder: TaggedFolder) ->
     assert folder.tags_of("later.jpg") == folder.tags_of("a.jpg")
 
 
-def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
+def test_a_moved_file_keeps_its_tags(folder):
     path = folder.draw("old.jpg", 1)
     folder.tag()
     (folder.folder / "new").mkdir()
@@ -89,7 +87,7 @@ def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
     assert folder.photo("new/name.jpg").gone_since is None
 
 
-def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: TaggedFolder) -> None:
+def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder):
     folder.draw("a.jpg")
     late = folder.record()
     folder.tag(reprocess=True)  # otherwise, it would leave the photo to the other job
@@ -98,9 +96,7 @@ def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: 
     assert folder.outcomes(late) == {"a.jpg": "skipped"}
 
 
-def test_a_photo_is_read_again_if_it_was_touched_and_classified_again_if_its_image_changed(
-    folder: TaggedFolder,
-) -> None:
+def test_a_photo_is_read_again_if_it_was_touched_and_classified_again_if_its_image_changed(folder):
     path = folder.draw("a.jpg", 0)
     folder.tag()
     path.chmod(0)
@@ -117,7 +113,7 @@ def test_a_photo_is_read_again_if_it_was_touched_and_classified_again_if_its_ima
     assert folder.tags_of("a.jpg")[0] == (GATE, 1, True)
 
 
-def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder: TaggedFolder) -> None:
+def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder):
     path = folder.draw("a.jpg", 0)
     original = path.read_bytes()
     folder.tag()
@@ -132,7 +128,7 @@ def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder:
     assert folder.failing() == []
 
 
-def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> None:
+def test_a_readable_copy_does_not_clear_a_gone_file(folder):
     path = folder.draw("a.jpg", 0)
     folder.tag()
     job = folder.record(reprocess=True)
@@ -144,9 +140,7 @@ def test_a_readable_copy_does_not_clear_a_gone_file(folder: TaggedFolder) -> Non
     assert [(photo.path, photo.kind) for photo in folder.failing()] == [("a.jpg", FailureKind.GONE)]
 
 
-def test_photos_are_classified_again_by_request_and_with_another_top_k_or_threshold(
-    folder: TaggedFolder,
-) -> None:
+def test_photos_are_classified_again_by_request_and_with_another_top_k_or_threshold(folder):
     folder.draw("a.jpg")
     folder.tag()
     assert folder.tag(reprocess=True) == {"a.jpg": "tagged"}
@@ -163,7 +157,7 @@ def test_photos_are_classified_again_by_request_and_with_another_top_k_or_thresh
     assert folder.results == ["AlreadyClassified"]
 
 
-def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:
+def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder):
     folder.draw("a.jpg")
     folder.draw("b.jpg", shade=1).unlink()
     folder.draw("b.jpg", shade=1)
@@ -181,7 +175,7 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
     assert folder.failing() == []
 
 
-def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
+def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder):
     count = 240  # more than are read before the first batch is stored
     for number in range(count):
         folder.draw(f"{number:03}.jpg", shade=number)
@@ -204,9 +198,7 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert folder.failing() == []
 
 
-def test_a_disk_in_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(
-    folder: TaggedFolder, disk: Disk
-) -> None:
+def test_a_disk_in_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder, disk):
     nas = disk.mount(folder.folder / "nas")
     count = 240
     for number in range(count):
@@ -224,7 +216,7 @@ def test_a_disk_in_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_j
     assert set(folder.tag().values()) == {"tagged", "skipped"}
 
 
-def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, tmp_path: Path) -> None:
+def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder, tmp_path):
     places = [tmp_path / "one", tmp_path / "two"]
     for number, place in enumerate(places):
         shutil.copytree(folder.draw(f"{number}/a.jpg", shade=number).parent, place)
@@ -239,16 +231,16 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
         for place in places:
             if place.exists():
                 shutil.rmtree(place)
-        return submit(request, give_up)  # type: ignore[arg-type]
+        return submit(request, give_up)
 
-    pipeline.submit = submit_after_unmount  # type: ignore[method-assign, assignment]
+    pipeline.submit = submit_after_unmount
     assert executor.execute(claimed) is ChunkEnd.WAITING
     executor.close()
     assert folder.progress(job).queued == 4
     assert folder.failing() == []
 
 
-def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedFolder) -> None:
+def test_stopping_stores_available_results_and_releases_the_rest(folder):
     for number in range(128):
         folder.draw(f"{number:03}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
@@ -277,9 +269,7 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
     assert folder.progress(job).tagged == 128
 
 
-def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_progress(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_progress(folder, monkeypatch):
     submit, turns = Pipeline.submit, 0
 
     def submit_ten(pipeline: Pipeline, request: Request, give_up: Callable[[], bool]) -> bool:
@@ -307,9 +297,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
 
 
 @pytest.mark.postgresql
-def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(
-    folder: TaggedFolder,
-) -> None:
+def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(folder):
     for number in range(40):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
@@ -334,9 +322,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     assert (folder.progress(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 
 
-def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(
-    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(folder, monkeypatch):
     """The connection broke before the answer came: the chunk has a lease that nobody renews."""
     monkeypatch.setattr("tagger.ledger.chunks.LEASE_S", 1.0)
     for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
@@ -348,7 +334,7 @@ def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(
     assert (folder.run(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 
 
-def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
+def test_a_job_cancelled_in_mid_run_ends_quietly(folder):
     for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()
@@ -376,7 +362,7 @@ def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> ob
     return add_model(folder.database, path)
 
 
-def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_path: Path) -> None:
+def test_a_failing_model_stores_nothing_and_raises(folder, tmp_path):
     for number in range(20):
         folder.draw(f"{number:02}.jpg", shade=number)
     raising = other_model(folder, _Raises(), tmp_path / "raising.pt")
@@ -396,7 +382,7 @@ def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_pat
 
 
 @pytest.mark.postgresql
-def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedFolder) -> None:
+def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder):
     sources = [folder.draw(f"{number:02}.jpg", number % 4, shade=number) for number in range(12)]
     for number, source in enumerate(sources * 4):
         shutil.copy(source, folder.folder / f"copy-{number:02}.jpg")
@@ -422,7 +408,7 @@ def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedF
     assert folder.count(contents) == 12
 
 
-def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder: TaggedFolder) -> None:
+def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder):
     for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()

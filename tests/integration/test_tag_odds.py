@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from support.position_library import NOON, PositionLibrary
 
-from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
     effective_tags,
@@ -79,7 +77,7 @@ class Library(PositionLibrary):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Iterator[Library]:
+def library(database, tmp_path) -> Iterator[Library]:
     library = Library.with_tiny_model(database, tmp_path)
     library.camera()
     yield library
@@ -87,7 +85,7 @@ def library(database: Database, tmp_path: Path) -> Iterator[Library]:
         assert list(cross_problems(connection, set())) == []
 
 
-def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Library) -> None:
+def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library):
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
     assert not library.accepted(photo)
@@ -99,7 +97,7 @@ def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Libr
     assert library.update() == 0
 
 
-def test_a_refused_landmark_is_no_anchor(library: Library) -> None:
+def test_a_refused_landmark_is_no_anchor(library):
     far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
     copy = library.shot(5, EIFFEL, digest="same")
     alone = library.shot(300, EIFFEL)
@@ -110,14 +108,14 @@ def test_a_refused_landmark_is_no_anchor(library: Library) -> None:
     assert [library.found()[photo][0] for photo in (alone, neighbour)] == ["landmark", "neighbour"]
 
 
-def test_positions_of_landmarks_and_neighbours_never_count(library: Library) -> None:
+def test_positions_of_landmarks_and_neighbours_never_count(library):
     library.shot(0, gps=TOKYO)
     neighbour = library.shot(5, EIFFEL)
     library.update()
     assert library.accepted(neighbour)
 
 
-def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Library) -> None:
+def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library):
     start = datetime(2024, 5, 3, 11, tzinfo=UTC).timestamp()
     points = np.array([(start + 60 * minute, *TOKYO) for minute in range(120)], "<f8")
     with library.database.write() as connection:
@@ -138,7 +136,7 @@ def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Lib
     assert tag.reason == "doubtful: 9,718 km from the photo's position (track)"
 
 
-def test_the_position_of_any_copy_is_enough(library: Library) -> None:
+def test_the_position_of_any_copy_is_enough(library):
     far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
     near = library.shot(900, EIFFEL, gps=PARIS, digest="same")
     library.update()
@@ -150,7 +148,7 @@ def test_the_position_of_any_copy_is_enough(library: Library) -> None:
     )
 
 
-def test_a_tag_is_accepted_again_when_the_position_goes(library: Library) -> None:
+def test_a_tag_is_accepted_again_when_the_position_goes(library):
     far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
     copy = library.shot(900, EIFFEL, digest="same")
     library.update()
@@ -164,13 +162,13 @@ def test_a_tag_is_accepted_again_when_the_position_goes(library: Library) -> Non
     assert library.found()[copy][0] == "landmark"
 
 
-def test_a_screenshot_was_not_taken_where_it_shows(library: Library) -> None:
+def test_a_screenshot_was_not_taken_where_it_shows(library):
     photo = library.shot(0, EIFFEL, gps=TOKYO, origin="screenshot")
     library.update()
     assert library.accepted(photo)
 
 
-def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None:
+def test_a_position_counts_once_nothing_contradicts_it(library):
     photo = library.shot(10, EIFFEL, gps=TOKYO)
     library.update()
     assert not library.accepted(photo)
@@ -182,7 +180,7 @@ def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None
     assert not library.accepted(photo)
 
 
-def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
+def test_a_landmark_that_moves_is_weighed_again(library):
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
     edit_landmark(library.database, "eiffel-tower", {"position": TOKYO})
@@ -190,7 +188,7 @@ def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     assert library.accepted(photo)
 
 
-def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
+def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library):
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)
     for photo, score in ((far, 0.95), (near, 0.7)):
@@ -204,7 +202,7 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
 
 
 @pytest.mark.postgresql
-def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
+def test_the_switch_gives_back_what_scores_say(library):
     far = library.shot(0, EIFFEL, gps=TOKYO)
     near = library.shot(300, DOUBTFUL, gps=PARIS)
     plain = library.state()
@@ -226,9 +224,7 @@ def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
 
 @pytest.mark.parametrize("are_companions", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_updates_after_each_change_give_what_a_whole_update_gives(
-    library: Library, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
-) -> None:
+def test_updates_after_each_change_give_what_a_whole_update_gives(library, monkeypatch, seed, are_companions):
     monkeypatch.setattr("tagger.kept.update.BATCH", 3)
     random = np.random.default_rng(seed)
     library.camera("Nikon")
@@ -276,7 +272,7 @@ BERLIN, SYDNEY = (52.5163, 13.3777), (-33.86, 151.21)
 IN_UTC = {"utc_offset_s": 3600}
 
 
-def test_a_landmark_that_nobody_reaches_in_time_is_doubtful(library: Library) -> None:
+def test_a_landmark_that_nobody_reaches_in_time_is_doubtful(library):
     library.shot(0, gps=TOKYO)
     photo = library.shot(10, EIFFEL)
     library.shot(20, gps=TOKYO)
@@ -293,14 +289,14 @@ def test_a_landmark_that_nobody_reaches_in_time_is_doubtful(library: Library) ->
     assert library.update() == 0
 
 
-def test_what_an_airliner_reaches_is_accepted(library: Library) -> None:
+def test_what_an_airliner_reaches_is_accepted(library):
     library.shot(0, gps=TOKYO, **IN_UTC)
     near, far = library.shot(60 * 7, EIFFEL, **IN_UTC), library.shot(60 * 9, EIFFEL, **IN_UTC)
     library.update()
     assert [library.accepted(photo) for photo in (near, far)] == [False, True]
 
 
-def test_there_and_back_takes_twice_as_long(library: Library) -> None:
+def test_there_and_back_takes_twice_as_long(library):
     """Berlin is 878 km from Paris, 100 of which do not count: 38 minutes at 340 m/s, for each way."""
     library.shot(0, gps=BERLIN, camera=1)
     short = library.shot(39, EIFFEL)
@@ -312,7 +308,7 @@ def test_there_and_back_takes_twice_as_long(library: Library) -> None:
     assert [library.accepted(photo) for photo in (short, long)] == [False, True]
 
 
-def test_a_clock_without_a_zone_may_have_been_set_to_that_of_the_other_place(library: Library) -> None:
+def test_a_clock_without_a_zone_may_have_been_set_to_that_of_the_other_place(library):
     library.shot(0, gps=TOKYO)
     unknown = library.shot(60, EIFFEL)
     library.shot(3000, gps=TOKYO, **IN_UTC)
@@ -321,7 +317,7 @@ def test_a_clock_without_a_zone_may_have_been_set_to_that_of_the_other_place(lib
     assert [library.accepted(photo) for photo in (unknown, known)] == [True, False]
 
 
-def test_only_the_gps_of_the_same_camera_says_where_it_was(library: Library) -> None:
+def test_only_the_gps_of_the_same_camera_says_where_it_was(library):
     other = library.camera("Nikon")
     library.shot(0, gps=TOKYO, camera=other)
     library.shot(2, gps=TOKYO, origin="screenshot")
@@ -331,7 +327,7 @@ def test_only_the_gps_of_the_same_camera_says_where_it_was(library: Library) -> 
     assert library.accepted(photo)
 
 
-def test_a_contradicted_position_says_nothing_about_others(library: Library) -> None:
+def test_a_contradicted_position_says_nothing_about_others(library):
     for minute in (0, 5, 15, 20):
         library.shot(minute, gps=PARIS)
     library.shot(9, gps=TOKYO)
@@ -340,7 +336,7 @@ def test_a_contradicted_position_says_nothing_about_others(library: Library) -> 
     assert library.accepted(photo)
 
 
-def test_a_tag_follows_the_positions_around_it(library: Library) -> None:
+def test_a_tag_follows_the_positions_around_it(library):
     photo = library.shot(10, EIFFEL, digest="tower")
     library.update()
     assert library.accepted(photo)
@@ -354,7 +350,7 @@ def test_a_tag_follows_the_positions_around_it(library: Library) -> None:
     assert (tag.accepted, tag.doubtful, tag.position_odds) == (True, None, None)
 
 
-def test_positions_around_do_not_count_where_they_are_not_to(library: Library) -> None:
+def test_positions_around_do_not_count_where_they_are_not_to(library):
     library.shot(0, gps=SYDNEY)
     photo = library.shot(10, EIFFEL)
     library.locate(position_odds=False)

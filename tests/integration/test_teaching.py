@@ -118,13 +118,11 @@ def all_of(place: int) -> set[str]:
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library(database, tmp_path)
 
 
-def test_all_photos_of_a_place_are_tagged_from_a_few_examples_and_new_ones_when_they_come(
-    library: Library,
-) -> None:
+def test_all_photos_of_a_place_are_tagged_from_a_few_examples_and_new_ones_when_they_come(library):
     with library.database.read() as connection:
         rows = connection.execute(select(embeddings)).all()
         assert len(rows) == connection.scalar(select(func.count()).select_from(contents))
@@ -143,7 +141,7 @@ def test_all_photos_of_a_place_are_tagged_from_a_few_examples_and_new_ones_when_
     assert library.tagged(church) == all_of(CHURCH) | {"new.jpg"}
 
 
-def test_of_several_models_the_first_with_embeddings_is_taught(library: Library) -> None:
+def test_of_several_models_the_first_with_embeddings_is_taught(library):
     teachable_artifact(library.folder / "second.pt", seed=1, name="second")
     second = add_model(library.database, library.folder / "second.pt")
     use_models(library.database, [library.model.name, second.name])
@@ -153,7 +151,7 @@ def test_of_several_models_the_first_with_embeddings_is_taught(library: Library)
     assert [each.found for each in check_models(settings, library.database) if "compared" in each.found] == []
 
 
-def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Library) -> None:
+def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library):
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
     learn_landmarks(library.database, library.model)  # and is killed before it compares
@@ -170,9 +168,7 @@ def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Lib
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
-def test_what_chunks_that_are_stored_at_once_compared_is_applied(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_chunks_that_are_stored_at_once_compared_is_applied(library, monkeypatch):
     library.confirm(library.landmark("Our church"), CHURCH, 0, 1, 2, 3)
     learn_landmarks(library.database, library.model)
     both = threading.Barrier(2)
@@ -189,9 +185,7 @@ def test_what_chunks_that_are_stored_at_once_compared_is_applied(
         assert connection.scalar(select(classifiers.c.applied)) is True
 
 
-def test_a_backfill_learns_from_verdicts_and_again_what_an_older_release_has_learned(
-    library: Library,
-) -> None:
+def test_a_backfill_learns_from_verdicts_and_again_what_an_older_release_has_learned(library):
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
     library.backfill()
@@ -213,7 +207,7 @@ def test_a_backfill_learns_from_verdicts_and_again_what_an_older_release_has_lea
         assert connection.execute(select(classifiers.c.data, classifiers.c.evidence)).one() == learned
 
 
-def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
+def test_withdrawing_all_examples_takes_the_tags_back(library):
     church = library.landmark("Our church")
     library.teach(church, CHURCH, 0, 1)
     for seed in (0, 1):
@@ -224,7 +218,7 @@ def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
 
 
 @pytest.mark.parametrize("action", ["merge", "remove"])
-def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Library, action: str) -> None:
+def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library, action):
     church, bridge = library.landmark("Our church"), library.landmark("Our bridge")
     library.teach(church, CHURCH, 0, 1, 2, 3, 4)
     if action == "merge":
@@ -244,7 +238,7 @@ def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Libra
 
 
 @pytest.mark.postgresql
-def test_two_people_teach_at_once(library: Library) -> None:
+def test_two_people_teach_at_once(library):
     church, bridge = library.landmark("Our church"), library.landmark("Old bridge")
 
     def teach(landmark: Landmark, place: int, *seeds: int) -> None:
@@ -266,7 +260,7 @@ def test_two_people_teach_at_once(library: Library) -> None:
     assert {tuple(row) for row in learned} == {(church.id, 4), (bridge.id, 3)}
 
 
-def test_what_was_taught_is_learned_again_for_another_model(library: Library) -> None:
+def test_what_was_taught_is_learned_again_for_another_model(library):
     church = library.landmark("Our church")
     library.teach(church, CHURCH, 0, 1, 2, 3)
     teachable_artifact(library.folder.parent / "other.pt", seed=1, name="other")
@@ -278,7 +272,7 @@ def test_what_was_taught_is_learned_again_for_another_model(library: Library) ->
     assert library.tagged(church) == all_of(CHURCH)
 
 
-def test_a_model_without_embeddings_takes_them_and_what_was_taught_away(library: Library) -> None:
+def test_a_model_without_embeddings_takes_them_and_what_was_taught_away(library):
     church = library.landmark("Our church")
     library.teach(church, CHURCH, 0, 1, 2, 3)
     tiny_artifact(library.folder.parent / "plain.pt", name="plain")
@@ -289,7 +283,7 @@ def test_a_model_without_embeddings_takes_them_and_what_was_taught_away(library:
         update_taught(library.database, plain)
 
 
-def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library: Library) -> None:
+def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library):
     with library.database.read() as connection:
         tower = find_landmark(connection, EIFFEL)
     assert library.teach(tower, CHURCH, 0, 1).examples == 0
@@ -324,11 +318,11 @@ class Walls(TaggedFolder):
 
 
 @pytest.fixture
-def walls(database: Database, tmp_path: Path) -> Walls:
+def walls(database, tmp_path) -> Walls:
     return Walls(database, tmp_path)
 
 
-def test_a_nearly_certain_tag_of_the_model_stays_beside_a_suggestion(walls: Walls) -> None:
+def test_a_nearly_certain_tag_of_the_model_stays_beside_a_suggestion(walls):
     first, second, *others = walls.names
     state = walls.teach(first, second)
     assert (walls.shown("our-wall"), walls.shown(EIFFEL)) == ({first, second}, set(others))

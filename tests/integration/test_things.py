@@ -90,14 +90,12 @@ class Library(TaggedFolder):
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> Library:
+def library(database, tmp_path) -> Library:
     return Library(database, tmp_path)
 
 
 @pytest.mark.postgresql
-def test_things_come_beside_landmarks_and_decide_nothing_about_them(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_things_come_beside_landmarks_and_decide_nothing_about_them(library, monkeypatch):
     library.draw("a.jpg", 0)
     library.draw("b.jpg", 1)
     sizes = record_inferences(monkeypatch)
@@ -117,15 +115,13 @@ def test_things_come_beside_landmarks_and_decide_nothing_about_them(
     assert names_in_use(library.database) == ["tiny", "objects"]
 
 
-def test_a_threshold_of_the_settings_is_one_of_landmarks(library: Library) -> None:
+def test_a_threshold_of_the_settings_is_one_of_landmarks(library):
     settings = library.in_use.model_copy(update={"threshold": 0.9})
     thresholds = inference_options(library.database, settings).thresholds
     assert thresholds == {library.model.id: 0.9, library.objects.id: 0.5}
 
 
-def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outcomes(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outcomes(library, monkeypatch):
     library.draw("a.jpg", 0)
     library.tag(top_k=library.settings.top_k)
     before = photo_details(library.database, library.folder / "a.jpg")
@@ -138,7 +134,7 @@ def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outco
     assert library.backfill() == {}
 
 
-def test_a_photo_that_only_a_model_of_things_has_seen_waits_for_landmarks(library: Library) -> None:
+def test_a_photo_that_only_a_model_of_things_has_seen_waits_for_landmarks(library):
     library.draw("a.jpg", 0)
     assert library.tag(model=library.objects) == {"a.jpg": "unknown"}
     assert (library.things("a.jpg"), library.names(unknown=True)) == (["dog"], set())
@@ -147,7 +143,7 @@ def test_a_photo_that_only_a_model_of_things_has_seen_waits_for_landmarks(librar
 
 
 @pytest.mark.postgresql
-def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of(library: Library) -> None:
+def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of(library):
     for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3)):
         library.draw(name, position)
     library.tag(others=[library.objects])
@@ -184,7 +180,7 @@ def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of
         ("castle", {"castle.jpg", "chateau.jpg"}),
     ],
 )
-def test_a_search_understands_things(library: Library, words: str, found: set[str]) -> None:
+def test_a_search_understands_things(library, words, found):
     for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3)):
         library.draw(name, position)
     library.tag(others=[library.objects])
@@ -193,7 +189,7 @@ def test_a_search_understands_things(library: Library, words: str, found: set[st
     assert library.search(words) == found
 
 
-def test_things_count_while_their_model_is_in_use_and_verdicts_always(library: Library) -> None:
+def test_things_count_while_their_model_is_in_use_and_verdicts_always(library):
     library.draw("dog.jpg", 0)
     library.draw("castle.jpg", 1)
     library.tag(others=[library.objects])
@@ -217,7 +213,7 @@ def test_things_count_while_their_model_is_in_use_and_verdicts_always(library: L
 
 
 @pytest.fixture
-def second(library: Library, tmp_path: Path) -> RegisteredModel:
+def second(library, tmp_path) -> RegisteredModel:
     """Another model of things, which finds a dog in the same colour, and an animal in the castle's."""
     labels = (DOG, *THINGS[2:], FISH)
     tiny_artifact(tmp_path / "second.pt", labels, name="second", kind="things")
@@ -225,7 +221,7 @@ def second(library: Library, tmp_path: Path) -> RegisteredModel:
 
 
 @pytest.mark.postgresql
-def test_two_models_that_find_one_thing_keep_a_row_each(library: Library, second: RegisteredModel) -> None:
+def test_two_models_that_find_one_thing_keep_a_row_each(library, second):
     library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     library.tag(model=second)
@@ -249,7 +245,7 @@ def test_two_models_that_find_one_thing_keep_a_row_each(library: Library, second
     assert list(check_database(library.database)) == []
 
 
-def test_a_score_that_no_model_gives_any_more_does_not_come_back(library: Library) -> None:
+def test_a_score_that_no_model_gives_any_more_does_not_come_back(library):
     path = library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     give_verdicts(library.database, [path], "dog", VerdictKind.CONFIRMED, "ann", {})
@@ -264,7 +260,7 @@ def test_a_score_that_no_model_gives_any_more_does_not_come_back(library: Librar
 
 
 @pytest.mark.postgresql
-def test_numbers_of_things_are_those_of_the_queries(library: Library) -> None:
+def test_numbers_of_things_are_those_of_the_queries(library):
     for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3), ("gone.jpg", 0)):
         library.draw(name, position, shade=len(name))
     shutil.copy(library.folder / "dog.jpg", library.folder / "copy.jpg")
@@ -293,9 +289,7 @@ def test_numbers_of_things_are_those_of_the_queries(library: Library) -> None:
         ("UPDATE image_things SET thing = 'extra'", "extra is of the model objects, which does not name it"),
     ],
 )
-def test_a_check_finds_things_that_no_model_can_have_found(
-    library: Library, change: str, problem: str
-) -> None:
+def test_a_check_finds_things_that_no_model_can_have_found(library, change, problem):
     library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     with library.database.write() as connection:
@@ -305,7 +299,7 @@ def test_a_check_finds_things_that_no_model_can_have_found(
 
 
 @pytest.mark.postgresql
-def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library: Library) -> None:
+def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library):
     library.draw("dog.jpg", 0)
     library.draw("castle.jpg", 1)
     library.tag(others=[library.objects])
@@ -320,9 +314,7 @@ def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library
 
 
 @pytest.mark.parametrize("is_added_again", [True, False])
-def test_names_of_things_are_those_of_the_model_that_was_added_last(
-    library: Library, tmp_path: Path, is_added_again: bool
-) -> None:
+def test_names_of_things_are_those_of_the_model_that_was_added_last(library, tmp_path, is_added_again):
     labels = (
         Label(label="dog", slug="dog", name="Doggy", aliases=("doggo",)),
         Label(label="pet", slug="pet", name="Pet"),
@@ -343,9 +335,7 @@ def test_names_of_things_are_those_of_the_model_that_was_added_last(
     assert list(check_database(library.database)) == []
 
 
-def test_a_thing_of_a_removed_model_stays_where_people_decided(
-    library: Library, second: RegisteredModel
-) -> None:
+def test_a_thing_of_a_removed_model_stays_where_people_decided(library, second):
     path = library.draw("castle.jpg", 1)
     library.tag(others=[library.objects])
     give_verdicts(library.database, [path], "castle", VerdictKind.REJECTED, "ann", {})
@@ -355,9 +345,7 @@ def test_a_thing_of_a_removed_model_stays_where_people_decided(
         assert set(all_things(connection)) == {"dog", "animal", "cat", "fish", "castle"}
 
 
-def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(
-    library: Library, second: RegisteredModel, tmp_path: Path
-) -> None:
+def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(library, second, tmp_path):
     dog = Label(label="dog", slug="dog", name="Dog")
     hostile = Label(label="cat", slug="cat", name="Cat\x1b[31m\u202e")
     labels = (dog, THINGS[1], hostile, FISH)
@@ -374,7 +362,7 @@ def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(
     assert shown == {"dog": "Dog", "cat": "Animal and Cat\\x1b[31m\\u202e", "castle": "Animal"}
 
 
-def test_verdicts_on_things_go_to_another_database(library: Library) -> None:
+def test_verdicts_on_things_go_to_another_database(library):
     paths = [library.draw("dog.jpg", 0), library.draw("castle.jpg", 1)]
     library.tag(others=[library.objects])
     give_verdicts(library.database, paths[:1], "dog", VerdictKind.REJECTED, "ann", {})
@@ -398,9 +386,7 @@ def test_verdicts_on_things_go_to_another_database(library: Library) -> None:
     assert library.names(thing="cat") == {"castle.jpg"}
 
 
-def test_the_photo_of_a_raw_file_and_its_jpeg_keeps_verdicts_on_things(
-    database: Database, tmp_path: Path
-) -> None:
+def test_the_photo_of_a_raw_file_and_its_jpeg_keeps_verdicts_on_things(database, tmp_path):
     folder = PairFolder(database, tmp_path)
     tiny_artifact(tmp_path / "objects.pt", THINGS, name="objects", kind="things")
     add_model(database, tmp_path / "objects.pt")
@@ -413,7 +399,7 @@ def test_the_photo_of_a_raw_file_and_its_jpeg_keeps_verdicts_on_things(
     assert (Path(photo.path).name, photo.files) == ("IMG_1.JPG", 2)
 
 
-def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:
+def test_metadata_has_things_only_if_that_is_asked(library):
     library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     plain = MetadataOptions(Target.SIDECAR, language="de")
@@ -427,7 +413,7 @@ def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:
     assert MetadataOptions.from_job_options(with_things.to_job_options()) == with_things
 
 
-def test_a_thing_is_meant_by_its_prefix_where_a_landmark_has_its_name(library: Library) -> None:
+def test_a_thing_is_meant_by_its_prefix_where_a_landmark_has_its_name(library):
     library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     add_landmark(library.database, NewLandmark(name="Dog"))
@@ -454,8 +440,6 @@ def test_a_thing_is_meant_by_its_prefix_where_a_landmark_has_its_name(library: L
         ),
     ],
 )
-def test_a_manifest_of_things_has_their_parents_and_no_embedding(
-    labels: Sequence[Label], fields: dict[str, object], reason: str
-) -> None:
+def test_a_manifest_of_things_has_their_parents_and_no_embedding(labels, fields, reason):
     with pytest.raises(ValidationError, match=reason):
         tiny_manifest(labels, name="objects", **fields)

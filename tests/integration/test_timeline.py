@@ -31,19 +31,19 @@ EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
 
 @pytest.fixture(autouse=True, params=["sorted", "read along an index"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def way(request, monkeypatch) -> None:
     """Both ways to read photos."""
     if request.param != "sorted":
         monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
 
 
 @pytest.fixture(scope="module")
-def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+def library(shared_database, tmp_path_factory) -> StoredPhotos:
     return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
-def own_library(database: Database, tmp_path: Path) -> StoredPhotos:
+def own_library(database, tmp_path) -> StoredPhotos:
     """The same photos, for a test that changes them."""
     return stored_photos(database, tmp_path)
 
@@ -102,14 +102,14 @@ ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-def test_all_photos_are_counted_in_the_order_of_images(library: StoredPhotos) -> None:
+def test_all_photos_are_counted_in_the_order_of_images(library):
     with query_plans(library.database, "GROUP BY") as plans:
         timeline_sections(library.database, PhotoQuery(sort="newest", distinct=True))
     assert any("ix_photos_content_id_gone_since" in plan for plan in plans)
     assert not any("ix_photos_camera" in plan for plan in plans)
 
 
-def test_photos_are_in_their_order(library: StoredPhotos) -> None:
+def test_photos_are_in_their_order(library):
     for options, expected in ORDERS:
         assert names(library, **options) == expected, options
         query = PhotoQuery(**options)
@@ -118,7 +118,7 @@ def test_photos_are_in_their_order(library: StoredPhotos) -> None:
         assert all_ids(library, query) == [photo.id for photo in photos]
 
 
-def test_sections_are_months_with_the_photos_from_any_place_in_them(library: StoredPhotos) -> None:
+def test_sections_are_months_with_the_photos_from_any_place_in_them(library):
     query = PhotoQuery(sort="newest")
     sections = timeline_sections(library.database, query)
     assert [(section.month, section.photos) for section in sections] == [
@@ -143,7 +143,7 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
             assert skipped == ids[skip:]
 
 
-def test_a_day_has_the_place_of_most_of_its_photos(own_library: StoredPhotos) -> None:
+def test_a_day_has_the_place_of_most_of_its_photos(own_library):
     for number in range(12):
         own_library.photo(f"{number}.jpg", taken_at=datetime(2011, 8, 22, number))
         city = "Athens" if number < 8 else "Piraeus"
@@ -153,7 +153,7 @@ def test_a_day_has_the_place_of_most_of_its_photos(own_library: StoredPhotos) ->
     assert [(part.photos, part.place) for part in month.parts] == [(12, "Athens")]
 
 
-def test_days_of_many_photos_are_parts_of_their_month(own_library: StoredPhotos) -> None:
+def test_days_of_many_photos_are_parts_of_their_month(own_library):
     for number in range(MANY_OF_A_DAY):
         own_library.photo(f"{number}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 9, number))
     for day in (8, 11, 20):
@@ -177,9 +177,7 @@ def test_days_of_many_photos_are_parts_of_their_month(own_library: StoredPhotos)
 
 
 @pytest.mark.parametrize("any_rank", [False, True])
-def test_the_sections_of_the_whole_library_count_exact_copies_once(
-    own_library: StoredPhotos, any_rank: bool
-) -> None:
+def test_the_sections_of_the_whole_library_count_exact_copies_once(own_library, any_rank):
     copy = {"digest": "digest of b.jpg", "taken_at": datetime(2020, 1, 1)}
     own_library.photo("copy of b.jpg", (EIFFEL, 0.9, True), **copy)
     own_library.photo("later.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 7, 3))
@@ -199,7 +197,7 @@ def test_the_sections_of_the_whole_library_count_exact_copies_once(
     assert (section.photos, section.aspect) == (1, pytest.approx(4 / 3))
 
 
-def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPhotos) -> None:
+def test_a_result_that_is_not_in_order_of_time_has_one_section(library):
     query = PhotoQuery(sort="name")
     (section,) = timeline_sections(library.database, query)
     assert (section.month, section.photos) == (None, 6)
@@ -208,7 +206,7 @@ def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPh
     assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
 
 
-def test_scores_are_those_of_the_effective_tags(own_library: StoredPhotos) -> None:
+def test_scores_are_those_of_the_effective_tags(own_library):
     """Each combination of a model's tag, a taught one, and what people said."""
     scores = [None, 0.3, 0.65, 0.95]
     kinds = [None, (0.4, False), (0.8, True)]
@@ -236,7 +234,7 @@ def test_scores_are_those_of_the_effective_tags(own_library: StoredPhotos) -> No
         assert scores == sorted(scores, reverse=True), options
 
 
-def test_exact_copies_are_one_photo_among_those_that_match(own_library: StoredPhotos) -> None:
+def test_exact_copies_are_one_photo_among_those_that_match(own_library):
     for path, taken_at in (("x/1.jpg", datetime(2022, 1, 1)), ("y/2.jpg", datetime(2022, 2, 1))):
         own_library.photo(path, (GATE, 0.9, True), digest="same", taken_at=taken_at)
     own_library.photo("z.jpg", (GATE, 0.9, True), digest="same", gone_since=datetime(2024, 1, 1).astimezone())
@@ -247,14 +245,14 @@ def test_exact_copies_are_one_photo_among_those_that_match(own_library: StoredPh
     assert names(own_library, sort="newest", distinct=True, under=(own_library.root / "y",)) == "2"
 
 
-def test_a_month_that_is_none_is_refused(library: StoredPhotos) -> None:
+def test_a_month_that_is_none_is_refused(library):
     with pytest.raises(QueryOptionInvalid, match="not a month"):
         find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="2024-13")
     last = find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="9999-12")
     assert last.photos == ()
 
 
-def test_images_that_only_people_have_decided_about_are_counted(own_library: StoredPhotos) -> None:
+def test_images_that_only_people_have_decided_about_are_counted(own_library):
     query = PhotoQuery(sort="newest")
     before = timeline_sections(own_library.database, query)
     with own_library.database.write() as connection:

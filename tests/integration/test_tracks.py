@@ -53,7 +53,7 @@ def place(fix: Fix | None) -> tuple[float, float] | None:
     return None if fix is None else (round(fix.latitude, 7), round(fix.longitude, 7))
 
 
-def test_a_track_is_added_once(database: Database, tmp_path: Path) -> None:
+def test_a_track_is_added_once(database, tmp_path):
     file = write_gpx(tmp_path / "walk.gpx", [*walk(3), (20, 48.0003, 2.0), (30, 91, 0)], walk(2, start_s=100))
     added = add_track(database, file)
     assert (added.name, added.points, added.is_new) == ("walk.gpx", 5, True)
@@ -69,7 +69,7 @@ def test_a_track_is_added_once(database: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.postgresql
-def test_two_processes_add_the_same_track_once(database: Database, tmp_path: Path) -> None:
+def test_two_processes_add_the_same_track_once(database, tmp_path):
     file = write_gpx(tmp_path / "walk.gpx", walk(1000))
     results: list[bool] = []
     in_threads([lambda: results.append(add_track(database, file).is_new)] * 4)
@@ -79,7 +79,7 @@ def test_two_processes_add_the_same_track_once(database: Database, tmp_path: Pat
         assert connection.scalar(select(func.count()).select_from(track_parts)) == 1
 
 
-def test_positions_between_points_are_interpolated_with_an_error(database: Database, tmp_path: Path) -> None:
+def test_positions_between_points_are_interpolated_with_an_error(database, tmp_path):
     track = add_track(
         database, write_gpx(tmp_path / "a.gpx", [(0, 48, 2), (10, 48.001, 2), (610, 48.011, 2)])
     )
@@ -100,20 +100,18 @@ def test_positions_between_points_are_interpolated_with_an_error(database: Datab
     assert {fix.evidence["track"] for fix in fixes if fix} == {track.id}
 
 
-def test_gaps_of_a_quarter_of_an_hour_are_crossed_and_longer_ones_are_not(
-    database: Database, tmp_path: Path
-) -> None:
+def test_gaps_of_a_quarter_of_an_hour_are_crossed_and_longer_ones_are_not(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "a.gpx", [(0, 48, 2)], [(MAX_TRACK_GAP_S, 48.01, 2)]))
     add_track(database, write_gpx(tmp_path / "b.gpx", [(5000, 48, 2)], [(5001 + MAX_TRACK_GAP_S, 48.01, 2)]))
     assert [fix is not None for fix in located(database, 450, 4999, 5000, 5400)] == [True, False, True, False]
 
 
-def test_nothing_is_known_within_an_impossible_jump(database: Database, tmp_path: Path) -> None:
+def test_nothing_is_known_within_an_impossible_jump(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "a.gpx", [*walk(20), *walk(20, start_s=200, latitude=-30)]))
     assert [fix is not None for fix in located(database, 185, 195, 205)] == [True, False, True]
 
 
-def test_positions_cross_the_date_line_and_the_pole(database: Database, tmp_path: Path) -> None:
+def test_positions_cross_the_date_line_and_the_pole(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "a.gpx", [(0, 10, 179.99), (60, 10, -179.99)]))
     add_track(database, write_gpx(tmp_path / "b.gpx", [(100, 89.99, 90), (400, 89.99, -90)]))
     date_line, pole = located(database, 30, 250)
@@ -123,7 +121,7 @@ def test_positions_cross_the_date_line_and_the_pole(database: Database, tmp_path
     assert pole.latitude == pytest.approx(90, abs=1e-6)
 
 
-def test_of_two_tracks_the_more_exact_one_counts(database: Database, tmp_path: Path) -> None:
+def test_of_two_tracks_the_more_exact_one_counts(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "phone.gpx", [(0, 48, 2), (600, 48.006, 2)]))
     watch = add_track(database, write_gpx(tmp_path / "watch.gpx", walk(61)))
     (fix,) = located(database, 299)
@@ -131,7 +129,7 @@ def test_of_two_tracks_the_more_exact_one_counts(database: Database, tmp_path: P
     assert (fix.evidence["track"], place(fix)) == (watch.id, (48.00299, 2.0))
 
 
-def test_two_people_at_the_same_time_are_nowhere(database: Database, tmp_path: Path) -> None:
+def test_two_people_at_the_same_time_are_nowhere(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "ada.gpx", walk(30)))
     add_track(database, write_gpx(tmp_path / "bob.gpx", walk(30, start_s=100, latitude=52)))
     assert [place(fix) for fix in located(database, 50, 150, 290, 291, 350)] == [
@@ -143,12 +141,12 @@ def test_two_people_at_the_same_time_are_nowhere(database: Database, tmp_path: P
     ]
 
 
-def test_two_people_in_one_file_are_nowhere_at_the_same_time(database: Database, tmp_path: Path) -> None:
+def test_two_people_in_one_file_are_nowhere_at_the_same_time(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "both.gpx", walk(30), walk(30, start_s=100, latitude=52)))
     assert [fix is not None for fix in located(database, 50, 150, 350)] == [True, False, True]
 
 
-def test_photos_of_the_time_of_a_track_are_recorded(database: Database, tmp_path: Path) -> None:
+def test_photos_of_the_time_of_a_track_are_recorded(database, tmp_path):
     midnight = START.replace(tzinfo=None)
     hours = (-27, -25, 0, 25, 27, None)
     _insert_photos(database, [None if hour is None else midnight + timedelta(hours=hour) for hour in hours])
@@ -177,7 +175,7 @@ def _recorded(database: Database) -> list[str]:
         return sorted(connection.scalars(query.where(changed_days.c.step == "positions")))
 
 
-def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path) -> None:
+def test_a_track_is_removed_by_name_or_number(database, tmp_path):
     (tmp_path / "other").mkdir()
     first = add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
     second = add_track(database, write_gpx(tmp_path / "other" / "a.gpx", walk(20, start_s=1000)))
@@ -196,7 +194,7 @@ def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path
     assert actions == ["track-remove", "track-remove", "track-add", "track-add"]
 
 
-def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_refused_file_changes_nothing(database, tmp_path):
     for name, text, reason in (
         ("broken.gpx", gpx_text(walk(6000))[:140], "line 2, column"),
         (
@@ -213,9 +211,7 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0
 
 
-def test_a_track_that_is_removed_between_reading_and_storing_is_refused(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_track_that_is_removed_between_reading_and_storing_is_refused(database, tmp_path):
     file = write_gpx(tmp_path / "a.gpx", walk(10))
     add_track(database, file)
     with track_spool() as spool:
@@ -227,7 +223,7 @@ def test_a_track_that_is_removed_between_reading_and_storing_is_refused(
     assert add_track(database, file).is_new
 
 
-def test_the_good_points_of_a_track_that_breaks_off_are_added(database: Database, tmp_path: Path) -> None:
+def test_the_good_points_of_a_track_that_breaks_off_are_added(database, tmp_path):
     file = tmp_path / "cut.gpx"
     file.write_text(gpx_text(walk(6000))[:-200])
     added = add_track(database, file)
@@ -235,13 +231,13 @@ def test_the_good_points_of_a_track_that_breaks_off_are_added(database: Database
     assert "line 5999, column" in str(added.fault)
 
 
-def test_a_name_that_is_not_utf8_is_stored(database: Database, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_stored(database, tmp_path):
     file = write_gpx(tmp_path / "caf\udce9.gpx", walk(3))
     assert add_track(database, file).name == "caf\\udce9.gpx"
 
 
 @pytest.mark.postgresql
-def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database: Database, tmp_path: Path) -> None:
+def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database, tmp_path):
     with query_plans(database, "photos.taken_at BETWEEN") as of_photos:
         add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
     with query_plans(database, "track_parts.last_at BETWEEN") as of_parts:
@@ -250,7 +246,7 @@ def test_parts_and_photos_are_found_by_the_indexes_on_their_times(database: Data
     assert "ix_track_parts_last_at_first_at" in of_parts[0]
 
 
-def test_cameras_with_photos_around_a_track_are_named(database: Database, tmp_path: Path) -> None:
+def test_cameras_with_photos_around_a_track_are_named(database, tmp_path):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     few, many = library.camera("camera|few"), library.camera("camera|many")
     known = library.camera("camera|known", clock_offset_s=7200, clock_source="given")
@@ -271,7 +267,7 @@ LOUVRE, LIBERTY, STREET = (48.8611, 2.3358), (40.6896, -74.0450), (48.8390, 2.29
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def library(database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
@@ -288,7 +284,7 @@ def _found(library: PositionLibrary, **options: Any) -> set[str]:
 
 
 @pytest.mark.postgresql
-def test_a_photo_knows_the_sight_at_which_it_was_taken_and_queries_find_it(library: PositionLibrary) -> None:
+def test_a_photo_knows_the_sight_at_which_it_was_taken_and_queries_find_it(library):
     louvre, liberty, street = (
         library.shot(0, gps=LOUVRE),
         library.shot(600, gps=LIBERTY),
@@ -307,7 +303,7 @@ def test_a_photo_knows_the_sight_at_which_it_was_taken_and_queries_find_it(libra
         _found(library, sight=("xyzzy",))
 
 
-def test_an_estimate_of_kilometres_names_no_sight(library: PositionLibrary) -> None:
+def test_an_estimate_of_kilometres_names_no_sight(library):
     library.shot(0, gps=LOUVRE)
     between = library.shot(60)
     library.shot(120, gps=STREET)
@@ -315,7 +311,7 @@ def test_an_estimate_of_kilometres_names_no_sight(library: PositionLibrary) -> N
     assert _sights(library)[between] is None
 
 
-def test_a_search_finds_a_sight_in_any_language_and_with_other_words(library: PositionLibrary) -> None:
+def test_a_search_finds_a_sight_in_any_language_and_with_other_words(library):
     library.shot(0, gps=LOUVRE)
     library.shot(600, gps=(35.3606, 138.7274))
     library.update()
@@ -328,7 +324,7 @@ def test_a_search_finds_a_sight_in_any_language_and_with_other_words(library: Po
         assert understood.query.sight == (sight,), text
 
 
-def test_a_place_near_can_be_any_sight_of_the_world(library: PositionLibrary) -> None:
+def test_a_place_near_can_be_any_sight_of_the_world(library):
     library.shot(0, gps=STREET)
     library.update()
     near = place_near(library.database, "machu picchu", {})
@@ -339,7 +335,7 @@ def test_a_place_near_can_be_any_sight_of_the_world(library: PositionLibrary) ->
 MOVED = (48.8610, 2.3500)
 
 
-def test_people_correct_a_sight_by_the_landmark_of_its_name(library: PositionLibrary) -> None:
+def test_people_correct_a_sight_by_the_landmark_of_its_name(library):
     database = library.database
     louvre, liberty, street = (
         library.shot(600 * number, gps=place) for number, place in enumerate((LOUVRE, LIBERTY, MOVED))
@@ -372,9 +368,7 @@ def test_people_correct_a_sight_by_the_landmark_of_its_name(library: PositionLib
 
 
 @pytest.mark.postgresql
-def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(
-    library: PositionLibrary,
-) -> None:
+def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(library):
     database = library.database
     here, there = library.shot(0, gps=LOUVRE), library.shot(600, gps=LOUVRE)
     library.update()
@@ -387,9 +381,7 @@ def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(
     assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
 
 
-def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspelling(
-    library: PositionLibrary,
-) -> None:
+def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspelling(library):
     library.shot(0, gps=LOUVRE)
     library.shot(600, gps=LOUVRE)
     library.update()
@@ -400,7 +392,7 @@ def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspellin
     assert (meaning.label, meaning.detail) == ("Louvre Museum", "France")
 
 
-def test_a_day_is_called_after_the_sight_of_most_photos_else_after_their_city() -> None:
+def test_a_day_is_called_after_the_sight_of_most_photos_else_after_their_city():
     day = date(2024, 5, 3)
     areas = {("Louvre Museum", None, "Paris"): 4, (None, None, "Paris"): 2}
     for number, name in ((6, "Louvre Museum, Paris"), (9, "Paris")):

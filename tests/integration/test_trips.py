@@ -2,14 +2,13 @@
 
 from datetime import date, datetime, timedelta
 from itertools import product
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 from support.databases import query_plans
 from support.position_library import NOON, PositionLibrary
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.tables import changed_days, photos, positions, visits
 from tagger.errors import TripNotFound
 from tagger.kept import trips as stored
@@ -37,7 +36,7 @@ HOUR = 60
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def library(database, tmp_path) -> PositionLibrary:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     return library
@@ -55,7 +54,7 @@ def in_paris(library: PositionLibrary, day: int = 0) -> list[int]:
 
 
 def found(library: PositionLibrary, **options: object) -> list[int]:
-    return [photo.id for photo in find_tagged(library.database, PhotoQuery(**options))]  # type: ignore[arg-type]
+    return [photo.id for photo in find_tagged(library.database, PhotoQuery(**options))]
 
 
 def only(library: PositionLibrary) -> TripSummary:
@@ -63,7 +62,7 @@ def only(library: PositionLibrary) -> TripSummary:
     return summary
 
 
-def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
+def test_a_trip_has_all_photos_of_its_time(library):
     ids = [*in_paris(library), library.shot(3 * DAY)]  # the next day, without a position
     library.shot(5 * DAY)
     library.shot(None)
@@ -81,7 +80,7 @@ def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
     assert trip_summary(library.database, "2024-05-03-paris") == summary
 
 
-def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> None:
+def test_other_options_limit_the_photos_of_a_trip(library):
     ids = in_paris(library)
     trip = "2024-05-03-paris"
     assert found(library, trip=trip, landmark="eiffel-tower") == [ids[3]]
@@ -93,7 +92,7 @@ def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> N
 
 
 @pytest.mark.postgresql
-def test_pages_are_in_order_of_time(library: PositionLibrary) -> None:
+def test_pages_are_in_order_of_time(library):
     ids = in_paris(library)
     query = PhotoQuery(trip="2024-05-03-paris")
     first = find_tagged_page(library.database, query, None, None, 4)
@@ -101,7 +100,7 @@ def test_pages_are_in_order_of_time(library: PositionLibrary) -> None:
     assert [photo.id for photo in (*first.photos, *second.photos)] == ids
 
 
-def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
+def test_dates_of_no_clock_make_no_trip(library):
     midnight = datetime(2023, 7, 1)  # noqa: DTZ001 - the camera's local time
     for days in range(3):
         for minute in range(5):
@@ -119,7 +118,7 @@ def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:
     assert trip_summaries(library.database) == []
 
 
-def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: PositionLibrary) -> None:
+def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library):
     old_year = (datetime(2023, 12, 30, 12) - NOON).total_seconds() / 60  # noqa: DTZ001
     for number in range(12):
         library.shot(old_year + number * 6 * HOUR, gps=ROME if number > 7 else PARIS)
@@ -130,7 +129,7 @@ def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library: Po
     assert days == {(30, 1, 8)}
 
 
-def test_screenshots_and_photos_of_unknown_cameras_make_no_trip(library: PositionLibrary) -> None:
+def test_screenshots_and_photos_of_unknown_cameras_make_no_trip(library):
     for minutes in range(0, 3 * DAY, 4 * HOUR):
         library.shot(minutes, gps=PARIS, origin="screenshot")
         library.shot(minutes, gps=ROME, camera=None)
@@ -138,14 +137,14 @@ def test_screenshots_and_photos_of_unknown_cameras_make_no_trip(library: Positio
     assert trip_summaries(library.database) == []
 
 
-def test_gone_photos_are_not_counted(library: PositionLibrary) -> None:
+def test_gone_photos_are_not_counted(library):
     ids = in_paris(library)
     library.gone(f"{ids[4] - 1}.jpg")
     assert only(library).photos == 6
     assert ids[4] not in found(library, trip="2024-05-03-paris")
 
 
-def test_copies_are_one_photo_of_a_trip_and_of_its_path(library: PositionLibrary) -> None:
+def test_copies_are_one_photo_of_a_trip_and_of_its_path(library):
     in_paris(library)
     before = only(library)
     path = list(trip_path(library.database, before.trip))
@@ -158,7 +157,7 @@ def test_copies_are_one_photo_of_a_trip_and_of_its_path(library: PositionLibrary
     assert len(found(library, trip=before.trip.id)) == 9
 
 
-def test_cover_is_the_best_landmark_that_nobody_rejected(library: PositionLibrary) -> None:
+def test_cover_is_the_best_landmark_that_nobody_rejected(library):
     ids = in_paris(library)
     second = library.shot(2, ("eiffel-tower", 0.6, True))
 
@@ -172,7 +171,7 @@ def test_cover_is_the_best_landmark_that_nobody_rejected(library: PositionLibrar
 
 
 @pytest.mark.postgresql
-def test_a_day_of_one_landmark_or_else_at_one_sight_has_its_name(library: PositionLibrary) -> None:
+def test_a_day_of_one_landmark_or_else_at_one_sight_has_its_name(library):
     for minutes in range(12):
         library.shot(minutes, gps=(48.8611, 2.3358))
     library.update()
@@ -183,7 +182,7 @@ def test_a_day_of_one_landmark_or_else_at_one_sight_has_its_name(library: Positi
     assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower")
 
 
-def test_the_addresses_of_merged_trips_lead_to_the_merged_one(library: PositionLibrary) -> None:
+def test_the_addresses_of_merged_trips_lead_to_the_merged_one(library):
     in_paris(library)
     in_paris(library, 20)
     with library.database.write() as connection:
@@ -196,7 +195,7 @@ def test_the_addresses_of_merged_trips_lead_to_the_merged_one(library: PositionL
     assert [trip.id for trip in before] == [first.id, second.id]
 
 
-def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary) -> None:
+def test_a_trip_that_was_renamed_is_found_by_its_day(library):
     in_paris(library)
     for name in ("2024-05-03", "2024-05-03-arles", "2024-05-04-paris"):
         assert trip_summary(library.database, name).trip.id == "2024-05-03-paris"
@@ -209,7 +208,7 @@ def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary) -
 
 
 @pytest.mark.postgresql
-def test_the_photos_of_each_time_of_a_camera_are_searched_in_an_index(library: PositionLibrary) -> None:
+def test_the_photos_of_each_time_of_a_camera_are_searched_in_an_index(library):
     in_paris(library)
     with query_plans(library.database, "photos_of_trips") as plans:
         trip_summary(library.database, "2024-05-03-paris")
@@ -221,9 +220,7 @@ def test_the_photos_of_each_time_of_a_camera_are_searched_in_an_index(library: P
 
 
 @pytest.mark.postgresql
-def test_trips_of_a_time_are_those_of_all_that_overlap_it(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trips_of_a_time_are_those_of_all_that_overlap_it(library, monkeypatch):
     for day in (0, 20, 70, 400, 3000):
         in_paris(library, day)
     with library.database.write() as connection:
@@ -274,10 +271,10 @@ def position_of(library: PositionLibrary, photo_id: int) -> tuple[str, str | Non
 
 
 def found_ids(library: PositionLibrary, **options: object) -> set[int]:
-    return {photo.id for photo in find_tagged(library.database, PhotoQuery(**options))}  # type: ignore[arg-type]
+    return {photo.id for photo in find_tagged(library.database, PhotoQuery(**options))}
 
 
-def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library: PositionLibrary) -> None:
+def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library):
     _, ids = tour_of_italy(library)
     library.update()
     (summary,) = trip_summaries(library.database)
@@ -292,7 +289,7 @@ def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library: Posit
     assert library.update() == 0
 
 
-def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library: PositionLibrary) -> None:
+def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library):
     tour_of_italy(library)
     tower = library.shot(2 * DAY + 5, ("eiffel-tower", 0.97, True), camera=library.camera("third"))
     library.update()
@@ -307,7 +304,7 @@ def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library: P
     assert of_third_day == [""]  # without a place
 
 
-def test_what_locates_a_photo_replaces_its_position_of_a_trip(library: PositionLibrary) -> None:
+def test_what_locates_a_photo_replaces_its_position_of_a_trip(library):
     camera, ids = tour_of_italy(library)
     library.update()
     library.shot(2 * DAY + 2, gps=ROME, camera=camera)
@@ -315,7 +312,7 @@ def test_what_locates_a_photo_replaces_its_position_of_a_trip(library: PositionL
     assert (position_of(library, ids["between"]) or ("",))[0] == "neighbour"
 
 
-def test_positions_follow_the_trip(library: PositionLibrary) -> None:
+def test_positions_follow_the_trip(library):
     _, ids = tour_of_italy(library)
     alone = library.shot(40 * DAY)
     library.update()
@@ -333,7 +330,7 @@ def test_positions_follow_the_trip(library: PositionLibrary) -> None:
     assert library.update() == 0
 
 
-def test_a_change_without_a_consequence_leaves_visits_alone(database: Database, tmp_path: Path) -> None:
+def test_a_change_without_a_consequence_leaves_visits_alone(database, tmp_path):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     library.shot(0, gps=(48.86, 2.35))
@@ -345,9 +342,7 @@ def test_a_change_without_a_consequence_leaves_visits_alone(database: Database, 
         assert len(connection.execute(select(visits)).all()) == 1
 
 
-def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(database, tmp_path, monkeypatch):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     for day in range(3):
@@ -371,7 +366,7 @@ def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(
         assert len(connection.execute(select(visits)).all()) == 3
 
 
-def test_a_copy_has_the_visits(database: Database, tmp_path: Path) -> None:
+def test_a_copy_has_the_visits(database, tmp_path):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     library.shot(0, gps=(48.86, 2.35))

@@ -19,14 +19,14 @@ BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
 
 
 @pytest.fixture(autouse=True, params=["sorted", "along the index"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def way(request, monkeypatch) -> None:
     """Both ways to read photos."""
     if request.param != "sorted":
         walk_along_index(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+def library(shared_database, tmp_path_factory) -> StoredPhotos:
     return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
 
 
@@ -60,7 +60,7 @@ def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[
         position = page.next
 
 
-def test_the_likeliest_come_first_and_those_without_a_candidate_last(library: StoredPhotos) -> None:
+def test_the_likeliest_come_first_and_those_without_a_candidate_last(library):
     for size in (1, 2, 100):
         found = [name for page in pages(library, BY_SCORE, size) for name in page]
         assert sorted(found[:2]) == ["copy", "near"]
@@ -68,9 +68,7 @@ def test_the_likeliest_come_first_and_those_without_a_candidate_last(library: St
         assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
 
 
-def test_pages_continue_when_the_photos_become_few_or_many(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_continue_when_the_photos_become_few_or_many(library, monkeypatch):
     listed = [photo.id for photo in find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos]
     for size, is_sorted in product((1, 2, 3), (True, False)):
         found: list[int] = []
@@ -89,13 +87,13 @@ def test_pages_continue_when_the_photos_become_few_or_many(
         assert found == listed, (size, is_sorted)
 
 
-def test_filters_apply(library: StoredPhotos) -> None:
+def test_filters_apply(library):
     of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
     assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
 
 
 @pytest.mark.postgresql
-def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos) -> None:
+def test_any_place_is_reached_past_those_with_a_candidate(library):
     listed = [photo.id for photo in find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos]
     (section,) = timeline_sections(library.database, BY_SCORE)
     assert section.photos == len(listed) == 6
@@ -107,9 +105,7 @@ def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos)
             assert ids == listed[skip : skip + limit]
 
 
-def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(
-    database: Database, tmp_path: Path
-) -> None:
+def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(database, tmp_path):
     library = stored_photos(database, tmp_path)
     library.photo("sure.jpg", (EIFFEL, 0.56, False), (GATE, 0.04, False), digest="sure")
     library.photo("refused.jpg", (EIFFEL, 0.9, False), digest="refused")

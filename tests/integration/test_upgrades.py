@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -76,7 +75,7 @@ class Library:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:
+def library(request, tmp_path) -> Iterator[Library]:
     url, engine = released_library("2.0", request.param, tmp_path / "home", request)
     yield Library(url, engine)
     engine.dispose()
@@ -88,9 +87,7 @@ def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]
 )
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("version", ["2.0", "2.1"])
-def test_a_library_of_a_release_gets_the_schema_of_a_new_one(
-    version: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_library_of_a_release_gets_the_schema_of_a_new_one(version, kind, tmp_path, request):
     url, engine = released_library(version, kind, tmp_path / "home", request)
     engine.dispose()
     upgrade_database(url)
@@ -104,9 +101,7 @@ def test_a_library_of_a_release_gets_the_schema_of_a_new_one(
 @pytest.mark.filterwarnings(
     "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(
-    library: Library, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(library, caplog):
     at, past, future = "2026-01-01 00:00:00", "2020-01-01 00:00:00", "2999-01-01 00:00:00"
     library.execute("INSERT INTO users (name, role, created_at) VALUES ('ann', 'editor', :at)", at=at)
     for name, expires_at in (("TAGGER_WEB_TOKEN", None), ("phone", future), ("old-phone", past)):
@@ -151,7 +146,7 @@ def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(
 @pytest.mark.filterwarnings(
     "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(library: Library) -> None:
+def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(library):
     """A library of the schema 1015, in which a row was both."""
     library.migrate("1015")
     for slug in ("dog", "cat"):
@@ -198,9 +193,7 @@ def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(l
         ("DROP TABLE favourites", "favourites"),
     ],
 )
-def test_a_library_that_no_release_has_made_is_refused_and_stays_as_it_is(
-    library: Library, change: str, missing: str
-) -> None:
+def test_a_library_that_no_release_has_made_is_refused_and_stays_as_it_is(library, change, missing):
     library.execute(change)
     before = library.schema
     with pytest.raises(DatabaseUnavailable, match=rf"would lack {missing}\. Nothing was changed"):
@@ -240,9 +233,7 @@ _MARKED = {
     "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
 )
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(kind, tmp_path, request):
     url, engine = released_library("2.0", kind, tmp_path / "home", request)
     migrate(engine, "1015")
     with engine.begin() as connection:
@@ -298,7 +289,7 @@ def _schema(url: str) -> object:
 
 
 @pytest.fixture
-def engine(empty_database_url: str) -> Iterator[Engine]:
+def engine(empty_database_url) -> Iterator[Engine]:
     engine = create_database_engine(empty_database_url)
     yield engine
     engine.dispose()
@@ -311,7 +302,7 @@ def engine(empty_database_url: str) -> Iterator[Engine]:
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_a_new_database_has_the_tables_and_views(engine: Engine) -> None:
+def test_a_new_database_has_the_tables_and_views(engine):
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
     assert set(inspect(engine).get_table_names()) == {*metadata.tables, "alembic_version"}
@@ -335,9 +326,7 @@ def _is_of_dialect(connection: Connection, each: SchemaItem, *_: object) -> bool
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(tmp_path, request, monkeypatch):
     monkeypatch.setattr(schema, "LOCK_S", 0.2)
     url, engine = released_library("2.0", "postgresql", tmp_path / "home", request)
     with engine.connect() as dump:
@@ -356,7 +345,7 @@ def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_views_have_the_columns_of_their_table_objects(engine: Engine) -> None:
+def test_views_have_the_columns_of_their_table_objects(engine):
     upgrade(engine)
     for view in views.tables.values():
         assert [column["name"] for column in inspect(engine).get_columns(view.name)] == view.columns.keys()
@@ -369,7 +358,7 @@ def test_views_have_the_columns_of_their_table_objects(engine: Engine) -> None:
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_the_schema_revision_is_the_newest_migration() -> None:
+def test_the_schema_revision_is_the_newest_migration():
     assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
 
 
@@ -380,7 +369,7 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None:
+def test_invalid_values_and_foreign_keys_are_refused(database):
     verdict = {"content_id": 1, "landmark_id": 1, "given_at": datetime(2026, 1, 1, tzinfo=UTC)}
     for change, constraint in (
         (insert(ledgers).values(id=2, ledger_id="second", created_at=verdict["given_at"]), "check"),
@@ -398,7 +387,7 @@ def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url: str) -> None:
+def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url):
     assert read_revision(empty_database_url) == ""
     if empty_database_url.startswith("sqlite"):
         open_database(empty_database_url).close()
@@ -418,7 +407,7 @@ def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_d
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_a_newer_database_is_refused(database: Database, database_url: str) -> None:
+def test_a_newer_database_is_refused(database, database_url):
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseUnavailable, match=r"a newer version.*9999"):
@@ -434,7 +423,7 @@ def test_a_newer_database_is_refused(database: Database, database_url: str) -> N
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_a_database_of_version_1_is_refused_and_says_the_way(database: Database, database_url: str) -> None:
+def test_a_database_of_version_1_is_refused_and_says_the_way(database, database_url):
     for revision in ("0033", "1007"):
         with database.write() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": revision})
@@ -451,7 +440,7 @@ def test_a_database_of_version_1_is_refused_and_says_the_way(database: Database,
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
 @pytest.mark.slow
-def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:
+def test_concurrent_processes_can_open_a_new_database(empty_database_url):
     program = (
         "import sys; from tagger.database.connection import open_database; "
         "from tagger.transfer import upgrade_database; "

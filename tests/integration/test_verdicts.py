@@ -13,7 +13,6 @@ from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
@@ -53,7 +52,7 @@ class VerdictFolder(TaggedFolder):
         withdraw_verdicts(self.database, [self.folder / name], landmark, kind, {})
 
     def photo_names(self, **options: object) -> list[str]:
-        query = PhotoQuery(**options)  # type: ignore[arg-type]
+        query = PhotoQuery(**options)
         return sorted(Path(photo.path).name for photo in find_tagged(self.database, query))
 
     def accepted(self, name: str) -> dict[str, tuple[int | None, float | None]]:
@@ -86,13 +85,11 @@ class VerdictFolder(TaggedFolder):
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> VerdictFolder:
+def folder(database, tmp_path) -> VerdictFolder:
     return VerdictFolder(database, tmp_path)
 
 
-def test_rejected_tag_stays_away_after_another_model_accepts_it(
-    folder: VerdictFolder, tmp_path: Path
-) -> None:
+def test_rejected_tag_stays_away_after_another_model_accepts_it(folder, tmp_path):
     folder.draw("a.jpg", 0)
     first = folder.record()
     folder.run(first)
@@ -111,7 +108,7 @@ def test_rejected_tag_stays_away_after_another_model_accepts_it(
     assert folder.outcomes(first) == {"a.jpg": "unknown"}  # as its image
 
 
-def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_path: Path) -> None:
+def test_confirmed_tag_stays_whatever_models_predict(folder, tmp_path):
     folder.draw("grey.jpg", None)
     folder.draw("gate.jpg", 1)
     job = folder.record()
@@ -130,7 +127,7 @@ def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_
     assert folder.progress(job).tagged == 2
 
 
-def test_verdict_belongs_to_the_image_and_survives_its_photos(folder: VerdictFolder) -> None:
+def test_verdict_belongs_to_the_image_and_survives_its_photos(folder):
     path = folder.draw("a.jpg", 0)
     shutil.copy(path, folder.folder / "copy.jpg")
     folder.tag()
@@ -146,7 +143,7 @@ def test_verdict_belongs_to_the_image_and_survives_its_photos(folder: VerdictFol
     assert folder.photo_names(landmark=EIFFEL) == []
 
 
-def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
+def test_photo_must_be_stored_and_classified(folder):
     folder.draw("new.jpg", 0)
     (folder.folder / "empty.jpg").write_bytes(b"")
     with pytest.raises(PhotoNotFound):
@@ -164,7 +161,7 @@ def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
 
 
 @pytest.fixture
-def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> VerdictFolder:
+def tagged_folder(folder, monkeypatch) -> VerdictFolder:
     """Seven images in two folders: six of two landmarks, one with a copy, and a grey one, in pages of two."""
     for number in range(3):
         folder.draw(f"berlin/{number}.jpg", 0, shade=number)
@@ -179,9 +176,7 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
 
 
 @pytest.mark.postgresql
-def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
-    tagged_folder: VerdictFolder,
-) -> None:
+def test_verdicts_are_listed_by_landmark_folder_person_and_kind(tagged_folder):
     database, berlin = tagged_folder.database, (tagged_folder.folder / "berlin",)
     for query in (PhotoQuery(under=berlin), PhotoQuery(landmark=GATE)):
         tagged_folder.reject_all(query)
@@ -203,7 +198,7 @@ def _set_time(folder: VerdictFolder, at: datetime) -> None:
         connection.execute(update(verdicts).values(given_at=at))
 
 
-def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> None:
+def test_newer_verdict_of_two_databases_wins(tagged_folder):
     tagged_folder.reject_all(PhotoQuery(landmark=EIFFEL))
     _set_time(tagged_folder, MONDAY)
     same = tagged_folder.exported()
@@ -224,7 +219,7 @@ def test_newer_verdict_of_two_databases_wins(tagged_folder: VerdictFolder) -> No
     assert tagged_folder.exported() == newer
 
 
-def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: VerdictFolder) -> None:
+def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder):
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
@@ -271,12 +266,12 @@ SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", 
         ("[" + json.dumps(SOUND)[:-1] + ', "path": "\xff"}]', "not text in UTF-8"),
     ],
 )
-def test_invalid_entry_is_refused_with_its_number(text: str, where: str) -> None:
+def test_invalid_entry_is_refused_with_its_number(text, where):
     with pytest.raises(ImportRefused, match=where):
         list(read_entries(io.BytesIO(text.encode("latin-1")), "file"))
 
 
-def test_lists_and_lines_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_and_lines_are_read_the_same_way(monkeypatch):
     many = [SOUND | {"digest": f"1-{number:064x}", "path": "é" * number} for number in range(20)]
     lines = [json.dumps(verdict, ensure_ascii=False) for verdict in many]
     of_list = ",\n ".join(lines)
@@ -288,7 +283,7 @@ def test_lists_and_lines_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) 
             assert [entry.path for entry in entries] == [verdict["path"] for verdict in many]
 
 
-def test_a_long_import_is_read_while_it_is_stored(tagged_folder: VerdictFolder) -> None:
+def test_a_long_import_is_read_while_it_is_stored(tagged_folder):
     many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(1000)]
     source = io.BytesIO(json.dumps(many).encode())
     read_at = []
@@ -309,7 +304,7 @@ def test_a_long_import_is_read_while_it_is_stored(tagged_folder: VerdictFolder) 
     )
 
 
-def test_nothing_of_a_file_with_an_error_is_stored(tagged_folder: VerdictFolder) -> None:
+def test_nothing_of_a_file_with_an_error_is_stored(tagged_folder):
     many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(1000)]
     with pytest.raises(ImportRefused, match=r"entry 1001: .*Nothing of it was stored"):
         tagged_folder.import_([*many, {**SOUND, "by": 7}])

@@ -8,7 +8,6 @@ from sqlalchemy import delete, select, update
 from support.camera_photos import draw_shot
 from support.written_folder import WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
@@ -27,7 +26,7 @@ FOREIGN_SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="htt
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+def folder(database, tmp_path) -> WrittenFolder:
     """Photos of a walk: with GPS, between them, of a landmark, and of another day."""
     folder = WrittenFolder(database, tmp_path)
     draw_shot(folder.folder / "first.jpg", 0, gps=PARIS)
@@ -53,7 +52,7 @@ def latitude(path: Path) -> float | None:
     return None if text is None else round(float(str(text)), 5)
 
 
-def test_estimates_are_written_as_estimates(folder: WrittenFolder) -> None:
+def test_estimates_are_written_as_estimates(folder):
     before = folder.files()
     assert folder.write(EMBED) == {"between.jpg": "written", "tower.jpg": "written"}
     assert {name for name, data in folder.files().items() if data != before[name]} == {
@@ -71,7 +70,7 @@ def test_estimates_are_written_as_estimates(folder: WrittenFolder) -> None:
     assert folder.files() == before
 
 
-def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
+def test_written_positions_are_no_evidence(folder):
     """Neither after a change of the file, nor if the database has never seen the photos before."""
     expected = sources(folder)
     assert {name: source for name, (source, _) in expected.items()} == {
@@ -93,9 +92,7 @@ def test_written_positions_are_no_evidence(folder: WrittenFolder) -> None:
 @pytest.mark.parametrize(
     "options", [EMBED, pytest.param(SIDECAR, marks=pytest.mark.slow)], ids=["embed", "sidecar"]
 )
-def test_a_position_follows_its_estimate_until_it_is_gone(
-    folder: WrittenFolder, options: MetadataOptions
-) -> None:
+def test_a_position_follows_its_estimate_until_it_is_gone(folder, options):
     before = folder.files()
     path = folder.folder / ("between.jpg" if options is EMBED else "between.jpg.xmp")
 
@@ -122,9 +119,7 @@ def test_a_position_follows_its_estimate_until_it_is_gone(
 @pytest.mark.parametrize(
     "options", [SIDECAR, pytest.param(EMBED, marks=pytest.mark.slow)], ids=["sidecar", "embed"]
 )
-def test_a_position_in_another_programs_sidecar_stays_the_only_one(
-    folder: WrittenFolder, options: MetadataOptions
-) -> None:
+def test_a_position_in_another_programs_sidecar_stays_the_only_one(folder, options):
     (folder.folder / "between.jpg.xmp").write_text(FOREIGN_SIDECAR)
     (folder.folder / "tower.xmp").write_text(FOREIGN_SIDECAR)
     before = folder.files()
@@ -141,7 +136,7 @@ def test_a_position_in_another_programs_sidecar_stays_the_only_one(
     assert folder.files() == before
 
 
-def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> None:
+def test_positions_that_are_too_vague_are_left_out(folder):
     assert folder.write(MetadataOptions(Target.EMBED, max_error_m=300)) == {"tower.jpg": "written"}
     assert latitude(folder.folder / "tower.jpg") == 48.8584
     vague = MetadataOptions(Target.EMBED, gps=True, max_error_m=299)
@@ -151,7 +146,7 @@ def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> Non
     assert latitude(folder.folder / "tower.jpg") == 48.8584
 
 
-def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolder) -> None:
+def test_a_job_of_workers_writes_what_its_photos_make_known(folder):
     draw_shot(folder.folder / "new" / "near.jpg", 8900, gps=PARIS)
     draw_shot(folder.folder / "new" / "late.jpg", 8901)
     folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)

@@ -85,7 +85,7 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
     data = large.read_bytes()
     budget = _CountingBudget(budget_bytes)
     for module in (decoding, raw_development):
-        module.MEMORY_BUDGET = budget  # type: ignore[attr-defined]
+        module.MEMORY_BUDGET = budget
     trim_memory()
     CLEAR_PEAK.write_text("5")
     before = _status_bytes("VmRSS")

@@ -108,7 +108,7 @@ class TaggedFolder:
 
     def tag(self, *paths: Path, **options: object) -> dict[str, str]:
         """Scan and tag. Returns the outcome of each photo by its path below the folder."""
-        job = self.record(*paths, **options)  # type: ignore[arg-type]
+        job = self.record(*paths, **options)
         self.run(job)
         return self.outcomes(job)
 
@@ -162,7 +162,7 @@ class TaggedFolder:
 
     def count(self, table: object) -> int:
         with self.database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+            return connection.scalar(select(func.count()).select_from(table)) or 0
 
     def failing(self) -> list[FailingPhoto]:
         return list(failing_photos(self.database))

@@ -25,14 +25,14 @@ def leave_commits_unflushed() -> None:
 
 def share_compiled_statements() -> None:
     """Let the databases of a kind compile each statement once in this process, and not once each."""
-    cache = LRUCache(10_000)  # type: ignore[var-annotated]
+    cache = LRUCache(10_000)
     create = engine.create_engine
 
     def create_engine(*arguments: Any, **options: Any) -> Engine:
         created = create(*arguments, **options)
         kind = type(created.dialect)
-        kind.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[method-assign,assignment]
-        kind.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign,assignment]
+        kind.__eq__ = lambda self, other: type(self) is type(other)
+        kind.__hash__ = lambda self: hash(type(self))
         created._compiled_cache = cache
         return created
 

@@ -46,4 +46,4 @@ def read_with(pipeline: Pipeline, reader: Reader) -> None:
         photo = reader(request.source, request.path)
         return lambda: photo
 
-    pipeline._readers._fetch = fetch  # type: ignore[method-assign]
+    pipeline._readers._fetch = fetch

@@ -48,7 +48,7 @@ class PairFolder(WrittenFolder):
 
     def found(self, **options: object) -> dict[str, list[str]]:
         """The landmarks of the photos that a query finds, by name."""
-        photos_found = find_tagged(self.database, PhotoQuery(**options))  # type: ignore[arg-type]
+        photos_found = find_tagged(self.database, PhotoQuery(**options))
         names = [(str(Path(photo.path).relative_to(self.folder)), photo) for photo in photos_found]
         assert len(names) == len(dict(names))
         return {name: [tag.landmark for tag in photo.tags] for name, photo in names}

@@ -21,7 +21,7 @@ def module_threads() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def threads(module_threads: None) -> None:
+def threads(module_threads) -> None:
     """The same number of threads for each test: loading a model changes it."""
     torch.set_num_threads(core_count())
 

@@ -52,7 +52,7 @@ SIZE = 32
 
 
 @FAMILY
-def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name: str) -> None:
+def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name):
     classifier, size = _classifier(name), ONE_SIZE.get(name, 64)
     images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
 
@@ -65,14 +65,14 @@ def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name
     torch.jit.save(scripted, exported)
     checked_archive(exported.getvalue())
 
-    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), torch.jit.optimized_execution(False):
         torch.testing.assert_close(scripted(images), classifier(images))
     with torch.inference_mode():  # the optimising executor inlines a frozen module
         frozen = torch.jit.freeze(scripted.to(torch.bfloat16))
         assert [output.dtype for output in frozen(images)] == [torch.float32, torch.float32]
 
 
-def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
+def test_a_name_that_does_not_exist_is_answered_with_close_ones():
     with pytest.raises(BackboneUnusable, match=r"similar names are .*resnet18") as raised:
         find_source("resnet-18")
     assert "timm/NAME" in str(raised.value)
@@ -82,7 +82,7 @@ def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
         find_source("segmentation.fcn_resnet50")
 
 
-def test_pixels_are_scaled_as_the_weights_want_it_and_other_sizes_are_refused(tmp_path: Path) -> None:
+def test_pixels_are_scaled_as_the_weights_want_it_and_other_sizes_are_refused(tmp_path):
     import timm
 
     assert Torchvision().build("resnet18").normalisation.mean == IMAGENET
@@ -98,7 +98,7 @@ def test_pixels_are_scaled_as_the_weights_want_it_and_other_sizes_are_refused(tm
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
-def test_weights_from_a_file_are_those_in_the_network(name: str, tmp_path: Path) -> None:
+def test_weights_from_a_file_are_those_in_the_network(name, tmp_path):
     whole = models.get_model(name, weights=None)
     save_file(whole.state_dict(), tmp_path / "w.safetensors")
     backbone, network = load_backbone(name, tmp_path / "w.safetensors", 64)
@@ -113,7 +113,7 @@ def test_weights_from_a_file_are_those_in_the_network(name: str, tmp_path: Path)
         torch.testing.assert_close(network(images), same(images), rtol=0.02, atol=0.02)
 
 
-def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path: Path) -> None:
+def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path):
     """timm has "same" padding of its own, which TorchScript cannot compile."""
     import timm
 
@@ -133,7 +133,7 @@ def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path: Path) ->
     assert difference.norm() < 0.01 * expected.norm()  # weights are rounded
 
 
-def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_is_refused(tmp_path):
     save_file(models.shufflenet_v2_x0_5(weights=None).state_dict(), tmp_path / "other.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
@@ -148,7 +148,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             load_backbone("resnet18", tmp_path / name, 64)
 
 
-def test_training_goes_on_from_a_model() -> None:
+def test_training_goes_on_from_a_model():
     images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
 
     backbone, network = load_backbone("timm/mobilenet_edgetpu_100", ARTIFACT, 224)
@@ -161,7 +161,7 @@ def test_training_goes_on_from_a_model() -> None:
         load_backbone("resnet18", ARTIFACT, 224)
 
 
-def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
+def test_nothing_in_a_file_of_weights_is_run(tmp_path):
     class Touches:
         def __reduce__(self) -> tuple[object, tuple[object, ...]]:
             return Path.touch, (tmp_path / "touched",)
@@ -208,7 +208,7 @@ def images(size: int = SIZE) -> Tensor:
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "landmark_cnn"])
 @torch.no_grad()
-def test_folded_network_gives_the_same_features_and_is_built_again(name: str) -> None:
+def test_folded_network_gives_the_same_features_and_is_built_again(name):
     backbone = Backbone(name, "torchvision", "none", FAMILIES[name])
     network = with_random_statistics(build_network(backbone))
     before = {key: values.clone() for key, values in network.state_dict().items()}
@@ -248,7 +248,7 @@ class Reordered(nn.Module):
     ids=["reordered", "reordered, other width", "statistics of the batch", "after an activation"],
 )
 @torch.no_grad()
-def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network: nn.Module) -> None:
+def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network):
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.fill_(0.7)

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -37,9 +36,7 @@ SHARES = st.sampled_from([0.0, 0.5, 1.0])
     count=st.integers(1, 200),
     seed=st.integers(0, 2**32),
 )
-def test_every_row_is_drawn_as_often_as_it_is_due(
-    weights: npt.NDArray[np.float64], count: int, seed: int
-) -> None:
+def test_every_row_is_drawn_as_often_as_it_is_due(weights, count, seed):
     chosen = sample_rows(weights, count, np.random.default_rng(seed))
 
     assert chosen.shape == (count,)
@@ -49,7 +46,7 @@ def test_every_row_is_drawn_as_often_as_it_is_due(
     assert np.array_equal(chosen, sample_rows(weights, count, np.random.default_rng(seed)))
 
 
-def test_batches_are_views_with_their_targets_and_the_same_only_of_one_seed_and_epoch() -> None:
+def test_batches_are_views_with_their_targets_and_the_same_only_of_one_seed_and_epoch():
     photos = training_set(TARGETS)
     batches = list(photos.epoch(1, 32))
 
@@ -66,7 +63,7 @@ def test_batches_are_views_with_their_targets_and_the_same_only_of_one_seed_and_
     assert not torch.equal(first, whole_epoch(training_set(TARGETS, seed=1), 1))
 
 
-def test_epoch_left_early_leaves_no_threads() -> None:
+def test_epoch_left_early_leaves_no_threads():
     batches: Iterator[Batch] = training_set(TARGETS * 20, batch_size=2).epoch(1, 32)
     next(batches)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("views")]
@@ -85,9 +82,7 @@ def whole_epoch(photos: TrainingSet, number: int) -> torch.Tensor:
     smoothing=st.sampled_from([0.0, 0.1, 1.0]),
     seed=st.integers(0, 2**32),
 )
-def test_answers_sum_to_one_and_images_stay_in_range(
-    targets: list[int], shares: tuple[float, float], smoothing: float, seed: int
-) -> None:
+def test_answers_sum_to_one_and_images_stay_in_range(targets, shares, smoothing, seed):
     options = MixOptions(*shares, smoothing)
     images, mixed_targets = mix_photos(targets, options, seed)
 
@@ -103,7 +98,7 @@ def test_answers_sum_to_one_and_images_stay_in_range(
     assert torch.equal(mixed_targets, same_targets)
 
 
-def test_without_mixing_photos_are_as_they_were_and_answers_smoothed() -> None:
+def test_without_mixing_photos_are_as_they_were_and_answers_smoothed():
     images, mixed_targets = mix_photos([1, 0], MixOptions(0.0, 0.0, 0.1), 0)
 
     assert torch.equal(images, photos(2))
@@ -138,9 +133,7 @@ def photos(count: int) -> Tensor:
     ),
     seed=st.integers(0, 2**63 - 1),
 )
-def test_view_has_its_shape_and_comes_again_from_the_same_chance(
-    side: int, size: int, options: Augmentation, seed: int
-) -> None:
+def test_view_has_its_shape_and_comes_again_from_the_same_chance(side, size, options, seed):
     photo = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
     before = photo.copy()
     view = augment(photo, size, options, np.random.default_rng(seed))
@@ -151,7 +144,7 @@ def test_view_has_its_shape_and_comes_again_from_the_same_chance(
     assert np.array_equal(photo, before)
 
 
-def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
+def test_without_alterations_there_is_the_photo_and_its_mirror_image():
     views = {view(NOTHING, seed).tobytes() for seed in range(12)}
 
     assert views == {PHOTO.tobytes(), PHOTO[:, ::-1].tobytes()}
@@ -164,7 +157,7 @@ def test_without_alterations_there_is_the_photo_and_its_mirror_image() -> None:
         *("framed_share", "turned_share", "tilted_share"),
     ],
 )
-def test_each_alteration_shows(share: str) -> None:
+def test_each_alteration_shows(share):
     options = Augmentation(**{**vars(NOTHING), share: 1.0})
     plain = (PHOTO, PHOTO[:, ::-1])
 

@@ -10,11 +10,11 @@ from trainer.comparison import Trial, recommend
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory) -> Path:
     return draw_world(tmp_path_factory.mktemp("compared"))
 
 
-def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused_before_any_work(world, tmp_path):
     arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
     unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")
     assert (unknown.returncode, unknown.stdout) == (1, "")
@@ -24,7 +24,7 @@ def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: P
     assert run_trainer(*arguments, " , ").returncode == 2
 
 
-def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_path: Path) -> None:
+def test_where_not_one_can_be_compared_it_could_not_be_done(world, tmp_path):
     done = run_trainer(
         *("compare", "--data", world / "landmarks", "--out", tmp_path, "--backbones", "resnet18"),
         **NO_NETWORK,
@@ -37,7 +37,7 @@ def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_pat
     )
 
 
-def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
+def test_of_those_as_good_as_the_best_the_fastest_is_chosen():
     trials = {"large": _trial(0.95), "small": _trial(0.94), "tiny": _trial(0.90)}
     speeds = {"large": 10.0, "small": 50.0, "tiny": 200.0}
     backbone, sentence = recommend(trials, speeds)

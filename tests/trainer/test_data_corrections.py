@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
-from support.buckets import Bucket
-from support.command_line import CommandRunner
 from support.scenes import draw_scene, tree
 from support.stored_photos import StoredPhotos
 
@@ -45,9 +43,7 @@ class TaggedPhotos:
 
 
 @pytest.fixture
-def tagged_photos(
-    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> TaggedPhotos:
+def tagged_photos(database, database_url, tmp_path, monkeypatch) -> TaggedPhotos:
     monkeypatch.setenv("TAGGER_DATABASE_URL", database_url)
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -63,9 +59,7 @@ def give_verdicts(tagged_photos: TaggedPhotos) -> None:
     tagged_photos.photo("c.jpg", 4, (GATE, 0.8, True))
 
 
-def test_photos_in_buckets_are_downloaded(
-    data: CommandRunner, tagged_photos: TaggedPhotos, bucket: Bucket, tmp_path: Path
-) -> None:
+def test_photos_in_buckets_are_downloaded(data, tagged_photos, bucket, tmp_path):
     tagged_photos.photo("trip/a.jpg", 1, (EIFFEL, 0.9, True), eiffel_tower="confirmed")
     tagged_photos.photo("b.jpg", 3, (GATE, 0.9, True), brandenburg_gate="rejected")
     before = tree(tagged_photos.folder)
@@ -86,9 +80,7 @@ def test_photos_in_buckets_are_downloaded(
 
 
 @pytest.mark.postgresql
-def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     before = tree(tagged_photos.folder)
     output = data("from-verdicts", "--out", tmp_path / "set", "--json")
@@ -110,9 +102,7 @@ def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
     assert gate.slug == GATE
 
 
-def test_unusable_photos_are_left_out_and_counted(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_unusable_photos_are_left_out_and_counted(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     twice = tagged_photos.photo("twice.jpg", 5, eiffel_tower="confirmed", brandenburg_gate="confirmed")
     tagged_photos.photo("half.jpg", 6, (EIFFEL, 0.6, True), (GATE, 0.5, True), eiffel_tower="rejected")
@@ -135,9 +125,7 @@ def test_unusable_photos_are_left_out_and_counted(
         assert text in output.err
 
 
-def test_a_picture_is_taken_once_from_whichever_copy_is_there(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_a_picture_is_taken_once_from_whichever_copy_is_there(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     shutil.copy(tagged_photos.folder / "a.jpg", tagged_photos.folder / "copy.jpg")
     tagged_photos.library.photo(
@@ -148,9 +136,7 @@ def test_a_picture_is_taken_once_from_whichever_copy_is_there(
     assert [path.name for path in (tmp_path / "set" / "train" / EIFFEL_LABEL).iterdir()] == ["copy.jpg"]
 
 
-def test_an_earlier_folder_is_copied_with_verdicts_applied(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_an_earlier_folder_is_copied_with_verdicts_applied(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     earlier = tmp_path / "earlier"
     for number in range(10, 14):
@@ -191,8 +177,8 @@ def test_an_earlier_folder_is_copied_with_verdicts_applied(
 
 
 def test_photos_like_earlier_ones_for_testing_are_left_out_and_sources_are_kept(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+    data, tagged_photos, tmp_path
+):
     give_verdicts(tagged_photos)
     earlier = tmp_path / "earlier"
     draw_scene(earlier / "train" / "Mill" / "20.jpg", 20)
@@ -214,9 +200,7 @@ def test_photos_like_earlier_ones_for_testing_are_left_out_and_sources_are_kept(
     assert (tmp_path / "set" / "sources.csv").read_text() == "photo,source\nMill/20.jpg,site-a\n"
 
 
-def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_a_dry_run_writes_nothing_and_nothing_is_written_over(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     planned = data("from-verdicts", "--out", tmp_path / "set", "--dry-run", "--json").json
     assert not (tmp_path / "set").exists()
@@ -226,9 +210,7 @@ def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
     assert "is not empty" in output.err
 
 
-def test_without_verdicts_the_command_says_how_to_start(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_without_verdicts_the_command_says_how_to_start(data, tagged_photos, tmp_path):
     tagged_photos.photo("a.jpg", 1, (EIFFEL, 0.9, True))
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert (output.code, output.text) == (1, "")
@@ -237,9 +219,7 @@ def test_without_verdicts_the_command_says_how_to_start(
     assert data("from-verdicts").code == 2
 
 
-def test_a_merged_landmark_keeps_the_folder_of_its_label(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
+def test_a_merged_landmark_keeps_the_folder_of_its_label(data, tagged_photos, tmp_path):
     give_verdicts(tagged_photos)
     assert data("from-verdicts", "--out", tmp_path / "earlier", "--json").code == 0
     add_landmark(tagged_photos.library.database, NewLandmark("Iron Lady"))

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.command_line import CommandRunner
 from support.examples import examples
 from support.local_servers import Quiet, running
 from support.scenes import course_archive, scene_bytes, tree, zip_of
@@ -60,7 +59,7 @@ def assert_refused(folder: Path, url: str, reason: str) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_cut_connection_or_no_server_leaves_nothing_and_the_command_can_be_repeated(tmp_path: Path) -> None:
+def test_a_cut_connection_or_no_server_leaves_nothing_and_the_command_can_be_repeated(tmp_path):
     with serving(course_archive()) as server:
         server.cut = 3000
         assert_refused(tmp_path, server.url, "not a zip file|IncompleteRead")
@@ -71,7 +70,7 @@ def test_a_cut_connection_or_no_server_leaves_nothing_and_the_command_can_be_rep
         assert fetch_udacity(tmp_path / "set", server.url)
 
 
-def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path: Path) -> None:
+def test_the_archive_is_fetched_and_laid_out_once(data, tmp_path):
     with serving(course_archive()) as server:
         arguments = ("download", "udacity", "--out", tmp_path / "set", "--url", server.url)
         output = data(*arguments, "--json")
@@ -96,7 +95,7 @@ def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path:
     assert (eiffel.slug, eiffel.country, raceway.slug) == ("eiffel-tower", "France", "moscow-raceway")
 
 
-def test_a_folder_with_something_in_it_is_left_alone(data: CommandRunner, tmp_path: Path) -> None:
+def test_a_folder_with_something_in_it_is_left_alone(data, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.jpg").touch()
     output = data("download", "udacity", "--out", tmp_path / "set", "--url", "http://127.0.0.1:9/x.zip")
@@ -115,7 +114,7 @@ def unpack(folder: Path, content: bytes) -> dict[str, bytes]:
     }
 
 
-def test_only_photos_come_out_below_the_one_folder_that_holds_all(tmp_path: Path) -> None:
+def test_only_photos_come_out_below_the_one_folder_that_holds_all(tmp_path):
     names = [
         "top/train/A/a.JPG",
         "top/test/A/b.png",
@@ -144,7 +143,7 @@ def damaged() -> bytes:
     ],
     ids=["something else", "damaged", "empty"],
 )
-def test_an_archive_that_cannot_be_used_leaves_nothing(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_archive_that_cannot_be_used_leaves_nothing(tmp_path, content, reason):
     with serving(content) as server:
         assert_refused(tmp_path, server.url, reason)
 
@@ -156,7 +155,7 @@ names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_si
 
 @examples(38)
 @given(st.lists(names, max_size=4))
-def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
+def test_no_name_leads_out_of_the_folder(listed):
     folder = PurePosixPath("/somewhere/out")
     for path in photo_entries([zipfile.ZipInfo(f"train/{name}") for name in ["A/a.jpg", *listed]]):
         target = folder / path

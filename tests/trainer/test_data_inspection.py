@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.command_line import CommandRunner
 from support.scenes import draw_label, draw_scene, tree
 
 
 @pytest.fixture
-def flawed(tmp_path: Path) -> Path:
+def flawed(tmp_path) -> Path:
     """A training folder with two good labels and one flaw of each kind."""
     folder = tmp_path / "set"
     draw_label(folder / "train" / "Tower", range(22))
@@ -37,7 +36,7 @@ def flawed(tmp_path: Path) -> Path:
     return folder
 
 
-def test_everything_that_is_wrong_is_found(data: CommandRunner, flawed: Path, tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_found(data, flawed, tmp_path):
     before = tree(flawed)
     output = data("inspect", flawed, "--out", tmp_path / "report", "--json")
 
@@ -80,7 +79,7 @@ def test_everything_that_is_wrong_is_found(data: CommandRunner, flawed: Path, tm
     assert tree(flawed) == before
 
 
-def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_path: Path) -> None:
+def test_the_report_suggests_remedies(data, flawed, tmp_path):
     output = data("inspect", flawed, "--out", tmp_path / "report")
 
     assert "leaks between splits\t2\n" in output.text
@@ -103,7 +102,7 @@ def test_the_report_suggests_remedies(data: CommandRunner, flawed: Path, tmp_pat
     assert "(sheet.png)" in report
 
 
-def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_path: Path) -> None:
+def test_label_folders_may_lie_in_the_folder_itself(data, tmp_path):
     draw_label(tmp_path / "set" / "Tòa Xanh", range(20))
     draw_label(tmp_path / "set" / "B|ridge", range(40, 45))
     report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
@@ -117,7 +116,7 @@ def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_pat
     assert "## landmarks.csv" not in report
 
 
-def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_path: Path) -> None:
+def test_a_gazetteer_that_cannot_be_used_is_a_finding(data, tmp_path):
     draw_label(tmp_path / "set" / "A", range(3))
     (tmp_path / "set" / "landmarks.csv").write_text("label,latitude\nA,north\n")
     report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
@@ -125,9 +124,7 @@ def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_p
     assert "label A, column latitude" in report["landmarks"]["problem"]
 
 
-def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
-    data: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_goes_where_the_person_is_and_never_among_the_photos(data, tmp_path, monkeypatch):
     draw_label(tmp_path / "there" / "set" / "A", range(2))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -142,9 +139,7 @@ def test_the_report_goes_where_the_person_is_and_never_among_the_photos(
     assert [path.name for path in (tmp_path / "there" / "set").iterdir()] == ["A"]
 
 
-def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(
-    data: CommandRunner, tmp_path: Path
-) -> None:
+def test_a_folder_without_photos_is_refused_with_how_to_lay_them_out(data, tmp_path):
     (tmp_path / "set" / "A").mkdir(parents=True)
     output = data("inspect", tmp_path / "set", "--out", tmp_path / "report")
     assert (output.code, output.text) == (1, "")

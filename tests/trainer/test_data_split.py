@@ -1,7 +1,6 @@
 """`trainer data split`: shares, groups, reproducibility, and unchanged source photos."""
 
 import json
-import random
 import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.command_line import CommandRunner
 from support.examples import examples
 from support.scenes import draw_label, draw_scene, tree
 
@@ -24,9 +22,7 @@ groupings = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), 
 
 @EXAMPLES
 @given(groupings, st.integers(0, 3), st.floats(0, 0.45), st.floats(0, 0.45))
-def test_groups_stay_together_and_every_label_keeps_a_photo(
-    grouping: list[list[str]], seed: int, val: float, test: float
-) -> None:
+def test_groups_stay_together_and_every_label_keeps_a_photo(grouping, seed, val, test):
     labels, groups, digests = flattened(grouping)
     splits = assign_splits(labels, groups, digests, {"test": test, "val": val}, seed=seed)
 
@@ -40,7 +36,7 @@ def test_groups_stay_together_and_every_label_keeps_a_photo(
 
 @EXAMPLES
 @given(st.integers(1, 200), st.integers(0, 3))
-def test_shares_are_exact_where_no_photos_belong_together(count: int, seed: int) -> None:
+def test_shares_are_exact_where_no_photos_belong_together(count, seed):
     labels, groups, digests = flattened([["a"]] * count)
     counts = Counter(assign_splits(labels, groups, digests, SHARES, seed=seed))
 
@@ -52,9 +48,7 @@ def test_shares_are_exact_where_no_photos_belong_together(count: int, seed: int)
 
 @EXAMPLES
 @given(groupings, st.randoms(use_true_random=False))
-def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
-    grouping: list[list[str]], rng: random.Random
-) -> None:
+def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(grouping, rng):
     labels, groups, digests = flattened(grouping)
     splits = assign_splits(labels, groups, digests, SHARES, seed=7)
     order = list(range(len(labels)))
@@ -70,7 +64,7 @@ def test_the_order_of_photos_and_the_names_of_groups_do_not_matter(
     assert shuffled == [splits[number] for number in order]
 
 
-def test_a_label_of_large_scenes_gives_its_smallest() -> None:
+def test_a_label_of_large_scenes_gives_its_smallest():
     labels, groups, digests = flattened([["a"] * 6, ["a"] * 3, ["a"] * 4])
     splits = assign_splits(labels, groups, digests, SHARES, seed=0)
 
@@ -85,7 +79,7 @@ def flattened(grouping: list[list[str]]) -> tuple[list[str], list[int], list[str
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path) -> Path:
     """20 towers, of which two show one scene; 10 bridges; a hill and its near-duplicate; a broken one."""
     folder = tmp_path / "photos"
     draw_label(folder / "Tower" / "2019", range(19))
@@ -98,9 +92,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_photos_are_copied_into_the_splits_with_a_record(
-    data: CommandRunner, photos: Path, tmp_path: Path
-) -> None:
+def test_photos_are_copied_into_the_splits_with_a_record(data, photos, tmp_path):
     before = tree(photos)
     output = data("split", photos, "--out", tmp_path / "set", "--json")
 
@@ -129,7 +121,7 @@ def test_photos_are_copied_into_the_splits_with_a_record(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_splits_that_are_there_are_pooled(data: CommandRunner, photos: Path, tmp_path: Path) -> None:
+def test_splits_that_are_there_are_pooled(data, photos, tmp_path):
     data("split", photos, "--out", tmp_path / "one")
     output = data("split", tmp_path / "one", "--out", tmp_path / "two", "--val", 0, "--test", 0.5)
 
@@ -138,7 +130,7 @@ def test_splits_that_are_there_are_pooled(data: CommandRunner, photos: Path, tmp
     assert "test\t15\n" in output.text
 
 
-def test_photos_of_one_name_are_all_kept(data: CommandRunner, tmp_path: Path) -> None:
+def test_photos_of_one_name_are_all_kept(data, tmp_path):
     for number in range(6):
         draw_scene(tmp_path / "photos" / "A" / f"{number}" / ("IMG.jpg" if number % 2 else "img.JPG"), number)
     shutil.copytree(tmp_path / "photos" / "A" / "1", tmp_path / "photos" / "A" / "copy")
@@ -149,9 +141,7 @@ def test_photos_of_one_name_are_all_kept(data: CommandRunner, tmp_path: Path) ->
     assert len({name.casefold() for name in names}) == 7
 
 
-def test_nothing_is_written_over_among_the_photos_or_without_a_photo(
-    data: CommandRunner, photos: Path, tmp_path: Path
-) -> None:
+def test_nothing_is_written_over_among_the_photos_or_without_a_photo(data, photos, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     output = data("split", photos, "--out", tmp_path / "full")

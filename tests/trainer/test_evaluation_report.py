@@ -28,14 +28,14 @@ DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.pt"
     tiny_artifact(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory) -> Path:
     """Drawn photos in folders of the model's labels, and drawn distractors."""
     folder = tmp_path_factory.mktemp("drawn")
     for number, label in enumerate(LABELS[:3]):
@@ -50,21 +50,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluation(artifact: Path, folder: Path) -> Evaluation:
+def evaluation(artifact, folder) -> Evaluation:
     return evaluate(
         artifact, folder / "data", folder / "other", folder / "sights", mixture=FAMILY, device="cpu"
     )
 
 
 @pytest.fixture(scope="module")
-def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(evaluation, tmp_path_factory) -> Path:
     """The folder of a report with every drawing."""
     folder = tmp_path_factory.mktemp("reports") / "new" / "report"
     write_report(replace(evaluation, false_tags=evaluation.mistakes[:2]), folder)
     return folder
 
 
-def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path, folder: Path) -> None:
+def test_figures_are_those_of_the_scores(evaluation, artifact, folder):
     manifest = read_manifest(artifact)
     names = [label.label for label in manifest.labels]
     photos = sorted((folder / "data" / "test").rglob("*.jpg"))
@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     assert sum(label["photos"] for label in figures["labels"]) == 9
 
 
-def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
+def test_report_has_every_figure_and_every_drawing(report):
     text = (report / "report.md").read_text("utf-8")
 
     for name in DRAWINGS:
@@ -99,7 +99,7 @@ def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
     assert text.index("top-1") < text.index("## Calibration") < text.index("## Landmarks")
 
 
-def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) -> None:
+def test_json_has_an_interval_beside_every_figure_and_is_strict(report):
     figures = json.loads((report / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
 
     for name in ("top1", "top3", "top5", "ece", "accepted"):
@@ -108,7 +108,7 @@ def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) ->
         assert 0 <= figures[name] <= 1
 
 
-def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold() -> None:
+def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold():
     scores = torch.tensor([[0.9, 0.05], [0.3, 0.6], [0.2, 0.7], [0.8, 0.1]])
     paths = [Path(f"{number}.jpg") for number in range(4)]
     mistakes = confident_mistakes(["A", "B"], paths, scores, torch.tensor([0, 0, 0, 2]), least_score=0.65)
@@ -124,9 +124,7 @@ def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_thr
 
 
 @pytest.mark.slow
-def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_named(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_named(folder, tmp_path):
     labels = [
         Label(label="a", slug="a", name="Cost $5 | or $6"),
         Label(label="b", slug="b", name="東京タワー"),
@@ -142,7 +140,7 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
     assert not (tmp_path / "mistakes.png").exists()
 
 
-def test_a_library_is_judged_without_places_that_have_a_label(evaluation: Evaluation) -> None:
+def test_a_library_is_judged_without_places_that_have_a_label(evaluation):
     library = evaluation_document(evaluation)["library"]
     assert (library["mixture"], library["other_photos"], library["ordinary_photos"]) == ("5:15:80", 2, 4)
     assert 0 <= library["precision"] <= 1
@@ -157,7 +155,7 @@ LIBRARY = (
 GOOD = Assessment("test", 40, 0.95, 0.9, 0.98, {"ordinary photos": 0.04}, is_tested=True, photos_of={})
 
 
-def test_each_figure_says_what_it_is_of_and_left_out_photos_come_first() -> None:
+def test_each_figure_says_what_it_is_of_and_left_out_photos_come_first():
     assessment = replace(GOOD, trained=3, library_precision=0.9, mixture="5:15:80")
     left_out, *figures = list(assessment.lines(EXPORT))[:5]
     assert left_out.startswith("3 photos are left out")
@@ -182,9 +180,7 @@ def test_each_figure_says_what_it_is_of_and_left_out_photos_come_first() -> None
         (replace(GOOD, photos_of=MILLS | {"Tower": 20}), "good enough to use, apart from these", EXPORT),
     ],
 )
-def test_the_answer_and_the_next_step_follow_from_the_figures(
-    assessment: Assessment, answer: str, following: str
-) -> None:
+def test_the_answer_and_the_next_step_follow_from_the_figures(assessment, answer, following):
     *_, few, said, last = assessment.lines(EXPORT)
     assert said.startswith(answer)
     assert last == f"next: {following}"

@@ -17,12 +17,12 @@ from trainer.errors import DataUnusable
         ("42.", "42", "42."),
     ],
 )
-def test_a_label_names_itself(label: str, slug: str, name: str) -> None:
+def test_a_label_names_itself(label, slug, name):
     assert slug_of(label) == slug
     assert name_of(label) == name
 
 
-def test_a_label_without_any_latin_letter_gets_a_slug_of_its_own() -> None:
+def test_a_label_without_any_latin_letter_gets_a_slug_of_its_own():
     first, second = slug_of("富士山"), slug_of("清水寺")
 
     assert first != second
@@ -30,13 +30,13 @@ def test_a_label_without_any_latin_letter_gets_a_slug_of_its_own() -> None:
     assert first.startswith("label-")
 
 
-def test_slugs_are_unique(tmp_path: Path) -> None:
+def test_slugs_are_unique(tmp_path):
     labels = labels_with_landmarks(["1.Old Bridge", "2.Old_Bridge", "old-bridge"], tmp_path)
 
     assert [label.slug for label in labels] == ["old-bridge", "old-bridge-2", "old-bridge-3"]
 
 
-def test_landmarks_file_supplies_what_it_knows(tmp_path: Path) -> None:
+def test_landmarks_file_supplies_what_it_knows(tmp_path):
     _write(
         tmp_path,
         "label,slug,name,country,latitude,longitude,extent,confidence",
@@ -54,7 +54,7 @@ def test_landmarks_file_supplies_what_it_knows(tmp_path: Path) -> None:
     assert (unlisted.slug, unlisted.name, unlisted.country) == ("other-place", "Other Place", None)
 
 
-def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path: Path) -> None:
+def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path):
     _write(
         tmp_path,
         "label,name,names,aliases",
@@ -72,9 +72,7 @@ def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path: Pa
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("start", ["", "\n\r\n", "\n\ufeff"])
-def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(
-    tmp_path: Path, encoding: str, start: str
-) -> None:
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(tmp_path, encoding, start):
     path = tmp_path / "landmarks.csv"
     path.write_bytes(f'{start}label,name\nA,"Der Dom\u2019s, Köln"\n'.encode(encoding))
 
@@ -92,9 +90,7 @@ def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(
         (("label,slug", "A,same", "B,same"), "A and B share the slug same"),
     ],
 )
-def test_a_file_that_does_not_hold_together_is_refused(
-    tmp_path: Path, lines: tuple[str, ...], reason: str
-) -> None:
+def test_a_file_that_does_not_hold_together_is_refused(tmp_path, lines, reason):
     _write(tmp_path, *lines)
 
     with pytest.raises(DataUnusable, match=reason):

@@ -49,7 +49,7 @@ class Published:
 
 
 @pytest.fixture(scope="module")
-def published(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def published(test_data, tmp_path_factory) -> Published:
     source = test_data / "google-landmarks"
     folders = []
     for name, seed in (("landmarks_africa", ()), ("second", (SECOND_SEED,))):
@@ -62,7 +62,7 @@ def published(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Publ
 
 
 @pytest.fixture(scope="module")
-def imported(published: Published, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def imported(published, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """A model of both folders, the second with names of its own, and what the command printed."""
     folder = tmp_path_factory.mktemp("imported")
     names = [f"{number},Number {number // 2}" for number in range(CLASSES)]
@@ -77,7 +77,7 @@ def imported(published: Published, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def classifier(published: Published) -> SimilarityClassifier:
+def classifier(published) -> SimilarityClassifier:
     """The classifier of the first folder, before it is compiled."""
     network = network_of(read_graph(published.folders[0]))
     region = make_region("africa", read_names(published.labels, CLASSES))
@@ -85,9 +85,7 @@ def classifier(published: Published) -> SimilarityClassifier:
     return SimilarityClassifier([trunk], Curve.through(0.9)).eval()
 
 
-def test_an_imported_model_computes_what_tensorflow_js_computes(
-    published: Published, imported: tuple[Path, dict[str, Any]]
-) -> None:
+def test_an_imported_model_computes_what_tensorflow_js_computes(published, imported):
     path, document = imported
     manifest = read_manifest(path)
     assert (document["classes"], document["labels"]) == (2 * CLASSES, NAMES + (CLASSES + 1) // 2)
@@ -126,7 +124,7 @@ def assert_scores(manifest: Manifest, scores: Any, name: str, similarity: float)
     assert own[int(scores.argmax())] == name
 
 
-def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_rest() -> None:
+def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_rest():
     threshold = Curve.through(0.9)
     assert threshold.score(0.9) == pytest.approx(0.9)
     classifier = SimilarityClassifier([], threshold)
@@ -136,7 +134,7 @@ def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_res
     assert 0.99 < scores[0].sum().item() <= 1
 
 
-def test_the_manifest_says_what_is_known(imported: tuple[Path, dict[str, Any]]) -> None:
+def test_the_manifest_says_what_is_known(imported):
     manifest = read_manifest(imported[0])
     assert "no photos were given" in manifest.threshold_reason
     assert manifest.training["background"] == "class vectors"
@@ -209,9 +207,7 @@ ALTERATIONS: list[tuple[Alteration, str]] = [
 @pytest.mark.parametrize(
     ("alter", "reason"), ALTERATIONS, ids=lambda each: each if isinstance(each, str) else ""
 )
-def test_what_differs_is_refused(
-    published: Published, tmp_path: Path, alter: Alteration, reason: str
-) -> None:
+def test_what_differs_is_refused(published, tmp_path, alter, reason):
     folder = Path(shutil.copytree(published.folders[0], tmp_path / "copy", copy_function=os.link))
     alter(folder)
     with pytest.raises(DataUnusable, match=reason):
@@ -228,14 +224,14 @@ def test_what_differs_is_refused(
         ('{"name": {"0": "A", "1": "B", "2": "."}}', "no letter"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_labels_that_do_not_fit_are_refused(tmp_path, text, reason):
     file = tmp_path / "labels"
     file.write_text(text)
     with pytest.raises(DataUnusable, match=reason):
         read_names(file, 3)
 
 
-def test_classes_of_one_name_are_one_label() -> None:
+def test_classes_of_one_name_are_one_label():
     region = make_region("europe", ["Tour", "Zoo", "tour", "Храм", "Zoo", "Zoo!", "Nørre", None])
     assert [label.name for label in region.labels] == ["Храм", "Nørre", "Tour", "Zoo"]
     assert [label.label for label in region.labels] == ["europe:3", "europe:6", "europe:0", "europe:1"]
@@ -243,13 +239,13 @@ def test_classes_of_one_name_are_one_label() -> None:
     assert (region.order, region.counts) == ((3, 6, 0, 2, 1, 4, 5), ((2, 1), (1, 2), (1, 3)))
 
 
-def test_regions_are_named_after_their_folder_or_labels() -> None:
+def test_regions_are_named_after_their_folder_or_labels():
     folders = [Path("landmarks_north_america"), Path("a"), Path("b"), Path("Mine 2")]
     files = [Path("europe.json"), Path("asia.json"), Path("asia.json"), Path("x.csv")]
     assert region_keys(folders, files) == ["north-america", "asia", "asia-2", "mine-2"]
 
 
-def test_the_threshold_keeps_to_the_share_of_false_names() -> None:
+def test_the_threshold_keeps_to_the_share_of_false_names():
     similarities = torch.linspace(0.2, 0.6, 101, dtype=torch.float64)
     for share in (0.0, 0.01, 0.1):
         threshold = lowest_threshold(similarities, share)
@@ -257,7 +253,7 @@ def test_the_threshold_keeps_to_the_share_of_false_names() -> None:
         assert (similarities >= threshold - 0.005).double().mean().item() > share
 
 
-def test_ordinary_photos_give_the_threshold(classifier: SimilarityClassifier, tmp_path: Path) -> None:
+def test_ordinary_photos_give_the_threshold(classifier, tmp_path):
     for place in range(4):
         draw_place(tmp_path / "unknown" / f"{place}.jpg", place)
     chosen = calibrate(classifier, None, tmp_path / "unknown")

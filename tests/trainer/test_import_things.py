@@ -34,7 +34,7 @@ from trainer.imports.things import (
 RGB = (224, 224, 3)
 
 
-def test_a_threshold_is_the_lowest_from_which_on_enough_photos_show_the_thing() -> None:
+def test_a_threshold_is_the_lowest_from_which_on_enough_photos_show_the_thing():
     evidence = np.array([6, 5, 4, 3, 2, 1], np.float32)
     assert lowest_threshold(evidence, np.array([1, 1, 1, 1, 0, 0], np.float32), 0.9) == 3
     assert (
@@ -46,7 +46,7 @@ def test_a_threshold_is_the_lowest_from_which_on_enough_photos_show_the_thing() 
     )  # the fourth has less than even odds
 
 
-def test_things_with_few_photos_have_a_threshold_together() -> None:
+def test_things_with_few_photos_have_a_threshold_together():
     # Columns: a thing with photos of its own, and two that share a threshold.
     labels = np.array([[1, 1, 0]] * 4 + [[1, -1, 1]] * 4, np.int8)
     evidence = np.array([[9, 8, 1]] * 4 + [[9, 0, 7]] * 4, np.float32)
@@ -59,7 +59,7 @@ def test_things_with_few_photos_have_a_threshold_together() -> None:
     assert thresholds.tolist() == [NEVER] * 3
 
 
-def test_photos_of_one_source_are_in_one_part() -> None:
+def test_photos_of_one_source_are_in_one_part():
     parts = parts_of(["large"] * 9 + ["small", "other"] * 3)
     assert len(set(parts[:9])) == 1
     assert [len(set(parts[start::2])) for start in (9, 10)] == [1, 1]
@@ -67,7 +67,7 @@ def test_photos_of_one_source_are_in_one_part() -> None:
     assert len(set(parts_of([str(number) for number in range(99)]))) == PARTS
 
 
-def test_a_thing_is_judged_by_what_has_not_learnt_its_source() -> None:
+def test_a_thing_is_judged_by_what_has_not_learnt_its_source():
     """Two sources show a dog in the same way, and a third one by what only it has."""
     rng = np.random.default_rng(0)
     embeddings, photos = rng.normal(size=(240, 4)).astype(np.float32), []
@@ -95,7 +95,7 @@ def kinds_of(parent: str) -> set[str]:
     return {thing.label.slug for thing in read_things() if thing.label.parent == parent}
 
 
-def test_labels_name_what_photos_show_and_a_kind_shows_what_it_is_a_kind_of(tmp_path: Path) -> None:
+def test_labels_name_what_photos_show_and_a_kind_shows_what_it_is_a_kind_of(tmp_path):
     (tmp_path / "a.jpg").touch()
     labels = tmp_path / "labels.csv"
     labels.write_text("file,things,not\na.jpg,dog;snow,cat;food\nmissing.jpg,dog,\n")
@@ -113,7 +113,7 @@ def test_labels_name_what_photos_show_and_a_kind_shows_what_it_is_a_kind_of(tmp_
         read_labels(tmp_path, labels)
 
 
-def test_the_table_names_each_thing_in_all_languages_and_has_classes_of_imagenet() -> None:
+def test_the_table_names_each_thing_in_all_languages_and_has_classes_of_imagenet():
     table = read_things()
     slugs = [each.label.slug for each in table]
     assert len(set(slugs)) == len(slugs) >= 50
@@ -125,7 +125,7 @@ def test_the_table_names_each_thing_in_all_languages_and_has_classes_of_imagenet
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def weights(tmp_path) -> Path:
     """A network of which red photos are dogs (class 207), and all others nothing in particular."""
     torch.manual_seed(0)
     network = models.resnet18(weights=None).eval()
@@ -146,7 +146,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path) -> Path:
     """Red and blue photos of two sources, with stripes: a picture of one colour has nothing in it."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -164,9 +164,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_classifier_becomes_a_model_of_the_things_that_photos_show(
-    weights: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_a_classifier_becomes_a_model_of_the_things_that_photos_show(weights, photos, tmp_path):
     out = tmp_path / "things.pt"
     # A sunset has no classes of ImageNet: what is known of it is learnt.
     result = import_things(
@@ -190,8 +188,8 @@ def test_a_classifier_becomes_a_model_of_the_things_that_photos_show(
 
 
 def test_a_network_without_the_classes_and_labels_without_a_right_thing_are_refused(
-    weights: Path, photos: Path, tmp_path: Path
-) -> None:
+    weights, photos, tmp_path
+):
     state = torch.load(weights, weights_only=True)
     torch.save({name: values for name, values in state.items() if not name.startswith("fc.")}, weights)
     with pytest.raises(BackboneUnusable, match="no linear layer of 1000 classes"):
@@ -204,7 +202,7 @@ def test_a_network_without_the_classes_and_labels_without_a_right_thing_are_refu
     assert not (tmp_path / "o.pt").exists()
 
 
-def test_the_shipped_model_is_small_has_its_graph_and_is_as_its_card_says() -> None:
+def test_the_shipped_model_is_small_has_its_graph_and_is_as_its_card_says():
     file = shipped_file(THINGS)
     manifest = read_manifest(file)
     assert file.stat().st_size <= 10_000_000

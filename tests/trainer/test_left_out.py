@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from support.artifacts import LABELS, tiny_artifact
-from support.command_line import CommandRunner
 from support.scenes import draw_label
 
 from trainer.data.folders import read_gazetteer, sources_of
@@ -21,13 +20,13 @@ COMPOSED, DECOMPOSED = "Château", unicodedata.normalize("NFD", "Château")
 
 
 @pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, "trainer")
     return caplog
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     """A training folder with two labels of 8 photos, and one for validation."""
     folder = tmp_path / "set"
     draw_label(folder / "train" / COMPOSED, range(8))
@@ -40,7 +39,7 @@ def find(folder: Path) -> FoundPhotos:
     return find_training_photos(folder, None, None)
 
 
-def test_what_training_does_not_use_is_said(folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_what_training_does_not_use_is_said(folder, log):
     draw_label(folder / "val" / "Church", range(300, 306))
     draw_label(folder / "val", [400, 401])
     draw_label(folder / "validation" / "Bridge", [600])
@@ -62,9 +61,7 @@ def test_what_training_does_not_use_is_said(folder: Path, log: pytest.LogCapture
     assert not any(str(folder / "unknown") in message for message in log.messages)
 
 
-def test_one_image_under_two_labels_is_said_by_each_command(
-    folder: Path, tmp_path: Path, data: CommandRunner, log: pytest.LogCaptureFixture
-) -> None:
+def test_one_image_under_two_labels_is_said_by_each_command(folder, tmp_path, data, log):
     shutil.copy(folder / "train" / "Bridge" / "100.jpg", folder / "train" / COMPOSED / "copy.jpg")
     prepare(find(folder), tmp_path / "pixels", size=32, seed=0)
     assert any(
@@ -77,7 +74,7 @@ def test_one_image_under_two_labels_is_said_by_each_command(
     assert "images with several labels, or one and none: 1" in output.err
 
 
-def test_evaluation_says_which_image_has_two_labels(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_evaluation_says_which_image_has_two_labels(tmp_path, log):
     tiny_artifact(tmp_path / "tiny.pt")
     for label in LABELS[:2]:
         draw_label(tmp_path / "test" / label.label, [1])
@@ -89,9 +86,7 @@ def test_evaluation_says_which_image_has_two_labels(tmp_path: Path, log: pytest.
     )
 
 
-def test_a_label_is_one_however_its_accents_are_encoded(
-    folder: Path, tmp_path: Path, data: CommandRunner, log: pytest.LogCaptureFixture
-) -> None:
+def test_a_label_is_one_however_its_accents_are_encoded(folder, tmp_path, data, log):
     (folder / "train" / COMPOSED).rename(folder / "train" / DECOMPOSED)
     draw_label(folder / "val" / COMPOSED, range(700, 706))
     _write(folder / "landmarks.csv", ("label", "name"), (COMPOSED, "Le Château"), ("Bridge", "Bridge"))
@@ -107,7 +102,7 @@ def test_a_label_is_one_however_its_accents_are_encoded(
     assert set(split["by_label"]) == {COMPOSED, "Bridge"}
 
 
-def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_path: Path) -> None:
+def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_path):
     labels = (LABELS[0].model_copy(update={"label": DECOMPOSED}), *LABELS[1:])
     tiny_artifact(tmp_path / "tiny.pt", labels=labels)
     draw_label(tmp_path / "test" / COMPOSED, [1])
@@ -116,7 +111,7 @@ def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_pa
     assert (result.photos, result.skipped) == (1, {})
 
 
-def test_sources_of_photos_are_found_however_their_accents_are_encoded(folder: Path) -> None:
+def test_sources_of_photos_are_found_however_their_accents_are_encoded(folder):
     _write(folder / "sources.csv", ("photo", " source"), (f"{DECOMPOSED}/1.jpg", " museum"))
     photos = [folder / "train" / COMPOSED / f"{number}.jpg" for number in (1, 2)]
 
@@ -126,13 +121,13 @@ def test_sources_of_photos_are_found_however_their_accents_are_encoded(folder: P
 @pytest.mark.parametrize(
     "content", ["photo,source\nBridge,web\n", "photo\nBridge/1.jpg\n", "photo,source\n\xff"]
 )
-def test_a_list_that_is_no_list_of_sources_is_refused(folder: Path, content: str) -> None:
+def test_a_list_that_is_no_list_of_sources_is_refused(folder, content):
     (folder / "sources.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(DataUnusable, match=r"sources\.csv cannot be used"):
         sources_of([folder / "train" / "Bridge" / "100.jpg"], folder)
 
 
-def test_blanks_in_a_gazetteer_do_not_count(tmp_path: Path) -> None:
+def test_blanks_in_a_gazetteer_do_not_count(tmp_path):
     path = tmp_path / "landmarks.csv"
     path.write_text('label, name, aliases\nTower, "The Tower, Paris",\n Bridge , Old Bridge , \n', "utf-8")
 
@@ -142,7 +137,7 @@ def test_blanks_in_a_gazetteer_do_not_count(tmp_path: Path) -> None:
     }
 
 
-def test_what_a_gazetteer_has_to_no_effect_is_said(folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_what_a_gazetteer_has_to_no_effect_is_said(folder, log):
     rows = ("Bridge", "Old", "3"), ("Bridge", "New", "4"), ("", "Nobody", "5"), ("Castle", "Castle", "6")
     _write(folder / "landmarks.csv", ("label", "name", "stars"), (COMPOSED, "", ""), *rows)
     labels = {label.label: label.name for label in find(folder).labels}

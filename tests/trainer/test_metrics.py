@@ -36,7 +36,7 @@ NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 NONE: dict[str, torch.Tensor] = {}
 
 
-def test_top_k_accuracy() -> None:
+def test_top_k_accuracy():
     scores = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7]])
     targets = torch.tensor([0, 1, 0, 2])
 
@@ -46,9 +46,7 @@ def test_top_k_accuracy() -> None:
 
 @EXAMPLES
 @given(NAMED)
-def test_calibration_error_has_fifteen_bins_of_equal_width(
-    predictions: list[tuple[float, bool]],
-) -> None:
+def test_calibration_error_has_fifteen_bins_of_equal_width(predictions):
     confidence = _scores([score for score, _ in predictions])
     correct = torch.tensor([is_correct for _, is_correct in predictions])
     bins: dict[int, list[tuple[float, bool]]] = {}
@@ -61,7 +59,7 @@ def test_calibration_error_has_fifteen_bins_of_equal_width(
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_wilson_interval_of_a_known_share() -> None:
+def test_wilson_interval_of_a_known_share():
     interval = wilson_interval(0.9, 100)
 
     assert interval == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
@@ -69,7 +67,7 @@ def test_wilson_interval_of_a_known_share() -> None:
     assert wilson_interval(math.nan, 0)[0] == 0.0
 
 
-def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
+def test_bootstrap_of_a_mean_agrees_with_theory():
     values = torch.rand(500, generator=torch.Generator().manual_seed(3))
     measured = bootstrap(lambda rows: rows.mean(dim=1), (values,))
     expected = 1.959964 * values.std().item() / math.sqrt(500)
@@ -79,7 +77,7 @@ def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
     assert measured.value - measured.low == pytest.approx(expected, rel=0.15)
 
 
-def test_false_tags_are_counted_by_folder_of_distractors() -> None:
+def test_false_tags_are_counted_by_folder_of_distractors():
     distractors = torch.tensor([0.1, 0.2, 0.65, 0.95])
     rejection = measure_rejection(distractors, ["cats", "cats", "towers", "towers"], 0.5)
 
@@ -99,7 +97,7 @@ def _scores(values: list[float]) -> Tensor:
 HALF = Mixture(0.5, 0.25, 0.25)
 
 
-def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero() -> None:
+def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero():
     top = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     correct = torch.tensor([True, True, True, True, False, False])
     # From 0.4: 4 of 6 right; from 0.5: 4 of 5; from 0.6: 4 of 4.
@@ -114,7 +112,7 @@ def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero() -> N
     assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
 
 
-def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
+def test_kinds_of_photos_are_weighted_as_in_a_library():
     top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
     others = {ORDINARY: torch.tensor([0.75]), OTHER: torch.tensor([0.65, 0.1])}
     # From 0.6: 0.5 right against 0.375 wrong; from 0.7: 0.375 against 0.25; from 0.8: 0.25 against none.
@@ -128,7 +126,7 @@ def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
     assert "1 ordinary photos, 2 photos of other landmarks" in threshold.reason
 
 
-def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right() -> None:
+def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right():
     top, correct = torch.tensor([0.9, 0.8, 0.6, 0.5, 0.3]), torch.tensor([True, True, True, False, True])
     others = {ORDINARY: torch.tensor([0.65, 0.2, 0.1]), OTHER: torch.tensor([0.2, 0.1])}
     threshold = chosen(top, correct, others, 0.9)
@@ -138,7 +136,7 @@ def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right() -
     assert threshold.suggested_from == pytest.approx(0.25)
 
 
-def test_intervals_follow_the_number_of_groups() -> None:
+def test_intervals_follow_the_number_of_groups():
     """Many photos of few places say less than as many of different ones."""
     generator = torch.Generator().manual_seed(0)
     top, correct = torch.rand(400, generator=generator) * 0.5 + 0.5, torch.ones(400, dtype=torch.bool)
@@ -154,7 +152,7 @@ def test_intervals_follow_the_number_of_groups() -> None:
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_a_kind_without_photos_counts_like_the_other() -> None:
+def test_a_kind_without_photos_counts_like_the_other():
     top, correct = torch.tensor([0.9, 0.7]), torch.tensor([True, True])
     both = {ORDINARY: torch.tensor([0.8, 0.1]), OTHER: torch.tensor([0.8, 0.1])}
     for kind, highest in both.items():
@@ -167,7 +165,7 @@ def test_a_kind_without_photos_counts_like_the_other() -> None:
 
 @EXAMPLES
 @given(st.lists(LOOSE, min_size=41, max_size=60))
-def test_shares_above_few_scores_are_those_of_a_falling_tail(values: list[float]) -> None:
+def test_shares_above_few_scores_are_those_of_a_falling_tail(values):
     thresholds = torch.linspace(0, 1, 50)
     shares = tail_shares(_scores(values), thresholds)
     assert (shares.diff() <= 1e-9).all()
@@ -178,7 +176,7 @@ def test_shares_above_few_scores_are_those_of_a_falling_tail(values: list[float]
     assert shares[below].tolist() == pytest.approx(counted, abs=1e-6)
 
 
-def test_a_tail_goes_on_above_the_highest_score() -> None:
+def test_a_tail_goes_on_above_the_highest_score():
     logits = -torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log() * 2
     beyond = logits.max() + 2
     assert tail_shares(logits.sigmoid(), beyond.sigmoid()[None]).item() == pytest.approx(
@@ -196,7 +194,7 @@ def apart(top: Tensor, correct: Tensor, others: dict[str, Tensor]) -> Validation
     return ValidationScores(top, correct, others, groups)
 
 
-def test_mixtures_are_read_as_they_are_written() -> None:
+def test_mixtures_are_read_as_they_are_written():
     assert Mixture.parse("5:15:80") == FAMILY
     assert Mixture.parse("1:3:16") == FAMILY
     assert str(FAMILY) == "5:15:80"
@@ -205,7 +203,7 @@ def test_mixtures_are_read_as_they_are_written() -> None:
             Mixture.parse(text)
 
 
-def test_a_library_weights_the_kinds_of_photos() -> None:
+def test_a_library_weights_the_kinds_of_photos():
     yes, no = torch.tensor([True]), torch.tensor([False])
     library = measure_library(
         correct=torch.tensor([True, True, True, False]),

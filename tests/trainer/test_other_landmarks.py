@@ -20,7 +20,7 @@ PLACES = 12
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory) -> Path:
     """Two labels of 8 photos, 5 ordinary photos, 12 other landmarks of 2, and one with a label's folder."""
     folder = draw_small_world(tmp_path_factory.mktemp("world"))
     for number in range(PLACES):
@@ -30,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(world: Path) -> TrainingData:
+def data(world) -> TrainingData:
     return prepared(world)
 
 
@@ -43,7 +43,7 @@ def prepared(world: Path, seed: int = 0) -> TrainingData:
     )
 
 
-def test_other_landmarks_with_a_label_are_left_out(data: TrainingData, world: Path) -> None:
+def test_other_landmarks_with_a_label_are_left_out(data, world):
     places = {photo.place for photo in data.cached.photos if photo.place}
     assert places == {f"place-{number}" for number in range(PLACES)}
     assert data.is_other.sum() == 2 * PLACES
@@ -51,7 +51,7 @@ def test_other_landmarks_with_a_label_are_left_out(data: TrainingData, world: Pa
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whole_landmarks_are_held_out(world: Path, seed: int) -> None:
+def test_whole_landmarks_are_held_out(world, seed):
     data = prepared(world, seed)
     places = np.array([photo.place or "" for photo in data.cached.photos])
     held_out = set(places[data.is_validation & data.is_other])
@@ -59,7 +59,7 @@ def test_whole_landmarks_are_held_out(world: Path, seed: int) -> None:
     assert not held_out & set(places[~data.is_validation])
 
 
-def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data: TrainingData) -> None:
+def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data):
     classes, training = data.classes_of_photos, ~data.is_validation
     assert data.classes == len(LABELS) + 1 + (PLACES - 2)
     assert set(classes[training]) == set(range(data.classes))
@@ -69,9 +69,7 @@ def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data: T
     assert (classes[data.targets < len(LABELS)] == data.targets[data.targets < len(LABELS)]).all()
 
 
-def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(
-    world: Path, tmp_path: Path
-) -> None:
+def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(world, tmp_path):
     run = train(transfer_options(world, tmp_path / "run", epochs=0, others=world / "others"))
     assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES + 1  # and blends
     neighbours = run.classifier.scoring.neighbours
@@ -82,7 +80,7 @@ def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(
     assert run.record.background_photos < 16 + 5 + 2 * PLACES
 
 
-def test_photos_of_val_are_never_learnt(world: Path, tmp_path: Path) -> None:
+def test_photos_of_val_are_never_learnt(world, tmp_path):
     shutil.copytree(world / "data", tmp_path / "data")
     for label in LABELS:
         photos = sorted((tmp_path / "data" / "train" / label).iterdir())
@@ -95,7 +93,7 @@ def test_photos_of_val_are_never_learnt(world: Path, tmp_path: Path) -> None:
     assert len(run.classifier.scoring.neighbours.landmarks) == 12
 
 
-def test_background_classes_count_together_in_the_loss() -> None:
+def test_background_classes_count_together_in_the_loss():
     probabilities = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.3, 0.5]])
     loss = validation_loss(probabilities.log(), torch.tensor([0, 2]), labels=2)
     assert loss.item() == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2, rel=1e-5)
@@ -103,9 +101,7 @@ def test_background_classes_count_together_in_the_loss() -> None:
     assert alone.item() == pytest.approx(-math.log(0.5 / 0.7), rel=1e-5)
 
 
-def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(
-    data: TrainingData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(data, monkeypatch):
     monkeypatch.setattr(preparation, "BALANCE", 1.0)
     rows = data.training[sample_rows(data.training_weights(), 3000, np.random.default_rng(0))]
     is_landmark = data.is_other | (data.targets < len(LABELS))
@@ -113,7 +109,7 @@ def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(
     assert counts.min() > 0.9 * counts.max()
 
 
-def test_kinds_of_ordinary_photos_are_balanced_by_half(data: TrainingData) -> None:
+def test_kinds_of_ordinary_photos_are_balanced_by_half(data):
     weights = data.training_weights()
     is_ordinary = (~data.is_other & (data.targets == len(LABELS)))[data.training]
     assert weights[is_ordinary] == pytest.approx(np.full(is_ordinary.sum(), is_ordinary.sum() ** -0.25))

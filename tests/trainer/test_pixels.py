@@ -22,12 +22,12 @@ SQUARES = "pixels-32"
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> list[LabelledPhoto]:
+def photos(tmp_path) -> list[LabelledPhoto]:
     return [labelled(draw_scene(tmp_path / "photos" / f"{seed}.jpg", seed)) for seed in range(5)]
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
+def cache(tmp_path) -> Path:
     return tmp_path / "cache"
 
 
@@ -55,14 +55,12 @@ def decoding_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _record_log(caplog: pytest.LogCaptureFixture) -> None:
+def _record_log(caplog) -> None:
     logging.getLogger("trainer").propagate = True
     caplog.set_level(logging.INFO, "trainer")
 
 
-def test_renamed_and_copied_photos_cost_no_decoding(
-    photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_renamed_and_copied_photos_cost_no_decoding(photos, cache, tmp_path, caplog):
     assert_cached(cache_photos(photos, SIDE, cache), photos)
     assert decoding_messages(caplog) == ["decoding photos (5)"]
 
@@ -78,9 +76,7 @@ def test_renamed_and_copied_photos_cost_no_decoding(
     assert decoding_messages(caplog) == []
 
 
-def test_unreadable_photos_are_left_out_with_a_warning(
-    photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unreadable_photos_are_left_out_with_a_warning(photos, cache, tmp_path, caplog):
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     bad = [labelled(tmp_path / name) for name in ("text.jpg", "broken.jpg", "gone.jpg")]
@@ -92,9 +88,7 @@ def test_unreadable_photos_are_left_out_with_a_warning(
     assert "3 could not be read" in caplog.messages[-1]
 
 
-def test_interrupted_reading_resumes(
-    photos: list[LabelledPhoto], cache: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_interrupted_reading_resumes(photos, cache, caplog):
     cache_photos(photos[:3], SIDE, cache)
     (cache / SQUARES / "0123.partial").write_bytes(b"half a square")
     decoding_messages(caplog)
@@ -104,9 +98,7 @@ def test_interrupted_reading_resumes(
 
 
 @pytest.mark.parametrize("remaining_bytes", [0, 3 * SIDE * SIDE - 1])
-def test_truncated_squares_are_rebuilt(
-    photos: list[LabelledPhoto], cache: Path, remaining_bytes: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_truncated_squares_are_rebuilt(photos, cache, remaining_bytes, caplog):
     cache_photos(photos, SIDE, cache)
     for square in sorted((cache / SQUARES).iterdir())[:2]:
         os.truncate(square, remaining_bytes)
@@ -116,14 +108,14 @@ def test_truncated_squares_are_rebuilt(
     assert decoding_messages(caplog) == ["decoding photos (2)"]
 
 
-def test_a_full_disk_is_reported_and_leaves_nothing_behind(photos: list[LabelledPhoto], cache: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(photos, cache):
     with file_size_limit(3000), pytest.raises(OutputUnwritable, match=r"Cannot write to .*File too large"):
         cache_photos(photos, SIDE, cache)
     assert not list((cache / SQUARES).iterdir())
     assert_cached(cache_photos(photos, SIDE, cache), photos)
 
 
-def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:
+def test_panorama_is_kept_whole(tmp_path, cache):
     picture = Image.new("RGB", (900, 40), "black")
     picture.paste("white", (0, 0, 90, 40))
     picture.save(tmp_path / "wide.png")

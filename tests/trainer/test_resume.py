@@ -29,7 +29,7 @@ def out() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def interrupted(world: Path) -> Path:
+def interrupted(world) -> Path:
     """A run of `trainer train transfer` that was interrupted after its first epoch."""
 
     def interrupt(_epoch: int) -> None:
@@ -40,7 +40,7 @@ def interrupted(world: Path) -> Path:
     return world / "broken-off"
 
 
-def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Path, out: Path) -> None:
+def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world, out):
     first = train(transfer_options(world, out / "first", epochs=0))
     export_run(out / "first", out / "model.pt", name=None)
 
@@ -54,7 +54,7 @@ def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Pa
     assert any(not torch.equal(values, before[name]) for name, values in mean.items())
 
 
-def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupted: Path, out: Path) -> None:
+def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world, interrupted, out):
     shutil.copytree(interrupted, out)
     resumed = train(transfer_options(world, out, resume=True))
 
@@ -69,16 +69,14 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupte
         ({"unknown": None}, "photos"),
     ],
 )
-def test_other_options_or_photos_are_refused(
-    world: Path, interrupted: Path, change: dict[str, object], option_name: str
-) -> None:
+def test_other_options_or_photos_are_refused(world, interrupted, change, option_name):
     with pytest.raises(TrainingFailed) as excinfo:
         train(transfer_options(world, interrupted, resume=True, **change))
     assert f"has another {option_name} " in str(excinfo.value)
     assert "Train without --resume to start over" in str(excinfo.value)
 
 
-def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path) -> None:
+def test_damaged_checkpoint_is_refused(world, interrupted, out):
     checkpoint = out / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
     whole = (interrupted / CHECKPOINT).read_bytes()

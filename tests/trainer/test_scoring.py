@@ -95,9 +95,7 @@ def at_distances(landmark: float, other: float | None, rule: ScoreRule, logits: 
         midpoint=st.floats(-5, 5),
     ),
 )
-def test_scores_are_chances_that_never_sum_to_more_than_one(
-    logits: list[float], landmark: float, other: float | None, rule: ScoreRule
-) -> None:
+def test_scores_are_chances_that_never_sum_to_more_than_one(logits, landmark, other, rule):
     scores = at_distances(landmark, other, rule, logits)
 
     assert scores.shape == (1, LABELS)
@@ -108,7 +106,7 @@ def test_scores_are_chances_that_never_sum_to_more_than_one(
     assert bool((at_distances(landmark, nearer, rule, logits) <= scores).all())
 
 
-def test_rule_that_was_fitted_is_calibrated() -> None:
+def test_rule_that_was_fitted_is_calibrated():
     world = World(apart=0.4, off=1.5)
     fitted = FittedRule(world, learned=60, validated=150, ordinary=150)
     features, targets = world.photos(300, 300 * LABELS)  # half are other photos
@@ -123,7 +121,7 @@ def test_rule_that_was_fitted_is_calibrated() -> None:
 @pytest.mark.parametrize(
     ("learned", "validated", "ordinary"), [(20, 5, 0), (20, 5, 1), (20, 5, 3), (1, 1, 0), (1, 1, 3)]
 )
-def test_few_photos_give_a_sane_rule(learned: int, validated: int, ordinary: int) -> None:
+def test_few_photos_give_a_sane_rule(learned, validated, ordinary):
     fitted = FittedRule(World(), learned=learned, validated=validated, ordinary=ordinary)
     rule = fitted.rule
     assert all(0 < value < 1e6 for value in (rule.temperature, rule.width, rule.reach, rule.slope))
@@ -136,7 +134,7 @@ def test_few_photos_give_a_sane_rule(learned: int, validated: int, ordinary: int
     assert far.sum(dim=1).max() < 0.1
 
 
-def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
+def test_a_label_may_have_one_photo_beside_labels_with_many():
     world = World()
     features, targets = world.photos(10)
     few = torch.cat([torch.arange(1), torch.arange(10, len(targets))])
@@ -146,7 +144,7 @@ def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
     assert torch.bincount(space.labels).tolist() == [3, 10, 10, 10]
 
 
-def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_they_are() -> None:
+def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_they_are():
     world = World(off=2.0)
     fitted = FittedRule(world, learned=40, validated=30, ordinary=40)
     others = world.ordinary_place + world.noise(100, FEATURES)
@@ -155,7 +153,7 @@ def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_t
     assert (fitted.scores(world.photos(30)[0]).amax(dim=1) > 0.5).float().mean() > 0.9
 
 
-def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_sane() -> None:
+def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_sane():
     values = torch.linspace(0, 1, 50, dtype=torch.float64)
 
     slope, midpoint = fit_logistic(values, values > 0.7, 0.7)
@@ -164,7 +162,7 @@ def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_
     assert fit_logistic(values, values < 0.3, 0.7)[0] == classifier.LEAST_SLOPE
 
 
-def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch):
     world = World()
     photos, targets = world.photos(10, ordinary=30)
     whole = fit_neighbours(photos, targets, LABELS)
@@ -175,7 +173,7 @@ def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch: p
     assert space.others.shape == (20, whole.others.shape[1])
 
 
-def test_features_that_are_all_the_same_give_finite_scores() -> None:
+def test_features_that_are_all_the_same_give_finite_scores():
     features = torch.ones(8, 5)
     targets = torch.arange(8) % LABELS
     neighbours = fit_neighbours(features, targets, LABELS)
@@ -184,7 +182,7 @@ def test_features_that_are_all_the_same_give_finite_scores() -> None:
     assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())
 
 
-def test_a_photo_near_the_threshold_is_looked_at_again_mirrored() -> None:
+def test_a_photo_near_the_threshold_is_looked_at_again_mirrored():
     """Between the limits, a photo has the mean of both scores; others keep theirs."""
     world = World()
     fitted = FittedRule(world, learned=20, validated=10, ordinary=200)
@@ -203,7 +201,7 @@ def test_a_photo_near_the_threshold_is_looked_at_again_mirrored() -> None:
     assert torch.equal(scores[~is_near], first[~is_near])
 
 
-def test_parts_of_validation_give_the_same_rule_as_all_of_it() -> None:
+def test_parts_of_validation_give_the_same_rule_as_all_of_it():
     world = World()
     neighbours = fit_neighbours(*world.photos(20, 200), LABELS)
     photos, targets = world.photos(10, ordinary=100)

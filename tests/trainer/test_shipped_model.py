@@ -34,7 +34,7 @@ CARD = PROJECT / "docs" / "reference" / "model-card.md"
 BATCH_SIZE = 8
 
 
-def test_it_is_small_and_its_manifest_is_whole() -> None:
+def test_it_is_small_and_its_manifest_is_whole():
     manifest = read_manifest(SHIPPED)
 
     assert SHIPPED.stat().st_size <= 21_000_000
@@ -50,7 +50,7 @@ def test_it_is_small_and_its_manifest_is_whole() -> None:
     assert str(manifest.training["digest"]).startswith("blake3:")
 
 
-def test_its_graph_for_openvino_is_what_a_conversion_gives() -> None:
+def test_its_graph_for_openvino_is_what_a_conversion_gives():
     digest = file_digest(SHIPPED)
     size = read_manifest(SHIPPED).input.size
     graph = read_shipped_graph(SHIPPED, digest)
@@ -63,9 +63,9 @@ def test_its_graph_for_openvino_is_what_a_conversion_gives() -> None:
     np.testing.assert_allclose(stored.embeddings, converted.embeddings, atol=1e-3)
 
 
-def test_it_runs_with_torch_alone_in_full_precision() -> None:
+def test_it_runs_with_torch_alone_in_full_precision():
     with without_deprecations():
-        plain = torch.jit.load(SHIPPED)  # type: ignore[no-untyped-call]
+        plain = torch.jit.load(SHIPPED)
     size = read_manifest(SHIPPED).input.size
     images = generated_images(size, 2)
     with torch.inference_mode():
@@ -75,9 +75,7 @@ def test_it_runs_with_torch_alone_in_full_precision() -> None:
 
 
 @pytest.mark.parametrize(("backend", "most"), [("torchscript", 0.05), ("openvino-int8", 0.15)])
-def test_predict_differs_from_it_as_the_docs_say(
-    test_data: Path, tmp_path: Path, backend: str, most: float
-) -> None:
+def test_predict_differs_from_it_as_the_docs_say(test_data, tmp_path, backend, most):
     """As in docs/how-to/train.md: from full precision, of photos that Pillow scaled."""
     files = sorted((test_data / "landmarks").rglob("*.jpg"))[::97][:20]
     model, size = _load("float32"), read_manifest(SHIPPED).input.size
@@ -101,7 +99,7 @@ def test_predict_differs_from_it_as_the_docs_say(
 
 
 @pytest.mark.slow
-def test_make_model_trains_the_network_and_then_its_last_layer(test_data: Path, tmp_path: Path) -> None:
+def test_make_model_trains_the_network_and_then_its_last_layer(test_data, tmp_path):
     data = tmp_path / "data"
     folders = {"train": "landmarks/train", "test": "landmarks/test", "others": "unknown/train/landmarks"}
     folders |= {"ordinary": "unknown/train/rooms", "ordinary-test": "unknown/test/rooms"}
@@ -134,7 +132,7 @@ def _copy_some(source: Path, folder: Path) -> None:
             shutil.copy(photo, target)
 
 
-def test_it_names_no_place_on_the_machine_that_made_it() -> None:
+def test_it_names_no_place_on_the_machine_that_made_it():
     assert not [
         text
         for text in _texts(read_manifest(SHIPPED).model_dump(mode="json"))
@@ -144,7 +142,7 @@ def test_it_names_no_place_on_the_machine_that_made_it() -> None:
         assert not [entry for entry in archive.namelist() if b"site-packages" in archive.read(entry)]
 
 
-def test_the_model_card_is_about_this_very_file() -> None:
+def test_the_model_card_is_about_this_very_file():
     card = CARD.read_text(encoding="utf-8")
     manifest = read_manifest(SHIPPED)
 
@@ -157,7 +155,7 @@ def test_the_model_card_is_about_this_very_file() -> None:
         assert {row["slug"] for row in csv.DictReader(table)} == {label.slug for label in manifest.labels}
 
 
-def test_pictures_with_nothing_in_them_show_no_landmark() -> None:
+def test_pictures_with_nothing_in_them_show_no_landmark():
     model = _load("float32")
     size = model.manifest.input.size
     generator = torch.Generator().manual_seed(1)
@@ -168,9 +166,7 @@ def test_pictures_with_nothing_in_them_show_no_landmark() -> None:
 
 
 @pytest.mark.parametrize(("step", "least"), [(10, 0.9), pytest.param(1, 0.95, marks=pytest.mark.slow)])
-def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(
-    test_data: Path, step: int, least: float
-) -> None:
+def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(test_data, step, least):
     model = _load("float32")
     labels = [label.label for label in model.manifest.labels]
     photos = find_labelled_photos(test_data / "landmarks" / "test")[::step]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command_line import CommandRunner
 from support.trainer_commands import run_trainer
 from support.training_photos import GREY, TINTS, draw_others, draw_tinted
 
@@ -18,7 +17,7 @@ from trainer.export.calibration import CAREFUL_THRESHOLD
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     for number, (label, tint) in enumerate(TINTS.items()):
         draw_tinted(folder / "places" / "train" / label, range(100 * number, 100 * number + 6), tint)
@@ -31,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(world: Path) -> Path:
+def taught(world) -> Path:
     done = run_trainer(
         "train", "transfer", "--data", world / "places", "--out", world / "run", "--device", "cpu"
     )
@@ -42,7 +41,7 @@ def taught(world: Path) -> Path:
     return world
 
 
-def test_its_scores_are_those_of_the_file_alone(taught: Path) -> None:
+def test_its_scores_are_those_of_the_file_alone(taught):
     path = taught / "model.pt"
     manifest = read_manifest(path)
     photo = next((taught / "places" / "val" / "Green Tower").iterdir())
@@ -50,7 +49,7 @@ def test_its_scores_are_those_of_the_file_alone(taught: Path) -> None:
     tagged = load_model(path, file_digest(path), manifest, Device("cpu", "float32", 1)).outputs([image])
     with without_deprecations(), torch.inference_mode():
         batch = torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2)
-        alone = torch.jit.load(path)(batch)  # type: ignore[no-untyped-call]
+        alone = torch.jit.load(path)(batch)
     np.testing.assert_allclose(alone[0].numpy(), tagged.scores, atol=1e-5)
     assert tagged.embeddings is not None
     np.testing.assert_allclose(alone[1].numpy(), tagged.embeddings, atol=1e-3)
@@ -58,16 +57,14 @@ def test_its_scores_are_those_of_the_file_alone(taught: Path) -> None:
     assert manifest.labels[int(tagged.scores[0].argmax())].label == "Green Tower"
 
 
-def test_without_tests_on_other_landmarks_its_threshold_is_careful_and_says_why(taught: Path) -> None:
+def test_without_tests_on_other_landmarks_its_threshold_is_careful_and_says_why(taught):
     manifest = read_manifest(taught / "model.pt")
     assert manifest.threshold >= CAREFUL_THRESHOLD
     assert "of other landmarks, 0 photos of 0 were tested" in manifest.threshold_reason
     assert "\ngood enough" not in (taught / "answer.txt").read_text()
 
 
-def test_evaluation_ends_with_the_answer_of_training_on_the_same_photos(
-    taught: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
+def test_evaluation_ends_with_the_answer_of_training_on_the_same_photos(taught, trainer, tmp_path):
     done = trainer(
         "evaluate", taught / "model.pt", "--data", taught / "places" / "val", "--out", tmp_path / "report"
     )
@@ -75,9 +72,7 @@ def test_evaluation_ends_with_the_answer_of_training_on_the_same_photos(
     assert answer == (taught / "answer.txt").read_text().splitlines()[:-1]
 
 
-def test_photos_that_were_in_training_are_no_test(
-    taught: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
+def test_photos_that_were_in_training_are_no_test(taught, trainer, tmp_path):
     trained = trainer(
         "evaluate", taught / "model.pt", "--data", taught / "places" / "train", "--out", tmp_path / "a"
     )
@@ -92,9 +87,7 @@ def test_photos_that_were_in_training_are_no_test(
 
 
 @pytest.mark.slow
-def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
-    taught: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
+def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(taught, trainer, tmp_path):
     options = ("--data", taught / "places", "--unknown", taught / "ordinary", "--others", taught / "others")
     done = trainer("train", "transfer", *options, "--out", tmp_path / "run", "--device", "cpu")
     assert "photos of other landmarks: " in done.text
@@ -105,9 +98,7 @@ def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
     assert "not known" not in tested.text
 
 
-def test_a_network_that_learns_few_landmarks_needs_photos_of_others(
-    world: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
+def test_a_network_that_learns_few_landmarks_needs_photos_of_others(world, trainer, tmp_path):
     """Without them, it gives its names to most other sights; see docs/tutorial/own-model.md."""
     few = tmp_path / "few"
     shutil.copytree(world / "others" / "place-0", few / "place-0")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.bare_environments import run_with_packages
-from support.command_line import CommandOutput, CommandRunner, run_command
+from support.command_line import CommandOutput, run_command
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
@@ -30,14 +30,14 @@ HOW_TO_TRAIN = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(tmp_path_factory) -> Path:
     folder = draw_world(tmp_path_factory.mktemp("world"))
     save_random_weights(folder / "weights.safetensors")
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained(world: Path) -> Path:
+def trained(world) -> Path:
     """A folder in which `trainer train` and `trainer export` have run."""
     (world / "landmarks" / "train" / "Green Tower" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     (world / "landmarks" / "landmarks.csv").write_text(
@@ -71,7 +71,7 @@ def trained(world: Path) -> Path:
     return world
 
 
-def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
+def test_run_leaves_checkpoint_metrics_curves_and_log(trained):
     run = trained / "run"
 
     figures = json.loads((run / "metrics.json").read_text())
@@ -93,9 +93,9 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     assert len(record.validation_photos) == sum(figures["training"][f"validation_{kind}"] for kind in kinds)
 
 
-def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None:
+def test_exported_and_training_model_agree_on_every_photo(trained):
     run = load_run(trained / "run")
-    with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), torch.jit.optimized_execution(False):
         exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).eval()
         photos = sorted((trained / "landmarks").rglob("*[0-9].jpg"))
         # Another batch size than in training and export.
@@ -109,7 +109,7 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
             assert bool((artifact_scores.sum(dim=1) <= 1).all())
 
 
-def test_the_file_runs_without_this_program_as_the_docs_show(trained: Path, tmp_path: Path) -> None:
+def test_the_file_runs_without_this_program_as_the_docs_show(trained, tmp_path):
     photo = next((trained / "landmarks" / "test" / "Green Tower").iterdir())
     shutil.copy(photo, tmp_path / "photo.jpg")
     shutil.copy(trained / "model.pt", tmp_path / "places.pt")
@@ -136,7 +136,7 @@ def test_the_file_runs_without_this_program_as_the_docs_show(trained: Path, tmp_
     assert lines[len(scores)].endswith("Green Tower")
 
 
-def test_the_manifest_describes_the_model(trained: Path) -> None:
+def test_the_manifest_describes_the_model(trained):
     manifest = read_manifest(trained / "model.pt")
 
     assert manifest.name == "tinted"
@@ -156,7 +156,7 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
     assert str(trained) not in manifest.model_dump_json()
 
 
-def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
+def test_missing_pieces_are_named_with_a_remedy(world, trainer, tmp_path):
     def train(data: Path, weights: Path = world / "weights.safetensors") -> CommandOutput:
         folders = "--data", data, "--others", world / "others", "--out", tmp_path / "run"
         return trainer("train", "transfer", *folders, "--weights", weights)
@@ -187,9 +187,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
 
 
 @pytest.mark.slow
-def test_export_refuses_to_write_where_it_cannot_check(
-    trained: Path, trainer: CommandRunner, tmp_path: Path
-) -> None:
+def test_export_refuses_to_write_where_it_cannot_check(trained, trainer, tmp_path):
     shutil.copytree(trained / "run", tmp_path / "run")
     record = tmp_path / "run" / "checkpoint" / "run.json"
     record.write_text(record.read_text().replace(str(trained), "/gone"))
@@ -200,7 +198,7 @@ def test_export_refuses_to_write_where_it_cannot_check(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> None:
+def test_wrong_usage_exits_with_2_and_help_teaches(trainer):
     assert trainer("train", "transfer").code == 2
     assert trainer("train", "transfer", "--data", ".", "--out", "x", "--size", 100).code == 2
     output = trainer("--help")
@@ -209,7 +207,7 @@ def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> No
 
 
 @pytest.mark.parametrize("name", ["exported.pt", "empty", "unfinished", "gone"])
-def test_what_is_no_finished_run_is_refused(tmp_path: Path, name: str) -> None:
+def test_what_is_no_finished_run_is_refused(tmp_path, name):
     (tmp_path / "exported.pt").touch()
     (tmp_path / "empty").mkdir()
     create_run_folder(tmp_path / "unfinished")
@@ -219,7 +217,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
+def test_interrupted_training_prints_how_to_resume(tmp_path):
     def interrupt() -> FinishedRun:
         raise KeyboardInterrupt
 
@@ -241,7 +239,7 @@ def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
         ("train transfer --data places --teacher old.pt --out run", "--teacher"),
     ],
 )
-def test_a_former_command_says_what_replaces_it(trainer: CommandRunner, words: str, former: str) -> None:
+def test_a_former_command_says_what_replaces_it(trainer, words, former):
     done = trainer(*words.split())
     assert (done.code, done.text, len(done.err.splitlines())) == (2, "", 1)
     assert done.err.startswith(f"error: `{former}` is gone: ")

@@ -98,7 +98,7 @@ def weights(network: nn.Module) -> Tensor:
     return torch.cat([values.flatten().double() for values in network.state_dict().values()])
 
 
-def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine() -> None:
+def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine():
     plan = schedule(epochs=10, warm_up=2.0)
     rates = [plan.rate(done / 10) for done in range(101)]
 
@@ -117,9 +117,7 @@ def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine() -> None:
     strides=st.integers(1, 16),
     parts=st.sampled_from([((0.6, 0.6), (0.92, 0.8), (1.0, 1.0)), ((0.75, 0.75), (1.0, 1.0))]),
 )
-def test_sizes_grow_in_whole_strides_to_the_final_size(
-    epochs: int, strides: int, parts: tuple[tuple[float, float], ...]
-) -> None:
+def test_sizes_grow_in_whole_strides_to_the_final_size(epochs, strides, parts):
     sizes = growing_sizes(epochs, 32 * strides, parts)
 
     assert len(sizes) == epochs
@@ -128,7 +126,7 @@ def test_sizes_grow_in_whole_strides_to_the_final_size(
     assert all(size % 32 == 0 and size >= 32 for size in sizes)
 
 
-def test_average_follows_the_network_slower_and_slower() -> None:
+def test_average_follows_the_network_slower_and_slower():
     class WeightRecorder(SmallNetwork):
         """Records a layer's weights before each step."""
 
@@ -154,7 +152,7 @@ def test_average_follows_the_network_slower_and_slower() -> None:
     assert bool((state.average.get_buffer("norm.running_mean") != 0).all())
 
 
-def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
+def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path):
     state = learner(SmallNetwork(nan_from_step=4))
     with pytest.raises(TrainingFailed, match=r"epoch 2, at step 2\b.*--resume.*--learning-rate"):
         train(state, schedule(epochs=3), out=tmp_path)
@@ -165,9 +163,7 @@ def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp
     assert weights(resumed.average).isfinite().all()
 
 
-def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_validate", lambda *_: Validation(float("nan"), 0.5))
     with pytest.raises(TrainingFailed, match=r"epoch 1, at step 2\b"):
         train(learner(), schedule(), out=tmp_path)
@@ -175,7 +171,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(
 
 
 @pytest.mark.parametrize(("batch_size", "suggested"), [(32, 16), (5, 2), (2, 2)])
-def test_out_of_memory_suggests_a_smaller_batch(batch_size: int, suggested: int) -> None:
+def test_out_of_memory_suggests_a_smaller_batch(batch_size, suggested):
     with pytest.raises(TrainingFailed) as excinfo:
         train(learner(OutOfMemoryNetwork()), schedule(batch_size=batch_size))
     assert f"(cpu) is too small for batches of {batch_size} photos" in str(excinfo.value)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from random import Random
 from typing import Any
 
 import pytest
@@ -82,9 +81,7 @@ ACCEPTED, IS_CONFIRMED, IS_REJECTED = ("accepted", None), ("confirmed", None), (
         (taught(TOWER, 0.95, FAR), ("doubtful", "position")),
     ],
 )
-def test_a_landmark_alone_is_decided_by_its_score_and_the_position(
-    candidate: Candidate, state: tuple[str, str | None] | None
-) -> None:
+def test_a_landmark_alone_is_decided_by_its_score_and_the_position(candidate, state):
     assert states(candidate) == ({} if state is None else {TOWER: state})
 
 
@@ -96,13 +93,11 @@ def test_a_landmark_alone_is_decided_by_its_score_and_the_position(
         (predicted(TOWER, 0.95), predicted(GATE, 0.95, model=2), "scored-other"),
     ],
 )
-def test_of_two_landmarks_of_different_origins_one_is_accepted(
-    winner: Candidate, loser: Candidate, reason: str
-) -> None:
+def test_of_two_landmarks_of_different_origins_one_is_accepted(winner, loser, reason):
     assert states(winner, loser) == {TOWER: ACCEPTED, GATE: ("doubtful", reason)}
 
 
-def test_of_the_same_landmark_by_several_models_the_best_score_counts() -> None:
+def test_of_the_same_landmark_by_several_models_the_best_score_counts():
     candidates = [predicted(TOWER, 0.6), predicted(TOWER, 0.9, rank=2, model=2), predicted(GATE, 0.7)]
     tower, gate = decide(candidates, {})
     assert (tower.state, tower.score, tower.candidate, tower.rank) == (
@@ -114,14 +109,14 @@ def test_of_the_same_landmark_by_several_models_the_best_score_counts() -> None:
     assert (gate.state, gate.reason) == (TagState.DOUBTFUL, TagReason.SCORED_OTHER)
 
 
-def test_a_confirmation_needs_no_candidate_and_a_dismissed_image_has_only_verdicts() -> None:
+def test_a_confirmation_needs_no_candidate_and_a_dismissed_image_has_only_verdicts():
     (tag,) = decide([], {GATE: CONFIRMED})
     assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.CONFIRMED, 0.0, "verdict", None)
     candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
     assert states(*candidates, verdicts={PALACE: REJECTED}, dismissed=True) == {PALACE: IS_REJECTED}
 
 
-def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay() -> None:
+def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay():
     found = states(predicted(TOWER, 0.98), taught(PALACE, 0.7), predicted(4, 0.1), verdicts={GATE: CONFIRMED})
     assert found == {
         TOWER: ("doubtful", "confirmed-other"),
@@ -154,12 +149,12 @@ def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay() 
     ],
 )
 def test_what_is_taught_is_only_suggested_where_a_model_is_nearly_certain_of_another_landmark(
-    certain: Candidate, verdicts: dict[int, VerdictKind], expected: dict[int, tuple[str, str | None]]
-) -> None:
+    certain, verdicts, expected
+):
     assert states(certain, taught(GATE, 0.99), verdicts=verdicts) == expected
 
 
-def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landmark() -> None:
+def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landmark():
     found = states(predicted(TOWER, 0.98), taught(TOWER, 0.99), predicted(GATE, 0.6, rank=2))
     assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "taught-other")}
 
@@ -172,14 +167,12 @@ def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landm
         ((predicted(TOWER, 0.6, FAR, rank=2), taught(TOWER, 0.7)), 0.6, "model"),
     ],
 )
-def test_a_landmark_is_shown_with_the_score_that_decides_and_always_with_its_rank(
-    candidates: tuple[Candidate, ...], score: float, source: str
-) -> None:
+def test_a_landmark_is_shown_with_the_score_that_decides_and_always_with_its_rank(candidates, score, source):
     (tag,) = decide(candidates, {})
     assert (tag.score, tag.source, tag.rank) == (score, source, 2)
 
 
-def test_a_damaged_image_has_doubtful_landmarks_and_suggestions() -> None:
+def test_a_damaged_image_has_doubtful_landmarks_and_suggestions():
     candidates = predicted(TOWER, 0.99, FAR), predicted(4, 0.1), taught(GATE, 0.7), taught(PALACE, 0.7, NEAR)
     suggested = ("suggested", None)
     expected = {TOWER: ("doubtful", "damaged"), GATE: suggested, PALACE: ("suggested", "certain-other")}
@@ -198,9 +191,7 @@ def test_a_damaged_image_has_doubtful_landmarks_and_suggestions() -> None:
         (0.9, 1.0, 0.5, False, False),
     ],
 )
-def test_a_position_decides_with_the_score(
-    score: float, odds: float, threshold: float, by_score: bool, accepted: bool
-) -> None:
+def test_a_position_decides_with_the_score(score, odds, threshold, by_score, accepted):
     assert is_accepted(score, odds, threshold, by_score=by_score) is accepted
 
 
@@ -241,7 +232,7 @@ def images(draw: st.DrawFn, *, intact: bool = False) -> Image:
 
 
 @given(images())
-def test_a_verdict_is_final_and_where_one_confirms_and_on_odd_images_models_say_nothing(image: Image) -> None:
+def test_a_verdict_is_final_and_where_one_confirms_and_on_odd_images_models_say_nothing(image):
     states_by_landmark = {tag.landmark_id: tag.state for tag in image.tags()}
     for landmark, verdict in image.verdicts.items():
         is_named = any(each.landmark_id == landmark for each in image.candidates)
@@ -253,9 +244,7 @@ def test_a_verdict_is_final_and_where_one_confirms_and_on_odd_images_models_say_
 
 
 @given(images(), st.randoms())
-def test_each_landmark_is_named_once_with_its_reason_whatever_the_order_of_candidates(
-    image: Image, rng: Random
-) -> None:
+def test_each_landmark_is_named_once_with_its_reason_whatever_the_order_of_candidates(image, rng):
     tags = image.tags()
     shuffled = rng.sample(image.candidates, len(image.candidates))
     assert replace(image, candidates=shuffled).tags() == tags
@@ -270,18 +259,18 @@ def test_each_landmark_is_named_once_with_its_reason_whatever_the_order_of_candi
 
 
 @given(images(intact=True))
-def test_an_intact_image_has_a_tag_if_anything_is_accepted_alone(image: Image) -> None:
+def test_an_intact_image_has_a_tag_if_anything_is_accepted_alone(image):
     assert bool(image.accepted()) == any(each.is_alone_accepted for each in image.candidates)
 
 
 @given(images(intact=True), st.booleans())
-def test_candidates_of_one_origin_never_compete(image: Image, is_taught: bool) -> None:
+def test_candidates_of_one_origin_never_compete(image, is_taught):
     own = [each for each in image.candidates if (each.rank is None) == is_taught]
     assert Image(own).accepted() == {each.landmark_id for each in own if each.is_alone_accepted}
 
 
 @given(images(), st.sampled_from(LANDMARKS))
-def test_what_is_taught_never_makes_another_landmark_accepted(image: Image, landmark: int) -> None:
+def test_what_is_taught_never_makes_another_landmark_accepted(image, landmark):
     candidates = [each for each in image.candidates if each.rank is not None or each.landmark_id != landmark]
     before = replace(image, candidates=candidates)
     after = replace(image, candidates=[*candidates, taught(landmark, 1.0)])
@@ -289,7 +278,7 @@ def test_what_is_taught_never_makes_another_landmark_accepted(image: Image, land
 
 
 @given(images(intact=True), st.sampled_from(LANDMARKS))
-def test_rejecting_a_landmark_takes_no_other_one_away(image: Image, landmark: int) -> None:
+def test_rejecting_a_landmark_takes_no_other_one_away(image, landmark):
     after = replace(image, verdicts={landmark: REJECTED})
     assert image.accepted() - {landmark} <= after.accepted()
 
@@ -327,9 +316,7 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.6, odds=FROM_OTHERS)], {}, ("accepted", None)),  # weak evidence turns no tag
     ],
 )
-def test_what_a_model_finds_probable_is_suggested(
-    candidates: list[Candidate], image: dict[str, Any], state: tuple[str, str | None] | None
-) -> None:
+def test_what_a_model_finds_probable_is_suggested(candidates, image, state):
     assert states(*candidates, **image).get(TOWER) == state
 
 
@@ -348,7 +335,7 @@ def test_what_a_model_finds_probable_is_suggested(
         max_size=12,
     )
 )
-def test_a_landmark_is_accepted_unless_each_of_its_candidates_is_beaten(candidates: list[Candidate]) -> None:
+def test_a_landmark_is_accepted_unless_each_of_its_candidates_is_beaten(candidates):
     for tag in decide(candidates, {}):
         own = [each for each in candidates if each.landmark_id == tag.landmark_id]
         others = [each for each in candidates if each.landmark_id != tag.landmark_id]
@@ -356,7 +343,7 @@ def test_a_landmark_is_accepted_unless_each_of_its_candidates_is_beaten(candidat
         assert tag.state == (TagState.DOUBTFUL if is_beaten else TagState.ACCEPTED)
 
 
-def test_each_landmark_is_compared_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_landmark_is_compared_with_few_others(monkeypatch):
     compared = []
     beats = Candidate.beats
     monkeypatch.setattr(Candidate, "beats", lambda *pair: compared.append(pair) or beats(*pair))

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import traceback
-from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from functools import partial
 from pathlib import Path
@@ -88,7 +87,7 @@ def shown_by(action: object, *arguments: object) -> str:
     output = io.StringIO()
     with redirect_stderr(output):
         try:
-            result = action(*arguments)  # type: ignore[operator]
+            result = action(*arguments)
         except (TaggerError, ValueError) as error:
             return output.getvalue() + "".join(traceback.format_exception(error)) + repr(error)
     return output.getvalue() + repr(result)
@@ -97,7 +96,7 @@ def shown_by(action: object, *arguments: object) -> str:
 @settings(examples(5), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket"])
-def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -> None:
+def test_no_part_of_the_password_of_redis_is_shown(scheme, password):
     for url in manglings(scheme, password):
         if scheme == "redis+socket" and ":///" in url:
             continue  # a path
@@ -118,7 +117,7 @@ def find_broker_of(url: str) -> object:
 @settings(examples(2), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
-def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:
+def test_no_part_of_the_password_of_postgresql_is_shown(scheme, password):
     for url in manglings(scheme, password):
         for action in (open_database, read_revision, bounded_check, redact_url, sqlite_file):
             assert_hidden(password, shown_by(action, url))
@@ -129,9 +128,7 @@ def bounded_check(url: str) -> None:
     bounded_url(url)  # its result is for the driver alone
 
 
-def test_an_error_in_the_settings_file_does_not_show_its_values(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_in_the_settings_file_does_not_show_its_values(tmp_path, monkeypatch):
     file = tmp_path / "tagger.toml"
     monkeypatch.setenv("TAGGER_CONFIG", str(file))
     for line in (
@@ -155,7 +152,7 @@ def test_an_error_in_the_settings_file_does_not_show_its_values(
          "redis+socket:///me@work/the data/redis.sock"),
     ],
 )  # fmt: skip
-def test_valid_addresses_of_redis_are_shown_without_secrets(url: str, shown: str | None) -> None:
+def test_valid_addresses_of_redis_are_shown_without_secrets(url, shown):
     check_redis_url(url)
     assert redact_url(url) == (shown or url)
 
@@ -163,7 +160,7 @@ def test_valid_addresses_of_redis_are_shown_without_secrets(url: str, shown: str
 @pytest.mark.parametrize(
     "options", ["password=ZQ&XJKV", "ssl_verify=ZQXJKV", "ssl_cert_reqs=ZQXJKV", "ZQXJKV", "db=0&&ZQXJKV=1"]
 )
-def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options: str) -> None:
+def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options):
     url = f"rediss://127.0.0.1:1/0?{options}"
     with pytest.raises(AddressInvalid, match="that Redis clients do not know"):
         check_redis_url(url)
@@ -181,7 +178,7 @@ def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options:
         "port",
     ],
 )
-def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(name: str) -> None:
+def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(name):
     url = f"postgresql://user@127.0.0.1:1/x?application_name=y&{name}=ZQXJKV"
     assert_hidden("ZQXJKV", shown_by(open_database, url))
 
@@ -195,12 +192,12 @@ def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(nam
         ("postgresql://u:p%40@[2001:db8::1]/x?sslmode=require", "postgresql://[2001:db8::1]/x"),
     ],
 )  # fmt: skip
-def test_valid_addresses_of_postgresql_are_shown_without_secrets(url: str, shown: str) -> None:
+def test_valid_addresses_of_postgresql_are_shown_without_secrets(url, shown):
     check_postgresql_url(url)
     assert redact_url(url) == shown
 
 
-def test_an_invalid_address_is_explained() -> None:
+def test_an_invalid_address_is_explained():
     assert redact_url("redis://:a@b@c") == HIDDEN
     with pytest.raises(AddressInvalid, match=r"like redis://HOST:6379/0; .*@ is %40"):
         check_redis_url("redis://:a@b@c")
@@ -219,7 +216,7 @@ def test_an_invalid_address_is_explained() -> None:
         ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
     ],
 )
-def test_addresses_of_redis_are_understood(text: str, address: str) -> None:
+def test_addresses_of_redis_are_understood(text, address):
     assert redis_address(text) == address
     RedisEndpoint(address, KEYS, embedded=False).client().close()
 
@@ -234,7 +231,7 @@ def test_addresses_of_redis_are_understood(text: str, address: str) -> None:
         "rediss://h?ssl_cert_reqs=yes",
     ],
 )
-def test_other_addresses_than_those_of_redis_are_refused(text: str) -> None:
+def test_other_addresses_than_those_of_redis_are_refused(text):
     with pytest.raises(AddressInvalid):
         redis_address(text)
 
@@ -257,7 +254,7 @@ def test_other_addresses_than_those_of_redis_are_refused(text: str) -> None:
         ("sqlite+aiosqlite:////data/t.sqlite", "sqlite:////data/t.sqlite", "sqlite:////data/t.sqlite"),
     ],
 )  # fmt: skip
-def test_other_forms_of_database_addresses_are_understood(text: str, address: str, shown: str) -> None:
+def test_other_forms_of_database_addresses_are_understood(text, address, shown):
     assert database_address(text) == address
     assert database_address(address) == address
     assert parse_database_url(text).render_as_string(hide_password=False) == shown
@@ -268,7 +265,7 @@ def test_other_forms_of_database_addresses_are_understood(text: str, address: st
     ["host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite",
      "host=h dbname='x", "nonsense=1", "sqlite:t"],
 )  # fmt: skip
-def test_other_addresses_than_those_of_databases_are_refused(text: str) -> None:
+def test_other_addresses_than_those_of_databases_are_refused(text):
     with pytest.raises(AddressInvalid):
         database_address(text)
 
@@ -278,7 +275,7 @@ PART = st.text(min_size=1, max_size=20).filter(
 )
 
 
-def test_an_address_has_the_parts_of_a_path() -> None:
+def test_an_address_has_the_parts_of_a_path():
     path = parse_path("s3://holidays/2019/a b.jpg")
     assert isinstance(path, ObjectPath)
     assert (str(path), path.scheme, path.bucket, path.key) == (
@@ -294,7 +291,7 @@ def test_an_address_has_the_parts_of_a_path() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
-def test_what_a_command_line_makes_of_an_address_is_the_address(scheme: str) -> None:
+def test_what_a_command_line_makes_of_an_address_is_the_address(scheme):
     path = parse_path(Path(f"{scheme}://holidays/2019/"))
     assert str(path) == f"{scheme}://holidays/2019"
     assert path == parse_path(f"{scheme}://holidays/2019")
@@ -302,7 +299,7 @@ def test_what_a_command_line_makes_of_an_address_is_the_address(scheme: str) -> 
 
 
 @given(st.lists(PART, max_size=4))
-def test_an_address_survives_json_and_pickle(parts: list[str]) -> None:
+def test_an_address_survives_json_and_pickle(parts):
     path = parse_path("/".join(["s3://holidays", *parts]))
     assert isinstance(path, ObjectPath)
     assert path.key == "/".join(parts)
@@ -311,7 +308,7 @@ def test_an_address_survives_json_and_pickle(parts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["/photos/s3:/x", "photos/s3:", "s3", "https://host/x", "./x"])
-def test_other_paths_stay_paths(text: str) -> None:
+def test_other_paths_stay_paths(text):
     assert type(parse_path(text)) is type(Path())
 
 
@@ -326,7 +323,7 @@ def test_other_paths_stay_paths(text: str) -> None:
         ("gs://Holidays/2019", "names of buckets are in lower case"),
     ],
 )
-def test_an_invalid_address_is_refused_without_naming_it(text: str, reason: str) -> None:
+def test_an_invalid_address_is_refused_without_naming_it(text, reason):
     with pytest.raises(ObjectAddressInvalid, match=reason) as refused:
         parse_path(text)
     assert "secret" not in str(refused.value)
@@ -343,9 +340,7 @@ def test_an_invalid_address_is_refused_without_naming_it(text: str, reason: str)
         open,
     ],
 )
-def test_the_system_never_takes_an_address_for_a_file(
-    access: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_system_never_takes_an_address_for_a_file(access, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:" / "holidays").mkdir(parents=True)
     (tmp_path / "s3:" / "holidays" / "a.jpg").write_bytes(b"a file of that name")

@@ -38,9 +38,7 @@ def no_positions() -> Iterator[Connection]:
 @example(latitude=-17.0, longitude=180.0, radius_km=10.0, bearing=90.0, part=1.0)
 @example(latitude=89.9, longitude=10.0, radius_km=11.0, bearing=90.0, part=1.0)
 @example(latitude=60.0, longitude=10.0, radius_km=3000.0, bearing=70.0, part=1.0)
-def test_a_box_has_every_position_of_its_circle(
-    latitude: float, longitude: float, radius_km: float, bearing: float, part: float
-) -> None:
+def test_a_box_has_every_position_of_its_circle(latitude, longitude, radius_km, bearing, part):
     box = Box.around(Near(latitude, longitude, radius_km))
     other = _destination(latitude, longitude, part * radius_km, bearing)
     assert box.south <= other[0] <= box.north
@@ -59,8 +57,8 @@ def test_a_box_has_every_position_of_its_circle(
 @example(latitude=89.0, longitude=10.0, radius_km=300.0, bearing=0.0, part=1.0)
 @example(latitude=-17.0, longitude=180.0, radius_km=10.0, bearing=90.0, part=0.999)
 def test_the_condition_of_a_circle_decides_as_the_distance_does(
-    no_positions: Connection, latitude: float, longitude: float, radius_km: float, bearing: float, part: float
-) -> None:
+    no_positions, latitude, longitude, radius_km, bearing, part
+):
     other = _destination(latitude, longitude, min(part * radius_km, 20_000), bearing)
     apart_km = distance_km(latitude, longitude, *other)
     assume(abs(apart_km - radius_km) > 0.001)
@@ -84,7 +82,7 @@ def _destination(
     return degrees(other), (longitude + degrees(turn) + 180) % 360 - 180
 
 
-def test_a_circle_can_be_queried_where_sqlite_has_no_mathematical_functions() -> None:
+def test_a_circle_can_be_queried_where_sqlite_has_no_mathematical_functions():
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.create_function("cos", 1, None)  # now it fails, as in an SQLite that was built without it
         with pytest.raises(sqlite3.OperationalError):

@@ -31,18 +31,14 @@ def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
         ("5:memory:/docker/a\n3:cpu:/x\n", {"memory/memory.limit_in_bytes": "8192\n"}, (None, 8192)),
     ],
 )
-def test_the_lowest_limits_of_the_groups_count(
-    tmp_path: Path, groups: str, files: dict[str, str], limits: tuple[float | None, int | None]
-) -> None:
+def test_the_lowest_limits_of_the_groups_count(tmp_path, groups, files, limits):
     assert (cpu_limit(tmp_path), memory_limit(tmp_path)) == (None, None)
     root = machine(tmp_path, groups, files)
     assert (cpu_limit(root), memory_limit(root)) == limits
 
 
 @pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])
-def test_a_process_uses_the_cores_of_its_limit(
-    monkeypatch: pytest.MonkeyPatch, limit: float | None, cores: int
-) -> None:
+def test_a_process_uses_the_cores_of_its_limit(monkeypatch, limit, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
     assert core_count() == cores
@@ -62,16 +58,14 @@ GIB = 2**30
         (64, 512 * GIB, 8, 2),
     ],
 )
-def test_there_are_as_many_processes_as_cores_and_memory_allow(
-    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, threads: int | None, count: int
-) -> None:
+def test_there_are_as_many_processes_as_cores_and_memory_allow(monkeypatch, cores, memory, threads, count):
     monkeypatch.setattr(devices, "core_count", lambda: cores)
     monkeypatch.setattr(devices, "_memory_bytes", lambda: memory)
     assert process_count(threads) == count
 
 
 @pytest.mark.parametrize(("threads", "processes"), [(8, 2), (19, 4), (2, 3), (64, 16)])
-def test_processes_share_out_the_threads(threads: int, processes: int) -> None:
+def test_processes_share_out_the_threads(threads, processes):
     shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
     assert sum(shares) == max(threads, processes)
     assert max(shares) - min(shares) <= 1

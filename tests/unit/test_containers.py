@@ -40,7 +40,7 @@ def exif(orientation: int | None = None, text: str = "a camera") -> Image.Exif:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exif_and_xmp_do_not_change_the_digest(kind: str) -> None:
+def test_exif_and_xmp_do_not_change_the_digest(kind):
     plain = digest_photo(encode_image(PICTURE, kind))
     assert digest_photo(encode_image(PICTURE, kind, exif=exif())) == plain
     assert digest_photo(encode_image(PICTURE, kind, exif=exif(1, "another camera" * 50))) == plain
@@ -60,7 +60,7 @@ def test_exif_and_xmp_do_not_change_the_digest(kind: str) -> None:
         jpeg_segment(0xE0, b"JFXX\0\x10") + jpeg_segment(0xEB, b"JP whatever"),
     ],
 )
-def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written: bytes) -> None:
+def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written):
     jpeg = encode_image(PICTURE, "JPEG")
     assert digest_photo(jpeg[:2] + written + jpeg[2:]) == digest_photo(jpeg)
     assert digest_photo(jpeg[:20] + written + jpeg[20:]) == digest_photo(jpeg)
@@ -68,7 +68,7 @@ def test_what_is_written_into_a_jpeg_does_not_change_its_digest(written: bytes) 
     assert digest_photo(jpeg + b"a second picture, or a film") == digest_photo(jpeg)
 
 
-def test_what_is_written_into_other_formats_does_not_change_their_digest() -> None:
+def test_what_is_written_into_other_formats_does_not_change_their_digest():
     png = encode_image(PICTURE, "PNG")
     for written in (
         png_chunk(b"tEXt", b"Title\0sunset"),
@@ -89,7 +89,7 @@ def test_what_is_written_into_other_formats_does_not_change_their_digest() -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_orientation_and_colour_profile_change_the_digest(kind: str) -> None:
+def test_orientation_and_colour_profile_change_the_digest(kind):
     digests = {
         digest_photo(encode_image(PICTURE, kind, exif=exif(orientation))) for orientation in range(1, 9)
     }
@@ -100,14 +100,14 @@ def test_orientation_and_colour_profile_change_the_digest(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "GIF", "BMP", "AVIF"])
-def test_pixels_change_the_digest(kind: str) -> None:
+def test_pixels_change_the_digest(kind):
     other = PICTURE.copy()
     other.paste("white", (40, 40, 80, 80))
     assert digest_photo(encode_image(PICTURE, kind)) != digest_photo(encode_image(other, kind))
     assert digest_photo(encode_image(PICTURE, kind)).startswith("1-")
 
 
-def test_what_is_seen_of_a_jpeg_and_palette_and_gamma_of_a_png_change_their_digest() -> None:
+def test_what_is_seen_of_a_jpeg_and_palette_and_gamma_of_a_png_change_their_digest():
     jpeg = encode_image(PICTURE, "JPEG")
     quantisation = jpeg.index(b"\xff\xdb") + 10
     coded = jpeg.index(b"\xff\xda") + 200
@@ -122,7 +122,7 @@ def test_what_is_seen_of_a_jpeg_and_palette_and_gamma_of_a_png_change_their_dige
     assert digest_photo(png[:33] + png_chunk(b"gAMA", bytes([0, 1, 0, 0])) + png[33:]) != digest_photo(png)
 
 
-def test_progressive_and_restarted_scans_are_read_whole() -> None:
+def test_progressive_and_restarted_scans_are_read_whole():
     for options in ({"progressive": True}, {"restart_marker_rows": 1}):
         jpeg = encode_image(PICTURE, "JPEG", **options)
         container = read_container(jpeg)
@@ -135,7 +135,7 @@ def test_progressive_and_restarted_scans_are_read_whole() -> None:
     coded=st.lists(st.sampled_from(b"\0\1\xcf\xd0\xd7\xd8\xfe\xff\xff"), max_size=20).map(bytes),
     searched=st.integers(1, 8),
 )
-def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded: bytes, searched: int) -> None:
+def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded, searched):
     marker = re.search(rb"\xff[\x01-\xcf\xd8-\xfe]", coded)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg, "_SEARCHED_BYTES", searched)
@@ -143,14 +143,14 @@ def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded: bytes
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_orientation_and_exif_are_found(kind: str) -> None:
+def test_orientation_and_exif_are_found(kind):
     data = encode_image(PICTURE, kind, exif=exif(6, "Leica"))
     assert orientation_in(data) == 6
     assert b"Leica" in (exif_of(data) or b"")
     assert orientation_in(encode_image(PICTURE, kind)) == 1
 
 
-def test_first_of_two_exif_blocks_counts() -> None:
+def test_first_of_two_exif_blocks_counts():
     jpeg = encode_image(PICTURE, "JPEG")
     blocks = [jpeg_segment(0xE1, b"Exif\0\0" + exif(k).tobytes().removeprefix(b"Exif\0\0")) for k in (8, 3)]
     assert orientation_in(jpeg[:2] + b"".join(blocks) + jpeg[2:]) == 8
@@ -159,12 +159,12 @@ def test_first_of_two_exif_blocks_counts() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"II*\0", b"RIFF\0\0\0\0WEBP", b"\x89PNG\r\n\x1a\n", b"GIF89a", bytes(100)]
 )
-def test_what_cannot_be_taken_apart_is_known_by_the_whole_file(data: bytes) -> None:
+def test_what_cannot_be_taken_apart_is_known_by_the_whole_file(data):
     assert read_container(data) is None
     assert digest_photo(data) != digest_photo(data + b"\0")
 
 
-def test_bare_file_ends_where_the_data_was_cut_off() -> None:
+def test_bare_file_ends_where_the_data_was_cut_off():
     jpeg = encode_image(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
     bare = JPEG.reader.bare_file(jpeg[:-500])
     assert bare is not None
@@ -173,7 +173,7 @@ def test_bare_file_ends_where_the_data_was_cut_off() -> None:
     Image.open(io.BytesIO(bare)).load()
 
 
-def test_tiff_that_names_the_same_data_often_is_not_followed() -> None:
+def test_tiff_that_names_the_same_data_often_is_not_followed():
     strips = 2000
     tags = [(256, 4, 1, 10), (257, 4, 1, strips), (273, 4, strips, 100), (279, 4, strips, 100 + strips * 4)]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
@@ -182,7 +182,7 @@ def test_tiff_that_names_the_same_data_often_is_not_followed() -> None:
     assert read_container(data) is None
 
 
-def test_directories_in_a_circle_end() -> None:
+def test_directories_in_a_circle_end():
     data = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 270, 4, 1, 7, 8)
     assert read_container(data) is None
     assert orientation_in(data) == 1
@@ -199,7 +199,7 @@ def test_directories_in_a_circle_end() -> None:
     ],
 )
 @pytest.mark.timeout(60)  # with time that grows as the square of the size, each would take many minutes
-def test_time_does_not_explode(data: bytes) -> None:
+def test_time_does_not_explode(data):
     digest_photo(data)
 
 
@@ -210,13 +210,13 @@ def test_time_does_not_explode(data: bytes) -> None:
     ),
     rest=st.binary(max_size=300),
 )
-def test_wild_bytes_never_raise(head: bytes, rest: bytes) -> None:
+def test_wild_bytes_never_raise(head, rest):
     digest_photo(head + rest)
     for each in PHOTO_FORMATS:
         each.reader.bare_file(head + rest)
 
 
-def test_camera_files_keep_their_digest_when_stripped(test_data: Path) -> None:
+def test_camera_files_keep_their_digest_when_stripped(test_data):
     for path in sorted((test_data / "originals").glob("*.jpg")):
         data = path.read_bytes()
         container = read_container(data)
@@ -230,7 +230,7 @@ def test_camera_files_keep_their_digest_when_stripped(test_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", small_photos())
-def test_what_can_be_decoded_has_an_image_however_short(name: str) -> None:
+def test_what_can_be_decoded_has_an_image_however_short(name):
     data = small_photos()[name]
     for end in range(1, len(data) + 1, max(1, len(data) // 12)):
         part = data[:end] if end > 1 else data
@@ -242,7 +242,7 @@ def test_what_can_be_decoded_has_an_image_however_short(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
-def test_one_pixel_is_an_image_and_a_signature_is_none(kind: str) -> None:
+def test_one_pixel_is_an_image_and_a_signature_is_none(kind):
     data = encode_image(Image.new("RGB", (1, 1)), kind)
     assert has_image(data, len(data))
     start = data[:16] if kind == "AVIF" else data[:12]
@@ -264,14 +264,14 @@ fuzzing = examples(75)
 
 
 @pytest.mark.parametrize("kind", sorted(PHOTOS))
-def test_unbroken_photos_are_shown(kind: str, tmp_path: Path) -> None:
+def test_unbroken_photos_are_shown(kind, tmp_path):
     (tmp_path / "photo").write_bytes(PHOTOS[kind])
     assert examine(tmp_path / "photo") == DECODED
 
 
 @fuzzing
 @given(kind=kinds, seed=seeds)
-def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: Path) -> None:
+def test_broken_photos_are_shown_or_fail_alone(kind, seed, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed)))
     examine(path)
@@ -279,7 +279,7 @@ def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: P
 
 @examples(25)
 @given(seed=seeds)
-def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
+def test_broken_real_photos_are_shown_or_fail_alone(seed, tmp_path, test_data):
     rng = random.Random(seed)
     samples = _real_samples(test_data)
     path = tmp_path / "photo"

@@ -41,7 +41,7 @@ MOST_EXPOSED = 2.0
 
 
 @pytest.mark.slow
-def test_compose_file_matches_the_schema_of_compose() -> None:
+def test_compose_file_matches_the_schema_of_compose():
     schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
     errors = [
         f"{error.json_path}: {error.message}" for error in validator_for(schema)(schema).iter_errors(COMPOSE)
@@ -50,7 +50,7 @@ def test_compose_file_matches_the_schema_of_compose() -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_own_services_are_hardened_and_read_photos_only(name: str) -> None:
+def test_own_services_are_hardened_and_read_photos_only(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -64,7 +64,7 @@ def test_own_services_are_hardened_and_read_photos_only(name: str) -> None:
     assert all(mount["read_only"] for mount in mounts)
 
 
-def test_servers_are_reached_by_nobody_else() -> None:
+def test_servers_are_reached_by_nobody_else():
     assert COMPOSE["networks"]["private"]["internal"] is True
     for name in ("postgres", "redis", "hide"):
         assert SERVICES[name]["networks"] == ["private"]
@@ -72,7 +72,7 @@ def test_servers_are_reached_by_nobody_else() -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
 
 
-def test_variables_that_must_be_set_are_in_the_example() -> None:
+def test_variables_that_must_be_set_are_in_the_example():
     example = (DEPLOY / "example.env").read_text()
     required = set(re.findall(r"\$\{(\w+):\?", TEXT))
     assert required == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
@@ -80,7 +80,7 @@ def test_variables_that_must_be_set_are_in_the_example() -> None:
     assert optional == set(re.findall(r"^#(\w+)=", example, re.MULTILINE))
 
 
-def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_exist_and_are_valid(monkeypatch):
     values = {
         "DB_OWNER_PASSWORD": "d" * 20,
         "DB_PASSWORD": "a" * 20,
@@ -96,7 +96,7 @@ def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded.web_write == "none"
 
 
-def test_commands_and_health_checks_exist() -> None:
+def test_commands_and_health_checks_exist():
     healthcheck = re.findall(r'HEALTHCHECK .*CMD (\[.*\])|CMD (\["[ws].*\])', CONTAINERFILE)
     words = [json.loads(first or second) for first, second in healthcheck]
     words += [SERVICES[name]["command"] for name in OWN if "command" in SERVICES[name]]
@@ -116,7 +116,7 @@ def _interpolated(text: str, values: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Path:
+def machine(tmp_path) -> Path:
     """The root of a machine with the units and the program, for systemd-analyze."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
@@ -130,14 +130,14 @@ def machine(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_systemd_accepts_the_units(machine: Path) -> None:
+def test_systemd_accepts_the_units(machine):
     done = _analyze("verify", machine, *(f"{name}.service" for name in NAMES), "tagger.target")
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_units_expose_little_and_only_a_worker_with_a_gpu_sees_devices(machine: Path, name: str) -> None:
+def test_units_expose_little_and_only_a_worker_with_a_gpu_sees_devices(machine, name):
     done = _analyze("security", machine, "--offline=yes", f"{name}.service")
     level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
     assert level is not None, done.stderr
@@ -146,7 +146,7 @@ def test_units_expose_little_and_only_a_worker_with_a_gpu_sees_devices(machine: 
     assert sees_devices == ("gpu" in name)
 
 
-def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise() -> None:
+def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise():
     """systemd reads it after the units, so its lines would count."""
     shared = _names_in(SANDBOX)
     for unit in UNITS.glob("*.service"):
@@ -155,13 +155,13 @@ def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise() -> None:
     assert SANDBOX.name < "override.conf"  # which `systemctl edit` writes: it counts more
 
 
-def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema() -> None:
+def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema():
     text = (UNITS / "tagger-upgrade.service").read_text()
     files = re.findall(r"^EnvironmentFile=(.+)$", text, re.MULTILINE)
     assert files == ["/etc/tagger.env", "-/etc/tagger-owner.env"]  # the last one counts
 
 
-def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch):
     texts = [path.read_text() for path in UNITS.rglob("*") if path.is_file()]
     names = {name for text in texts for name in re.findall(r"\bTAGGER_(\w+)=", text)}
     assert {"DATABASE_URL", "REDIS_URL", "DATA_FOLDER"} <= names
@@ -173,7 +173,7 @@ def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch: p
     assert settings.roots == {"Pictures": Path("/mnt/nas/pictures")}
 
 
-def test_commands_of_the_units_exist() -> None:
+def test_commands_of_the_units_exist():
     texts = [path.read_text() for path in UNITS.glob("*.service")]
     commands = [
         found[1] for text in texts if (found := re.search(r"^ExecStart=/\S+/tagger (.*)", text, re.MULTILINE))
@@ -207,12 +207,12 @@ def containers() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_manifests_match_the_schemas_of_kubernetes() -> None:
+def test_manifests_match_the_schemas_of_kubernetes():
     for manifest in MANIFESTS:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
-def test_each_selector_selects_its_own_pods() -> None:
+def test_each_selector_selects_its_own_pods():
     assert PODS.keys() == {"tagger-upgrade", "tagger-worker", "tagger-beat", "tagger-web"}
     for manifest in MANIFESTS:
         name, selector = manifest["metadata"]["name"], manifest["spec"].get("selector")
@@ -221,7 +221,7 @@ def test_each_selector_selects_its_own_pods() -> None:
         assert manifest["kind"] == "Job" or selector in (labels, {"matchLabels": labels})
 
 
-def test_pods_and_containers_are_hardened() -> None:
+def test_pods_and_containers_are_hardened():
     for pod in PODS.values():
         security = pod["spec"]["securityContext"]
         assert security["runAsNonRoot"] is True
@@ -240,7 +240,7 @@ def test_pods_and_containers_are_hardened() -> None:
         assert writable == {"/data", "/tmp"}
 
 
-def test_commands_probes_and_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_probes_and_settings_exist(monkeypatch):
     for container in containers():
         check_command(container["args"])
         for probe in (
@@ -255,13 +255,13 @@ def test_commands_probes_and_settings_exist(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings().web_folders == [Path("/photos")]
 
 
-def test_only_a_page_that_does_not_answer_is_restarted() -> None:
+def test_only_a_page_that_does_not_answer_is_restarted():
     """Workers and beat may wait for their servers for long."""
     alive = {container["name"] for container in containers() if "livenessProbe" in container}
     assert alive == {"web"}
 
 
-def test_the_secret_of_the_guide_is_the_one_of_the_manifest() -> None:
+def test_the_secret_of_the_guide_is_the_one_of_the_manifest():
     guide = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
     secret = re.findall(r"create secret generic (\S+)", guide)
     assert {container["envFrom"][0]["secretRef"]["name"] for container in containers()} == set(secret)
@@ -307,7 +307,7 @@ for name in names:
 """
 
 
-def test_modules_import_nothing_that_only_extras_install() -> None:
+def test_modules_import_nothing_that_only_extras_install():
     declared = _distributions_without_extras()
     undeclared = [
         module
@@ -319,7 +319,7 @@ def test_modules_import_nothing_that_only_extras_install() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_programs_define_everything_before_they_run() -> None:
+def test_programs_define_everything_before_they_run():
     for folder in ("tagger", "trainer", "worker", "migrations"):
         for file in (PROJECT / folder).rglob("*.py"):
             *before, _ = ast.parse(file.read_bytes()).body or [None]
@@ -349,7 +349,7 @@ def _distributions_without_extras() -> set[str]:
     return {"landmark-tagger"} | {name for name, _extra in found}
 
 
-def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock() -> None:
+def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock():
     whole, small = (_locked(Path(name)) for name in ("requirements.lock", "requirements-app.lock"))
     assert small.items() <= whole.items(), "run: make lock"
     assert "torch" not in {name.partition("==")[0] for name in small}
@@ -373,8 +373,8 @@ def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock() -> None:
     ],
 )
 def test_the_command_for_a_missing_extra_keeps_what_was_installed_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, text: str, command: str
-) -> None:
+    tmp_path, monkeypatch, record, text, command
+):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     install_command.cache_clear()
     assert install_command("web") == f"pip install '{Path.cwd()}[web]'"
@@ -394,7 +394,7 @@ def _locked(file: Path) -> dict[str, set[str]]:
     return {name.partition(" ;")[0].strip(): set(hashes.split()) for name, _, hashes in requirements}
 
 
-def test_what_make_and_the_images_download_has_hashes() -> None:
+def test_what_make_and_the_images_download_has_hashes():
     for file in ("Makefile", "deploy/Containerfile"):
         for command in _installs(Path(file).read_text()):
             is_local = "--no-deps" in command and re.search(r"(--editable \.|\.whl)$", command)
@@ -407,7 +407,7 @@ def test_what_make_and_the_images_download_has_hashes() -> None:
         assert all("==" in each and "--hash=sha256:" in each for each in pinned), lock
 
 
-def test_npm_installs_from_the_lock_without_scripts() -> None:
+def test_npm_installs_from_the_lock_without_scripts():
     commands = re.findall(r"\bnpm (?!keeps).*", Path("Makefile").read_text())
     assert [command.split()[1] for command in commands if ">" not in command] == ["ci"]
     assert all("--ignore-scripts" in command for command in commands if ">" not in command)
@@ -446,7 +446,7 @@ _TEXT_NAME = re.compile(r"licen[cs]e|copying|notice|third.party", re.IGNORECASE)
 
 
 @pytest.mark.slow
-def test_packages_under_the_gpl_are_known() -> None:
+def test_packages_under_the_gpl_are_known():
     found = {
         name
         for name, package in locked_packages()
@@ -456,7 +456,7 @@ def test_packages_under_the_gpl_are_known() -> None:
     assert found - COPYLEFT.keys() == set()
 
 
-def test_packages_declare_their_licences() -> None:
+def test_packages_declare_their_licences():
     found = {name for name, package in locked_packages() if not declared_licences(package)}
     assert found - UNDECLARED.keys() == set()
 

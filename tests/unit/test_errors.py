@@ -9,7 +9,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from importlib import import_module
@@ -83,7 +83,7 @@ def example(kind: type[Exception]) -> Exception:
     )
 
 
-def test_every_error_is_the_same_in_another_process() -> None:
+def test_every_error_is_the_same_in_another_process():
     kinds = list(error_classes())
     assert sum(issubclass(kind, TaggerError) for kind in kinds) > 80
     for kind in kinds:
@@ -106,7 +106,7 @@ LISTED = (
         ("403 Forbidden", "AuthorizationPermissionMismatch", "the server refuses access"),
     ],
 )
-def test_a_listing_that_is_refused_says_why(status: str, code: str, reason: str) -> None:
+def test_a_listing_that_is_refused_says_why(status, code, reason):
     error = GenericError(LISTED.format(status, code))
     assert error_text(error).startswith(reason)
     assert not is_worth_repeating(error)
@@ -149,7 +149,7 @@ def _literals(node: ast.AST) -> Iterator[ast.Constant]:
                 yield from _literals(child)
 
 
-def test_no_message_names_internals() -> None:
+def test_no_message_names_internals():
     found = {
         f"{path}:{part.lineno}: {part.value}"
         for path, module in modules().items()
@@ -163,7 +163,7 @@ def test_no_message_names_internals() -> None:
 
 
 @pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)
-def test_a_text_has_only_values_of_its_error_and_no_command(kind: type[TaggerError]) -> None:
+def test_a_text_has_only_values_of_its_error_and_no_command(kind):
     assert fields(PAGE_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
     assert "`" not in PAGE_TEXTS[kind]
     values = dict.fromkeys(fields(inspect.getdoc(kind) or ""), 1)
@@ -175,7 +175,7 @@ def fields(template: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", TRANSLATED_TEXTS, ids=lambda kind: kind.__name__)
-def test_translated_texts_need_no_other_values_than_the_error_has(kind: type[TaggerError]) -> None:
+def test_translated_texts_need_no_other_values_than_the_error_has(kind):
     assert fields(TRANSLATED_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
 
 
@@ -211,7 +211,7 @@ def written(module: ast.Module, *, of_any_table: bool = False) -> Iterator[str]:
                 yield from {name} & GUARDED
 
 
-def test_what_decides_is_written_by_one_module() -> None:
+def test_what_decides_is_written_by_one_module():
     tables = {
         path: {*written(module, of_any_table=path in OF_ANY_TABLE)} for path, module in modules().items()
     }
@@ -226,7 +226,7 @@ def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA max_page_count = 20").close()
 
 
-def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path):
     event.listen(Engine, "connect", limit_pages)
     try:
         with pytest.raises(DiskFull, match=rf"tagger\.sqlite \(.*full\)\. {FREE_SPACE}"):
@@ -243,7 +243,7 @@ def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path: Path) -> Non
         pytest.param("doctor", 1, FREE_SPACE, marks=pytest.mark.slow),
     ],
 )
-def test_commands_that_read_work_on_a_full_disk(tmp_path: Path, command: str, code: int, said: str) -> None:
+def test_commands_that_read_work_on_a_full_disk(tmp_path, command, code, said):
     create_sqlite_database(tmp_path / "tagger.sqlite")
     assert not (tmp_path / "tagger.sqlite-shm").exists()  # which SQLite creates to read
     done = run_without_space(tmp_path, command)
@@ -252,7 +252,7 @@ def test_commands_that_read_work_on_a_full_disk(tmp_path: Path, command: str, co
     assert "damaged" not in done.stdout + done.stderr
 
 
-def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path):
     def grow() -> None:
         with _connected(tmp_path / "tagger.sqlite", "rwc") as connection:
             limit_pages(connection, None)
@@ -289,14 +289,14 @@ def full_sqlite() -> Exception:
 
 
 @pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
-def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error: Callable[[], Exception]) -> None:
+def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error):
     full = OperationalError("INSERT", None, make_error())
     assert outage_text(full) == "the disk of the database is full: free some space"
     away = OperationalError("INSERT", None, sqlite3.OperationalError("locked\nby another"))
     assert outage_text(away) == "the database does not answer (locked)"
 
 
-def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_space() -> None:
+def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_space():
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
     assert reason_of(error) == "database or disk is full"
@@ -312,7 +312,7 @@ def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_s
         ProgrammingError("SELECT", None, psycopg.errors.UndefinedTable("no such relation")),
     ],
 )
-def test_a_refused_statement_is_a_defect_and_no_outage(refused: IntegrityError | ProgrammingError) -> None:
+def test_a_refused_statement_is_a_defect_and_no_outage(refused):
     assert not is_transient(refused)
     assert "is a defect of this program" in outage_text(refused)
     assert isinstance(stated_error(refused, "reason"), StatementRefused)

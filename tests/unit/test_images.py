@@ -5,7 +5,6 @@ import struct
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.model.artifact import InputRule
 from tagger.photos import formats
 from tagger.photos.decoding import DecodedImage, Pixels, Resize, decode_photo
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats import detect_format
 from tagger.photos.jpeg import at_an_eighth
 
 PICTURE = draw_photo(7, (600, 400))
@@ -70,7 +69,7 @@ EXPECTED = decode(encode_image(PICTURE, "PNG"))
         ("GIF", {}),
     ],
 )
-def test_every_format_shows_the_same_picture(kind: str, options: dict[str, object]) -> None:
+def test_every_format_shows_the_same_picture(kind, options):
     image = decode(encode_image(PICTURE, kind, **options))
     assert image.pixels.shape == (112, 112, 3)
     assert image.pixels.dtype == np.uint8
@@ -78,9 +77,7 @@ def test_every_format_shows_the_same_picture(kind: str, options: dict[str, objec
     assert difference(image, EXPECTED) < 3
 
 
-def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(monkeypatch):
     assert difference(decode(encode_heic(PICTURE, quality=95)), EXPECTED) < 4
 
     def missing(name: str) -> None:
@@ -92,7 +89,7 @@ def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(
     assert excinfo.value.failure.kind is FailureKind.UNSUPPORTED
 
 
-def test_square_is_the_middle_of_the_scaled_photo() -> None:
+def test_square_is_the_middle_of_the_scaled_photo():
     wide = Image.new("RGB", (900, 300), "red")
     wide.paste((0, 0, 255), (300, 0, 600, 300))
     square = decode(encode_image(wide, "PNG"), Resize(64, 64)).pixels
@@ -111,9 +108,7 @@ def test_square_is_the_middle_of_the_scaled_photo() -> None:
         ("CMYK", {"restart_marker_rows": 2}),
     ],
 )
-def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(
-    mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(mode, options, monkeypatch):
     image = draw_photo(1, (1810, 1797)).convert(mode)
     data = encode_image(image, "JPEG", quality=90, progressive=True, **options)
     parts = at_an_eighth(data)
@@ -124,7 +119,7 @@ def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(
     np.testing.assert_array_equal(pixels, decode(data).pixels)
 
 
-def test_a_progressive_jpeg_that_ends_early_keeps_its_scans() -> None:
+def test_a_progressive_jpeg_that_ends_early_keeps_its_scans():
     data = encode_image(draw_photo(1, (1810, 1797)), "JPEG", progressive=True)
     for size in range(200, len(data), len(data) // 40):
         assert at_an_eighth(data[:size]) is None
@@ -142,7 +137,7 @@ def test_a_progressive_jpeg_that_ends_early_keeps_its_scans() -> None:
         ("AVIF", 6),
     ],
 )
-def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) -> None:
+def test_photo_stands_upright_in_every_orientation(kind, orientation):
     stored_as = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -158,7 +153,7 @@ def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) 
     assert difference(image, EXPECTED) < 3
 
 
-def test_xmp_does_not_turn_a_photo() -> None:
+def test_xmp_does_not_turn_a_photo():
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     for kind in ("JPEG", "WEBP", "AVIF"):
         assert decode(encode_image(PICTURE, kind, xmp=packet)).width == 600
@@ -166,21 +161,21 @@ def test_xmp_does_not_turn_a_photo() -> None:
     assert decode(encode_image(PICTURE, "TIFF", tiffinfo=tags)).width == 600
 
 
-def test_one_bit_and_palette_images_keep_their_colours() -> None:
+def test_one_bit_and_palette_images_keep_their_colours():
     assert middle(decode(encode_image(Image.new("1", (200, 200), 1), "PNG"))) == [255, 255, 255]
     palette = Image.new("RGB", (200, 200), (200, 30, 90)).quantize(4)
     assert near(middle(decode(encode_image(palette, "PNG"))), (200, 30, 90))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_transparency_is_seen_on_white(kind: str) -> None:
+def test_transparency_is_seen_on_white(kind):
     glass = Image.new("RGBA", (200, 200), (255, 0, 0, 128))
     assert near(middle(decode(encode_image(glass, kind))), (255, 127, 127))
     nothing = Image.new("RGBA", (200, 200), (0, 0, 0, 0))
     assert middle(decode(encode_image(nothing, kind))) == [255, 255, 255]
 
 
-def test_gray_and_palette_transparency_are_seen_on_white() -> None:
+def test_gray_and_palette_transparency_are_seen_on_white():
     assert near(middle(decode(encode_image(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
     palette = Image.new("P", (200, 200), 0)
     palette.putpalette([255, 0, 0, 0, 255, 0])
@@ -193,13 +188,11 @@ def test_gray_and_palette_transparency_are_seen_on_white() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 @pytest.mark.parametrize(("inks", "shown"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 200), (55, 55, 55))])
-def test_cmyk_shows_its_colours_and_not_their_negative(
-    kind: str, inks: tuple[int, ...], shown: tuple[int, int, int]
-) -> None:
+def test_cmyk_shows_its_colours_and_not_their_negative(kind, inks, shown):
     assert near(middle(decode(encode_image(Image.new("CMYK", (200, 200), inks), kind))), shown)
 
 
-def test_lab_shows_its_colours() -> None:
+def test_lab_shows_its_colours():
     orange = Image.new("RGB", (200, 200), (230, 120, 40))
     to_lab = ImageCms.buildTransform(
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
@@ -226,7 +219,7 @@ def display_p3_profile() -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_wide_colours_become_srgb(kind: str) -> None:
+def test_wide_colours_become_srgb(kind):
     numbers = (80, 150, 90)
     light = np.linalg.inv(TO_XYZ_SRGB) @ TO_XYZ_P3 @ (np.array(numbers) / 255) ** (0x0233 / 256)
     expected = (1.055 * light ** (1 / 2.4) - 0.055) * 255
@@ -235,7 +228,7 @@ def test_wide_colours_become_srgb(kind: str) -> None:
     assert np.abs(expected - numbers).max() > 8
 
 
-def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() -> None:
+def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for profile in (srgb, b"no profile", srgb[:200]):
         assert np.array_equal(
@@ -244,13 +237,13 @@ def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
-def test_first_of_several_pictures_is_seen(kind: str) -> None:
+def test_first_of_several_pictures_is_seen(kind):
     green = Image.new("RGB", (200, 200), (0, 160, 0))
     data = encode_image(green, kind, save_all=True, append_images=[Image.new("RGB", (200, 200), (200, 0, 0))])
     assert near(middle(decode(data)), (0, 160, 0), 5)
 
 
-def test_truncated_jpeg_shows_what_is_there() -> None:
+def test_truncated_jpeg_shows_what_is_there():
     for progressive in (False, True):
         data = encode_image(PICTURE, "JPEG", quality=90, progressive=progressive)
         image = decode(data[: len(data) * 2 // 3])
@@ -261,7 +254,7 @@ def test_truncated_jpeg_shows_what_is_there() -> None:
     assert not decode(data).is_damaged
 
 
-def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> None:
+def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off():
     png = encode_image(PICTURE, "PNG")
     huge = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(4_000_000)))
     assert np.array_equal(decode(png[:33] + huge + png[33:]).pixels, EXPECTED.pixels)
@@ -287,11 +280,11 @@ def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> 
         (b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\x02\0;", FailureKind.CORRUPT),  # no pixels at all
     ],
 )
-def test_what_is_no_photo_fails_with_its_kind(data: bytes, kind: FailureKind) -> None:
+def test_what_is_no_photo_fails_with_its_kind(data, kind):
     assert failure(data) in (kind, FailureKind.TRUNCATED)
 
 
-def test_too_many_pixels_are_refused_by_the_header() -> None:
+def test_too_many_pixels_are_refused_by_the_header():
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + header + bytes(12) + b"\0\0\0\x04IDAT"
     tracemalloc.start()
@@ -320,16 +313,14 @@ def pages(*images: tuple[Image.Image, dict[int, int]], **options: object) -> byt
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
 @pytest.mark.parametrize("kinds", [(1,), (1, 1), (4,), (1, 4)])
-def test_of_a_tiff_the_first_page_that_is_no_thumbnail_or_mask_is_read(
-    kinds: tuple[int, ...], compression: str | None
-) -> None:
+def test_of_a_tiff_the_first_page_that_is_no_thumbnail_or_mask_is_read(kinds, compression):
     smaller = [(THUMBNAIL, {SUBFILE: kind}) for kind in kinds]
     image = decode(pages(*smaller, (PICTURE, {}), (THUMBNAIL, {}), compression=compression))
     assert (image.width, image.height) == PICTURE.size
     assert difference(image, EXPECTED) < 3
 
 
-def test_each_page_of_a_tiff_has_its_orientation() -> None:
+def test_each_page_of_a_tiff_has_its_orientation():
     turned = PICTURE.transpose(Image.Transpose.ROTATE_90)
     data = pages((THUMBNAIL, {SUBFILE: 1}), (turned, {ORIENTATION: 6}))
     assert difference(decode(data), EXPECTED) < 3
@@ -337,12 +328,12 @@ def test_each_page_of_a_tiff_has_its_orientation() -> None:
     assert difference(decode(upright), EXPECTED) < 3
 
 
-def test_a_tiff_with_thumbnails_alone_is_read() -> None:
+def test_a_tiff_with_thumbnails_alone_is_read():
     image = decode(pages((THUMBNAIL, {SUBFILE: 1}), (THUMBNAIL, {SUBFILE: 1})))
     assert (image.width, image.height) == THUMBNAIL.size
 
 
-def test_the_page_that_is_read_and_its_tiles_are_limited() -> None:
+def test_the_page_that_is_read_and_its_tiles_are_limited():
     later = pages((THUMBNAIL, {SUBFILE: 1}), (PICTURE, {}))
     assert failure(later, max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
     data = encode_image(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
@@ -355,7 +346,7 @@ def test_the_page_that_is_read_and_its_tiles_are_limited() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 60000), (60000, 1), (1, 1), (3, 2)])
-def test_extreme_shapes_cost_no_more_than_their_pixels(size: tuple[int, int]) -> None:
+def test_extreme_shapes_cost_no_more_than_their_pixels(size):
     image = decode(encode_image(Image.new("RGB", size, (10, 200, 30)), "PNG"), Resize(256, 224))
     assert image.pixels.shape == (224, 224, 3)
     assert (image.pixels == (10, 200, 30)).all()
@@ -375,7 +366,7 @@ def text_of(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
-def test_every_odd_file_is_shown_or_fails_with_a_text(test_data: Path, every: int) -> None:
+def test_every_odd_file_is_shown_or_fails_with_a_text(test_data, every):
     folders = (test_data / "hostile", test_data / "exif")
     paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())[::every]
     assert len(paths) > 400 / every
@@ -408,7 +399,7 @@ def iso_media(major: bytes, *compatible: bytes) -> bytes:
         (b"", None),
     ],
 )
-def test_the_first_bytes_decide(head: bytes, expected: PhotoFormat | None) -> None:
+def test_the_first_bytes_decide(head, expected):
     assert detect_format(head) is expected
 
 
@@ -420,7 +411,7 @@ def stretched(data: bytes, side: int = 112) -> Pixels:
 
 
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (112, 112), (40, 30), (1, 1), (3, 900)])
-def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
+def test_the_whole_photo_is_used(size):
     picture = draw_photo(3, size) if min(size) > 20 else Image.new("RGB", size, "red")
     pixels = stretched(encode_image(picture, "PNG"))
 
@@ -430,7 +421,7 @@ def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1600, 1200), (4000, 300), (300, 4000)])
-def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size: tuple[int, int]) -> None:
+def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size):
     picture = draw_photo(5, size)
     data = encode_image(picture, "JPEG", quality=95)
     quick = stretched(data).astype(int)
@@ -443,7 +434,7 @@ def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size: tup
     assert min(draft.size) >= min(112, *size)
 
 
-def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
+def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg():
     stripes = np.zeros((128, 3200, 3), dtype=np.uint8)
     stripes[::16] = stripes[1::16] = stripes[2::16] = stripes[3::16] = 255
     pixels = stretched(encode_image(Image.fromarray(stripes), "JPEG", quality=95), 128)
@@ -452,7 +443,7 @@ def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg() -> None:
     assert int(pixels[9::16].max()) < 50
 
 
-def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused() -> None:
+def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused():
     with pytest.raises(ValueError, match="short_side"):
         Resize(short_side=100, size=112)
     with pytest.raises(ValueError, match="short_side must be size"):
@@ -463,7 +454,7 @@ def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused() -
         InputRule.model_validate({"size": 112, "short_side": 112, "fit": "squeeze"})
 
 
-def test_manifests_without_a_fit_crop() -> None:
+def test_manifests_without_a_fit_crop():
     rule = InputRule.model_validate_json('{"size": 112, "short_side": 128}')
 
     assert rule.resize == Resize(128, 112, "crop")

@@ -130,7 +130,7 @@ def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
         (DESTROYS_AN_OBJECT, signal.SIGINT),
     ],
 )
-def test_a_program_ends_when_its_time_is_over(body: str, number: signal.Signals) -> None:
+def test_a_program_ends_when_its_time_is_over(body, number):
     with started(body, end_s=0.2) as program:
         program.send_signal(number)
         code, _, err = program.output()
@@ -139,14 +139,14 @@ def test_a_program_ends_when_its_time_is_over(body: str, number: signal.Signals)
 
 
 @pytest.mark.parametrize("program", ["tagger", "trainer"])
-def test_a_program_that_is_interrupted_while_it_is_imported_prints_one_line(program: str) -> None:
+def test_a_program_that_is_interrupted_while_it_is_imported_prints_one_line(program):
     script = f"{IMPORTS_TYPER}\nfrom {program}.cli.main import main\nmain()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (130, "", 1)
     assert done.stderr.startswith("interrupted; ")
 
 
-def test_a_second_signal_ends_a_program_at_once() -> None:
+def test_a_second_signal_ends_a_program_at_once():
     with started(STORES_FOR_AN_HOUR, end_s=AN_HOUR_S) as program:
         program.send_signal(signal.SIGINT)
         program.wait_for("storing")
@@ -154,13 +154,13 @@ def test_a_second_signal_ends_a_program_at_once() -> None:
         assert program.output() == (130, "", "interrupted; continue\n")
 
 
-def test_a_service_ends_as_it_likes() -> None:
+def test_a_service_ends_as_it_likes():
     with started(SERVICE, end_s=0.1) as program:
         program.send_signal(signal.SIGTERM)
         assert program.output() == (0, "served\n", "")
 
 
-def test_a_signal_that_is_ignored_at_the_start_stays_ignored() -> None:
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored():
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     with started(STORES_FOR_AN_HOUR, end_s=0.1, before=ignoring) as program:
         program.send_signal(signal.SIGINT)

@@ -1,7 +1,6 @@
 """`tagger metadata show` reads sidecars within limits, as photos are read: one that cannot be read has a problem of its own."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def sparse(path: Path) -> None:
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
+def photo(tmp_path) -> Path:
     path = tmp_path / "tower.jpg"
     path.write_bytes(encode_photo("JPEG"))
     path.with_name("tower.xmp").write_bytes(PACKET)
@@ -45,15 +44,13 @@ def sidecar_state(photo: Path) -> FileState:
         (Path.touch, "The file has no content"),
     ],
 )
-def test_a_sidecar_that_cannot_be_read_has_a_problem(
-    create: Callable[[Path], None], problem: str, photo: Path
-) -> None:
+def test_a_sidecar_that_cannot_be_read_has_a_problem(create, problem, photo):
     create(photo.with_name("tower.jpg.xmp"))
     assert problem in (sidecar_state(photo).problem or "")
     state = metadata_state(photo, MAX_BYTES)
     assert [each.problem for each in (state.photo, *state.sidecars) if each and each.landmarks] == [None]
 
 
-def test_a_linked_sidecar_is_read(photo: Path) -> None:
+def test_a_linked_sidecar_is_read(photo):
     photo.with_name("tower.jpg.xmp").symlink_to("tower.xmp")
     assert sidecar_state(photo).landmarks[0].slug == "eiffel-tower"

@@ -21,7 +21,7 @@ from tagger.web.photo_files import DiskCache
 
 
 @pytest.fixture(params=[0o000, 0o022], ids=oct)
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+def umask(request) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -36,7 +36,7 @@ def modes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("umask")
-def test_a_new_database_is_closed_to_other_users(tmp_path: Path) -> None:
+def test_a_new_database_is_closed_to_other_users(tmp_path):
     file = tmp_path / "new" / "data" / "tagger.sqlite"
     with closing(open_database(f"sqlite:///{file}")):
         found = modes(tmp_path / "new")
@@ -45,7 +45,7 @@ def test_a_new_database_is_closed_to_other_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("umask")
-def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_and_logs_are_closed_to_other_users(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     DiskCache(folder / "web-cache", 1000).put("name", b"x")
     monkeypatch.setattr("sys.executable", "/bin/true")
@@ -57,7 +57,7 @@ def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.usefixtures("umask")
-def test_what_a_group_shares_stays_shared(tmp_path: Path) -> None:
+def test_what_a_group_shares_stays_shared(tmp_path):
     tmp_path.chmod(0o2770)
     with closing(open_database(f"sqlite:///{tmp_path / 'tagger.sqlite'}")):
         make_private_folder(tmp_path / "a" / "b")
@@ -67,7 +67,7 @@ def test_what_a_group_shares_stays_shared(tmp_path: Path) -> None:
             assert mode(path) == ("0o2770" if path.is_dir() else "0o660"), path
 
 
-def test_output_follows_the_umask(tmp_path: Path) -> None:
+def test_output_follows_the_umask(tmp_path):
     before = os.umask(0o022)
     with open_output(tmp_path / "file", force=True) as file:
         file.write(b"x")
@@ -75,7 +75,7 @@ def test_output_follows_the_umask(tmp_path: Path) -> None:
     os.umask(before)
 
 
-def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path: Path) -> None:
+def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path):
     folder = tmp_path / "it's here"
     url = f"sqlite:///{folder}/tagger.sqlite"
     open_database(url).close()
@@ -97,8 +97,8 @@ def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path: Path) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
 def test_what_another_user_owns_is_refused_unless_it_is_of_root_or_for_a_group_of_the_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     file = tmp_path / "file"
     file.touch(0o600)
     os.chown(file, 1234, os.getegid())
@@ -114,9 +114,7 @@ def test_what_another_user_owns_is_refused_unless_it_is_of_root_or_for_a_group_o
     require_safe(tmp_path / "absent")
 
 
-def test_a_settings_file_that_every_user_can_change_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_settings_file_that_every_user_can_change_is_refused(tmp_path, monkeypatch):
     file = tmp_path / "tagger.toml"
     file.write_text("top_k = 3")
     monkeypatch.setenv("TAGGER_CONFIG", str(file))
@@ -130,7 +128,7 @@ def test_a_settings_file_that_every_user_can_change_is_refused(
         assert load_settings().top_k == 3
 
 
-def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path: Path) -> None:
+def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path):
     data = tmp_path / "parent" / "data"
     settings = Settings(data_folder=data)
     open_database(settings.effective_database_url).close()
@@ -151,7 +149,7 @@ def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path: Path
 
 
 @pytest.mark.parametrize("bad", ["tagger.sqlite", "tagger.sqlite-wal", ""])
-def test_a_database_that_every_user_can_change_is_not_even_opened(tmp_path: Path, bad: str) -> None:
+def test_a_database_that_every_user_can_change_is_not_even_opened(tmp_path, bad):
     """Opening it creates files beside it, which have its permissions and would be refused later."""
     folder = tmp_path / "data"
     url = f"sqlite:///{folder}/tagger.sqlite"
@@ -166,7 +164,7 @@ def test_a_database_that_every_user_can_change_is_not_even_opened(tmp_path: Path
     assert {each.name: mode(each) for each in folder.iterdir()} == before
 
 
-def test_doctor_finds_compiled_models_that_are_made_anew_at_each_start(tmp_path: Path) -> None:
+def test_doctor_finds_compiled_models_that_are_made_anew_at_each_start(tmp_path):
     settings = Settings(data_folder=tmp_path / "data")
     file = settings.conversions_folder / "a-1"
     store_compiled(b"a network", file)

@@ -52,14 +52,14 @@ def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     return kind
 
 
-def test_a_file_that_never_was_is_not_called_gone(tmp_path: Path) -> None:
+def test_a_file_that_never_was_is_not_called_gone(tmp_path):
     for root, said in ((None, "There is no such file. Check the name"), (tmp_path, "no such file any more")):
         with pytest.raises(PhotoFailed, match=said) as failed:
             read_photo(tmp_path / "a.jpg", max_bytes=MAX_BYTES, root=root)
         assert failed.value.failure.kind is FailureKind.GONE
 
 
-def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None:
+def test_photos_of_every_extension_in_any_case_are_found(tmp_path):
     photos = [
         *("a.jpg", "b.JPEG", "c.PnG", "d.webp", "e.tif", "f.TIFF"),
         *("g.gif", "h.bmp", "i.mpo", "j.avif", "k.jpe", "l.jfif"),
@@ -69,7 +69,7 @@ def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None
     assert names(tmp_path) == photos
 
 
-def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path: Path) -> None:
+def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path):
     for name in ("a.jpg", "b.MP4", "sub/c.mp4", "d.mov", "README", f"e.{'x' * 50}"):
         write(tmp_path / name)
     for name in (".f.mp4", ".hidden/g.mp4", "@eaDir/h.mp4", "a.jpg.xmp", "a.XMP", "skipped/i.mp4", "no.mp4"):
@@ -85,7 +85,7 @@ def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path: Path) 
     assert counted(include=("*.mov", "a.*")) == (1, {".mov": 1})
 
 
-def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch):
     other_files = OtherFiles()
     for extension in (".mp4", ".heic", ".heic"):
         other_files.add(extension)
@@ -97,7 +97,7 @@ def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pyte
     assert other_files_lines(OtherFiles()) == []
 
 
-def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path: Path) -> None:
+def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path):
     for name in ("metadata.json", "a.jpg.supplemental-metadata.json", "b.mp4.json", "c.jpg", "c.jpg.json"):
         (tmp_path / name).touch()
     other_files = OtherFiles()
@@ -107,7 +107,7 @@ def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path: Path) -> No
     ]
 
 
-def test_few_of_many_extensions_are_kept() -> None:
+def test_few_of_many_extensions_are_kept():
     other_files = OtherFiles()
     for number in range(2 * MOST_EXTENSIONS):
         other_files.add(f".{number}")
@@ -117,13 +117,13 @@ def test_few_of_many_extensions_are_kept() -> None:
     assert other_files.by_extension[".0"] == 2 * MOST_EXTENSIONS + 1
 
 
-def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch):
     for installed in (True, False):
         monkeypatch.setattr(Extra, "is_installed", installed)
         assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
 
 
-def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
+def test_paths_ascend_as_text_over_the_whole_walk(tmp_path):
     ordinary = (
         "a.jpg",
         "a/z.jpg",
@@ -144,7 +144,7 @@ def test_paths_ascend_as_text_over_the_whole_walk(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8")
-def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path):
     raw = [b"caf\xe9.jpg", b"caf\xff/\xfe.jpg", "café.jpg".encode(), b"line\nbreak.jpg", b"c.jpg"]
     for name in raw:
         write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
@@ -155,7 +155,7 @@ def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8")
-def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path: Path) -> None:
+def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path):
     write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")))
     write(tmp_path / "\\xff.jpg")
     kinds = [type(entry) for entry in FolderSource(tmp_path).photos()]
@@ -163,7 +163,7 @@ def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path: Path) -> No
 
 
 @given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw))
-def test_a_path_survives_as_text_and_as_json(raw: bytes) -> None:
+def test_a_path_survives_as_text_and_as_json(raw):
     path = os.fsdecode(raw)
     text, stored_bytes = path_text(path)
     text.encode()
@@ -174,17 +174,17 @@ def test_a_path_survives_as_text_and_as_json(raw: bytes) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_path_that_is_utf8_is_its_own_text(path: str) -> None:
+def test_path_that_is_utf8_is_its_own_text(path):
     assert path_text(path) == (path, b"")
     assert path_to_json(path) == path
 
 
-def test_path_that_is_not_utf8_has_text_and_bytes_in_json_and_is_printed_as_one_line() -> None:
+def test_path_that_is_not_utf8_has_text_and_bytes_in_json_and_is_printed_as_one_line():
     assert path_to_json(os.fsdecode(b"/caf\xe9")) == {"text": "/caf\\xe9", "bytes": "2f636166e9"}
     assert printable_path(os.fsdecode("/é\n".encode() + b"\xff")) == "/é\\n\\xff"
 
 
-def test_hidden_files_and_folders_are_passed_over_unless_a_person_names_them(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_passed_over_unless_a_person_names_them(tmp_path):
     for name in (".private/a.jpg", "._a.jpg", "a.jpg"):
         write(tmp_path / name)
     assert names(tmp_path) == ["a.jpg"]
@@ -202,15 +202,13 @@ def test_hidden_files_and_folders_are_passed_over_unless_a_person_names_them(tmp
         ({"include": ("nothing",)}, []),
     ],
 )
-def test_patterns_let_in_and_keep_out(
-    tmp_path: Path, patterns: dict[str, tuple[str, ...]], expected: list[str]
-) -> None:
+def test_patterns_let_in_and_keep_out(tmp_path, patterns, expected):
     for name in ("a.jpg", "b.PNG", "paris/c.jpg", "paris/raw/d.jpg"):
         write(tmp_path / name)
     assert names(tmp_path, **patterns) == expected
 
 
-def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path) -> None:
+def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path):
     root = tmp_path / "root"
     outside = write(tmp_path / "outside.jpg", b"123")
     write(root / "a.jpg")
@@ -222,9 +220,7 @@ def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path
     assert names(root) == ["a.jpg", "b.jpg"]
 
 
-def test_links_to_where_the_walk_does_not_come_are_found_and_those_to_folders_are_not(
-    tmp_path: Path,
-) -> None:
+def test_links_to_where_the_walk_does_not_come_are_found_and_those_to_folders_are_not(tmp_path):
     write(tmp_path / ".annex" / "objects" / "key.jpg")
     write(tmp_path / "data" / "no-extension")
     (tmp_path / "a.jpg").symlink_to(".annex/objects/key.jpg")
@@ -234,7 +230,7 @@ def test_links_to_where_the_walk_does_not_come_are_found_and_those_to_folders_ar
     assert names(tmp_path) == ["a.jpg", "b.jpg"]
 
 
-def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) -> None:
+def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path):
     (tmp_path / "a.jpg").symlink_to("missing")
     (tmp_path / "b.jpg").symlink_to("b.jpg")
     assert list(FolderSource(tmp_path).photos()) == [
@@ -244,9 +240,7 @@ def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) ->
     assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
 
 
-def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pipes_and_sockets_are_problems_and_hold_nothing_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited to about 100 bytes
     os.mkfifo(tmp_path / "a.jpg")
     with socket.socket(socket.AF_UNIX) as server:
@@ -285,9 +279,7 @@ def deny_access(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refusing_open)
 
 
-def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(tmp_path, monkeypatch):
     for name in ("a/a.jpg", "b/b.jpg", "c.jpg"):
         write(tmp_path / name)
     deny_access(tmp_path / "b", monkeypatch)
@@ -297,7 +289,7 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
     assert "permission denied" in entries[1].text
 
 
-def test_a_large_folder_takes_little_memory(tmp_path: Path) -> None:
+def test_a_large_folder_takes_little_memory(tmp_path):
     count = 3000
     for number in range(count):
         (tmp_path / f"IMG_{number:07}.jpg").touch()
@@ -308,21 +300,21 @@ def test_a_large_folder_takes_little_memory(tmp_path: Path) -> None:
     assert most_bytes < 300 * count
 
 
-def test_missing_folder_is_an_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(PathNotFound, match="missing"):
         FolderSource(tmp_path / "missing").photos()
     with pytest.raises(PathNotFound, match=r"missing\.jpg"):
         find_photo(tmp_path / "missing.jpg")
 
 
-def test_file_that_a_person_named_needs_no_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_a_person_named_needs_no_extension(tmp_path, monkeypatch):
     write(tmp_path / "IMG_0001", b"123")
     monkeypatch.chdir(tmp_path)
     photo = find_photo(Path("IMG_0001"))
     assert (photo.path, photo.size_bytes) == (tmp_path / "IMG_0001", 3)
 
 
-def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
+def test_deep_folders_are_walked_without_recursion(tmp_path):
     depth = 300
     previous = Path.cwd()
     try:
@@ -341,7 +333,7 @@ def test_deep_folders_are_walked_without_recursion(tmp_path: Path) -> None:
         sys.setrecursionlimit(limit)
 
 
-def test_what_cannot_be_read_fails_with_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_fails_with_its_kind(tmp_path, monkeypatch):
     assert failure(tmp_path / "gone.jpg") is FailureKind.GONE
     assert failure(write(tmp_path / "file.jpg") / "below.jpg") is FailureKind.GONE
     assert failure(write(tmp_path / "empty.jpg", b"")) is FailureKind.EMPTY
@@ -350,9 +342,7 @@ def test_what_cannot_be_read_fails_with_its_kind(tmp_path: Path, monkeypatch: py
     assert failure(tmp_path / "secret.jpg") is FailureKind.UNREADABLE
 
 
-def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(tmp_path, monkeypatch):
     path = write(tmp_path / "a.jpg", b"one")
     stat_of = os.fstat
     growths = iter(range(2))
@@ -371,9 +361,7 @@ def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(
     assert failure(path) is FailureKind.SETTLING
 
 
-def test_file_that_is_replaced_while_it_is_read_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
     path = write(tmp_path / "a.jpg", b"old content")
     new = write(tmp_path / "new", b"new")
     stat_of = os.fstat
@@ -389,7 +377,7 @@ def test_file_that_is_replaced_while_it_is_read_is_read_again(
     assert read_photo(path, max_bytes=MAX_BYTES).data == b"new"
 
 
-def test_file_that_changed_a_moment_ago_is_not_read_and_one_of_the_future_is(tmp_path: Path) -> None:
+def test_file_that_changed_a_moment_ago_is_not_read_and_one_of_the_future_is(tmp_path):
     path = write(tmp_path / "a.jpg")
     assert failure(path, settle_s=60) is FailureKind.SETTLING
     os.utime(path, (1, 1))  # what `cp -p` does at its end

@@ -130,8 +130,8 @@ def model() -> BrightModel:
 
 
 @pytest.fixture
-def pipeline(model: BrightModel) -> Iterator[Pipeline]:
-    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
+def pipeline(model) -> Iterator[Pipeline]:
+    pipeline = Pipeline({1: model}, LIMITS)
     yield pipeline
     model.gate.set()
     pipeline.close()
@@ -168,7 +168,7 @@ def act_before_decoding(pipeline: Pipeline, act: Callable[[Resize], object]) -> 
     read_with(pipeline, open_photo)
 
 
-def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
+def test_every_stage_is_bounded(pipeline, model, tmp_path):
     paths = draw_photos(tmp_path, 120)
     sink, submitted = CollectingSink(), []
     model.gate.clear()
@@ -194,7 +194,7 @@ def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path
     assert max(model.batches) == model.batch_size
 
 
-def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: Path) -> None:
+def test_chunks_share_batches(pipeline, model, tmp_path):
     sinks = [
         CollectingSink(top_k=1),
         CollectingSink(top_k=2),
@@ -216,18 +216,16 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     assert len(model.batches) <= 4
 
 
-def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(
-    model: BrightModel, tmp_path: Path
-) -> None:
+def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(model, tmp_path):
     same, large, other = BrightModel(), BrightModel(), BrightModel()
-    large.manifest = SimpleNamespace(  # type: ignore[assignment]
+    large.manifest = SimpleNamespace(
         labels=_Manifest.labels,
         embedding=None,
         input=SimpleNamespace(resize=Resize(size=48, short_side=48)),
     )
     sizes: list[int] = []
     models = {1: model, 2: same, 3: large, 4: other}
-    pipeline = Pipeline(models, LIMITS)  # type: ignore[arg-type]
+    pipeline = Pipeline(models, LIMITS)
     act_before_decoding(pipeline, lambda resize: sizes.append(resize.size))
     sink = CollectingSink(thresholds={1: 0.5, 2: 0.5, 3: 0.5})
     (path,) = draw_photos(tmp_path, 1)
@@ -240,7 +238,7 @@ def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(
     assert (model.batches, same.batches, large.batches, other.batches) == ([1], [1], [1], [])
 
 
-def test_a_photo_has_the_colours_of_its_parts(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_photo_has_the_colours_of_its_parts(pipeline, tmp_path):
     image = Image.new("RGB", (96, 96), (250, 0, 0))
     image.paste((0, 0, 120), (0, 57, 96, 96))
     image.save(tmp_path / "a.png")
@@ -252,7 +250,7 @@ def test_a_photo_has_the_colours_of_its_parts(pipeline: Pipeline, tmp_path: Path
     assert [*result.colours] == pytest.approx([250, 0, 0] * 6 + [0, 0, 120] * 3, abs=25)
 
 
-def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_photo_that_fails_fails_alone(pipeline, tmp_path):
     readable = draw_photos(tmp_path, 6)
     (tmp_path / "bad.png").write_bytes(readable[0].read_bytes()[:60])
     (tmp_path / "empty.png").touch()
@@ -274,9 +272,7 @@ def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> N
         assert (result.digest is not None) == (path.name == "bad.png")
 
 
-def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(pipeline, tmp_path):
     class FailingSink(CollectingSink):
         def lacking_models(self, digest: str) -> Sequence[int]:
             raise ZeroDivisionError("a mistake")
@@ -291,9 +287,7 @@ def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a mistake"), MemoryError()])
-def test_an_error_in_a_sink_fails_that_sink_alone(
-    pipeline: Pipeline, tmp_path: Path, error: Exception
-) -> None:
+def test_an_error_in_a_sink_fails_that_sink_alone(pipeline, tmp_path, error):
     class FailingSink(CollectingSink):
         def deliver(self, results: Sequence[RequestResult]) -> None:
             raise error
@@ -312,9 +306,7 @@ def test_an_error_in_a_sink_fails_that_sink_alone(
 
 
 @pytest.mark.parametrize("function", ["_colours", "best_predictions"])
-def test_an_error_in_a_result_fails_that_photo_alone(
-    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
+def test_an_error_in_a_result_fails_that_photo_alone(pipeline, tmp_path, monkeypatch, function):
     original, calls = getattr(pipeline_module, function), []
 
     def fails_first(*arguments: Any, **options: Any) -> Any:
@@ -331,9 +323,7 @@ def test_an_error_in_a_result_fails_that_photo_alone(
     assert [result.failure.kind for result in failed] == [FailureKind.INTERNAL]
 
 
-def test_an_error_outside_photos_fails_the_sinks_and_not_the_thread(
-    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_outside_photos_fails_the_sinks_and_not_the_thread(pipeline, tmp_path, monkeypatch):
     path = draw(tmp_path / "a.png", 200)
     with monkeypatch.context() as patch:
         patch.setattr(pipeline_module.BATCH_FILL, "observe", lambda _share: 1 / 0)
@@ -344,9 +334,7 @@ def test_an_error_outside_photos_fails_the_sinks_and_not_the_thread(
     sink.take(1)
 
 
-def test_copies_are_decoded_once_and_fail_together(
-    pipeline: Pipeline, model: BrightModel, tmp_path: Path
-) -> None:
+def test_copies_are_decoded_once_and_fail_together(pipeline, model, tmp_path):
     model.gate.clear()
     path = draw(tmp_path / "a.png", 200)
     copies = [tmp_path / f"copy-{number}.png" for number in range(5)]
@@ -363,9 +351,7 @@ def test_copies_are_decoded_once_and_fail_together(
     assert pipeline._buffers.waiters == {}
 
 
-def test_classified_and_unchanged_photos_skip_the_model(
-    pipeline: Pipeline, model: BrightModel, tmp_path: Path
-) -> None:
+def test_classified_and_unchanged_photos_skip_the_model(pipeline, model, tmp_path):
     path = draw(tmp_path / "a.png", 200)
     sink = CollectingSink()
     pipeline.submit(file_request(path, sink))
@@ -381,13 +367,7 @@ def test_classified_and_unchanged_photos_skip_the_model(
 
 
 @pytest.mark.parametrize("scores", [None, np.zeros((0, 2)), np.zeros(2)], ids=["an error", "none", "a row"])
-def test_a_pass_that_fails_fails_the_sinks_of_its_batch_only(
-    pipeline: Pipeline,
-    model: BrightModel,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    scores: np.ndarray | None,
-) -> None:
+def test_a_pass_that_fails_fails_the_sinks_of_its_batch_only(pipeline, model, tmp_path, monkeypatch, scores):
     def fails(_images: object) -> Outputs:
         if scores is None:
             raise ValueError("no memory")
@@ -405,12 +385,8 @@ def test_a_pass_that_fails_fails_the_sinks_of_its_batch_only(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
 def test_a_photo_without_finite_scores_or_that_the_model_fails_on_fails_alone(
-    pipeline: Pipeline,
-    model: BrightModel,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    value: float | None,
-) -> None:
+    pipeline, model, tmp_path, monkeypatch, value
+):
     original = model.outputs
 
     def fail_on_red(images: Sequence[np.ndarray]) -> Outputs:
@@ -450,15 +426,13 @@ class HangingReader:
 
 
 @pytest.fixture
-def pipeline_with_timeout(model: BrightModel) -> Iterator[Pipeline]:
-    pipeline = Pipeline({1: model}, replace(LIMITS, timeout_s=0.3))  # type: ignore[dict-item]
+def pipeline_with_timeout(model) -> Iterator[Pipeline]:
+    pipeline = Pipeline({1: model}, replace(LIMITS, timeout_s=0.3))
     yield pipeline
     pipeline.close()
 
 
-def test_hanging_reads_are_abandoned_and_others_continue(
-    pipeline_with_timeout: Pipeline, tmp_path: Path
-) -> None:
+def test_hanging_reads_are_abandoned_and_others_continue(pipeline_with_timeout, tmp_path):
     reader, sink = HangingReader(), CollectingSink()
     read_with(pipeline_with_timeout, reader.open)
     stuck = [file_request(draw(tmp_path / f"hangs{n}.png", n), sink) for n in range(4)]
@@ -483,9 +457,7 @@ def test_hanging_reads_are_abandoned_and_others_continue(
     wait_until(lambda: len(readers._threads) - readers._extra_readers == 2 + 1)
 
 
-def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
-    pipeline_with_timeout: Pipeline, tmp_path: Path
-) -> None:
+def test_copies_that_wait_for_a_hanging_decode_fail_with_it(pipeline_with_timeout, tmp_path):
     gate, sink = threading.Event(), CollectingSink()
     path = draw(tmp_path / "a.png", 7)
     act_before_decoding(pipeline_with_timeout, lambda _resize: gate.wait(WAIT_S))
@@ -498,7 +470,7 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
     assert isinstance(next(iter(sink.take(1).values())), Classified)
 
 
-def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout: Pipeline, tmp_path: Path) -> None:
+def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout, tmp_path):
     reader, sink = HangingReader(), CollectingSink()
     read_with(pipeline_with_timeout, reader.open)
 
@@ -517,9 +489,7 @@ def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout: Pipeline, 
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_idle_model_releases_memory_and_classifies_later_photos(
-    model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
-) -> None:
+def test_an_idle_model_releases_memory_and_classifies_later_photos(model, tmp_path, monkeypatch, fails):
     def free_memory() -> None:
         model.memory_freed.set()
         if fails:
@@ -528,7 +498,7 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(
     monkeypatch.setattr("tagger.pipeline.pipeline.IDLE_S", 0.05)
     monkeypatch.setattr(model, "free_memory", free_memory)
     sink = CollectingSink()
-    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
+    pipeline = Pipeline({1: model}, LIMITS)
     for path in draw_photos(tmp_path, 2):
         assert model.memory_freed.wait(WAIT_S)
         model.memory_freed.clear()
@@ -549,17 +519,17 @@ def parallel_model() -> BrightModel:
 
 
 @pytest.fixture
-def parallel_pipeline(parallel_model: BrightModel) -> Iterator[Pipeline]:
+def parallel_pipeline(parallel_model) -> Iterator[Pipeline]:
     """A pipeline with three model threads and eight readers."""
-    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))
     yield pipeline
     parallel_model.gate.set()
     pipeline.close()
 
 
 def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
-    parallel_pipeline: Pipeline, parallel_model: BrightModel, tmp_path: Path
-) -> None:
+    parallel_pipeline, parallel_model, tmp_path
+):
     parallel_model.gate.clear()
     sink = CollectingSink()
     requests = [file_request(path, sink) for path in draw_photos(tmp_path, 60)]
@@ -584,9 +554,9 @@ def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
     assert parallel_pipeline._buffers.waiters == {}
 
 
-def test_closing_waits_for_passes_in_progress(parallel_model: BrightModel, tmp_path: Path) -> None:
+def test_closing_waits_for_passes_in_progress(parallel_model, tmp_path):
     before = threading.active_count()
-    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: parallel_model}, replace(LIMITS, readers=8))
     parallel_model.gate.clear()
     inside, waiting = CollectingSink(), CollectingSink()
     paths = draw_photos(tmp_path, 30)
@@ -635,7 +605,7 @@ class FakeReader:
 
 
 @pytest.fixture
-def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_timeouts(monkeypatch) -> Iterator[None]:
     """Without timeouts, a thread that is not notified sleeps forever."""
     monkeypatch.setattr(reader_pool, "READ_WAIT_S", 600.0)
     monkeypatch.setattr(reader_pool, "IDLE_S", 600.0)
@@ -648,7 +618,7 @@ def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_timeouts")
-def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pipeline: Pipeline) -> None:
+def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pipeline):
     read_with(parallel_pipeline, FakeReader().open)
     in_threads([partial(_submit_and_withdraw, parallel_pipeline, seed) for seed in range(7)])
     assert parallel_pipeline._buffers.waiters == {}
@@ -659,9 +629,7 @@ def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pi
 
 
 @pytest.mark.usefixtures("no_timeouts")
-def test_withdrawing_unblocks_a_waiting_submit(
-    pipeline: Pipeline, model: BrightModel, tmp_path: Path
-) -> None:
+def test_withdrawing_unblocks_a_waiting_submit(pipeline, model, tmp_path):
     model.gate.clear()
     withdrawn_sink, other = CollectingSink(), CollectingSink()
     first, *paths = draw_photos(tmp_path, 21)
@@ -680,7 +648,7 @@ def test_withdrawing_unblocks_a_waiting_submit(
         target=lambda: [pipeline.submit(file_request(path, withdrawn_sink)) for path in paths[18:]]
     )
     waiting.start()
-    wait_until(lambda: buffered._submittable._waiters)  # type: ignore[attr-defined]
+    wait_until(lambda: buffered._submittable._waiters)
     removed = pipeline.withdraw(other)
     waiting.join(WAIT_S)
     assert not waiting.is_alive()
@@ -689,9 +657,7 @@ def test_withdrawing_unblocks_a_waiting_submit(
     other.take(19 - len(removed))
 
 
-def test_ready_photos_do_not_wait_for_a_hanging_read(
-    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ready_photos_do_not_wait_for_a_hanging_read(pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(reader_pool, "READ_WAIT_S", 0.02)
     reader, sink = HangingReader(), CollectingSink()
     read_with(pipeline, reader.open)
@@ -755,9 +721,7 @@ class SlowFolder(FolderSource):
         return super().read(path, max_bytes=max_bytes, settle_s=settle_s)
 
 
-def test_extra_readers_run_only_while_the_disk_is_slow(
-    pipeline_with_timeout: Pipeline, tmp_path: Path
-) -> None:
+def test_extra_readers_run_only_while_the_disk_is_slow(pipeline_with_timeout, tmp_path):
     readers = pipeline_with_timeout._readers
     folder, sink = SlowFolder(tmp_path), CollectingSink()
     paths = draw_photos(tmp_path, 200)
@@ -790,26 +754,22 @@ def _submit_to(
 
 
 @pytest.fixture
-def wide_pipeline(model: BrightModel) -> Iterator[Pipeline]:
+def wide_pipeline(model) -> Iterator[Pipeline]:
     """A pipeline whose model takes more photos at once than readers read."""
-    model.batch_size = 64  # type: ignore[misc]
-    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
+    model.batch_size = 64
+    pipeline = Pipeline({1: model}, LIMITS)
     yield pipeline
     pipeline.close()
 
 
-def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(
-    wide_pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(wide_pipeline, tmp_path):
     store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
     _submit_to(wide_pipeline, store, 300, sink)
     assert len(sink.take(300)) == 300
     assert 12 < store.reads.most_in_flight <= 2 + 40
 
 
-def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(
-    wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(wide_pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(reader_pool, "READ_BYTES", 100)
     store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
     _submit_to(wide_pipeline, store, 60, sink, size_bytes=20)
@@ -820,9 +780,7 @@ def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(
     assert store.reads.most_in_flight <= 5
 
 
-def test_reads_that_share_a_slow_line_start_no_more_readers(
-    wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_that_share_a_slow_line_start_no_more_readers(wide_pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(reader_pool, "SHARED_READ_S", 0.01)
     store, sink = RemoteStore(tmp_path, SlowReads(0.02)), CollectingSink()
     _submit_to(wide_pipeline, store, 40, sink)

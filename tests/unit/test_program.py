@@ -62,9 +62,7 @@ def help_of(words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_help_has_at_most_sixty_lines_of_eighty_columns_and_no_types(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_help_has_at_most_sixty_lines_of_eighty_columns_and_no_types(capsys, monkeypatch):
     for words in helps():
         lines = help_of(f"{words} --help", capsys, monkeypatch)
         assert 5 < len(lines) <= 60, words
@@ -72,9 +70,7 @@ def test_a_help_has_at_most_sixty_lines_of_eighty_columns_and_no_types(
         assert not re.search(r"<[a-z]|range|…$|\.\.\.$", "\n".join(lines[1:])), words
 
 
-def test_the_help_of_the_program_has_four_groups_and_names_the_rest(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_help_of_the_program_has_four_groups_and_names_the_rest(capsys, monkeypatch):
     lines = help_of("--help", capsys, monkeypatch)
     assert len(lines) <= 45
     assert [line for line in lines if line.endswith(":")] == [
@@ -99,9 +95,7 @@ def test_the_help_of_the_program_has_four_groups_and_names_the_rest(
         ("teach", "tagger teach"),
     ],
 )
-def test_wrong_usage_names_commands_and_arguments_as_their_help_does(
-    words: str, usage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_usage_names_commands_and_arguments_as_their_help_does(words, usage, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "argv", ["tagger", *words.split()])
     with pytest.raises(SystemExit) as end:
@@ -114,16 +108,14 @@ def test_wrong_usage_names_commands_and_arguments_as_their_help_does(
     ]
 
 
-def test_help_all_adds_the_options_that_few_need(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_all_adds_the_options_that_few_need(capsys, monkeypatch):
     text = "\n".join(help_of("tag --help", capsys, monkeypatch))
     assert "--batch-size" not in text
     assert "--help-all" in text
     assert "--batch-size" in "\n".join(help_of("tag --help-all", capsys, monkeypatch))
 
 
-def test_every_module_of_commands_is_in_the_table() -> None:
+def test_every_module_of_commands_is_in_the_table():
     named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
     assert named == {module.name for module in pkgutil.iter_modules(package.__path__)}
 
@@ -145,9 +137,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
         ),
     ],
 )
-def test_a_quick_command_imports_no_other_and_help_none(
-    words: str, module: str | None, most: int, tmp_path: Path
-) -> None:
+def test_a_quick_command_imports_no_other_and_help_none(words, module, most, tmp_path):
     """Neither imports pixels, models, queues, metadata or the stall watch, nor more modules than it needs."""
     run = "try: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     program = f"import sys, tagger.cli.main\n{run}"
@@ -166,7 +156,7 @@ def test_a_quick_command_imports_no_other_and_help_none(
     assert len([name for name in modules if name.partition(".")[0] == "tagger"]) <= most
 
 
-def test_commands_that_messages_name_exist() -> None:
+def test_commands_that_messages_name_exist():
     sources = "".join(
         file.read_text()
         for folder in ("tagger", "trainer", "worker")
@@ -190,8 +180,8 @@ def test_commands_that_messages_name_exist() -> None:
     ],
 )
 def test_completion_is_quick_because_it_imports_neither_torch_nor_commands_for_their_names(
-    program: str, words: str, unneeded: str, expected: str
-) -> None:
+    program, words, unneeded, expected
+):
     environment = {
         f"_{program.upper()}_COMPLETE": "complete_bash",
         "COMP_WORDS": words,
@@ -221,7 +211,7 @@ def photos(root: Path, other_files: OtherFiles | None = None) -> set[str]:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_originals_of_a_library_are_photos_and_copies_are_not(tmp_path: Path, library: str) -> None:
+def test_originals_of_a_library_are_photos_and_copies_are_not(tmp_path, library):
     paths = LIBRARIES[library]
     create(tmp_path, paths)
     assert photos(tmp_path) == {path for path, is_photo in paths.items() if is_photo}
@@ -231,7 +221,7 @@ def test_originals_of_a_library_are_photos_and_copies_are_not(tmp_path: Path, li
             assert (path_filter.closed_folder(path.rpartition("/")[0]) is None) == is_photo, path
 
 
-def test_a_folder_that_the_user_names_is_searched(tmp_path: Path) -> None:
+def test_a_folder_that_the_user_names_is_searched(tmp_path):
     create(tmp_path, (".nomedia", "a.jpg", "sub/.nomedia", "sub/b.jpg"))
     package = tmp_path / "P.photoslibrary"
     create(package, ("originals/a.jpg", "resources/derivatives/a.jpg"))
@@ -240,7 +230,7 @@ def test_a_folder_that_the_user_names_is_searched(tmp_path: Path) -> None:
     assert photos(package / "resources") == {"derivatives/a.jpg"}
 
 
-def test_what_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+def test_what_is_left_out_is_named_with_its_reason(tmp_path):
     names = [f"{name}/@eaDir/a.jpg" for name in "abcd"]
     create(tmp_path, (*names, "p/.nomedia", "p/a.jpg", "p/sub/b.jpg", ".hidden/a.jpg"))
     create(tmp_path, ("f.jp2", "g.jxl", "h.mp4", "i.mp4"))
@@ -269,7 +259,7 @@ print(len(set(os.listdir("/proc/self/task")) - before), os.environ["OMP_WAIT_POL
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 @pytest.mark.parametrize("name", ["tagger", "trainer"])
-def test_numpy_starts_no_threads_that_spin(name: str) -> None:
+def test_numpy_starts_no_threads_that_spin(name):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS", "OMP"))}
     command = [sys.executable, "-c", PROGRAM.format(name=name)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -277,16 +267,14 @@ def test_numpy_starts_no_threads_that_spin(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_imports_do_not_open_files_of_the_working_directory(tmp_path: Path) -> None:
+def test_imports_do_not_open_files_of_the_working_directory(tmp_path):
     os.mkfifo(tmp_path / "libcuda.so.1")  # opening it would wait for ever
     code = "import os; before = os.getcwd(); import tagger, torch; assert os.getcwd() == before"
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("can_have_own_folder", [True, False])
-def test_the_root_folder_is_left_again(
-    can_have_own_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_root_folder_is_left_again(can_have_own_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not can_have_own_folder:
         monkeypatch.setattr(process, "_has_own_folder", lambda: False)
@@ -308,9 +296,7 @@ def test_the_root_folder_is_left_again(
         ("FOO3:17", None),
     ],
 )
-def test_a_zone_has_a_name_and_a_rule_has_none(
-    monkeypatch: pytest.MonkeyPatch, value: str, name: str | None
-) -> None:
+def test_a_zone_has_a_name_and_a_rule_has_none(monkeypatch, value, name):
     monkeypatch.setenv("TZ", value)
     assert local_zone() == name
 
@@ -327,7 +313,7 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_alerts_and_dashboard_use_metrics_that_workers_serve() -> None:
+def test_alerts_and_dashboard_use_metrics_that_workers_serve():
     panels = json.loads((FOLDER / "dashboard.json").read_text())["panels"]
     expressions = [rule["expr"] for rule in alerts()]
     expressions += [target["expr"] for panel in panels for target in panel["targets"]]
@@ -344,7 +330,7 @@ def test_alerts_and_dashboard_use_metrics_that_workers_serve() -> None:
     assert {f"{name}_total" for name in ("tagger_photos", "tagger_failures")} <= used
 
 
-def test_every_alert_is_documented_and_has_a_remedy() -> None:
+def test_every_alert_is_documented_and_has_a_remedy():
     page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
     documented = re.findall(r"^\| `(Tagger\w+)`", page, flags=re.MULTILINE)
     assert documented == [rule["alert"] for rule in alerts()]
@@ -360,7 +346,7 @@ def promtool() -> str:
 
 
 @pytest.mark.slow
-def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool: str) -> None:
+def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool):
     for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
         done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -369,9 +355,7 @@ def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promto
 
 
 @pytest.mark.slow
-def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(
-    promtool: str, tmp_path: Path
-) -> None:
+def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(promtool, tmp_path):
     page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "prometheus.yml"
@@ -388,14 +372,12 @@ def stop() -> threading.Event:
 
 
 @pytest.fixture
-def lock(stop: threading.Event) -> SharedExclusiveLock:
+def lock(stop) -> SharedExclusiveLock:
     return SharedExclusiveLock(stop)
 
 
 @pytest.mark.parametrize(("held", "other"), [(True, True), (True, False), (False, True)])
-def test_who_is_blocked_waits_until_a_stop_and_shared_holders_are_not_blocked(
-    lock: SharedExclusiveLock, stop: threading.Event, held: bool, other: bool
-) -> None:
+def test_who_is_blocked_waits_until_a_stop_and_shared_holders_are_not_blocked(lock, stop, held, other):
     with lock.acquire(exclusive=held) as first:
         assert first
         threading.Timer(0.2, stop.set).start()
@@ -409,7 +391,7 @@ def test_who_is_blocked_waits_until_a_stop_and_shared_holders_are_not_blocked(
         assert another
 
 
-def test_exclusive_requests_are_not_starved(lock: SharedExclusiveLock) -> None:
+def test_exclusive_requests_are_not_starved(lock):
     is_over = threading.Event()
     results = []
 

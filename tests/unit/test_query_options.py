@@ -24,7 +24,6 @@ from tagger.query.options import (
     QUERY_OPTIONS,
     Alternatives,
     PhotoQuery,
-    QueryOption,
     _parse_folder,
     options_used_by,
 )
@@ -113,22 +112,20 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
 @pytest.mark.parametrize(
     ("options", "query"), VALID, ids=lambda value: str(value) if isinstance(value, dict) else ""
 )
-def test_options_become_the_same_query_everywhere(options: dict[str, object], query: PhotoQuery) -> None:
+def test_options_become_the_same_query_everywhere(options, query):
     assert PhotoQuery.parse(options) == query
     assert PhotoQuery.parse(query.texts) == query
 
 
 @pytest.mark.parametrize(("options", "option", "reason"), INVALID, ids=str)
-def test_invalid_options_are_refused_for_the_same_reason_everywhere(
-    options: dict[str, object], option: str, reason: str
-) -> None:
+def test_invalid_options_are_refused_for_the_same_reason_everywhere(options, option, reason):
     with pytest.raises(QueryOptionInvalid) as refusal:
-        PhotoQuery(**options)  # type: ignore[arg-type]
+        PhotoQuery(**options)
     assert refusal.value.values["option"] == option
     text = str(refusal.value.values["reason"])
     assert text.startswith(reason)
     with pytest.raises(typer.BadParameter) as usage, query_usage():
-        PhotoQuery(**options)  # type: ignore[arg-type]
+        PhotoQuery(**options)
     assert (usage.value.message, usage.value.param_hint) == (text, "--" + option.replace("_", "-"))
 
 
@@ -158,7 +155,7 @@ EVERY_OPTION = {
 """As 1.0 and 1.1 store a query."""
 
 
-def test_stored_queries_of_released_versions_are_read_and_written_the_same() -> None:
+def test_stored_queries_of_released_versions_are_read_and_written_the_same():
     query = PhotoQuery.of_document(EVERY_OPTION)
     written = query.document
     assert written.pop("any_of") == ["country=Italy|near=48.1%2C2.3&radius_km=5|under=%2Fphotos%2Fcaf%E9"]
@@ -176,7 +173,7 @@ def test_stored_queries_of_released_versions_are_read_and_written_the_same() -> 
             PhotoQuery.of_document({name: 1})
 
 
-def test_an_address_and_a_document_of_a_query_are_the_same_query() -> None:
+def test_an_address_and_a_document_of_a_query_are_the_same_query():
     query = PhotoQuery.of_document(EVERY_OPTION)
     address = QueryParams.of(**EVERY_OPTION).address("")
     texts = parse_qs(address.removeprefix("?"), errors="surrogateescape")
@@ -189,7 +186,7 @@ def test_an_address_and_a_document_of_a_query_are_the_same_query() -> None:
     assert (query.texts["taken_after"], query.texts["min_score"]) == ("2019-01-01", "0")
 
 
-def test_more_names_than_a_database_can_look_for_are_refused() -> None:
+def test_more_names_than_a_database_can_look_for_are_refused():
     names = [f"name {number}" for number in range(MAX_NAMES + 1)]
     query = PhotoQuery(landmark=names[1:], country=names[1:])
     assert query.landmark == query.country == tuple(names[1:])
@@ -199,7 +196,7 @@ def test_more_names_than_a_database_can_look_for_are_refused() -> None:
         PhotoQuery(country=names)
 
 
-def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
+def test_the_conditions_of_a_query_have_the_words_of_the_page():
     query = PhotoQuery(
         landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
     )
@@ -223,13 +220,13 @@ FORMS: dict[Any, set[Any]] = {
 """Other forms of values that scripts may use."""
 
 
-def test_type_checkers_know_each_condition_of_scripts() -> None:
+def test_type_checkers_know_each_condition_of_scripts():
     assert get_type_hints(Conditions).keys() == {*QUERY_OPTIONS, "text"}
     assert get_type_hints(BackfillConditions).keys() == options_used_by("all").keys() - {"model"}
 
 
 @pytest.mark.parametrize(("name", "option"), QUERY_OPTIONS.items())
-def test_a_condition_of_scripts_has_the_type_of_its_option(name: str, option: QueryOption) -> None:
+def test_a_condition_of_scripts_has_the_type_of_its_option(name, option):
     stored = get_type_hints(PhotoQuery)[name]
     values = {*get_args(stored)} if option.several or option.kind is not bool else {stored}
     values = values - {Ellipsis, NoneType} | FORMS.get(option.parse, set())

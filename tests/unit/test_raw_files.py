@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,7 +65,7 @@ def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_raw_files_are_listed_and_detected_and_their_camera_facts_read(kind: str) -> None:
+def test_raw_files_are_listed_and_detected_and_their_camera_facts_read(kind):
     assert is_photo_name(f"IMG_1.{kind.upper()}")
     assert detect_format(raw_file(kind)) is RAW
     # No format that browsers show:
@@ -78,14 +77,14 @@ def test_raw_files_are_listed_and_detected_and_their_camera_facts_read(kind: str
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "jpeg"}])
-def test_other_tiffs_are_no_raw_files(options: dict[str, str]) -> None:
+def test_other_tiffs_are_no_raw_files(options):
     image = Image.frombytes("RGB", (64, 64), b"IMC" * (64 * 64))
     tiff = encode_image(image, "TIFF", save_all=True, append_images=[image], **options)
     assert detect_format(tiff) is TIFF
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_the_largest_preview_is_shown_wherever_it_is(kind: str) -> None:
+def test_the_largest_preview_is_shown_wherever_it_is(kind):
     assert np.array_equal(shown(raw_file(kind)), shown(preview()))
     if kind in SEVERAL_PREVIEWS:
         swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
@@ -93,14 +92,14 @@ def test_the_largest_preview_is_shown_wherever_it_is(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)
-def test_a_preview_above_the_limit_is_left_for_the_next(kind: str) -> None:
+def test_a_preview_above_the_limit_is_left_for_the_next(kind):
     limit = MIDDLE[0] * MIDDLE[1]
     assert decode_photo(raw_file(kind), RESIZE, max_pixels=limit).width == MIDDLE[0]
     assert failure(raw_file(kind), max_pixels=1000).kind is FailureKind.TOO_MANY_PIXELS
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_thumbnails_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
+def test_thumbnails_sensor_data_and_lossless_jpegs_are_no_preview(kind):
     thumbnail = failure(raw_file(kind, RawContent(large=SMALL, middle=SMALL)))
     assert thumbnail.kind is FailureKind.UNSUPPORTED
     assert "only a thumbnail of 160 x 120 pixels" in thumbnail.text
@@ -113,7 +112,7 @@ def test_thumbnails_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
 @pytest.mark.parametrize("orientation", [5, 6])
-def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, orientation: int) -> None:
+def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind, orientation):
     data = raw_file(kind, RawContent(orientation=orientation))
     exif = Image.Exif()
     exif[274] = orientation
@@ -124,7 +123,7 @@ def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, o
     assert orientation_in(data) == orientation
 
 
-def test_facts_come_from_the_preview_where_the_file_has_none() -> None:
+def test_facts_come_from_the_preview_where_the_file_has_none():
     exif = Image.Exif()
     exif[274], exif[272] = 3, "Of the preview"
     tiff = TiffFile()
@@ -139,7 +138,7 @@ def test_facts_come_from_the_preview_where_the_file_has_none() -> None:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_the_digest_is_that_of_sensor_data_and_orientation(kind: str) -> None:
+def test_the_digest_is_that_of_sensor_data_and_orientation(kind):
     raw = RawContent()
     digest = digest_photo(raw_file(kind, raw))
     same = replace(raw, large=preview(LARGE, seed=2), middle=preview(MIDDLE, seed=2), xmp=b"<x/>")
@@ -149,7 +148,7 @@ def test_the_digest_is_that_of_sensor_data_and_orientation(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cr3", "raf"])  # where the sensor's data are at the end
-def test_a_file_whose_sensor_data_are_cut_off_or_scraps_is_another_photo(kind: str) -> None:
+def test_a_file_whose_sensor_data_are_cut_off_or_scraps_is_another_photo(kind):
     data = raw_file(kind)
     assert read_raw(data[:-1]).image == ()
     assert digest_photo(data[:-1]) not in (digest_photo(data), digest_photo(data[:-2]))
@@ -159,13 +158,13 @@ def test_a_file_whose_sensor_data_are_cut_off_or_scraps_is_another_photo(kind: s
 
 
 @pytest.mark.parametrize("kind", ["cr2", "iiq", "orf", "raf", "rw2"])
-def test_a_file_that_ends_before_its_directories_is_truncated(kind: str) -> None:
+def test_a_file_that_ends_before_its_directories_is_truncated(kind):
     with pytest.raises(PhotoFailed, match="ends before its preview does") as failure:
         decode_photo(raw_file(kind)[:100], RESIZE, max_pixels=MAX_PIXELS)
     assert failure.value.failure.kind is FailureKind.TRUNCATED
 
 
-def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole() -> None:
+def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole():
     data = raw_file("cr3")
     cut = data[: data.find(preview()) + 1000]
     assert decode_photo(cut, RESIZE, max_pixels=MAX_PIXELS).width == MIDDLE[0]
@@ -203,16 +202,14 @@ def likeness(image: DecodedImage, expected: Image.Image) -> float:
 
 
 @pytest.mark.parametrize(("orientation", "colours"), [(1, 1), (4, 1), (5, 1), (6, 1), (6, 3)])
-def test_a_photo_without_a_preview_is_developed_upright(
-    sandbox: Sandbox, orientation: int, colours: int
-) -> None:
+def test_a_photo_without_a_preview_is_developed_upright(sandbox, orientation, colours):
     upright = DRAWING.transpose(_TRANSPOSES[orientation]) if orientation > 1 else DRAWING
     image = decoded(sandbox, bare_dng(DRAWING, orientation, colours=colours))
     assert (image.width, image.height) == upright.size
     assert likeness(image, upright) > 0.97
 
 
-def test_a_photo_of_minolta_is_developed_upright_and_has_camera_facts(sandbox: Sandbox) -> None:
+def test_a_photo_of_minolta_is_developed_upright_and_has_camera_facts(sandbox):
     upright = DRAWING.transpose(_TRANSPOSES[6])
     data = bare_mrw(DRAWING, 6)
     image = decoded(sandbox, data)
@@ -224,7 +221,7 @@ def test_a_photo_of_minolta_is_developed_upright_and_has_camera_facts(sandbox: S
     assert digest_photo(data[:-1]) != digest_photo(data) != digest_photo(bare_mrw(DRAWING, 3))
 
 
-def test_a_process_that_is_not_confined_never_loads_libraw(tmp_path: Path) -> None:
+def test_a_process_that_is_not_confined_never_loads_libraw(tmp_path):
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     file = tmp_path / "a.dng"
     file.write_bytes(bare_dng(DRAWING))
@@ -245,13 +242,13 @@ with Sandbox(limits) as sandbox:
 """
 
 
-def test_without_a_confined_process_nothing_is_developed() -> None:
+def test_without_a_confined_process_nothing_is_developed():
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     with pytest.raises(NoPreview, match=r"this one has none\. Export it as JPEG"):
         decode_photo(bare_dng(DRAWING), WHOLE, max_pixels=MAX_PIXELS)
 
 
-def test_a_preview_is_preferred(sandbox: Sandbox) -> None:
+def test_a_preview_is_preferred(sandbox):
     shown = decode_photo(raw_file("dng"), WHOLE, max_pixels=MAX_PIXELS)
     assert np.array_equal(decoded(sandbox, raw_file("dng")).pixels, shown.pixels)
     assert np.array_equal(shown.pixels, decode_photo(preview(), WHOLE, max_pixels=MAX_PIXELS).pixels)
@@ -265,9 +262,7 @@ def test_a_preview_is_preferred(sandbox: Sandbox) -> None:
         ("pef", FailureKind.CORRUPT, "the data of its sensor are damaged. Restore it from a backup."),
     ],
 )
-def test_what_libraw_does_not_read_is_told(
-    sandbox: Sandbox, kind: str, failure_kind: FailureKind, text: str
-) -> None:
+def test_what_libraw_does_not_read_is_told(sandbox, kind, failure_kind, text):
     nothing = RawContent(large=b"no JPEG", middle=b"no JPEG", thumbnail=b"no JPEG")
     found = failure_without_preview(sandbox, raw_file(kind, nothing))
     assert found.kind is failure_kind
@@ -277,18 +272,18 @@ def test_what_libraw_does_not_read_is_told(
 @pytest.mark.parametrize(
     "data", [bare_dng(DRAWING, sensor_bytes=1000), *(head + bytes(1000) for head in OTHER_MAKERS.values())]
 )
-def test_a_photo_without_the_data_of_its_sensor_fails(sandbox: Sandbox, data: bytes) -> None:
+def test_a_photo_without_the_data_of_its_sensor_fails(sandbox, data):
     assert failure_without_preview(sandbox, data).kind in (FailureKind.TRUNCATED, FailureKind.UNSUPPORTED)
 
 
-def test_a_photo_with_too_many_pixels_is_not_developed() -> None:
+def test_a_photo_with_too_many_pixels_is_not_developed():
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     limits = Limits(readers=1, max_bytes=10**7, max_pixels=1000)
     with Sandbox(limits) as small:
         assert failure_without_preview(small, bare_dng(DRAWING), limits).kind is FailureKind.TOO_MANY_PIXELS
 
 
-def test_damaged_photos_fail_alone(sandbox: Sandbox) -> None:
+def test_damaged_photos_fail_alone(sandbox):
     files = [bare_dng(DRAWING.resize((96, 64)), colours=colours) for colours in (1, 3)]
     rng = random.Random(1)
     for _ in range(60):
@@ -297,9 +292,7 @@ def test_damaged_photos_fail_alone(sandbox: Sandbox) -> None:
     assert decoded(sandbox, files[0]).width == 96
 
 
-def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(monkeypatch):
     for extension, head in OTHER_MAKERS.items():
         assert detect_format(head + bytes(300)) is RAW
         assert is_raw_name(f"a{extension}")
@@ -308,7 +301,7 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
             assert is_photo_name(f"a{extension}") is installed
 
 
-def test_without_the_extra_the_failure_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_failure_names_it(monkeypatch):
     monkeypatch.setattr(Extra, "is_installed", False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match="install the extra raw") as failed:
@@ -337,13 +330,13 @@ def examine(data: bytes) -> None:
 
 @fuzzing
 @given(kind=kinds, seed=st.integers(0, 2**32))
-def test_damaged_files(kind: str, seed: int) -> None:
+def test_damaged_files(kind, seed):
     examine(broken(FILES[kind], list(FILES.values()), random.Random(seed)))
 
 
 @fuzzing
 @given(kind=kinds, seed=st.integers(0, 2**32))
-def test_files_with_random_numbers_in_their_directories(kind: str, seed: int) -> None:
+def test_files_with_random_numbers_in_their_directories(kind, seed):
     rng, data = random.Random(seed), bytearray(FILES[kind])
     odd = (0, 1, 8, 12, len(data) - 1, len(data), 2**16, 2**31, 2**32 - 1)
     for _ in range(rng.randrange(1, 20)):
@@ -353,7 +346,7 @@ def test_files_with_random_numbers_in_their_directories(kind: str, seed: int) ->
 
 
 @pytest.mark.parametrize("order", [b"II*\0", b"MM\0*"])
-def test_directories_that_refer_to_each_other_are_read_once(order: bytes) -> None:
+def test_directories_that_refer_to_each_other_are_read_once(order):
     tiff = TiffFile(order)
     at = 8
     loop = {
@@ -368,7 +361,7 @@ def test_directories_that_refer_to_each_other_are_read_once(order: bytes) -> Non
     examine(tiff.ending_at(first))
 
 
-def test_a_chain_of_thousands_of_directories_is_read_in_part() -> None:
+def test_a_chain_of_thousands_of_directories_is_read_in_part():
     tiff = TiffFile()
     following = 0
     for _ in range(5000):
@@ -376,7 +369,7 @@ def test_a_chain_of_thousands_of_directories_is_read_in_part() -> None:
     examine(tiff.ending_at(following))
 
 
-def test_boxes_without_end_are_read_in_part() -> None:
+def test_boxes_without_end_are_read_in_part():
     head = box(b"ftyp", b"crx \0\0\0\1crx isom")
     deep = b""
     for _ in range(2000):
@@ -387,7 +380,7 @@ def test_boxes_without_end_are_read_in_part() -> None:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_finding_previews_copies_nothing_of_the_file(kind: str) -> None:
+def test_finding_previews_copies_nothing_of_the_file(kind):
     data = raw_file(kind, RawContent(sensor=bytes(range(256)) * 2**15))
     read_raw(data)
     tracemalloc.start()
@@ -400,7 +393,7 @@ def test_finding_previews_copies_nothing_of_the_file(kind: str) -> None:
     assert most_bytes < 2**20
 
 
-def test_tags_that_refer_to_the_same_megabytes_take_no_more_of_them() -> None:
+def test_tags_that_refer_to_the_same_megabytes_take_no_more_of_them():
     size = 2**21
     tiff = TiffFile()
     shared = tiff.add(bytes(size))

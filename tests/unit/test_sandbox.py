@@ -66,7 +66,7 @@ def in_memory(data: bytes) -> PhotoBytes:
     return PhotoBytes(data, len(data), 0)
 
 
-def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_sandbox_reads_as_this_process_does(sandbox, tmp_path):
     names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
     read_locally = local_reader(LIMITS)
     for shade, name in enumerate(names):
@@ -79,7 +79,7 @@ def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path
         assert (image.width, image.height) == (expected_image.width, expected_image.height)
 
 
-def test_photos_of_every_kind_are_decoded_without_files_threads_or_programs() -> None:
+def test_photos_of_every_kind_are_decoded_without_files_threads_or_programs():
     limits = replace(LIMITS, timeout_s=60)
     with Sandbox(limits) as sandbox:
         for kind, data in small_photos().items():
@@ -103,9 +103,7 @@ def attack(
 
 
 @LINUX
-def test_a_photo_that_takes_over_its_decoder_is_refused_everything(
-    tmp_path: Path, inject: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_photo_that_takes_over_its_decoder_is_refused_everything(tmp_path, inject, monkeypatch):
     monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://tagger:secret@db.example/tagger")
     with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "a file").open("wb") as file:
         for descriptor in (listener.fileno(), file.fileno()):
@@ -123,9 +121,7 @@ def test_a_photo_that_takes_over_its_decoder_is_refused_everything(
 
 @LINUX
 @pytest.mark.parametrize("absent", ["seccomp", "landlock"])
-def test_files_and_sockets_are_refused_where_the_kernel_lacks_a_layer(
-    tmp_path: Path, inject: Callable[[str, str], None], absent: str
-) -> None:
+def test_files_and_sockets_are_refused_where_the_kernel_lacks_a_layer(tmp_path, inject, absent):
     inject("WITHOUT_LAYERS", absent)
     results, _ = attack(tmp_path, inject)
     refused = (
@@ -155,7 +151,7 @@ TRUE_FACTS: dict[str, Any] = {
 }
 
 
-def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
+def test_a_child_that_lies_fails_its_photo(tmp_path):
     documents = [
         ("a document of 4294967295 bytes", b"\xff\xff\xff\xff"),
         ("no JSON", b"\0\0\0\1{"),
@@ -191,14 +187,14 @@ def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
         {"serial": "\ud800"},
     ],
 )
-def test_facts_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, lie: dict[str, object]) -> None:
+def test_facts_of_a_child_are_checked(monkeypatch, lie):
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: TRUE_FACTS | lie)
     with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="facts that no photo has"):
         sandbox.open(in_memory(b"a"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(2**63, 1), (True, True), (0, 1), (1001, 1000)])
-def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
+def test_sizes_of_a_child_are_checked(monkeypatch, width, height):
     """A database refuses a number of that size, and with it all photos that are stored together."""
     replies = TRUE_FACTS | {"width": width, "height": height, "damaged": False}
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: replies)
@@ -208,7 +204,7 @@ def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: in
             photo.decode(RESIZE)
 
 
-def test_a_cut_off_photo_is_damaged_in_a_child_too() -> None:
+def test_a_cut_off_photo_is_damaged_in_a_child_too():
     file = io.BytesIO()
     Image.effect_noise((200, 150), 80).convert("RGB").save(file, "JPEG")
     with Sandbox(LIMITS) as sandbox:
@@ -220,13 +216,13 @@ def test_a_cut_off_photo_is_damaged_in_a_child_too() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "two\nlines"])
-def test_the_text_of_a_failure_is_one_that_every_database_stores(text: str) -> None:
+def test_the_text_of_a_failure_is_one_that_every_database_stores(text):
     stored = PhotoFailed(FailureKind.CORRUPT, f"damaged: {text}").failure.text
     assert stored == f"damaged: {ascii(text)[1:-1]}"
     assert stored.isprintable()
 
 
-def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path: Path) -> None:
+def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path):
     (tmp_path / "ends.py").write_text("import os; os.kill(os.getpid(), 40)")
     child = ChildProcess("ends", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
     with closing(child), pytest.raises(PhotoFailed, match="signal 40"):
@@ -240,14 +236,7 @@ def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path: 
         ("GROW_ON_DECODE", 20, "more memory", FailureKind.CRASHED),
     ],
 )
-def test_a_photo_that_takes_time_or_memory_without_end_fails(
-    tmp_path: Path,
-    inject: Callable[[str, str], None],
-    fault: str,
-    timeout_s: int,
-    text: str,
-    kind: FailureKind,
-) -> None:
+def test_a_photo_that_takes_time_or_memory_without_end_fails(tmp_path, inject, fault, timeout_s, text, kind):
     inject(fault, "endless")
     limits = replace(LIMITS, timeout_s=timeout_s)
     with Sandbox(limits) as sandbox, pytest.raises(PhotoFailed, match=text) as failed:
@@ -255,7 +244,7 @@ def test_a_photo_that_takes_time_or_memory_without_end_fails(
     assert failed.value.failure.kind is kind
 
 
-def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_path: Path) -> None:
+def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_path):
     with Sandbox(LIMITS) as sandbox:
         with pytest.raises(PhotoFailed, match="too many photos") as failed:
             sandbox.open(in_memory(b"a"), ends_at=time.monotonic())
@@ -266,7 +255,7 @@ def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_pat
 # ---------- children that come and go ----------
 
 
-def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_reserves_memory_in_the_parent(tmp_path, monkeypatch):
     reserved: list[int] = []
 
     class Budget(MemoryBudget):
@@ -285,7 +274,7 @@ def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch
     assert reserved[0] >= 70_000_000
 
 
-def test_a_child_that_ended_while_it_had_no_photo_is_replaced(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_child_that_ended_while_it_had_no_photo_is_replaced(sandbox, tmp_path):
     path = draw(tmp_path / "a.jpg")
     photo = read(sandbox, path)
     running = sandbox._children[0]._process
@@ -297,7 +286,7 @@ def test_a_child_that_ended_while_it_had_no_photo_is_replaced(sandbox: Sandbox, 
     assert sandbox._children[0]._process is not running
 
 
-def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_path: Path) -> None:
+def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_path):
     paths = [draw(tmp_path / f"{shade}.jpg", shade) for shade in range(3)]
     with Sandbox(LIMITS, count=2) as sandbox:
         first, second = read(sandbox, paths[0]), read(sandbox, paths[1])
@@ -308,7 +297,7 @@ def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_p
         assert np.array_equal(image.pixels, local_reader(LIMITS)(*located(path)).decode(RESIZE).pixels)
 
 
-def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox, tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "words.jpg").write_text("no picture")
     for name, kind in (("gone.jpg", FailureKind.GONE), ("empty.jpg", FailureKind.EMPTY)):
@@ -321,7 +310,7 @@ def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox: Sandbox, tmp_p
     assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
 
 
-def test_a_killed_child_is_restarted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_killed_child_is_restarted(sandbox, tmp_path):
     path = draw(tmp_path / "a.jpg")
     photo = read(sandbox, path)
     kill(sandbox, signal.SIGKILL)
@@ -333,9 +322,7 @@ def test_a_killed_child_is_restarted(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("fault", "signal_name"), [("KILL", "SIGKILL"), ("FAULT", "SIGSEGV")])
-def test_a_photo_that_ends_two_children_fails_as_crashed(
-    tmp_path: Path, inject: Callable[[str, str], None], fault: str, signal_name: str
-) -> None:
+def test_a_photo_that_ends_two_children_fails_as_crashed(tmp_path, inject, fault, signal_name):
     inject(f"{fault}_ON_DECODE", "ends")
     fine, poison = draw(tmp_path / "fine.jpg"), draw_with(tmp_path / "ends.jpg", "ends")
     with Sandbox(LIMITS) as child:
@@ -345,7 +332,7 @@ def test_a_photo_that_ends_two_children_fails_as_crashed(
         assert read(child, fine).decode(RESIZE).width == 60
 
 
-def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> None:
+def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path):
     must_stop = threading.Event()
     with Sandbox(LIMITS, must_stop=must_stop.is_set) as child:
         read(child, draw(tmp_path / "a.jpg"))
@@ -355,7 +342,7 @@ def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path: Path) -> 
             read(child, tmp_path / "a.jpg")
 
 
-def test_the_child_ignores_the_signals_that_stop_its_worker(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_child_ignores_the_signals_that_stop_its_worker(sandbox, tmp_path):
     path = draw(tmp_path / "a.jpg")
     read(sandbox, path)
     before = sandbox._children[0]._process
@@ -370,7 +357,7 @@ def kill(child: Sandbox, signal_number: signal.Signals) -> None:
     os.kill(child._children[0]._process._process.pid, signal_number)
 
 
-def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path: Path) -> None:
+def test_a_hanging_child_is_killed_and_fails_one_photo(tmp_path):
     path = draw(tmp_path / "a.jpg")
     with Sandbox(replace(LIMITS, timeout_s=3)) as child:
         digest = read(child, path).digest

@@ -15,7 +15,7 @@ from worker.broker import check_broker, find_broker
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch) -> Path:
     """The working directory; no settings are made."""
     monkeypatch.delenv("TAGGER_CONFIG", raising=False)
     monkeypatch.setattr("platformdirs.user_config_path", lambda name, **_: tmp_path / "config" / name)
@@ -25,9 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_settings_file_in_the_working_directory_is_ignored_with_a_hint(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_settings_file_in_the_working_directory_is_ignored_with_a_hint(folder, caplog):
     (folder / "tagger.toml").write_text('model = "hostile.pt"\ndata_folder = "."\n')
     settings = load_settings()
     load_settings()
@@ -37,9 +35,7 @@ def test_a_settings_file_in_the_working_directory_is_ignored_with_a_hint(
     assert "export TAGGER_CONFIG=./tagger.toml" in hints[0]
 
 
-def test_the_configuration_folder_is_read_and_a_named_file_takes_its_place(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_configuration_folder_is_read_and_a_named_file_takes_its_place(folder, monkeypatch, caplog):
     config = folder.parent / "config" / "tagger"
     config.mkdir(parents=True)
     (config / "tagger.toml").write_text("top_k = 2\n")
@@ -56,9 +52,7 @@ def test_the_configuration_folder_is_read_and_a_named_file_takes_its_place(
         load_settings()
 
 
-def test_relative_paths_in_the_file_are_relative_to_the_file(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_in_the_file_are_relative_to_the_file(folder, monkeypatch):
     config = folder.parent / "a place"
     config.mkdir()
     monkeypatch.setenv("TAGGER_CONFIG", str(config / "tagger.toml"))
@@ -82,9 +76,7 @@ def test_relative_paths_in_the_file_are_relative_to_the_file(
         ("database_url", "sqlite:////data/tags.sqlite"),
     ],
 )
-def test_names_servers_and_absolute_paths_are_kept(
-    name: str, value: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_servers_and_absolute_paths_are_kept(name, value, folder, monkeypatch):
     (folder / "mine.toml").write_text(f'{name} = "{value}"\n')
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
     assert getattr(load_settings(), name) == value
@@ -102,8 +94,8 @@ def test_names_servers_and_absolute_paths_are_kept(
     ],
 )
 def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
-    variable: str, text: str, expected: dict[str, object], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    variable, text, expected, folder, monkeypatch
+):
     (folder / "mine.toml").write_text(
         'top_k = 2\nthreshold = 0.5\nModel = "old"\nweb_folders = ["/old"]\nroots = {a = "/old"}\n'
     )
@@ -138,9 +130,7 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
         ),
     ],
 )
-def test_an_invalid_variable_is_refused_by_name(
-    variable: str, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_variable_is_refused_by_name(variable, text, reason, monkeypatch):
     monkeypatch.setenv(variable, text)
     with pytest.raises(SettingsInvalid, match=reason) as refused:
         load_settings()
@@ -151,7 +141,7 @@ SETTINGS = [f"TAGGER_{name.upper()}" for name in Settings.model_fields]
 
 
 @pytest.mark.parametrize("variable", [*SETTINGS, "TAGGER_CONFIG"])
-def test_an_empty_variable_is_unset(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_unset(variable, monkeypatch):
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     usual = load_settings()
@@ -161,9 +151,7 @@ def test_an_empty_variable_is_unset(variable: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("form", [" {}\n", " '{}' ", ' "{}" '])
-def test_white_space_and_quotes_that_an_env_file_keeps_are_no_part_of_a_value(
-    form: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_white_space_and_quotes_that_an_env_file_keeps_are_no_part_of_a_value(form, folder, monkeypatch):
     (folder / "mine.toml").write_text('model = " landmarks "\n')
     for variable, text in (
         ("CONFIG", "mine.toml"),
@@ -190,9 +178,7 @@ JSON_SETTINGS = [
 
 
 @pytest.mark.parametrize("name", JSON_SETTINGS)
-def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(name, monkeypatch):
     variable = f"TAGGER_{name.upper()}"
     monkeypatch.setenv(variable, "/photos,/more")
     with pytest.raises(SettingsInvalid, match="write it as JSON, like ") as refusal:
@@ -202,9 +188,7 @@ def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(
     assert getattr(load_settings(), name)
 
 
-def test_a_file_with_the_mark_of_windows_editors_is_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_with_the_mark_of_windows_editors_is_read(folder, monkeypatch):
     (folder / "mine.toml").write_bytes(b"\xef\xbb\xbftop_k = 3\n")
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
     assert load_settings().top_k == 3
@@ -218,18 +202,14 @@ def test_a_file_with_the_mark_of_windows_editors_is_read(
         (b"roots = " + b"[" * 100_000, "is no TOML: "),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_by_its_path(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, problem: str
-) -> None:
+def test_a_file_that_cannot_be_read_is_named_by_its_path(folder, monkeypatch, content, problem):
     (folder / "mine.toml").write_bytes(content)
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
     with pytest.raises(SettingsInvalid, match=re.escape(f"{folder}/mine.toml {problem}")):
         load_settings()
 
 
-def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(monkeypatch):
     def no_home(*_: object, **__: object) -> Path:
         raise RuntimeError
 
@@ -261,9 +241,7 @@ WILD = [
 
 
 @pytest.mark.parametrize("variable", [*SETTINGS, "TAGGER_CONFIG"])
-def test_any_value_is_used_or_refused_in_one_sentence(
-    variable: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_value_is_used_or_refused_in_one_sentence(variable, folder, monkeypatch):
     """Opening the database and finding Redis raise errors of this program, too."""
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(folder / "data"))
     # In each data folder, a database is created, which takes long.
@@ -292,9 +270,7 @@ def refusal_of(variable: str) -> str:
         ("tagger_modle", "tagger_modle is no setting; did you mean TAGGER_MODEL?"),
     ],
 )
-def test_a_variable_that_is_no_setting_is_mentioned_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, problem: str
-) -> None:
+def test_a_variable_that_is_no_setting_is_mentioned_once(monkeypatch, caplog, variable, problem):
     monkeypatch.setenv(variable, "blue")
     _mention.cache_clear()
     load_settings()

@@ -74,7 +74,7 @@ _NAMES = st.builds(
         ("IMG_1.jpg", "IMG_1.xmp"),
     ],
 )
-def test_names_of_one_photo(photo: str, side_file: str) -> None:
+def test_names_of_one_photo(photo, side_file):
     found = side_files_of(["IMG_2.jpg", photo], ["metadata.json", "IMG_2.jpg.json", side_file])
     assert found == {"IMG_2.jpg": ("IMG_2.jpg.json",), photo: (side_file,)}
 
@@ -98,18 +98,18 @@ def test_names_of_one_photo(photo: str, side_file: str) -> None:
         ("IMG_1.HEIC", "IMG_1.jpg.supplemental-metadata.json"),
     ],
 )
-def test_names_of_others(photo: str, side_file: str) -> None:
+def test_names_of_others(photo, side_file):
     assert side_files_of([photo], [side_file]) == {}
 
 
-def test_a_file_that_may_be_of_several_photos_is_of_none_unless_their_case_tells() -> None:
+def test_a_file_that_may_be_of_several_photos_is_of_none_unless_their_case_tells():
     assert side_files_of([f"{LONG}d_1.jpg", f"{LONG}d_2.jpg"], [f"{LONG}.json"]) == {}
     assert side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.json", "IMG_1.xmp"]) == {}
     found = side_files_of(["IMG_1.jpg", "IMG_1.JPG"], ["IMG_1.jpg.json", "IMG_1.JPG.json"])
     assert found == {"IMG_1.jpg": ("IMG_1.jpg.json",), "IMG_1.JPG": ("IMG_1.JPG.json",)}
 
 
-def test_originals_share_their_file_with_what_was_made_from_them() -> None:
+def test_originals_share_their_file_with_what_was_made_from_them():
     heic = side_files_of(["IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"], ["IMG_1.HEIC.json"])
     assert heic == dict.fromkeys(("IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"), ("IMG_1.HEIC.json",))
     title, file = LONG[:45], f"{LONG[:45]}..json"
@@ -119,7 +119,7 @@ def test_originals_share_their_file_with_what_was_made_from_them() -> None:
     assert no_extension == {"Party.jpg": ("Party.json",), "Party-edited.jpg": ("Party.json",)}
 
 
-def test_the_sidecar_of_a_stem_is_that_of_the_raw_file_and_comes_last() -> None:
+def test_the_sidecar_of_a_stem_is_that_of_the_raw_file_and_comes_last():
     raw = side_files_of(["IMG_1.CR3", "IMG_1.jpg"], ["IMG_1.xmp", "IMG_1.jpg.xmp"])
     assert raw == {"IMG_1.CR3": ("IMG_1.xmp",), "IMG_1.jpg": ("IMG_1.jpg.xmp",)}
     both = side_files_of(["IMG_1.jpg"], ["IMG_1.jpg.json", "IMG_1.xmp", "IMG_1.jpg.xmp"])
@@ -134,14 +134,14 @@ NAMES = st.lists(
 
 
 @given(NAMES, NAMES)
-def test_each_photo_has_at_most_one_file_of_takeout(stems: list[str], titles: list[str]) -> None:
+def test_each_photo_has_at_most_one_file_of_takeout(stems, titles):
     photos, files = [f"{stem}.jpg" for stem in stems], [f"{title}.json" for title in titles]
     found = side_files_of(photos, files)
     assert found.keys() <= set(photos)
     assert all(len(names) == 1 and names[0] in files for names in found.values())
 
 
-def test_stored_side_files_are_those_of_the_folder() -> None:
+def test_stored_side_files_are_those_of_the_folder():
     files = (
         SideFile("IMG_1.jpg.xmp", 7, 9),
         SideFile("\udcff.json", 1, 2),
@@ -163,18 +163,18 @@ def test_stored_side_files_are_those_of_the_folder() -> None:
         '[["a.jpg", 1, 2]]',
     ],
 )
-def test_other_stored_texts_are_refused(text: str) -> None:
+def test_other_stored_texts_are_refused(text):
     with pytest.raises(ValueError):
         side_files_from_text(text)
 
 
-def test_the_jpeg_stands_for_the_raw_file_else_the_heic() -> None:
+def test_the_jpeg_stands_for_the_raw_file_else_the_heic():
     assert primary_files(["a.CR3", "a.HEIC", "a.JPG"]) == {"a.CR3": "a.JPG"}
     assert primary_files(["a.CR3", "a.HEIC"]) == {"a.CR3": "a.HEIC"}
     assert primary_files(["a.CR3", "a.DNG", "a.jpeg", "a.jpg"]) == {"a.CR3": "a.jpeg", "a.DNG": "a.jpeg"}
 
 
-def test_nothing_but_raw_files_is_joined() -> None:
+def test_nothing_but_raw_files_is_joined():
     assert primary_files(["a.HEIC", "a.JPG", "a.jpeg"]) == {}
     assert primary_files(["a.CR3", "a.DNG"]) == {}
     assert [stem_of(name) for name in ("a.CR3", "b/a.x.jpg", "a.png", "a.tif", "a.mov", "a", ".jpg")] == [
@@ -185,9 +185,7 @@ def test_nothing_but_raw_files_is_joined() -> None:
 
 
 @given(st.sets(_NAMES))
-def test_groups_of_sorted_paths_are_those_of_all_paths_and_raw_files_alone_have_one_primary(
-    names: set[str],
-) -> None:
+def test_groups_of_sorted_paths_are_those_of_all_paths_and_raw_files_alone_have_one_primary(names):
     paths = sorted(names)
     groups = list(StemGroups[str](str).of(paths))
     assert sorted(path for group in groups for path in group) == paths
@@ -202,7 +200,7 @@ def test_groups_of_sorted_paths_are_those_of_all_paths_and_raw_files_alone_have_
         assert not any(map(is_raw_name, primaries.values()))
 
 
-def test_a_folder_of_any_size_between_two_files_is_not_kept() -> None:
+def test_a_folder_of_any_size_between_two_files_is_not_kept():
     groups = StemGroups[str](str)
     paths = ["a.CR3", *(f"a.D/{number:06}.jpg" for number in range(10_000)), "a.JPG"]
     complete = [list(groups.add([path])) for path in paths]
@@ -213,23 +211,21 @@ def test_a_folder_of_any_size_between_two_files_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("stated", "owner"), [("jpg", "IMG_1.jpg"), ("PNG", "IMG_1.png"), ("CR3", None), (None, None)]
 )
-def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(
-    stated: str | None, owner: str | None
-) -> None:
+def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(stated, owner):
     data = f'<rdf:Description photoshop:SidecarForExtension="{stated}"/>'.encode() if stated else b""
     for encoded in (data, data.decode().encode("utf-16")):
         found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": encoded}.get)
         assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
 
 
-def test_an_image_that_is_no_photo_here_keeps_its_sidecar() -> None:
+def test_an_image_that_is_no_photo_here_keeps_its_sidecar():
     for other in ("IMG_1.heic", "IMG_1.srf", "IMG_1.jxl"):
         assert side_files_of(["IMG_1.jpg"], [other, "IMG_1.xmp"]) == {}
 
 
 @given(st.text(st.characters(categories=["Lu", "Ll", "Lt", "Lo", "Nd"], exclude_characters="\u0131")))
 @example("\N{GREEK SMALL LETTER IOTA WITH DIALYTIKA AND TONOS}")
-def test_names_are_equal_in_every_case_and_form(name: str) -> None:
+def test_names_are_equal_in_every_case_and_form(name):
     spellings = [name.lower(), name.upper(), name.swapcase(), name.casefold()]
     spellings += [normalize("NFD", each) for each in spellings]
     spellings += [normalize("NFC", each) for each in spellings]

@@ -1,7 +1,5 @@
 """The sight at which a photo was taken: known views, ordinary streets, wide errors, the ends of the map."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,18 +50,16 @@ def _name_at(latitude: float, longitude: float, error_m: float = PHONE_M) -> str
 
 
 @pytest.mark.parametrize(("latitude", "longitude", "name"), VIEWS.values(), ids=VIEWS)
-def test_where_people_stand_has_the_name_of_what_they_photograph(
-    latitude: float, longitude: float, name: str
-) -> None:
+def test_where_people_stand_has_the_name_of_what_they_photograph(latitude, longitude, name):
     assert _name_at(latitude, longitude) == name
 
 
 @pytest.mark.parametrize(("latitude", "longitude"), STREETS.values(), ids=STREETS)
-def test_where_people_live_there_is_no_sight(latitude: float, longitude: float) -> None:
+def test_where_people_live_there_is_no_sight(latitude, longitude):
     assert _name_at(latitude, longitude) is None
 
 
-def test_a_wide_error_names_parks_and_no_statue_and_a_small_sight_comes_before_its_park() -> None:
+def test_a_wide_error_names_parks_and_no_statue_and_a_small_sight_comes_before_its_park():
     assert _name_at(40.6896, -74.0450, error_m=100) == "Statue of Liberty"
     assert _name_at(40.6896, -74.0450, error_m=1000) is None
     assert _name_at(-2.3333, 34.8333, error_m=1000) == "Serengeti National Park"
@@ -79,9 +75,7 @@ positions = st.tuples(
 
 @given(st.lists(positions, max_size=20))
 @examples(200)
-def test_each_position_has_its_sight_alone_or_among_others_and_within_reach(
-    rows: list[tuple[float, ...]],
-) -> None:
+def test_each_position_has_its_sight_alone_or_among_others_and_within_reach(rows):
     latitudes, longitudes, errors_m = np.array(rows).reshape(-1, 3).T
     table = world_sights()
     indices = table.at(latitudes, longitudes, errors_m)
@@ -94,7 +88,7 @@ def test_each_position_has_its_sight_alone_or_among_others_and_within_reach(
             assert row[2] <= reach_km * 1000
 
 
-def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch):
     generator = np.random.default_rng(1)
     latitudes, longitudes = 48.86 + generator.normal(0, 0.02, 500), 2.34 + generator.normal(0, 0.03, 500)
     errors_m = np.full(500, PHONE_M)
@@ -104,14 +98,14 @@ def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch: pytest.Mon
     assert world_sights().at(latitudes, longitudes, errors_m).tolist() == expected.tolist()
 
 
-def test_sights_reach_across_the_date_line() -> None:
+def test_sights_reach_across_the_date_line():
     cells, _ = cells_in_reach(np.array([-16.8]), np.array([179.99]), np.array([5000.0]))
     assert set(cells_of(np.array([-16.8, -16.8]), np.array([179.97, -179.98])).tolist()) <= set(
         cells.tolist()
     )
 
 
-def test_a_damaged_table_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_table_is_named(monkeypatch, tmp_path):
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "sights.npz").write_bytes(b"PK\x03\x04 damaged")
     monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)

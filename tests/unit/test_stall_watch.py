@@ -48,7 +48,7 @@ def running(folder: Path, acts: str, watch: str = WATCH) -> Iterator["subprocess
     command = [sys.executable, "-c", program, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = os.environ | {stall.START_VARIABLE: str(LIMIT_S)}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
         try:
             process.stdout.readline()
             yield process
@@ -66,9 +66,7 @@ def report(folder: Path) -> str:
     return (folder / "stalled-tag.log").read_text()
 
 
-def test_a_process_whose_interpreter_stands_still_is_ended_and_its_report_outlives_rounds_of_others(
-    tmp_path: Path,
-) -> None:
+def test_a_process_whose_interpreter_stands_still_is_ended_and_its_report_outlives_rounds_of_others(tmp_path):
     with running(tmp_path, "freeze()") as process, running(tmp_path, "time.sleep(60)"):
         began = time.monotonic()
         act(process)
@@ -80,7 +78,7 @@ def test_a_process_whose_interpreter_stands_still_is_ended_and_its_report_outliv
 
 
 @pytest.mark.parametrize("knows_its_settings", [False, True])
-def test_a_start_is_watched_before_its_settings_are_known(tmp_path: Path, knows_its_settings: bool) -> None:
+def test_a_start_is_watched_before_its_settings_are_known(tmp_path, knows_its_settings):
     acts = f"{WATCH}; freeze()" if knows_its_settings else "freeze()"
     with running(tmp_path, acts, watch="stall.watch_start()") as process:
         act(process)
@@ -93,20 +91,18 @@ def test_a_start_is_watched_before_its_settings_are_known(tmp_path: Path, knows_
 @pytest.mark.parametrize(
     ("value", "limit_s"), [(None, 300), ("20", 20), ("5", 300), ("soon", 300), ("inf", 300), ("nan", 300)]
 )
-def test_the_limit_of_a_start_is_in_the_environment(
-    value: str | None, limit_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_of_a_start_is_in_the_environment(value, limit_s, monkeypatch):
     monkeypatch.delenv(stall.START_VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(stall.START_VARIABLE, value)
     assert stall._start_timeout_s() == limit_s
 
 
-def test_the_limit_of_a_start_is_that_of_the_settings_by_default() -> None:
+def test_the_limit_of_a_start_is_that_of_the_settings_by_default():
     assert Settings.model_fields["stall_timeout_s"].default == stall.START_TIMEOUT_S
 
 
-def test_a_process_that_was_stopped_for_longer_than_the_limit_ends_when_it_continues(tmp_path: Path) -> None:
+def test_a_process_that_was_stopped_for_longer_than_the_limit_ends_when_it_continues(tmp_path):
     with running(tmp_path, "time.sleep(60)") as process:
         for stop_s in (0.5 * LIMIT_S, 1.5 * LIMIT_S):
             assert process.poll() is None
@@ -118,7 +114,7 @@ def test_a_process_that_was_stopped_for_longer_than_the_limit_ends_when_it_conti
     assert "most recent call first" in report(tmp_path)
 
 
-def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path):
     with running(tmp_path, f"with stall.stall_check(fail): time.sleep({2 * LIMIT_S})") as process:
         act(process)
         assert process.stdout
@@ -134,7 +130,7 @@ def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path: Path) ->
     assert report(tmp_path).startswith("slow\n")
 
 
-def test_a_process_that_is_no_longer_watched_is_left_alone(tmp_path: Path) -> None:
+def test_a_process_that_is_no_longer_watched_is_left_alone(tmp_path):
     with running(tmp_path, f"stall.unwatch(); freeze({2 * LIMIT_S})") as process:
         act(process)
         assert process.stdout
@@ -142,13 +138,11 @@ def test_a_process_that_is_no_longer_watched_is_left_alone(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def report_of_stall(tmp_path: Path) -> Path:
+def report_of_stall(tmp_path) -> Path:
     return tmp_path / "stalled-worker.log"
 
 
-def test_however_often_a_process_stalls_one_earlier_report_is_kept(
-    report_of_stall: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_however_often_a_process_stalls_one_earlier_report_is_kept(report_of_stall, caplog):
     for number in range(3):
         report_of_stall.write_text(f"stall {number}")
         with caplog.at_level(logging.WARNING):
@@ -163,7 +157,7 @@ def test_however_often_a_process_stalls_one_earlier_report_is_kept(
 
 
 @pytest.mark.parametrize("obstacle", ["a link to nothing", "a folder"])
-def test_what_is_no_report_is_passed_over(report_of_stall: Path, obstacle: str) -> None:
+def test_what_is_no_report_is_passed_over(report_of_stall, obstacle):
     if obstacle == "a folder":
         report_of_stall.mkdir()
     else:

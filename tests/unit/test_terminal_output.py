@@ -19,7 +19,7 @@ from tagger.cli import console
 from tagger.cli.console import local_time, write_parts, write_table
 from tagger.cli.job_text import overview_lines, photo_line, service_lines
 from tagger.database.enums import JobKind, JobState, Outcome, TagReason, VerdictKind
-from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, TaggerError
+from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.processes.process import open_closed_streams
@@ -48,7 +48,7 @@ TerminalOfWidth = Callable[[int], Terminal]
 
 
 @pytest.fixture
-def terminal_of_width(monkeypatch: pytest.MonkeyPatch) -> TerminalOfWidth:
+def terminal_of_width(monkeypatch) -> TerminalOfWidth:
     """Make standard output a terminal with this number of columns."""
 
     def make(columns: int) -> Terminal:
@@ -61,7 +61,7 @@ def terminal_of_width(monkeypatch: pytest.MonkeyPatch) -> TerminalOfWidth:
     return make
 
 
-def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width: TerminalOfWidth) -> None:
+def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width):
     terminal = terminal_of_width(60)
     row = ["*", "landmarks-61-v2", "61", "899604b95f5e", "/opt/tagger/lib/python3.11/landmarks.pt"]
     write_table(("", "Name", "Landmarks", "Digest", "File"), [row])
@@ -71,7 +71,7 @@ def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width: Termi
     assert max(map(len, lines)) <= 60
 
 
-def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width: TerminalOfWidth) -> None:
+def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width):
     terminal = terminal_of_width(40)
     path = "/home/ada/Pictures/2019/IMG_20190714_213803_from_the_bridge.jpg"
     rows = [["*", "landmarks-203-v11", "203", path], ["", "places", "8", "/b.pt"]]
@@ -82,9 +82,7 @@ def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width: 
     )
 
 
-def test_columns_without_values_are_left_out_on_a_terminal_alone(
-    terminal_of_width: TerminalOfWidth, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_columns_without_values_are_left_out_on_a_terminal_alone(terminal_of_width, capsys):
     columns, rows = ("Name", "Until", "Next"), [["nightly", "", "03:00"], ["weekly", None, "04:00"]]
     console.write_list([1, 2], columns, rows, "nothing", json=False)
     assert capsys.readouterr().out == "nightly\t\t03:00\nweekly\t\t04:00\n"
@@ -96,9 +94,7 @@ def test_columns_without_values_are_left_out_on_a_terminal_alone(
     assert "06:00" in terminal.text
 
 
-def test_the_parts_of_a_long_table_have_the_same_columns(
-    terminal_of_width: TerminalOfWidth, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_parts_of_a_long_table_have_the_same_columns(terminal_of_width, monkeypatch):
     monkeypatch.setattr("tagger.cli.console.TABLE_PART", 1)
     terminal = terminal_of_width(60)
     write_table(("Photo", "Landmark"), [["/photos/a.jpg", "Eiffel Tower"], ["/b.jpg", "Alai Minar"]])
@@ -106,9 +102,7 @@ def test_the_parts_of_a_long_table_have_the_same_columns(
     assert title.index("Landmark") == first.index("Eiffel Tower") == second.index("Alai Minar")
 
 
-def test_control_characters_of_names_do_not_reach_a_terminal(
-    terminal_of_width: TerminalOfWidth, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_control_characters_of_names_do_not_reach_a_terminal(terminal_of_width, capsys):
     terminal = terminal_of_width(80)
     write_parts([f"/photos/{ESCAPES}.jpg\n".encode() + b"/photos/\xff.jpg\r\n"])
     assert terminal.text == "/photos/red\\x1b[31m.jpg\n/photos/\\xff.jpg\n"
@@ -120,7 +114,7 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
     assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 
-def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_programs_get_names_unchanged(capfdbinary):
     name = f"/photos/{ESCAPES}.jpg\r\n".encode() + b"\xff\n"
     write_parts([name])
     assert capfdbinary.readouterr().out == name
@@ -135,7 +129,7 @@ def tag(name: str, score: float, **facts: object) -> tuple[Any, str]:
     return SimpleNamespace(**{"score": score, "doubtful": None, "verdict": None, **facts}), name
 
 
-def test_an_unknown_photo_names_what_it_perhaps_shows() -> None:
+def test_an_unknown_photo_names_what_it_perhaps_shows():
     guess = tag("Louvre", 0.582)
     rejected = tag("Alai Minar", 0.95, verdict=VerdictKind.REJECTED)
     too_far = tag("Big Ben", 0.9, doubtful=TagReason.POSITION)
@@ -153,7 +147,7 @@ def test_an_unknown_photo_names_what_it_perhaps_shows() -> None:
         assert photo_line(job_photo(Outcome.UNKNOWN, **facts), JobKind.TAG) == f"/a.jpg: {text}"
 
 
-def test_closed_standard_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_streams_are_no_error(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("sys.stderr", None)
     open_closed_streams()
@@ -164,7 +158,7 @@ def test_closed_standard_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -
     sys.stderr.close()
 
 
-def test_a_full_disk_under_the_output_is_one_line() -> None:
+def test_a_full_disk_under_the_output_is_one_line():
     program = "from tagger.cli.main import main; main()"
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -181,7 +175,7 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
     )
 
 
-def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch):
     monkeypatch.setenv("TZ", "UTC-5:30")
     time.tzset()
     try:
@@ -191,7 +185,7 @@ def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.Mon
         time.tzset()
 
 
-def test_a_day_and_a_moment_are_in_words() -> None:
+def test_a_day_and_a_moment_are_in_words():
     time = datetime(2024, 6, 3, 4, 5, 59)  # noqa: DTZ001 - cameras know no time zone
     assert day_text(time) == "3 June 2024"
     assert day_text(time.date()) == "3 June 2024"
@@ -238,13 +232,13 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         (RedisMisconfigured(url="redis://127.0.0.1:1/0", reason="refused"), "Redis cannot be used"),
     ],
 )
-def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
+def test_unknown_queues_say_why(problem, text):
     tick = LastTick(datetime.now(UTC), 12.3, is_late=False)
     lines = service_lines((), NO_QUEUES, problem, tick)
     assert lines == ["workers: none", f"queued messages: {text}", "schedules: last tick 12 s ago"]
 
 
-def test_nothing_is_promised_of_workers_that_are_silent() -> None:
+def test_nothing_is_promised_of_workers_that_are_silent():
     lines = service_lines([WorkerStatus("a@rack", "cpu", datetime.now(UTC), 26.0, 2)], NO_QUEUES, None, None)
     assert lines[0] == "workers: a@rack (cpu, last seen 26 s ago)"
     (line,) = overview_lines([job(5, eta_seconds=18.0)], 0, is_served=False)
@@ -253,7 +247,7 @@ def test_nothing_is_promised_of_workers_that_are_silent() -> None:
     assert "about 18 s left" in line
 
 
-def test_the_overview_says_what_metadata_jobs_wrote() -> None:
+def test_the_overview_says_what_metadata_jobs_wrote():
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
     tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
     written = "metadata written: 37 photos: 35 written, 0 unchanged, 2 refused"

@@ -29,42 +29,42 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def web_settings(tmp_path: Path) -> Settings:
+def web_settings(tmp_path) -> Settings:
     return settings_in(tmp_path)
 
 
 @pytest.fixture
-def web_database(web_settings: Settings) -> Iterator[Database]:
+def web_database(web_settings) -> Iterator[Database]:
     with empty_database(web_settings.data_folder) as opened:
         yield opened
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+def library(web_database, web_settings, tmp_path) -> LibraryPhotos:
     """A library without photos yet; modules add theirs in a fixture of the same name."""
     return LibraryPhotos(web_database, web_settings, tmp_path / "photos")
 
 
 @pytest.fixture
-def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
+def address(web_settings, library) -> Iterator[str]:
     """The address of a real server of the library."""
     with serving(web_settings) as url:
         yield url
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def counted(monkeypatch) -> None:
     """Pages wait for their numbers, also on a machine that has other work."""
     monkeypatch.setattr(overview, "WAIT_S", 60.0)
 
 
 @pytest.fixture(scope="session")
-def thumbnail_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def thumbnail_folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("thumbnails")
 
 
 @pytest.fixture
-def shared_thumbnails(web_settings: Settings, thumbnail_folder: Path) -> None:
+def shared_thumbnails(web_settings, thumbnail_folder) -> None:
     """Let the server use the thumbnails of earlier tests: it starts processes to create them."""
     folder = web_settings.data_folder / "web-cache" / "thumbnails"
     folder.parent.mkdir(parents=True)
@@ -72,7 +72,7 @@ def shared_thumbnails(web_settings: Settings, thumbnail_folder: Path) -> None:
 
 
 @pytest.fixture
-def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callable[..., TestClient]]:
+def client_of(web_settings, web_database) -> Iterator[Callable[..., TestClient]]:
     """Create a client of an application at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""
     with ExitStack() as opened:
 
@@ -85,13 +85,13 @@ def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callab
 
 
 @pytest.fixture
-def client(client_of: Callable[..., TestClient]) -> TestClient:
+def client(client_of) -> TestClient:
     """A client on the same machine."""
     return client_of()
 
 
 @pytest.fixture
-def client_with_token(client_of: Callable[..., TestClient]) -> TestClient:
+def client_with_token(client_of) -> TestClient:
     """A client on the network that has not signed in."""
     return client_of("0.0.0.0", TOKEN)
 
@@ -107,7 +107,7 @@ def share_api_documents() -> None:
             documents[kind] = compute(app)
         return documents[kind]
 
-    FastAPI.openapi = openapi  # type: ignore[method-assign]
+    FastAPI.openapi = openapi
 
 
 share_api_documents()

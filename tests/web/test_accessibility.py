@@ -2,18 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize, expect
 from sqlalchemy import update
 from support.browser import (
     DESKTOP,
     PHONE,
     WINDOW,
-    Screen,
     axe_findings,
     colour_findings,
     open_page,
@@ -78,7 +77,7 @@ MOVING = """() => [...document.querySelectorAll("*")].filter((each) => {
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("accessible")
     settings = settings_in(folder)
     with closing(open_database(settings.effective_database_url)) as database:
@@ -115,7 +114,7 @@ def assert_fits(page: Page, path: str, size: ViewportSize) -> None:
 
 
 @pytest.mark.slow
-def test_each_id_is_once_in_a_page(address: str) -> None:
+def test_each_id_is_once_in_a_page(address):
     for path in VIEWS:
         with urlopen(address + path) as response:
             ids = Counter(re.findall(r'\sid="([^"]+)"', response.read().decode()))
@@ -133,8 +132,8 @@ def test_each_id_is_once_in_a_page(address: str) -> None:
     ],
 )
 def test_axe_finds_nothing_and_nothing_needs_scrolling_sideways(
-    browser: Browser, address: str, screen: Screen, views: Sequence[str], dark: bool, locale: str
-) -> None:
+    browser, address, screen, views, dark, locale
+):
     """In either theme, in the long form."""
     with open_page(browser, address, screen=screen, base=address, locale=locale) as page:
         for path in views:
@@ -161,8 +160,8 @@ def wait_for_map(page: Page) -> None:
 
 @pytest.mark.slow
 def test_the_keyboard_reaches_everything_and_views_fit_a_window_enlarged_twice_and_stand_still(
-    browser: Browser, address: str
-) -> None:
+    browser, address
+):
     """The focus is visible; with reduced motion, nothing moves."""
     with open_page(browser, address, base=address) as page:
         page.emulate_media(reduced_motion="no-preference")

@@ -1,31 +1,24 @@
 """The page shows photos in buckets: thumbnails, the photo itself, and why one is not available."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from starlette.testclient import TestClient
-from support.buckets import Bucket
 from support.colour_folders import TaggedFolder
 from support.commands import draw
 from support.library_photos import decoded
 
-from tagger.database.connection import Database
 from tagger.photos.paths import parse_path
 from tagger.web.api.job_starter import folder_key
 
 
 @pytest.fixture
-def client(
-    client_of: Callable[..., TestClient], web_database: Database, tmp_path: Path, bucket: Bucket
-) -> TestClient:
+def client(client_of, web_database, tmp_path, bucket) -> TestClient:
     folder = TaggedFolder(web_database, tmp_path)
     bucket.put("trip/a.jpg", folder.draw("a.jpg", 0))
     folder.tag(parse_path(bucket.address))
     return client_of()
 
 
-def test_an_object_has_a_thumbnail_and_a_page(client: TestClient, bucket: Bucket) -> None:
+def test_an_object_has_a_thumbnail_and_a_page(client, bucket):
     thumbnail = client.get("/api/photos/1/thumbnail")
     assert thumbnail.headers["content-type"] == "image/webp"
     assert decoded(thumbnail.content).size == (80, 60)
@@ -41,7 +34,7 @@ def test_an_object_has_a_thumbnail_and_a_page(client: TestClient, bucket: Bucket
     assert client.get("/api/photos", params={"under": f"{bucket.address}/other"}).json()["photos"] == []
 
 
-def test_what_is_not_available_says_why(client: TestClient, bucket: Bucket) -> None:
+def test_what_is_not_available_says_why(client, bucket):
     with bucket.proxy.refusing():
         refused = client.get("/api/photos/1/thumbnail")
         no_job = client.post("/jobs/new", data={"address": bucket.address})
@@ -55,7 +48,7 @@ def test_what_is_not_available_says_why(client: TestClient, bucket: Bucket) -> N
     assert (gone.status_code, gone.json()["kind"]) == (404, "gone")
 
 
-def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bucket, tmp_path: Path) -> None:
+def test_jobs_start_at_addresses_in_known_buckets(client, bucket, tmp_path):
     bucket.put("trip/2026/b.jpg", draw(tmp_path / "b.jpg", 1))
     page = client.get("/jobs/new").text
     assert f'value="{bucket.address}"' in page
@@ -72,7 +65,7 @@ def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bu
     assert "already" in whole.json()["note"]  # earlier jobs have both photos
 
 
-def test_no_job_starts_in_another_bucket(client: TestClient, bucket: Bucket) -> None:
+def test_no_job_starts_in_another_bucket(client, bucket):
     name = bucket.name
     calls = len(bucket.proxy.calls)
     for address in (

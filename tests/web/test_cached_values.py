@@ -12,10 +12,8 @@ import anyio
 import pytest
 from sqlalchemy import insert, update
 from starlette.exceptions import HTTPException
-from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, LibraryPhotos
+from support.library_photos import EIFFEL
 
-from tagger.database.connection import Database
 from tagger.database.tables import cameras, models
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
@@ -55,7 +53,7 @@ def at_once(counts: CachedQuery[int], counted: Counted, then: Callable[[], objec
         return [each.exception() or each.result() for each in asked]
 
 
-def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_at_the_same_time_share_one_count(monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)  # for callers whose threads start late
     counted = Counted()
     counts = CachedQuery(counted)
@@ -65,7 +63,7 @@ def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatc
     assert counted.number == 2
 
 
-def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+def test_an_error_reaches_all_who_wait_and_is_not_kept():
     counted = Counted(LandmarkNotFound(name="eiffel-tower", close=""))
     counts = CachedQuery(counted)
     results = at_once(counts, counted, lambda: None)
@@ -76,7 +74,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
     assert counted.number == before + 1
 
 
-def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile() -> None:
+def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile():
     may_end, values, changes = threading.Event(), iter([1, 2]), Changes()
     cached = CachedQuery(lambda: may_end.wait(30) and next(values), changes)
     assert cached.get_soon(0.0) is None
@@ -89,9 +87,7 @@ def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile() -> None:
     assert cached.get_soon(30.0) == 2
 
 
-def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(monkeypatch):
     monkeypatch.setattr(overview, "CLOSE_S", 0.1)
     may_end = threading.Event()
     values = [CachedQuery(lambda: may_end.wait(30)) for _ in range(2)]
@@ -120,7 +116,7 @@ class HeldQuery:
         return runs
 
 
-def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all() -> None:
+def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all():
     changes, slow = Changes(), HeldQuery()
     first, second, closed = (CachedQuery(query, changes) for query in (slow, lambda: 2, lambda: 3))
     assert first.get_soon(0.0) is None
@@ -134,7 +130,7 @@ def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all() -> N
     assert closed.get_soon(0.0) is None
 
 
-def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch):
     monkeypatch.setattr(overview, "QUICK_S", 30.0)
     changes, numbers = Changes(), count(1)
     quick = CachedQuery(lambda: next(numbers), changes)
@@ -144,7 +140,7 @@ def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPa
         assert quick.get_soon(30.0) == 2
 
 
-def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     changes, query = Changes(), HeldQuery()
     cached = CachedQuery(query, changes)
@@ -156,9 +152,7 @@ def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytes
     assert cached.get_soon(30.0) == 2
 
 
-def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     changes, counted = Changes(), Counted()
     counts = CachedQuery(counted, changes)
@@ -174,9 +168,7 @@ def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
     assert counts.get(QUERY) == 2
 
 
-def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_another_program_changes_is_seen_once_counting_again_costs_little(database, monkeypatch):
     now_s, numbers = [0.0], count(1)
     monkeypatch.setattr(overview.time, "monotonic", lambda: now_s[0])
 
@@ -194,7 +186,7 @@ def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
     assert cached.get_soon(30.0) == 2
 
 
-def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch):
     durations_s, may_end = iter([9.0, 0.0]), threading.Event()
     may_end.set()
 
@@ -214,7 +206,7 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
     assert cached.get_soon(30.0) == "at 1000"
 
 
-def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_go_on_after_a_thread_could_not_start(monkeypatch):
     changes = Changes()
     values = [CachedQuery(lambda: 1, changes) for _ in range(2)]
 
@@ -230,9 +222,7 @@ def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyP
 
 # PostgreSQL does not say whether anything has changed.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_has_not_changed_is_not_counted_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_not_changed_is_not_counted_again(database, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 0.0)
     changes, counted, numbers = Changes(database.change_mark), Counted(), count(1)
     counted.release.set()
@@ -247,9 +237,7 @@ def test_what_has_not_changed_is_not_counted_again(
         assert (cached.get_soon(30.0), counts.get(QUERY)) == (2, 2)
 
 
-def test_what_changes_while_it_is_counted_is_counted_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_changes_while_it_is_counted_is_counted_again(database, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 0.0)
 
     def find() -> int:
@@ -263,9 +251,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(
 
 
 @pytest.mark.usefixtures("counted")
-def test_the_next_request_sees_a_verdict(
-    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_request_sees_a_verdict(client, library, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     with library.database.write() as connection:
         connection.execute(update(models).values(suggestion_threshold=0.3))
@@ -300,7 +286,7 @@ class Asking:
         return self.has_gone
 
 
-def test_a_few_things_are_counted_at_once_and_others_are_answered(client: TestClient) -> None:
+def test_a_few_things_are_counted_at_once_and_others_are_answered(client):
     release, running, most = threading.Event(), [0], [0]
     lock, both = threading.Lock(), threading.Barrier(COUNTING_AT_ONCE + 1)
 
@@ -325,7 +311,7 @@ def test_a_few_things_are_counted_at_once_and_others_are_answered(client: TestCl
     assert most[0] == COUNTING_AT_ONCE
 
 
-def test_who_comes_while_too_many_wait_is_told_to_come_back() -> None:
+def test_who_comes_while_too_many_wait_is_told_to_come_back():
     async def run() -> None:
         limiter = CountLimiter(at_once=1, most_waiting=1)
         statuses: list[int] = []
@@ -333,12 +319,12 @@ def test_who_comes_while_too_many_wait_is_told_to_come_back() -> None:
 
         async def ask(request: Asking) -> None:
             try:
-                async with limiter.slot(request):  # type: ignore[arg-type]
+                async with limiter.slot(request):
                     pass
             except HTTPException as error:
                 statuses.append(error.status_code)
 
-        async with anyio.create_task_group() as group, limiter.slot(Asking()):  # type: ignore[arg-type]
+        async with anyio.create_task_group() as group, limiter.slot(Asking()):
             group.start_soon(ask, waiting)
             await anyio.wait_all_tasks_blocked()
             await ask(Asking())

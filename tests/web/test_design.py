@@ -23,7 +23,7 @@ WORDS_ON = [
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_words_and_edges_have_contrast_on_every_ground_they_stand_on(theme: int) -> None:
+def test_words_and_edges_have_contrast_on_every_ground_they_stand_on(theme):
     for ink, ground in WORDS_ON:
         assert contrast(token(ink)[theme], token(ground)[theme]) >= 4.5, (ink, ground)
     for ground in ("ground", "surface"):  # of what can be pressed
@@ -35,12 +35,12 @@ def map_scripts() -> list[Path]:
     return [*STATIC.glob("map*.js"), *(STATIC / "vendor" / "map").iterdir()]
 
 
-def test_all_scripts_together_are_small() -> None:
+def test_all_scripts_together_are_small():
     scripts = set(STATIC.rglob("*.js")) - set(map_scripts())
     assert sum(path.stat().st_size for path in scripts) < 252_000
 
 
-def test_what_only_the_map_loads_is_small_and_comes_with_its_licences() -> None:
+def test_what_only_the_map_loads_is_small_and_comes_with_its_licences():
     files = [path for path in map_scripts() if path.suffix != ".txt"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 500_000
     assert (STATIC / "world.pmtiles").stat().st_size < 4_000_000
@@ -50,19 +50,19 @@ def test_what_only_the_map_loads_is_small_and_comes_with_its_licences() -> None:
         assert "vendor/map" not in template.read_text(), template.name
 
 
-def test_no_page_asks_another_site_for_anything() -> None:
+def test_no_page_asks_another_site_for_anything():
     loaded = re.compile(r"""(?<!<a )(?:src|href|action|url\()\s*=?\s*["'(]?\s*(?:https?:)?//""")
     for path in [*STATIC.glob("*.css"), *STATIC.glob("*.js"), *TEMPLATES.glob("*.html")]:
         assert not loaded.search(path.read_text()), path.name
 
 
-def test_no_template_holds_style_or_script_of_its_own() -> None:
+def test_no_template_holds_style_or_script_of_its_own():
     inline = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on", re.IGNORECASE)
     for path in TEMPLATES.glob("*.html"):
         assert not inline.search(path.read_text()), path.name
 
 
-def test_views_with_attributes_of_htmx_load_it() -> None:
+def test_views_with_attributes_of_htmx_load_it():
     for path in TEMPLATES.glob("*.html"):
         view = path.read_text()
         if " hx-" in view:

@@ -14,14 +14,12 @@ import pytest
 from support.commands import draw_many
 from support.page_server import served
 
-from tagger.database.connection import Database
 from tagger.ledger.job_control import pause
-from tagger.settings import Settings
 from tagger.web.api import jobs
 
 
 @pytest.fixture
-def address(web_settings: Settings, web_database: Database, tmp_path: Path) -> Iterator[str]:
+def address(web_settings, web_database, tmp_path) -> Iterator[str]:
     draw_many(tmp_path / "photos", 2)
     settings = web_settings.model_copy(update={"web_folders": [tmp_path / "photos"]})
     with served(settings, web_database) as port:
@@ -51,9 +49,7 @@ def start(address: str, folder: Path) -> int:
     return int(answer.json()["job"])
 
 
-def test_listeners_get_the_state_and_its_changes(
-    address: str, web_database: Database, tmp_path: Path
-) -> None:
+def test_listeners_get_the_state_and_its_changes(address, web_database, tmp_path):
     with ExitStack() as stack:
         listener = Listener(stack, address)
         assert listener.answer.headers["content-type"].startswith("text/event-stream")
@@ -72,7 +68,7 @@ def test_listeners_get_the_state_and_its_changes(
         assert [each["job"] for each in listener.event()["jobs"]] == [job]
 
 
-def test_all_listeners_share_one_poller_and_get_the_same_events(address: str, tmp_path: Path) -> None:
+def test_all_listeners_share_one_poller_and_get_the_same_events(address, tmp_path):
     with ExitStack() as stack:
         listeners = [Listener(stack, address) for _ in range(5)]
         before = [listener.event() for listener in listeners]
@@ -82,9 +78,7 @@ def test_all_listeners_share_one_poller_and_get_the_same_events(address: str, tm
         assert all(each == after[0] for each in after)
 
 
-def test_listeners_above_the_limit_are_refused_until_one_leaves(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listeners_above_the_limit_are_refused_until_one_leaves(address, monkeypatch):
     monkeypatch.setattr(jobs, "MAX_LISTENERS", 2)
     port = int(address.rpartition(":")[2])
     request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
@@ -101,9 +95,7 @@ def test_listeners_above_the_limit_are_refused_until_one_leaves(
             assert time.monotonic() < until
 
 
-def test_a_stopping_server_ends_the_streams_of_its_listeners(
-    web_settings: Settings, web_database: Database
-) -> None:
+def test_a_stopping_server_ends_the_streams_of_its_listeners(web_settings, web_database):
     ended = threading.Event()
     with ExitStack() as stack:
         with served(web_settings, web_database) as port:

@@ -12,9 +12,8 @@ from zipfile import ZipFile
 import httpx2 as httpx
 import pytest
 from lxml import html
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import update
-from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
 from support.browser import open_page, serving
 from support.command_line import CommandOutput, run_command
@@ -54,7 +53,7 @@ UNTOUCHED = [None, 0]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory) -> Settings:
     """A library in which every name is hostile: files, folders, landmarks, models, people, schedules."""
     folder = tmp_path_factory.mktemp("hostile")
     settings = settings_in(folder)
@@ -78,7 +77,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def address(settings: Settings) -> Iterator[str]:
+def address(settings) -> Iterator[str]:
     with serving(settings) as url:
         yield url
 
@@ -91,7 +90,7 @@ def numbers(page: Page) -> dict[str, int]:
 # ---------- files that are an image and something else ----------
 
 
-def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser: Browser, address: str) -> None:
+def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser, address):
     as_script = """(address) => new Promise((resolve) => {
       const script = document.createElement("script");
       [script.onload, script.onerror, script.src] = [() => resolve("ran"), () => resolve("refused"), address];
@@ -142,7 +141,7 @@ PAGES = {
 PERSON = {"accept": "text/html"}
 
 
-def test_names_are_text_on_every_page(address: str) -> None:
+def test_names_are_text_on_every_page(address):
     with httpx.Client(base_url=address, timeout=60, follow_redirects=True) as client:
         photos = client.get("/api/photos?any_rank=1").json()["photos"]
         chosen = next(each["id"] for each in photos if Path(each["path"]).name == f"{EVIL}.jpg")
@@ -156,7 +155,7 @@ def test_names_are_text_on_every_page(address: str) -> None:
             ), path
 
 
-def test_names_are_text_in_elements_that_scripts_add(browser: Browser, address: str) -> None:
+def test_names_are_text_in_elements_that_scripts_add(browser, address):
     """The result of an upload, the search for a landmark, announcements of verdicts, fetched tiles."""
     with open_page(browser, f"{address}/try", base=address) as page:
         file = {"name": f"{EVIL}.png", "mimeType": "image/png", "buffer": photo()}
@@ -207,7 +206,7 @@ RAW_PATHS = {
 
 
 @pytest.fixture
-def outside(tmp_path: Path, library: LibraryPhotos) -> Path:
+def outside(tmp_path, library) -> Path:
     """A folder beside the root, with a photo. The root has a link to it."""
     folder = tmp_path / "outside"
     folder.mkdir()
@@ -217,7 +216,7 @@ def outside(tmp_path: Path, library: LibraryPhotos) -> Path:
 
 
 @pytest.fixture
-def hostile(library: LibraryPhotos, outside: Path) -> dict[str, int]:
+def hostile(library, outside) -> dict[str, int]:
     """The ids of photos whose rows were changed, as if they were photos of the secret."""
     library.file("good.jpg", (EIFFEL, 0.9, True), data=picture((9, 9, 9)))
     ids = {}
@@ -233,7 +232,7 @@ def hostile(library: LibraryPhotos, outside: Path) -> dict[str, int]:
 
 
 @pytest.fixture
-def tagger(web_settings: Settings, tmp_path: Path) -> Callable[..., CommandOutput]:
+def tagger(web_settings, tmp_path) -> Callable[..., CommandOutput]:
     settings = {
         "TAGGER_DATA_FOLDER": str(web_settings.data_folder),
         "TAGGER_MODEL": str(web_settings.model),
@@ -250,7 +249,7 @@ def tagger(web_settings: Settings, tmp_path: Path) -> Callable[..., CommandOutpu
     return run
 
 
-def test_the_page_serves_no_file_outside_and_no_error(client: TestClient, hostile: dict[str, int]) -> None:
+def test_the_page_serves_no_file_outside_and_no_error(client, hostile):
     for name, number in hostile.items():
         for kind in ("image", "file", "thumbnail", "preview"):
             answer = client.get(f"/api/photos/{number}/{kind}")
@@ -273,18 +272,14 @@ def test_the_page_serves_no_file_outside_and_no_error(client: TestClient, hostil
 
 
 @pytest.mark.parametrize("to", ["embed", "sidecar"])
-def test_no_metadata_is_written_outside(
-    tagger: Callable[..., CommandOutput], hostile: dict[str, int], outside: Path, to: str
-) -> None:
+def test_no_metadata_is_written_outside(tagger, hostile, outside, to):
     written = tagger("metadata", "write", "--to", to, "--json").json
     assert (written["written"], written["total"]) == (1, len(hostile) + 1)
     tagger("metadata", "undo", "--all")
     assert {file.name: file.read_bytes() for file in outside.iterdir()} == {"secret.jpg": SECRET}
 
 
-def test_no_photo_outside_is_read(
-    tagger: Callable[..., CommandOutput], hostile: dict[str, int], library: LibraryPhotos, outside: Path
-) -> None:
+def test_no_photo_outside_is_read(tagger, hostile, library, outside):
     (outside / "secret.jpg").write_bytes(picture((77, 88, 99)))  # whoever reads it stores another digest
     tagger("tag", library.root, "--again")
     with library.database.read() as connection:
@@ -292,9 +287,7 @@ def test_no_photo_outside_is_read(
     assert digest_photo(picture((77, 88, 99))) not in digests
 
 
-def test_commands_survive_hostile_rows(
-    tagger: Callable[..., CommandOutput], hostile: dict[str, int], library: LibraryPhotos
-) -> None:
+def test_commands_survive_hostile_rows(tagger, hostile, library):
     _write_texts(library.database)
     for words in (
         ("query",),

@@ -4,11 +4,10 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_network
 from itertools import product
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,8 +18,7 @@ from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.page_server import ROUTES, TOKEN, client_at, photo, served, settings_in, with_numbers
 
-from tagger.database.connection import Database, open_database
-from tagger.settings import Settings
+from tagger.database.connection import open_database
 from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
 from tagger.web.uploads import SMALL_BYTES
@@ -30,7 +28,7 @@ CLOSE = b"Connection: close\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def server(tmp_path_factory) -> Iterator[int]:
     settings = settings_in(tmp_path_factory.mktemp("served"))
     with (
         closing(open_database(settings.effective_database_url)) as database,
@@ -40,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def client(tmp_path_factory) -> Iterator[TestClient]:
     """A client of one application: what one request does to it, the next tests would see."""
     settings = settings_in(tmp_path_factory.mktemp("application"))
     policy = AccessPolicy("127.0.0.1", 8080)
@@ -52,7 +50,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def port(server: int) -> Iterator[int]:
+def port(server) -> Iterator[int]:
     """The port of a server, which still answers ordinary requests after the test."""
     yield server
     assert status(exchange(server, request(server, "GET", "/api/openapi.json"))) == 200
@@ -91,7 +89,7 @@ def status(answer: bytes) -> int:
 # --- paths
 
 
-def test_no_trick_leads_out_of_the_static_folder(port: int) -> None:
+def test_no_trick_leads_out_of_the_static_folder(port):
     for target in (
         *("/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/%252e%252e/app.py"),
         *("/static/..%5capp.py", "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static/....//app.py"),
@@ -105,7 +103,7 @@ def test_no_trick_leads_out_of_the_static_folder(port: int) -> None:
         assert b"def create_app" not in answer
 
 
-def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: Database) -> None:
+def test_no_trick_leads_around_the_token(web_settings, web_database):
     with served(web_settings, web_database, TOKEN) as port:
         for prefix in ("/static/../", "/static/%2e%2e/", "/sign-in/../", "//static/../", "/static/..;/"):
             answer = exchange(port, request(port, "GET", f"{prefix}api/openapi.json"))
@@ -113,7 +111,7 @@ def test_no_trick_leads_around_the_token(web_settings: Settings, web_database: D
             assert b"openapi" not in answer
 
 
-def test_odd_addresses_get_a_plain_answer(port: int) -> None:
+def test_odd_addresses_get_a_plain_answer(port):
     for target, expected in (
         ("/%00", {400}),
         ("/%0d%0aset-cookie:a=b", {400}),
@@ -138,7 +136,7 @@ def test_odd_addresses_get_a_plain_answer(port: int) -> None:
 # --- methods, headers
 
 
-def test_odd_methods_do_nothing(port: int) -> None:
+def test_odd_methods_do_nothing(port):
     for method in ("HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "X" * 1000):
         for target in ("/api/predict", "/static/app.css"):
             answer = exchange(port, request(port, method, target, "X-Secret: secret"))
@@ -148,7 +146,7 @@ def test_odd_methods_do_nothing(port: int) -> None:
     assert exchange(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
 
 
-def test_broken_headers_are_refused(port: int) -> None:
+def test_broken_headers_are_refused(port):
     for lines in (
         *(["X-Long: " + "a" * 200_000], ["X-Odd: a\x00b"], ["X-Odd : a"], [": a"], ["X-Odd: a\n X: b"]),
         *(["Content-Length: -1"], ["Content-Length: 1e3"], ["Content-Length: 5", "Content-Length: 6"]),
@@ -180,7 +178,7 @@ ODD_VALUES = (
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_odd_headers_do_not_fail(web_settings: Settings, web_database: Database, every: int) -> None:
+def test_odd_headers_do_not_fail(web_settings, web_database, every):
     settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
     form = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 11")
     failed = []
@@ -194,7 +192,7 @@ def test_odd_headers_do_not_fail(web_settings: Settings, web_database: Database,
     assert failed == []
 
 
-def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
+def test_request_hidden_in_a_body_is_not_answered(port):
     """Length and chunks contradict each other, as when two servers are to read two different requests."""
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: image/png", "Content-Length: 4", "Transfer-Encoding: chunked"]
@@ -202,7 +200,7 @@ def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:
     assert exchange(port, sent.replace(CLOSE, b"", 1)).count(b"HTTP/1.1 ") == 1
 
 
-def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> None:
+def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port):
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: text/plain", f"Content-Length: {len(hidden)}"]
     refused = request(port, "POST", "/api/predict", *lines, body=hidden).replace(CLOSE, b"", 1)
@@ -210,7 +208,7 @@ def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port: int) -> N
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"415", b"404"]
 
 
-def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port: int) -> None:
+def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port):
     for host in ("evil.example", "127.0.0.1:1", "localhost@evil.example", "127.0.0.1,evil.example"):
         assert status(exchange(port, request(port, "GET", "/api/openapi.json", host=host))) in {400, 421}
     for sent in (
@@ -226,9 +224,7 @@ def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port: int) -> 
 # --- log lines
 
 
-def test_invalid_requests_and_forms_of_strangers_fill_no_log(
-    web_settings: Settings, web_database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_requests_and_forms_of_strangers_fill_no_log(web_settings, web_database, caplog):
     with served(web_settings, web_database, TOKEN) as port:
         upgrade = request(port, "GET", "/sign-in", "Upgrade: websocket")
         assert status(exchange(port, upgrade.replace(b": close", b": close, upgrade"))) == 200
@@ -245,7 +241,7 @@ def test_invalid_requests_and_forms_of_strangers_fill_no_log(
 
 
 @pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=x", "application/json"])
-def test_chunks_without_end_are_cut_off(port: int, kind: str) -> None:
+def test_chunks_without_end_are_cut_off(port, kind):
     start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     parts = [*([start] if "multipart" in kind else []), *[bytes(65536)] * 200]
     endless = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in parts)
@@ -259,15 +255,13 @@ def test_chunks_without_end_are_cut_off(port: int, kind: str) -> None:
     assert answer == b"" or status(answer) == 413
 
 
-def test_length_that_is_too_large_is_refused_before_anything_is_sent(
-    port: int, web_settings: Settings
-) -> None:
+def test_length_that_is_too_large_is_refused_before_anything_is_sent(port, web_settings):
     for kind, length in (("image/png", 2**40), ("application/json", SMALL_BYTES + 1)):
         lines = [f"Content-Type: {kind}", f"Content-Length: {length}"]
         assert status(exchange(port, request(port, "POST", "/api/predict", *lines))) == 413
 
 
-def test_a_client_that_reads_only_after_a_body_that_is_too_large_gets_the_answer(port: int) -> None:
+def test_a_client_that_reads_only_after_a_body_that_is_too_large_gets_the_answer(port):
     body = bytes(8 * 2**20)
     lines = ("Content-Type: image/png", f"Content-Length: {len(body)}")
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -275,9 +269,7 @@ def test_a_client_that_reads_only_after_a_body_that_is_too_large_gets_the_answer
         assert status(connection.recv(65536)) == 413
 
 
-def test_a_client_that_disconnects_during_an_upload_harms_no_others(
-    port: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_client_that_disconnects_during_an_upload_harms_no_others(port, caplog):
     part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     for kind, start in (("image/png", b""), ("multipart/form-data; boundary=x", part)):
         lines = (f"Content-Type: {kind}", "Content-Length: 100000")
@@ -288,7 +280,7 @@ def test_a_client_that_disconnects_during_an_upload_harms_no_others(
     assert not caplog.records
 
 
-def test_broken_forms_are_refused(client: TestClient) -> None:
+def test_broken_forms_are_refused(client):
     for body in (
         b"",
         b"--x",
@@ -306,7 +298,7 @@ def test_broken_forms_are_refused(client: TestClient) -> None:
             assert answer.json()["error"]
 
 
-def test_names_of_uploads_are_text(client: TestClient) -> None:
+def test_names_of_uploads_are_text(client):
     for name, shown in (
         ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),
         ("../../etc/passwd", "passwd"),
@@ -331,13 +323,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("every", [4 * 37, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_address_fails_unexpectedly(
-    client_of: Callable[..., TestClient],
-    caplog: pytest.LogCaptureFixture,
-    web_database: Database,
-    tmp_path: Path,
-    every: int,
-) -> None:
+def test_no_address_fails_unexpectedly(client_of, caplog, web_database, tmp_path, every):
     """All addresses, with a hostile value in turn for some of their parameters; in the long form with all."""
     client = client_of()
     (tmp_path / "library").mkdir()
@@ -383,7 +369,7 @@ def operations(client: TestClient) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_body_fails_unexpectedly(client: TestClient, every: int) -> None:
+def test_no_body_fails_unexpectedly(client, every):
     bodies = (
         b"",
         b"{",
@@ -416,7 +402,7 @@ def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
 # --- photos that are something else or too large
 
 
-def test_files_that_are_no_photos_are_refused(client: TestClient) -> None:
+def test_files_that_are_no_photos_are_refused(client):
     for data in (
         b"<html><script>alert(1)</script></html>",
         b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
@@ -435,7 +421,7 @@ def test_files_that_are_no_photos_are_refused(client: TestClient) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_data_appended_to_a_photo_is_neither_read_nor_returned(client: TestClient) -> None:
+def test_data_appended_to_a_photo_is_neither_read_nor_returned(client):
     """Phones append videos to photos, so this is no reason to refuse one."""
     data = photo(0, kind="JPEG") + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
     answer = client.post("/api/predict", content=data, headers=PNG)

@@ -28,7 +28,7 @@ ClientWhere = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
+def client_where(web_settings, web_database) -> ClientWhere:
     """`client_where(web_folders=[…])` is a client of a page with these settings."""
 
     def make(**changes: Any) -> TestClient:
@@ -40,14 +40,14 @@ def client_where(web_settings: Settings, web_database: Database) -> ClientWhere:
 
 
 @pytest.fixture
-def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> LibraryPhotos:
+def library(web_database, web_settings, tmp_path) -> LibraryPhotos:
     library = LibraryPhotos(web_database, web_settings, tmp_path / "library")
     library.file("a.jpg")
     return library
 
 
 @pytest.fixture
-def allowed(tmp_path: Path) -> Path:
+def allowed(tmp_path) -> Path:
     (tmp_path / "allowed").mkdir()
     return tmp_path / "allowed"
 
@@ -66,14 +66,14 @@ def failed_job(database: Database, settings: Settings, write: MetadataOptions | 
 # ---------- the settings ----------
 
 
-def test_folders_are_absolute_or_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_absolute_or_below_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", '["~/Pictures", "/scans"]')
     assert load_settings().web_folders == [Path("/home/ada/Pictures"), Path("/scans")]
 
 
 @pytest.mark.parametrize("folder", ["", "./photos", "~nobody-of-that-name/photos"])
-def test_a_relative_folder_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+def test_a_relative_folder_is_refused_at_the_start(monkeypatch, folder):
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", f'["/scans", "{folder}"]')
     with pytest.raises(SettingsInvalid, match="TAGGER_WEB_FOLDERS"):
         load_settings()
@@ -84,9 +84,7 @@ def test_a_relative_folder_is_refused_at_the_start(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("folders", [[], [Path("~/Pictures")], [Path("photos")]])
-def test_without_allowed_folders_no_backfill_is_started(
-    client_where: ClientWhere, folders: list[Path]
-) -> None:
+def test_without_allowed_folders_no_backfill_is_started(client_where, folders):
     client = client_where(web_folders=folders)
     assert client.post("/api/backfills", json={"what": "all", "dry_run": True}).status_code == 403
     assert client.post("/api/backfills", json={"what": "all"}).status_code == 403
@@ -96,12 +94,8 @@ def test_without_allowed_folders_no_backfill_is_started(
 
 
 def test_failures_are_retried_only_if_all_are_in_allowed_folders(
-    client_where: ClientWhere,
-    library: LibraryPhotos,
-    web_database: Database,
-    web_settings: Settings,
-    allowed: Path,
-) -> None:
+    client_where, library, web_database, web_settings, allowed
+):
     LibraryPhotos(web_database, web_settings, allowed).file("b.jpg")
     job = failed_job(web_database, web_settings)
     inside = client_where(web_folders=[allowed])
@@ -115,15 +109,11 @@ def test_failures_are_retried_only_if_all_are_in_allowed_folders(
 
 
 def test_a_scheduled_folder_that_became_a_link_is_not_followed(
-    client_where: ClientWhere,
-    library: LibraryPhotos,
-    web_database: Database,
-    web_settings: Settings,
-    allowed: Path,
-) -> None:
+    client_where, library, web_database, web_settings, allowed
+):
     (allowed / "sub").mkdir()
     client = client_where(web_folders=None)
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state = client.app.state.app_state
     unlimited = state.settings
     state.settings = unlimited.model_copy(update={"web_folders": [allowed]})
     response = client.post("/jobs/nightly", data={"scan": folder_key(allowed / "sub")})
@@ -152,9 +142,7 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     ("allowed_target", "offered"),
     [("none", {"none"}), ("sidecar", {"none", "sidecar"}), ("embed", {"none", "sidecar", "embed"})],
 )
-def test_only_allowed_targets_are_offered_and_accepted(
-    client_where: ClientWhere, library: LibraryPhotos, allowed_target: str, offered: set[str]
-) -> None:
+def test_only_allowed_targets_are_offered_and_accepted(client_where, library, allowed_target, offered):
     client = client_where(web_write=allowed_target)
     page = client.get("/jobs/new").text
     assert {
@@ -174,9 +162,7 @@ def test_only_allowed_targets_are_offered_and_accepted(
 
 
 @pytest.mark.usefixtures("library")
-def test_the_page_rewrites_photos_only_if_the_operator_allows_it(
-    client_where: ClientWhere, web_database: Database, web_settings: Settings
-) -> None:
+def test_the_page_rewrites_photos_only_if_the_operator_allows_it(client_where, web_database, web_settings):
     embed = MetadataOptions(Target.EMBED)
     add_schedule(
         web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL, write=embed), Priority.BULK, "UTC"
@@ -197,9 +183,7 @@ def test_the_page_rewrites_photos_only_if_the_operator_allows_it(
 
 
 @pytest.mark.usefixtures("library")
-def test_no_job_is_started_while_too_many_are_open(
-    client_where: ClientWhere, web_database: Database, web_settings: Settings
-) -> None:
+def test_no_job_is_started_while_too_many_are_open(client_where, web_database, web_settings):
     job = failed_job(web_database, web_settings)
     new = Backfill(BackfillScope.ALL).new_job(web_database, web_settings)
     opened = [create_job(web_database, new) for _ in range(MAX_OPEN_JOBS - 1)]

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from babel.messages import Catalog
 from babel.messages.plurals import get_plural
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from starlette.datastructures import Headers
-from starlette.testclient import TestClient
 from support.browser import open_page
-from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.library_photos import EIFFEL, picture
 
 from docs.update_languages import extracted, forms
 from tagger.database.enums import Note, NoteCode, note_columns
@@ -77,7 +76,7 @@ def texts_of_template(source: str) -> Iterator[str]:
     yield from parser.found
 
 
-def test_every_text_of_templates_is_in_the_catalogue() -> None:
+def test_every_text_of_templates_is_in_the_catalogue():
     outside = [
         (path.name, text.strip())
         for path in TEMPLATES.glob("*.html")
@@ -90,7 +89,7 @@ def test_every_text_of_templates_is_in_the_catalogue() -> None:
     assert outside == []
 
 
-def test_every_text_of_scripts_is_in_the_catalogue() -> None:
+def test_every_text_of_scripts_is_in_the_catalogue():
     """Texts are told from keys and addresses by a capital letter and a space, and by what shows them."""
     outside = []
     for path in STATIC.glob("*.js"):
@@ -104,7 +103,7 @@ def test_every_text_of_scripts_is_in_the_catalogue() -> None:
     assert [each for each in outside if each[1] not in FONTS] == []
 
 
-def test_every_text_that_scripts_read_is_extracted() -> None:
+def test_every_text_that_scripts_read_is_extracted():
     """Babel does not see some calls, such as one with values inside of a template literal."""
     found = {text if isinstance(text, str) else text[0] for text in texts_of(extracted()["scripts"])}
     called = {
@@ -119,7 +118,7 @@ def test_every_text_that_scripts_read_is_extracted() -> None:
 FONTS = {"Noto Sans", "Segoe UI", "Helvetica Neue", "Natural Earth, GeoNames"}
 
 
-def test_every_sentence_of_page_modules_is_in_the_catalogue() -> None:
+def test_every_sentence_of_page_modules_is_in_the_catalogue():
     outside = []
     for path in (PACKAGE / "pages").glob("*.py"):
         tree = ast.parse(path.read_text())
@@ -153,7 +152,7 @@ def texts_of(catalogue: Catalog) -> dict[str | tuple[str, str], object]:
 
 @pytest.mark.parametrize("name", ["messages", "scripts"])
 @pytest.mark.parametrize("tag", OTHERS)
-def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str, name: str) -> None:
+def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag, name):
     catalogue = texts_of(templating.read_catalogue(tag, name))
     code = texts_of(extracted()[name])
     assert code.keys() == catalogue.keys(), "run `make languages` and translate what is new"
@@ -177,7 +176,7 @@ def placeholders(text: str) -> set[str]:
 # ---------- numbers, dates and names ----------
 
 
-def test_numbers_dates_and_names_follow_the_language() -> None:
+def test_numbers_dates_and_names_follow_the_language():
     def texts() -> list[str]:
         return [
             number_text(12_345),
@@ -229,18 +228,18 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         ("de", "Florence", None, "Florence"),
     ],
 )
-def test_cities_have_their_names_in_the_language(tag: str, city: str, area: str | None, name: str) -> None:
+def test_cities_have_their_names_in_the_language(tag, city, area, name):
     with in_language(templating.load_language(tag)):
         assert city_name(city, area) == name
 
 
-def test_only_the_name_of_a_time_zone_is_one() -> None:
+def test_only_the_name_of_a_time_zone_is_one():
     for name in ("Europe", "../etc/passwd", "Mars/Base", "", "\0", "Europe/Paris; x"):
         found = templating.zone_of(Headers({"cookie": f"tagger_zone={name}"}))
         assert (found and found.key) == ("Europe/Paris" if "Paris" in name else None), name
 
 
-def test_headings_of_days_name_cities_in_the_language() -> None:
+def test_headings_of_days_name_cities_in_the_language():
     day = date(2025, 8, 22)
     with in_language(templating.load_language("de")):
         (part,) = section_parts([(day, 50)], {day: {(None, "Attica", "Athens"): 50}}, by_day=True)
@@ -263,13 +262,13 @@ def test_headings_of_days_name_cities_in_the_language() -> None:
         ("", "en"),
     ],
 )
-def test_the_browser_says_the_language(client: TestClient, header: str, expected: str) -> None:
+def test_the_browser_says_the_language(client, header, expected):
     page = client.get("/try", headers={"Accept-Language": header}).text
     assert f'<html lang="{expected}">' in page
     assert ('id="texts"' in page) == (expected != "en")
 
 
-def test_programs_get_english(client: TestClient, library: LibraryPhotos) -> None:
+def test_programs_get_english(client, library):
     german = {"Accept-Language": "de"}
     address = "/api/jobs/7"
     assert client.get(address, headers=german).json()["error"].startswith("There is no job 7.")
@@ -283,9 +282,7 @@ def test_programs_get_english(client: TestClient, library: LibraryPhotos) -> Non
     )
 
 
-def test_a_failure_is_explained_in_the_language_with_english_details(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_failure_is_explained_in_the_language_with_english_details(client, library):
     german = {"Accept-Language": "de"}
     meaning = "Das Ende der Datei fehlt. Kopieren Sie sie noch einmal vom Original."
     failure = {"failure_kind": "truncated", "failure_text": "It ends early.", "failure_attempts": 1}
@@ -298,7 +295,7 @@ def test_a_failure_is_explained_in_the_language_with_english_details(
     assert meaning in client.post("/try", files=form, headers=german).text
 
 
-def test_errors_are_in_the_language_of_the_page(client: TestClient, library: LibraryPhotos) -> None:
+def test_errors_are_in_the_language_of_the_page(client, library):
     german = {"Accept-Language": "de"}
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     edit = f"/places/edit/{EIFFEL}"
@@ -319,21 +316,19 @@ def test_errors_are_in_the_language_of_the_page(client: TestClient, library: Lib
     assert "name: it has no letter, digit or symbol" in client.post(edit, data={"name": "***"}).text
 
 
-def test_notes_of_jobs_and_workers_are_in_the_language() -> None:
+def test_notes_of_jobs_and_workers_are_in_the_language():
     values = {"end": "06:00", "zone": "Europe/Paris", "name": "nightly"}
     note, message = note_columns(Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)).values()
-    assert note_text(note, message) == note  # type: ignore[arg-type]
+    assert note_text(note, message) == note
     with in_language(templating.load_language("de")):
-        translated = note_text(note, message)  # type: ignore[arg-type]
+        translated = note_text(note, message)
         assert translated.endswith("der nächste Lauf des Zeitplans nightly setzt ihn fort")
         assert note_text("disk error", None) == "disk error"
-        assert note_text("disk error", message) == "disk error", "an older worker replaced the text alone"  # type: ignore[arg-type]
+        assert note_text("disk error", message) == "disk error", "an older worker replaced the text alone"
         assert note_text("it sleeps", {"code": "asleep", "values": {}}) == "it sleeps", "of a newer version"
 
 
-def test_landmarks_and_countries_have_their_names_in_the_language(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_landmarks_and_countries_have_their_names_in_the_language(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = client.get("/places", headers={"Accept-Language": "de"}).text
     assert "Paris, Frankreich" in page
@@ -343,7 +338,7 @@ def test_landmarks_and_countries_have_their_names_in_the_language(
     assert client.get("/api/landmarks", headers={"Accept-Language": "de"}).json()[0]["country"] == "France"
 
 
-def test_a_template_evaluates_filters_in_the_language_of_each_reader() -> None:
+def test_a_template_evaluates_filters_in_the_language_of_each_reader():
     """Jinja would evaluate one of a constant only once."""
     template = environment().from_string("{{ 0.5 | percent }}")
     with in_language(templating.load_language("hi")):
@@ -351,9 +346,7 @@ def test_a_template_evaluates_filters_in_the_language_of_each_reader() -> None:
     assert template.render() == "50%"
 
 
-def test_a_german_browser_gets_german_and_a_choice_persists(
-    browser: Browser, address: str, library: LibraryPhotos
-) -> None:
+def test_a_german_browser_gets_german_and_a_choice_persists(browser, address, library):
     for name in "ab":
         library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))
     with open_page(browser, "/photos?any_rank=1", base=address, locale="de-DE") as page:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from rig.large_library import make_library
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
@@ -34,7 +34,7 @@ LOADED = "() => performance.getEntriesByType('resource').map((entry) => entry.na
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     """The address of a small library with files."""
     folder = tmp_path_factory.mktemp("small")
     settings = settings_in(folder)
@@ -50,7 +50,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def many(tmp_path_factory) -> Iterator[str]:
     """The address of a library of PHOTOS photos without files."""
     folder = tmp_path_factory.mktemp("many")
     url = f"sqlite:///{folder / 'many.sqlite'}"
@@ -99,7 +99,7 @@ def scroll_to_the_end(page: Page, photos: int) -> None:
 # ---------- the grid ----------
 
 
-def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: Browser, many: str) -> None:
+def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         query = "any_rank=1&sort=newest&distinct=1&limit=1000"
         expected = [photo["id"] for photo in page.request.get(f"{many}/api/photos?{query}").json()["photos"]]
@@ -125,7 +125,7 @@ def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser: 
 
 
 @pytest.mark.slow
-def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser, many: str) -> None:
+def test_far_photos_are_forgotten_and_come_back_where_they_were(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         first = loaded_tiles(page)
@@ -156,7 +156,7 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser
 
 
 @pytest.mark.slow
-def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, many: str) -> None:
+def test_a_grid_taller_than_browsers_draw_moves_its_window(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many, **{"MAX_HEIGHT_PX = 8_000_000": "MAX_HEIGHT_PX = 5_000"})
         first = loaded_tiles(page)[0]["photo"]
@@ -172,7 +172,7 @@ def test_a_grid_taller_than_browsers_draw_moves_its_window(browser: Browser, man
         )
 
 
-def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser, many: str) -> None:
+def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         page.locator(".photo-tile > a").first.focus()
@@ -230,7 +230,7 @@ def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser
 
 
 @pytest.mark.slow
-def test_an_address_inside_leads_there_and_on_photo_by_photo(browser: Browser, many: str) -> None:
+def test_an_address_inside_leads_there_and_on_photo_by_photo(browser, many):
     with open_page(browser, "about:blank", base=many) as page:
         open_grid(page, many)
         query = "any_rank=1&sort=newest&distinct=1"
@@ -251,7 +251,7 @@ def test_an_address_inside_leads_there_and_on_photo_by_photo(browser: Browser, m
 
 
 @pytest.mark.slow
-def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str) -> None:
+def test_each_visit_of_an_address_has_its_own_place(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         open_grid(page, many)
         scroll_to_the_end(page, SHOWN // 2)
@@ -271,7 +271,7 @@ def test_each_visit_of_an_address_has_its_own_place(browser: Browser, many: str)
 
 
 @pytest.mark.slow
-def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: str) -> None:
+def test_an_unreachable_server_is_reported_and_retried(browser, many):
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
         page.route("**/api/timeline/photos?*", lambda route: route.abort())
@@ -287,7 +287,7 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
         scroll_to_the_end(page, 80)
 
 
-def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser, address: str) -> None:
+def test_filters_show_their_photos_at_once_and_back_undoes_each(browser, address):
     with open_page(browser, f"{address}/photos?sort=name") as page:
         tiles = page.locator("[data-grid] > .photo-tile")
         expect(tiles).to_have_count(4)
@@ -319,7 +319,7 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         assert page.evaluate("window.isSamePage")
 
 
-def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
+def test_the_filter_is_a_sheet_on_a_phone(browser, address):
     with open_page(browser, f"{address}/photos", screen=PHONE) as page:
         page.get_by_role("button", name="Filter 1 set", exact=True).click()
         sheet = page.get_by_role("dialog", name="Filter")
@@ -338,7 +338,7 @@ new PerformanceObserver((list) => list.getEntries().forEach((each) => (window.sh
 
 
 @pytest.mark.slow
-def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) -> None:
+def test_photos_stay_where_they_are_first_shown(browser, address):
     with open_page(browser, "about:blank", base=address) as page:
         page.add_init_script(SHIFTS)
         for path in ("/photos?any_rank=1", "/photos/1"):
@@ -352,7 +352,7 @@ def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) 
     "screen",
     [pytest.param(Screen(1024, 400), id="window"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)],
 )
-def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: str, screen: Screen) -> None:
+def test_the_grid_is_where_it_is_before_its_scripts_run(browser, many, screen):
     places = set()
     for script in (False, True):
         with open_page(browser, f"{many}/photos?any_rank=1", screen=screen, script=script) as page:
@@ -366,7 +366,7 @@ def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: 
 
 
 @pytest.mark.slow
-def test_the_grid_is_drawn_before_the_scripts_that_it_does_not_need(browser: Browser, many: str) -> None:
+def test_the_grid_is_drawn_before_the_scripts_that_it_does_not_need(browser, many):
     with open_page(browser, f"{many}/photos?any_rank=1") as page:
         page.wait_for_function(DRAWN)
         page.wait_for_load_state("networkidle")

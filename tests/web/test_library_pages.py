@@ -10,9 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
+from support.library_photos import EIFFEL, GATE, TRIP, add_trip
 
-from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
@@ -49,7 +48,7 @@ def panel_of(client: TestClient, page: str) -> str:
 # ---------- empty ----------
 
 
-def test_without_photos_every_page_explains_how_to_start(client: TestClient) -> None:
+def test_without_photos_every_page_explains_how_to_start(client):
     for path in ("/places", "/photos", "/map", "/photos?unknown=1"):
         page = client.get(path)
         assert page.status_code == 200, path
@@ -58,9 +57,7 @@ def test_without_photos_every_page_explains_how_to_start(client: TestClient) -> 
 
 
 @pytest.mark.usefixtures("counted")
-def test_without_landmarks_the_library_leads_to_what_is_unknown(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_without_landmarks_the_library_leads_to_what_is_unknown(client, library):
     library.photo("a.jpg", (EIFFEL, 0.2, False))
     page = client.get("/places").text
     assert "No landmarks recognised yet" in page
@@ -69,9 +66,7 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
 
 
 @pytest.mark.usefixtures("counted")
-def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
-    client: TestClient, web_database: Database, library: LibraryPhotos
-) -> None:
+def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(client, web_database, library):
     library.photo("a.jpg", classified=False)
     create_job(web_database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
     page = client.get("/places").text
@@ -83,9 +78,7 @@ def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(
 
 
 @pytest.mark.usefixtures("counted")
-def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_landmarks_stand_with_most_photos_first_and_their_best_photo(client, library):
     library.photo("a.jpg", (GATE, 0.9, True))
     library.photo("b.jpg", (EIFFEL, 0.7, True))
     library.photo("c.jpg", (EIFFEL, 0.9, True))
@@ -97,7 +90,7 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
     assert "/api/photos/3/thumbnail?size=256" in page
 
 
-def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
+def test_a_cover_is_neither_gone_nor_rejected(library):
     library.photo("gone.jpg", (EIFFEL, 0.99, True))
     library.photo("rejected.jpg", (EIFFEL, 0.98, True))
     library.photo("good.jpg", (EIFFEL, 0.7, True))
@@ -115,9 +108,7 @@ def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
 # ---------- photos ----------
 
 
-def test_a_landmark_has_its_photos_which_a_filter_has_as_data(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_landmark_has_its_photos_which_a_filter_has_as_data(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True))
     page = client.get("/landmarks/eiffel-tower").text
@@ -132,7 +123,7 @@ def test_a_landmark_has_its_photos_which_a_filter_has_as_data(
     assert client.get("/landmarks/no-such").status_code == 404
 
 
-def test_links_alone_lead_through_all_photos(client: TestClient, library: LibraryPhotos) -> None:
+def test_links_alone_lead_through_all_photos(client, library):
     for n in range(130):
         library.photo(f"{n:03}.jpg", (EIFFEL, 0.9, True), digest=f"picture {n // 2}")
     for begin in ("/photos", "/photos?country=france"):
@@ -148,7 +139,7 @@ def test_links_alone_lead_through_all_photos(client: TestClient, library: Librar
         assert address_of(page, "First page") == begin
 
 
-def test_photos_are_under_their_days_with_score_and_date(client: TestClient, library: LibraryPhotos) -> None:
+def test_photos_are_under_their_days_with_score_and_date(client, library):
     library.photo("old.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2023, 12, 31, 23, 59))
     library.photo("b.jpg", (EIFFEL, 0.83, True), taken_at=datetime(2024, 6, 3, 14, 5))
     library.photo("undated.jpg", (EIFFEL, 0.99, True))
@@ -170,9 +161,7 @@ def test_photos_are_under_their_days_with_score_and_date(client: TestClient, lib
     assert client.get("/photos?sort=size").status_code == 400
 
 
-def test_the_photos_that_were_added_last_come_first_without_headings_of_days(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_the_photos_that_were_added_last_come_first_without_headings_of_days(client, library):
     for day in (3, 1, 2):
         library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, day))
     all_photos = client.get("/").text
@@ -188,9 +177,7 @@ def test_the_photos_that_were_added_last_come_first_without_headings_of_days(
         assert found == ("not" not in text), text
 
 
-def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_phones_load_the_small_thumbnails_of_the_first_screen_first(client, library):
     for number in range(14):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
     first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
@@ -201,7 +188,7 @@ def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
     assert 'loading="lazy"' in last
 
 
-def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPhotos) -> None:
+def test_confirmed_landmarks_have_a_tick(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
     library.photo("b.jpg", (EIFFEL, 0.8, True))
     library.verdict("seen", EIFFEL, "confirmed")
@@ -211,9 +198,7 @@ def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPho
     assert {photo["file"]: photo["confirmed"] for photo in photos} == {"a.jpg": True, "b.jpg": False}
 
 
-def test_every_filter_is_in_the_panel_and_stays_in_the_address(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_every_filter_is_in_the_panel_and_stays_in_the_address(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
     library.photo("b.jpg", (EIFFEL, 0.6, True), taken_at=datetime(2026, 1, 2))
     options = {
@@ -241,7 +226,7 @@ def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     assert tiles_of(without) == [2, 1]
 
 
-def test_the_panel_has_numbers_and_what_is_chosen(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_panel_has_numbers_and_what_is_chosen(client, library):
     phone = library.camera("Google", "Pixel 8")
     library.photo("x/a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2), camera_id=phone)
     library.photo("x/y/b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2025, 1, 2))
@@ -270,9 +255,7 @@ def test_the_panel_has_numbers_and_what_is_chosen(client: TestClient, library: L
     assert choices_of(nothing, "landmark")["Eiffel Tower"] == "0"  # by name, as in its chip
 
 
-def test_the_panel_says_of_how_many_photos_its_numbers_are(
-    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_panel_says_of_how_many_photos_its_numbers_are(client, library, monkeypatch):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     assert "There are many photos" not in client.get("/photos/filter").text
     count = facets.count_facets
@@ -281,7 +264,7 @@ def test_the_panel_says_of_how_many_photos_its_numbers_are(
     assert "is of the 50,000 photos that were added last" in panel
 
 
-def test_the_panel_counts_photos_with_accepted_landmarks(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_panel_counts_photos_with_accepted_landmarks(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False))
     library.photo("b.jpg", (EIFFEL, 0.2, False), (GATE, 0.1, False))
     library.photo("x/c.jpg", classified=False)
@@ -301,9 +284,7 @@ def test_the_panel_counts_photos_with_accepted_landmarks(client: TestClient, lib
     assert sorted(tiles_of(everything)) == [1, 2]  # by its address, as in `tagger query`
 
 
-def test_without_the_last_landmark_or_country_all_classified_photos_are_left(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_without_the_last_landmark_or_country_all_classified_photos_are_left(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for query, label, rest in (
         ("country=France&sort=name", "France", "sort=name&any_rank=1"),
@@ -320,7 +301,7 @@ def test_without_the_last_landmark_or_country_all_classified_photos_are_left(
 
 
 @pytest.mark.usefixtures("counted")
-def test_photos_leads_to_those_that_are_not_classified(client: TestClient, library: LibraryPhotos) -> None:
+def test_photos_leads_to_those_that_are_not_classified(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", classified=False)
     library.photo("c.jpg", classified=False)
@@ -341,9 +322,7 @@ def test_photos_leads_to_those_that_are_not_classified(client: TestClient, libra
 
 
 @pytest.mark.usefixtures("counted")
-def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(client, library):
     row = {"root_id": library.root_id, "path_bytes": b"", "size_bytes": 1000, "mtime_ns": 1}
     with library.database.write() as connection:
         connection.execute(insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
@@ -351,9 +330,7 @@ def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(
 
 
 @pytest.mark.usefixtures("counted")
-def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(client, library):
     library.photo("a.jpg", classified=False)
     page = client.get("/photos?any_rank=1").text
     assert "No photo is processed yet" in page
@@ -369,7 +346,7 @@ def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
 
 
 @pytest.mark.usefixtures("counted")
-def test_all_classified_photos_are_no_filter(client: TestClient, library: LibraryPhotos) -> None:
+def test_all_classified_photos_are_no_filter(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 1, 2))
     page = client.get("/photos?any_rank=1&sort=oldest").text
     assert "Remove filter" not in page
@@ -383,9 +360,7 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
     assert "all photos" not in two
 
 
-def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_others(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_others(client, library):
     for n in range(203):
         camera = library.camera(model=f"Camera {n}") if n < 11 else None
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
@@ -398,9 +373,7 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
     assert (len(choices_of(panel, "camera")), len(choices_of(panel, "under"))) == (11, 200)
 
 
-def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(client, library):
     inside = [f"in-{n:02}" for n in range(12)]
     for n, name in enumerate(inside):
         library.photo(f"{n:02}/a.jpg", (EIFFEL, 0.9, True))
@@ -455,14 +428,12 @@ def checked(panel: str, option: str) -> list[str]:
         (f"trip={TRIP}", ["trip Paris, 3\N{EN DASH}5 May 2019"]),
     ],
 )
-def test_a_chip_has_its_filter_in_words(
-    client: TestClient, library: LibraryPhotos, typed: str, texts: list[str]
-) -> None:
+def test_a_chip_has_its_filter_in_words(client, library, typed, texts):
     add_trip(library)
     assert re.findall(r"Remove filter ([^<]*)<", client.get(f"/photos?{typed}").text) == texts
 
 
-def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_wrong_filter_is_answered_with_what_to_do(client, library):
     for query, output in (
         ("landmark=Eifel+Tower", "Did you mean Eiffel Tower"),
         ("near=Paris", "is not a position"),
@@ -479,7 +450,7 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
         assert output in panel_of(client, page.text)
 
 
-def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_was_typed_is_text(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for path in ("/places", "/search", "/photos"):
         page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE}).text
@@ -489,12 +460,10 @@ def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> N
 # ---------- slow counts ----------
 
 
-def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
-    overview = client.app.state.app_state.overview  # type: ignore[attr-defined]
+    overview = client.app.state.app_state.overview
     counts = overview.counts
     overview.counts = CachedQuery(lambda: may_end.wait(30) and None)
     page = client.get("/places").text

@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import datetime
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 from rig.drawing import draw_photo
 from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.format_photos import encode_photo
@@ -23,7 +23,7 @@ FOCUSED = "() => document.activeElement.closest('[data-grid] > li')?.dataset.pho
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     """The address of a library of PHOTOS photos with files."""
     folder = tmp_path_factory.mktemp("lightbox")
     settings = settings_in(folder)
@@ -61,9 +61,7 @@ def open_photo(page: Page, number: int) -> None:
     page.wait_for_function(SHOWN)
 
 
-def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
-    browser: Browser, address: str
-) -> None:
+def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
         assert page.url == f"{address}/photos/2?landmark={EIFFEL}&within=1"
@@ -109,7 +107,7 @@ def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
 
 
 @pytest.mark.slow
-def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser: Browser, address: str) -> None:
+def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser, address):
     with browser.new_context() as context:
         page = context.new_page()  # the browser logs failed requests as errors
         page.goto(f"{address}/landmarks/{EIFFEL}")
@@ -131,7 +129,7 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
-def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: str) -> None:
+def test_keys_give_verdicts_that_the_grid_shows_too(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
         for key in ("r", "ArrowRight", "c"):  # each for the photo that is shown at that time
@@ -175,7 +173,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
 
 
 @pytest.mark.slow
-def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, address: str) -> None:
+def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser, address):
     waiting: list[Route] = []
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         page.route("**/timeline?*", lambda route: waiting.append(route))  # noqa: PLW0108 - Playwright sets an attribute
@@ -203,7 +201,7 @@ def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser: Browser, 
 
 
 @pytest.mark.slow
-def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser: Browser, address: str) -> None:
+def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
@@ -267,7 +265,7 @@ def _between(start: int, end: int, step: int) -> int:
 
 
 @pytest.mark.slow
-def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address: str) -> None:
+def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
         page.locator("[data-grid][data-drawn]").wait_for()
         page.locator('[data-photo="2"] a').tap()
@@ -309,7 +307,7 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
 
 
 @pytest.mark.slow
-def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) -> None:
+def test_a_slide_show_goes_on_to_the_last_photo(browser, address):
     with open_page(browser, "about:blank", base=address) as page:
         page.clock.install()
         page.goto(f"{address}/photos?any_rank=1")
@@ -326,7 +324,7 @@ def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) 
 
 
 @pytest.mark.slow
-def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browser, address: str) -> None:
+def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser, address):
     with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
         page.clock.install()
         open_photo(page, 1)

@@ -4,23 +4,20 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import insert, select, update
-from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos, positions, taught_tags
 from tagger.tags.settlement import settle
 
 
 @pytest.fixture
-def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
+def library(web_database, tmp_path) -> TaggedFolder:
     """Five photos of a church and four of a bridge, which the model does not know."""
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for name, place, count in (("church", 0, 5), ("bridge", 1, 4)):
@@ -35,7 +32,7 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 @pytest.fixture
-def address(library: TaggedFolder) -> Iterator[str]:
+def address(library) -> Iterator[str]:
     with serving(library.page_settings) as url:
         yield url
 
@@ -44,7 +41,7 @@ def numbers(page: Page, query: str) -> set[int]:
     return {photo["id"] for photo in page.request.get(f"/api/photos?{query}").json()["photos"]}
 
 
-def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, library: TaggedFolder) -> None:
+def test_a_group_is_named_or_put_away_at_once(browser, address, library):
     church = [library.photo(f"church/{number}.jpg").id for number in range(5)]
     bridge = {library.photo(f"bridge/{number}.jpg").id for number in range(4)}
     with open_page(browser, f"{address}/review", base=address) as page:
@@ -77,7 +74,7 @@ def headings_of(page: str) -> list[str]:
     ]
 
 
-def test_look_alikes_of_a_likely_landmark_are_in_its_group(client: TestClient, library: TaggedFolder) -> None:
+def test_look_alikes_of_a_likely_landmark_are_in_its_group(client, library):
     with library.database.write() as connection:
         bridge = [library.photo(f"bridge/{number}.jpg").id for number in range(4)]
         place = {"latitude": 50.94, "longitude": 6.96, "error_m": 10.0, "source": "camera", "evidence": {}}
@@ -101,7 +98,7 @@ def test_look_alikes_of_a_likely_landmark_are_in_its_group(client: TestClient, l
     assert other == headings[1]
 
 
-def test_photos_of_several_towns_are_no_place(client: TestClient, library: TaggedFolder) -> None:
+def test_photos_of_several_towns_are_no_place(client, library):
     with library.database.write() as connection:
         for number, city in enumerate(("Cologne", "Rome", "Paris", "Hanoi")):
             place = {"latitude": 50.0, "longitude": 7.0 + number, "error_m": 10.0, "source": "camera"}

@@ -3,15 +3,13 @@
 from datetime import datetime
 from io import BytesIO
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from rig.near_map import NEAR_MAP
 from sqlalchemy import func, select, update
-from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip, picture
 from support.page_server import client_at
@@ -40,7 +38,7 @@ WAIT_MS = 120_000
 
 
 @pytest.fixture
-def coast(library: LibraryPhotos) -> LibraryPhotos:
+def coast(library) -> LibraryPhotos:
     """Two photos at one spot in Nice, two nearby on a track and estimated, and one in Paris of a landmark."""
     for n, (latitude, longitude, source) in enumerate(
         (
@@ -61,7 +59,7 @@ def wait_for_clusters(page: Page) -> None:
     page.locator(f"{CLUSTER} >> nth=0").wait_for(timeout=WAIT_MS)
 
 
-def test_a_cluster_opens_its_photos(browser: Browser, web_settings: Settings, coast: LibraryPhotos) -> None:
+def test_a_cluster_opens_its_photos(browser, web_settings, coast):
     nice = "43.55,7.0,43.8,7.4"
     with serving(web_settings) as address, open_page(browser, f"{address}/map?box={nice}") as page:
         tiles = page.locator("[data-grid] > .photo-tile")
@@ -77,9 +75,7 @@ def test_a_cluster_opens_its_photos(browser: Browser, web_settings: Settings, co
 
 
 @pytest.mark.slow
-def test_the_first_view_has_every_mark_on_a_phone_too(
-    browser: Browser, web_settings: Settings, coast: LibraryPhotos
-) -> None:
+def test_the_first_view_has_every_mark_on_a_phone_too(browser, web_settings, coast):
     for n, (latitude, longitude) in enumerate(((43.88, -103.46), (21.03, 105.85))):
         coast.file(f"far-{n}.jpg", data=picture((9, 9, 90 * n)))
         coast.position(f"far-{n}.jpg", latitude, longitude, "", "camera")
@@ -98,9 +94,7 @@ def drag_up(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
-    browser: Browser, web_settings: Settings, coast: LibraryPhotos
-) -> None:
+def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(browser, web_settings, coast):
     with serving(web_settings) as address, open_page(browser, f"{address}/map", screen=PHONE) as page:
         wait_for_clusters(page)
         boxes = [mark.bounding_box() for mark in page.locator(CLUSTER).all()]
@@ -131,7 +125,7 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
 
 
-def test_a_cluster_has_the_address_of_its_photos(client: TestClient, coast: LibraryPhotos) -> None:
+def test_a_cluster_has_the_address_of_its_photos(client, coast):
     found = client.get("/map/clusters", params={"box": "43,7,44,8", "zoom": "4"}).json()
     assert found["photos"] == 4
     (cluster,) = found["clusters"]
@@ -143,13 +137,13 @@ def test_a_cluster_has_the_address_of_its_photos(client: TestClient, coast: Libr
     assert (nothing["photos"], nothing["clusters"]) == (0, [])
 
 
-def test_an_invalid_part_of_the_map_is_refused(client: TestClient) -> None:
+def test_an_invalid_part_of_the_map_is_refused(client):
     for query in ("box=1,2&zoom=3", "box=0,0,1,1&zoom=-1", "box=0,0,1,1&zoom=nan", "zoom=3"):
         assert client.get(f"/map/clusters?{query}").status_code in {400, 422}
     assert client.get("/map?box=here").status_code == 400 or not client.get("/map").text.count("map-live")
 
 
-def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client: TestClient) -> None:
+def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client):
     part = client.get("/static/world.pmtiles", headers={"range": "bytes=0-6", "accept-encoding": "gzip"})
     assert (part.status_code, part.content) == (206, b"PMTiles")
     assert part.headers["content-range"].startswith("bytes 0-6/")
@@ -162,9 +156,7 @@ def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client: Te
 @pytest.mark.parametrize(
     "script", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["without WebGL", "without script"]
 )
-def test_a_browser_that_cannot_draw_the_map_says_so(
-    browser: Browser, web_settings: Settings, coast: LibraryPhotos, script: bool
-) -> None:
+def test_a_browser_that_cannot_draw_the_map_says_so(browser, web_settings, coast, script):
     with (
         serving(web_settings) as address,
         open_page(browser, "about:blank", screen=PHONE, script=script) as page,
@@ -212,7 +204,7 @@ def wait_for_path(page: Page) -> None:
 
 
 @pytest.fixture
-def journey(library: LibraryPhotos) -> LibraryPhotos:
+def journey(library) -> LibraryPhotos:
     """A trip to Paris, and a photo there that is not of it."""
     library.file("elsewhere.jpg", (GATE, 0.9, True))
     library.position("elsewhere.jpg", 48.86, 2.33, "France")
@@ -225,7 +217,7 @@ def point(day: int, latitude: float, longitude: float, camera: int = 1) -> PathP
     return PathPoint(day, camera, taken_at, latitude, longitude, None, None, "camera")
 
 
-def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world() -> None:
+def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world():
     path = [point(1, 10, 170), point(2, 11, 179), point(3, 12, -178), point(4, 12, -178)]
     path += [point(1, 20, 20, camera=2), point(2, 21, 22, camera=2), point(1, 30, 30, camera=3)]
     assert path_geometry(path)["coordinates"] == [[(170, 10), (179, 11), (182, 12)], [(20, 20), (22, 21)]]
@@ -235,7 +227,7 @@ def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world() -> None:
     assert not box.contains(11, 0)
 
 
-def test_the_box_around_photos_leaves_out_the_widest_gap() -> None:
+def test_the_box_around_photos_leaves_out_the_widest_gap():
     for longitudes, expected in (
         ([-103, 2, 107], (-103, 107)),
         ([-157, 140, 135], (135, -157)),
@@ -245,7 +237,7 @@ def test_the_box_around_photos_leaves_out_the_widest_gap() -> None:
         assert (box.west, box.east) == expected
 
 
-def test_the_map_of_one_spot_shows_the_land_around_it() -> None:
+def test_the_map_of_one_spot_shows_the_land_around_it():
     for longitude in (2.3, 179.99, -179.99):
         box = trip_bounds([point(1, 48.86, longitude), point(2, 48.861, longitude + 0.001)])
         assert box.contains(48.86, longitude)
@@ -253,7 +245,7 @@ def test_the_map_of_one_spot_shows_the_land_around_it() -> None:
         assert 7 < (box.east - box.west) % 360 < 9
 
 
-def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, journey: LibraryPhotos) -> None:
+def test_the_path_and_the_clusters_are_of_the_trip_alone(client, journey):
     (way,) = client.get(f"/trips/{TRIP}/path").json()["coordinates"]
     assert way[0] == [2.33, 48.86]
     assert way[-1] == [2.41, 48.9]
@@ -272,9 +264,7 @@ def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, jou
 
 
 @pytest.mark.slow
-def test_the_map_shows_the_path_and_every_photo(
-    browser: Browser, web_settings: Settings, journey: LibraryPhotos
-) -> None:
+def test_the_map_shows_the_path_and_every_photo(browser, web_settings, journey):
     with (
         serving(web_settings) as address,
         open_page(browser, f"{address}/trips/{TRIP}", screen=PHONE) as page,
@@ -288,9 +278,7 @@ def test_the_map_shows_the_path_and_every_photo(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_marks_of_estimated_positions_alone_are_drawn_and_called_so(
-    client: TestClient, journey: LibraryPhotos
-) -> None:
+def test_marks_of_estimated_positions_alone_are_drawn_and_called_so(client, journey):
     def estimated() -> list[bool]:
         found = client.get("/map/clusters", params={"box": PARIS, "zoom": 16, "trip": TRIP}).json()
         return [each["estimated"] for each in found["clusters"]]
@@ -309,14 +297,14 @@ WATER = {"light": (128, 222, 234), "dark": (49, 53, 63)}
 
 
 @pytest.fixture
-def nice(library: LibraryPhotos) -> LibraryPhotos:
+def nice(library) -> LibraryPhotos:
     library.file("nice.jpg", (EIFFEL, 0.9, True))
     library.position("nice.jpg", 43.70, 7.27, "France")
     return library
 
 
 @pytest.fixture
-def with_file(web_settings: Settings) -> Settings:
+def with_file(web_settings) -> Settings:
     return web_settings.model_copy(update={"web_map_file": NEAR_MAP})
 
 
@@ -330,7 +318,7 @@ def wait_for_colour(page: Page, colour: tuple[int, int, int]) -> None:
     raise AssertionError(colour)
 
 
-def test_the_file_is_served_in_ranges(nice: LibraryPhotos, with_file: Settings) -> None:
+def test_the_file_is_served_in_ranges(nice, with_file):
     client = client_at(create_app(with_file, nice.database, AccessPolicy()))
     part = client.get("/map/near.pmtiles", headers={"range": "bytes=0-6", "accept-encoding": "gzip"})
     assert (part.status_code, part.content) == (206, b"PMTiles")
@@ -338,14 +326,12 @@ def test_the_file_is_served_in_ranges(nice: LibraryPhotos, with_file: Settings) 
     assert 'data-near="/map/near.pmtiles?v=' in client.get("/map").text
 
 
-def test_without_a_file_there_is_none(client: TestClient, nice: LibraryPhotos) -> None:
+def test_without_a_file_there_is_none(client, nice):
     assert client.get("/map/near.pmtiles").status_code == 404
     assert 'data-near=""' in client.get("/map").text
 
 
-def test_a_wrong_file_is_refused_at_the_start(
-    nice: LibraryPhotos, web_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_wrong_file_is_refused_at_the_start(nice, web_settings, tmp_path):
     other = tmp_path / "map.pmtiles"
     for content, reason in ((None, "No such file"), (b"SQLite format 3", "it is no PMTiles file")):
         if content:
@@ -356,9 +342,7 @@ def test_a_wrong_file_is_refused_at_the_start(
 
 
 @pytest.mark.slow
-def test_streets_are_drawn_near_by_in_both_modes(
-    browser: Browser, nice: LibraryPhotos, with_file: Settings
-) -> None:
+def test_streets_are_drawn_near_by_in_both_modes(browser, nice, with_file):
     with serving(with_file) as address, open_page(browser, f"{address}{NICE}") as page:
         wait_for_colour(page, WATER["light"])
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
@@ -369,9 +353,7 @@ def test_streets_are_drawn_near_by_in_both_modes(
 
 
 @pytest.mark.slow
-def test_without_a_file_zooming_stops_where_nothing_follows(
-    browser: Browser, nice: LibraryPhotos, web_settings: Settings
-) -> None:
+def test_without_a_file_zooming_stops_where_nothing_follows(browser, nice, web_settings):
     with serving(web_settings) as address, open_page(browser, f"{address}{NICE}") as page:
         expect(page.get_by_role("button", name="Zoom in")).to_be_disabled(timeout=WAIT_MS)
         expect(page.get_by_role("button", name="Zoom out")).to_be_enabled()

@@ -1,10 +1,9 @@
 """Writing metadata from the page, and undoing it: after a preview, by a job, only where allowed."""
 
 import re
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Route, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page
 from support.job_runs import process_job
@@ -20,12 +19,12 @@ RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w
 
 
 @pytest.fixture
-def web_settings(web_settings: Settings) -> Settings:
+def web_settings(web_settings) -> Settings:
     return web_settings.model_copy(update={"web_write": "sidecar"})
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (VERSAILLES, 0.9, True), data=picture((60, 60, 200)))
     library.file("c.jpg", (EIFFEL, 0.2, False), data=picture((60, 200, 60)))
@@ -37,13 +36,11 @@ def start(client: TestClient, library: LibraryPhotos, **fields: str | list[str])
     started = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
     assert started.status_code == 303, started.text
     job = int(started.headers["location"].rsplit("/", 1)[1])
-    process_job(library.database, client.app.state.app_state.settings, job)  # type: ignore[attr-defined]
+    process_job(library.database, client.app.state.app_state.settings, job)
     return job
 
 
-def test_a_preview_shows_files_and_values_and_changes_nothing(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_preview_shows_files_and_values_and_changes_nothing(client, library):
     files = sorted(library.root.iterdir())
     button = (
         client.get("/photos/1/details").text.partition('action="/photos/metadata"')[2].partition("</form>")[0]
@@ -61,7 +58,7 @@ def test_a_preview_shows_files_and_values_and_changes_nothing(
     assert client.get("/jobs/1").status_code == 404
 
 
-def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_is_written_is_undone_byte_for_byte(client, library):
     before = {file.name: file.read_bytes() for file in library.root.iterdir()}
     assert "data-may-undo" not in client.get("/photos?any_rank=1").text
     start(client, library, photo=["1", "2"], to="sidecar")
@@ -81,8 +78,8 @@ def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: Li
 
 
 def test_each_choice_shows_its_preview_before_it_is_written_also_while_the_page_loads(
-    browser: Browser, address: str, client: TestClient, library: LibraryPhotos
-) -> None:
+    browser, address, client, library
+):
     held: list[Route] = []
     with open_page(browser, f"{address}/photos/1", screen=PHONE) as page:
         page.route("**/forms.js*", lambda route: held.append(route))  # noqa: PLW0108 - playwright takes no built-in
@@ -101,7 +98,7 @@ def test_each_choice_shows_its_preview_before_it_is_written_also_while_the_page_
         page.wait_for_url("**/jobs/1")
 
 
-def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_sidecar_that_is_out_of_date_is_written_anew(client, library):
     """Compared with what its own options would write, with which writing it anew begins."""
     sidecar = library.root / "a.jpg.xmp"
     options = {"photo": ["1"], "to": "sidecar", "gps": "true", "description": "true"}
@@ -119,7 +116,7 @@ def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, libra
     assert b"Versailles" in sidecar.read_bytes()
 
 
-def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_job_is_undone_after_a_preview_in_plain_words(client, library):
     start(client, library, photo=["2"], to="sidecar")
     (library.root / "a.jpg.xmp").write_bytes(RATED)
     before = {file.name: file.read_bytes() for file in library.root.iterdir()}
@@ -141,7 +138,7 @@ def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, libr
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == written
     started = client.post(f"/jobs/{job}/undo", data={"is_confirmed": "true"})
     undo = int(started.headers["location"].rsplit("/", 1)[1])
-    process_job(library.database, client.app.state.app_state.settings, undo)  # type: ignore[attr-defined]
+    process_job(library.database, client.app.state.app_state.settings, undo)
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
     undone = client.get(f"/jobs/{undo}").text
     assert f"what job {job} wrote" in undone
@@ -155,9 +152,7 @@ def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, libr
     assert client.post("/api/jobs/1/undo").json()["job"] == undo + 1
 
 
-def test_nothing_is_written_without_permission(
-    client: TestClient, library: LibraryPhotos, tmp_path: Path
-) -> None:
+def test_nothing_is_written_without_permission(client, library, tmp_path):
     embed = client.post("/photos/metadata", data={"photo": "1", "to": "embed", "is_confirmed": "true"})
     assert embed.status_code == 403
     assert "TAGGER_WEB_WRITE=embed" in embed.text
@@ -171,7 +166,7 @@ def test_nothing_is_written_without_permission(
         invalid = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
         assert invalid.status_code == 422, fields
     job = start(client, library, photo=["2"], to="sidecar")
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state = client.app.state.app_state
     settings = state.settings
     (tmp_path / "other").mkdir()
     for changes, action in (

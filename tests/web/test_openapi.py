@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
 from support.page_server import photo
 
@@ -29,7 +28,7 @@ STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     taken_at = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone
     library.file(b"caf\xe9.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), taken_at=taken_at)
     library.file("other.jpg", (GATE, 0.2, False), data=photo(1, kind="JPEG"))
@@ -71,7 +70,7 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
 """Requests in order, and the shapes of their answers. `{root}`: the library's folder; bytes: a photo."""
 
 
-def test_answers_match_their_documented_schema(client: TestClient, library: LibraryPhotos) -> None:
+def test_answers_match_their_documented_schema(client, library):
     for shape, method, address, body in ANSWERS:
         if isinstance(body, bytes):
             sent: dict[str, Any] = {"content": body, "headers": {"content-type": "image/png"}}
@@ -81,13 +80,13 @@ def test_answers_match_their_documented_schema(client: TestClient, library: Libr
         assert _keys(TypeAdapter(shape).validate_python(document)) == _keys(document), (method, address)
 
 
-def test_an_option_that_there_is_not_is_a_mistake(client: TestClient, library: LibraryPhotos) -> None:
+def test_an_option_that_there_is_not_is_a_mistake(client, library):
     for address in ("/api/photos?contry=France", "/api/photos/1?v=2", "/api/status?limit=3&top=1"):
         answer = client.get(address)
         assert (answer.status_code, "Unknown option" in answer.json()["error"]) == (422, True), address
 
 
-def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
+def test_every_answer_and_every_error_is_described(client):
     document = client.get("/api/openapi.json").json()
     assert document["info"]["version"] == version("landmark-tagger")
     for address, operations in document["paths"].items():

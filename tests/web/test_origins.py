@@ -70,7 +70,7 @@ def sent(to: str, origin: str, **forwarded: str) -> dict[str, str]:
         | {"sec-fetch-site": "same-origin"},
     ],
 )
-def test_the_own_page_may(web_settings: Settings, web_database: Database, headers: dict[str, str]) -> None:
+def test_the_own_page_may(web_settings, web_database, headers):
     assert status(web_settings, web_database, headers) == 303
 
 
@@ -81,9 +81,7 @@ def test_the_own_page_may(web_settings: Settings, web_database: Database, header
         {"host": "photos.example", "referer": "https://photos.example:8443/a?b"},
     ],
 )
-def test_the_page_at_the_address_of_the_settings_may(
-    web_settings: Settings, web_database: Database, headers: dict[str, str]
-) -> None:
+def test_the_page_at_the_address_of_the_settings_may(web_settings, web_database, headers):
     web_url = "https://photos.example:8443/"
     assert status(web_settings, web_database, headers, web_url=web_url) == 303
 
@@ -123,16 +121,12 @@ OWN = {"host": "photos.example", **HTTPS}
         (OWN | {"origin": "https://photos.example", "sec-fetch-site": "cross-site"}, PROXY),
     ],
 )
-def test_no_other_page_may(
-    web_settings: Settings, web_database: Database, headers: dict[str, str], peer: str
-) -> None:
+def test_no_other_page_may(web_settings, web_database, headers, peer):
     assert status(web_settings, web_database, headers, peer=peer) == 403
 
 
 @pytest.mark.parametrize("path", ["/photos", "/a/b/"])
-def test_an_address_of_the_page_below_another_site_is_refused(
-    monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_an_address_of_the_page_below_another_site_is_refused(monkeypatch, path):
     monkeypatch.setenv("TAGGER_WEB_URL", f"https://nas.example{path}")
     with pytest.raises(SettingsInvalid, match=f"without {path}: the page needs a host name of its own"):
         load_settings()

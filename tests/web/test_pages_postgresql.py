@@ -69,7 +69,7 @@ def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestC
 
 
 @pytest.fixture
-def clients(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TestClient]]:
+def clients(tmp_path, postgres_url, monkeypatch) -> Iterator[list[TestClient]]:
     """A client for each database. Pages wait for their numbers and suggestions, however long that takes."""
     monkeypatch.setattr(overview, "WAIT_S", 60.0)
     monkeypatch.setattr(overview, "FIRST_SEARCH_WAIT_S", 60.0)
@@ -84,9 +84,7 @@ def clients(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_pages_and_documents_are_equal_on_both_databases(
-    clients: list[TestClient], tmp_path: Path, every: int
-) -> None:
+def test_pages_and_documents_are_equal_on_both_databases(clients, tmp_path, every):
     for view in (*VIEWS, *ANSWERS)[::every]:
         address = view.format(root=tmp_path / "photos")
         on_sqlite, on_postgresql = (client.get(address) for client in clients)
@@ -98,7 +96,7 @@ def test_pages_and_documents_are_equal_on_both_databases(
 
 
 @pytest.fixture
-def typed(web_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def typed(web_settings, monkeypatch) -> Callable[..., Any]:
     """`typed("query")` runs that command with --json in this process and returns its document."""
     monkeypatch.setenv("TAGGER_DATABASE_URL", web_settings.effective_database_url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(web_settings.data_folder))
@@ -110,9 +108,7 @@ def typed(web_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return run
 
 
-def test_the_api_returns_what_the_commands_print(
-    client: TestClient, web_database: Database, tmp_path: Path, typed: Callable[..., Any]
-) -> None:
+def test_the_api_returns_what_the_commands_print(client, web_database, tmp_path, typed):
     (tmp_path / "library").mkdir()
     folder = TaggedFolder(web_database, tmp_path / "library")
     photos = [folder.draw(f"{n}.jpg", n % 3, shade=n) for n in range(6)]

@@ -9,15 +9,12 @@ from zipfile import ZipFile
 import httpx2 as httpx
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 from support.camera_photos import draw_shot
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL
 
-from tagger.database.connection import Database
 from tagger.photos.files import BLOCK_BYTES, OpenFile
 from tagger.query.tagged_photos import StoredPhoto
-from tagger.settings import Settings
 from tagger.web import photo_files
 from tagger.web.pages import photo
 from tagger.web.photo_files import archive_parts
@@ -57,7 +54,7 @@ def archive_of(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, io.BytesIO | 
     return ZipFile(io.BytesIO(b"".join(archive_parts(photos))))
 
 
-def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch):
     years = (-9000, 0, 56.5, 139, 250, 200_000)
     archive = archive_of(monkeypatch, *(("a.jpg", None, year * YEAR_S) for year in years))
     first, last = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
@@ -67,9 +64,7 @@ def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("blocks", [0, 1])
-def test_a_file_that_cannot_be_read_to_its_end_leaves_the_others_whole(
-    blocks: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_read_to_its_end_leaves_the_others_whole(blocks, monkeypatch):
     bad = FailingFile(content("b"), blocks)
     with archive_of(monkeypatch, ("a", None, 0), ("b", bad, 0), ("c", None, 0)) as archive:
         assert archive.testzip() is None
@@ -81,7 +76,7 @@ def test_a_file_that_cannot_be_read_to_its_end_leaves_the_others_whole(
     assert bad.closed
 
 
-def test_a_file_that_became_shorter_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_became_shorter_is_listed(monkeypatch):
     short = io.BytesIO(content("b")[:1000])
     with archive_of(monkeypatch, ("b.jpg", None, 0), ("b.jpg", short, 0), ("c.jpg", None, 0)) as archive:
         assert archive.testzip() is None
@@ -91,7 +86,7 @@ def test_a_file_that_became_shorter_is_listed(monkeypatch: pytest.MonkeyPatch) -
     assert text == f"1/b.jpg: {reason} The archive has 1000 of its {SIZE_BYTES} bytes.\n"
 
 
-def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch):
     short = io.BytesIO(b"")
     names = ("..\\..\\evil.jpg", "C:evil.jpg", "x\x1b[2J\x85\u2028.jpg", "Ö, 東京.jpg")
     files = [(name, None, 0) for name in names]
@@ -101,7 +96,7 @@ def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.M
         assert len(archive.read("missing.txt").decode().splitlines()) == 1
 
 
-def test_all_systems_can_extract_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_systems_can_extract_the_names(monkeypatch):
     names = (
         'a*b "q" <x>|y?.jpg',
         "CON.jpg",
@@ -116,9 +111,7 @@ def test_all_systems_can_extract_the_names(monkeypatch: pytest.MonkeyPatch) -> N
         assert archive.namelist() == [*safe, "6/e\u0301te\u0301.jpg"]
 
 
-def test_archives_have_files_or_jpegs_without_metadata(
-    client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
-) -> None:
+def test_archives_have_files_or_jpegs_without_metadata(client, web_database, web_settings, tmp_path):
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     draw_shot(tmp_path / "shot.jpg", 0, gps=(48.8584, 2.2945))
     shot = (tmp_path / "shot.jpg").read_bytes()
@@ -146,9 +139,7 @@ def zip_of(answer: httpx.Response) -> ZipFile:
     return ZipFile(io.BytesIO(answer.content))
 
 
-def test_a_search_with_too_many_photos_is_not_downloaded(
-    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_with_too_many_photos_is_not_downloaded(client, library, monkeypatch):
     monkeypatch.setattr(photo, "MOST_ARCHIVED", 1)
     for number in range(2):
         library.file(f"{number}.jpg", (EIFFEL, 0.9, True))

@@ -2,12 +2,11 @@
 
 import re
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
@@ -16,7 +15,6 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from support.threads import wait_until
 from support.written_folder import WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
@@ -29,7 +27,7 @@ STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     for n in range(4):
         data = picture((60 * n, 120, 200 - 40 * n), (300, 200))
         library.file(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False), data=data)
@@ -45,7 +43,7 @@ def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirme
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_page_shows_the_known_facts(client, library):
     answer = client.get("/photos/1")
     assert answer.status_code == 200
     page = answer.text.replace("<wbr>", "")
@@ -56,9 +54,7 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_a_position_has_its_error_its_place_and_what_it_follows_from(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_position_has_its_error_its_place_and_what_it_follows_from(client, library):
     def facts(number: int) -> str:
         page = client.get(f"/photos/{number}").text
         return " ".join(re.findall(r'id="when".*?<dt>Model', page, re.DOTALL)[0].split())
@@ -87,7 +83,7 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library: LibraryPhotos) -> None:
+def test_taught_and_suggested_landmarks_are_named_so(client, library):
     number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
     library.taught(number, GATE, 0.9)
     library.taught(number, VERSAILLES, 0.4)
@@ -97,7 +93,7 @@ def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_what_is_only_predicted_is_not_listed(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_is_only_predicted_is_not_listed(client, library):
     output = ((EIFFEL, 0.9, True), (GATE, 0.004, False), (VERSAILLES, 0.002, False))
     number = library.file("sure.jpg", *output, data=picture((1, 2, 3)))
     listed = re.compile(r'data-landmark="([^"]*)"')
@@ -110,7 +106,7 @@ def test_what_is_only_predicted_is_not_listed(client: TestClient, library: Libra
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_a_photo_shows_is_said_as_when_it_is_tried(client, library):
     for n, (scores, words) in enumerate(
         (((0.56, 0.05), "Perhaps Eiffel Tower"), ((0.3, 0.2), "No landmark"), ((), "No landmark"))
     ):
@@ -129,7 +125,7 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_a_position_of_a_rejected_landmark_is_not_shown(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_position_of_a_rejected_landmark_is_not_shown(client, library):
     landmark = library.landmark_ids[EIFFEL]
     library.position("photo-0.jpg", 48.8584, 2.2945, "France", "landmark", landmark=landmark)
     assert "From the landmark Eiffel Tower" in client.get("/photos/1").text
@@ -139,7 +135,7 @@ def test_a_position_of_a_rejected_landmark_is_not_shown(client: TestClient, libr
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_an_address_of_a_photo_shows_it_over_its_grid(client: TestClient, library: LibraryPhotos) -> None:
+def test_an_address_of_a_photo_shows_it_over_its_grid(client, library):
     """A script starts there; without one, the page has the photo and its details, and no buttons."""
     unknown = library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((9, 9, 9)))
     for path, number, source in (
@@ -179,9 +175,7 @@ def open_details(page: Page, path: str) -> None:
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(
-    browser: Browser, address: str
-) -> None:
+def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(browser, address):
     with open_page(browser, f"{address}/places", base=address) as page:
         open_details(page, f"/photos/2?landmark={EIFFEL}&within=1")
         page.keyboard.press("r")
@@ -228,7 +222,7 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
 
 @pytest.mark.usefixtures("shared_thumbnails")
 @pytest.mark.slow
-def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: str) -> None:
+def test_a_verdict_given_while_leaving_is_not_lost(browser, address):
     with open_page(browser, "about:blank", base=address) as page:
         open_details(page, "/photos/3")
         press_at_once(page, "r", "c", then="location.reload()")
@@ -237,9 +231,7 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
-    browser: Browser, address: str
-) -> None:
+def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(browser, address):
     page = browser.new_page(base_url=address)  # the browser logs failed requests as errors
     open_details(page, "/photos/1")
     page.route("**/verdicts", lambda route: route.abort())
@@ -252,7 +244,7 @@ def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library: LibraryPhotos) -> None:
+def test_naming_offers_what_is_near_the_photo_first(client, library):
     places = {"Far church": (41.9, 12.5), "Near bridge": (48.90, 2.35), "Nearest door": (48.861, 2.351)}
     for name, (latitude, longitude) in places.items():
         new = {"name": name, "latitude": latitude, "longitude": longitude}
@@ -274,9 +266,9 @@ def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library:
     ids=["thing", "landmark"],
 )
 def test_landmarks_and_things_are_separate_questions(
-    browser: Browser, client: TestClient, library: LibraryPhotos, address: str, tmp_path: Path,
-    predicted: tuple[str, float, bool],
-) -> None:  # fmt: skip
+    browser, client, library, address, tmp_path,
+    predicted,
+):  # fmt: skip
     """Of a dog, keys are about the dog, not the animal; where a landmark counts, about that; a name takes no thing along."""
     labels = (
         Label(label="animal", slug="animal", name="Animal"),
@@ -318,7 +310,7 @@ def test_landmarks_and_things_are_separate_questions(
 
 
 @pytest.fixture
-def folder(web_database: Database, tmp_path: Path) -> WrittenFolder:
+def folder(web_database, tmp_path) -> WrittenFolder:
     (tmp_path / "work").mkdir()
     return WrittenFolder(web_database, tmp_path / "work")
 
@@ -331,7 +323,7 @@ def page_of(client: TestClient, folder: WrittenFolder, name: str) -> str:
     return answer.text
 
 
-def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder: WrittenFolder) -> None:
+def test_a_job_that_has_still_to_look_at_it_is_named(client, folder):
     folder.draw("a.jpg")
     job = folder.record(runner=Runner.WORKERS)
     page = page_of(client, folder, "a.jpg")
@@ -348,7 +340,7 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     assert "notice--open" not in page
 
 
-def test_a_failed_photo_shows_the_reason(client: TestClient, folder: WrittenFolder) -> None:
+def test_a_failed_photo_shows_the_reason(client, folder):
     whole = folder.draw("a.jpg").read_bytes()
     (folder.folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     folder.tag()
@@ -360,7 +352,7 @@ def test_a_failed_photo_shows_the_reason(client: TestClient, folder: WrittenFold
     assert "Could not be processed" not in page_of(client, folder, "a.jpg")
 
 
-def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     assert "is not available" not in client.get(f"/photos/{number}/details").text
     shutil.move(library.root, library.root.with_name("elsewhere"))
@@ -369,7 +361,7 @@ def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client: TestClient, lib
     assert "Confirm" in page
 
 
-def test_a_missing_file_is_reported(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_missing_file_is_reported(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (GATE, 0.9, True))
     (library.root / "a.jpg").unlink()

@@ -3,7 +3,6 @@
 import getpass
 import os
 from base64 import b64decode
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 
 
-def test_a_list_continues_after_the_previous_page(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_list_continues_after_the_previous_page(client, library):
     for n in range(7):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
     pages, after = [], {}
@@ -34,7 +33,7 @@ def test_a_list_continues_after_the_previous_page(client: TestClient, library: L
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
 
 
-def test_values_that_the_command_refuses_are_refused(client: TestClient, library: LibraryPhotos) -> None:
+def test_values_that_the_command_refuses_are_refused(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for refused, status, text in (
         ({"landmark": "Eifel Tower"}, 404, "Did you mean Eiffel Tower"),
@@ -49,8 +48,8 @@ def test_values_that_the_command_refuses_are_refused(client: TestClient, library
 
 @pytest.mark.parametrize("written_as", [Format.CSV, Format.GEOJSON])
 def test_the_whole_answer_streams_byte_for_byte_as_the_command_writes_it(
-    client: TestClient, library: LibraryPhotos, written_as: Format, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+    client, library, written_as, capfdbinary
+):
     library.photo("=SUM(A1).jpg", (EIFFEL, 0.9, True))
     library.photo(b"odd-\xff\n.jpg", (EIFFEL, 0.8, True), (GATE, 0.7, True))
     answer = client.get(f"/api/photos.{written_as}", params={"landmark": EIFFEL})
@@ -59,14 +58,14 @@ def test_the_whole_answer_streams_byte_for_byte_as_the_command_writes_it(
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_nothing_but_a_known_number_finds_a_photo(client: TestClient, library: LibraryPhotos) -> None:
+def test_nothing_but_a_known_number_finds_a_photo(client, library):
     library.file("a.jpg", (EIFFEL, 0.9, True))
     for number in ("999", "0", "-1", "1.5", "a.jpg", "9" * 30, "..%2f..%2fetc%2fpasswd"):
         for rest in ("", "/image", "/thumbnail"):
             assert client.get(f"/api/photos/{number}{rest}").status_code in {404, 422}, (number, rest)
 
 
-def test_a_photo_that_browsers_show_comes_as_it_is(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_photo_that_browsers_show_comes_as_it_is(client, library):
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"):
         data = picture(kind=kind)
         number = library.file(f"{kind}.jpg", (EIFFEL, 0.9, True), data=data)  # a name is no evidence
@@ -77,9 +76,7 @@ def test_a_photo_that_browsers_show_comes_as_it_is(client: TestClient, library: 
 
 
 @pytest.mark.parametrize("route", ["file", "image"])
-def test_a_photo_that_has_not_changed_is_not_sent_again(
-    client: TestClient, library: LibraryPhotos, route: str
-) -> None:
+def test_a_photo_that_has_not_changed_is_not_sent_again(client, library, route):
     address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True))}/{route}"
     etag = client.get(address).headers["etag"]
     for header in (etag, f"W/{etag}", f'"other", {etag}'):
@@ -89,7 +86,7 @@ def test_a_photo_that_has_not_changed_is_not_sent_again(
 
 
 @pytest.mark.parametrize("route", ["file", "image"])
-def test_a_range_of_a_photo_is_sent(client: TestClient, library: LibraryPhotos, route: str) -> None:
+def test_a_range_of_a_photo_is_sent(client, library, route):
     data = picture()
     size = len(data)
     address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True), data=data)}/{route}"
@@ -111,9 +108,7 @@ def test_a_range_of_a_photo_is_sent(client: TestClient, library: LibraryPhotos, 
             assert part.headers["content-disposition"] == whole.headers["content-disposition"]
 
 
-def test_a_range_behind_the_end_is_refused_and_others_are_the_whole_file(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_range_behind_the_end_is_refused_and_others_are_the_whole_file(client, library):
     data = picture()
     address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True), data=data)}/file"
     for text in (f"{len(data)}-", f"{len(data)}-{len(data) + 1}", "-0", f"{10**17}-"):
@@ -126,7 +121,7 @@ def test_a_range_behind_the_end_is_refused_and_others_are_the_whole_file(
     assert (changed.status_code, changed.content) == (200, data)
 
 
-def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client, library):
     number = library.file("a.tif", (EIFFEL, 0.9, True), data=picture(size=(1800, 600), kind="TIFF"))
     answer = client.get(f"/api/photos/{number}/image")
     assert answer.headers["content-type"] == "image/jpeg"
@@ -137,7 +132,7 @@ def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client: TestClient, lib
 @pytest.mark.parametrize(
     "kind", [RAW_KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in RAW_KINDS[1:])]
 )
-def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPhotos, kind: str) -> None:
+def test_a_raw_photo_comes_as_its_preview(client, library, kind):
     data = raw_file(kind, RawContent(orientation=6))
     number = library.file(f"a.{kind}", (EIFFEL, 0.9, True), data=data)
     answer = client.get(f"/api/photos/{number}/image")
@@ -149,7 +144,7 @@ def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPh
     assert int(saved.headers["content-length"]) == len(data)
 
 
-def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_raw_photo_without_a_preview_comes_developed(client, library):
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     data = bare_dng(Image.new("RGB", LARGE, "orange"), orientation=6)
     number = library.file("a.dng", (EIFFEL, 0.9, True), data=data)
@@ -157,7 +152,7 @@ def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, libra
     assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/webp"
 
 
-def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_name_cannot_write_headers(client, library):
     number = library.file(b'a"\r\nSet-Cookie: x=\xff\xc3\xa9.jpg', (EIFFEL, 0.9, True))
     answer = client.get(f"/api/photos/{number}/image")
     assert answer.status_code == 200
@@ -168,14 +163,14 @@ def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos)
     assert saved["content-type"] == "application/octet-stream"
 
 
-def test_what_is_no_image_is_never_sent(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_is_no_image_is_never_sent(client, library):
     number = library.file("a.jpg", classified=False, data=b"<html><script>alert(1)</script></html>")
     answer = client.get(f"/api/photos/{number}/image")
     assert (answer.status_code, answer.json()["kind"]) == (422, "not-an-image")
     assert "web page" in answer.json()["error"]
 
 
-def test_a_missing_file_and_an_unavailable_root_differ(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_missing_file_and_an_unavailable_root_differ(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (EIFFEL, 0.9, True))
     (library.root / "a.jpg").unlink()
@@ -187,9 +182,7 @@ def test_a_missing_file_and_an_unavailable_root_differ(client: TestClient, libra
     assert "Mount the disk" in unavailable.json()["error"]
 
 
-def test_links_that_took_the_place_of_photos_and_folders_are_not_followed(
-    client: TestClient, library: LibraryPhotos, tmp_path: Path
-) -> None:
+def test_links_that_took_the_place_of_photos_and_folders_are_not_followed(client, library, tmp_path):
     number, inside = (library.file(name, (EIFFEL, 0.9, True)) for name in ("a.jpg", "x/b.jpg"))
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -204,9 +197,7 @@ def test_links_that_took_the_place_of_photos_and_folders_are_not_followed(
         assert (answer.status_code, answer.json()["kind"]) == (404, "unreadable"), address
 
 
-def test_a_link_that_the_scan_recorded_is_shown(
-    client: TestClient, library: LibraryPhotos, tmp_path: Path
-) -> None:
+def test_a_link_that_the_scan_recorded_is_shown(client, library, tmp_path):
     outside = tmp_path / "outside.jpg"
     outside.write_bytes(picture())
     (library.root / "a.jpg").symlink_to(outside)
@@ -214,9 +205,7 @@ def test_a_link_that_the_scan_recorded_is_shown(
     assert client.get(f"/api/photos/{number}/image").content == outside.read_bytes()
 
 
-def test_a_photo_that_was_edited_since_is_shown_as_it_is_now(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_photo_that_was_edited_since_is_shown_as_it_is_now(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     edited = picture((0, 0, 255), size=(70, 70))
     (library.root / "a.jpg").write_bytes(edited)
@@ -224,14 +213,14 @@ def test_a_photo_that_was_edited_since_is_shown_as_it_is_now(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
-def test_a_named_pipe_blocks_no_request(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_named_pipe_blocks_no_request(client, library):
     os.mkfifo(library.root / "a.jpg")
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     assert client.get(f"/api/photos/{number}/image").status_code == 404
 
 
 @pytest.fixture
-def named_library(library: LibraryPhotos) -> LibraryPhotos:
+def named_library(library) -> LibraryPhotos:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     return library
 
@@ -244,7 +233,7 @@ def listed(client: TestClient) -> dict[str, Any]:
     return {each["landmark"]: each for each in client.get("/api/landmarks?all=true").json()}
 
 
-def test_a_landmark_is_added_and_removed(client: TestClient, named_library: LibraryPhotos) -> None:
+def test_a_landmark_is_added_and_removed(client, named_library):
     answer = add(client, country="France", latitude=48.1, longitude=2.2, aliases=["Tower"])
     assert answer.status_code == 201
     assert (answer.json()["landmark"], answer.json()["aliases"]) == ("old-tower", ["Tower"])
@@ -256,9 +245,7 @@ def test_a_landmark_is_added_and_removed(client: TestClient, named_library: Libr
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
 
 
-def test_a_statement_that_the_database_refuses_is_a_defect_and_no_outage(
-    client: TestClient, named_library: LibraryPhotos, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_statement_that_the_database_refuses_is_a_defect_and_no_outage(client, named_library, caplog):
     refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'refused'); END"
     with named_library.database.write() as connection:
         connection.exec_driver_sql(refuse)
@@ -277,7 +264,7 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any], int, str]] = [
 ]
 
 
-def test_what_is_impossible_is_refused(client: TestClient, named_library: LibraryPhotos) -> None:
+def test_what_is_impossible_is_refused(client, named_library):
     before = listed(client)
     for method, address, body, status, text in IMPOSSIBLE:
         answer = client.request(method, address, json=body)
@@ -289,9 +276,7 @@ EDIT = "/places/edit/old-tower"
 MERGE = "/places/merge/old-tower"
 
 
-def test_a_landmark_is_renamed_in_the_language_of_the_reader(
-    client: TestClient, named_library: LibraryPhotos
-) -> None:
+def test_a_landmark_is_renamed_in_the_language_of_the_reader(client, named_library):
     add(client)
     edit_landmark(named_library.database, "old-tower", {"names": {"de": "Alter Turm"}})
     assert f'href="{EDIT}"' in client.get("/landmarks/old-tower").text
@@ -307,7 +292,7 @@ def test_a_landmark_is_renamed_in_the_language_of_the_reader(
     assert client.get("/places/edit/nowhere").status_code == 404
 
 
-def test_a_merge_is_shown_before_it_is_done(client: TestClient, named_library: LibraryPhotos) -> None:
+def test_a_merge_is_shown_before_it_is_done(client, named_library):
     add(client, country="France")
     assert '<option value="Brandenburg Gate">Berlin, Germany</option>' in client.get(EDIT).text
     for landmark, verdict in (("old-tower", "confirmed"), (GATE, "rejected")):
@@ -331,9 +316,7 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, named_library: L
     assert "Eiffel Tower cannot be merged into Brandenburg Gate" in distinct.text
 
 
-def test_deleting_a_place_shows_first_what_goes_with_it(
-    client: TestClient, named_library: LibraryPhotos
-) -> None:
+def test_deleting_a_place_shows_first_what_goes_with_it(client, named_library):
     add(client)
     body = {"photos": [1], "landmark": "old-tower", "verdict": "confirmed"}
     client.post("/api/verdicts", json=body)
@@ -363,7 +346,7 @@ def delete(client: TestClient, address: str, output: dict[str, Any]) -> Any:
     return client.request("DELETE", address, json=output)
 
 
-def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_verdict_is_answered_as_on_the_command_line(client, library):
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     output = {"photos": [number], "landmark": "Eiffel Tower", "verdict": "rejected"}
     answer = client.post("/api/verdicts", json=output).json()
@@ -391,9 +374,7 @@ def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, librar
     assert verdict["given_by"] == f"web {getpass.getuser()}"
 
 
-def test_many_photos_get_a_verdict_and_report_the_previous_one(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_many_photos_get_a_verdict_and_report_the_previous_one(client, library):
     numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
     give(client, numbers[0])
     output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
@@ -406,7 +387,7 @@ def test_many_photos_get_a_verdict_and_report_the_previous_one(
     assert all(verdicts_of(client, number) == {} for number in numbers)
 
 
-def test_what_means_nothing_is_refused(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_means_nothing_is_refused(client, library):
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     refused: list[tuple[dict[str, Any], int]] = [
         ({"verdict": "rejected"}, 422),
@@ -422,9 +403,7 @@ def test_what_means_nothing_is_refused(client: TestClient, library: LibraryPhoto
     assert verdicts_of(client, number) == {}
 
 
-def test_photos_are_favourites_until_their_star_is_removed(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_photos_are_favourites_until_their_star_is_removed(client, library):
     number = library.number("a.jpg", (EIFFEL, 0.3, False))
     assert client.post("/api/favourites", json={"photos": [number, 999]}).json() == {
         "changed": [number],

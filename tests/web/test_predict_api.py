@@ -5,7 +5,6 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def forward_passes() -> float:
     return next(sample.value for sample in metric.samples if sample.name.endswith("_count"))
 
 
-def test_photo_sent_as_body_is_named_and_not_stored(client: TestClient, web_database: Database) -> None:
+def test_photo_sent_as_body_is_named_and_not_stored(client, web_database):
     for _ in range(2):
         answer = client.post("/api/predict", content=photo(1), headers=PNG)
         document = answer.json()
@@ -53,9 +52,7 @@ def test_photo_sent_as_body_is_named_and_not_stored(client: TestClient, web_data
             assert connection.scalar(select(func.count()).select_from(table)) == 0
 
 
-def test_answer_is_that_of_the_command(
-    client: TestClient, web_settings: Settings, web_database: Database, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_answer_is_that_of_the_command(client, web_settings, web_database, capsys):
     file = web_settings.data_folder / "drawn.jpg"
     draw_photo(3, (400, 300)).save(file)
     assert print_predictions([str(file)], Session(web_settings, web_database), json=True) == 0
@@ -71,7 +68,7 @@ def test_answer_is_that_of_the_command(
     assert document["outcome"] == expected["outcome"]
 
 
-def test_top_k_and_threshold_are_the_askers(client: TestClient) -> None:
+def test_top_k_and_threshold_are_the_askers(client):
     def predict(label: int | None, query: str = "") -> dict[str, Any]:
         document: dict[str, Any] = client.post(
             f"/api/predict{query}", content=photo(label), headers=PNG
@@ -86,7 +83,7 @@ def test_top_k_and_threshold_are_the_askers(client: TestClient) -> None:
     assert len(predict(0, "?top_k=100")["tags"]) == len(LABELS)
 
 
-def test_a_photo_that_cannot_be_classified_returns_the_reason(client: TestClient) -> None:
+def test_a_photo_that_cannot_be_classified_returns_the_reason(client):
     for data, kind in (
         (b"", "empty"),
         (b"not an image at all", "not-an-image"),
@@ -100,9 +97,7 @@ def test_a_photo_that_cannot_be_classified_returns_the_reason(client: TestClient
         assert document["text"]
 
 
-def test_upload_that_is_too_large_is_refused_with_what_to_do(
-    client: TestClient, web_settings: Settings
-) -> None:
+def test_upload_that_is_too_large_is_refused_with_what_to_do(client, web_settings):
     data = bytes(web_settings.web_upload_bytes + 1)
     for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
         answer = client.post("/api/predict", **sent)
@@ -111,9 +106,7 @@ def test_upload_that_is_too_large_is_refused_with_what_to_do(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-def test_a_full_temporary_folder_is_reported_with_the_remedy(
-    client: TestClient, web_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_temporary_folder_is_reported_with_the_remedy(client, web_settings, monkeypatch):
     data = bytes(web_settings.web_upload_bytes)
     with monkeypatch.context() as full:
         full.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115 - its owner closes it
@@ -133,8 +126,8 @@ def impatient_client(settings: Settings, database: Database, timeout_s: float) -
 
 @pytest.mark.slow
 def test_uploads_that_compute_without_end_are_given_up_and_do_not_keep_others_waiting(
-    web_settings: Settings, web_database: Database, inject: Callable[[str, str], None]
-) -> None:
+    web_settings, web_database, inject
+):
     inject("BUSY_ON_DECODE", "without end")
     with impatient_client(web_settings, web_database, 4.0) as client:
 
@@ -154,9 +147,7 @@ def test_uploads_that_compute_without_end_are_given_up_and_do_not_keep_others_wa
         assert send(photo(0)).status_code == 200
 
 
-def test_an_upload_finds_no_secrets_where_it_is_decoded(
-    client_of: Callable[..., TestClient], inject: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_finds_no_secrets_where_it_is_decoded(client_of, inject, monkeypatch):
     monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://tagger:secret@db.example/tagger")
     inject("ATTACK_ON_DECODE", "attacks")
     answer = client_of().post("/api/predict", content=photo(0) + b"attacks", headers=PNG)
@@ -166,7 +157,7 @@ def test_an_upload_finds_no_secrets_where_it_is_decoded(
     assert surroundings["descriptors"] == [0, 1, 2, 3]
 
 
-def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, web_settings: Settings) -> None:
+def test_model_that_cannot_be_run_is_not_the_photos_fault(client, web_settings):
     (web_settings.data_folder.parent / "tiny.pt").unlink()
     answer = client.post("/api/predict", content=photo(0), headers=PNG)
     assert answer.status_code == 503
@@ -174,9 +165,7 @@ def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, we
 
 
 @pytest.mark.slow
-def test_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
-    web_settings: Settings, web_database: Database
-) -> None:
+def test_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(web_settings, web_database):
     labels = [*range(len(LABELS)), None]
     expected = [labels[number % len(labels)] for number in range(AT_ONCE)]
     sent = [photo(label, shade=number) for number, label in enumerate(expected)]
@@ -200,7 +189,7 @@ def test_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
     assert shared < AT_ONCE
 
 
-def test_uploads_share_the_space_for_temporary_files() -> None:
+def test_uploads_share_the_space_for_temporary_files():
     async def run() -> None:
         reader = UploadReader(memory_bytes=200, space_bytes=100)
         client_leaves = asyncio.Event()

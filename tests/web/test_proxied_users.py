@@ -17,9 +17,8 @@ from support.page_server import client_at as client_of_app
 
 from tagger.cli.commands.services import access_policy
 from tagger.database.audit_log import AuditAction
-from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
-from tagger.settings import Settings, load_settings
+from tagger.settings import load_settings
 from tagger.web.access import AccessPolicy, Client, Role, client_of
 from tagger.web.app import create_app
 
@@ -32,7 +31,7 @@ ClientAt = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client_at(web_settings: Settings, web_database: Database) -> Iterator[ClientAt]:
+def client_at(web_settings, web_database) -> Iterator[ClientAt]:
     """Creates clients with an address, of a server where 10.0.0.1 is the proxy."""
     opened: list[TestClient] = []
 
@@ -62,7 +61,7 @@ def status(client: TestClient, *values: str, **headers: str) -> int:
     return client.get("/api/openapi.json", headers=[*named, *others]).status_code
 
 
-def test_the_proxy_names_a_person_who_may_look(client_at: ClientAt) -> None:
+def test_the_proxy_names_a_person_who_may_look(client_at):
     client = client_at(PROXY)
     assert status(client, "Ada@Example.org") == 200
     page = client.get("/places", headers={HEADER: "ada@example.org"}).text
@@ -70,14 +69,14 @@ def test_the_proxy_names_a_person_who_may_look(client_at: ClientAt) -> None:
 
 
 @pytest.mark.parametrize("address", [STRANGER, "127.0.0.1"])
-def test_nobody_else_is_believed(client_at: ClientAt, address: str) -> None:
+def test_nobody_else_is_believed(client_at, address):
     client = client_at(address)
     for forwarded in ({}, {"x-forwarded-for": PROXY}, {"forwarded": f"for={PROXY}"}):
         assert status(client, EDITOR, **forwarded) == 401
         assert status(client, "eve", **forwarded) == 401
 
 
-def test_two_names_and_odd_ones_are_refused(client_at: ClientAt) -> None:
+def test_two_names_and_odd_ones_are_refused(client_at):
     client = client_at(PROXY)
     assert status(client, "eve", EDITOR) == 403
     for name in ("eve, ada", "a b", "é", "x" * 200, "<script>", "TAGGER_WEB TOKEN"):
@@ -86,7 +85,7 @@ def test_two_names_and_odd_ones_are_refused(client_at: ClientAt) -> None:
     assert status(client) == 401
 
 
-def test_the_header_goes_before_cookies_and_tokens(client_at: ClientAt) -> None:
+def test_the_header_goes_before_cookies_and_tokens(client_at):
     client = client_at(PROXY)
     client.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN)
     bearer = {"authorization": f"Bearer {TOKEN}"}
@@ -96,7 +95,7 @@ def test_the_header_goes_before_cookies_and_tokens(client_at: ClientAt) -> None:
     assert client.post("/api/landmarks", json=PLACE, headers=ORIGIN).status_code == 201
 
 
-def test_only_editors_have_access_if_the_setting_says_so(client_at: ClientAt) -> None:
+def test_only_editors_have_access_if_the_setting_says_so(client_at):
     client = client_at(PROXY, Role.ANYBODY)
     assert status(client, EDITOR) == 200
     refused = client.get("/places", headers={HEADER: "eve", "accept": "text/html"})
@@ -104,7 +103,7 @@ def test_only_editors_have_access_if_the_setting_says_so(client_at: ClientAt) ->
     assert "eve" in refused.text
 
 
-def test_editors_change_and_their_name_is_recorded(client_at: ClientAt, web_database: Database) -> None:
+def test_editors_change_and_their_name_is_recorded(client_at, web_database):
     client = client_at(PROXY)
     headers = ORIGIN | {HEADER: EDITOR.upper()}
     elsewhere = headers | {"origin": "https://evil.example"}
@@ -116,7 +115,7 @@ def test_editors_change_and_their_name_is_recorded(client_at: ClientAt, web_data
     assert client.post("/jobs/new", data=elsewhere_on_disk, headers=headers).status_code == 403
 
 
-def test_a_real_server_tells_addresses_apart(web_settings: Settings, web_database: Database) -> None:
+def test_a_real_server_tells_addresses_apart(web_settings, web_database):
     trusted = {"web_trusted_proxies": [ip_network("127.0.0.2")], "web_user_header": HEADER}
     with served(web_settings.model_copy(update=trusted), web_database, TOKEN) as port:
         for address, expected in (("127.0.0.2", 200), ("127.0.0.1", 401), ("127.0.0.3", 401)):
@@ -135,9 +134,7 @@ def test_a_real_server_tells_addresses_apart(web_settings: Settings, web_databas
         ("X_User", '["10.0.0.1"]', "header of its own"),
     ],
 )
-def test_settings_that_would_open_the_page_are_refused(
-    monkeypatch: pytest.MonkeyPatch, header: str, proxies: str | None, problem: str
-) -> None:
+def test_settings_that_would_open_the_page_are_refused(monkeypatch, header, proxies, problem):
     monkeypatch.setenv("TAGGER_WEB_USER_HEADER", header)
     if proxies:
         monkeypatch.setenv("TAGGER_WEB_TRUSTED_PROXIES", proxies)
@@ -145,7 +142,7 @@ def test_settings_that_would_open_the_page_are_refused(
         load_settings()
 
 
-def test_the_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_read(monkeypatch):
     monkeypatch.setenv("TAGGER_WEB_TRUSTED_PROXIES", json.dumps([PROXY]))
     monkeypatch.setenv("TAGGER_WEB_USER_HEADER", HEADER)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
@@ -176,7 +173,7 @@ def forwarded(*values: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("peer", "proxies"), [("203.0.113.7", PROXIES), ("::1", PROXIES), ("127.0.0.1", ())])
-def test_headers_of_others_are_ignored(peer: str, proxies: tuple[str, ...]) -> None:
+def test_headers_of_others_are_ignored(peer, proxies):
     said = {"proto": "https", "host": "a.example", "port": "1"}
     headers = [*forwarded("192.0.2.1"), *((f"x-forwarded-{name}", value) for name, value in said.items())]
     assert client(peer, *headers, proxies=proxies) == Client(peer)
@@ -199,11 +196,11 @@ def test_headers_of_others_are_ignored(peer: str, proxies: tuple[str, ...]) -> N
         ([" , ,"], "127.0.0.1"),
     ],
 )
-def test_the_last_address_that_is_not_trusted_counts(values: list[str], address: str) -> None:
+def test_the_last_address_that_is_not_trusted_counts(values, address):
     assert client("127.0.0.1", *forwarded(*values)).address == address
 
 
-def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network() -> None:
+def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network():
     for value, scheme in {
         "https": "https",
         "HTTP": "http",
@@ -222,11 +219,11 @@ def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network
         assert client(address, proxies=()).network == network
 
 
-def test_a_connection_without_an_address_has_none() -> None:
+def test_a_connection_without_an_address_has_none():
     assert client(None, *forwarded("192.0.2.1")) == Client("")
 
 
-def test_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_addresses_or_networks(monkeypatch):
     assert list(map(str, trusted(monkeypatch, '["127.0.0.1", "10.0.0.0/8", "::1"]'))) == [
         "127.0.0.1/32",
         "10.0.0.0/8",

@@ -1,19 +1,16 @@
 """Questions which place photos show on the page: photos are struck out, an answer finds others, and is undone."""
 
-from pathlib import Path
-
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from support.browser import axe_findings, open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_sight, teachable_artifact
 
-from tagger.database.connection import Database
 from tagger.teaching.lessons import update_consequences
 
 SLOW_MS = 60_000
 
 
-def test_a_question_is_answered_and_undone(browser: Browser, web_database: Database, tmp_path: Path) -> None:
+def test_a_question_is_answered_and_undone(browser, web_database, tmp_path):
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     draw_sight(library.folder)
     library.tag()

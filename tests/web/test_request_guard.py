@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2 as httpx
@@ -10,7 +9,6 @@ import pytest
 from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
-from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
 from tagger.web.access import (
     ATTEMPT_WINDOW_S,
@@ -44,12 +42,12 @@ def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Respon
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "LOCALHOST:8080"])
-def test_this_machine_is_answered_by_its_own_names(client: TestClient, host: str) -> None:
+def test_this_machine_is_answered_by_its_own_names(client, host):
     assert client.get("/api/openapi.json", headers={"host": host}).status_code == 200
     assert client.get("/sign-in").status_code == 404
 
 
-def test_names_that_somebody_else_made_lead_here_and_odd_ones_are_refused(client: TestClient) -> None:
+def test_names_that_somebody_else_made_lead_here_and_odd_ones_are_refused(client):
     for host in ("evil.example:8080", "127.0.0.1", "localhost.evil.example:8080", "127.0.0.1.nip.io:8080"):
         for address in ("/", "/api/openapi.json", "/static/app.css"):
             answer = client.get(address, headers={"host": host})
@@ -63,32 +61,32 @@ def test_names_that_somebody_else_made_lead_here_and_odd_ones_are_refused(client
     assert two.status_code == 400
 
 
-def test_port_80_needs_not_be_named() -> None:
+def test_port_80_needs_not_be_named():
     assert "localhost" in AccessPolicy("127.0.0.1", 80).hosts
     assert "localhost" not in AccessPolicy("127.0.0.1", 8080).hosts
 
 
-def test_address_of_the_network_needs_a_token() -> None:
+def test_address_of_the_network_needs_a_token():
     with pytest.raises(ValueError, match="token"):
         AccessPolicy("0.0.0.0")
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org", "")))
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
 
 
-def test_with_a_token_any_name_leads_here(client_of: Callable[..., TestClient]) -> None:
+def test_with_a_token_any_name_leads_here(client_of):
     client = client_of("127.0.0.1", TOKEN)
     answer = client.get("/api/openapi.json", headers=BEARER | {"host": "photos.example.org"})
     assert answer.status_code == 200
 
 
-def test_token_is_not_shown_where_objects_are() -> None:
+def test_token_is_not_shown_where_objects_are():
     assert TOKEN not in repr(AccessPolicy("0.0.0.0", 8080, TOKEN))
 
 
 # --- the token
 
 
-def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with_token: TestClient) -> None:
+def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with_token):
     for address in ("/", "/places", "/api/openapi.json", "/api/predict", "/nothing", "/sign-out"):
         for method in ("GET", "POST", "PUT", "DELETE"):
             answer = client_with_token.request(method, address, headers={"origin": LOCAL_URL})
@@ -98,7 +96,7 @@ def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with
         assert client_with_token.get(address).status_code == 200
 
 
-def test_person_is_led_to_sign_in_and_back(client_with_token: TestClient) -> None:
+def test_person_is_led_to_sign_in_and_back(client_with_token):
     client = client_with_token
     led = client.get("/places?country=France&q=%C3%A9", headers=PAGE)
     assert led.status_code == 303
@@ -110,7 +108,7 @@ def test_person_is_led_to_sign_in_and_back(client_with_token: TestClient) -> Non
     assert client.get("/api/openapi.json").status_code == 200
 
 
-def test_a_program_sends_the_token_and_wrong_ones_are_none(client_with_token: TestClient) -> None:
+def test_a_program_sends_the_token_and_wrong_ones_are_none(client_with_token):
     answer = client_with_token.post("/api/predict", content=photo(0), headers=BEARER | PNG)
     assert answer.status_code == 200
     for header, status in (
@@ -124,16 +122,14 @@ def test_a_program_sends_the_token_and_wrong_ones_are_none(client_with_token: Te
         assert client_with_token.get("/api/openapi.json", headers=headers).status_code == status, header
 
 
-def test_cookie_is_not_the_token_and_out_of_reach_of_scripts_and_other_sites(
-    client_with_token: TestClient,
-) -> None:
+def test_cookie_is_not_the_token_and_out_of_reach_of_scripts_and_other_sites(client_with_token):
     output = sign_in(client_with_token).headers["set-cookie"]
     assert TOKEN not in output
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(output.split("; "))
     assert "Secure" not in output
 
 
-def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_token: TestClient) -> None:
+def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_token):
     origin = {"origin": "https://127.0.0.1:8080"}
     output = client_with_token.post("/sign-in", data={"token": TOKEN}, headers=origin).headers["set-cookie"]
     assert {"Secure", "Path=/", "HttpOnly", "SameSite=lax"} <= set(output.split("; "))
@@ -146,9 +142,7 @@ def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_to
     assert "Secure" in next(line for line in signed_out.headers.get_list("set-cookie") if "__Host-" in line)
 
 
-def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_one(
-    client_with_token: TestClient,
-) -> None:
+def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_one(client_with_token):
     name = cookie_name(client_with_token)
     cookies = {}
     for token in (TOKEN, VIEW_TOKEN):
@@ -159,7 +153,7 @@ def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_on
     assert "read-only" not in client_with_token.get("/places", headers=both).text
 
 
-def test_tampered_sessions_are_refused(client_with_token: TestClient) -> None:
+def test_tampered_sessions_are_refused(client_with_token):
     sign_in(client_with_token)
     name = cookie_name(client_with_token)
     session = client_with_token.cookies[name]
@@ -176,7 +170,7 @@ def test_tampered_sessions_are_refused(client_with_token: TestClient) -> None:
         assert client_with_token.get("/api/openapi.json", headers=headers).status_code == status
 
 
-def test_signing_out_takes_the_cookie_from_this_browser(client_with_token: TestClient) -> None:
+def test_signing_out_takes_the_cookie_from_this_browser(client_with_token):
     name = cookie_name(client_with_token)
     sign_in(client_with_token)
     signed_out = client_with_token.post("/sign-out", headers={"origin": LOCAL_URL})
@@ -186,7 +180,7 @@ def test_signing_out_takes_the_cookie_from_this_browser(client_with_token: TestC
     assert client_with_token.get("/api/openapi.json").status_code == 401
 
 
-def test_signing_in_leads_nowhere_else(client_with_token: TestClient) -> None:
+def test_signing_in_leads_nowhere_else(client_with_token):
     for address in (
         *("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)"),
         *("", "/\t/evil.example", "/a\r\nset-cookie: a=b"),
@@ -197,7 +191,7 @@ def test_signing_in_leads_nowhere_else(client_with_token: TestClient) -> None:
         assert 'name="next" value="/"' in page
 
 
-def test_guessing_is_slow_and_does_not_end_sessions(client_with_token: TestClient) -> None:
+def test_guessing_is_slow_and_does_not_end_sessions(client_with_token):
     sign_in(client_with_token)
     session = client_with_token.cookies[cookie_name(client_with_token)]
     for _ in range(MAX_ATTEMPTS):
@@ -211,7 +205,7 @@ def test_guessing_is_slow_and_does_not_end_sessions(client_with_token: TestClien
     assert client_with_token.get("/api/openapi.json", headers=BEARER).status_code == 429
 
 
-def test_failures_are_forgotten_and_counted_by_address() -> None:
+def test_failures_are_forgotten_and_counted_by_address():
     now = [0.0]
     failures = AttemptLimiter(clock=lambda: now[0])
     for _ in range(MAX_ATTEMPTS):
@@ -227,7 +221,7 @@ def test_failures_are_forgotten_and_counted_by_address() -> None:
 # --- other sites' pages
 
 
-def test_another_sites_page_changes_nothing(client: TestClient) -> None:
+def test_another_sites_page_changes_nothing(client):
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"referer": ""}):
         for address in ("/api/predict", "/anything"):
             answer = client.post(address, content=photo(0), headers=PNG | headers)
@@ -242,7 +236,7 @@ def test_another_sites_page_changes_nothing(client: TestClient) -> None:
         assert client.post("/api/predict", content=photo(0), headers=PNG | headers).status_code == 200
 
 
-def test_other_pages_may_lead_here_and_load_nothing(client: TestClient) -> None:
+def test_other_pages_may_lead_here_and_load_nothing(client):
     lead = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert client.get("/api/openapi.json", headers=lead).status_code == 200
     for mode in ("no-cors", "cors", "websocket"):
@@ -250,7 +244,7 @@ def test_other_pages_may_lead_here_and_load_nothing(client: TestClient) -> None:
         assert client.get("/api/openapi.json", headers=load).status_code == 403
 
 
-def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(client: TestClient) -> None:
+def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(client):
     for kind in (None, "application/x-www-form-urlencoded", "TEXT/PLAIN; charset=utf-8"):
         headers = {} if kind is None else {"content-type": kind}
         answer = client.post("/api/predict", content=b'{"a": 1}', headers=headers)
@@ -261,7 +255,7 @@ def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(client: Test
 # --- how much
 
 
-def test_photos_are_accepted_only_at_predict_addresses(client: TestClient) -> None:
+def test_photos_are_accepted_only_at_predict_addresses(client):
     whole = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
     for kind in ("image/png", "application/octet-stream", "multipart/form-data; boundary=x"):
         for address in ("/api/verdicts", "/api/jobs", "/jobs/new", "/sign-out"):
@@ -270,7 +264,7 @@ def test_photos_are_accepted_only_at_predict_addresses(client: TestClient) -> No
             assert answer.status_code == 413
 
 
-def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token: TestClient) -> None:
+def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token):
     form = {"content-type": "multipart/form-data; boundary=x", "origin": LOCAL_URL}
     start = b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n'
     for content in (
@@ -283,7 +277,7 @@ def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token: Tes
 # --- what browsers may do with answers
 
 
-def test_every_answer_has_security_headers(client: TestClient) -> None:
+def test_every_answer_has_security_headers(client):
     client.app.add_api_route("/api/broken", _broken)
     answers = {
         client.get("/api/openapi.json"): 200,
@@ -306,7 +300,7 @@ def test_every_answer_has_security_headers(client: TestClient) -> None:
     assert DOCUMENT_HEADERS.keys().isdisjoint(style.headers)
 
 
-def test_answers_are_not_cached_and_files_are_cached_by_digest(client: TestClient) -> None:
+def test_answers_are_not_cached_and_files_are_cached_by_digest(client):
     assert client.get("/api/openapi.json").headers["cache-control"] == "private, no-store"
     assert client.get("/no-such-page").headers["cache-control"] == "private, no-store"
     file = client.get("/static/app.css")
@@ -320,9 +314,7 @@ def _broken() -> None:
     raise RuntimeError("a secret: /home/somebody/photos")
 
 
-def test_unexpected_errors_are_logged_and_not_shown(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unexpected_errors_are_logged_and_not_shown(client, caplog):
     for address in ("/api/broken", "/broken"):
         client.app.add_api_route(address, _broken)
         with caplog.at_level(logging.ERROR):
@@ -334,7 +326,7 @@ def test_unexpected_errors_are_logged_and_not_shown(
         caplog.clear()
 
 
-def test_errors_are_documents_for_programs_and_pages_for_people(client: TestClient) -> None:
+def test_errors_are_documents_for_programs_and_pages_for_people(client):
     for_program = client.get("/api/<b>nothing</b>")
     assert for_program.json() == {"error": "There is no such page. Check the address."}
     for_person = client.get("/<b>nothing</b>", headers=PAGE)
@@ -343,7 +335,7 @@ def test_errors_are_documents_for_programs_and_pages_for_people(client: TestClie
     assert "<b>" not in for_person.text
 
 
-def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token: TestClient) -> None:
+def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token):
     sign_in(client_with_token)
     for address in ("/jobs/", "/api/jobs/", "/static", "/sign-in/"):
         answer = client_with_token.get(address, headers={"host": "evil.example"})
@@ -351,7 +343,7 @@ def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token: Tes
         assert "evil" not in str(answer.headers)
 
 
-def test_commands_in_messages_are_code_and_wrong_parameters_are_named(client: TestClient) -> None:
+def test_commands_in_messages_are_code_and_wrong_parameters_are_named(client):
     assert with_code("run `tagger tag <b>`, & go") == "run <code>tagger tag &lt;b&gt;</code>, &amp; go"
     assert with_code("a lone ` and <b>") == "a lone ` and &lt;b&gt;"
     answer = client.post("/api/predict?top_k=0", content=photo(0), headers=PNG)
@@ -363,8 +355,8 @@ def test_commands_in_messages_are_code_and_wrong_parameters_are_named(client: Te
 
 
 def test_an_outage_is_one_line_of_each_route_and_strangers_cause_none(
-    client_with_token: TestClient, web_settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+    client_with_token, web_settings, caplog
+):
     file = web_settings.data_folder / "tagger.sqlite"
     file.write_bytes(b"not a database" * 10_000)
     guess = {"authorization": "Bearer a-guess"}
@@ -388,7 +380,7 @@ def assert_outage(answer: httpx.Response) -> None:
     assert "malformed" not in answer.text
 
 
-def test_documented_limits_are_those_of_the_server() -> None:
+def test_documented_limits_are_those_of_the_server():
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
     for row in (
         f"| address | {MAX_ADDRESS_BYTES // 2**10} KiB |",

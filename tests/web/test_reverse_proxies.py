@@ -21,9 +21,6 @@ from support.local_servers import Quiet, running
 from support.page_server import TOKEN, photo, served
 from support.threads import wait_until
 
-from tagger.database.connection import Database
-from tagger.settings import Settings
-
 pytestmark = pytest.mark.slow
 
 
@@ -79,9 +76,7 @@ class _TlsConnection(HTTPConnection):
 
 
 @pytest.fixture(params=["nginx", "caddy"])
-def proxy(
-    request: pytest.FixtureRequest, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> Iterator[Proxy]:
+def proxy(request, web_settings, web_database, tmp_path) -> Iterator[Proxy]:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     start = {"nginx": _nginx, "caddy": _caddy}[request.param]
@@ -90,7 +85,7 @@ def proxy(
         yield running
 
 
-def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
+def test_people_sign_in_upload_and_follow_jobs_over_https(proxy):
     assert proxy.status("GET", "/sign-in") == 200
     form = urlencode({"token": TOKEN}).encode()
     assert proxy.status("POST", "/sign-in", form, FORM | {"Origin": "https://elsewhere.example"}) == 403
@@ -110,7 +105,7 @@ def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
         assert next(line for line in iter(answer.readline, b"") if line.startswith(b"data:"))
 
 
-def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:
+def test_wrong_tokens_lock_out_their_sender_alone(proxy):
     def statuses(client: str, token: str, count: int) -> list[int]:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "198.51.100.9"}
         return [proxy.status("GET", "/api/status", b"", headers, client) for _ in range(count)]
@@ -120,7 +115,7 @@ def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["nginx"], indirect=True)  # Caddy does this at port 80 alone
-def test_plain_http_leads_to_https(proxy: Proxy) -> None:
+def test_plain_http_leads_to_https(proxy):
     assert proxy.http_port is not None
     with closing(HTTPConnection("127.0.0.1", proxy.http_port, timeout=60)) as connection:
         connection.request("GET", "/jobs", headers={"Host": HOST})
@@ -239,9 +234,7 @@ class Gate(Quiet, BaseHTTPRequestHandler):
 
 
 @pytest.fixture(params=["oauth2-proxy", "authelia"])
-def gated_port(
-    request: pytest.FixtureRequest, web_settings: Settings, web_database: Database, tmp_path: Path
-) -> Iterator[int]:
+def gated_port(request, web_settings, web_database, tmp_path) -> Iterator[int]:
     """The port of nginx before the page."""
     if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
         pytest.skip("nginx is not installed")
@@ -285,11 +278,11 @@ def _get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[i
             return answer.status, answer.headers.get("Location", ""), answer.read().decode()
 
 
-def test_a_person_whom_the_proxy_signs_in_may_look(gated_port: int) -> None:
+def test_a_person_whom_the_proxy_signs_in_may_look(gated_port):
     assert _get(gated_port, "/places", COOKIE)[0] == 200
 
 
-def test_a_client_cannot_name_itself(gated_port: int) -> None:
+def test_a_client_cannot_name_itself(gated_port):
     for forged in (
         {USER_HEADER: "eve"},
         {USER_HEADER.lower(): "eve"},
@@ -300,5 +293,5 @@ def test_a_client_cannot_name_itself(gated_port: int) -> None:
         assert _get(gated_port, "/places", COOKIE | forged)[0] == 200
 
 
-def test_styles_pass_without_signing_in(gated_port: int) -> None:
+def test_styles_pass_without_signing_in(gated_port):
     assert _get(gated_port, "/static/app.css")[0] == 200

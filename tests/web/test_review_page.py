@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import update
-from starlette.testclient import TestClient
 from support.browser import PHONE, Screen, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
@@ -21,7 +20,7 @@ PHOTOS = 6
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     """Six photos on which the model is less and less sure of the tower, from the first to the last."""
     with library.database.write() as connection:
         connection.execute(update(models).values(suggestion_threshold=0.3))
@@ -68,7 +67,7 @@ def dismissed(page: Page) -> list[dict[str, str]]:
     return photos
 
 
-def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> None:
+def test_the_queue_is_answered_by_keyboard(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         open_one_by_one(page)
         expect_question(page, 0)
@@ -114,7 +113,7 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         expect(page.locator("[data-card]")).to_have_count(PHOTOS - 2)
 
 
-def test_a_photo_opens_large_and_back_leads_to_all(browser: Browser, address: str) -> None:
+def test_a_photo_opens_large_and_back_leads_to_all(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         page.locator("[data-card] .photo-tile > a").nth(2).click()
         expect_question(page, 2)
@@ -129,9 +128,7 @@ def test_a_photo_opens_large_and_back_leads_to_all(browser: Browser, address: st
         expect(page.locator("[data-card]:visible")).to_have_count(PHOTOS)
 
 
-def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(
-    browser: Browser, address: str
-) -> None:
+def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         group = page.locator(f'[data-group][data-landmark="{EIFFEL}"]')
         expect(group.get_by_role("checkbox", checked=True)).to_have_count(0)
@@ -151,9 +148,7 @@ def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(
         expect(group.locator("[data-card]:not([data-done])")).to_have_count(1)
 
 
-def test_what_is_likely_is_selected_and_confirmed_at_once(
-    browser: Browser, address: str, library: LibraryPhotos
-) -> None:
+def test_what_is_likely_is_selected_and_confirmed_at_once(browser, address, library):
     library.taught(library.file("gate.jpg", data=picture((0, 90, 0))), GATE, 0.7)
     with open_page(browser, f"{address}/review", base=address) as page:
         gate = page.locator(f'[data-group][data-landmark="{GATE}"]')
@@ -175,7 +170,7 @@ def test_what_is_likely_is_selected_and_confirmed_at_once(
         wait_for_verdicts(page, {})
 
 
-def test_a_card_has_what_is_known_of_its_photo(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_card_has_what_is_known_of_its_photo(client, library):
     library.file(
         "berlin.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)), taken_at=datetime(2025, 10, 3, 12)
     )
@@ -184,7 +179,7 @@ def test_a_card_has_what_is_known_of_its_photo(client: TestClient, library: Libr
     assert "Brandenburg Gate? 40% Berlin, Germany · 3 October 2025 1.9 km away" in page
 
 
-def test_a_landmark_without_photos_is_on_a_map(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_landmark_without_photos_is_on_a_map(client, library):
     gate = library.file("gate.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)))
     assert gate
     page = client.get(f"/review?landmark={GATE}").text
@@ -194,7 +189,7 @@ def test_a_landmark_without_photos_is_on_a_map(client: TestClient, library: Libr
 
 
 @pytest.mark.slow
-def test_without_embeddings_no_photos_are_compared_with_those_named(browser: Browser, address: str) -> None:
+def test_without_embeddings_no_photos_are_compared_with_those_named(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         taught: list[str] = []
         page.on("request", lambda request: "/teach" in request.url and taught.append(request.url))
@@ -207,9 +202,7 @@ def test_without_embeddings_no_photos_are_compared_with_those_named(browser: Bro
         assert taught == []
 
 
-def test_a_verdict_that_is_not_stored_is_reported_and_all_tabs_show_how_many_are_left(
-    browser: Browser, address: str
-) -> None:
+def test_a_verdict_that_is_not_stored_is_reported_and_all_tabs_show_how_many_are_left(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         open_one_by_one(page)
         page.route("**/api/verdicts", lambda route: route.fulfill(status=200, body="{"))
@@ -227,16 +220,14 @@ def test_a_verdict_that_is_not_stored_is_reported_and_all_tabs_show_how_many_are
             expect(count).to_contain_text(str(PHOTOS - 1))
 
 
-def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:
+def test_without_a_script_review_shows_its_photos(browser, address):
     with open_page(browser, f"{address}/review", script=False) as page:
         expect(page.locator("[data-card] img:visible")).to_have_count(PHOTOS)
         expect(page.locator("[data-action]:visible")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(844, 390), pytest.param(720, 450, marks=pytest.mark.slow)])
-def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
-    browser: Browser, address: str, width: int, height: int
-) -> None:
+def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(browser, address, width, height):
     screen = Screen(width, height, touch=True)
     with open_page(browser, f"{address}/review", screen=screen, base=address) as page:
         open_one_by_one(page)
@@ -257,7 +248,7 @@ def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_groups_have_what_is_probable_first(client: TestClient, library: LibraryPhotos) -> None:
+def test_groups_have_what_is_probable_first(client, library):
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.4)
     page = client.get("/review").text
@@ -265,7 +256,7 @@ def test_groups_have_what_is_probable_first(client: TestClient, library: Library
     assert page.count("data-card ") == PHOTOS + 1
 
 
-def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) -> None:
+def test_one_landmark_is_reviewed(client, library):
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5)
     page = client.get(f"/review?landmark={GATE}").text
@@ -280,7 +271,7 @@ def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) ->
 
 
 @pytest.mark.slow
-def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
+def test_on_a_phone_fingers_review(browser, address):
     with open_page(browser, f"{address}/review", screen=PHONE, base=address) as page:
         open_one_by_one(page)
         first = page.locator("[data-group]").first

@@ -16,19 +16,19 @@ MAX_BYTES = 2_500_000
 MIN_COLOURS = 100
 
 
-def test_the_script_takes_every_documented_screenshot() -> None:
+def test_the_script_takes_every_documented_screenshot():
     assert documented_names()
     assert set(documented_names()) <= set(SCREENSHOTS)
 
 
-def test_the_stored_screenshots_are_the_documented_ones() -> None:
+def test_the_stored_screenshots_are_the_documented_ones():
     paths = [*PICTURES.iterdir()]
     assert sorted(path.name for path in paths) == sorted(f"{name}.webp" for name in documented_names())
     assert sum(path.stat().st_size for path in paths) < MAX_BYTES
 
 
 @pytest.mark.slow
-def test_screenshots_are_taken_of_a_drawn_library(browser: Browser, tmp_path: Path) -> None:
+def test_screenshots_are_taken_of_a_drawn_library(browser, tmp_path):
     draw_library(tmp_path / "Pictures", most=6)
     learn_landmarks(tmp_path / "drawn.pt", per_label=8)
     assert_screenshots(browser, tmp_path, tmp_path / "drawn.pt")

@@ -7,7 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from support.browser import DESKTOP, PHONE, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip, picture
@@ -18,7 +18,7 @@ from tagger.web import overview
 
 
 @pytest.fixture
-def library(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> LibraryPhotos:
+def library(library, monkeypatch) -> LibraryPhotos:
     monkeypatch.setattr(
         overview, "FIRST_SEARCH_WAIT_S", 60.0
     )  # the lists of names are made before the first answer
@@ -35,7 +35,7 @@ def search(client: TestClient, text: str, **headers: str) -> list[dict[str, Any]
     return list(answer.json())
 
 
-def test_every_kind_leads_to_photos(client: TestClient, library: LibraryPhotos) -> None:
+def test_every_kind_leads_to_photos(client, library):
     assert library.model.id
     for text, kind, label in (
         ("brandenburg", "landmark", "Brandenburg Gate"),
@@ -59,19 +59,19 @@ def test_every_kind_leads_to_photos(client: TestClient, library: LibraryPhotos) 
         assert found["photos"] in (None, len(photos)), text
 
 
-def test_the_page_shows_names_in_its_language(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_page_shows_names_in_its_language(client, library):
     assert library.model.id
     (city, *_) = search(client, "munich", **{"Accept-Language": "de", "HX-Request": "true"})
     assert (city["label"], city["detail"]) == ("München", "Bavaria, Deutschland")
 
 
-def test_too_long_a_text_is_refused(client: TestClient) -> None:
+def test_too_long_a_text_is_refused(client):
     assert client.get("/api/search", params={"q": "a" * 201}).status_code == 422
     assert client.get("/api/search").status_code == 422
     assert client.get("/api/search?q=").json() == []
 
 
-def test_what_is_not_understood_is_said(client: TestClient, library: LibraryPhotos, counted: None) -> None:
+def test_what_is_not_understood_is_said(client, library, counted):
     assert library.model.id
     page = page_of(client, "dogs in paris")
     assert "Left out: “dogs”, which is no date and no name in this library." in page
@@ -82,7 +82,7 @@ def test_what_is_not_understood_is_said(client: TestClient, library: LibraryPhot
     assert "no date and no name" in nothing.text
 
 
-def test_a_guess_is_said_and_undone(client: TestClient, library: LibraryPhotos, counted: None) -> None:
+def test_a_guess_is_said_and_undone(client, library, counted):
     assert library.model.id
     guessed = page_of(client, "eifel tower 2019")
     assert "<mark>“eifel tower” was read as Eiffel Tower.</mark>" in guessed
@@ -93,9 +93,7 @@ def test_a_guess_is_said_and_undone(client: TestClient, library: LibraryPhotos, 
     assert "Left out: “eifel”, which is no date and no name in this library. Did you mean" in exact
 
 
-def test_where_nothing_matches_the_filters_to_drop_are_named(
-    client: TestClient, library: LibraryPhotos, counted: None
-) -> None:
+def test_where_nothing_matches_the_filters_to_drop_are_named(client, library, counted):
     assert library.model.id
     empty = page_of(client, "munich 2019")
     found = dict(re.findall(r'<li><a href="([^"]*)">([^<]*without[^<]*)</a>', empty))
@@ -112,7 +110,7 @@ OPTIONS = "#search-list [role=option]"
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("search")
     settings = settings_in(folder)
     with closing(open_database(settings.effective_database_url)) as database:
@@ -139,7 +137,7 @@ def type_text(page: Page, text: str) -> None:
     raise AssertionError(text)
 
 
-def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address: str) -> None:
+def test_suggestions_are_chosen_and_opened_by_keyboard(browser, address):
     with open_page(browser, f"{address}/places", screen=DESKTOP) as page:
         box = page.locator("#search")
         expect(box).to_have_role("combobox")
@@ -179,7 +177,7 @@ def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address
         expect(page.get_by_text("Left out: “dogs”")).to_be_visible()
 
 
-def test_the_parts_of_a_search_are_changed_and_removed(browser: Browser, address: str) -> None:
+def test_the_parts_of_a_search_are_changed_and_removed(browser, address):
     with open_page(browser, f"{address}/photos?landmark=eiffel-tower&q=eiffel%20tower%20dogs") as page:
         expect(page.get_by_text("Left out: “dogs”")).to_be_visible()
         page.get_by_role("button", name="Change filter Eiffel Tower").click()
@@ -193,7 +191,7 @@ def test_the_parts_of_a_search_are_changed_and_removed(browser: Browser, address
 
 
 @pytest.mark.slow
-def test_the_list_is_accessible_and_clicked(browser: Browser, address: str) -> None:
+def test_the_list_is_accessible_and_clicked(browser, address):
     with open_page(browser, f"{address}/places", screen=PHONE) as page:
         type_text(page, "berlin")
         page.keyboard.press("ArrowDown")

@@ -12,7 +12,7 @@ PHOTOS = 60
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     """Photos without files."""
     for n in range(PHOTOS):
         library.photo(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False))
@@ -34,7 +34,7 @@ def open_grid(
         yield page
 
 
-def test_the_circle_of_a_photo_or_a_long_press_begins_to_select(browser: Browser, address: str) -> None:
+def test_the_circle_of_a_photo_or_a_long_press_begins_to_select(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", base=address) as page:
         page.locator("[data-grid][data-drawn]").wait_for()
         tiles = page.locator("[data-grid] > .photo-tile")
@@ -56,7 +56,7 @@ def test_the_circle_of_a_photo_or_a_long_press_begins_to_select(browser: Browser
         expect(page.locator(".action-bar")).to_contain_text("1 photo selected")
 
 
-def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser: Browser, address: str) -> None:
+def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser, address):
     with open_grid(browser, address) as page:
         tiles = page.locator("[data-grid] > .photo-tile")
         bar, toasts = page.locator(".action-bar"), page.locator("#toasts")
@@ -110,7 +110,7 @@ def finger_on(page: Page, tile: Locator) -> Iterator[None]:
     finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-def test_on_a_phone_fingers_choose_reject_and_undo(browser: Browser, address: str) -> None:
+def test_on_a_phone_fingers_choose_reject_and_undo(browser, address):
     with open_grid(browser, address, screen=PHONE) as page:
         bar, toast = page.locator(".action-bar"), page.locator("#toasts .toast")
         expect(bar).to_contain_text("Long-press to select a range")
@@ -128,8 +128,8 @@ def test_on_a_phone_fingers_choose_reject_and_undo(browser: Browser, address: st
             assert box["height"] >= 44
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= PHONE.width
-        assert boxes[0]["y"] == boxes[1]["y"]  # type: ignore[index]
-        assert abs(boxes[0]["width"] - boxes[1]["width"]) < 1  # type: ignore[index]
+        assert boxes[0]["y"] == boxes[1]["y"]
+        assert abs(boxes[0]["width"] - boxes[1]["width"]) < 1
         assert axe_findings(page) == []
         bar.get_by_role("button", name="Reject 5").tap()
         expect(toast).to_contain_text("5 photos rejected")

@@ -3,8 +3,7 @@
 from zipfile import ZipFile
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from starlette.testclient import TestClient
+from playwright.sync_api import Page, expect
 from support.browser import PHONE, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
@@ -13,7 +12,7 @@ FORM = {"origin": "http://127.0.0.1:8080"}
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     for folder, blue in (("a", 40), ("b", 200)):
         for n in range(2):
             data = picture((90 * n, 120, blue))
@@ -28,9 +27,7 @@ def select_all(page: Page) -> None:
     page.locator(".selection-menu summary").click()
 
 
-def test_selected_photos_get_stars_and_are_downloaded(
-    browser: Browser, address: str, library: LibraryPhotos
-) -> None:
+def test_selected_photos_get_stars_and_are_downloaded(browser, address, library):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
         select_all(page)
         assert axe_findings(page) == []
@@ -55,14 +52,14 @@ def test_selected_photos_get_stars_and_are_downloaded(
         expect(page.locator(".photo-tile-favourite")).to_have_count(0)
 
 
-def test_more_photos_are_sent_than_a_form_has_fields(client: TestClient, library: LibraryPhotos) -> None:
+def test_more_photos_are_sent_than_a_form_has_fields(client, library):
     numbers = ",".join(map(str, range(1, 1500)))
     page = client.post("/photos/metadata", data={"photo": numbers, "action": "write"}, headers=FORM)
     assert page.status_code == 200
     assert numbers in page.text
 
 
-def test_invalid_selections_are_refused(client: TestClient) -> None:
+def test_invalid_selections_are_refused(client):
     many = ",".join(map(str, range(1, 2_002)))
     for data in ({}, {"photo": ""}, {"photo": "1;2"}, {"photo": "-1"}, {"photo": many}):
         assert client.post("/photos/download", data=data, headers=FORM).status_code == 422, data

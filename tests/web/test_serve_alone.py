@@ -12,9 +12,8 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 from rig.ledger_invariants import job_violations, library_violations
-from rig.servers import RedisServer
 from sqlalchemy import update
 from support.browser import open_page
 from support.commands import Process, Terminal, draw_many
@@ -30,14 +29,14 @@ QUICK = "tagger.cli.pools.IDLE_END_S=1 tagger.cli.pools.FOLDERS_CHECK_S=1"
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def terminal(tmp_path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home", {"TAGGER_BATCH_SIZE": "8"})
     yield terminal
     terminal.end_embedded_redis()
 
 
 @pytest.fixture
-def folder(terminal: Terminal) -> Path:
+def folder(terminal) -> Path:
     """A folder of photos whose job takes some seconds."""
     folder = terminal.folder / "photos"
     draw_many(folder, PHOTOS)
@@ -95,7 +94,7 @@ def assert_tagged_once(terminal: Terminal, job: int) -> None:
         assert library_violations(database) == []
 
 
-def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal: Terminal, folder: Path) -> None:
+def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal, folder):
     terminal.inject(values=f"{QUICK} tagger.cli.pools.TICK_S=1")
     terminal.run("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
     with serving(terminal) as (server, address):
@@ -111,9 +110,7 @@ def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal: Terminal, f
 
 
 @pytest.mark.slow
-def test_photos_that_are_sent_end_as_a_link_and_the_worker_leaves(
-    terminal: Terminal, browser: Browser
-) -> None:
+def test_photos_that_are_sent_end_as_a_link_and_the_worker_leaves(terminal, browser):
     terminal.inject(values=QUICK)
     with serving(terminal) as (server, address), open_page(browser, f"{address}/jobs/new") as page:
         assert workers_of(server) == []
@@ -135,7 +132,7 @@ def test_photos_that_are_sent_end_as_a_link_and_the_worker_leaves(
     assert "WARNING" not in terminal.log.read_text()
 
 
-def test_a_job_goes_on_after_its_worker_was_killed(terminal: Terminal, folder: Path) -> None:
+def test_a_job_goes_on_after_its_worker_was_killed(terminal, folder):
     with serving(terminal) as (server, address):
         job = start_job(address, folder)
         terminal.wait_until(lambda: is_half_done(terminal.progress(job)))
@@ -154,7 +151,7 @@ def test_a_job_goes_on_after_its_worker_was_killed(terminal: Terminal, folder: P
         pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
-def test_a_job_is_continued_by_the_next_server(terminal: Terminal, folder: Path, end: signal.Signals) -> None:
+def test_a_job_is_continued_by_the_next_server(terminal, folder, end):
     with serving(terminal) as (server, address):
         job = start_job(address, folder)
         terminal.wait_until(lambda: is_half_done(terminal.progress(job)))
@@ -167,9 +164,7 @@ def test_a_job_is_continued_by_the_next_server(terminal: Terminal, folder: Path,
         assert_tagged_once(terminal, job)
 
 
-def test_the_page_says_why_no_worker_can_start(
-    terminal: Terminal, folder: Path, redis_server: RedisServer
-) -> None:
+def test_the_page_says_why_no_worker_can_start(terminal, folder, redis_server):
     terminal.environment["TAGGER_METRICS_PORT"] = str(redis_server.port)  # in use
     with serving(terminal) as (_server, address):
         job = start_job(address, folder)
@@ -182,9 +177,7 @@ def test_the_page_says_why_no_worker_can_start(
 
 
 @pytest.mark.slow
-def test_no_worker_starts_beside_that_of_another_server_or_one_that_people_start(
-    terminal: Terminal, folder: Path
-) -> None:
+def test_no_worker_starts_beside_that_of_another_server_or_one_that_people_start(terminal, folder):
     with serving(terminal) as (first, address), serving(terminal) as (second, _):
         job = start_job(address, folder)
         terminal.wait_until(terminal.active_workers)
@@ -198,9 +191,7 @@ def test_no_worker_starts_beside_that_of_another_server_or_one_that_people_start
 
 
 @pytest.mark.slow
-def test_a_job_that_waits_for_its_folder_keeps_no_worker_and_continues(
-    terminal: Terminal, folder: Path
-) -> None:
+def test_a_job_that_waits_for_its_folder_keeps_no_worker_and_continues(terminal, folder):
     terminal.inject(values=f"{SHORT_DURATIONS.values} {QUICK}")
     away = folder.with_name("away")
     terminal.run("enqueue", folder)

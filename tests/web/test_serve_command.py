@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from pathlib import Path
 
 import httpx2 as httpx
 import psutil
@@ -40,7 +39,7 @@ def port_in(output: str) -> int:
     return int(port)
 
 
-def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal: Terminal) -> None:
+def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal):
     with serving(terminal, "--host", "0.0.0.0", "-q") as (process, output):
         (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)
         address = f"http://127.0.0.1:{port_in(output)}/api/openapi.json"
@@ -54,7 +53,7 @@ def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("has_token", [True, False], ids=["of the settings", "where a proxy names people"])
-def test_a_token_is_printed_unless_the_settings_have_one(terminal: Terminal, has_token: bool) -> None:
+def test_a_token_is_printed_unless_the_settings_have_one(terminal, has_token):
     proxy = {"TAGGER_WEB_USER_HEADER": "Remote-User", "TAGGER_WEB_TRUSTED_PROXIES": '["10.0.0.1"]'}
     terminal.environment.update({"TAGGER_WEB_TOKEN": TOKEN} if has_token else proxy)
     with serving(terminal, *(("--host", "0.0.0.0") if has_token else ())) as (_process, output):
@@ -69,14 +68,14 @@ def test_a_token_is_printed_unless_the_settings_have_one(terminal: Terminal, has
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])
-def test_an_invalid_token_is_refused_and_not_printed(terminal: Terminal, token: str) -> None:
+def test_an_invalid_token_is_refused_and_not_printed(terminal, token):
     terminal.environment["TAGGER_WEB_TOKEN"] = token
     output = run_refused(terminal, "serve", code=1)
     assert "TAGGER_WEB_TOKEN" in output
     assert token not in output
 
 
-def test_an_address_that_cannot_be_used_is_reported_in_one_line(terminal: Terminal) -> None:
+def test_an_address_that_cannot_be_used_is_reported_in_one_line(terminal):
     with socket.create_server(("127.0.0.1", 0)) as other:
         used = run_refused(terminal, "serve", "--port", str(other.getsockname()[1]), code=1)
     foreign = run_refused(terminal, "serve", "--host", "203.0.113.7", "--port", "0", code=1)
@@ -85,7 +84,7 @@ def test_an_address_that_cannot_be_used_is_reported_in_one_line(terminal: Termin
     assert used.count("\n") == foreign.count("\n") == 1
 
 
-def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_descriptor_that_is_no_socket_is_reported(terminal, tmp_path):
     with (tmp_path / "file").open("wb") as file:
         output = run_refused(terminal, "serve", "--fd", str(file.fileno()), code=2)
         assert f"{file.fileno()} is not a listening socket" in output
@@ -95,9 +94,7 @@ def test_a_descriptor_that_is_no_socket_is_reported(terminal: Terminal, tmp_path
 @pytest.mark.parametrize(
     ("host", "needs_token"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)]
 )
-def test_token_is_needed_by_where_the_socket_really_listens(
-    tmp_path: Path, host: str, needs_token: bool
-) -> None:
+def test_token_is_needed_by_where_the_socket_really_listens(tmp_path, host, needs_token):
     with listen(host, 0) as listener:
         policy = access_policy(listener, Settings(data_folder=tmp_path))
         assert (policy.token is not None) is needs_token
@@ -106,7 +103,7 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         assert access_policy(listener, with_view_token).token is not None
 
 
-def test_a_low_limit_of_open_files_is_raised() -> None:
+def test_a_low_limit_of_open_files_is_raised():
     pytest.importorskip("resource")
     program = (
         "import resource; from tagger.cli.commands.services import raise_file_limit; "
@@ -134,7 +131,7 @@ if "up" in sys.orig_argv:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def terminal(tmp_path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "home")
     yield terminal
     terminal.end_embedded_redis()
@@ -178,9 +175,7 @@ def page_process() -> int:
 
 
 @pytest.mark.slow
-def test_with_the_port_in_use_the_page_is_at_the_next_one_and_restarted_after_a_kill(
-    terminal: Terminal,
-) -> None:
+def test_with_the_port_in_use_the_page_is_at_the_next_one_and_restarted_after_a_kill(terminal):
     with ExitStack() as stack:
         with suppress(OSError):  # another program already listens there
             stack.enter_context(closing(socket.create_server(("127.0.0.1", 8080))))
@@ -200,7 +195,7 @@ def test_with_the_port_in_use_the_page_is_at_the_next_one_and_restarted_after_a_
 
 
 @pytest.mark.slow
-def test_up_and_its_page_end_when_the_terminal_is_closed(terminal: Terminal) -> None:
+def test_up_and_its_page_end_when_the_terminal_is_closed(terminal):
     with up(terminal, "--port", "0", end_signal=signal.SIGHUP) as address:
         assert responds(address)
 
@@ -212,7 +207,7 @@ def run_refused(terminal: Terminal, *arguments: str, code: int) -> str:
     return output.err
 
 
-def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
+def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal):
     draw(terminal.folder / "photos/a.jpg", 0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         output = run_refused(terminal, "up", "--port", str(other.getsockname()[1]), "photos", code=1)
@@ -221,14 +216,14 @@ def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal: Termin
     assert not terminal.data.exists()
 
 
-def test_once_refuses_a_port_because_it_serves_no_page(terminal: Terminal) -> None:
+def test_once_refuses_a_port_because_it_serves_no_page(terminal):
     draw(terminal.folder / "photos/a.jpg", 0)
     output = run_refused(terminal, "up", "--once", "photos", "--port", "9000", code=2)
     assert "cannot be combined with --watch or --port" in output
 
 
 @pytest.mark.slow
-def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Terminal) -> None:
+def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal):
     with terminal.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", WITHOUT_EXTRA], env=terminal.environment, stderr=log
@@ -245,7 +240,7 @@ def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Ter
 
 
 @pytest.mark.slow
-def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp_path: Path) -> None:
+def test_up_continues_without_a_page_that_does_not_start(terminal, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/sitecustomize.py").write_text(FAILING_PAGE)
     terminal.injected["PYTHONPATH"] = str(tmp_path / "broken")

@@ -45,7 +45,7 @@ class Page:
 
 
 @pytest.fixture
-def page(web_database: Database, tmp_path: Path) -> Iterator[Page]:
+def page(web_database, tmp_path) -> Iterator[Page]:
     with opened_page(web_database, tmp_path) as page:
         yield page
 
@@ -66,7 +66,7 @@ def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
 ALL = {f"{number}.jpg" for number in range(PHOTOS)}
 
 
-def test_verdicts_are_learned_in_the_background(page: Page) -> None:
+def test_verdicts_are_learned_in_the_background(page):
     body = {"verdict": "confirmed", "landmark": "our-church", "photos": page.church(0, 1)}
     assert len(page.client.post("/api/verdicts", json=body).json()["photos"]) == 2
     wait_until(lambda: page.tagged() == ALL)
@@ -80,7 +80,7 @@ def test_verdicts_are_learned_in_the_background(page: Page) -> None:
     wait_until(lambda: page.tagged() == ALL - {"2.jpg"})
 
 
-def test_a_merge_is_learned_in_the_background(page: Page) -> None:
+def test_a_merge_is_learned_in_the_background(page):
     page.teach(page.church(0, 1))
     assert page.tagged() == ALL
     form = {"into": "our-church", "is_confirmed": "true"}
@@ -88,7 +88,7 @@ def test_a_merge_is_learned_in_the_background(page: Page) -> None:
     wait_until(lambda: page.tagged() == {"0.jpg", "1.jpg"})  # the model missed only two
 
 
-def test_several_verdicts_in_a_row_are_one_more_update(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_verdicts_in_a_row_are_one_more_update(page, monkeypatch):
     started, released, calls = threading.Event(), threading.Event(), list[int]()
 
     def update(*_values: object, **_options: object) -> int:
@@ -110,9 +110,7 @@ def test_several_verdicts_in_a_row_are_one_more_update(page: Page, monkeypatch: 
     assert len(calls) == 2
 
 
-def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
-    page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(page, monkeypatch, caplog):
     monkeypatch.setattr(server_state, "RETRY_S", 0.01)
     calls = list[int]()
 
@@ -135,7 +133,7 @@ def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
     assert "SELECT" not in caplog.text
 
 
-def test_what_a_taught_landmark_does_to_others_is_told(page: Page) -> None:
+def test_what_a_taught_landmark_does_to_others_is_told(page):
     for shade in range(3):
         page.library.draw(f"wall-{shade}.jpg", shade=shade)
     page.library.tag()

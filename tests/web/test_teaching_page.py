@@ -1,20 +1,17 @@
 """Naming, learning and comparing places on the page, with a model that gives embeddings."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Response, expect
+from playwright.sync_api import Locator, Page, Response, expect
 from sqlalchemy import delete, insert, select, update
-from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.library_photos import EIFFEL
 from support.teaching import draw_place, teachable_artifact
 from support.threads import wait_until
 
-from tagger.database.connection import Database
 from tagger.database.tables import contents, embeddings, landmarks, models, positions, tags
 from tagger.tags.settlement import settle
 
@@ -22,7 +19,7 @@ CHURCH, SIDE, PHOTOS = 0, 1, 6
 
 
 @pytest.fixture
-def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
+def library(web_database, tmp_path) -> TaggedFolder:
     """Photos of an unknown church, more and more of its side, which looks like another place, and others."""
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for seed in range(PHOTOS):
@@ -38,7 +35,7 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 @pytest.fixture
-def address(library: TaggedFolder) -> Iterator[str]:
+def address(library) -> Iterator[str]:
     with serving(library.page_settings) as url:
         yield url
 
@@ -59,9 +56,7 @@ def name_church(page: Page, library: TaggedFolder, count: int) -> None:
     expect(page.locator("#toasts")).to_contain_text(f"{count} photos named Our church")
 
 
-def test_a_place_is_named_at_the_position_of_its_photos_learned_and_reviewed(
-    browser: Browser, address: str, library: TaggedFolder
-) -> None:
+def test_a_place_is_named_at_the_position_of_its_photos_learned_and_reviewed(browser, address, library):
     arles = {"latitude": 43.6776, "longitude": 4.6309, "error_m": 10.0, "source": "camera", "evidence": {}}
     with library.database.write() as connection:
         photos = [library.photo(f"church/{number}.jpg").id for number in range(1, 4)]
@@ -91,9 +86,7 @@ def test_a_place_is_named_at_the_position_of_its_photos_learned_and_reviewed(
         expect(page.locator("#toasts")).to_contain_text("1 photo confirmed as Our church")
 
 
-def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
-    browser: Browser, address: str, library: TaggedFolder
-) -> None:
+def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(browser, address, library):
     with open_page(browser, address, base=address) as page:
         other = page.context.new_page()
         other.goto("/photos?unknown=1")
@@ -111,9 +104,7 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
 
 
 @pytest.mark.slow
-def test_the_undo_of_a_later_naming_leaves_the_place_that_was_added(
-    browser: Browser, address: str, library: TaggedFolder
-) -> None:
+def test_the_undo_of_a_later_naming_leaves_the_place_that_was_added(browser, address, library):
     failed: list[str] = []
     with open_page(browser, address, base=address) as page:
         page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
@@ -132,7 +123,7 @@ def test_the_undo_of_a_later_naming_leaves_the_place_that_was_added(
 
 
 @pytest.fixture
-def to_review(web_database: Database, tmp_path: Path) -> TaggedFolder:
+def to_review(web_database, tmp_path) -> TaggedFolder:
     """Photos on which the model suggests two of its landmarks; those of the tower cannot be compared."""
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for label in range(2):
@@ -162,9 +153,7 @@ def numbers_of(page: Page) -> dict[str, int]:
     return {name: number for name, number in numbers.items() if number}
 
 
-def test_no_request_of_a_review_fails_and_its_numbers_are_the_servers(
-    browser: Browser, to_review: TaggedFolder
-) -> None:
+def test_no_request_of_a_review_fails_and_its_numbers_are_the_servers(browser, to_review):
     failed: list[str] = []
     taught: list[str] = []
 
@@ -240,9 +229,7 @@ def test_no_request_of_a_review_fails_and_its_numbers_are_the_servers(
     assert len(taught) >= 2
 
 
-def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(
-    client: TestClient, web_database: Database, tmp_path: Path
-) -> None:
+def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(client, web_database, tmp_path):
     folder = tmp_path / "plain"
     folder.mkdir()
     library = TaggedFolder(web_database, folder)

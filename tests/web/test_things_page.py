@@ -1,15 +1,13 @@
 """Things on the page: under Places, at a photo, in searches and filters, and their switch."""
 
 import re
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
-from support.library_photos import EIFFEL, LibraryPhotos, picture
+from support.library_photos import EIFFEL, picture
 
-from tagger.database.connection import Database
 from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
@@ -25,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("counted")
 
 
 @pytest.fixture
-def dog(library: LibraryPhotos, tmp_path: Path) -> int:
+def dog(library, tmp_path) -> int:
     """A photo of the tower, and one of which somebody says that it shows a dog."""
     tiny_artifact(tmp_path / "objects.pt", LABELS, name="objects", kind="things")
     objects = add_model(library.database, tmp_path / "objects.pt")
@@ -39,7 +37,7 @@ def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
     assert client.post("/api/verdicts", json=body).json()["name"] == "Dog"
 
 
-def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestClient, dog: int) -> None:
+def test_places_end_with_the_things_of_photos_which_lead_to_them(client, dog):
     say(client, dog)
     page = client.get("/places").text
     assert re.findall(r'href="/photos\?any_rank=1&amp;thing=(\w+)"', page) == ["animal", "dog"]
@@ -49,9 +47,7 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestCli
     assert "Hund" in german
 
 
-def test_a_card_follows_a_verdict_at_once(
-    client: TestClient, dog: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     say(client, dog)
     assert "thing=dog" in client.get("/places").text
@@ -59,7 +55,7 @@ def test_a_card_follows_a_verdict_at_once(
     assert "thing=dog" not in client.get("/places").text
 
 
-def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, dog: int) -> None:
+def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client, dog):
     say(client, dog)
     page = client.get(f"/photos/{dog}/details").text
     assert re.search(r'Shows: <a href="/photos\?any_rank=1&amp;thing=thing%3Adog">Dog</a>', page)
@@ -73,7 +69,7 @@ def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, 
     assert "%3Adog" not in page.partition("<details")[0]
 
 
-def test_a_search_for_a_thing_leads_to_its_photos(client: TestClient, dog: int) -> None:
+def test_a_search_for_a_thing_leads_to_its_photos(client, dog):
     say(client, dog)
     german = {"Accept-Language": "de"}
     found = str(client.get("/search?q=hund", headers=german).headers)
@@ -85,9 +81,7 @@ def test_a_search_for_a_thing_leads_to_its_photos(client: TestClient, dog: int) 
     )
 
 
-def test_the_model_of_things_is_turned_on_with_a_job_and_off(
-    client: TestClient, library: LibraryPhotos, web_database: Database
-) -> None:
+def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database):
     library.file("tower.jpg", (EIFFEL, 0.9, True))
     use_models(web_database, [library.model.name])
     assert "Find things" in client.get("/places").text
@@ -99,9 +93,7 @@ def test_the_model_of_things_is_turned_on_with_a_job_and_off(
     assert names_in_use(web_database) == ["tiny"]
 
 
-def test_cards_of_things_follow_their_switch(
-    client: TestClient, library: LibraryPhotos, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cards_of_things_follow_their_switch(client, library, web_database, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     library.file("tower.jpg", (EIFFEL, 0.9, True))
     use_models(web_database, [library.model.name])

@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,15 +13,12 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from starlette.requests import ClientDisconnect
-from starlette.testclient import TestClient
 from support.format_photos import encode_photo
 from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
 from support.threads import in_threads
 
-from tagger.database.connection import Database
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
-from tagger.settings import Settings
 from tagger.web.api.photos import FileResponse
 from tagger.web.photo_files import (
     THUMBNAIL,
@@ -44,7 +41,7 @@ def files_in(folder: Path) -> list[Path]:
 # ---------- as they are served ----------
 
 
-def test_a_thumbnail_is_the_whole_photo_in_its_shape(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_thumbnail_is_the_whole_photo_in_its_shape(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((200, 60, 60), size=(900, 600)))
     for size in (256, 512):
         answer = client.get(f"/api/photos/{number}/thumbnail", params={"size": size})
@@ -60,9 +57,7 @@ def test_a_thumbnail_is_the_whole_photo_in_its_shape(client: TestClient, library
         assert decoded(client.get(f"/api/photos/{number}/thumbnail").content).size == expected
 
 
-def test_copies_share_a_thumbnail_also_while_the_disk_is_away(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_copies_share_a_thumbnail_also_while_the_disk_is_away(client, library):
     first, second = (library.file(name, (EIFFEL, 0.9, True)) for name in ("a.jpg", "copy.jpg"))
     thumbnail = client.get(f"/api/photos/{first}/thumbnail").content
     library.root.rename(library.root.with_name("elsewhere"))
@@ -72,9 +67,7 @@ def test_copies_share_a_thumbnail_also_while_the_disk_is_away(
     assert large.status_code == 200  # created together
 
 
-def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(client, library):
     unread = library.file("new.jpg", classified=False)
     assert client.get(f"/api/photos/{unread}/thumbnail").status_code == 200
     edited = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((0, 200, 0)))
@@ -95,9 +88,7 @@ def test_unclassified_photos_have_thumbnails_and_edited_ones_get_new_ones(
     ],
     ids=["text", "cut off", "too large"],
 )
-def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
-    client: TestClient, library: LibraryPhotos, data: bytes, kind: str
-) -> None:
+def test_an_undecodable_photo_has_a_reason_and_a_placeholder(client, library, data, kind):
     number = library.file("a.jpg", classified=False, data=data)
     output = client.get(f"/api/photos/{number}/thumbnail")
     assert (output.status_code, output.json()["kind"]) == (422, kind)
@@ -114,9 +105,7 @@ def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
 # ---------- creation ----------
 
 
-def test_a_file_that_cannot_be_decoded_is_tried_once(
-    web_database: Database, web_settings: Settings, library: LibraryPhotos
-) -> None:
+def test_a_file_that_cannot_be_decoded_is_tried_once(web_database, web_settings, library):
     number = library.file("a.jpg", classified=False, data=b"\xff\xd8\xff" + b"\0" * 500)
     thumbnails = Thumbnails(web_settings)
     photo = stored_photo(web_database, number, {})
@@ -128,9 +117,7 @@ def test_a_file_that_cannot_be_decoded_is_tried_once(
     assert again.value.text == first.value.text
 
 
-def test_many_at_once_make_a_picture_once_in_a_few_processes(
-    web_database: Database, web_settings: Settings, library: LibraryPhotos
-) -> None:
+def test_many_at_once_make_a_picture_once_in_a_few_processes(web_database, web_settings, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(1200, 900)))
     photo = stored_photo(web_database, number, {})
     thumbnails = Thumbnails(web_settings)
@@ -145,7 +132,7 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
 # ---------- the cache folder ----------
 
 
-def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+def test_what_was_not_used_for_longest_goes_first(tmp_path):
     cache = DiskCache(tmp_path, 40 * 4096)
     for n in range(40):
         cache.put(f"{n}", b"x" * 4000)
@@ -171,9 +158,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     ],
     ids=["a flipped bit", "truncated", "zeros", "empty"],
 )
-def test_a_damaged_thumbnail_is_created_anew(
-    client: TestClient, library: LibraryPhotos, web_settings: Settings, damage: Callable[[bytes], bytes]
-) -> None:
+def test_a_damaged_thumbnail_is_created_anew(client, library, web_settings, damage):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     thumbnail = client.get(f"/api/photos/{number}/thumbnail").content
     for path in files_in(web_settings.data_folder / "web-cache"):
@@ -181,7 +166,7 @@ def test_a_damaged_thumbnail_is_created_anew(
     assert client.get(f"/api/photos/{number}/thumbnail").content == thumbnail
 
 
-def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path: Path) -> None:
+def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path):
     nothing = DiskCache(tmp_path, 0)
     nothing.put("a", b"x")
     assert (nothing.get("a"), files_in(tmp_path)) == (None, [])
@@ -191,9 +176,7 @@ def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path: P
     assert len(files_in(tmp_path)) <= 40 * 1.25
 
 
-def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     cache = DiskCache(tmp_path / "file", 1000)
     cache.put("a", b"x")
@@ -201,7 +184,7 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
     assert "cannot store thumbnails" in caplog.text
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+def test_no_name_leads_out_of_the_folder(tmp_path):
     cache = DiskCache(tmp_path / "cache", 10_000)
     for name in ("../../out", "/etc/out", "a\0b", "\udcff", ""):
         cache.put(name, b"x")
@@ -229,15 +212,13 @@ class SlowPreviews:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowPreviews]:
+def slow(monkeypatch) -> Iterator[SlowPreviews]:
     previews = SlowPreviews(monkeypatch)
     yield previews
     previews.go_on.set()
 
 
-def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(client, library):
     for n, (size, shown) in enumerate((((2000, 1000), (1600, 800)), ((90, 200), (90, 200)))):
         number = library.file(f"{n}.jpg", data=picture((200, 60, 60), size))
         answer = client.get(f"/api/photos/{number}/preview")
@@ -247,7 +228,7 @@ def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(
         assert image.convert("RGB").getpixel((9, 9)) == pytest.approx((200, 60, 60), abs=6)
 
 
-def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_preview_is_upright_and_cached_by_its_digest(client, library):
     image = Image.new("RGB", (90, 60), (255, 255, 255))
     exif = image.getexif()
     exif[0x0112] = 6
@@ -268,9 +249,7 @@ def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, libra
     )
 
 
-def test_waiting_for_a_preview_blocks_no_other_request(
-    web_database: Database, web_settings: Settings, slow: SlowPreviews, tmp_path: Path
-) -> None:
+def test_waiting_for_a_preview_blocks_no_other_request(web_database, web_settings, slow, tmp_path):
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     numbers = [
         library.file(f"{n}.tif", (EIFFEL, 0.9, True), data=picture((n, 0, 0), kind="TIFF"))
@@ -289,9 +268,7 @@ def test_waiting_for_a_preview_blocks_no_other_request(
     assert len(slow.started) < MORE_THAN_THREADS / 2
 
 
-def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
-    web_database: Database, web_settings: Settings, tmp_path: Path
-) -> None:
+def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(web_database, web_settings, tmp_path):
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
     data = picture()
     library.file("a.jpg", data=data)
@@ -304,7 +281,7 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
     assert b"".join(opened.blocks()) == data
 
 
-def test_a_file_is_closed_if_the_client_reads_nothing(tmp_path: Path) -> None:
+def test_a_file_is_closed_if_the_client_reads_nothing(tmp_path):
     (tmp_path / "a.jpg").write_bytes(picture())
     opened = open_stored(StoredPhoto(1, tmp_path, tmp_path / "a.jpg", *_state(tmp_path / "a.jpg"), None))
 

@@ -16,7 +16,7 @@ from sqlalchemy import Row, update
 from starlette.testclient import TestClient
 from support.databases import audit_entries
 from support.job_runs import process_job
-from support.library_photos import EIFFEL, LibraryPhotos
+from support.library_photos import EIFFEL
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo, with_numbers
 from support.page_server import client_at as client_of_app
 
@@ -26,7 +26,6 @@ from tagger.database.enums import Priority
 from tagger.database.tables import models
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
-from tagger.settings import Settings
 from tagger.web import access
 from tagger.web.access import MAX_ATTEMPTS, SAFE_METHODS, AccessPolicy, Role, RouteRoles, requires
 from tagger.web.app import create_app
@@ -47,7 +46,7 @@ ClientAt = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client_at(web_settings: Settings, web_database: Database) -> Iterator[ClientAt]:
+def client_at(web_settings, web_database) -> Iterator[ClientAt]:
     """Creates clients of one server, with an address. The server is created with the first one."""
     policy = AccessPolicy("0.0.0.0", 8080, TOKEN, VIEW_TOKEN, trusted_proxies=(ip_network("10.0.0.1"),))
     opened: list[TestClient] = []
@@ -86,9 +85,7 @@ def entries(database: Database, action: AuditAction) -> list[Row[Any]]:
 # --- budgets
 
 
-def test_clients_of_a_trusted_proxy_have_budgets_of_their_own_and_others_forge_none(
-    client_at: ClientAt,
-) -> None:
+def test_clients_of_a_trusted_proxy_have_budgets_of_their_own_and_others_forge_none(client_at):
     def answer(client: TestClient, token: str, chain: str) -> int:
         headers = bearer(token) | {"x-forwarded-for": chain}
         return client.get("/api/openapi.json", headers=headers).status_code
@@ -102,7 +99,7 @@ def test_clients_of_a_trusted_proxy_have_budgets_of_their_own_and_others_forge_n
     assert answer(attacker, TOKEN, "192.0.2.200") == 429
 
 
-def test_over_https_a_session_without_the_prefix_is_none(client_at: ClientAt) -> None:
+def test_over_https_a_session_without_the_prefix_is_none(client_at):
     """Somebody on the way could set it over http."""
     proxy, direct = client_at("10.0.0.1"), client_at()
     sign_in(direct)
@@ -113,9 +110,7 @@ def test_over_https_a_session_without_the_prefix_is_none(client_at: ClientAt) ->
         assert answer.status_code == status_code, cookie
 
 
-def test_a_proxy_that_is_not_trusted_is_reported_once(
-    client_of: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_proxy_that_is_not_trusted_is_reported_once(client_of, caplog):
     client = client_of("127.0.0.1", TOKEN)
     for _ in range(2):
         client.get("/places", headers={"x-forwarded-for": "192.0.2.1"})
@@ -125,9 +120,7 @@ def test_a_proxy_that_is_not_trusted_is_reported_once(
 # --- what is recorded
 
 
-def test_wrong_tokens_are_logged_with_their_address(
-    client_at: ClientAt, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_wrong_tokens_are_logged_with_their_address(client_at, caplog):
     with caplog.at_level(logging.WARNING):
         sign_in(client_at("198.51.100.9"), WRONG)
         status(client_at("2001:db8:0:1::7"), WRONG)
@@ -136,9 +129,7 @@ def test_wrong_tokens_are_logged_with_their_address(
     assert WRONG not in caplog.text
 
 
-def test_signing_in_and_out_and_changes_are_recorded_with_the_token_and_the_address(
-    client_at: ClientAt, web_database: Database
-) -> None:
+def test_signing_in_and_out_and_changes_are_recorded_with_the_token_and_the_address(client_at, web_database):
     client = client_at()
     new = {"name": "Old Tower"}
     assert client.post("/api/landmarks", json=new, headers=bearer(TOKEN)).status_code == 201
@@ -154,14 +145,12 @@ def test_signing_in_and_out_and_changes_are_recorded_with_the_token_and_the_addr
         assert entry.details["address"] == "203.0.113.7"
 
 
-def test_without_a_token_the_actor_is_the_page(client: TestClient, web_database: Database) -> None:
+def test_without_a_token_the_actor_is_the_page(client, web_database):
     assert client.post("/api/landmarks", json={"name": "Old Tower"}).status_code == 201
     assert entries(web_database, AuditAction.LANDMARK_ADD)[0].actor == "web"
 
 
-def test_jobs_are_recorded_with_the_token(
-    client_at: ClientAt, web_database: Database, library: LibraryPhotos
-) -> None:
+def test_jobs_are_recorded_with_the_token(client_at, web_database, library):
     library.file("tower.jpg")
     client = client_at()
     started = client.post("/api/backfills", json={"what": "all"}, headers=bearer(TOKEN))
@@ -184,9 +173,7 @@ def test_jobs_are_recorded_with_the_token(
 # --- sessions
 
 
-def test_a_cookie_ends_with_its_token_and_its_time(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cookie_ends_with_its_token_and_its_time(web_settings, web_database, monkeypatch):
     def client_with(token: str, view_token: str | None = None) -> TestClient:
         policy = AccessPolicy("0.0.0.0", 8080, token, view_token)
         return client_of_app(create_app(web_settings, web_database, policy))
@@ -208,7 +195,7 @@ def test_a_cookie_ends_with_its_token_and_its_time(
     assert status(client) == 401
 
 
-def test_errors_tell_strangers_nothing_of_the_library(client_at: ClientAt, library: LibraryPhotos) -> None:
+def test_errors_tell_strangers_nothing_of_the_library(client_at, library):
     with library.database.write() as connection:
         connection.execute(update(models).values(suggestion_threshold=0.3))
     library.file("perhaps.jpg", (EIFFEL, 0.4, False))
@@ -223,9 +210,7 @@ def test_errors_tell_strangers_nothing_of_the_library(client_at: ClientAt, libra
 # --- read-only tokens
 
 
-def test_pages_offer_only_what_a_session_may_do(
-    client_at: ClientAt, web_database: Database, web_settings: Settings, library: LibraryPhotos
-) -> None:
+def test_pages_offer_only_what_a_session_may_do(client_at, web_database, web_settings, library):
     number = library.file("tower.jpg", (EIFFEL, 0.8, True))
     (library.root / "broken.jpg").write_text("no photo")
     admin, guest = client_at(), client_at()
@@ -251,7 +236,7 @@ def test_pages_offer_only_what_a_session_may_do(
         assert "read-only" in read_only or path.endswith("/details")  # a part of a page
 
 
-def test_a_read_only_token_classifies(client_at: ClientAt) -> None:
+def test_a_read_only_token_classifies(client_at):
     client = client_at()
     sign_in(client, VIEW_TOKEN)
     png = bearer(VIEW_TOKEN) | {"content-type": "image/png"}
@@ -273,16 +258,16 @@ ClientOf = Callable[..., TestClient]
 
 
 @pytest.fixture
-def guest(client_of: ClientOf) -> TestClient:
+def guest(client_of) -> TestClient:
     """A client of an application that requires a token."""
     return client_of("0.0.0.0", TOKEN)
 
 
 def declared(client: TestClient) -> list[tuple[str, str, Role]]:
     """Method, path and declaration of all routes. Signing out comes last."""
-    routes = [route for route in client.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]
+    routes = [route for route in client.app.routes if isinstance(route, APIRoute)]
     found = [
-        (method, route.path, route.endpoint.role)  # type: ignore[attr-defined]
+        (method, route.path, route.endpoint.role)
         for route in routes
         for method in sorted(route.methods or ())
     ]
@@ -296,7 +281,7 @@ def is_refused(client: TestClient, method: str, path: str, headers: dict[str, st
     return answer.status_code == 403 and REFUSAL in answer.text
 
 
-def test_strangers_reach_only_the_page_to_sign_in(guest: TestClient) -> None:
+def test_strangers_reach_only_the_page_to_sign_in(guest):
     for method, path, role in declared(guest):
         answer = guest.request(method, with_numbers(path), headers=ORIGIN)
         is_open = role is Role.ANYBODY
@@ -305,7 +290,7 @@ def test_strangers_reach_only_the_page_to_sign_in(guest: TestClient) -> None:
 
 
 @pytest.mark.parametrize("by_cookie", [False, True], ids=["token", "cookie"])
-def test_who_may_look_reaches_the_routes_that_declare_it(guest: TestClient, by_cookie: bool) -> None:
+def test_who_may_look_reaches_the_routes_that_declare_it(guest, by_cookie):
     headers = {"authorization": f"Bearer {VIEW_TOKEN}"}
     if by_cookie:
         headers = {}
@@ -316,14 +301,14 @@ def test_who_may_look_reaches_the_routes_that_declare_it(guest: TestClient, by_c
             assert (path, is_refused(guest, method, path, headers)) == (path, may_not), method
 
 
-def test_an_admin_reaches_all(guest: TestClient) -> None:
+def test_an_admin_reaches_all(guest):
     headers = {"authorization": f"Bearer {TOKEN}"}
     for method, path, _ in declared(guest):
         if path not in {"/sign-in", EVENTS}:
             assert not is_refused(guest, method, path, headers), (method, path)
 
 
-def test_viewers_change_nothing(guest: TestClient) -> None:
+def test_viewers_change_nothing(guest):
     """What routes declare is right: a change that is open to viewers has to be added to the list here."""
     routes = declared(guest)
     for method, path, role in routes:
@@ -349,17 +334,13 @@ def test_viewers_change_nothing(guest: TestClient) -> None:
         ("GET", "/Jobs/new", 404, 401),
     ],
 )
-def test_an_address_without_a_route_tells_strangers_nothing(
-    guest: TestClient, method: str, path: str, viewer: int, stranger: int
-) -> None:
+def test_an_address_without_a_route_tells_strangers_nothing(guest, method, path, viewer, stranger):
     for headers, status in (({"authorization": f"Bearer {VIEW_TOKEN}"}, viewer), ({}, stranger)):
         answer = guest.request(method, f"{LOCAL_URL}{path}", headers=ORIGIN | headers)
         assert answer.status_code == status, headers
 
 
-def test_an_application_with_a_route_that_declares_nothing_does_not_start(
-    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_application_with_a_route_that_declares_nothing_does_not_start(client_of, monkeypatch):
     router = APIRouter()
 
     @router.get("/trips/secret/{trip_id}")
@@ -371,7 +352,7 @@ def test_an_application_with_a_route_that_declares_nothing_does_not_start(
         client_of()
 
 
-def test_a_declaration_above_the_address_is_none_where_the_function_is_wrapped(guest: TestClient) -> None:
+def test_a_declaration_above_the_address_is_none_where_the_function_is_wrapped(guest):
     """Routes of the API wrap their functions: what is declared too late must not be lost silently."""
     router = APIRouter(route_class=DocumentRoute)
 

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
+from support.library_photos import EIFFEL, GATE, TRIP, add_trip
 from support.page_server import LOCAL_URL
 
 
@@ -19,9 +19,7 @@ def trips_page(client: TestClient) -> str:
     return page
 
 
-def test_without_photos_and_without_trips_the_page_says_what_to_do(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_without_photos_and_without_trips_the_page_says_what_to_do(client, library):
     assert "No photos yet" in client.get("/trips").text
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     page = trips_page(client)
@@ -29,7 +27,7 @@ def test_without_photos_and_without_trips_the_page_says_what_to_do(
     assert "two days or more away from home" in page
 
 
-def test_trips_are_listed_by_year(client: TestClient, library: LibraryPhotos) -> None:
+def test_trips_are_listed_by_year(client, library):
     ids = add_trip(library)
     add_trip(library, datetime(2021, 7, 1, 9))  # noqa: DTZ001 - local time
     page = trips_page(client)
@@ -40,7 +38,7 @@ def test_trips_are_listed_by_year(client: TestClient, library: LibraryPhotos) ->
     assert f"/api/photos/{ids[4]}/thumbnail" in page
 
 
-def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client, library):
     library.photo("elsewhere.jpg", (GATE, 0.9, True))
     ids = add_trip(library)
     page = client.get(f"/trips/{TRIP}").text
@@ -63,22 +61,20 @@ def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client: TestClient, li
     assert f'href="/photos?trip={TRIP}&amp;landmark={EIFFEL}"' in page
 
 
-def test_photos_of_a_trip_can_be_filtered(client: TestClient, library: LibraryPhotos) -> None:
+def test_photos_of_a_trip_can_be_filtered(client, library):
     ids = add_trip(library)
     filtered = client.get(f"/photos?trip={TRIP}&landmark={EIFFEL}").text
     assert tiles_of(filtered) == [ids[4]]
     assert client.get("/photos?trip=2019-05-07-rome").status_code == 400
 
 
-def test_a_trip_that_does_not_exist_is_not_found(client: TestClient) -> None:
+def test_a_trip_that_does_not_exist_is_not_found(client):
     for address in ("/trips/2019-05-03-rome", "/trips/rome", "/api/trips/rome", "/api/photos?trip=rome"):
         assert client.get(address).status_code == 404
     assert client.get("/api/trips?taken_after=May").status_code == 400
 
 
-def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(client, library):
     ids = add_trip(library)
     add_trip(library, datetime(2019, 5, 20, 9))  # noqa: DTZ001 - local time
 
@@ -119,7 +115,7 @@ def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(
     assert [undo(TRIP), undo(TRIP)] == ["Paris, 18", "Paris, 9"]
 
 
-def test_the_api_lists_trips(client: TestClient, library: LibraryPhotos) -> None:
+def test_the_api_lists_trips(client, library):
     ids = add_trip(library)
     answer = client.get("/api/trips")
     assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]

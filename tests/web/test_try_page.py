@@ -6,15 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.commands import draw
 from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
-from tagger.database.connection import Database
-from tagger.settings import Settings
 from tagger.texts.text_format import distance_text, percent, share, size
 from tagger.web.pages.photo import UploadResult
 from tagger.web.templating import environment
@@ -22,9 +20,7 @@ from tagger.web.templating import environment
 # ---------- rendered by the server ----------
 
 
-def test_the_first_view_asks_for_photos_until_there_are_some(
-    client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
-) -> None:
+def test_the_first_view_asks_for_photos_until_there_are_some(client, web_database, web_settings, tmp_path):
     assert client.get("/").headers["location"] == "/jobs/new"
     assert "<h1>Where are your photos?</h1>" in client.get("/jobs/new").text
     LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("a.jpg")
@@ -39,7 +35,7 @@ def tried(client: TestClient, data: bytes) -> str:
     return answer.text
 
 
-def test_a_photo_gets_its_landmarks_and_is_not_stored(client: TestClient, web_settings: Settings) -> None:
+def test_a_photo_gets_its_landmarks_and_is_not_stored(client, web_settings):
     result = tried(client, photo())
     for text in ("<h2>Eiffel Tower</h2>", "Paris, France", "No landmark", "score-row--sure"):
         assert result.count(text) == 1, text
@@ -48,9 +44,7 @@ def test_a_photo_gets_its_landmarks_and_is_not_stored(client: TestClient, web_se
     assert "<h2>No landmark</h2>" in tried(client, photo(None))
 
 
-def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landmark(
-    client: TestClient, tmp_path: Path
-) -> None:
+def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landmark(client, tmp_path):
     whole = draw(tmp_path / "cut.jpg", 0, size=(1200, 900)).read_bytes()
     cut = whole[: len(whole) // 2]
     assert client.post("/api/predict", files={"file": ("cut.jpg", cut)}).json()["damaged"]
@@ -61,7 +55,7 @@ def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landm
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])
-def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, data: bytes, words: str) -> None:
+def test_the_reason_is_shown_for_a_file_that_is_no_photo(client, data, words):
     result = tried(client, data)
     assert "This photo could not be processed" in result
     assert words in result
@@ -80,7 +74,7 @@ def result_of(*scores: float, threshold: float = 0.5) -> UploadResult:
     return UploadResult(predictions, 1.0 - sum(scores))
 
 
-def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
+def test_a_landmark_below_the_threshold_is_a_guess_and_not_named():
     unsure = result_of(0.45, 0.2)
     assert (unsure.accepted, unsure.guess) == (None, unsure.predictions[0])
     words = environment().get_template("try_result.html").render(result=unsure)
@@ -92,7 +86,7 @@ def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     assert (sure.accepted, sure.guess) == (sure.predictions[0], None)
 
 
-def test_figures_are_short() -> None:
+def test_figures_are_short():
     words = {0.0: "0%", 0.0099: "<1%", 0.834: "83%", 0.994: ">99%", 1.0: "100%"}
     assert {part: percent(part) for part in words} == words
     distances = {994.4: "994 m", 1000: "1 km", 1120: "1.1 km", 9960: "10 km", 10_548_000: "10,548 km"}
@@ -109,7 +103,7 @@ def test_figures_are_short() -> None:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory) -> Iterator[str]:
     """One server for all tests: trying a photo stores nothing."""
     with serving(settings_in(tmp_path_factory.mktemp("served"))) as url:
         yield url
@@ -120,9 +114,7 @@ def choose(page: Page, data: bytes) -> None:
     page.get_by_label("Choose a photo").set_input_files([file])
 
 
-def test_a_photo_that_is_chosen_while_the_page_loads_is_shown_beside_its_landmarks(
-    browser: Browser, address: str
-) -> None:
+def test_a_photo_that_is_chosen_while_the_page_loads_is_shown_beside_its_landmarks(browser, address):
     held: list[Route] = []
     with open_page(browser, f"{address}/photos") as page:
         page.route("**/try.js*", lambda route: held.append(route))  # noqa: PLW0108 - playwright takes no built-in
@@ -140,7 +132,7 @@ def test_a_photo_that_is_chosen_while_the_page_loads_is_shown_beside_its_landmar
 
 
 @pytest.mark.slow
-def test_what_the_server_refuses_is_said(browser: Browser, address: str) -> None:
+def test_what_the_server_refuses_is_said(browser, address):
     page = browser.new_page()  # the browser logs failed requests as errors
     page.goto(f"{address}/try")
     choose(page, b"0" * (2 * 2**20 + 1))
@@ -152,7 +144,7 @@ def test_what_the_server_refuses_is_said(browser: Browser, address: str) -> None
 
 
 @pytest.mark.slow
-def test_the_switch_between_light_and_dark_is_remembered(browser: Browser, address: str) -> None:
+def test_the_switch_between_light_and_dark_is_remembered(browser, address):
     ground = "getComputedStyle(document.body).backgroundColor"
     with open_page(browser, address) as page:
         light = page.evaluate(ground)

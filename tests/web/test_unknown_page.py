@@ -6,8 +6,7 @@ from datetime import datetime
 from html import unescape
 
 import pytest
-from playwright.sync_api import Browser, expect
-from starlette.testclient import TestClient
+from playwright.sync_api import expect
 from support.browser import PHONE, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
@@ -19,7 +18,7 @@ GUESS = "Eiffel Tower? 56%"
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def library(library) -> LibraryPhotos:
     """Photos 1 to 4 are unknown: 3 is nearest to a landmark and has a copy, 1 is the newest; 6 is tagged."""
     for n, score in enumerate((0.1, 0.3, 0.56, 0.02)):
         taken_at = datetime(2024, 6, 9 - n, 12, 30)
@@ -40,9 +39,7 @@ def words_of(page: str, photo: int) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", tile)).split())
 
 
-def test_the_nearest_to_a_landmark_come_first_with_their_guess(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_the_nearest_to_a_landmark_come_first_with_their_guess(client, library):
     page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 2, 1, 4]
     assert 'href="/photos?unknown=1" aria-current="page">Unknown<' in page
@@ -52,9 +49,7 @@ def test_the_nearest_to_a_landmark_come_first_with_their_guess(
     assert [(photo["id"], photo["guess"]) for photo in listed][:2] == [(3, GUESS), (2, None)]
 
 
-def test_a_refused_guess_is_explained_beside_the_photo_alone(
-    client: TestClient, library: LibraryPhotos
-) -> None:
+def test_a_refused_guess_is_explained_beside_the_photo_alone(client, library):
     library.position("unknown-2.jpg", 35.68, 139.76, "Japan", "neighbour")
     assert GUESS in client.get("/photos?unknown=1").text  # an estimate is no evidence
     library.file("tokyo.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
@@ -71,7 +66,7 @@ def test_a_refused_guess_is_explained_beside_the_photo_alone(
     assert "Perhaps Eiffel Tower" in client.get("/photos/8").text  # it may be seen from there
 
 
-def test_other_grids_have_no_words_over_photos(client: TestClient, library: LibraryPhotos) -> None:
+def test_other_grids_have_no_words_over_photos(client, library):
     dismiss_photos(library.database, [2], "ada")
     page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 1, 4]
@@ -88,7 +83,7 @@ def test_other_grids_have_no_words_over_photos(client: TestClient, library: Libr
 
 
 @pytest.mark.slow
-def test_settings_open_without_script(browser: Browser, address: str) -> None:
+def test_settings_open_without_script(browser, address):
     with open_page(browser, f"{address}/places", screen=PHONE, script=False) as page:
         settings = page.locator("#settings")
         expect(settings).to_be_hidden()
@@ -103,7 +98,7 @@ def test_settings_open_without_script(browser: Browser, address: str) -> None:
         page.wait_for_url("**/jobs")
 
 
-def test_photos_are_named_by_what_they_show_and_when(client: TestClient, library: LibraryPhotos) -> None:
+def test_photos_are_named_by_what_they_show_and_when(client, library):
     taken_at = datetime(2024, 4, 12, 10, 5)
     library.file("gate.jpg", (GATE, 0.9, True), data=picture((7, 7, 7)), taken_at=taken_at)
     names = re.findall(r'alt="([^"]*)"', client.get("/photos?any_rank=1").text)

@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import WINDOW, axe_findings, open_page, serving
 from support.page_server import client_of_page, photo, served
 from support.threads import in_threads, wait_until
 
-from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import uploads
 
@@ -22,21 +21,21 @@ SENT = {"Content-Type": "image/png"}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     folder = tmp_path / "sent"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def settings(web_settings: Settings, folder: Path) -> Settings:
+def settings(web_settings, folder) -> Settings:
     return web_settings.model_copy(
         update={"web_upload_folder": folder, "web_upload_quota_bytes": 1_000_000, "web_upload_bytes": 500_000}
     )
 
 
 @pytest.fixture
-def sender(settings: Settings, web_database: Database) -> Iterator[TestClient]:
+def sender(settings, web_database) -> Iterator[TestClient]:
     with client_of_page(settings, web_database) as client:
         yield client
 
@@ -50,7 +49,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
-def test_photos_and_folders_are_stored_under_their_names_and_tagged(sender: TestClient, folder: Path) -> None:
+def test_photos_and_folders_are_stored_under_their_names_and_tagged(sender, folder):
     assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
     assert send(sender, "Rome/day 1/b.PNG", photo(1))[0] == 200
     assert files(folder) == {"a.png": photo(), "Rome/day 1/b.PNG": photo(1)}
@@ -59,7 +58,7 @@ def test_photos_and_folders_are_stored_under_their_names_and_tagged(sender: Test
     assert sender.get(f"/api/jobs/{job}").json()["total"] == 2
 
 
-def test_no_file_is_replaced_and_none_stored_twice(sender: TestClient, folder: Path) -> None:
+def test_no_file_is_replaced_and_none_stored_twice(sender, folder):
     send(sender, "a.png", photo())
     assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": False})
     assert send(sender, "a.png", photo(1)) == (200, {"path": "a-2.png", "is_new": True})
@@ -68,9 +67,7 @@ def test_no_file_is_replaced_and_none_stored_twice(sender: TestClient, folder: P
     assert (folder / "a.png").read_bytes() == photo()
 
 
-def test_the_thousandth_photo_of_one_name_is_kept(
-    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_thousandth_photo_of_one_name_is_kept(sender, folder, monkeypatch):
     monkeypatch.setattr("tagger.web.uploads.LEAST_BYTES", 1)  # the quota is small here
     folder.mkdir(exist_ok=True)
     for number in ("", *(f"-{number}" for number in range(2, 1000))):
@@ -78,18 +75,14 @@ def test_the_thousandth_photo_of_one_name_is_kept(
     assert send(sender, "image.png", photo()) == (200, {"path": "image-1000.png", "is_new": True})
 
 
-def test_photos_of_one_name_that_arrive_together_are_all_kept_and_one_photo_once(
-    sender: TestClient, folder: Path
-) -> None:
+def test_photos_of_one_name_that_arrive_together_are_all_kept_and_one_photo_once(sender, folder):
     in_threads([partial(send, sender, "same.png", photo(None, shade=n)) for n in range(6)])
     assert set(files(folder).values()) == {photo(None, shade=n) for n in range(6)}
     in_threads([partial(send, sender, "new/same.png", photo())] * 8)
     assert files(folder / "new") == {"same.png": photo()}
 
 
-def test_a_disk_without_links_keeps_each_file(
-    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_links_keeps_each_file(sender, folder, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "no links here")
 
@@ -100,8 +93,8 @@ def test_a_disk_without_links_keeps_each_file(
 
 
 def test_a_server_that_is_killed_while_it_names_a_photo_leaves_no_empty_one(
-    settings: Settings, web_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    settings, web_database, folder, monkeypatch
+):
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -111,7 +104,7 @@ def test_a_server_that_is_killed_while_it_names_a_photo_leaves_no_empty_one(
     assert files(folder) == {"a.png": photo()}
 
 
-def test_names_as_systems_and_people_give_them_are_kept(sender: TestClient, folder: Path) -> None:
+def test_names_as_systems_and_people_give_them_are_kept(sender, folder):
     names = (
         "Screenshot 9.41\u202fAM.png",
         "caf\u00e9\u00a0!.png",
@@ -145,7 +138,7 @@ ELSEWHERE = (
 )
 
 
-def test_names_that_lead_elsewhere_are_refused(sender: TestClient, folder: Path) -> None:
+def test_names_that_lead_elsewhere_are_refused(sender, folder):
     for path in ELSEWHERE:
         assert send(sender, path, photo())[0] in {400, 422}, path
     assert sender.post("/api/uploads?path=%ff.png", content=photo(), headers=SENT).status_code == 400
@@ -164,7 +157,7 @@ NO_PHOTOS = (
 )
 
 
-def test_what_is_no_photo_or_too_large_leaves_nothing(sender: TestClient, folder: Path) -> None:
+def test_what_is_no_photo_or_too_large_leaves_nothing(sender, folder):
     for name, data, status, reason in NO_PHOTOS:
         refused, answer = send(sender, f"new/{name}", data)
         assert (refused, reason in str(answer)) == (status, True), name
@@ -176,9 +169,7 @@ def test_what_is_no_photo_or_too_large_leaves_nothing(sender: TestClient, folder
     ["@eaDir/a.png", "Rome/@EADIR/b/a.png", "#recycle/a.png", "$RECYCLE.BIN/S-1-5/a.png", "a.lrdata/b.png",
      "lost+found/a.png", "P.photoslibrary/resources/a.png", "kept out/sub/a.png"],
 )  # fmt: skip
-def test_a_photo_for_a_folder_that_scans_leave_out_is_refused_with_the_reason(
-    sender: TestClient, folder: Path, path: str
-) -> None:
+def test_a_photo_for_a_folder_that_scans_leave_out_is_refused_with_the_reason(sender, folder, path):
     (folder / "kept out").mkdir()
     (folder / "kept out" / ".nomedia").touch()
     status, answer = send(sender, path, photo())
@@ -187,31 +178,27 @@ def test_a_photo_for_a_folder_that_scans_leave_out_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("path", ["thumbs/a.png", "trash/a.png", "P.photoslibrary/originals/a.png"])
-def test_a_folder_that_only_beside_others_belongs_to_a_program_takes_photos(
-    sender: TestClient, folder: Path, path: str
-) -> None:
+def test_a_folder_that_only_beside_others_belongs_to_a_program_takes_photos(sender, folder, path):
     assert send(sender, path, photo()) == (200, {"path": path, "is_new": True})
     job = sender.post("/api/uploads/tag").json()["job"]
     assert sender.get(f"/api/jobs/{job}").json()["total"] == 1
 
 
-def test_a_link_below_the_folder_is_not_followed(sender: TestClient, folder: Path, tmp_path: Path) -> None:
+def test_a_link_below_the_folder_is_not_followed(sender, folder, tmp_path):
     (tmp_path / "secret").mkdir()
     (folder / "out").symlink_to(tmp_path / "secret")
     assert send(sender, "out/a.png", photo())[0] == 422
     assert list((tmp_path / "secret").iterdir()) == []
 
 
-def test_a_photo_below_the_name_of_a_file_is_refused_for_its_name(sender: TestClient, folder: Path) -> None:
+def test_a_photo_below_the_name_of_a_file_is_refused_for_its_name(sender, folder):
     send(sender, "a.png", photo())
     status, answer = send(sender, "a.png/b.png", photo(1))
     assert (status, "Rename it" in str(answer)) == (422, True)
     assert list(files(folder)) == ["a.png"]
 
 
-def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
-    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(sender, folder, monkeypatch):
     (folder / "there.bin").write_bytes(bytes(600_000))
     large = photo() + bytes(300_000)
     for _ in range(3):
@@ -227,9 +214,7 @@ def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
     assert send(sender, "e.png", photo() + bytes(20_000))[0] == 507
 
 
-def test_small_files_and_folders_count_as_the_space_that_they_take(
-    settings: Settings, web_database: Database, folder: Path
-) -> None:
+def test_small_files_and_folders_count_as_the_space_that_they_take(settings, web_database, folder):
     (folder / "there" / "empty").mkdir(parents=True)
     (folder / "there" / "small.txt").touch()
     limited = settings.model_copy(update={"web_upload_quota_bytes": 10 * uploads.LEAST_BYTES})
@@ -242,7 +227,7 @@ def test_small_files_and_folders_count_as_the_space_that_they_take(
         assert send(client, "d.png", photo(3))[0] == 507
 
 
-def test_photos_that_arrive_together_stay_within_the_quota(sender: TestClient, folder: Path) -> None:
+def test_photos_that_arrive_together_stay_within_the_quota(sender, folder):
     large = photo() + bytes(300_000)
     in_threads([partial(send, sender, f"{n}.png", large) for n in range(8)])
     assert sum(map(len, files(folder).values())) <= 1_000_000
@@ -250,7 +235,7 @@ def test_photos_that_arrive_together_stay_within_the_quota(sender: TestClient, f
     assert send(sender, "small.png", photo())[0] == 200
 
 
-def test_a_line_that_breaks_leaves_nothing(settings: Settings, web_database: Database, folder: Path) -> None:
+def test_a_line_that_breaks_leaves_nothing(settings, web_database, folder):
     with served(settings, web_database) as port:
         with socket.create_connection(("127.0.0.1", port)) as line:
             head = f"POST /api/uploads?path=a.png HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/png\r\n"
@@ -259,9 +244,7 @@ def test_a_line_that_breaks_leaves_nothing(settings: Settings, web_database: Dat
         wait_until(lambda: not any(folder.iterdir()))
 
 
-def test_what_a_killed_server_left_is_removed(
-    settings: Settings, web_database: Database, folder: Path
-) -> None:
+def test_what_a_killed_server_left_is_removed(settings, web_database, folder):
     leftover = folder / f".tagger-{'0' * 32}.part"
     leftover.write_bytes(b"half")
     with client_of_page(settings, web_database) as client:
@@ -269,15 +252,13 @@ def test_what_a_killed_server_left_is_removed(
     assert [each.name for each in folder.iterdir()] == ["b.png"]
 
 
-def test_without_a_named_folder_admins_send(client: TestClient, web_settings: Settings) -> None:
+def test_without_a_named_folder_admins_send(client, web_settings):
     assert "data-uploads-here" in client.get("/jobs/new").text
     assert send(client, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
     assert files(web_settings.data_folder / "sent") == {"a.png": photo()}
 
 
-def test_with_named_folders_of_the_page_admins_send_nothing(
-    web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
+def test_with_named_folders_of_the_page_admins_send_nothing(web_settings, web_database, tmp_path):
     settings = web_settings.model_copy(update={"web_folders": (tmp_path,)})
     with client_of_page(settings, web_database) as client:
         assert "data-uploads" not in client.get("/jobs/new").text
@@ -295,9 +276,7 @@ def drop(page: Page, name: str, data: bytes) -> None:
     )
 
 
-def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
-    browser: Browser, settings: Settings, web_database: Database, folder: Path
-) -> None:
+def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(browser, settings, web_database, folder):
     attempts: list[str] = []
 
     def break_once(route: Route) -> None:
@@ -334,9 +313,7 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
 
 
 @pytest.mark.slow
-def test_what_a_broken_line_did_not_carry_is_sent_again(
-    browser: Browser, settings: Settings, web_database: Database, folder: Path
-) -> None:
+def test_what_a_broken_line_did_not_carry_is_sent_again(browser, settings, web_database, folder):
     with serving(settings) as address, browser.new_context(base_url=address) as context:
         page = context.new_page()
         page.clock.install()
@@ -355,9 +332,7 @@ def test_what_a_broken_line_did_not_carry_is_sent_again(
 
 
 @pytest.mark.slow
-def test_a_file_dropped_where_nothing_takes_it_does_not_replace_the_page(
-    browser: Browser, settings: Settings, web_database: Database
-) -> None:
+def test_a_file_dropped_where_nothing_takes_it_does_not_replace_the_page(browser, settings, web_database):
     drag = """(element) => {
       const data = new DataTransfer();
       data.items.add(new File(["x"], "a.png"));

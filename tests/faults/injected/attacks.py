@@ -69,7 +69,7 @@ ATTACKS: dict[str, Callable[[], object]] = {
     "make executable memory": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_EXEC | mmap.PROT_READ),
     "raise a limit": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
     "become root": lambda: os.setuid(0),
-    **{name: (lambda name=name: _call(name)) for name in _NUMBERS},  # type: ignore[misc]
+    **{name: (lambda name=name: _call(name)) for name in _NUMBERS},
 }
 
 

@@ -102,7 +102,7 @@ def on_decode(word: str, act: Callable[[], None]) -> None:
             act()
         return original(data, *args, **kwargs)
 
-    images.decode_photo = wrapped  # type: ignore[attr-defined]
+    images.decode_photo = wrapped
 
 
 def without_layers(names: list[str]) -> None:
@@ -120,7 +120,7 @@ def pass_on() -> None:
     # Others import torch, which these processes do not have.
     names = [name for name in os.environ if name.endswith(("_ON_OPEN", "_ON_DECODE", "_WITHOUT_LAYERS"))]
     injected = {name: os.environ[name] for name in names}
-    module.minimal_environment = lambda: original() | injected  # type: ignore[attr-defined]
+    module.minimal_environment = lambda: original() | injected
 
 
 def on_open(word: str, act: Callable[[], None]) -> None:
@@ -239,7 +239,7 @@ def count_inferences(file: str) -> None:
 
 
 def tick_every(seconds: float) -> None:
-    importlib.import_module("worker.producer").TICK_S = seconds  # type: ignore[attr-defined]
+    importlib.import_module("worker.producer").TICK_S = seconds
 
 
 def set_values(words: list[str]) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,21 +49,21 @@ def photo(
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
-def test_time_and_position_are_read_from_every_format(kind: str) -> None:
+def test_time_and_position_are_read_from_every_format(kind):
     facts = camera_facts(photo(kind))
     assert facts.taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
     assert facts.latitude == pytest.approx(48.8584)
     assert facts.longitude == pytest.approx(2.2945)
 
 
-def test_time_and_position_are_read_from_tiff_and_heic() -> None:
+def test_time_and_position_are_read_from_tiff_and_heic():
     block, facts = Image.open(io.BytesIO(photo())).info["exif"], camera_facts(photo())
     assert camera_facts(block.removeprefix(b"Exif\0\0")) == facts
     # The boxes of HEIC state the orientation.
     assert camera_facts(encode_heic(PICTURE, exif=block)) == replace(facts, has_orientation=True)
 
 
-def test_south_and_west_are_negative() -> None:
+def test_south_and_west_are_negative():
     facts = camera_facts(photo(gps={1: "S", 2: (22.0, 57.0, 6.0), 3: "W", 4: (43.0, 12.0, 37.0)}))
     assert facts.latitude == pytest.approx(-22.951667)
     assert facts.longitude == pytest.approx(-43.210278)
@@ -81,13 +80,13 @@ def test_south_and_west_are_negative() -> None:
         {1: "N", 2: (IFDRational(48, 0), 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)},
     ],
 )
-def test_invalid_position_is_absent(gps: dict[int, object]) -> None:
+def test_invalid_position_is_absent(gps):
     facts = camera_facts(photo(gps=gps))
     assert (facts.latitude, facts.longitude) == (None, None)
     assert facts.taken_at is not None
 
 
-def test_our_own_position_is_ignored() -> None:
+def test_our_own_position_is_ignored():
     undated = photo(gps={})
     tag_fields = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
     block = exif.add(exif_of(undated), tag_fields).block
@@ -106,12 +105,12 @@ def test_our_own_position_is_ignored() -> None:
         b"landmark-tagger landmark",
     ],
 )
-def test_our_estimates_are_ignored_in_any_character_code(method: bytes) -> None:
+def test_our_estimates_are_ignored_in_any_character_code(method):
     facts = camera_facts(photo(gps=EIFFEL | {27: method, 29: "2019:07:14"}))
     assert (facts.latitude, facts.longitude, facts.gps_error_m) == (None, None, None)
 
 
-def test_digitisation_or_change_time_is_the_fallback() -> None:
+def test_digitisation_or_change_time_is_the_fallback():
     zeros = "0000:00:00 00:00:00"
     scanned = camera_facts(photo(exif={36867: zeros, 36868: "2001-02-03T04:05:06"}))
     assert scanned.taken_at == datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001
@@ -124,7 +123,7 @@ def test_digitisation_or_change_time_is_the_fallback() -> None:
     kind=st.sampled_from(["JPEG", "PNG", "WEBP"]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=20),
 )
-def test_garbage_never_raises(kind: str, changes: list[tuple[int, int]]) -> None:
+def test_garbage_never_raises(kind, changes):
     data = bytearray(WHOLE[kind])
     start = max(data.find(b"MM\0*"), data.find(b"II*\0"))
     for where, value in changes:
@@ -152,7 +151,7 @@ ALL_FACTS: dict[str, dict[int, object]] = {
 WHOLE = {kind: photo(kind, **ALL_FACTS) for kind in ("JPEG", "PNG", "WEBP")}
 
 
-def test_all_facts_of_a_photo() -> None:
+def test_all_facts_of_a_photo():
     assert camera_facts(WHOLE["JPEG"]) == CameraFacts(
         taken_at=datetime(2019, 7, 14, 21, 58, 3),  # noqa: DTZ001
         latitude=pytest.approx(48.8584),
@@ -182,11 +181,11 @@ def test_all_facts_of_a_photo() -> None:
         ("   :  ", None),
     ],
 )
-def test_stated_offset_to_utc(text: str, offset_s: int | None) -> None:
+def test_stated_offset_to_utc(text, offset_s):
     assert camera_facts(photo(exif=TAKEN | {0x9011: text})).utc_offset_s == offset_s
 
 
-def test_the_offset_belongs_to_the_time_of_capture() -> None:
+def test_the_offset_belongs_to_the_time_of_capture():
     edited_elsewhere = {306: "2020:01:02 03:04:05"}
     facts = camera_facts(photo(main=edited_elsewhere, exif=TAKEN | {0x9010: "+09:00"}))
     assert facts.utc_offset_s is None
@@ -216,13 +215,11 @@ def test_the_offset_belongs_to_the_time_of_capture() -> None:
         ("9999:12:31", (23.0, 59.0, 60.0), None),
     ],
 )
-def test_offset_to_utc_from_gps_time(
-    date: str, time: tuple[float, float, float], offset_s: int | None
-) -> None:
+def test_offset_to_utc_from_gps_time(date, time, offset_s):
     assert camera_facts(photo(gps=EIFFEL | {7: time, 29: date})).utc_offset_s == offset_s
 
 
-def test_local_time_that_a_program_wrote_as_gps_time_says_nothing() -> None:
+def test_local_time_that_a_program_wrote_as_gps_time_says_nothing():
     copied = {7: (21.0, 58.0, 3.0), 29: "2019:07:14"}
     tokyo = {1: "N", 2: (35.0, 39.0, 31.0), 3: "E", 4: (139.0, 44.0, 43.0)}
     assert camera_facts(photo(gps=tokyo | copied)).utc_offset_s is None
@@ -235,7 +232,7 @@ def test_local_time_that_a_program_wrote_as_gps_time_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("date", ["2019:07:12", "2019:07:16", "2021:03:04"])
-def test_a_position_that_was_measured_on_another_day_is_not_that_of_the_photo(date: str) -> None:
+def test_a_position_that_was_measured_on_another_day_is_not_that_of_the_photo(date):
     facts = camera_facts(photo(gps=EIFFEL | {7: (19.0, 58.0, 1.0), 29: date, 31: 5.0}))
     assert (facts.latitude, facts.longitude, facts.gps_error_m, facts.utc_offset_s) == (None,) * 4
     assert facts.taken_at is not None
@@ -252,14 +249,12 @@ def test_a_position_that_was_measured_on_another_day_is_not_that_of_the_photo(da
         ("1970:02:03 00:07:12", "2019:07:14"),
     ],
 )
-def test_a_position_with_another_date_for_a_known_reason_is_that_of_the_photo(
-    taken_at: str, date: str
-) -> None:
+def test_a_position_with_another_date_for_a_known_reason_is_that_of_the_photo(taken_at, date):
     facts = camera_facts(photo(exif={36867: taken_at}, gps=EIFFEL | {29: date}))
     assert facts.latitude == pytest.approx(48.8584)
 
 
-def test_a_date_of_the_last_change_says_nothing_about_the_position() -> None:
+def test_a_date_of_the_last_change_says_nothing_about_the_position():
     facts = camera_facts(photo(main={306: "2021:03:04 05:06:07"}, exif={}, gps=EIFFEL | {29: "2019:07:14"}))
     assert facts.latitude == pytest.approx(48.8584)
 
@@ -267,7 +262,7 @@ def test_a_date_of_the_last_change_says_nothing_about_the_position() -> None:
 @pytest.mark.parametrize(
     ("error", "error_m"), [(0, 0.0), (65, 65.0), (IFDRational(1, 0), None), (25_000_000, None)]
 )
-def test_error_of_the_position(error: object, error_m: float | None) -> None:
+def test_error_of_the_position(error, error_m):
     assert camera_facts(photo(gps=EIFFEL | {31: error})).gps_error_m == error_m
     assert camera_facts(photo(gps={31: error})).gps_error_m is None
 
@@ -285,13 +280,13 @@ def test_error_of_the_position(error: object, error_m: float | None) -> None:
         *((text, None) for text in ("", "   ", "0000000000", "0", "N/A", "none", "Unknown", "--", "XXXXXXX")),
     ],
 )
-def test_texts_of_a_camera_are_short_printable_lines(text: str | bytes, expected: str | None) -> None:
+def test_texts_of_a_camera_are_short_printable_lines(text, expected):
     raw = text.encode() if isinstance(text, str) else text
     facts = camera_facts(photo(main={271: raw, 272: raw}, exif={}))
     assert (facts.make, facts.model) == (expected, expected)
 
 
-def test_serial_number_of_a_dng() -> None:
+def test_serial_number_of_a_dng():
     assert camera_facts(photo(main={0xC62F: "123"})).serial == "123"
     assert camera_facts(photo(main={0xC62F: "123"}, exif={0xA431: "456"})).serial == "456"
 
@@ -308,7 +303,7 @@ def test_serial_number_of_a_dng() -> None:
         ({305: "gnome-screenshot"}, b""),
     ],
 )
-def test_screenshots_name_themselves(main: dict[int, object], comment: bytes) -> None:
+def test_screenshots_name_themselves(main, comment):
     assert camera_facts(photo(main=main, exif={0x9286: comment})).origin is PhotoOrigin.SCREENSHOT
 
 
@@ -323,14 +318,12 @@ def test_screenshots_name_themselves(main: dict[int, object], comment: bytes) ->
         ("", {}, None),
     ],
 )
-def test_photos_that_have_the_date_of_their_edit_alone(
-    software: str, exif: dict[int, object], origin: PhotoOrigin | None
-) -> None:
+def test_photos_that_have_the_date_of_their_edit_alone(software, exif, origin):
     main: dict[int, object] = {305: software, 306: "2021:03:04 05:06:07"}
     assert camera_facts(photo(main=main, exif=exif)).origin is origin
 
 
-def test_what_people_write_about_a_photo_makes_it_no_screenshot() -> None:
+def test_what_people_write_about_a_photo_makes_it_no_screenshot():
     described = {270: "The screenshot that we took of the tower", 305: "Adobe Photoshop"}
     assert camera_facts(photo(main=described)).origin is None
 
@@ -338,7 +331,7 @@ def test_what_people_write_about_a_photo_makes_it_no_screenshot() -> None:
 # --- real files
 
 
-def test_odd_files_never_raise(test_data: Path) -> None:
+def test_odd_files_never_raise(test_data):
     paths = [path for path in sorted(test_data.glob("*/*/*")) if path.parts[-3] in ("exif", "hostile")]
     facts = [camera_facts(path.read_bytes()) for path in paths]
     assert sum(one.taken_at is not None for one in facts) > 80

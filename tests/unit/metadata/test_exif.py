@@ -54,7 +54,7 @@ def by_piexif(data: bytes | None) -> dict[str, dict[int, Any]]:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_camera_block_takes_and_returns_all_our_values(order: str) -> None:
+def test_camera_block_takes_and_returns_all_our_values(order):
     before = camera_block(order)
     change = add(before, ALL)
     assert insertion_difference(before, change.block, change.added) is None
@@ -83,7 +83,7 @@ def test_camera_block_takes_and_returns_all_our_values(order: str) -> None:
     assert insertion_difference(before, remove(change.block, change.added), ()) is None
 
 
-def test_nothing_to_add_leaves_the_block_unchanged() -> None:
+def test_nothing_to_add_leaves_the_block_unchanged():
     before = camera_block("<")
     assert add(before, TagFields()).block is before
     assert add(None, TagFields()).block is None
@@ -92,7 +92,7 @@ def test_nothing_to_add_leaves_the_block_unchanged() -> None:
     assert remove(before, (("EXIF:XPKeywords", "Paris"), ("dc:subject", "Paris"))) is before
 
 
-def test_existing_keywords_stay_first_and_are_not_repeated() -> None:
+def test_existing_keywords_stay_first_and_are_not_repeated():
     before = block({XP_KEYWORDS: windows_text("Ferien;PARIS\0")})
     change = add(before, KEYWORDS)
     assert keywords_in(change.block) == ["Ferien", "PARIS", "Eiffel Tower"]
@@ -102,7 +102,7 @@ def test_existing_keywords_stay_first_and_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("text", ["a;b;", "a", "a;b\0\0", " a ; b\0", ";;\0"])
-def test_keywords_with_any_terminator_are_restored_exactly(text: str) -> None:
+def test_keywords_with_any_terminator_are_restored_exactly(text):
     before = block({XP_KEYWORDS: windows_text(text)}, order=">")
     change = add(before, KEYWORDS)
     assert change.block is not None
@@ -111,14 +111,14 @@ def test_keywords_with_any_terminator_are_restored_exactly(text: str) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["a;b", "", "  ", "a\0b", "\ud800"])
-def test_keywords_that_exif_cannot_hold_are_skipped(keyword: str) -> None:
+def test_keywords_that_exif_cannot_hold_are_skipped(keyword):
     assert add(None, TagFields((TOWER,), keywords=(keyword, "Paris"))).added == (
         ("EXIF:XPKeywords", "Paris"),
     )
 
 
 @pytest.mark.parametrize("raw", [(1, 3, b"abc"), (7, 4, b"a\0b\0"), (1, 6, b"a\0\0\0b\0"), (1, 2, b"\0\xd8")])
-def test_keywords_in_an_unknown_form_are_refused(raw: tuple[int, int, bytes]) -> None:
+def test_keywords_in_an_unknown_form_are_refused(raw):
     with pytest.raises(WriteRefused, match="XPKeywords"):
         add(block({XP_KEYWORDS: raw}), KEYWORDS)
 
@@ -126,7 +126,7 @@ def test_keywords_in_an_unknown_form_are_refused(raw: tuple[int, int, bytes]) ->
 @pytest.mark.parametrize(
     ("existing", "written"), [(None, True), ("", True), ("      ", True), ("\0 \0", True), ("Summer", False)]
 )
-def test_description_is_written_only_into_an_empty_field(existing: str | None, written: bool) -> None:
+def test_description_is_written_only_into_an_empty_field(existing, written):
     before = block(
         {} if existing is None else {DESCRIPTION: ascii_text(existing)}, exif={0x9000: (7, 4, b"0230")}
     )
@@ -136,7 +136,7 @@ def test_description_is_written_only_into_an_empty_field(existing: str | None, w
     assert insertion_difference(before, change.block, change.added) is None
 
 
-def test_existing_position_or_datum_stays() -> None:
+def test_existing_position_or_datum_stays():
     zeros = bytes(24)
     before = block({}, gps={1: ascii_text("N"), 2: (5, 3, zeros), 3: ascii_text("E"), 4: (5, 3, zeros)})
     change = add(before, ALL)
@@ -151,7 +151,7 @@ def test_existing_position_or_datum_stays() -> None:
 @pytest.mark.parametrize(
     "where", [(-33.8567844, 151.2152967), (0.0, -0.00000001), (-90.0, -180.0), (59.9999999, 179.9999999)]
 )
-def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None:
+def test_positions_are_exact_to_a_centimetre(where):
     change = add(None, TagFields((TOWER,), position=PositionEstimate(*where, error_m=12.34)))
     gps = by_piexif(change.block)["GPS"]
     for tag, degrees_expected in zip((2, 4), where, strict=True):
@@ -162,7 +162,7 @@ def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None
     assert (gps[31], gps[27], gps[18]) == ((1234, 100), b"ASCII\0\0\0landmark-tagger", b"WGS-84")
 
 
-def test_an_estimate_names_its_source() -> None:
+def test_an_estimate_names_its_source():
     estimate = TagFields(position=PositionEstimate(48.85837, 2.294481, 500, "track"))
     change = add(None, estimate)
     assert ("EXIF:GPSProcessingMethod", "landmark-tagger track") in change.added
@@ -174,11 +174,11 @@ def test_an_estimate_names_its_source() -> None:
 @pytest.mark.parametrize(
     "where", [(91, 0, 1), (0, 181, 1), (float("nan"), 0, 1), (0, 0, float("inf")), (0, 0, -1)]
 )
-def test_invalid_positions_are_not_written(where: tuple[float, float, float]) -> None:
+def test_invalid_positions_are_not_written(where):
     assert add(None, TagFields((TOWER,), position=PositionEstimate(*where))).block is None
 
 
-def test_position_changed_by_others_loses_only_our_method() -> None:
+def test_position_changed_by_others_loses_only_our_method():
     change = add(None, ALL)
     other = add(None, TagFields((TOWER,), position=PositionEstimate(48.0, 2.0, 500)))
     assert other.block is not None
@@ -204,13 +204,13 @@ def test_position_changed_by_others_loses_only_our_method() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_block_that_could_lose_tags_is_refused(broken: bytes, why: str) -> None:
+def test_block_that_could_lose_tags_is_refused(broken, why):
     with pytest.raises(WriteRefused, match=why):
         add(broken, KEYWORDS)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tags_that_no_standard_knows_are_kept_as_they_are(order: str) -> None:
+def test_tags_that_no_standard_knows_are_kept_as_they_are(order):
     odd = {0x10F: (2, 4, b"NONE"), 0xC000: ascii_text("private"), 0xC4A5: (7, 8, b"PrintIM\0")}
     comment = {0x9286: (7, 10, b"UNICODE\0a\0"), 0xA002: (3, 1, struct.pack(order + "H", 640))}
     before = block(odd, order=order, exif=comment, first={}, thumbnail=b"\xff")
@@ -223,7 +223,7 @@ def test_tags_that_no_standard_knows_are_kept_as_they_are(order: str) -> None:
         assert value in change.block
 
 
-def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
+def test_comparison_sees_every_tag_and_the_thumbnail():
     before = camera_block("<")
     change = add(before, ALL)
     assert change.block is not None
@@ -252,7 +252,7 @@ def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
 
 @examples(50)
 @given(blocks())
-def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None:
+def test_generated_blocks_keep_all_tags_or_stay_unchanged(before):
     add_check_remove_check(before, ALL)
     read(before)
     has_position(before)
@@ -260,7 +260,7 @@ def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None
 
 @examples(38)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
-def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
+def test_arbitrary_bytes_raise_no_other_error(data, head):
     add_check_remove_check(head + data, ALL)
     read(head + data)
     has_position(head + data)
@@ -273,9 +273,7 @@ def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
     st.text(max_size=20),
     st.lists(st.text(max_size=8), max_size=3),
 )
-def test_any_text_is_written_completely_or_skipped(
-    keywords: list[str], description: str, existing: list[str]
-) -> None:
+def test_any_text_is_written_completely_or_skipped(keywords, description, existing):
     text = ";".join(existing).encode("utf-16-le", "replace").decode("utf-16-le") + "\0"
     before = block({XP_KEYWORDS: windows_text(text)}) if existing else None
     add_check_remove_check(before, TagFields((TOWER,), keywords=tuple(keywords), description=description))
@@ -382,7 +380,7 @@ def text_chunk(form: bytes, name: str, text: bytes) -> bytes:
 
 @pytest.mark.parametrize("form", FORMS, ids=bytes.decode)
 @pytest.mark.parametrize(("name", "content"), PROFILES.values(), ids=PROFILES)
-def test_profiles_of_imagemagick_are_read(form: bytes, name: str, content: bytes) -> None:
+def test_profiles_of_imagemagick_are_read(form, name, content):
     data = png(profile(form, name, content))
     if name == "iptc":
         assert camera_facts(data).taken_at == TAKEN_AT
@@ -395,7 +393,7 @@ def test_profiles_of_imagemagick_are_read(form: bytes, name: str, content: bytes
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("line_digits", [71, 80, 99_999])
 @pytest.mark.parametrize("is_upper", [False, True])
-def test_profiles_are_read_in_every_form(header: str, line_digits: int, is_upper: bool) -> None:
+def test_profiles_are_read_in_every_form(header, line_digits, is_upper):
     for name, content in PROFILES.values():
         for spelling in (name, name.lower(), name.upper()):
             options = {"header": header, "line_digits": line_digits, "is_upper": is_upper}
@@ -403,7 +401,7 @@ def test_profiles_are_read_in_every_form(header: str, line_digits: int, is_upper
             assert camera_facts(data).taken_at == TAKEN_AT
 
 
-def test_odd_blocks_are_read_as_exiftool_reads_them(tmp_path: Path) -> None:
+def test_odd_blocks_are_read_as_exiftool_reads_them(tmp_path):
     profiles = [content for content in PROFILES.values() if content[0] != "iptc"]
     photos = [
         jpeg(EXIF + EMPTY_BLOCKS[1], EXIF + block_of_kind()),
@@ -422,7 +420,7 @@ def test_odd_blocks_are_read_as_exiftool_reads_them(tmp_path: Path) -> None:
         assert answer["GPSLatitude"] == pytest.approx(43.1383333, abs=1e-5)
 
 
-def test_exif_and_xmp_may_be_in_profiles_of_one_name_and_blocks_of_the_standard_come_before() -> None:
+def test_exif_and_xmp_may_be_in_profiles_of_one_name_and_blocks_of_the_standard_come_before():
     other = XMP_OF_TIME.replace(b"2019", b"2001")
     data = png(profile(b"tEXt", "APP1", XMP + other), profile(b"tEXt", "APP1", EXIF + block_of_kind()))
     check(data)
@@ -445,7 +443,7 @@ def test_exif_and_xmp_may_be_in_profiles_of_one_name_and_blocks_of_the_standard_
     ],
     ids=["empty", "no size", "no digits", "odd", "no number", "cut", "letters", "long number"],
 )
-def test_broken_profiles_hold_nothing(text: bytes) -> None:
+def test_broken_profiles_hold_nothing(text):
     for form in FORMS:
         data = png(text_chunk(form, "exif", text))
         assert camera_facts(data) == camera_facts(png())
@@ -453,7 +451,7 @@ def test_broken_profiles_hold_nothing(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("digits", [2**24 - 100, 2**26])
-def test_packed_profiles_take_little_memory(digits: int) -> None:
+def test_packed_profiles_take_little_memory(digits):
     text = b"\nexif\n%d\n" % (digits // 2) + b"0" * digits
     data = png(*[text_chunk(b"zTXt", "exif", text)] * 99)
     tracemalloc.start()
@@ -465,7 +463,7 @@ def test_packed_profiles_take_little_memory(digits: int) -> None:
 @given(
     data=st.data(), form=st.sampled_from(list(FORMS)), name=st.sampled_from(["exif", "APP1", "xmp", "iptc"])
 )
-def test_no_profile_makes_reading_fail(data: st.DataObject, form: bytes, name: str) -> None:
+def test_no_profile_makes_reading_fail(data, form, name):
     _, content = data.draw(st.sampled_from(list(PROFILES.values())))
     text = bytearray(f"\n{name}\n{len(content):8}\n{content.hex()}".encode())
     for at in data.draw(st.lists(st.integers(0, len(text) - 1), max_size=9)):
@@ -478,7 +476,7 @@ def test_no_profile_makes_reading_fail(data: st.DataObject, form: bytes, name: s
 
 
 @pytest.mark.parametrize("empty", EMPTY_BLOCKS)
-def test_an_empty_block_before_the_real_one_is_passed_over(empty: bytes) -> None:
+def test_an_empty_block_before_the_real_one_is_passed_over(empty):
     data = jpeg(EXIF + empty, EXIF + block_of_kind())
     check(data)
     assert jpeg_exif(data) == block_of_kind()
@@ -488,7 +486,7 @@ def test_an_empty_block_before_the_real_one_is_passed_over(empty: bytes) -> None
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 1e300])
-def test_no_position_of_numbers_that_are_none(number: float) -> None:
+def test_no_position_of_numbers_that_are_none(number):
     data = block_of_kind(gps_kind=12).replace(struct.pack("<d", 43), struct.pack("<d", number))
     assert camera_facts(jpeg(EXIF + data)).latitude is None
 
@@ -500,5 +498,5 @@ def test_no_position_of_numbers_that_are_none(number: float) -> None:
         "png-exif-in-raw-profile-ztxt.png",
     ],
 )
-def test_reported_files_have_their_facts(test_data: Path, name: str) -> None:
+def test_reported_files_have_their_facts(test_data, name):
     check((test_data / "reports" / name).read_bytes())

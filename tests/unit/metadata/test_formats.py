@@ -79,17 +79,17 @@ def refusal_of_xmp(data: bytes) -> RefusalKind:
         PLAIN[:JFIF_END] + b"\xff\xff" + PLAIN[JFIF_END:],
     ],
 )
-def test_xmp_is_added_and_removed_without_other_changes(data: bytes) -> None:
+def test_xmp_is_added_and_removed_without_other_changes(data):
     check_all_sizes(data)
 
 
-def test_new_exif_precedes_existing_xmp() -> None:
+def test_new_exif_precedes_existing_xmp():
     data = write_and_check(write_and_check(PLAIN, xmp=SMALL), exif=exif_block())
     assert data.index(EXIF_NAME) < data.index(XMP_NAME)
     assert Image.open(io.BytesIO(data)).getexif()[271] == "a camera"
 
 
-def test_packet_of_segment_size_fits_and_one_more_byte_does_not() -> None:
+def test_packet_of_segment_size_fits_and_one_more_byte_does_not():
     write_and_check(PLAIN, xmp=b"x" * 65_504)
     assert refusal(PLAIN, Blocks(xmp=b"x" * 65_505)) == RefusalKind.TOO_LARGE
     assert refusal(PLAIN, Blocks(exif=b"x" * 65_528)) == RefusalKind.TOO_LARGE
@@ -111,16 +111,16 @@ TWO_EXIF = with_segments(PLAIN, jpeg_segment(0xE1, EXIF_NAME + exif_block()) * 2
         (PLAIN[:2] + jpeg_segment(0xE5, b"") * 100_001 + PLAIN[2:], Blocks(xmp=SMALL)),
     ],
 )
-def test_ambiguous_and_broken_files_are_refused(data: bytes, new_blocks: Blocks) -> None:
+def test_ambiguous_and_broken_files_are_refused(data, new_blocks):
     assert refusal(data, new_blocks) == RefusalKind.STRUCTURE
 
 
-def test_duplicate_blocks_do_not_prevent_writing_other_blocks() -> None:
+def test_duplicate_blocks_do_not_prevent_writing_other_blocks():
     write_and_check(TWO_XMP, exif=exif_block())
     write_and_check(TWO_EXIF, xmp=LARGE)
 
 
-def test_extended_xmp_stays_and_can_be_read() -> None:
+def test_extended_xmp_stays_and_can_be_read():
     parts = [EXTENSION + b"0123456789ABCDEF" * 2 + struct.pack(">II", 17, at) for at in (0, 10)]
     segments = (jpeg_segment(0xE1, parts[0] + b"a" * 10), jpeg_segment(0xE1, parts[1] + b"b" * 7))
     data = with_segments(PLAIN, MORE_XMP, *segments)
@@ -150,7 +150,7 @@ def digest(iptc: bytes) -> bytes:
     return resource(0x0425, hashlib.md5(iptc).digest())
 
 
-def test_iptc_is_replaced_and_its_digest_updated() -> None:
+def test_iptc_is_replaced_and_its_digest_updated():
     data = with_segments(PLAIN, photoshop(OTHERS[0], resource(0x0404, IPTC), digest(IPTC), OTHERS[1]))
     assert read_blocks(data).iptc == IPTC
     other = write_and_check_pixels(data, iptc=IPTC + b"!")
@@ -162,14 +162,14 @@ def test_iptc_is_replaced_and_its_digest_updated() -> None:
     )
 
 
-def test_wrong_iptc_digest_stays_wrong() -> None:
+def test_wrong_iptc_digest_stays_wrong():
     data = with_segments(PLAIN, photoshop(resource(0x0404, IPTC), digest(b"another")))
     assert digest(b"another") in write_and_check_pixels(data, iptc=IPTC + b"!")
     corrected = data.replace(digest(b"another"), digest(IPTC))
     assert difference_outside_blocks(data, corrected) == "the digest of IPTC"
 
 
-def test_iptc_is_added_to_a_file_without_iptc() -> None:
+def test_iptc_is_added_to_a_file_without_iptc():
     assert photoshop(*OTHERS, resource(0x0404, IPTC)) in write_and_check_pixels(
         with_segments(PLAIN, photoshop(*OTHERS)), iptc=IPTC
     )
@@ -186,7 +186,7 @@ def test_iptc_is_added_to_a_file_without_iptc() -> None:
         (photoshop(resource(0x0404, IPTC)), photoshop(b"the rest of a resource")),
     ],
 )
-def test_duplicate_or_unreadable_iptc_is_refused(segments: tuple[bytes, ...]) -> None:
+def test_duplicate_or_unreadable_iptc_is_refused(segments):
     data = with_segments(PLAIN, *segments)
     assert refusal(data, Blocks(iptc=IPTC * 2)) == RefusalKind.STRUCTURE
     write_and_check_pixels(data, xmp=LARGE)
@@ -213,13 +213,13 @@ def mpo(order: str = "<") -> bytes:
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_every_image_of_a_multi_picture_file_is_found(order: str) -> None:
+def test_every_image_of_a_multi_picture_file_is_found(order):
     check_all_sizes(mpo(order))
     with Image.open(io.BytesIO(write_and_check(mpo(order), xmp=LARGE, exif=exif_block()))) as image:
         assert image.n_frames == 2
 
 
-def test_images_are_found_when_either_side_of_the_index_grows() -> None:
+def test_images_are_found_when_either_side_of_the_index_grows():
     behind = write_and_check(mpo(), xmp=SMALL)
     index, xmp = behind.index(b"MPF\0"), behind.index(XMP_NAME)
     assert xmp < index
@@ -233,7 +233,7 @@ def test_images_are_found_when_either_side_of_the_index_grows() -> None:
     check_all_sizes(bytes(fixed))
 
 
-def test_wrong_first_size_stays_and_an_outdated_index_is_noticed() -> None:
+def test_wrong_first_size_stays_and_an_outdated_index_is_noticed():
     data = mpo()
     at = data.index(b"MPF\0") + 4 + 50 + 4
     wrong = data[:at] + struct.pack("<I", 17) + data[at + 4 :]
@@ -243,7 +243,7 @@ def test_wrong_first_size_stays_and_an_outdated_index_is_noticed() -> None:
     assert difference_outside_blocks(data, with_segments(data, MORE_XMP)) == "the images after the first"
 
 
-def test_wrong_index_offset_and_unreadable_index_are_refused() -> None:
+def test_wrong_index_offset_and_unreadable_index_are_refused():
     data = mpo()
     at = data.index(b"MPF\0") + 4 + 50 + 24
     (offset,) = struct.unpack_from("<I", data, at)
@@ -286,7 +286,7 @@ KNOWN_TRAILERS = {
 
 
 @pytest.mark.parametrize("kind", KNOWN_TRAILERS)
-def test_recognised_trailers_stay_and_unknown_data_before_them_are_refused(kind: str) -> None:
+def test_recognised_trailers_stay_and_unknown_data_before_them_are_refused(kind):
     data = with_note(b"a note of the camera", KNOWN_TRAILERS[kind])
     check_all_sizes(data)
     assert write_and_check(data, xmp=LARGE).endswith(KNOWN_TRAILERS[kind])
@@ -295,13 +295,13 @@ def test_recognised_trailers_stay_and_unknown_data_before_them_are_refused(kind:
     assert refusal_of_xmp(with_note(b"a note of the camera", trailer)) == RefusalKind.OFFSETS
 
 
-def test_unknown_trailers_are_refused() -> None:
+def test_unknown_trailers_are_refused():
     afcp = b"AXS!" + struct.pack(">II", len(PLAIN), 0)
     for trailer in (encode_photo("JPEG", IMAGE.resize((16, 16))), b"some notes", afcp):
         assert refusal_of_xmp(PLAIN + trailer) == RefusalKind.OFFSETS
 
 
-def test_maker_notes_pointing_to_a_second_image_are_refused() -> None:
+def test_maker_notes_pointing_to_a_second_image_are_refused():
     base = mpo()
     head = b"SONY DSC \0\0\0"
     grown = len(with_segments(b"", jpeg_segment(0xE1, EXIF_NAME + exif_with_note(head + bytes(18)))))
@@ -315,7 +315,7 @@ def test_maker_notes_pointing_to_a_second_image_are_refused() -> None:
     )
 
 
-def test_thumbnail_outside_of_the_exif_block_is_refused() -> None:
+def test_thumbnail_outside_of_the_exif_block_is_refused():
     first = struct.pack("<HHHII", 1, 274, 3, 1, 1) + struct.pack("<I", 26)
     second = struct.pack("<HHHIIHHII", 2, 0x0201, 4, 1, 400, 0x0202, 4, 1, 50) + bytes(4)
     exif = b"II*\0" + struct.pack("<I", 8) + first + second
@@ -323,19 +323,19 @@ def test_thumbnail_outside_of_the_exif_block_is_refused() -> None:
     write_and_check_pixels(with_segments(PLAIN, jpeg_segment(0xE1, EXIF_NAME + exif + bytes(500))), xmp=LARGE)
 
 
-def test_content_credentials_are_refused() -> None:
+def test_content_credentials_are_refused():
     credentials = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejumdc2pa")
     assert refusal_of_xmp(with_segments(PLAIN, credentials)) == RefusalKind.SIGNED
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"BM", b"\0\0\0\x18ftypheic", b"%PDF"])
-def test_other_formats_are_not_written(data: bytes) -> None:
+def test_other_formats_are_not_written(data):
     assert not may_hold_tags(data)
     assert refusal(data, Blocks(xmp=SMALL)) == RefusalKind.FORMAT
 
 
 @pytest.mark.slow
-def test_hostile_files_take_linear_time() -> None:
+def test_hostile_files_take_linear_time():
     write_and_check(PLAIN[:2] + MORE_XMP * 20_000 + PLAIN[2:], exif=exif_block())
     write_and_check(PLAIN[:-2] + b"\xff\xd0" * 1_000_000 + PLAIN[-2:], xmp=SMALL)
     write_and_check(PLAIN[:2] + b"\xff" * 1_000_000 + PLAIN[2:], xmp=SMALL)
@@ -380,9 +380,7 @@ def write_or_refuse(data: bytes, **new_blocks: bytes | None) -> bool:
 
 @examples(100)
 @given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks, exif=blocks, iptc=blocks)
-def test_broken_photos_accept_all_blocks_or_are_refused(
-    kind: str, seed: int, xmp: bytes | None, exif: bytes | None, iptc: bytes | None
-) -> None:
+def test_broken_photos_accept_all_blocks_or_are_refused(kind, seed, xmp, exif, iptc):
     data = broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed))
     write_or_refuse(data, xmp=xmp, exif=exif, iptc=iptc)
 
@@ -390,7 +388,7 @@ def test_broken_photos_accept_all_blocks_or_are_refused(
 @examples(125)
 @given(head=st.sampled_from([b"", *HEADS]), tail=st.binary(max_size=300))
 @example(head=b"II*\0\x08\0\0\0", tail=b"\xff\xff")
-def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> None:
+def test_arbitrary_bytes_are_refused_or_written(head, tail):
     write_or_refuse(head + tail, xmp=SMALL)
     difference_outside_blocks(head + tail, tail)
     difference_outside_blocks(JPEG, head + tail)
@@ -398,7 +396,7 @@ def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> Non
         extended_xmp(head + tail)
 
 
-def test_valid_photos_are_written() -> None:
+def test_valid_photos_are_written():
     for data in PHOTOS.values():
         assert write_or_refuse(data, xmp=LARGE)
         write_or_refuse(data, xmp=None)
@@ -423,7 +421,7 @@ def ignored_bytes(data: bytes) -> list[range]:
 
 
 @pytest.mark.parametrize("kind", COMPARED_PHOTOS)
-def test_changed_byte_outside_of_the_blocks_is_noticed(kind: str) -> None:
+def test_changed_byte_outside_of_the_blocks_is_noticed(kind):
     data = COMPARED_PHOTOS[kind]
     new = write_and_check(data, xmp=SMALL)
     ignored = ignored_bytes(new)
@@ -438,7 +436,7 @@ def test_changed_byte_outside_of_the_blocks_is_noticed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", COMPARED_PHOTOS)
-def test_missing_and_extra_bytes_are_noticed(kind: str) -> None:
+def test_missing_and_extra_bytes_are_noticed(kind):
     data = COMPARED_PHOTOS[kind]
     new = write_and_check(data, xmp=LARGE)
     start = max((span.stop for span in ignored_bytes(new)), default=0)
@@ -458,9 +456,7 @@ def test_missing_and_extra_bytes_are_noticed(kind: str) -> None:
         (COMPARED_JPEG, with_segments(COMPARED_JPEG, jpeg_segment(0xE1, EXIF_NAME + exif_block("b")))),
     ],
 )
-def test_files_that_cannot_be_compared_and_second_blocks_of_a_kind_differ(
-    before: bytes, after: bytes
-) -> None:
+def test_files_that_cannot_be_compared_and_second_blocks_of_a_kind_differ(before, after):
     assert difference_outside_blocks(before, after)
 
 
@@ -488,7 +484,7 @@ def write(path: Path, tags: TagFields, target: Target | None, records: Mapping[s
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_what_version_1_embedded_is_undone_byte_for_byte(tmp_path: Path, name: str) -> None:
+def test_what_version_1_embedded_is_undone_byte_for_byte(tmp_path, name):
     path, records = written_in(tmp_path, name)
     assert "Eiffel Tower" in photo_fields(path.read_bytes())["XMP:dc:subject"]
     assert write(path, TagFields(), None, records) is Outcome.WRITTEN
@@ -499,7 +495,7 @@ def test_what_version_1_embedded_is_undone_byte_for_byte(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_further_tags_go_into_a_sidecar(tmp_path: Path, name: str) -> None:
+def test_further_tags_go_into_a_sidecar(tmp_path, name):
     path, records = written_in(tmp_path, name)
     before = path.read_bytes()
     assert write(path, TAGS, Target.EMBED, records) is Outcome.REFUSED
@@ -509,7 +505,7 @@ def test_further_tags_go_into_a_sidecar(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["keyword.png", "keyword.webp", "keyword.tif"])
-def test_a_file_that_others_changed_since_is_left_alone(tmp_path: Path, name: str) -> None:
+def test_a_file_that_others_changed_since_is_left_alone(tmp_path, name):
     path, records = written_in(tmp_path, name)
     path.write_bytes(path.read_bytes().replace(b"holiday", b"holidax"))
     before = path.read_bytes()
@@ -528,7 +524,7 @@ def undo_refusal(path: Path, records: Mapping[str, UndoRecord]) -> WriteRefused:
 
 
 @pytest.mark.parametrize("name", ["plain.png", "plain.webp", "plain.tif", "big.tif"])
-def test_a_forged_record_does_not_change_the_image(tmp_path: Path, name: str) -> None:
+def test_a_forged_record_does_not_change_the_image(tmp_path, name):
     path, _ = written_in(tmp_path, name)
     written = path.read_bytes()
     Image.new("RGB", (12, 8), "red").save(other := tmp_path / f"other-{name}")
@@ -541,7 +537,7 @@ def test_a_forged_record_does_not_change_the_image(tmp_path: Path, name: str) ->
     assert path.read_bytes() == written
 
 
-def test_xmp_and_exif_are_read() -> None:
+def test_xmp_and_exif_are_read():
     info = PngInfo()
     info.add_itxt(NAME[:-1].decode(), SMALL.decode(), zip=True)
     assert read_blocks(encode_photo("PNG", pnginfo=info)).xmp == SMALL
@@ -556,7 +552,7 @@ def test_xmp_and_exif_are_read() -> None:
 @pytest.mark.parametrize(
     "packed", [b"not packed", zlib.compress(bytes(17 * 2**20)), zlib.compress(SMALL)[:-3]]
 )
-def test_a_packed_text_that_cannot_be_read_is_refused(packed: bytes) -> None:
+def test_a_packed_text_that_cannot_be_read_is_refused(packed):
     png = encode_photo("PNG")
     data = png[:33] + png_chunk(b"iTXt", NAME + b"\1\0\0\0" + packed) + png[33:]
     assert may_hold_tags(data)

@@ -10,7 +10,6 @@ from PIL import Image
 from support.format_photos import sidecar_plan
 from support.written_folder import WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices
 from tagger.metadata.plans import FilePlan, UndoRecord, plan_embed
@@ -50,7 +49,7 @@ def draw_photo(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def photo_with_keywords(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photo_with_keywords(tmp_path_factory) -> Path:
     """A photo with its owner's keywords."""
     path = draw_photo(tmp_path_factory.mktemp("owners"))
     exiftool("-overwrite_original", "-IPTC:Keywords=mine", "-XMP-dc:Subject=mine", path)
@@ -58,7 +57,7 @@ def photo_with_keywords(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def photo(photo_with_keywords: Path, tmp_path: Path) -> Path:
+def photo(photo_with_keywords, tmp_path) -> Path:
     return Path(shutil.copyfile(photo_with_keywords, tmp_path / "photo.jpg"))
 
 
@@ -77,7 +76,7 @@ FIRST_EDIT, *OTHER_EDITS = [
     [FIRST_EDIT, *(pytest.param(edit, marks=pytest.mark.slow) for edit in OTHER_EDITS)],
     ids=" ".join,
 )
-def test_values_changed_by_others_do_not_prevent_undo(photo: Path, edit: list[str]) -> None:
+def test_values_changed_by_others_do_not_prevent_undo(photo, edit):
     photo.write_bytes(plan(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", *edit, photo)
     assert plan(photo, EVERYTHING).undo_record is not None
@@ -92,7 +91,7 @@ def test_values_changed_by_others_do_not_prevent_undo(photo: Path, edit: list[st
 
 
 @needs_exiftool
-def test_position_rewritten_in_other_fractions_is_removed(photo: Path) -> None:
+def test_position_rewritten_in_other_fractions_is_removed(photo):
     photo.write_bytes(plan(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", "-tagsfromfile", "@", "-all:all", "-unsafe", photo)
     photo.write_bytes(plan(photo, TagFields()).data or b"")
@@ -100,7 +99,7 @@ def test_position_rewritten_in_other_fractions_is_removed(photo: Path) -> None:
 
 
 @pytest.mark.parametrize("nothing", [b"", b"\n"])
-def test_empty_sidecar_is_restored(tmp_path: Path, nothing: bytes) -> None:
+def test_empty_sidecar_is_restored(tmp_path, nothing):
     photo = draw_photo(tmp_path)
     sidecar = photo.with_name("photo.jpg.xmp")
     sidecar.write_bytes(nothing)
@@ -111,7 +110,7 @@ def test_empty_sidecar_is_restored(tmp_path: Path, nothing: bytes) -> None:
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+def folder(database, tmp_path) -> WrittenFolder:
     return WrittenFolder(database, tmp_path)
 
 
@@ -126,7 +125,7 @@ def changed_copy(photo: Path) -> Path:
     return copy
 
 
-def test_changed_copy_is_undone_after_its_original(folder: WrittenFolder) -> None:
+def test_changed_copy_is_undone_after_its_original(folder):
     photo = folder.draw("photo.jpg")
     folder.tag()
     folder.write()

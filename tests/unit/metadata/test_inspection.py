@@ -34,7 +34,7 @@ values = st.one_of(st.text(max_size=3), st.lists(st.text(max_size=3), max_size=4
 fields = st.dictionaries(st.sampled_from("abcdef"), values, max_size=6)
 
 
-def test_differences_are_sorted_with_removals_first() -> None:
+def test_differences_are_sorted_with_removals_first():
     before: Fields = {"b": "old", "a": ["one", "two"], "same": "x"}
     after: Fields = {"a": ["two", "three"], "b": "new", "same": "x", "c": "more"}
     assert differences(before, after) == [
@@ -48,7 +48,7 @@ def test_differences_are_sorted_with_removals_first() -> None:
 
 
 @given(fields, fields)
-def test_differences_lead_from_one_version_to_the_other(one: Fields, other: Fields) -> None:
+def test_differences_lead_from_one_version_to_the_other(one, other):
     output = {(name, value) for name in one for value in _listed(one[name])}
     for sign, name, value in differences(one, other):
         (output.remove if sign == "-" else output.add)((name, value))
@@ -59,7 +59,7 @@ def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def test_photo_fields_come_from_all_blocks() -> None:
+def test_photo_fields_come_from_all_blocks():
     data = encode_photo("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
     output = photo_fields(data[:2] + jpeg_segment(0xED, RESOURCES) + data[2:])
     assert output["EXIF:Make"] == "a camera"
@@ -70,7 +70,7 @@ def test_photo_fields_come_from_all_blocks() -> None:
     assert output["XMP:digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
-def test_structures_are_one_line_of_text_and_broken_photos_and_packets_are_refused() -> None:
+def test_structures_are_one_line_of_text_and_broken_photos_and_packets_are_refused():
     output = xmp_fields(PACKET)
     (location,) = output["XMP:Iptc4xmpExt:LocationShown"]
     assert "; City=Paris; " in location
@@ -82,7 +82,7 @@ def test_structures_are_one_line_of_text_and_broken_photos_and_packets_are_refus
         photo_fields(encode_photo("JPEG")[:20])
 
 
-def test_exif_refusal_applies_to_jpegs_only() -> None:
+def test_exif_refusal_applies_to_jpegs_only():
     note = block({}, exif={0x927C: (7, 8, b"a maker!")})
     assert "maker note" in (exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + note)) or "")
     assert exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + exif_block())) is None
@@ -102,7 +102,7 @@ OTHER_PACKET = (
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_exif_and_xmp_of_raw_files_are_read_and_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
+def test_exif_and_xmp_of_raw_files_are_read_and_nothing_is_embedded(kind, tmp_path):
     path = tmp_path / "photo.tif"
     path.write_bytes(raw_file(kind, RawContent(orientation=6, xmp=OTHER_PACKET)))
     fields = photo_fields(path.read_bytes())
@@ -132,7 +132,7 @@ def avif(*, has_gps: bool = False, xmp: bytes | None = None) -> bytes:
     return output.getvalue()
 
 
-def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_the_photo() -> None:
+def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_the_photo():
     for kind in RAW_KINDS:
         fields = sidecar_fields(raw_file(kind, RawContent(xmp=OTHER_PACKET)))
         assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"], kind
@@ -149,11 +149,11 @@ def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_t
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypheic" + bytes(99), b"GIF89a"])
-def test_unreadable_files_have_no_blocks(data: bytes) -> None:
+def test_unreadable_files_have_no_blocks(data):
     assert read_blocks(data) == read_blocks(b"")
 
 
-def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
+def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path):
     raw_files = [tmp_path / "IMG_1.CR3", tmp_path / "IMG_1.dng"]
     for file in (*raw_files, tmp_path / "IMG_1.xmp"):
         file.touch()

@@ -248,7 +248,7 @@ def real_photos(test_data: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
-def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, every: int) -> None:
+def test_real_photos_are_written_and_undone(test_data, tmp_path, every):
     wrong = []
     for name, data in list(real_photos(test_data).items())[::every]:
         if data:
@@ -258,13 +258,13 @@ def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, eve
 
 
 @pytest.fixture(scope="module", params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=["a fifth", "all"])
-def every(request: pytest.FixtureRequest) -> int:
+def every(request) -> int:
     """Each photo whose number is divisible by this is read by exiftool, which takes a tenth of a second."""
     return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def written(every: int, test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(every, test_data, tmp_path_factory) -> Path:
     """A folder with the writable real photos, before and after the write."""
     folder = tmp_path_factory.mktemp("written")
     for name in ("before", "after"):
@@ -278,11 +278,11 @@ def written(every: int, test_data: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def test_most_real_photos_are_written(every: int, written: Path) -> None:
+def test_most_real_photos_are_written(every, written):
     assert len(list((written / "after").iterdir())) > 140 / every  # JPEG files
 
 
-def test_exiftool_finds_our_values_and_all_existing_ones(every: int, written: Path) -> None:
+def test_exiftool_finds_our_values_and_all_existing_ones(every, written):
     if shutil.which("exiftool") is None:
         pytest.skip(NO_EXIFTOOL)
     before, after = read_fields(written / "before"), read_fields(written / "after")
@@ -373,7 +373,7 @@ def _jpeg(content: PhotoContent) -> bytes:
 
 @examples(8)
 @given(content=photo_contents())
-def test_generated_photos_are_written_and_undone(content: PhotoContent, tmp_path: Path) -> None:
+def test_generated_photos_are_written_and_undone(content, tmp_path):
     photo = new_photo(tmp_path / "one", _jpeg(content))
     photo.write(BOTH)
     assert frames(photo.data) == frames(photo.original)
@@ -383,7 +383,7 @@ def test_generated_photos_are_written_and_undone(content: PhotoContent, tmp_path
 @examples(8)
 @given(content=photo_contents())
 @example(content=PhotoContent(exif=SHORT_OF_A_ZERO, xmp=b"", iptc=b"", icc=b"", trailer=b""))
-def test_undo_without_records_uses_the_files_own_xmp(content: PhotoContent, tmp_path: Path) -> None:
+def test_undo_without_records_uses_the_files_own_xmp(content, tmp_path):
     photo = new_photo(tmp_path / "one", _jpeg(content))
     if photo.write(BOTH) is Outcome.REFUSED:
         photo.undo()
@@ -397,7 +397,7 @@ def test_undo_without_records_uses_the_files_own_xmp(content: PhotoContent, tmp_
 
 
 @pytest.mark.parametrize("head", [b"AgHg\x04\x04\0\0", b"8BIM\x04\x04\x03abc"], ids=["signature", "name"])
-def test_iptc_resource_keeps_its_signature_and_name(tmp_path: Path, head: bytes) -> None:
+def test_iptc_resource_keeps_its_signature_and_name(tmp_path, head):
     iptc = _dataset("Oma")
     resource = head + len(iptc).to_bytes(4, "big") + iptc
     plain = encode_photo("JPEG")
@@ -410,7 +410,7 @@ def test_iptc_resource_keeps_its_signature_and_name(tmp_path: Path, head: bytes)
     assert photo.data == data
 
 
-def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path: Path) -> None:
+def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path):
     # In `photo.xmp`, it takes every exif:GPSLatitude for the camera's position, also that of a location.
     photo = new_photo(tmp_path / "one", encode_photo("JPEG"), "photo.jpg")
     sidecars = [photo.path.with_name(name) for name in ("photo.jpg.xmp", "photo.XMP")]
@@ -423,15 +423,13 @@ def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path: Pa
 
 
 @pytest.fixture(params=FORMS)
-def photo(request: pytest.FixtureRequest, tmp_path: Path) -> WrittenPhoto:
+def photo(request, tmp_path) -> WrittenPhoto:
     packet = _PACKET.format(FORMS[request.param]).encode()
     data = PHOTO[:2] + jpeg_segment(0xE1, _HEADER + packet) + PHOTO[2:] + VIDEO
     return new_photo(tmp_path / "one", data, "PXL_1.MP.jpg")
 
 
-def test_the_video_is_no_part_of_the_image_stays_and_is_found_where_the_photo_says(
-    photo: WrittenPhoto,
-) -> None:
+def test_the_video_is_no_part_of_the_image_stays_and_is_found_where_the_photo_says(photo):
     assert digest_photo(photo.original) == digest_photo(PHOTO) == digest_photo(PHOTO + VIDEO)
     assert photo.write(BOTH) is Outcome.WRITTEN
     written = photo.data

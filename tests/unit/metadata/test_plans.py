@@ -101,7 +101,7 @@ ReadFields = Callable[..., Fields]
 # --- Photos.
 
 
-def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
+def test_other_tags_are_added_to_the_original(tmp_path):
     path = photo_in(tmp_path, jpeg())
     written = embed(path, ALL)
     at_once = embed(path, OTHERS).data
@@ -109,7 +109,7 @@ def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
     assert embed(path, OTHERS, undo_records_of(written)).data == at_once
 
 
-def test_undo_keeps_changes_by_others(tmp_path: Path) -> None:
+def test_undo_keeps_changes_by_others(tmp_path):
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL)
     path.write_bytes((written.data or b"").replace(b">mine<", b">more<", 1))
@@ -128,9 +128,7 @@ def test_undo_keeps_changes_by_others(tmp_path: Path) -> None:
     ],
     ids=["damaged", "of another base", "without splices", "lost"],
 )
-def test_unusable_undo_record_falls_back_to_the_files_xmp(
-    tmp_path: Path, spoil: Callable[[UndoRecord | None], UndoRecord | None]
-) -> None:
+def test_unusable_undo_record_falls_back_to_the_files_xmp(tmp_path, spoil):
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     original = photo_fields(path.read_bytes())
     written = embed(path, ALL)
@@ -139,7 +137,7 @@ def test_unusable_undo_record_falls_back_to_the_files_xmp(
     assert photo_fields(back.data or b"") == original
 
 
-def test_changed_image_is_refused(tmp_path: Path) -> None:
+def test_changed_image_is_refused(tmp_path):
     data, other = jpeg(), digest_photo(b"x")
     check_image(data, None)
     check_image(data, digest_photo(data))
@@ -149,7 +147,7 @@ def test_changed_image_is_refused(tmp_path: Path) -> None:
     assert refused.value.kind is RefusalKind.CHANGED
 
 
-def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
+def test_missing_and_too_large_photos_are_reported(tmp_path):
     with pytest.raises(WriteFailed) as failed:
         embed(tmp_path / "gone.jpg", ALL)
     assert failed.value.kind == "gone"
@@ -159,7 +157,7 @@ def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
     assert "TAGGER_MAX_BYTES" in refused.value.text
 
 
-def test_exif_with_maker_note_stays_and_is_noted(tmp_path: Path) -> None:
+def test_exif_with_maker_note_stays_and_is_noted(tmp_path):
     note = block({0x10F: ascii_text("Maker")}, exif={0x927C: (7, 8, b"a maker!")})
     plan = embed(photo_in(tmp_path, jpeg(exif=note)), ALL)
     assert ["maker note" in text for text in plan.notes] == [True]
@@ -179,7 +177,7 @@ def test_exif_with_maker_note_stays_and_is_noted(tmp_path: Path) -> None:
     ids=["EXIF", "XMP"],
 )
 @both
-def test_existing_position_in_any_block_prevents_ours(tmp_path: Path, read: ReadFields, photo: bytes) -> None:
+def test_existing_position_in_any_block_prevents_ours(tmp_path, read, photo):
     before, after = photo_fields(photo), read(tmp_path, photo)
     assert {name: value for name, value in after.items() if "GPSL" in name} == {
         name: value for name, value in before.items() if "GPSL" in name and name in after
@@ -194,7 +192,7 @@ def test_existing_position_in_any_block_prevents_ours(tmp_path: Path, read: Read
     ],
     ids=["EXIF", "datum"],
 )
-def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path: Path, photo: bytes) -> None:
+def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path, photo):
     estimate = TagFields(position=PositionEstimate(48.8, 2.2, 700.0, "neighbour"))
     path = photo_in(tmp_path, photo)
     assert not embed(path, estimate).changes
@@ -214,16 +212,14 @@ def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path: Path, pho
     ids=["EXIF", "IPTC", "XMP"],
 )
 @both
-def test_existing_description_in_any_block_prevents_ours(
-    tmp_path: Path, read: ReadFields, photo: bytes
-) -> None:
+def test_existing_description_in_any_block_prevents_ours(tmp_path, read, photo):
     after = read(tmp_path, photo)
     assert after.get("XMP:dc:description") in (None, "theirs")
     assert after.get("EXIF:ImageDescription") in (None, "theirs")
 
 
 @both
-def test_position_and_description_are_written_into_empty_fields(tmp_path: Path, read: ReadFields) -> None:
+def test_position_and_description_are_written_into_empty_fields(tmp_path, read):
     blank = jpeg(exif=block({0x10E: ascii_text("    ")}), iptc=dataset(25, "mine"))
     after = read(tmp_path, blank)
     assert after["XMP:exif:GPSLatitude"] == "48,51.5040N"
@@ -237,7 +233,7 @@ def test_position_and_description_are_written_into_empty_fields(tmp_path: Path, 
 
 
 @both
-def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path: Path, read: ReadFields) -> None:
+def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path, read):
     photo = jpeg(
         exif=block({0x9C9E: windows_text("Oma;Ferien\0")}), iptc=dataset(25, "Paris") + dataset(25, "Oma")
     )
@@ -246,7 +242,7 @@ def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path: Path, read: Read
     assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
 
 
-def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path: Path) -> None:
+def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path):
     path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna; Ben;\0")})))
     original = path.read_bytes()
     written = embed(path, ALL)
@@ -259,7 +255,7 @@ def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path: P
     assert embed(path, NONE, undo_records_of(written)).data == original
 
 
-def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(tmp_path: Path) -> None:
+def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(tmp_path):
     path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna;\0")})))
     original = path.read_bytes()
     now, before = windows_text("Anna;Arc de Triomphe;")[2], windows_text("Anna;;Arc de Triomphe")[2]
@@ -273,7 +269,7 @@ def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(t
 
 
 @both
-def test_xmp_with_keywords_repeats_none(tmp_path: Path, read: ReadFields) -> None:
+def test_xmp_with_keywords_repeats_none(tmp_path, read):
     after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
     assert after["XMP:dc:subject"] == ["mine", "Eiffel Tower"]
 
@@ -281,7 +277,7 @@ def test_xmp_with_keywords_repeats_none(tmp_path: Path, read: ReadFields) -> Non
 # --- Sidecars.
 
 
-def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path: Path) -> None:
+def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path):
     photo = jpeg(packet=subject("mine") + "<dc:source>a scan</dc:source>")
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=photo)
@@ -295,7 +291,7 @@ def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path: Path) -> None:
     assert sidecar_plan(path, NONE, undo_records_of(written)).data is None
 
 
-def test_other_tags_replace_ours_in_our_sidecar(tmp_path: Path) -> None:
+def test_other_tags_replace_ours_in_our_sidecar(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg())
     at_once = sidecar_plan(path, OTHERS, no_undo_record, photo_data=jpeg())
@@ -304,7 +300,7 @@ def test_other_tags_replace_ours_in_our_sidecar(tmp_path: Path) -> None:
     assert not sidecar_plan(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
 
 
-def test_sidecar_undo_keeps_changes_by_others(tmp_path: Path) -> None:
+def test_sidecar_undo_keeps_changes_by_others(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("mine")))
     path.write_bytes((written.data or b"").replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
@@ -313,14 +309,14 @@ def test_sidecar_undo_keeps_changes_by_others(tmp_path: Path) -> None:
     assert xmp_fields(back.data)["XMP:dc:subject"] == ["new"]
 
 
-def test_owners_sidecar_stays_if_nothing_is_added(tmp_path: Path) -> None:
+def test_owners_sidecar_stays_if_nothing_is_added(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     assert sidecar_plan(path, NONE, no_undo_record).data is None
     path.write_bytes(in_xmp(subject("theirs")))
     assert not sidecar_plan(path, NONE, no_undo_record).changes
 
 
-def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path: Path) -> None:
+def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     assert xmp_fields(sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()[:30]).data)["XMP:dc:subject"]
     path.write_bytes(b"<x:xmpmeta")
@@ -329,7 +325,7 @@ def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path: Pat
     assert refused.value.kind is RefusalKind.XMP
 
 
-def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
+def test_sidecar_of_a_written_photo_copies_the_original(tmp_path):
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL).data or b""
     plan = sidecar_plan(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
@@ -353,7 +349,7 @@ def forged_record(forged: bytes, written: bytes) -> FindUndoRecord:
     ],
     ids=["another image", "other bytes", "nothing", "less metadata"],
 )
-def test_a_forged_undo_record_changes_nothing(tmp_path: Path, forged: bytes, tag_fields: TagFields) -> None:
+def test_a_forged_undo_record_changes_nothing(tmp_path, forged, tag_fields):
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL).data or b""
     path.write_bytes(written)
@@ -367,9 +363,7 @@ def test_a_forged_undo_record_changes_nothing(tmp_path: Path, forged: bytes, tag
     [b"", b"no XMP at all", in_xmp(""), in_xmp(subject("another"))],
     ids=["nothing", "other bytes", "less", "other"],
 )
-def test_a_forged_undo_record_changes_no_sidecar(
-    tmp_path: Path, forged: bytes, tag_fields: TagFields
-) -> None:
+def test_a_forged_undo_record_changes_no_sidecar(tmp_path, forged, tag_fields):
     path = tmp_path / "photo.xmp"
     path.write_bytes(in_xmp(subject("theirs")))
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
@@ -381,7 +375,7 @@ def test_a_forged_undo_record_changes_no_sidecar(
     assert xmp_fields(back.data) == {"XMP:dc:subject": ["theirs"]}
 
 
-def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
+def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path):
     one = jpeg(iptc=dataset(25, "holiday"))
     behind_iptc = 4 + int.from_bytes(one[4:6], "big")
     data = (
@@ -399,7 +393,7 @@ def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
 # --- Keywords in other forms than a list.
 
 
-def test_an_empty_keyword_counts_as_none(tmp_path: Path) -> None:
+def test_an_empty_keyword_counts_as_none(tmp_path):
     fields = fields_after_embedding(tmp_path, jpeg(packet=subject(""), iptc=dataset(25, "holiday")))
     assert fields["XMP:dc:subject"] == ["", "holiday", "Eiffel Tower"]
 
@@ -413,7 +407,7 @@ OTHER_SUBJECTS = {
 
 
 @pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
-def test_keywords_in_another_form_become_a_list_until_an_undo(tmp_path: Path, inner: str) -> None:
+def test_keywords_in_another_form_become_a_list_until_an_undo(tmp_path, inner):
     path = photo_in(tmp_path, jpeg(packet=inner))
     original = path.read_bytes()
     written = embed(path, OTHERS)
@@ -433,7 +427,7 @@ QUALIFIED_SUBJECTS = {
 
 
 @pytest.mark.parametrize("inner", QUALIFIED_SUBJECTS.values(), ids=QUALIFIED_SUBJECTS)
-def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path: Path, inner: str) -> None:
+def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path, inner):
     path = photo_in(tmp_path, jpeg(packet=inner + "<dc:source>a scan</dc:source>"))
     request = PhotoWriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=OTHERS)
     plan = plan_photo(request, no_undo_record)
@@ -445,7 +439,7 @@ def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path: Pa
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["mark", "no mark"])
-def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path: Path, encoding: str, mark: str) -> None:
+def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path, encoding, mark):
     packet = (mark + in_xmp(subject("beach") + POSITION_OF_OWNER).decode()).encode(encoding)
     path = photo_in(tmp_path, encode_photo("JPEG", IMAGE, xmp=packet))
     assert photo_fields(path.read_bytes())["XMP:dc:subject"] == ["beach"]
@@ -458,7 +452,7 @@ def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path: Path, encodi
     assert fields["XMP:exif:GPSLatitude"] == "44,8.5N"
 
 
-def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(tmp_path: Path) -> None:
+def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
     for data, tag_fields in ((in_xmp(subject("beach")), ALL), (written, NONE)):
@@ -468,7 +462,7 @@ def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(t
         assert refused.value.kind is RefusalKind.XMP
 
 
-def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
+def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path):
     hidden = tmp_path / "photo.xmp"
     hidden.write_text(
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

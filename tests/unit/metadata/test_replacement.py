@@ -28,7 +28,7 @@ ACL = "system.posix_acl_access"
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
+def photo(tmp_path) -> Path:
     path = tmp_path / "photo.jpg"
     path.write_bytes(OLD)
     path.chmod(0o640)
@@ -47,7 +47,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path) -> Iterator[Path]:
     with mounted_disk(tmp_path / "disk", "64k") as disk:
         yield disk
 
@@ -107,14 +107,14 @@ def set_attribute(path: Path, name: str, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o600, 0o777, 0o664, 0o200])
-def test_permissions_and_times_to_the_nanosecond_stay(mode: int, photo: Path) -> None:
+def test_permissions_and_times_to_the_nanosecond_stay(mode, photo):
     photo.chmod(mode)
     write(photo)
     status = photo.stat()
     assert (status.st_mode & 0o7777, status.st_mtime_ns, status.st_atime_ns) == (mode, TIME_NS, TIME_NS + 7)
 
 
-def test_sidecar_is_newer_after_a_write(photo: Path) -> None:
+def test_sidecar_is_newer_after_a_write(photo):
     sidecar = photo.with_name("photo.jpg.xmp")
     sidecar.write_bytes(OLD)
     os.utime(sidecar, ns=(TIME_NS, TIME_NS))
@@ -122,7 +122,7 @@ def test_sidecar_is_newer_after_a_write(photo: Path) -> None:
     assert sidecar.stat().st_mtime_ns > TIME_NS
 
 
-def test_owner_and_group_stay_when_root_writes(photo: Path) -> None:
+def test_owner_and_group_stay_when_root_writes(photo):
     only_root()
     os.chown(photo, 1234, 4321)
     write(photo)
@@ -132,21 +132,21 @@ def test_owner_and_group_stay_when_root_writes(photo: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("user.test", b"\x00kept\xff"), ("user.empty", b""), (ACL, acl(1234))]
 )
-def test_extended_attributes_and_access_lists_stay(photo: Path, name: str, value: bytes) -> None:
+def test_extended_attributes_and_access_lists_stay(photo, name, value):
     set_attribute(photo, name, value)
     before = photo.stat().st_mode
     write(photo)
     assert (os.getxattr(photo, name), photo.stat().st_mode) == (value, before)
 
 
-def test_default_access_lists_of_the_folder_are_removed(photo: Path) -> None:
+def test_default_access_lists_of_the_folder_are_removed(photo):
     set_attribute(photo.parent, "system.posix_acl_default", acl(1234))
     write(photo)
     assert ACL not in os.listxattr(photo)
     assert photo.stat().st_mode & 0o7777 == 0o640
 
 
-def test_attributes_that_cannot_be_copied_are_refused(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attributes_that_cannot_be_copied_are_refused(photo, monkeypatch):
     set_attribute(photo, "user.test", b"kept")
 
     def fails(*_args: object) -> None:
@@ -160,7 +160,7 @@ def test_attributes_that_cannot_be_copied_are_refused(photo: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "name", ["x" * 251 + ".jpg", os.fsdecode(b"\xff\xfe.jpg"), "new\nline.jpg", "ü" * 127]
 )
-def test_any_file_name_works(name: str, tmp_path: Path) -> None:
+def test_any_file_name_works(name, tmp_path):
     photo = tmp_path / name
     photo.write_bytes(OLD)
     write(photo)
@@ -170,7 +170,7 @@ def test_any_file_name_works(name: str, tmp_path: Path) -> None:
 # New and deleted sidecars
 
 
-def test_new_sidecar_has_its_photos_permissions_and_owner(photo: Path) -> None:
+def test_new_sidecar_has_its_photos_permissions_and_owner(photo):
     photo.chmod(0o754)
     owner = (1234, 4321) if os.geteuid() == 0 else (os.getuid(), os.getgid())
     os.chown(photo, *owner)
@@ -181,7 +181,7 @@ def test_new_sidecar_has_its_photos_permissions_and_owner(photo: Path) -> None:
     assert (sidecar.stat().st_uid, sidecar.stat().st_gid) == owner
 
 
-def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo: Path) -> None:
+def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo):
     photo.chmod(0o444)
     sidecar = photo.with_name("photo.jpg.xmp")
     write(sidecar, photo=photo)
@@ -190,7 +190,7 @@ def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo: Path) -> None:
     assert not sidecar.exists()
 
 
-def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder: Path) -> None:
+def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder):
     only_root()
     photo = open_folder / "photo.jpg"
     photo.write_bytes(OLD)
@@ -202,9 +202,7 @@ def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder: Path
 
 
 @pytest.mark.parametrize(("before", "data"), [(None, NEW), (OLD, None)])
-def test_sidecar_that_was_created_or_changed_meanwhile_is_not_overwritten_or_deleted(
-    before: bytes | None, data: bytes | None, photo: Path
-) -> None:
+def test_sidecar_that_was_created_or_changed_meanwhile_is_not_overwritten_or_deleted(before, data, photo):
     sidecar = photo.with_name("photo.jpg.xmp")
     if before is not None:
         sidecar.write_bytes(before)
@@ -216,7 +214,7 @@ def test_sidecar_that_was_created_or_changed_meanwhile_is_not_overwritten_or_del
     assert sidecar.read_bytes() == b"theirs"
 
 
-def test_photo_is_never_deleted(photo: Path) -> None:
+def test_photo_is_never_deleted(photo):
     with pytest.raises(ValueError, match="only sidecars"):
         prepare_file(photo, None)
     assert photo.read_bytes() == OLD
@@ -237,14 +235,14 @@ REFUSED: dict[str, tuple[Callable[[Path], object], RefusalKind]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_replaced_is_refused(what: str, photo: Path) -> None:
+def test_what_cannot_be_replaced_is_refused(what, photo):
     make, kind = REFUSED[what]
     make(photo.with_name(f"{what}.xmp"))
     assert refusal_kind(photo.with_name(f"{what}.xmp")) is kind
 
 
 @pytest.mark.parametrize("what", ["a link", "a file over the limit"])
-def test_the_remedy_for_a_sidecar_names_nothing_that_holds_for_photos_alone(what: str, photo: Path) -> None:
+def test_the_remedy_for_a_sidecar_names_nothing_that_holds_for_photos_alone(what, photo):
     sidecar = photo.with_name("photo.jpg.xmp")
     REFUSED[what][0](sidecar)
     with pytest.raises(WriteRefused) as refused:
@@ -255,7 +253,7 @@ def test_the_remedy_for_a_sidecar_names_nothing_that_holds_for_photos_alone(what
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666], ids=["not writable", "its owner cannot be copied"])
-def test_file_of_another_owner_is_refused(open_folder: Path, mode: int) -> None:
+def test_file_of_another_owner_is_refused(open_folder, mode):
     only_root()
     photo = open_folder / "photo.jpg"
     photo.write_bytes(OLD)
@@ -266,7 +264,7 @@ def test_file_of_another_owner_is_refused(open_folder: Path, mode: int) -> None:
     assert photo.read_bytes() == OLD
 
 
-def test_folder_without_write_permission_is_refused(open_folder: Path) -> None:
+def test_folder_without_write_permission_is_refused(open_folder):
     photo = open_folder / "photo.jpg"
     photo.write_bytes(OLD)
     photo.chmod(0o666)
@@ -276,7 +274,7 @@ def test_folder_without_write_permission_is_refused(open_folder: Path) -> None:
         assert refusal_kind(open_folder / "photo.jpg.xmp") is RefusalKind.READ_ONLY
 
 
-def test_read_only_disk_is_refused(small_disk: Path) -> None:
+def test_read_only_disk_is_refused(small_disk):
     photo = small_disk / "photo.jpg"
     photo.write_bytes(OLD)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -284,7 +282,7 @@ def test_read_only_disk_is_refused(small_disk: Path) -> None:
     assert refusal_kind(small_disk / "photo.jpg.xmp") is RefusalKind.READ_ONLY
 
 
-def test_immutable_file_is_refused(photo: Path) -> None:
+def test_immutable_file_is_refused(photo):
     chattr = shutil.which("chattr")
     if not chattr or subprocess.run([chattr, "+i", photo], capture_output=True, check=False).returncode:
         pytest.skip("files cannot be made immutable here")
@@ -294,7 +292,7 @@ def test_immutable_file_is_refused(photo: Path) -> None:
         subprocess.run([chattr, "-i", photo], check=True)
 
 
-def test_missing_file_is_none_and_missing_folder_fails(tmp_path: Path) -> None:
+def test_missing_file_is_none_and_missing_folder_fails(tmp_path):
     assert read_for_writing(tmp_path / "gone.jpg", max_bytes=LIMIT).data is None
     with pytest.raises(WriteFailed) as excinfo:
         write(tmp_path / "gone" / "photo.jpg.xmp")
@@ -322,8 +320,8 @@ def refuse_calls(monkeypatch: pytest.MonkeyPatch, share: str) -> None:
 
 @pytest.mark.parametrize("share", SHARES)
 def test_sidecars_are_created_changed_and_deleted_on_shares_without_permissions_or_locks(
-    share: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    share, photo, tmp_path, monkeypatch
+):
     refuse_calls(monkeypatch, share)
     sidecar = photo.with_name("photo.jpg.xmp")
     for data in (NEW, OLD):
@@ -333,9 +331,7 @@ def test_sidecars_are_created_changed_and_deleted_on_shares_without_permissions_
     assert names(tmp_path) == {"photo.jpg"}
 
 
-def test_a_leftover_on_a_share_without_locks_counts_as_a_writer_until_it_is_old(
-    photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_leftover_on_a_share_without_locks_counts_as_a_writer_until_it_is_old(photo, monkeypatch):
     refuse_calls(monkeypatch, "nfs")
     sidecar = photo.with_name("photo.jpg.xmp")
     temporary_path(sidecar).write_bytes(b"half")
@@ -355,14 +351,14 @@ def full(path: Path, data: bytes) -> None:
     assert excinfo.value.kind == "disk-full"
 
 
-def test_file_size_limit_leaves_the_file_unchanged(photo: Path, tmp_path: Path) -> None:
+def test_file_size_limit_leaves_the_file_unchanged(photo, tmp_path):
     with file_size_limit(4000):
         full(photo, NEW)
     assert photo.read_bytes() == OLD
     assert names(tmp_path) == {"photo.jpg"}
 
 
-def test_full_disk_leaves_the_file_unchanged(small_disk: Path) -> None:
+def test_full_disk_leaves_the_file_unchanged(small_disk):
     photo = small_disk / "photo.jpg"
     photo.write_bytes(OLD * 8)
     full(photo, NEW * 13)
@@ -377,7 +373,7 @@ def test_full_disk_leaves_the_file_unchanged(small_disk: Path) -> None:
 
 @pytest.mark.parametrize("when", ["before it is prepared", "before it is replaced"])
 @pytest.mark.parametrize("how", ["written", "exchanged", "touched", "rights", "linked"])
-def test_file_changed_since_it_was_read_is_refused(how: str, when: str, photo: Path, tmp_path: Path) -> None:
+def test_file_changed_since_it_was_read_is_refused(how, when, photo, tmp_path):
     original = read_for_writing(photo, max_bytes=LIMIT)
     waiting = prepare(original, NEW) if when == "before it is replaced" else None
     expected = change(photo, how)
@@ -404,7 +400,7 @@ def change(photo: Path, how: str) -> bytes:
     return photo.read_bytes()
 
 
-def test_file_deleted_since_it_was_read_is_not_recreated(photo: Path, tmp_path: Path) -> None:
+def test_file_deleted_since_it_was_read_is_not_recreated(photo, tmp_path):
     waiting = prepare_file(photo)
     photo.unlink()
     with pytest.raises(WriteFailed) as excinfo:
@@ -413,7 +409,7 @@ def test_file_deleted_since_it_was_read_is_not_recreated(photo: Path, tmp_path: 
     assert names(tmp_path) == set()
 
 
-def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
+def test_file_replaced_by_a_link_is_not_followed(photo):
     waiting = prepare_file(photo)
     photo.rename(photo.with_name("moved.jpg"))
     photo.symlink_to("moved.jpg")
@@ -423,9 +419,7 @@ def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
     assert photo.read_bytes() == OLD
 
 
-def test_two_writers_of_one_file_exclude_each_other_until_the_first_has_checked_the_renamed_file(
-    photo: Path,
-) -> None:
+def test_two_writers_of_one_file_exclude_each_other_until_the_first_has_checked_the_renamed_file(photo):
     prepared = prepare_file(photo)
     assert refusal_kind(photo) is RefusalKind.BUSY
     prepared._rename()
@@ -452,7 +446,7 @@ def count_up(path: Path) -> None:
                 raise
 
 
-def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
+def test_concurrent_processes_lose_no_update(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"0 " * 5000)
     context = multiprocessing.get_context("spawn")
@@ -471,7 +465,7 @@ def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
 # Leftovers of writers that died
 
 
-def test_another_users_leftover_is_named_in_the_refusal(open_folder: Path) -> None:
+def test_another_users_leftover_is_named_in_the_refusal(open_folder):
     only_root()
     sidecar = open_folder / "photo.jpg.xmp"
     temporary_path(sidecar).write_bytes(b"half of somethi")
@@ -485,7 +479,7 @@ def test_another_users_leftover_is_named_in_the_refusal(open_folder: Path) -> No
     assert remove_leftovers(open_folder) == 1
 
 
-def test_leftover_link_does_not_harm_its_target(photo: Path, tmp_path: Path) -> None:
+def test_leftover_link_does_not_harm_its_target(photo, tmp_path):
     precious = tmp_path / "precious.jpg"
     precious.write_bytes(OLD)
     temporary_path(photo).hardlink_to(precious)
@@ -495,9 +489,7 @@ def test_leftover_link_does_not_harm_its_target(photo: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("what", ["link", "folder", "pipe"])
-def test_other_file_at_the_temporary_name_is_named_in_the_refusal(
-    what: str, photo: Path, tmp_path: Path
-) -> None:
+def test_other_file_at_the_temporary_name_is_named_in_the_refusal(what, photo, tmp_path):
     in_the_way = temporary_path(photo)
     precious = tmp_path / "precious.jpg"
     precious.write_bytes(OLD)
@@ -513,7 +505,7 @@ def test_other_file_at_the_temporary_name_is_named_in_the_refusal(
     assert os.path.lexists(in_the_way)
 
 
-def test_only_leftovers_are_removed(photo: Path, tmp_path: Path) -> None:
+def test_only_leftovers_are_removed(photo, tmp_path):
     others = {
         ".tagger-notes.part",
         ".tagger-" + "0" * 31 + ".part",
@@ -532,6 +524,6 @@ def test_only_leftovers_are_removed(photo: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == others | {"photo.jpg"}
 
 
-def test_leftovers_of_a_missing_folder_raise(tmp_path: Path) -> None:
+def test_leftovers_of_a_missing_folder_raise(tmp_path):
     with pytest.raises(WriteFailed):
         remove_leftovers(tmp_path / "gone")

@@ -149,9 +149,7 @@ def write_again(path: Path, data: bytes | None, *modes: int) -> None:
 
 @pytest.mark.parametrize("leftover", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_file_is_complete_after_a_kill_at_any_step(
-    case: str, leftover: bool, tmp_path: Path, writer: Callable[[Path, bytes | None, int], int]
-) -> None:
+def test_file_is_complete_after_a_kill_at_any_step(case, leftover, tmp_path, writer):
     old, new = CASES[case]
     states = []
     for step in count():
@@ -173,9 +171,7 @@ def test_file_is_complete_after_a_kill_at_any_step(
 
 @pytest.mark.parametrize("trouble", ["ENOSPC", "EIO", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINVAL"])
 @pytest.mark.parametrize("case", CASES)
-def test_any_failing_call_leaves_the_file_complete_and_no_descriptor_open(
-    case: str, trouble: str, tmp_path: Path
-) -> None:
+def test_any_failing_call_leaves_the_file_complete_and_no_descriptor_open(case, trouble, tmp_path):
     old, new = CASES[case]
     troubles = 0
     descriptors = open_descriptors()

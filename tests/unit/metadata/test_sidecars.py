@@ -13,7 +13,7 @@ from tagger.photos.files import OpenFolder
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
+def photo(tmp_path) -> Path:
     return create_file(tmp_path, "photo.jpg")
 
 
@@ -37,7 +37,7 @@ def paths_to_extend(photo: Path) -> tuple[Path, ...]:
 @pytest.mark.parametrize(
     "name", ["photo.jpg.xmp", "photo.jpg.XMP", "photo.jpg.Xmp", "photo.xmp", "photo.XMP"]
 )
-def test_existing_sidecar_is_found_whatever_its_suffix(name: str, photo: Path, tmp_path: Path) -> None:
+def test_existing_sidecar_is_found_whatever_its_suffix(name, photo, tmp_path):
     sidecar = create_file(tmp_path, name)
     assert find_photo_files(photo).beside == (sidecar,)
     assert paths_to_write(photo) == (sidecar,)
@@ -45,8 +45,8 @@ def test_existing_sidecar_is_found_whatever_its_suffix(name: str, photo: Path, t
 
 @pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.XMP"])
 def test_a_share_that_ignores_case_and_numbers_each_spelling_has_one_sidecar(
-    name: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    name, photo, tmp_path, monkeypatch
+):
     sidecar = create_file(tmp_path, name)
 
     def status(_folder: OpenFolder, spelling: str) -> os.stat_result:
@@ -58,7 +58,7 @@ def test_a_share_that_ignores_case_and_numbers_each_spelling_has_one_sidecar(
     assert find_photo_files(photo).beside == (sidecar,)
 
 
-def test_sidecar_with_the_photos_suffix_is_new_or_comes_first(photo: Path, tmp_path: Path) -> None:
+def test_sidecar_with_the_photos_suffix_is_new_or_comes_first(photo, tmp_path):
     assert paths_to_write(photo)[0] == tmp_path / "photo.jpg.xmp"
     assert find_photo_files(photo).beside == ()
     adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
@@ -67,7 +67,7 @@ def test_sidecar_with_the_photos_suffix_is_new_or_comes_first(photo: Path, tmp_p
 
 
 @pytest.mark.parametrize("other", ["photo.nef", "PHOTO.dng", "photo.png", "photo.srf"])
-def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
+def test_sidecar_of_a_raw_file_is_ignored(other, photo, tmp_path):
     create_file(tmp_path, other)
     create_file(tmp_path, "photo.xmp")
     assert paths_to_write(photo)[0] == tmp_path / "photo.jpg.xmp"
@@ -81,9 +81,7 @@ def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Pat
         *("photo.jpg_original", "photo.xmp~", "photo.wav", "photo.pp3", "photo.jpg.bak", "photo"),
     ],
 )
-def test_files_without_sidecars_of_the_stem_leave_it_to_the_photo(
-    other: str, photo: Path, tmp_path: Path
-) -> None:
+def test_files_without_sidecars_of_the_stem_leave_it_to_the_photo(other, photo, tmp_path):
     create_file(tmp_path, other)
     adobe = create_file(tmp_path, "photo.xmp")
     assert find_photo_files(photo).beside == (adobe,)
@@ -100,8 +98,8 @@ def test_files_without_sidecars_of_the_stem_leave_it_to_the_photo(
     ],
 )
 def test_a_sidecar_of_several_photos_is_that_of_the_extension_it_states(
-    stated: str | None, paths: tuple[str, ...], hidden: tuple[str, ...], photo: Path, tmp_path: Path
-) -> None:
+    stated, paths, hidden, photo, tmp_path
+):
     create_file(tmp_path, "photo.png")
     text = f'photoshop:SidecarForExtension="{stated}"' if stated else "xmp:Rating='5'"
     create_file(tmp_path, "photo.xmp").write_text(f"<rdf:Description {text}/>")
@@ -109,7 +107,7 @@ def test_a_sidecar_of_several_photos_is_that_of_the_extension_it_states(
     assert tuple(path.name for path in find_photo_files(photo).hidden) == hidden
 
 
-def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo: Path, tmp_path: Path) -> None:
+def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo, tmp_path):
     create_file(tmp_path, "photo.CR3")
     adobe = create_file(tmp_path, "photo.xmp")
     adobe.write_text("<photoshop:SidecarForExtension>CR3</photoshop:SidecarForExtension>")
@@ -117,7 +115,7 @@ def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo: Path, t
     assert find_photo_files(tmp_path / "photo.CR3").beside == (adobe,)
 
 
-def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path: Path) -> None:
+def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path):
     lower, upper = create_file(tmp_path, "IMG_1.jpg"), create_file(tmp_path, "IMG_1.JPG")
     sidecar = create_file(tmp_path, "IMG_1.jpg.xmp")
     assert find_photo_files(lower).beside == (sidecar,)
@@ -125,9 +123,7 @@ def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
-def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
-    name: str, photo: Path, tmp_path: Path
-) -> None:
+def test_a_file_named_after_another_photo_leaves_it_its_sidecar(name, photo, tmp_path):
     other = create_file(tmp_path, name)
     sidecar = create_file(tmp_path, f"{other.stem}.xmp")
     assert find_photo_files(other).beside == ()
@@ -136,9 +132,7 @@ def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
 
 
 @pytest.mark.parametrize("has_sidecar", [False, True])
-def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(
-    has_sidecar: bool, photo: Path, tmp_path: Path
-) -> None:
+def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(has_sidecar, photo, tmp_path):
     sidecar = tmp_path / "photo.jpg.xmp"
     if has_sidecar:
         create_file(tmp_path, sidecar.name)
@@ -154,14 +148,14 @@ def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(
         assert paths_to_extend(photo) == (adobe,)
 
 
-def test_undecodable_names_are_kept(tmp_path: Path) -> None:
+def test_undecodable_names_are_kept(tmp_path):
     photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
     assert os.fsencode(paths_to_write(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
     adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
     assert paths_to_write(photo)[0] == adobe
 
 
-def test_unreadable_folder_is_refused(photo: Path) -> None:
+def test_unreadable_folder_is_refused(photo):
     assert paths_to_write(photo.parent / "gone" / "photo.jpg")[0].name == "photo.jpg.xmp"
     with pytest.raises(WriteFailed):
         paths_to_write(photo / "photo.jpg")
@@ -170,5 +164,5 @@ def test_unreadable_folder_is_refused(photo: Path) -> None:
 
 
 @given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))
-def test_sidecars_are_recognised_by_their_suffix(stem: str, ending: str) -> None:
+def test_sidecars_are_recognised_by_their_suffix(stem, ending):
     assert is_sidecar_name(f"{stem}.{ending}") == (ending.lower().endswith(".xmp") or ending.lower() == "xmp")

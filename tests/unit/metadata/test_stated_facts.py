@@ -65,7 +65,7 @@ def with_iptc(data: bytes, datasets: dict[int, str]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_xmp_in_a_photo_gives_what_its_exif_lacks(kind: str) -> None:
+def test_xmp_in_a_photo_gives_what_its_exif_lacks(kind):
     facts = camera_facts(photo(kind, packet(EIFFEL | {"photoshop:DateCreated": "2015-08-22T10:08:19+02:00"})))
     assert (facts.taken_at, facts.utc_offset_s) == (AT, 7200)
     assert (facts.latitude, facts.longitude) == pytest.approx((48.8584, 2.2945))
@@ -74,7 +74,7 @@ def test_xmp_in_a_photo_gives_what_its_exif_lacks(kind: str) -> None:
 @pytest.mark.parametrize(
     "name", ["exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate"]
 )
-def test_each_date_of_xmp_counts_and_that_of_capture_first(name: str) -> None:
+def test_each_date_of_xmp_counts_and_that_of_capture_first(name):
     fields = {"xmp:CreateDate": "2020-01-01T01:01:01", name: "2015-08-22T10:08:19"}
     assert stated_in_xmp(packet(fields)).taken_at == AT
 
@@ -84,9 +84,7 @@ def test_each_date_of_xmp_counts_and_that_of_capture_first(name: str) -> None:
 @pytest.mark.parametrize(
     "declaration", ["", '<?xml version="1.0" encoding="UTF-16"?>', '<?xpacket begin="\ufeff" id="W5M0Mp"?>']
 )
-def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(
-    encoding: str, start: str, declaration: str
-) -> None:
+def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(encoding, start, declaration):
     if encoding.startswith("utf-8"):
         declaration = declaration.replace("UTF-16", "UTF-8")
     text = start + declaration + packet(EIFFEL | {"xmp:CreateDate": "2015-08-22T10:08:19"}).decode()
@@ -95,7 +93,7 @@ def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(
     assert facts.latitude is not None
 
 
-def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off() -> None:
+def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off():
     xmp = packet(EIFFEL | {"photoshop:DateCreated": "2015-08-22T10:08:19+02:00"})
     facts = camera_facts(photo("JPEG", xmp.decode().encode("utf-16-be")))
     assert (facts.taken_at, facts.utc_offset_s) == (AT, 7200)
@@ -103,7 +101,7 @@ def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off() -> Non
     assert stated_in_xmp(data[: len(data) - 41], is_sidecar=True).is_broken
 
 
-def test_exif_comes_first_even_with_a_position_that_does_not_count() -> None:
+def test_exif_comes_first_even_with_a_position_that_does_not_count():
     block = Image.Exif()
     block[306] = "2019:07:14 21:58:03"
     block.get_ifd(0x8825).update(EIFFEL_EXIF)
@@ -123,7 +121,7 @@ OUR_RECORD = (
 )
 
 
-def test_a_position_that_this_program_wrote_is_not_read() -> None:
+def test_a_position_that_this_program_wrote_is_not_read():
     by_method = packet(EIFFEL | {"exif:GPSProcessingMethod": "landmark-tagger neighbour"})
     by_record = packet(EIFFEL, OUR_RECORD.format("48,51.5040N"))
     assert [stated_in_xmp(each).latitude for each in (by_method, by_record)] == [None, None]
@@ -152,20 +150,20 @@ def test_a_position_that_this_program_wrote_is_not_read() -> None:
         ("north", "N", None),
     ],
 )
-def test_coordinates(text: str, direction: str, degrees: float | None) -> None:
+def test_coordinates(text, direction, degrees):
     assert degrees_of(text, direction) == (None if degrees is None else pytest.approx(degrees))
 
 
 @pytest.mark.parametrize(
     ("latitude", "longitude"), [("91,0.0N", "2,0.0E"), ("0,0.0N", "0,0.0E"), ("48,51.504N", "")]
 )
-def test_impossible_positions_are_none(latitude: str, longitude: str) -> None:
+def test_impossible_positions_are_none(latitude, longitude):
     fields = {"exif:GPSLatitude": latitude, "exif:GPSLongitude": longitude}
     facts = stated_in_xmp(packet(fields))
     assert (facts.latitude, facts.longitude) == (None, None)
 
 
-def test_the_error_of_a_position() -> None:
+def test_the_error_of_a_position():
     stated = stated_in_xmp(packet(EIFFEL | {"exif:GPSHPositioningError": "25/2"}))
     assert (stated.latitude, stated.longitude) == (pytest.approx(48.8584), pytest.approx(2.2945))
     assert stated.gps_error_m == 12.5
@@ -181,9 +179,7 @@ def test_the_error_of_a_position() -> None:
         ({55: "00000000"}, None, None),
     ],
 )
-def test_iptc_gives_the_date_that_exif_and_xmp_lack(
-    datasets: dict[int, str], taken_at: datetime | None, offset_s: int | None
-) -> None:
+def test_iptc_gives_the_date_that_exif_and_xmp_lack(datasets, taken_at, offset_s):
     facts = camera_facts(with_iptc(photo(), datasets))
     assert (facts.taken_at, facts.utc_offset_s) == (taken_at, offset_s)
     xmp = photo(xmp=packet({"xmp:CreateDate": "2020-01-01T01:01:01"}))
@@ -191,7 +187,7 @@ def test_iptc_gives_the_date_that_exif_and_xmp_lack(
 
 
 @pytest.mark.parametrize("date", ["2015-08", "22/08/2015 10:08:19"])
-def test_a_date_that_cannot_be_read_is_noted(date: str) -> None:
+def test_a_date_that_cannot_be_read_is_noted(date):
     assert camera_facts(photo(xmp=packet({"xmp:CreateDate": date}))) == CameraFacts(is_date_unread=True)
     block = Image.Exif()
     block[306] = date
@@ -201,7 +197,7 @@ def test_a_date_that_cannot_be_read_is_noted(date: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_state_facts_or_none(rest: bytes) -> None:
+def test_any_bytes_state_facts_or_none(rest):
     stated_in_xmp(b"GPSLatitude" + rest)
     stated_in_xmp(packet({"xmp:CreateDate": "x"})[: 600 + len(rest)] + rest)
 
@@ -215,7 +211,7 @@ def exposed(**values: object) -> bytes:
     return out.getvalue()
 
 
-def test_an_exposure_is_written_as_photographers_do() -> None:
+def test_an_exposure_is_written_as_photographers_do():
     rational = TiffImagePlugin.IFDRational
     data = exposed(time=rational(1, 250), aperture=rational(28, 10), iso=400, focal=50.0, lens="EF 50mm")
     found = read_exposure(data)
@@ -224,12 +220,12 @@ def test_an_exposure_is_written_as_photographers_do() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", exposed(), exposed(iso=0, lens="\0")])
-def test_without_facts_there_is_no_exposure(data: bytes) -> None:
+def test_without_facts_there_is_no_exposure(data):
     assert read_exposure(data) == Exposure()
 
 
 @given(st.integers(20, 120), st.binary(max_size=40))
-def test_damaged_exif_is_read_without_an_error(start: int, damage: bytes) -> None:
+def test_damaged_exif_is_read_without_an_error(start, damage):
     data = exposed(time=0.01, iso=100, lens="x")
     read_exposure(data[:start] + damage + data[start + len(damage) :])
 
@@ -268,7 +264,7 @@ def test_damaged_exif_is_read_without_an_error(start: int, damage: bytes) -> Non
         ("2015:08:22 午前 10:08:19", "2015-08-22T10:08:19", None),
     ],
 )
-def test_times_with_one_meaning(text: str, taken_at: str, offset_s: int | None) -> None:
+def test_times_with_one_meaning(text, taken_at, offset_s):
     assert parse_time(text) == PhotoFacts(taken_at=datetime.fromisoformat(taken_at), utc_offset_s=offset_s)
 
 
@@ -281,17 +277,17 @@ def test_times_with_one_meaning(text: str, taken_at: str, offset_s: int | None) 
         *("yesterday", "9999:12:31 23:59:60", "2015:08:22 10:08:19 Uhr", "2015:08:22 03:08 xyz"),
     ],
 )
-def test_other_times_are_not_taken(text: str) -> None:
+def test_other_times_are_not_taken(text):
     assert parse_time(text) is None
 
 
-def test_days_alone_are_read_where_they_are_lawful() -> None:
+def test_days_alone_are_read_where_they_are_lawful():
     days = [parse_time(text, allows_day=True) for text in ("2015-08-22", "20150822", "2015-08", "2015")]
     assert days == [*[PhotoFacts(taken_at=datetime(2015, 8, 22))] * 2, None, None]  # noqa: DTZ001
 
 
 @given(st.text(alphabet="0123456789:-/. TZ+ampPM", max_size=40) | st.text(max_size=40))
-def test_any_text_is_a_time_or_none(text: str) -> None:
+def test_any_text_is_a_time_or_none(text):
     time = parse_time(text, allows_day=True)
     assert time is None or not is_blank(text)
 
@@ -315,7 +311,7 @@ AUGUST = datetime(2015, 8, 22)  # noqa: DTZ001
         *("IMG_20150822_100819~2.jpg", "IMG_20150822_100819(1).jpg", "été20150822.jpg"),
     ],
 )
-def test_names_with_a_day(name: str) -> None:
+def test_names_with_a_day(name):
     assert day_in_name(f"holidays/{name}") == AUGUST
 
 
@@ -331,18 +327,18 @@ def test_names_with_a_day(name: str) -> None:
         *("1920-10-80.jpg", "20150822256199.jpg", "1799-01-01.jpg", "", "."),
     ],
 )
-def test_names_without_one(name: str) -> None:
+def test_names_without_one(name):
     assert day_in_name(name) is None
 
 
-def test_scans_are_older_and_no_photo_is_of_the_future() -> None:
+def test_scans_are_older_and_no_photo_is_of_the_future():
     assert day_in_name("1955-07-04 Anna.jpg") == datetime(1955, 7, 4)  # noqa: DTZ001
     assert day_in_name(f"IMG_{datetime.now(UTC) + timedelta(days=3):%Y%m%d}.jpg") is None
     assert day_in_name("IMG_20991231.jpg") is None
 
 
 @given(st.text(alphabet="0123456789-_. TIMGé/", max_size=40))
-def test_any_name_has_one_day_or_none(name: str) -> None:
+def test_any_name_has_one_day_or_none(name):
     day = day_in_name(name)
     assert day is None or day.hour == day.minute == 0
 
@@ -359,7 +355,7 @@ def stated(**fields: object) -> StatedFacts:
     return stated_in_takeout(json.dumps({"title": "IMG_0001.jpg", "photoTakenTime": TAKEN} | fields).encode())
 
 
-def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None:
+def test_the_position_is_what_a_person_set_else_what_the_camera_stated():
     corrected = replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
     assert stated(geoData=TAKEOUT_POSITION, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == corrected
     assert stated(geoData=TAKEOUT_POSITION, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
@@ -370,12 +366,12 @@ def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
-def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding: str, start: str) -> None:
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding, start):
     text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
     assert stated_in_takeout(text.encode(encoding)) == OF_CAPTURE
 
 
-def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
+def test_the_time_is_that_of_capture_which_ente_calls_creation():
     uploaded = {"timestamp": "1700000000"}
     assert stated(creationTime=uploaded).taken_at == TAKEOUT_TIME
     ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
@@ -391,7 +387,7 @@ def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
         {"latitude": 10**400, "longitude": 1},
     ],
 )
-def test_impossible_positions_of_a_takeout_are_none(position: object) -> None:
+def test_impossible_positions_of_a_takeout_are_none(position):
     assert stated(geoData=position) == OF_CAPTURE
 
 
@@ -410,14 +406,14 @@ def test_impossible_positions_of_a_takeout_are_none(position: object) -> None:
         ("9" * 400, StatedFacts(is_date_unread=True)),
     ],
 )
-def test_times(timestamp: object, facts: StatedFacts) -> None:
+def test_times(timestamp, facts):
     assert stated(photoTakenTime={"timestamp": timestamp}) == facts
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"photoTakenTime": NaN}', b"9" * 10_000]
 )
-def test_what_is_not_json_is_broken(data: bytes) -> None:
+def test_what_is_not_json_is_broken(data):
     assert stated_in_takeout(data) == StatedFacts(is_broken=True)
 
 
@@ -431,7 +427,7 @@ def test_what_is_not_json_is_broken(data: bytes) -> None:
         7,
     ],
 )
-def test_json_that_is_not_of_a_photo_states_nothing(document: object) -> None:
+def test_json_that_is_not_of_a_photo_states_nothing(document):
     assert stated_in_takeout(json.dumps(document).encode()) == StatedFacts()
 
 
@@ -451,7 +447,7 @@ JSON = st.recursive(
         },
     )
 )
-def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, object]) -> None:
+def test_any_document_states_facts_that_a_photo_can_have(document):
     facts = stated_in_takeout(json.dumps(document).encode())
     if facts.latitude is not None and facts.longitude is not None:
         assert abs(facts.latitude) <= 90
@@ -460,7 +456,7 @@ def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, obj
 
 
 @pytest.mark.slow
-def test_words_for_half_days_are_those_of_cldr() -> None:
+def test_words_for_half_days_are_those_of_cldr():
     words: dict[str, set[str]] = {"am": set(), "pm": set()}
     for name in localedata.locale_identifiers():
         for periods in Locale.parse(name).day_periods.values():

@@ -45,19 +45,19 @@ WALL = NamedLandmark("great-wall", "Great Wall", country="China", latitude=40.4,
         " St  Peter's\u202fBasilica ",
     ],
 )
-def test_spellings_of_one_keyword_have_one_key(other: str) -> None:
+def test_spellings_of_one_keyword_have_one_key(other):
     assert keyword_key(other) == keyword_key("St Peter's Basilica")
     assert keyword_key("Sankt Peter") != keyword_key("St Peter")
     assert keyword_key("St Peters Basilica") != keyword_key(other)
 
 
-def test_no_accepted_tags_yield_no_values() -> None:
+def test_no_accepted_tags_yield_no_values():
     tag_fields = make_tag_fields((), gps=True, description=True)
     assert tag_fields == TagFields()
     assert not tag_fields
 
 
-def test_keywords_are_names_and_paths_start_outermost() -> None:
+def test_keywords_are_names_and_paths_start_outermost():
     tag_fields = make_tag_fields((TOWER, WALL))
     assert tag_fields
     assert tag_fields.landmarks == (TOWER, WALL)
@@ -68,7 +68,7 @@ def test_keywords_are_names_and_paths_start_outermost() -> None:
     )
 
 
-def test_landmarks_of_one_name_share_a_keyword() -> None:
+def test_landmarks_of_one_name_share_a_keyword():
     other = replace(TOWER, slug="eiffel-tower-las-vegas", country="United States", city="Las Vegas")
     tag_fields = make_tag_fields((TOWER, other))
     assert tag_fields.keywords == ("Eiffel Tower",)
@@ -76,7 +76,7 @@ def test_landmarks_of_one_name_share_a_keyword() -> None:
     assert len(tag_fields.landmarks) == 2
 
 
-def test_position_and_description_are_optional() -> None:
+def test_position_and_description_are_optional():
     plain = make_tag_fields((TOWER,))
     assert (plain.position, plain.description) == (None, None)
     tag_fields = make_tag_fields((TOWER, WALL), description=True)
@@ -96,14 +96,12 @@ def test_position_and_description_are_optional() -> None:
         *(((replace(TOWER, extent=extent),), False) for extent in ("line", "area", "multi", None)),
     ],
 )
-def test_the_best_landmark_gives_the_position_if_it_is_a_point_and_none_is_distant(
-    landmarks: tuple[NamedLandmark, ...], is_located: bool
-) -> None:
+def test_the_best_landmark_gives_the_position_if_it_is_a_point_and_none_is_distant(landmarks, is_located):
     expected = PositionEstimate(48.8584, 2.2945, POSITION_ERROR_M) if is_located else None
     assert make_tag_fields(landmarks, gps=True).position == expected
 
 
-def test_an_estimate_counts_before_the_landmark() -> None:
+def test_an_estimate_counts_before_the_landmark():
     estimate = PositionEstimate(48.8, 2.2, 700.0, "neighbour")
     assert make_tag_fields((TOWER,), gps=True, estimate=estimate).position == estimate
     only = make_tag_fields((), gps=True, estimate=estimate, description=True)
@@ -134,7 +132,7 @@ def added_keywords(before: bytes, *keywords: str) -> list[str]:
 
 
 @pytest.mark.parametrize("padding", [b"", bytes(3)])
-def test_keywords_are_inserted_in_order(padding: bytes) -> None:
+def test_keywords_are_inserted_in_order(padding):
     before = UTF8 + VERSION + CAPTION + padding
     after, added = add(before, KEYWORDS)
     ours = keyword("Eiffel Tower") + keyword("Paris") + keyword("Île-de-France")
@@ -144,7 +142,7 @@ def test_keywords_are_inserted_in_order(padding: bytes) -> None:
     assert remove(after, added) == before
 
 
-def test_keywords_follow_existing_ones_and_are_not_repeated() -> None:
+def test_keywords_follow_existing_ones_and_are_not_repeated():
     before = UTF8 + VERSION + keyword("PARIS") + CAPTION + keyword("Ferien") + dataset(2, 5, "Titel")
     after, added = add(before, KEYWORDS)
     assert added == (("IPTC:Keywords", "Eiffel Tower"), ("IPTC:Keywords", "Île-de-France"))
@@ -153,7 +151,7 @@ def test_keywords_follow_existing_ones_and_are_not_repeated() -> None:
     assert remove(after, added) == before
 
 
-def test_no_encoding_is_declared_for_our_keywords() -> None:
+def test_no_encoding_is_declared_for_our_keywords():
     for before in (
         VERSION + CAPTION,
         VERSION + dataset(2, 90, b"Z\xfcrich"),
@@ -166,12 +164,12 @@ def test_no_encoding_is_declared_for_our_keywords() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a" * 65, "é" * 33, "a\nb", "a\0", "\ud800"])
-def test_keywords_that_iptc_cannot_hold_are_skipped(text: str) -> None:
+def test_keywords_that_iptc_cannot_hold_are_skipped(text):
     assert added_keywords(UTF8, text, "é" * 32) == ["é" * 32]
 
 
 @pytest.mark.parametrize("existing", ["zürich".encode(), "zürich".encode("latin-1")])
-def test_existing_keyword_in_any_encoding_is_recognised(existing: bytes) -> None:
+def test_existing_keyword_in_any_encoding_is_recognised(existing):
     before = VERSION + dataset(2, 25, existing)
     assert read(before)["IPTC:Keywords"] == ["zürich"]
     assert added_keywords(before, "Zürich", "Bern") == ["Bern"]
@@ -185,7 +183,7 @@ def test_existing_keyword_in_any_encoding_is_recognised(existing: bytes) -> None
         b"8BIM",
     ],
 )
-def test_broken_datasets_are_refused(broken: bytes) -> None:
+def test_broken_datasets_are_refused(broken):
     with pytest.raises(WriteRefused) as refused:
         add(broken, KEYWORDS)
     assert refused.value.kind == RefusalKind.STRUCTURE
@@ -197,14 +195,14 @@ def test_broken_datasets_are_refused(broken: bytes) -> None:
     read(broken)
 
 
-def test_keyword_changed_by_others_stays() -> None:
+def test_keyword_changed_by_others_stays():
     before = UTF8 + keyword("paris") + keyword("Eiffel Tower")
     assert remove(before, [("IPTC:Keywords", "Paris"), ("IPTC:Keywords", "Eiffel Tower")]) == UTF8 + keyword(
         "paris"
     )
 
 
-def test_comparison_sees_every_byte() -> None:
+def test_comparison_sees_every_byte():
     before = UTF8 + VERSION + keyword("Ferien") + CAPTION
     after, added = add(before, KEYWORDS)
     for changed in (
@@ -220,7 +218,7 @@ def test_comparison_sees_every_byte() -> None:
     assert insertion_difference(before, before, ()) is None
 
 
-def test_values_are_named_as_in_exiftool() -> None:
+def test_values_are_named_as_in_exiftool():
     values = read(
         UTF8 + keyword("a") + keyword("b") + dataset(2, 90, "Paris") + dataset(2, 101, "France") + CAPTION
     )
@@ -240,7 +238,7 @@ parts = st.tuples(numbers, st.binary(max_size=20) | st.just(b"\x1b%G")).map(
 
 @examples(63)
 @given(st.lists(parts, max_size=8).map(b"".join), st.lists(st.text(max_size=20), max_size=5))
-def test_generated_datasets_are_restored_exactly(before: bytes, keywords: list[str]) -> None:
+def test_generated_datasets_are_restored_exactly(before, keywords):
     tag_fields = TagFields((NAMED_TOWER,), keywords=tuple(keywords))
     after, added = add(before, tag_fields)
     assert insertion_difference(before, after, added) is None
@@ -250,7 +248,7 @@ def test_generated_datasets_are_restored_exactly(before: bytes, keywords: list[s
 
 @examples(63)
 @given(st.binary(max_size=60), st.sampled_from([b"", UTF8, UTF8 + VERSION]), st.binary(max_size=60))
-def test_arbitrary_bytes_are_refused_or_restored(data: bytes, head: bytes, other: bytes) -> None:
+def test_arbitrary_bytes_are_refused_or_restored(data, head, other):
     read(head + data)
     insertion_difference(head + data, other, [("IPTC:Keywords", "Paris")])
     try:
@@ -261,7 +259,7 @@ def test_arbitrary_bytes_are_refused_or_restored(data: bytes, head: bytes, other
     assert remove(after, added) == head + data
 
 
-def test_many_tiny_datasets_take_linear_time() -> None:
+def test_many_tiny_datasets_take_linear_time():
     before = dataset(2, 25, b"\xff") * 10_000
     after, added = add(before, KEYWORDS)
     assert insertion_difference(before, after, added) is None
@@ -283,7 +281,7 @@ def changed_files(draw: st.DrawFn) -> tuple[bytes, list[Splice]]:
 
 
 @given(changed_files())
-def test_inverse_undoes_the_splices(changed: tuple[bytes, list[Splice]]) -> None:
+def test_inverse_undoes_the_splices(changed):
     data, splices = changed
     assert undo_splices(apply_splices(data, splices), inverse_of(data, splices)) == data
 
@@ -299,19 +297,19 @@ def test_inverse_undoes_the_splices(changed: tuple[bytes, list[Splice]]) -> None
     ],
     ids=["overlapping", "in no order", "backwards", "ahead of the file", "behind the file"],
 )
-def test_invalid_splices_raise(splices: list[Splice]) -> None:
+def test_invalid_splices_raise(splices):
     with pytest.raises(ValueError, match="overlap or lie outside"):
         apply_splices(b"abcdef", splices)
 
 
-def test_inverse_is_as_small_as_the_replaced_bytes() -> None:
+def test_inverse_is_as_small_as_the_replaced_bytes():
     data = bytes(range(256)) * 4000
     assert len(inverse_of(data, [Splice(100, 100, b"x" * 50_000)])) < 40
     assert len(inverse_of(data, [Splice(100, 400, b"")])) < 400
 
 
 @given(changed_files(), st.binary(max_size=40))
-def test_damaged_inverse_raises_value_error(changed: tuple[bytes, list[Splice]], noise: bytes) -> None:
+def test_damaged_inverse_raises_value_error(changed, noise):
     data, splices = changed
     packed = inverse_of(data, splices)
     for damaged in (noise, packed[: len(noise)], packed[:1] + noise, packed + noise):
@@ -330,6 +328,6 @@ def test_damaged_inverse_raises_value_error(changed: tuple[bytes, list[Splice]],
     ],
     ids=["of another file", "of gigabytes", "of countless splices"],
 )
-def test_a_forged_inverse_raises_value_error(inverse: bytes, reason: str) -> None:
+def test_a_forged_inverse_raises_value_error(inverse, reason):
     with pytest.raises(ValueError, match=reason):
         undo_splices(b"short", inverse)

@@ -49,7 +49,7 @@ def properties_after(before: bytes | None, tag_fields: TagFields = TOWER) -> dic
     return xmp.properties(after)
 
 
-def test_every_field_has_its_own_form() -> None:
+def test_every_field_has_its_own_form():
     properties = properties_after(None)
     assert properties["dc:subject"] == ["Eiffel Tower", "Paris", "France"]
     assert properties["lr:hierarchicalSubject"] == ["Places|France|Paris|Eiffel Tower"]
@@ -73,7 +73,7 @@ def test_every_field_has_its_own_form() -> None:
     assert properties["dc:description"] == {"x-default": "Eiffel Tower, Paris"}
 
 
-def test_packet_records_landmarks_and_added_values() -> None:
+def test_packet_records_landmarks_and_added_values():
     after = xmp.add(None, TOWER, sidecar=True, also_added=[("EXIF:XPKeywords", "Eiffel Tower")])
     (landmark,) = xmp.written_landmarks(after)
     assert (landmark.slug, landmark.name, landmark.score) == ("eiffel-tower", "Eiffel Tower", "0.9877")
@@ -96,7 +96,7 @@ def test_packet_records_landmarks_and_added_values() -> None:
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
 
 
-def test_existing_keywords_in_any_spelling_are_not_added() -> None:
+def test_existing_keywords_in_any_spelling_are_not_added():
     owners = ["PARIS", "ours first", "Zu\u0308rich", "Peter\u2019s\u00a0Hill"]
     before = packet(listed("dc:subject", *owners))
     keywords = ("Paris", "Zürich", "Peter's Hill", "Rome", "rome")
@@ -105,7 +105,7 @@ def test_existing_keywords_in_any_spelling_are_not_added() -> None:
     assert xmp.added_values(after) == (("dc:subject", "Rome"),)
 
 
-def test_new_list_of_paths_starts_with_the_owners_keywords() -> None:
+def test_new_list_of_paths_starts_with_the_owners_keywords():
     # Programs show the first field that has values, so the owner's would disappear.
     properties = properties_after(packet(listed("dc:subject", "Anna", "a|b/c")))
     assert properties["dc:subject"] == ["Anna", "a|b/c", *TOWER.keywords]
@@ -122,7 +122,7 @@ def test_new_list_of_paths_starts_with_the_owners_keywords() -> None:
         ("mediapro:CatalogSets", "People|Anna"),
     ],
 )
-def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> None:
+def test_owners_paths_are_repeated_from_any_field(field, owners):
     properties = properties_after(packet(listed(field, owners) + listed("dc:subject", "anna", "sun")))
     assert properties[field][0] == owners
     assert properties["lr:hierarchicalSubject"][0] == "People|Anna"
@@ -135,7 +135,7 @@ CATEGORIES = (
 )
 
 
-def test_assigned_categories_of_acdsee_are_repeated() -> None:
+def test_assigned_categories_of_acdsee_are_repeated():
     written = CATEGORIES.replace("<", "&lt;")
     properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
     assert properties["acdsee:categories"] == CATEGORIES
@@ -145,7 +145,7 @@ def test_assigned_categories_of_acdsee_are_repeated() -> None:
     assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
-def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
+def test_sidecar_from_a_photos_packet_keeps_the_copied_fields():
     after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
     assert xmp.properties(xmp.remove(after)) == {"dc:subject": ["sun"]}
@@ -162,13 +162,13 @@ def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
         packet("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),
     ],
 )
-def test_fields_that_cannot_be_extended_are_refused(before: bytes) -> None:
+def test_fields_that_cannot_be_extended_are_refused(before):
     with pytest.raises(WriteRefused) as refusal:
         xmp.add(before, TOWER, sidecar=False)
     assert refusal.value.kind is RefusalKind.XMP
 
 
-def test_characters_that_xml_cannot_hold_are_removed() -> None:
+def test_characters_that_xml_cannot_hold_are_removed():
     properties = properties_after(
         None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
     )
@@ -184,14 +184,14 @@ def test_characters_that_xml_cannot_hold_are_removed() -> None:
         LANGUAGES,
     ],
 )
-def test_existing_location_is_not_added(existing: str) -> None:
+def test_existing_location_is_not_added(existing):
     item = f"<rdf:li><rdf:Description>{existing}</rdf:Description></rdf:li>"
     before = packet(f"<Iptc4xmpExt:LocationShown><rdf:Bag>{item}</rdf:Bag></Iptc4xmpExt:LocationShown>")
     field = "Iptc4xmpExt:LocationShown"
     assert properties_after(before)[field] == xmp.properties(before)[field]
 
 
-def test_locations_without_a_point_have_no_coordinates() -> None:
+def test_locations_without_a_point_have_no_coordinates():
     area = NamedLandmark("old-town", "Old Town", latitude=1.0, longitude=2.0, extent="area")
     properties = properties_after(None, TagFields((area,)))
     assert properties["Iptc4xmpExt:LocationShown"] == [
@@ -205,7 +205,7 @@ def test_locations_without_a_point_have_no_coordinates() -> None:
 @pytest.mark.parametrize(
     "field", ["Latitude", "Longitude", "MapDatum", "ProcessingMethod", "HPositioningError"]
 )
-def test_position_is_added_only_without_existing_gps_fields(field: str) -> None:
+def test_position_is_added_only_without_existing_gps_fields(field):
     before = packet("", f'exif:GPS{field}="x"')
     properties = properties_after(before)
     assert {name: value for name, value in properties.items() if name.startswith("exif:")} == {
@@ -216,12 +216,12 @@ def test_position_is_added_only_without_existing_gps_fields(field: str) -> None:
 @pytest.mark.parametrize(
     ("latitude", "written"), [(0.0, "0,0.0000N"), (-0.5, "0,30.0000S"), (59.99999999, "60,0.0000N")]
 )
-def test_minutes_are_rounded_into_degrees(latitude: float, written: str) -> None:
+def test_minutes_are_rounded_into_degrees(latitude, written):
     properties = properties_after(None, TagFields(position=PositionEstimate(latitude, 0, 1)))
     assert properties["exif:GPSLatitude"] == written
 
 
-def test_description_is_never_replaced() -> None:
+def test_description_is_never_replaced():
     texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
     assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
     assert properties_after(packet("", 'dc:description="Mine"'))["dc:description"] == "Mine"
@@ -237,21 +237,21 @@ def test_description_is_never_replaced() -> None:
         packet(listed("dc:subject")),
     ],
 )
-def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank: bytes) -> None:
+def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank):
     after = xmp.add(blank, TOWER, sidecar=False)
     assert xmp.properties(after)["dc:subject"] == list(TOWER.keywords)
     assert xmp.insertion_difference(blank, after) is None
     assert "dc:subject" not in xmp.properties(xmp.remove(after))
 
 
-def test_a_description_with_which_version_1_filled_an_empty_one_is_removed() -> None:
+def test_a_description_with_which_version_1_filled_an_empty_one_is_removed():
     filled = xmp.add(None, TOWER, sidecar=False).replace(b"'dc:description'", b"'dc:description[x-default]'")
     filled = filled.replace(b'"dc:description"', b'"dc:description[x-default]"')
     assert ("dc:description[x-default]", TOWER.description) in xmp.added_values(filled)
     assert xmp.remove(filled) is None
 
 
-def test_values_added_by_the_owner_stay_in_order_in_their_packet_and_in_ours() -> None:
+def test_values_added_by_the_owner_stay_in_order_in_their_packet_and_in_ours():
     after = xmp.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
     edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>c</rdf:li><rdf:li>Paris</rdf:li>")
     assert xmp.properties(xmp.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
@@ -272,7 +272,7 @@ def test_values_added_by_the_owner_stay_in_order_in_their_packet_and_in_ours() -
         (b"48,51.504000N", set()),
     ],
 )
-def test_position_is_removed_only_if_unchanged(latitude: bytes, remaining: set[str]) -> None:
+def test_position_is_removed_only_if_unchanged(latitude, remaining):
     after = xmp.add(packet(""), TOWER, sidecar=False)
     end = b"</exif:GPSLatitude>\n   <"
     assert after.count(b"48,51.5040N" + end) == 1
@@ -280,7 +280,7 @@ def test_position_is_removed_only_if_unchanged(latitude: bytes, remaining: set[s
     assert xmp.properties(xmp.remove(edited)).keys() == remaining
 
 
-def test_location_extended_by_others_stays() -> None:
+def test_location_extended_by_others_stays():
     after = xmp.add(packet(""), TOWER, sidecar=False)
     end = b"</Iptc4xmpExt:City>"
     edited = after.replace(end, end + b"<Iptc4xmpExt:Sublocation>7e</Iptc4xmpExt:Sublocation>")
@@ -289,7 +289,7 @@ def test_location_extended_by_others_stays() -> None:
     assert place["Iptc4xmpExt:Sublocation"] == "7e"
 
 
-def test_values_are_found_in_forms_of_other_programs() -> None:
+def test_values_are_found_in_forms_of_other_programs():
     rewritten = packet(
         f"<Iptc4xmpExt:LocationShown><rdf:Seq><rdf:li Iptc4xmpExt:LocationId='{URN}'/></rdf:Seq>"
         "</Iptc4xmpExt:LocationShown>"
@@ -304,7 +304,7 @@ def test_values_are_found_in_forms_of_other_programs() -> None:
     assert xmp.remove(rewritten) is None
 
 
-def test_extended_xmp_is_checked_for_our_fields() -> None:
+def test_extended_xmp_is_checked_for_our_fields():
     assert not xmp.conflicts_with_extended(b"")
     assert not xmp.conflicts_with_extended(packet("", 'dc:title="a"'))
     assert xmp.conflicts_with_extended(packet(listed("dc:subject", "a")))

@@ -39,13 +39,13 @@ def with_keyword(packet: bytes, *, sidecar: bool = False) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_packet_with_or_without_a_byte_order_mark_is_read(encoding: str, wrapped: bool) -> None:
+def test_a_packet_with_or_without_a_byte_order_mark_is_read(encoding, wrapped):
     packet = (HEAD + rdf(TITLE) + TAIL if wrapped else rdf(TITLE)).encode(encoding)
     assert xmp.properties(packet) == {"dc:title": {"x-default": "Été"}}
     assert "Été" in with_keyword(packet).decode("utf-8")
 
 
-def test_wrapper_toolkit_prefixes_and_comments_are_kept() -> None:
+def test_wrapper_toolkit_prefixes_and_comments_are_kept():
     body = (
         '<!-- first --><m:xmpmeta xmlns:m="adobe:ns:meta/" m:xmptk="Their Toolkit 1.0">'
         f'<r:RDF xmlns:r="{RDF}"><!-- second --><r:Description r:about="uuid:7"><?theirs x?>'
@@ -61,13 +61,13 @@ def test_wrapper_toolkit_prefixes_and_comments_are_kept() -> None:
     assert written.count('r:about="uuid:7"') == 2
 
 
-def test_packet_without_wrapper_or_xmpmeta_gets_none() -> None:
+def test_packet_without_wrapper_or_xmpmeta_gets_none():
     written = with_keyword(rdf(TITLE).encode() + b"\0\0").decode()
     assert written.startswith("<rdf:RDF")
     assert written.endswith("</rdf:RDF>")
 
 
-def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_exceeds_a_segment() -> None:
+def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_exceeds_a_segment():
     packet = (HEAD + rdf(TITLE) + " " * 3000 + TAIL).encode()
     after = with_keyword(packet)
     assert len(after) == len(packet)
@@ -98,7 +98,7 @@ def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_excee
         (b" " * (33 << 20), "bytes"),
     ],
 )
-def test_invalid_packets_are_refused_with_a_reason(packet: bytes, reason: str) -> None:
+def test_invalid_packets_are_refused_with_a_reason(packet, reason):
     for touch in (xmp.properties, with_keyword, xmp.remove):
         with pytest.raises(WriteRefused, match=reason) as refusal:
             touch(packet)
@@ -108,7 +108,7 @@ def test_invalid_packets_are_refused_with_a_reason(packet: bytes, reason: str) -
 
 
 @pytest.mark.slow
-def test_hostile_packets_take_linear_time() -> None:
+def test_hostile_packets_take_linear_time():
     ours = (
         "<dc:subject><rdf:Bag>" + "<rdf:li>x</rdf:li>" * 20_000 + "</rdf:Bag></dc:subject><l:Added><rdf:Bag>"
     )
@@ -123,7 +123,7 @@ def test_hostile_packets_take_linear_time() -> None:
     )
 
 
-def test_old_and_odd_forms_of_rdf_are_read() -> None:
+def test_old_and_odd_forms_of_rdf_are_read():
     fields = (
         "<dc:relation rdf:resource='http://example.org/'/>"
         "<dc:type rdf:parseType='Resource'><rdf:value>a</rdf:value><dc:q>b</dc:q></dc:type>"
@@ -142,7 +142,7 @@ def test_old_and_odd_forms_of_rdf_are_read() -> None:
     }
 
 
-def test_sidecar_template_omits_dates_orientation_and_references() -> None:
+def test_sidecar_template_omits_dates_orientation_and_references():
     ours = {
         "xmp:CreateDate": "2019-08-25T11:23:17",
         "tiff:Orientation": "6",
@@ -164,7 +164,7 @@ def test_sidecar_template_omits_dates_orientation_and_references() -> None:
 
 
 @pytest.mark.parametrize("blank", [b"", b"\0" * 20, b" \r\n\t"])
-def test_blank_packet_counts_as_none(blank: bytes) -> None:
+def test_blank_packet_counts_as_none(blank):
     assert xmp.properties(blank) == {}
     assert xmp.add(blank, KEYWORD, sidecar=False) == xmp.add(None, KEYWORD, sidecar=False)
     assert xmp.sidecar_template(blank) is None
@@ -213,7 +213,7 @@ LOCATION = {
 
 
 @pytest.fixture
-def sidecar(tmp_path: Path) -> Path:
+def sidecar(tmp_path) -> Path:
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
     path = tmp_path / "photo.jpg.xmp"
@@ -221,21 +221,21 @@ def sidecar(tmp_path: Path) -> Path:
     return path
 
 
-def test_exiftool_reads_our_own_packet(sidecar: Path) -> None:
+def test_exiftool_reads_our_own_packet(sidecar):
     command = ["exiftool", "-G1", "-struct", "-json", "-n", sidecar]
     (output,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert output["XMP-iptcExt:LocationShown"] == [LOCATION]
     assert {name: output.get(name) for name in FIELDS} == FIELDS
 
 
-def test_a_packet_that_exiftool_rewrote_is_ours_to_delete(sidecar: Path) -> None:
+def test_a_packet_that_exiftool_rewrote_is_ours_to_delete(sidecar):
     change = ("-XMP-xmp:Rating=", "-XMP-dc:Subject-=nothing")
     command = ["exiftool", "-q", "-m", "-overwrite_original", *change, sidecar]
     subprocess.run(command, check=True, capture_output=True)
     assert xmp.remove(sidecar.read_bytes()) is None
 
 
-def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar: Path) -> None:
+def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar):
     if shutil.which("exiv2") is None:
         pytest.skip("exiv2 is not installed")
     command = ["exiv2", "-q", "-M", "set Xmp.xmp.Rating 4", sidecar]
@@ -412,20 +412,13 @@ many = examples(19)
 
 @many
 @given(NAMED_FIELDS, CHANCE)
-def test_every_form_of_rdf_has_the_same_values(fields: dict[str, object], rng: random.Random) -> None:
+def test_every_form_of_rdf_has_the_same_values(fields, rng):
     assert xmp.properties(Writer(rng).packet(fields)) == fields
 
 
 @many
 @given(NAMED_FIELDS, CHANCE, ADDITIONS, ELSEWHERE, REPEATED, st.booleans())
-def test_adding_and_removing_restores_the_packet(
-    fields: dict[str, object],
-    rng: random.Random,
-    tag_fields: TagFields,
-    elsewhere: list[tuple[str, str]],
-    repeated: list[str],
-    sidecar: bool,
-) -> None:
+def test_adding_and_removing_restores_the_packet(fields, rng, tag_fields, elsewhere, repeated, sidecar):
     packet = Writer(rng).packet(fields)
     after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
     assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
@@ -444,9 +437,7 @@ def test_adding_and_removing_restores_the_packet(
 
 @many
 @given(ADDITIONS, ELSEWHERE, st.booleans())
-def test_our_own_packet_is_created_and_deleted(
-    tag_fields: TagFields, elsewhere: list[tuple[str, str]], sidecar: bool
-) -> None:
+def test_our_own_packet_is_created_and_deleted(tag_fields, elsewhere, sidecar):
     packet = xmp.add(None, tag_fields, sidecar=sidecar, also_added=elsewhere)
     assert xmp.insertion_difference(None, packet) is None
     assert xmp.remove(packet) is None
@@ -459,9 +450,7 @@ def test_our_own_packet_is_created_and_deleted(
 
 @many
 @given(NAMED_FIELDS, CHANCE, NAMED_FIELDS, CHANCE)
-def test_every_other_difference_is_found(
-    fields: dict[str, object], rng: random.Random, changed: dict[str, object], other: random.Random
-) -> None:
+def test_every_other_difference_is_found(fields, rng, changed, other):
     assume(fields != changed)
     packet = Writer(rng).packet(fields)
     after = xmp.add(Writer(other).packet(changed), TOWER, sidecar=False)
@@ -472,13 +461,13 @@ def test_every_other_difference_is_found(
 @given(st.one_of(st.binary(max_size=200), st.text("<>/x:rdfRDF='\"&;! ?#\0", max_size=80).map(str.encode)))
 @example(b"<!DOCTYPE a [<!ENTITY b 'c'>]><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>")
 @example(b"")
-def test_garbage_raises_only_refusals(packet: bytes) -> None:
+def test_garbage_raises_only_refusals(packet):
     assert_survives(packet)
 
 
 @many
 @given(NAMED_FIELDS, CHANCE)
-def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: random.Random) -> None:
+def test_damaged_packets_raise_only_refusals(fields, rng):
     packet = bytearray(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True))
     for _ in range(rng.randint(1, 3)):
         start = rng.randrange(len(packet))
@@ -492,9 +481,7 @@ def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: ran
 @given(
     NAMED_FIELDS, CHANCE, st.lists(st.tuples(st.sampled_from([*LISTED, *SIMPLE, *OTHER]), TEXT), max_size=9)
 )
-def test_removal_takes_only_recorded_values(
-    fields: dict[str, object], rng: random.Random, claimed: list[tuple[str, str]]
-) -> None:
+def test_removal_takes_only_recorded_values(fields, rng, claimed):
     nothing = replace(TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
     packet = xmp.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
     remaining = xmp.remove(packet)

@@ -99,7 +99,7 @@ def fails(_images: Images) -> Scores:
         pytest.param(lambda images: mean_colours(images) * np.nan, id="not numbers"),
     ],
 )
-def test_a_backend_with_other_embeddings_is_not_chosen(embed: Callable[[Images], Embeddings | None]) -> None:
+def test_a_backend_with_other_embeddings_is_not_chosen(embed):
     assert chosen(FakeBackend("openvino", embed=embed)) == "torchscript"
 
 
@@ -114,11 +114,11 @@ def test_a_backend_with_other_embeddings_is_not_chosen(embed: Callable[[Images],
         pytest.param(fails, id="it fails"),
     ],
 )
-def test_a_backend_with_other_scores_is_not_chosen(classify: Callable[[Images], Scores]) -> None:
+def test_a_backend_with_other_scores_is_not_chosen(classify):
     assert chosen(FakeBackend("openvino", classify)) == "torchscript"
 
 
-def test_the_first_backend_that_agrees_is_chosen() -> None:
+def test_the_first_backend_that_agrees_is_chosen():
     noise = np.random.default_rng(3).normal(1, 0.1, (IMAGES, 6)).astype(np.float32)
     similar = FakeBackend(
         "openvino",
@@ -138,17 +138,17 @@ def test_the_first_backend_that_agrees_is_chosen() -> None:
         RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     ],
 )
-def test_a_lack_of_memory_is_known_by_its_text(error: Exception) -> None:
+def test_a_lack_of_memory_is_known_by_its_text(error):
     assert is_out_of_memory(error)
 
 
 def model_on(kind: str, backend: FakeBackend, second_look: tuple[float, float] | None = None) -> Model:
     manifest = SimpleNamespace(input=SimpleNamespace(size=SIZE), second_look=second_look)
-    return Model(backend, manifest, Device(kind, "float32", 8))  # type: ignore[arg-type]
+    return Model(backend, manifest, Device(kind, "float32", 8))
 
 
 @pytest.mark.parametrize(("kind", "sizes"), [("cpu", [8, 3]), ("cuda", [8, 8])])
-def test_all_passes_of_a_gpu_have_one_size(kind: str, sizes: list[int]) -> None:
+def test_all_passes_of_a_gpu_have_one_size(kind, sizes):
     backend, images = FakeBackend("torchscript"), generated_images(SIZE, 11)
     outputs = model_on(kind, backend).outputs(images)
     assert backend.sizes == sizes
@@ -156,7 +156,7 @@ def test_all_passes_of_a_gpu_have_one_size(kind: str, sizes: list[int]) -> None:
     np.testing.assert_array_equal(outputs.embeddings, mean_colours(images))
 
 
-def test_images_with_scores_in_a_range_are_looked_at_again_mirrored() -> None:
+def test_images_with_scores_in_a_range_are_looked_at_again_mirrored():
     images = generated_images(SIZE, 11)
     top = np.sort(half_brightness(images).max(axis=1))
     backend = FakeBackend("torchscript", sideways)
@@ -177,7 +177,7 @@ def sideways(images: Images) -> Scores:
     return np.asarray((half_brightness(images) + half_brightness(left)) / 2)
 
 
-def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones() -> None:
+def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones():
     backend = FakeBackend("torchscript", max_batch=3)
     model, images = model_on("cuda", backend), generated_images(SIZE, 3)
     np.testing.assert_array_equal(model.outputs(images).scores, half_brightness(images))
@@ -187,7 +187,7 @@ def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones() -> None:
         model.outputs(images[:1])
 
 
-def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_fails_in_the_selection_is_still_used(caplog):
     tested = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None)
     assert tested.backend.name == "torchscript"
     assert "the model fails on the generated images: an operation it does not know" in caplog.text
@@ -212,9 +212,7 @@ def wrapped(cause: Exception) -> Exception:
     ],
     ids=str,
 )
-def test_a_selection_is_final_unless_what_failed_can_pass(
-    error: Exception, is_final: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_selection_is_final_unless_what_failed_can_pass(error, is_final, caplog):
     broken = FakeBackend("openvino", max_batch=0, error=lambda: error)
     other = FakeBackend("another")
     selection = FakeSelector(FakeBackend("torchscript"), broken, other).choose(None)
@@ -223,15 +221,15 @@ def test_a_selection_is_final_unless_what_failed_can_pass(
 
 
 @pytest.mark.parametrize("name", ["openvino", "torchscript"])
-def test_a_configured_backend_is_used_without_comparison(name: BackendName) -> None:
+def test_a_configured_backend_is_used_without_comparison(name):
     selector = FakeSelector(FakeBackend("torchscript"), FakeBackend("openvino", fails))
     assert selector.choose(name).backend.name == name
 
 
-def test_backends_are_loaded_by_name_and_openvino_on_processors_alone() -> None:
+def test_backends_are_loaded_by_name_and_openvino_on_processors_alone():
     selector = BackendSelector(small_module, CPU, SIZE, at_once=2)
     for name, kind in (("torchscript", TorchScriptBackend), ("openvino", OpenVinoBackend)):
-        backend = selector.load(name)  # type: ignore[arg-type]
+        backend = selector.load(name)
         assert isinstance(backend, kind)
         assert (backend.name, backend.at_once) == (name, 2)
     assert BackendSelector(small_module, CPU, SIZE, at_once=1)._alternatives() == ["openvino"]
@@ -254,9 +252,7 @@ class Odd(torch.nn.Module):
         return (turned.to(self.weight.dtype) @ self.weight).float().softmax(1)
 
 
-def test_torchscript_runs_models_that_openvino_cannot_run(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_torchscript_runs_models_that_openvino_cannot_run(caplog):
     selector = BackendSelector(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
     assert selector.choose(None).backend.name == "torchscript"
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

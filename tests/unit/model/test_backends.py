@@ -54,7 +54,7 @@ KINDS: tuple[Kind, ...] = (torchscript_backend, openvino_backend)
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def backend(request: pytest.FixtureRequest) -> Backend:
+def backend(request) -> Backend:
     made: Backend = request.param(small_module(), FLOAT32, SIZE, 3)
     return made
 
@@ -65,7 +65,7 @@ def outputs_of_module(images: Images) -> Outputs:
     return Outputs(scores.numpy(), embeddings.numpy())
 
 
-def test_generated_images_get_the_outputs_of_the_module(backend: Backend) -> None:
+def test_generated_images_get_the_outputs_of_the_module(backend):
     images = generated_images(SIZE, 64)
     scores, embeddings = backend.forward(images)
     assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
@@ -78,28 +78,28 @@ def test_generated_images_get_the_outputs_of_the_module(backend: Backend) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_of_format_1_have_no_embeddings(kind: Kind) -> None:
+def test_models_of_format_1_have_no_embeddings(kind):
     module = small_module(ScoresOnly())
     scores, embeddings = kind(module, FLOAT32, SIZE, 1).forward(generated_images(SIZE, 3))
     assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_is_selected(kind: Kind) -> None:
+def test_bfloat16_is_selected(kind):
     images = generated_images(SIZE, 8)
     outputs = kind(small_module(), Device("cpu", "bfloat16", 8), SIZE, 1).forward(images)
     assert outputs.scores.dtype == np.float32
     assert Difference.between(outputs_of_module(images), outputs).is_small
 
 
-def test_scores_are_not_overwritten_by_the_next_batch(backend: Backend) -> None:
+def test_scores_are_not_overwritten_by_the_next_batch(backend):
     first = backend.forward(generated_images(SIZE, 4)).scores
     copy = first.copy()
     backend.forward(255 - generated_images(SIZE, 4))
     np.testing.assert_array_equal(first, copy)
 
 
-def test_concurrent_threads_get_their_own_scores(backend: Backend) -> None:
+def test_concurrent_threads_get_their_own_scores(backend):
     images = generated_images(SIZE, 40)
     expected = outputs_of_module(images).scores
 
@@ -114,7 +114,7 @@ def test_concurrent_threads_get_their_own_scores(backend: Backend) -> None:
     in_threads([partial(classify, number) for number in range(6)])  # more threads than concurrent passes
 
 
-def test_scores_stay_the_same_after_memory_was_released_from_several_threads(backend: Backend) -> None:
+def test_scores_stay_the_same_after_memory_was_released_from_several_threads(backend):
     images = generated_images(SIZE, 2)
     in_threads([backend.free_memory] * 4 + [partial(backend.forward, images)] * 4)
     np.testing.assert_allclose(
@@ -122,7 +122,7 @@ def test_scores_stay_the_same_after_memory_was_released_from_several_threads(bac
     )
 
 
-def test_the_engine_works_after_a_failed_pass() -> None:
+def test_the_engine_works_after_a_failed_pass():
     backend, images = openvino_backend(small_module(), FLOAT32, SIZE, 3), generated_images(SIZE, 2)
     for _ in range(4):  # more often than there are concurrent passes
         with pytest.raises(RuntimeError):
@@ -132,7 +132,7 @@ def test_the_engine_works_after_a_failed_pass() -> None:
     )
 
 
-def test_openvino_is_imported_without_its_telemetry() -> None:
+def test_openvino_is_imported_without_its_telemetry():
     program = "import sys, tagger.model.backends.openvino; print(sys.modules['openvino_telemetry'])"
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -140,7 +140,7 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
 
 
 @pytest.mark.slow
-def test_openvino_is_imported_without_its_converter_until_that_is_called() -> None:
+def test_openvino_is_imported_without_its_converter_until_that_is_called():
     program = """
 import sys
 from support.models import SIZE, small_module
@@ -157,7 +157,7 @@ assert openvino.convert_model(small_module(), input=[1, 3, SIZE, SIZE]).outputs
 
 
 @pytest.fixture(params=[0o000, 0o077], ids=oct)
-def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+def umask(request) -> Iterator[None]:
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -200,9 +200,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_network_is_never_run_and_is_compiled_anew(
-    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_network_is_never_run_and_is_compiled_anew(tmp_path, damage, caplog):
     start = Start(tmp_path)
     expected = start()
     np.testing.assert_array_equal(start(), expected)
@@ -216,7 +214,7 @@ def test_a_damaged_network_is_never_run_and_is_compiled_anew(
     assert start.conversions == 2
 
 
-def test_backends_and_precisions_have_networks_of_their_own(tmp_path: Path) -> None:
+def test_backends_and_precisions_have_networks_of_their_own(tmp_path):
     start = Start(tmp_path)
     start("openvino-int8", [(-1.0, 1.0)] * 3)
     start()
@@ -225,7 +223,7 @@ def test_backends_and_precisions_have_networks_of_their_own(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("umask")
-def test_networks_are_for_their_owner_whatever_the_umask(tmp_path: Path) -> None:
+def test_networks_are_for_their_owner_whatever_the_umask(tmp_path):
     tmp_path.chmod(0o700)
     start = Start(tmp_path / "conversions")
     start()
@@ -233,9 +231,7 @@ def test_networks_are_for_their_owner_whatever_the_umask(tmp_path: Path) -> None
     assert modes == ["0o700", "0o600"]
 
 
-def test_networks_of_other_versions_are_removed_and_one_that_others_can_change_is_not_used(
-    tmp_path: Path,
-) -> None:
+def test_networks_of_other_versions_are_removed_and_one_that_others_can_change_is_not_used(tmp_path):
     (tmp_path / "digest-2025.1").touch()
     start = Start(tmp_path)
     start()
@@ -245,7 +241,7 @@ def test_networks_of_other_versions_are_removed_and_one_that_others_can_change_i
     assert start.conversions == 2
 
 
-def test_a_full_disk_is_named_and_the_model_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_named_and_the_model_runs(tmp_path, caplog):
     start = Start(tmp_path)
     with file_size_limit(12_000):
         scores = start("openvino-int8", [(-1.0, 1.0)] * 3)
@@ -259,9 +255,7 @@ def test_a_full_disk_is_named_and_the_model_runs(tmp_path: Path, caplog: pytest.
 
 
 @pytest.mark.parametrize("place", [40, 20_000])
-def test_a_damaged_graph_of_the_shipped_model_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
-) -> None:
+def test_a_damaged_graph_of_the_shipped_model_is_named(tmp_path, monkeypatch, place):
     damaged = tmp_path / "landmarks.openvino.zip"
     data = bytearray((SHIPPED / damaged.name).read_bytes())
     data[place] ^= 4
@@ -275,7 +269,7 @@ def test_a_damaged_graph_of_the_shipped_model_is_named(
     assert (selection.backend.name, selection.is_final) == ("torchscript", False)
 
 
-def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_torchscript_runs_models(monkeypatch):
     monkeypatch.setattr("tagger.model.backends.selection.is_installed", lambda name: name != "openvino")
     selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
     with pytest.raises(SettingsInvalid, match="openvino has no package for this machine; set torchscript"):

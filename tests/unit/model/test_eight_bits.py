@@ -46,7 +46,7 @@ def small_ranges() -> tuple[tuple[float, float], ...]:
     return convolution_ranges(SmallNetwork().eval(), [images[:8], images[8:]])
 
 
-def test_ranges_are_the_mean_extremes_of_the_inputs_in_order() -> None:
+def test_ranges_are_the_mean_extremes_of_the_inputs_in_order():
     images = torch.from_numpy(generated_images(SIZE, 3)).permute(0, 3, 1, 2)
     ranges = convolution_ranges(SmallNetwork().eval(), [images])
     pixels = (images / 255.0 - 0.5).flatten(start_dim=1)
@@ -55,12 +55,12 @@ def test_ranges_are_the_mean_extremes_of_the_inputs_in_order() -> None:
     assert ranges[1][0] == 0  # after a ReLU
 
 
-def test_a_network_that_runs_a_convolution_twice_has_no_ranges() -> None:
+def test_a_network_that_runs_a_convolution_twice_has_no_ranges():
     convolution = torch.nn.Conv2d(3, 3, 1)
     assert convolution_ranges(torch.nn.Sequential(convolution, convolution), [torch.rand(2, 3, 4, 4)]) == ()
 
 
-def test_the_outputs_are_near_to_those_in_floating_point() -> None:
+def test_the_outputs_are_near_to_those_in_floating_point():
     images = generated_images(SIZE, 16)
     expected = TorchScriptBackend(small_module(), FLOAT32, at_once=1).forward(images)
     backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
@@ -83,7 +83,7 @@ class Residual(torch.nn.Module):
         return values + self.convolution(torch.nn.functional.pad(values, (0, 1, 0, 1)))
 
 
-def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded() -> None:
+def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded():
     model = convert(small_module(Residual()), SIZE)
     quantise_convolutions(model, [(0.0, 1.0)])
     (padding,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "Pad")
@@ -94,7 +94,7 @@ def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded() -> None
     )
 
 
-def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
+def test_it_is_a_candidate_only_of_models_with_ranges():
     with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
         BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
     chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8")
@@ -104,14 +104,12 @@ def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
 @pytest.mark.parametrize(
     ("sets", "candidates"), [({"avx2"}, ["openvino-int8", "openvino"]), (set(), ["openvino"])]
 )
-def test_it_is_a_candidate_only_on_processors_on_which_it_was_measured(
-    monkeypatch: pytest.MonkeyPatch, sets: set[str], candidates: list[str]
-) -> None:
+def test_it_is_a_candidate_only_on_processors_on_which_it_was_measured(monkeypatch, sets, candidates):
     monkeypatch.setattr("tagger.model.backends.selection.instruction_sets", lambda: sets)
     assert shipped_selector()._alternatives() == candidates
 
 
-def test_ranges_of_another_network_are_refused() -> None:
+def test_ranges_of_another_network_are_refused():
     selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
     with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
         selector.load("openvino-int8")
@@ -142,7 +140,7 @@ ROOM = 1.45
 
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ["avx2", "AVX512_CORE_VNNI"])
-def test_eight_bits_are_selected_on_processors_with_avx2(isa: str) -> None:
+def test_eight_bits_are_selected_on_processors_with_avx2(isa):
     if not ISA_LIMITS[isa.upper()] <= instruction_sets():
         pytest.skip(f"this processor lacks instructions of {isa}")
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": isa, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -155,7 +153,7 @@ def test_eight_bits_are_selected_on_processors_with_avx2(isa: str) -> None:
         assert overflowing.embeddings > MAX_EMBEDDING_DIFFERENCE * ROOM
 
 
-def test_wrong_outputs_of_the_shipped_model_are_refused() -> None:
+def test_wrong_outputs_of_the_shipped_model_are_refused():
     images = generated_images(shipped_size(), IMAGES)
     backend = shipped_selector().load("openvino")
     scores, embeddings = expected = backend.forward(images)
@@ -168,7 +166,7 @@ def test_wrong_outputs_of_the_shipped_model_are_refused() -> None:
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
-def test_zero_is_a_level_of_every_range(one: float, other: float) -> None:
+def test_zero_is_a_level_of_every_range(one, other):
     low, high = with_exact_zero(min(one, other), max(one, other))
     step = (high - low) / (LEVELS - 1)
     assert low <= 0 <= high
@@ -178,7 +176,7 @@ def test_zero_is_a_level_of_every_range(one: float, other: float) -> None:
 
 
 @given(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 1000))
-def test_two_neighbouring_products_fit_into_16_bits(channels: int, side: int, seed: int) -> None:
+def test_two_neighbouring_products_fit_into_16_bits(channels, side, seed):
     normal = np.random.default_rng(seed).normal(size=(4, channels, side, side))
     weights = (normal**3).astype(np.float32)  # few are large, as in a network
     limits = largest_sums(weights, 1)
@@ -226,9 +224,7 @@ def sum_errors(weights: np.ndarray, result: np.ndarray) -> np.ndarray:
 
 @given(rows | odd_rows)
 @examples(25)
-def test_values_are_bfloat16_neighbours_of_weights_whose_sums_are_no_further_off_than_rounded_ones(
-    weights: np.ndarray,
-) -> None:
+def test_values_are_bfloat16_neighbours_of_weights_whose_sums_are_no_further_off_than_rounded_ones(weights):
     inner, outer = neighbours(weights)
     result = round_keeping_sums(weights)
     assert ((result == inner) | (result == outer)).all()
@@ -237,7 +233,7 @@ def test_values_are_bfloat16_neighbours_of_weights_whose_sums_are_no_further_off
     assert (sum_errors(weights, result) <= sum_errors(weights, nearest(weights)) + blur).all()
 
 
-def test_weights_that_all_err_to_one_side_keep_their_sum() -> None:
+def test_weights_that_all_err_to_one_side_keep_their_sum():
     weights = np.full((1, 9), 0.998, dtype=np.float32)
     half_a_step = 2.0**-8 / 2
     assert sum_errors(weights, nearest(weights)) > 4 * half_a_step
@@ -245,7 +241,7 @@ def test_weights_that_all_err_to_one_side_keep_their_sum() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_only_depthwise_kernels_are_touched(dtype: torch.dtype) -> None:
+def test_only_depthwise_kernels_are_touched(dtype):
     module = small_module().to(dtype)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     round_kernels(module)

@@ -38,7 +38,7 @@ def background() -> BackgroundStatistics:
 
 
 @pytest.fixture
-def artifact(tmp_path: Path, background: BackgroundStatistics) -> Path:
+def artifact(tmp_path, background) -> Path:
     return written(tmp_path / "model.pt", background)
 
 
@@ -60,7 +60,7 @@ def written(
     return path
 
 
-def test_each_image_gets_its_scores_and_its_embedding_whatever_the_batch(artifact: Path) -> None:
+def test_each_image_gets_its_scores_and_its_embedding_whatever_the_batch(artifact):
     images = list(generated_images(SIZE, 6))
     model = load_model(artifact, file_digest(artifact), read_manifest(artifact), CPU)
     outputs = model.predict(images)  # more than one batch
@@ -80,12 +80,8 @@ def test_each_image_gets_its_scores_and_its_embedding_whatever_the_batch(artifac
     ids=["none", "another dimension"],
 )
 def test_a_model_must_return_the_embedding_that_its_manifest_promises(
-    tmp_path: Path,
-    background: BackgroundStatistics,
-    embedding: Embedding,
-    network: torch.nn.Module,
-    reason: str,
-) -> None:
+    tmp_path, background, embedding, network, reason
+):
     path = written(tmp_path / "model.pt", background, embedding, network)
     model = load_model(path, file_digest(path), read_manifest(path), CPU)
     with pytest.raises(ValueError, match=reason):
@@ -93,12 +89,12 @@ def test_a_model_must_return_the_embedding_that_its_manifest_promises(
 
 
 @pytest.mark.parametrize(("format_", "embedding"), [(2, None), (1, EMBEDDING), (3, EMBEDDING)])
-def test_a_manifest_has_the_fields_of_its_format(format_: int, embedding: Embedding | None) -> None:
+def test_a_manifest_has_the_fields_of_its_format(format_, embedding):
     with pytest.raises(ValueError, match="format"):
         manifest(embedding, format_)
 
 
-def test_statistics_are_read_as_they_were_measured(artifact: Path, background: BackgroundStatistics) -> None:
+def test_statistics_are_read_as_they_were_measured(artifact, background):
     read = read_background(artifact, file_digest(artifact), EMBEDDING)
     assert read.photos == 200
     np.testing.assert_array_equal(read.mean, background.mean)
@@ -118,9 +114,7 @@ def with_background(source: Path, data: bytes | None) -> Path:
     return path
 
 
-def test_damaged_statistics_and_those_of_another_file_are_refused(
-    artifact: Path, background: BackgroundStatistics
-) -> None:
+def test_damaged_statistics_and_those_of_another_file_are_refused(artifact, background):
     digest, data = file_digest(artifact), background.to_bytes()
     not_numbers = np.full(len(data) // 4, np.nan, dtype="<f4").tobytes()
     for damaged in (None, data[:-4], data + bytes(4), not_numbers):
@@ -133,13 +127,13 @@ def test_damaged_statistics_and_those_of_another_file_are_refused(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -1e20])
-def test_an_embedding_without_a_finite_length_is_found(value: float) -> None:
+def test_an_embedding_without_a_finite_length_is_found(value):
     assert has_finite_length(np.array([0.5], np.float32))
     assert not has_finite_length(np.array([0, value], np.float32))
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 20])
-def test_the_best_of_any_number_of_labels_are_those_of_a_full_sort(count: int) -> None:
+def test_the_best_of_any_number_of_labels_are_those_of_a_full_sort(count):
     scores = (np.random.default_rng(count).integers(0, 5, 3000) / 5).astype(
         np.float32
     )  # with many equal ones

@@ -5,7 +5,6 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 import torch
@@ -54,20 +53,18 @@ class _WritesWhenLoaded(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", [_WritesInForward, _WritesWhenLoaded])
-def test_a_model_that_writes_files_is_refused_and_writes_nothing(
-    kind: Callable[[str], torch.nn.Module], tmp_path: Path
-) -> None:
+def test_a_model_that_writes_files_is_refused_and_writes_nothing(kind, tmp_path):
     written, file = tmp_path / "written", tmp_path / "hostile.pt"
     torch.jit.save(torch.jit.script(kind(str(written))), file)
     written.unlink(missing_ok=True)
     with pytest.raises(ModelRefused, match=r"from_file|__(get|set)state__"):
         load_module(file, file_digest(file))
     assert not written.exists()
-    torch.jit.load(file)(torch.zeros(1))  # type: ignore[no-untyped-call]
+    torch.jit.load(file)(torch.zeros(1))
     assert written.exists()
 
 
-def test_allowed_operators_exist_and_take_no_files() -> None:
+def test_allowed_operators_exist_and_take_no_files():
     schemas = [schema for schema in torch._C._jit_get_all_schemas() if schema.name.startswith("aten::")]
     allowed = [schema for schema in schemas if schema.name.removeprefix("aten::") in OPERATORS]
     assert len({schema.name for schema in allowed}) == len(OPERATORS)
@@ -80,7 +77,7 @@ def test_allowed_operators_exist_and_take_no_files() -> None:
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def artifact(tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("artifact") / "tiny.pt"
     tiny_artifact(path)
     return path.read_bytes()
@@ -148,12 +145,12 @@ def _with_code(artifact: bytes, lines: str) -> bytes:
         f"x = {'torch.relu(' * 500}images{')' * 500}",
     ],
 )  # fmt: skip
-def test_code_with_other_operators_or_syntax_is_refused(artifact: bytes, lines: str) -> None:
+def test_code_with_other_operators_or_syntax_is_refused(artifact, lines):
     with pytest.raises(ProgramRefused, match=r"support/artifacts\.py"):
         checked_archive(_with_code(artifact, lines))
 
 
-def test_functions_that_pass_results_on_are_allowed() -> None:
+def test_functions_that_pass_results_on_are_allowed():
     class Normalised(torch.nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             zeros = torch.zeros([2], dtype=torch.float32, layout=torch.strided)
@@ -169,9 +166,7 @@ def test_functions_that_pass_results_on_are_allowed() -> None:
     checked_archive(file.getvalue())
 
 
-def test_the_refusal_names_the_operator_and_the_file_or_that_torch_refuses_it(
-    artifact: bytes, tmp_path: Path
-) -> None:
+def test_the_refusal_names_the_operator_and_the_file_or_that_torch_refuses_it(artifact, tmp_path):
     file = tmp_path / "hostile.pt"
     file.write_bytes(_with_code(artifact, 'x = torch.from_file("f", True, 8)'))
     with pytest.raises(ModelRefused) as refused:
@@ -198,7 +193,7 @@ def test_the_refusal_names_the_operator_and_the_file_or_that_torch_refuses_it(
         (b"class ", b"clas "),
     ],
 )  # fmt: skip
-def test_hostile_declarations_are_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+def test_hostile_declarations_are_refused(artifact, old, new):
     with pytest.raises(ProgramRefused):
         checked_archive(_edited(artifact, {CODE: lambda code: code.replace(old, new, 1)}))
 
@@ -220,7 +215,7 @@ def test_hostile_declarations_are_refused(artifact: bytes, old: bytes, new: byte
         (b"X\x07\x00\x00\x00storage", b"X\x07\x00\x00\x00storager\xff\xff\xff\xff"),  # would fill the memory
     ],
 )
-def test_hostile_data_is_refused(artifact: bytes, old: bytes, new: bytes) -> None:
+def test_hostile_data_is_refused(artifact, old, new):
     with pytest.raises(ProgramRefused, match=r"data\.pkl"):
         checked_archive(_edited(artifact, {DATA: lambda data: data.replace(old, new, 1)}))
 
@@ -236,12 +231,12 @@ def test_hostile_data_is_refused(artifact: bytes, old: bytes, new: bytes) -> Non
         b"\x80\x02t.",
     ],
 )
-def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> None:
+def test_hostile_constants_are_refused(artifact, constants):
     with pytest.raises(ProgramRefused, match=r"constants\.pkl"):
         checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
 
 
-def test_another_format_and_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
+def test_another_format_and_keys_that_python_cannot_hash_are_refused(artifact):
     with pytest.raises(ProgramRefused, match=r"unknown format \(version"):
         checked_archive(_edited(artifact, {"archive/version": lambda _: b"old"}))
     # The hash of a deep tuple overflows the stack: without the check, this process dies.
@@ -322,7 +317,7 @@ def _shared_storage(uses: int) -> bytes:
         ),
     ],
 )
-def test_values_that_are_shared_many_times_are_refused(artifact: bytes, pickled: bytes) -> None:
+def test_values_that_are_shared_many_times_are_refused(artifact, pickled):
     """Without bounds, the check of most of these takes between minutes and the age of the universe."""
     edits = {DATA: lambda _: b"\x80\x02" + pickled + b"."}
     if b"Storage" in pickled:
@@ -338,12 +333,12 @@ def test_values_that_are_shared_many_times_are_refused(artifact: bytes, pickled:
         ("x = annotate(annotate(int, 1), 1)", "annotate"),
     ],
 )
-def test_code_that_takes_long_to_check_is_refused(artifact: bytes, line: str, named: str) -> None:
+def test_code_that_takes_long_to_check_is_refused(artifact, line, named):
     with pytest.raises(ProgramRefused, match=named):
         checked_archive(_with_code(artifact, line))
 
 
-def test_entries_that_share_their_data_are_refused(artifact: bytes) -> None:
+def test_entries_that_share_their_data_are_refused(artifact):
     """A file that names the same data a thousand times would be read for as long as a thousand files."""
     hostile = io.BytesIO(artifact)
     with zipfile.ZipFile(hostile, "a") as archive:
@@ -356,9 +351,7 @@ def test_entries_that_share_their_data_are_refused(artifact: bytes) -> None:
 
 @pytest.mark.parametrize("entry", ["extra/manifest.json", "code/__torch__/support/artifacts.py"])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_and_unusual_compression_is_refused(
-    artifact: bytes, tmp_path: Path, entry: str, compression: int
-) -> None:
+def test_damaged_and_unusual_compression_is_refused(artifact, tmp_path, entry, compression):
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(artifact)) as source, zipfile.ZipFile(packed, "w") as target:
         for each in source.infolist():
@@ -376,9 +369,7 @@ def test_damaged_and_unusual_compression_is_refused(
 
 
 @pytest.mark.parametrize("entry", ["archive/extra/manifest.json", "archive/data/0", CODE, DATA])
-def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
-    artifact: bytes, tmp_path: Path, entry: str
-) -> None:
+def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(artifact, tmp_path, entry):
     with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     path = tmp_path / "hostile.pt"
@@ -388,7 +379,7 @@ def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
             read(path)
 
 
-def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:
+def test_what_torch_reads_is_what_was_checked(artifact):
     file = io.BytesIO(artifact)
     with zipfile.ZipFile(file, "a") as archive:
         for name in ("archive/bytecode.pkl", "archive/model.json", "archive/code/x.py", "archive/../x", "x"):
@@ -405,7 +396,7 @@ def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_of_entries_of_one_name_the_one_that_was_checked_is_loaded(artifact: bytes) -> None:
+def test_of_entries_of_one_name_the_one_that_was_checked_is_loaded(artifact):
     file = io.BytesIO(artifact)
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(CODE, b"import os")
@@ -419,13 +410,13 @@ def test_of_entries_of_one_name_the_one_that_was_checked_is_loaded(artifact: byt
 
 
 @pytest.mark.parametrize("read", [file_digest, read_manifest, check_program], ids=lambda read: read.__name__)
-def test_a_pipe_is_refused_at_once(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_a_pipe_is_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.pt")
     with pytest.raises(ModelRefused, match="not a regular file"):
         read(tmp_path / "pipe.pt")
 
 
-def test_files_are_checked_in_many_threads_at_once(tmp_path: Path) -> None:
+def test_files_are_checked_in_many_threads_at_once(tmp_path):
     """Python 3.11 fails now and then to parse in two threads at the same time."""
     tiny_artifact(tmp_path / "tiny.pt")
     data = (tmp_path / "tiny.pt").read_bytes()

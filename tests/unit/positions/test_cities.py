@@ -71,7 +71,7 @@ def name_of(latitude: float, longitude: float) -> str | None:
     return city and city.name
 
 
-def test_landmarks_are_in_their_country_and_city() -> None:
+def test_landmarks_are_in_their_country_and_city():
     found = nearest_cities(
         *(np.array([float(row[axis]) for row in LANDMARKS]) for axis in ("latitude", "longitude"))
     )
@@ -98,9 +98,7 @@ def test_landmarks_are_in_their_country_and_city() -> None:
         (41.9027, 12.4541, ("Vatican City", None, "Vatican City")),
     ],
 )
-def test_known_places_have_the_names_that_people_use(
-    latitude: float, longitude: float, expected: tuple[str, str | None, str]
-) -> None:
+def test_known_places_have_the_names_that_people_use(latitude, longitude, expected):
     city = city_of(latitude, longitude)
     assert city
     assert (city.name, city.region, city.country) == expected
@@ -110,11 +108,11 @@ def test_known_places_have_the_names_that_people_use(
     ("latitude", "longitude"),
     [(90, 0), (-90, 120), (30, -40), (-30, -130), (-78, 166), (math.nan, 1), (1, math.inf)],
 )
-def test_the_open_sea_the_poles_and_unknown_numbers_have_no_city(latitude: float, longitude: float) -> None:
+def test_the_open_sea_the_poles_and_unknown_numbers_have_no_city(latitude, longitude):
     assert city_of(latitude, longitude) is None
 
 
-def test_neither_the_date_line_nor_a_position_without_a_city_separates_others_from_theirs() -> None:
+def test_neither_the_date_line_nor_a_position_without_a_city_separates_others_from_theirs():
     assert name_of(-16.8, 179.99) == name_of(-16.8, -179.99) == "Savusavu"
     assert name_of(-16.8, 180) == name_of(-16.8, -180)
     found = nearest_cities(np.array([48.8584, 90.0, 41.8902]), np.array([2.2945, 0.0, 12.4922]))
@@ -127,9 +125,7 @@ def test_neither_the_date_line_nor_a_position_without_a_city_separates_others_fr
     st.lists(st.tuples(positions, st.floats(0, 3000)), min_size=1, max_size=300),
 )
 @examples(8)
-def test_the_nearest_disc_is_that_of_all_distances(
-    degrees: list[tuple[float, float]], discs: list[tuple[tuple[float, float], float]]
-) -> None:
+def test_the_nearest_disc_is_that_of_all_distances(degrees, discs):
     points = unit_vectors(*np.array(degrees).T)
     centres = unit_vectors(*np.array([centre for centre, _ in discs]).T)
     radii = np.array([radius for _, radius in discs])
@@ -138,7 +134,7 @@ def test_the_nearest_disc_is_that_of_all_distances(
     assert every[np.arange(len(degrees)), found] == pytest.approx(every.min(axis=1), abs=0.01)
 
 
-def test_no_city_of_the_table_is_inside_of_a_larger_one() -> None:
+def test_no_city_of_the_table_is_inside_of_a_larger_one():
     table = cities._load()
     for country in range(len(table.countries)):
         rows = np.flatnonzero(table.place_countries[: len(table.names)] == country)
@@ -161,25 +157,23 @@ def test_no_city_of_the_table_is_inside_of_a_larger_one() -> None:
         ("paris, tex", "Paris", "United States"),
     ],
 )
-def test_a_city_is_found_by_the_start_of_its_name(text: str, city: str, country: str) -> None:
+def test_a_city_is_found_by_the_start_of_its_name(text, city, country):
     found = find_cities(text, 3)[0]
     assert (found.name, found.country) == (city, country)
 
 
-def test_no_more_cities_are_found_than_the_limit() -> None:
+def test_no_more_cities_are_found_than_the_limit():
     assert [len(find_cities("san", limit)) for limit in (0, 1, 7)] == [0, 1, 7]
     assert find_cities("no city of this name", 7) == []
 
 
 @given(st.text(max_size=20))
-def test_any_text_may_be_searched_for(text: str) -> None:
+def test_any_text_may_be_searched_for(text):
     assert len(find_cities(text, 2)) <= 2
 
 
 @pytest.mark.parametrize("place", [50, 100_000, 300_000, 500_000, 690_000])
-def test_a_damaged_table_gives_no_other_cities(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
-) -> None:
+def test_a_damaged_table_gives_no_other_cities(tmp_path, monkeypatch, place):
     shipped = importlib.resources.files("tagger") / "shipped" / "cities.npz"
     data = bytearray(shipped.read_bytes())
     data[place] ^= 4
@@ -203,12 +197,12 @@ def test_a_damaged_table_gives_no_other_cities(
         (-80.0, 95.0, "Etc/GMT-6"),
     ],
 )
-def test_the_time_zone_of_a_position(latitude: float, longitude: float, zone: str) -> None:
+def test_the_time_zone_of_a_position(latitude, longitude, zone):
     assert time_zone(latitude, longitude) == zone
 
 
 @given(st.floats(-90, 90), st.floats(-180, 180))
-def test_every_position_has_a_time_zone(latitude: float, longitude: float) -> None:
+def test_every_position_has_a_time_zone(latitude, longitude):
     offset = datetime(2024, 1, 1, tzinfo=ZoneInfo(time_zone(latitude, longitude))).utcoffset()
     assert offset is not None
     assert abs(offset) <= timedelta(hours=14)

@@ -11,7 +11,7 @@ HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3
 
 
-def test_two_landmarks_tell_a_clock_that_is_hours_off_unless_they_disagree() -> None:
+def test_two_landmarks_tell_a_clock_that_is_hours_off_unless_they_disagree():
     phone = [Sighting(COLOSSEUM, 36_000, 7200), Sighting(PANTHEON, 50_000, 7200)]
     camera = [Sighting(COLOSSEUM, 36_000 + 5 * HOUR + 60), Sighting(PANTHEON, 50_000 + 5 * HOUR + 120)]
     assert estimate_clock(camera, phone) == 5 * HOUR + 90
@@ -19,21 +19,21 @@ def test_two_landmarks_tell_a_clock_that_is_hours_off_unless_they_disagree() -> 
     assert estimate_clock(camera, phone) is None
 
 
-def test_one_landmark_is_enough_for_a_camera_that_shows_local_time() -> None:
+def test_one_landmark_is_enough_for_a_camera_that_shows_local_time():
     phone = [Sighting(COLOSSEUM, 36_000, 7200)]
     assert estimate_clock([Sighting(COLOSSEUM, 36_000 + 7200 + 300)], phone) == 7500
     assert estimate_clock([Sighting(COLOSSEUM, 36_000 + 3 * HOUR)], phone) is None
     assert estimate_clock([Sighting(COLOSSEUM, 36_000 + 7200)], [Sighting(COLOSSEUM, 36_000)]) is None
 
 
-def test_a_second_visit_does_not_hide_the_clock() -> None:
+def test_a_second_visit_does_not_hide_the_clock():
     phone = [Sighting(landmark, 36_000 + HOUR * landmark, 3600) for landmark in (COLOSSEUM, PANTHEON, TREVI)]
     phone.append(Sighting(COLOSSEUM, 80_000, 3600))
     camera = [Sighting(each.landmark_id, each.at - 2 * HOUR) for each in phone[:3]]
     assert estimate_clock(camera, phone) == -2 * HOUR
 
 
-def test_photos_beside_a_landmark_tell_a_clock_whatever_they_show() -> None:
+def test_photos_beside_a_landmark_tell_a_clock_whatever_they_show():
     points = {COLOSSEUM: (41.8902, 12.4922), PANTHEON: (41.8986, 12.4769)}
     fixes = [
         TimedPosition(36_000, 7200, 41.8910, 12.4925, 20.0),
@@ -63,5 +63,5 @@ def test_photos_beside_a_landmark_tell_a_clock_whatever_they_show() -> None:
         ("1965-08-02T12:00:00", None, False),  # a scan that somebody dated
     ],
 )
-def test_times_of_a_running_clock(text: str, utc_offset_s: int | None, expected: bool) -> None:
+def test_times_of_a_running_clock(text, utc_offset_s, expected):
     assert is_clock_time(datetime.fromisoformat(text), utc_offset_s) is expected

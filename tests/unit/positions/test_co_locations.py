@@ -33,7 +33,7 @@ def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> 
 DAYS = [(24.0 * day, 48 + day / 10) for day in range(10)]
 
 
-def test_cameras_that_are_at_three_places_together_are_companions_in_spite_of_one_wrong_landmark() -> None:
+def test_cameras_that_are_at_three_places_together_are_companions_in_spite_of_one_wrong_landmark():
     first = anchors((0.5, 48.0), (20.5, 48.1), (40.5, 48.2))
     second = anchors((0.6, 48.001), (20.4, 48.1), (40.7, 48.2))
     assert count_co_locations(first, second) == CoLocations(3, 2, 0)
@@ -43,27 +43,27 @@ def test_cameras_that_are_at_three_places_together_are_companions_in_spite_of_on
     assert count_co_locations(anchors(*DAYS), wrong).are_companions
 
 
-def test_cameras_that_meet_at_home_only_are_not_companions() -> None:
+def test_cameras_that_meet_at_home_only_are_not_companions():
     home = anchors(*((24.0 * day + 0.5, 48.0) for day in range(30)))
     found = count_co_locations(home, home)
     assert (found.agreeing, found.elsewhere, found.are_companions) == (30, 0, False)
 
 
-def test_cameras_that_are_apart_at_times_are_not_companions() -> None:
+def test_cameras_that_are_apart_at_times_are_not_companions():
     away = [(hour, latitude + (0.5 if hour > 150 else 0)) for hour, latitude in DAYS]
     found = count_co_locations(anchors(*DAYS), anchors(*away))
     assert (found.agreeing, found.contradicting) == (7, 3)
     assert found.are_apart
 
 
-def test_inexact_anchors_and_those_of_other_times_tell_nothing() -> None:
+def test_inexact_anchors_and_those_of_other_times_tell_nothing():
     first = anchors((0, 48.0), (20, 48.1), (40, 48.2))
     assert count_co_locations(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0
     assert count_co_locations(first, anchors((1, 48.0), (21, 48.1), (41, 49.2))).occasions == 0
     assert count_co_locations(first, anchors()).occasions == 0
 
 
-def test_companions_of_companions_form_one_group_unless_they_are_apart() -> None:
+def test_companions_of_companions_form_one_group_unless_they_are_apart():
     both = frozenset((1, 2, 3))
     assert group_companions({(1, 2): COMPANIONS, (2, 3): COMPANIONS, (1, 3): UNTOLD}) == dict.fromkeys(
         (1, 2, 3), both
@@ -73,7 +73,7 @@ def test_companions_of_companions_form_one_group_unless_they_are_apart() -> None
     assert group_companions({(1, 2): UNTOLD, (1, 3): STRANGERS}) == {}
 
 
-def test_a_photo_lies_between_anchors_of_two_cameras_unless_its_own_contradicts() -> None:
+def test_a_photo_lies_between_anchors_of_two_cameras_unless_its_own_contradicts():
     found = estimate_together(anchors((0, 48.0), (0.5, np.nan)), anchors((1, 48.1)), 2 * HOUR_S)
     assert found.latitude[1] == pytest.approx(48.05)
     assert (found.before.tolist(), found.after.tolist()) == ([-1, 0], [-1, 2])
@@ -82,7 +82,7 @@ def test_a_photo_lies_between_anchors_of_two_cameras_unless_its_own_contradicts(
     assert estimate_together(own, anchors((1, -33.0)), 2 * HOUR_S).latitude[1] == 48.0
 
 
-def test_a_companion_that_is_elsewhere_for_once_locates_nothing_that_day() -> None:
+def test_a_companion_that_is_elsewhere_for_once_locates_nothing_that_day():
     own = anchors((0, 48.0), (1, 48.0), (2.2, np.nan))
     elsewhere = anchors((0.1, 48.3), (1.1, 48.3), (2.3, 48.3))
     assert np.isnan(estimate_together(own, elsewhere, 2 * HOUR_S).latitude[2])
@@ -91,7 +91,7 @@ def test_a_companion_that_is_elsewhere_for_once_locates_nothing_that_day() -> No
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.sampled_from([np.nan, 48.0, 48.1, -30.0])), max_size=30))
-def test_without_companions_estimates_are_those_of_the_camera(rows: list[tuple[float, float]]) -> None:
+def test_without_companions_estimates_are_those_of_the_camera(rows):
     own = anchors(*sorted(rows, key=lambda row: row[0]))
     alone, together = estimate(own, 2 * HOUR_S), estimate_together(own, anchors(), 2 * HOUR_S)
     for name, value in vars(alone).items():

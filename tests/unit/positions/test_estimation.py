@@ -53,7 +53,7 @@ def positions(estimates: Estimates) -> list[tuple[float, float] | None]:
     ]
 
 
-def test_a_photo_between_two_anchors_lies_between_them() -> None:
+def test_a_photo_between_two_anchors_lies_between_them():
     found = estimate(line(camera(0, 48.0, 2.0), unknown(900), camera(3600, 48.1, 2.0)), GAP_S)
     assert positions(found) == [None, (48.025, 2.0), None]
     assert (found.before[1], found.after[1]) == (0, 2)
@@ -68,19 +68,17 @@ def test_a_photo_between_two_anchors_lies_between_them() -> None:
     ],
     ids=["a longer gap is not bridged", "the nearer anchor counts", "an estimate is no anchor"],
 )
-def test_behind_an_anchor(
-    photos: list[tuple[float, Anchor, int]], second: tuple[float, float] | None
-) -> None:
+def test_behind_an_anchor(photos, second):
     assert positions(estimate(line(camera(0, 48.0, 2.0), *photos), GAP_S)) == [None, second, None]
 
 
-def test_near_one_anchor_a_photo_has_its_position() -> None:
+def test_near_one_anchor_a_photo_has_its_position():
     found = estimate(line(unknown(0), camera(600, 48.0, 2.0), unknown(600 + ONE_ANCHOR_S)), GAP_S)
     assert positions(found) == [(48.0, 2.0), None, (48.0, 2.0)]
     assert (found.before.tolist(), found.after.tolist()) == ([-1, -1, 1], [1, -1, -1])
 
 
-def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them() -> None:
+def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them():
     def error(until: float, latitude: float, at: float) -> float:
         photos = line(camera(0, 48.0, 2.0), unknown(at), camera(until, latitude, 2.0))
         return float(estimate(photos, GAP_S).error_m[1])
@@ -89,15 +87,13 @@ def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them()
     assert error(600, 48.0, 300) < error(3600, 48.0, 1800) < error(3600, 48.5, 1800)
 
 
-def test_across_the_date_line_the_way_is_the_short_one() -> None:
+def test_across_the_date_line_the_way_is_the_short_one():
     found = estimate(line(camera(0, 0.0, 179.9), unknown(1800), camera(3600, 0.0, -179.9)), GAP_S)
-    assert abs(positions(found)[1][1]) == pytest.approx(180.0)  # type: ignore[index]
+    assert abs(positions(found)[1][1]) == pytest.approx(180.0)
 
 
 @pytest.mark.parametrize("wrong", [landmark(300, 29.98, 31.13), camera(300, -33.9, 151.2)])
-def test_one_position_that_nobody_could_reach_gives_way_and_of_two_none_is_used(
-    wrong: tuple[float, Anchor, int],
-) -> None:
+def test_one_position_that_nobody_could_reach_gives_way_and_of_two_none_is_used(wrong):
     photos = line(camera(0, 48.0, 2.0), wrong, camera(600, 48.0, 2.0))
     assert contradicted(photos, GAP_S).tolist() == [False, True, False]
     assert positions(estimate(photos, GAP_S)) == [None, (48.0, 2.0), None]
@@ -106,7 +102,7 @@ def test_one_position_that_nobody_could_reach_gives_way_and_of_two_none_is_used(
     assert positions(estimate(photos, GAP_S)) == [None, None, None]
 
 
-def test_photos_of_two_people_are_not_placed_between_them() -> None:
+def test_photos_of_two_people_are_not_placed_between_them():
     photos = [
         camera(60 * number, 48.0, 2.0) if number % 4 < 2 else camera(60 * number, 40.7, -74.0)
         for number in range(12)
@@ -117,14 +113,14 @@ def test_photos_of_two_people_are_not_placed_between_them() -> None:
     assert set(between) <= {(48.0, 2.0), (40.7, -74.0)}
 
 
-def test_an_airliner_is_no_contradiction() -> None:
+def test_an_airliner_is_no_contradiction():
     photos = line(camera(0, 48.0, 2.0), unknown(1800), camera(3600, 48.0, 13.0))  # 820 km
     assert not contradicted(photos, GAP_S).any()
     # It can be anywhere between Paris and Vienna.
     assert positions(estimate(photos, GAP_S)) == [None, None, None]
 
 
-def test_anchors_of_one_place_are_bridged_over_night() -> None:
+def test_anchors_of_one_place_are_bridged_over_night():
     evening, morning = 0.0, 12 * 3600.0
     for latitude, expected in ((48.001, (48.0005, 2.0)), (48.02, None)):
         photos = [camera(evening, 48.0, 2.0), unknown(morning / 2), camera(morning, latitude, 2.0)]
@@ -133,7 +129,7 @@ def test_anchors_of_one_place_are_bridged_over_night() -> None:
     assert positions(estimate(line(*photos), GAP_S)) == [None, None, None]
 
 
-def test_the_error_near_one_anchor_follows_the_speed_between_others() -> None:
+def test_the_error_near_one_anchor_follows_the_speed_between_others():
     def error(*others: tuple[float, Anchor, int]) -> float:
         photos = line(*others, camera(0, 48.0, 2.0), unknown(600))
         return float(estimate(photos, GAP_S).error_m[-1])
@@ -143,7 +139,7 @@ def test_the_error_near_one_anchor_follows_the_speed_between_others() -> None:
     assert still < error(camera(-10, 48.0, 2.0)) < error() < driving
 
 
-def test_who_moved_may_have_moved_there_and_back() -> None:
+def test_who_moved_may_have_moved_there_and_back():
     def error(latitude: float) -> float:
         photos = line(camera(0, 48.0, 2.0), unknown(1800), camera(3600, latitude, 2.0))
         return float(estimate(photos, GAP_S).error_m[1])
@@ -161,9 +157,7 @@ PHOTOS = st.lists(
 
 
 @given(PHOTOS, st.floats(0, 1e5))
-def test_each_estimate_is_finite_and_has_anchors_within_reach(
-    photos: list[tuple[float, tuple[tuple[float, float], int] | None]], max_gap_s: float
-) -> None:
+def test_each_estimate_is_finite_and_has_anchors_within_reach(photos, max_gap_s):
     sequence = line(
         *(
             unknown(at) if anchor is None else (at, (*anchor[0], 50.0), anchor[1])
@@ -181,9 +175,7 @@ def test_each_estimate_is_finite_and_has_anchors_within_reach(
 
 
 @given(DEGREES, DEGREES, st.floats(0, 1))
-def test_an_interpolated_point_divides_the_way(
-    start: tuple[float, float], end: tuple[float, float], fraction: float
-) -> None:
+def test_an_interpolated_point_divides_the_way(start, end, fraction):
     whole = 1000 * distance_km(*start, *end)
     assume(whole < OPPOSITE_M)
     latitude, longitude = interpolate(*_columns(start), *_columns(end), np.array([fraction]))

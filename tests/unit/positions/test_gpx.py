@@ -37,7 +37,7 @@ def in_track(points: str) -> str:
     return f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>"
 
 
-def test_points_of_all_segments_are_read_in_order() -> None:
+def test_points_of_all_segments_are_read_in_order():
     (first, second), counts = read(gpx_text(walk(3), [], walk(2, start_s=100)))
     assert (first[:, 0] - START_S).tolist() == [0, 10, 20]
     assert second.tolist() == [[START_S + 100, 48.0, 2.0], [START_S + 110, 48.0001, 2.0]]
@@ -52,12 +52,12 @@ def test_points_of_all_segments_are_read_in_order() -> None:
         "<!-- a --><gpx><wpt lat='1' lon='1'><time>2019-05-03T08:00:00Z</time></wpt><rte><rtept lat='1' lon='1'><time>2019-05-03T08:00:00Z</time></rtept></rte><trk><trkseg>{}</trkseg></trk></gpx>",
     ],
 )
-def test_only_points_of_tracks_count_in_every_version(document: str) -> None:
+def test_only_points_of_tracks_count_in_every_version(document):
     (points,), counts = read(document.format(point_text(0, 48.5, 2.5)))
     assert (points.tolist(), counts.read) == ([[START_S, 48.5, 2.5]], 1)
 
 
-def test_any_prefix_and_extensions_are_understood() -> None:
+def test_any_prefix_and_extensions_are_understood():
     text = (
         '<g:gpx xmlns:g="http://www.topografix.com/GPX/1/1"><g:trk><g:trkseg><g:trkpt lat="1.5" lon="2.5"><g:extensions>'
         "<time>2001-01-01T00:00:00Z</time><trkpt lat='9' lon='9'/></g:extensions><g:time>2019-05-03<!-- a -->T08:00:00Z</g:time>"
@@ -72,15 +72,13 @@ def test_any_prefix_and_extensions_are_understood() -> None:
 @pytest.mark.parametrize(
     "declaration", ["", '<?xml version="1.0"?>\n', '<?xml version="1.0" encoding="UTF-8"?>\n']
 )
-def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(
-    encoding: str, start: str, declaration: str
-) -> None:
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding, start, declaration):
     document = gpx_text(walk(2)).removeprefix('<?xml version="1.0"?>\n')
     (points,), counts = read((start + declaration + document).encode(encoding))
     assert (len(points), counts.fault) == (2, None)
 
 
-def test_a_fault_behind_blank_lines_has_the_line_of_the_file() -> None:
+def test_a_fault_behind_blank_lines_has_the_line_of_the_file():
     text = '\n\n<?xml version="1.0"?>\n' + in_track(point_text(0, 48.5, 2.5)) + "\n&"
     assert (read(text)[1].fault or "").startswith(f"line {text.count(chr(10)) + 1}, column 1: ")
 
@@ -95,7 +93,7 @@ def test_a_fault_behind_blank_lines_has_the_line_of_the_file() -> None:
         ("2019-05-03 08:00Z", 0),
     ],
 )
-def test_times_have_zones_and_fractions(time: str, seconds: float) -> None:
+def test_times_have_zones_and_fractions(time, seconds):
     (points,), _ = read(in_track(f'<trkpt lat="1" lon="2"><time>{time}</time></trkpt>'))
     assert points[0, 0] == pytest.approx(START_S + seconds, abs=1e-6)
 
@@ -128,7 +126,7 @@ def test_times_have_zones_and_fractions(time: str, seconds: float) -> None:
         ),
     ],
 )
-def test_a_point_without_a_valid_time_and_position_is_counted(point: str, reason: str) -> None:
+def test_a_point_without_a_valid_time_and_position_is_counted(point, reason):
     segments, counts = read(in_track(point + point_text(0, 48, 2)))
     assert [segment.tolist() for segment in segments] == [[[START_S, 48, 2]]]
     assert (counts.read, counts.left_out) == (2, {reason: 1})
@@ -146,14 +144,14 @@ def test_a_point_without_a_valid_time_and_position_is_counted(point: str, reason
         ('<?xml version="1.0" encoding="zlib"?><gpx/>', "its encoding 'zlib' is not supported"),
     ],
 )
-def test_what_is_no_gpx_is_refused_with_its_line(text: str | bytes, reason: str) -> None:
+def test_what_is_no_gpx_is_refused_with_its_line(text, reason):
     with pytest.raises(ImportRefused) as refused:
         read(text)
     assert reason in str(refused.value)
 
 
 @pytest.mark.parametrize("start", ["<!--", "<a b='", "<?a ", "<", "<a ", "&", "</gpx"])
-def test_a_tag_or_comment_of_any_length_is_refused_after_its_first_bytes(start: str) -> None:
+def test_a_tag_or_comment_of_any_length_is_refused_after_its_first_bytes(start):
     """expat before 2.6 reads it again from its start with each block, which takes quadratic time."""
     file = io.BytesIO((gpx_text(walk(10)).partition("</gpx>")[0] + start + "a" * (8 << 20)).encode())
     with pytest.raises(ImportRefused, match="line 12: a tag or comment is longer than 1 MiB"):
@@ -162,7 +160,7 @@ def test_a_tag_or_comment_of_any_length_is_refused_after_its_first_bytes(start: 
 
 
 @pytest.mark.parametrize("content", ["<!--{}-->", "<desc>{}</desc>", "<a><![CDATA[{}]]></a>", "<a b='{}'/>"])
-def test_long_texts_are_read(content: str) -> None:
+def test_long_texts_are_read(content):
     """Texts are read in pieces, however long. Others have half a MiB, such as that of a photo."""
     length = (4 << 20) if content.startswith(("<desc>", "<a><!")) else (1 << 19)
     _, counts = read(gpx_text(walk(10)).replace("</gpx>", content.format("a" * length) + "</gpx>"))
@@ -200,15 +198,13 @@ _POINT = point_text(*walk(3_000)[-1])
         pytest.param(_WALK.replace(_POINT, _POINT + "</trk>"), 3_000, 10, "mismatched tag", id="structure"),
     ],
 )
-def test_the_points_before_the_place_where_a_file_breaks_off_are_read(
-    text: str | bytes, used: int, lost: int, fault: str
-) -> None:
+def test_the_points_before_the_place_where_a_file_breaks_off_are_read(text, used, lost, fault):
     segments, counts = read(text)
     assert (sum(map(len, segments)), counts.used, counts.unreadable) == (used, used, lost)
     assert fault in str(counts.fault)
 
 
-def test_only_files_with_content_are_opened(tmp_path: Path) -> None:
+def test_only_files_with_content_are_opened(tmp_path):
     (tmp_path / "empty.gpx").touch()
     with (tmp_path / "large.gpx").open("wb") as large:
         large.truncate((2 << 30) + 1)
@@ -224,7 +220,7 @@ def test_only_files_with_content_are_opened(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
     class Failing(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
@@ -246,7 +242,7 @@ TEXTS = st.text(max_size=12) | st.sampled_from(
 )
 @example("iso-8859-16", "", "", b"\xff")
 @examples(13)
-def test_wild_documents_are_read_or_refused(encoding: str, latitude: str, time: str, tail: bytes) -> None:
+def test_wild_documents_are_read_or_refused(encoding, latitude, time, tail):
     point = f"<trkpt lat={quoteattr(latitude)} lon='1'><time>{escape(time)}</time></trkpt>"
     text = f'<?xml version="1.0" encoding="{encoding}"?>{in_track(point)}'
     document = text.encode(errors="replace") + tail
@@ -270,7 +266,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("points", [9_000, pytest.param(180_000, marks=pytest.mark.slow)])
-def test_memory_is_flat(points: int, tmp_path: Path) -> None:
+def test_memory_is_flat(points, tmp_path):
     file, counts = tmp_path / "long.gpx", PointCounts()
     start, end = gpx_text([]).split("</trkseg>")
     with file.open("w") as text:
@@ -283,7 +279,7 @@ def test_memory_is_flat(points: int, tmp_path: Path) -> None:
     assert counts.used == points
 
 
-def test_memory_is_flat_for_text_without_end() -> None:
+def test_memory_is_flat_for_text_without_end():
     text = b"<gpx><trk><trkseg><trkpt lat='1' lon='1'><time>" + b"1" * 3_000_000
     text += b"</time></trkpt><wpt/></trkseg></trk>" + b"<wpt/>" * 20_000 + b"</gpx>"
     assert peak_bytes(lambda: read(text)) < len(text) + MOST_BYTES

@@ -15,12 +15,12 @@ HOUR = 3600.0
     ("others", "showing", "odds"),
     [(0, 0, 1.0), (1000, 0, 1.0), (1000, 50, 1.0), (20, 3, 2.5), (5, 5, 4.0)],
 )
-def test_the_share_of_landmark_photos_raises_the_odds(others: int, showing: int, odds: float) -> None:
+def test_the_share_of_landmark_photos_raises_the_odds(others, showing, odds):
     assert share_odds(others, showing) == pytest.approx(odds, abs=0.05)
 
 
 @given(st.integers(0, 10_000), st.data())
-def test_more_photos_of_landmarks_never_make_one_less_likely(others: int, data: st.DataObject) -> None:
+def test_more_photos_of_landmarks_never_make_one_less_likely(others, data):
     showing = data.draw(st.integers(0, others))
     odds = share_odds(others, showing)
     assert 1.0 <= odds <= MOST_OF_DAY
@@ -33,7 +33,7 @@ def seen(image: int, landmark: int, *, hours: float | None = 0.0, is_shown: bool
     return SeenLandmark(image, landmark, at, is_shown, PLACES[landmark], "point")
 
 
-def test_a_landmark_is_likelier_only_beside_others_of_it() -> None:
+def test_a_landmark_is_likelier_only_beside_others_of_it():
     towers = [seen(image, TOWER) for image in range(4)]
     odds = odds_of_day([*towers, seen(5, TOWER, is_shown=False), seen(6, GATE, is_shown=False, hours=3)], 8)
     assert odds[0, TOWER] == share_odds(7, 3)
@@ -53,9 +53,7 @@ def test_a_landmark_is_likelier_only_beside_others_of_it() -> None:
         (None, 2, 1.0),  # at some time of the day
     ],
 )
-def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(
-    hours: float | None, gates: int, odds: float
-) -> None:
+def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(hours, gates, odds):
     others = [seen(image, GATE, hours=hours) for image in range(1, 1 + gates)]
     assert odds_of_day([seen(0, TOWER), *others], 20)[0, TOWER] == pytest.approx(odds)
     several = [seen(image, TOWER) for image in range(90, 94)]
@@ -64,7 +62,7 @@ def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(
     assert most[1, GATE] == 0.25
 
 
-def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing() -> None:
+def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing():
     nowhere = SeenLandmark(1, GATE, 0.0, is_shown=True)
     assert odds_of_day([seen(0, TOWER), nowhere], 9)[0, TOWER] == 1.0
     assert odds_of_day([seen(0, TOWER), seen(0, GATE)], 9)[0, TOWER] == 1.0

@@ -36,7 +36,7 @@ COUNTRIES = dict.fromkeys(
         ("familia", Match.START_OF_WORD, SAGRADA),
     ],
 )
-def test_a_name_is_found_by_its_parts(text: str, match: Match, found: str) -> None:
+def test_a_name_is_found_by_its_parts(text, match, found):
     assert INDEX.find(text) == [(match, found)]
 
 
@@ -49,19 +49,19 @@ def test_a_name_is_found_by_its_parts(text: str, match: Match, found: str) -> No
         *(("œuvre", "Oeuvre"), ("ørsted", "Orsted"), ("skaerbaek", "Skærbæk")),
     ],
 )
-def test_letters_with_strokes_and_ligatures_are_those_that_people_type(text: str, name: str) -> None:
+def test_letters_with_strokes_and_ligatures_are_those_that_people_type(text, name):
     index = NameIndex([(name, (name,))])
     assert index.find(text) == [(Match.WHOLE, name)]
     assert [match.thing for match in index.find_words(text)] == [name]
 
 
 @pytest.mark.parametrize("text", ["", " ", "'", "x", "eff", "paris", "towel of london", "ul"])
-def test_other_texts_find_nothing(text: str) -> None:
+def test_other_texts_find_nothing(text):
     assert INDEX.find(text) == []
     assert INDEX.find_words(text) == []
 
 
-def test_starts_come_before_parts_of_words() -> None:
+def test_starts_come_before_parts_of_words():
     index = NameIndex(
         [("c", ("Great Barrier",)), ("b", ("Embarrass",)), ("a", ("Barcelona",)), ("w", ("Bar",))]
     )
@@ -87,14 +87,12 @@ def test_starts_come_before_parts_of_words() -> None:
         ("tower of london", []),
     ],
 )
-def test_words_of_names_are_found_with_their_typing_errors(
-    text: str, found: list[tuple[int, bool, int, str]]
-) -> None:
+def test_words_of_names_are_found_with_their_typing_errors(text, found):
     assert INDEX.find_words(text) == found
 
 
 @given(LETTERS, st.integers(0, 11), st.sampled_from("abcxyz"))
-def test_one_error_of_any_kind_is_found(word: str, place: int, letter: str) -> None:
+def test_one_error_of_any_kind_is_found(word, place, letter):
     place = place % (len(word) - 1) + 1
     before, after = word[:place], word[place:]
     wrong = (before + after[1:], before + letter + after, before + letter + after[1:], before + after[1:2] + after[:1] + after[2:])  # fmt: skip
@@ -105,7 +103,7 @@ def test_one_error_of_any_kind_is_found(word: str, place: int, letter: str) -> N
 
 
 @given(st.text(max_size=30), st.lists(st.text(max_size=10), max_size=4))
-def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> None:
+def test_any_text_and_any_names_may_be_compared(text, names):
     index = NameIndex([("thing", names)])
     assert len(index.find(text)) <= 1
     assert len(index.find_words(text)) <= 1
@@ -130,7 +128,7 @@ def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> 
         ("Etats-Unis", "United States"),
     ],
 )
-def test_countries_have_initials_everyday_names_and_those_of_other_languages(text: str, country: str) -> None:
+def test_countries_have_initials_everyday_names_and_those_of_other_languages(text, country):
     everyday, foreign = country_names(COUNTRIES), country_names(COUNTRIES, foreign_names)
     match, meaning = (everyday.find(text) or foreign.find(text))[0]
     assert (match, meaning.label) == (Match.WHOLE, country)

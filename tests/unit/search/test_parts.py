@@ -305,19 +305,19 @@ QUESTIONS = [
     [(*each, "", "")[:4] for each in QUESTIONS],
     ids=[each[0] for each in QUESTIONS],
 )
-def test_a_question_means_what_people_mean(text: str, words: str, left_out: str, hints: str) -> None:
+def test_a_question_means_what_people_mean(text, words, left_out, hints):
     found = understood(text)
     note = f"Left out: {left_out}{UNKNOWN if '”, ' not in left_out else ''}." if left_out else ""
     assert (found.words, found.note, found.hints) == (words, note, hints)
 
 
-def test_guesses_are_said_and_quoted_words_are_not_guessed() -> None:
+def test_guesses_are_said_and_quoted_words_are_not_guessed():
     guesses = [(words, each.label) for words, each in understood("eifel tower in germani 2019").guesses]
     assert guesses == [("eifel tower", "Eiffel Tower"), ("germani", "Germany")]
     assert understood('"eifel tower" 2019').guesses == []
 
 
-def test_the_query_has_the_options_of_all_parts() -> None:
+def test_the_query_has_the_options_of_all_parts():
     found = understood("eiffel tower may louvre 2018 2019")
     assert found.options == {
         "landmark": ("eiffel-tower", "louvre"),
@@ -332,13 +332,13 @@ def test_the_query_has_the_options_of_all_parts() -> None:
     assert understood("unknown eiffel tower").options == {"unknown": "1"}
 
 
-def test_only_the_first_words_of_a_long_text_are_read() -> None:
+def test_only_the_first_words_of_a_long_text_are_read():
     found = understood("2019 " * (MAX_WORDS - 1) + "paris eiffel tower")
     assert found.words == "Paris, 2019"
     assert found.note == "Left out: “eiffel tower”, since a search has at most 24 words."
 
 
-def test_a_text_of_many_short_words_is_divided_at_once() -> None:
+def test_a_text_of_many_short_words_is_divided_at_once():
     words = [first + second for first in "abcdefgh" for second in "ijklmnop"]
     folders = [
         FolderCount(f"{word} {number}", f"{word}{number}", "/photos", 1, 1)
@@ -349,7 +349,7 @@ def test_a_text_of_many_short_words_is_divided_at_once() -> None:
     assert len(found.parts[-1].text.split()) == len(words) - MAX_WORDS
 
 
-def test_lists_are_read_until_every_word_is_understood() -> None:
+def test_lists_are_read_until_every_word_is_understood():
     read = []
 
     def lists() -> Sequence[Sequence[object]]:
@@ -365,7 +365,7 @@ def test_lists_are_read_until_every_word_is_understood() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_may_be_typed(text: str) -> None:
+def test_any_text_may_be_typed(text):
     found = understood(text)
     assert len(found.parts) <= len(text.split())
     assert len(suggest(text, NAMES, files, TODAY)) <= MOST
@@ -382,7 +382,7 @@ def labels(text: str) -> list[tuple[str, str]]:
     return [(each.kind.value, each.label) for each in found(text)]
 
 
-def test_each_kind_leads_to_its_photos() -> None:
+def test_each_kind_leads_to_its_photos():
     assert [(each.label, each.detail, each.photos, each.options) for each in found("tour eif")] == [
         ("Eiffel Tower", "Paris, France", 9, {"landmark": "eiffel-tower"})
     ]
@@ -391,7 +391,7 @@ def test_each_kind_leads_to_its_photos() -> None:
     assert found("paris-8")[0].options == {"under": "/photos/2019/paris-8.jpg", "any_rank": "1"}
 
 
-def test_kinds_stay_together_and_the_best_match_comes_first() -> None:
+def test_kinds_stay_together_and_the_best_match_comes_first():
     assert labels("paris") == [
         ("city", "Paris"),
         ("city", "Paris"),
@@ -406,7 +406,7 @@ def test_kinds_stay_together_and_the_best_match_comes_first() -> None:
     assert folder.options["under"] == "/photos/2019"
 
 
-def test_parts_together_come_first_and_an_unfinished_last_part_is_completed() -> None:
+def test_parts_together_come_first_and_an_unfinished_last_part_is_completed():
     assert found("paris 2019 canon")[0].options == understood("paris 2019 canon").options
     assert labels("paris 2019 canon")[0] == ("photos", "Paris, Canon EOS 5D, 2019")
     (louvre,) = found("2019 lou")
@@ -416,14 +416,14 @@ def test_parts_together_come_first_and_an_unfinished_last_part_is_completed() ->
     assert found("india or old prin")[-1].options["any_of"] == ("country=India|under=%2Fphotos%2FOld+prints",)
 
 
-def test_similar_names_are_found_only_where_no_name_starts_so() -> None:
+def test_similar_names_are_found_only_where_no_name_starts_so():
     assert labels("eiffle") == [("landmark", "Eiffel Tower")]
     assert labels("pari") == labels("paris")
     assert labels("parsi") == [("city", "Paris"), ("city", "Paris"), ("folder", "Paris")]
     assert labels("pasi") == []  # too short
 
 
-def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that() -> None:
+def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that():
     assert labels("turm")[0] == ("photos", "Eiffel Tower, Clérigos Tower")
     assert labels("around milan") == [("photos", "around Milan")]
     assert labels("hoi an")[:2] == [
@@ -432,7 +432,7 @@ def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that() -> Non
     ]
 
 
-def test_no_more_are_suggested_than_a_list_shows_and_nothing_without_photos_or_a_text() -> None:
+def test_no_more_are_suggested_than_a_list_shows_and_nothing_without_photos_or_a_text():
     assert labels("tower bridge") == labels("") == labels("  ") == []
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
     names = (landmark_names(many), country_names(countries_of(many, ())))

@@ -47,7 +47,7 @@ def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: flo
     return centre + spread * strangers(count, seed=100 * landmark + seed)
 
 
-def test_the_photos_of_a_landmark_are_found_and_strangers_are_not() -> None:
+def test_the_photos_of_a_landmark_are_found_and_strangers_are_not():
     others = strangers(2000, seed=1)
     library = np.concatenate([others, photos_of_landmark(40, seed=1)])
 
@@ -59,7 +59,7 @@ def test_the_photos_of_a_landmark_are_found_and_strangers_are_not() -> None:
     assert (nothing_in_common.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.002
 
 
-def test_more_examples_find_more_photos() -> None:
+def test_more_examples_find_more_photos():
     photos = photos_of_landmark(200, seed=2, spread=1.0)
     library = np.concatenate([strangers(2000, seed=1), photos[:50]])
 
@@ -74,7 +74,7 @@ def test_more_examples_find_more_photos() -> None:
     assert found[0] < found[1] < found[2]
 
 
-def test_a_rejected_photo_scores_less() -> None:
+def test_a_rejected_photo_scores_less():
     library = np.concatenate([strangers(500, seed=1), photos_of_landmark(20, seed=1)])
     examples = photos_of_landmark(5)
     lookalikes = photos_of_landmark(10, seed=3, spread=1.0)
@@ -87,7 +87,7 @@ def test_a_rejected_photo_scores_less() -> None:
     assert after.scores(unseen)[0] > SUGGESTED_SCORE
 
 
-def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted() -> None:
+def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted():
     examples, photos = photos_of_landmark(5), photos_of_landmark(200, seed=2)
     rare = strangers(10_000, seed=1)
     frequent = np.concatenate([strangers(500, seed=1), photos_of_landmark(500, seed=3)])
@@ -98,7 +98,7 @@ def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted() -> None:
     )
 
 
-def test_copies_of_a_photo_count_once() -> None:
+def test_copies_of_a_photo_count_once():
     library, examples = strangers(500, seed=1), photos_of_landmark(3)
     copies = np.concatenate([examples, examples[:1] + np.float32(0.01), examples])
 
@@ -108,7 +108,7 @@ def test_copies_of_a_photo_count_once() -> None:
     np.testing.assert_array_equal(once.bias, repeated.bias)
 
 
-def test_a_landmark_of_two_sides_is_found_from_both() -> None:
+def test_a_landmark_of_two_sides_is_found_from_both():
     sides = [photos_of_landmark(30, side, seed=1) for side in (1, 2)]
     others = strangers(2000, seed=1)
     examples = np.concatenate([photos_of_landmark(4, landmark=1), photos_of_landmark(4, landmark=2)])
@@ -120,7 +120,7 @@ def test_a_landmark_of_two_sides_is_found_from_both() -> None:
     assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
-def test_photos_near_one_of_very_different_examples_are_found() -> None:
+def test_photos_near_one_of_very_different_examples_are_found():
     dimension = 400  # as many as networks have
     space = EmbeddingSpace(np.zeros(dimension), np.eye(dimension), NOISE * dimension)
     examples, others, noise = (
@@ -139,13 +139,13 @@ def test_photos_near_one_of_very_different_examples_are_found() -> None:
     assert (nearest.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
-def test_photos_are_compared_with_a_limited_number_of_examples() -> None:
+def test_photos_are_compared_with_a_limited_number_of_examples():
     classifier = learn(SPACE, photos_of_landmark(40, spread=1.0), NONE, strangers(200, seed=1))
 
     assert classifier.weights.shape == (DIMENSION, MAX_COLUMNS)
 
 
-def test_classifiers_side_by_side_give_the_scores_of_each() -> None:
+def test_classifiers_side_by_side_give_the_scores_of_each():
     library, photos = strangers(200, seed=1), photos_of_landmark(50, seed=2)
     several = [learn(SPACE, photos_of_landmark(count), NONE, library) for count in (1, 3, 2)]
 
@@ -156,7 +156,7 @@ def test_classifiers_side_by_side_give_the_scores_of_each() -> None:
         np.testing.assert_allclose(column, each.scores(photos), rtol=1e-4)
 
 
-def test_a_classifier_of_one_column_from_an_older_release_keeps_its_scores() -> None:
+def test_a_classifier_of_one_column_from_an_older_release_keeps_its_scores():
     weights, photos = strangers(1, seed=3)[0], photos_of_landmark(20, seed=2)
 
     restored = Classifier.from_bytes(np.append(weights, -2.5).astype("<f4").tobytes(), DIMENSION)
@@ -165,12 +165,12 @@ def test_a_classifier_of_one_column_from_an_older_release_keeps_its_scores() -> 
     np.testing.assert_allclose(restored.scores(photos), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_landmark_without_examples_is_refused() -> None:
+def test_a_landmark_without_examples_is_refused():
     with pytest.raises(ValueError, match="without an example"):
         learn(SPACE, NONE, NONE, NONE)
 
 
-def test_a_space_without_variance() -> None:
+def test_a_space_without_variance():
     constant = np.ones((10, 3), np.float32)
     space = EmbeddingSpace.of(BackgroundStatistics.measured(constant))
 
@@ -178,7 +178,7 @@ def test_a_space_without_variance() -> None:
 
 
 @pytest.mark.parametrize("variances", [(-1, 2.8), (-1, -2)])
-def test_a_space_that_cannot_be_used_is_refused(variances: tuple[float, float]) -> None:
+def test_a_space_that_cannot_be_used_is_refused(variances):
     covariance = np.diag(variances).astype(np.float32)
     photos = np.array([[1, 2], [3, 4]], np.float32)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"not finite|[Ss]ingular"):
@@ -192,9 +192,7 @@ examples_of_any_kind = st.integers(0, 4).flatmap(
 
 @examples(8)
 @given(examples_of_any_kind.filter(len), examples_of_any_kind, examples_of_any_kind)
-def test_scores_are_probabilities_whatever_the_examples(
-    positives: Values, negatives: Values, library: Values
-) -> None:
+def test_scores_are_probabilities_whatever_the_examples(positives, negatives, library):
     scores = learn(SPACE, positives, np.concatenate([negatives, positives[:1]]), library).scores(positives)
 
     assert scores.dtype == np.float32
@@ -203,7 +201,7 @@ def test_scores_are_probabilities_whatever_the_examples(
 
 @examples(4)
 @given(st.permutations(range(6)))
-def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
+def test_the_order_of_examples_does_not_matter(order):
     examples, library = photos_of_landmark(6), strangers(200, seed=1)
 
     ordered, permuted = learn(SPACE, examples, NONE, library), learn(SPACE, examples[order], NONE, library)
@@ -211,7 +209,7 @@ def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
     np.testing.assert_allclose(permuted.scores(library), ordered.scores(library), rtol=1e-3, atol=1e-6)
 
 
-def test_a_classifier_survives_being_stored() -> None:
+def test_a_classifier_survives_being_stored():
     classifier = learn(SPACE, photos_of_landmark(3), NONE, strangers(50, seed=1))
 
     restored = Classifier.from_bytes(classifier.to_bytes(), DIMENSION)
@@ -221,7 +219,7 @@ def test_a_classifier_survives_being_stored() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"\0" * 9, np.full(3, np.nan, np.float32).tobytes()])
-def test_damaged_classifiers_are_refused(data: bytes) -> None:
+def test_damaged_classifiers_are_refused(data):
     with pytest.raises(ValueError):
         Classifier.from_bytes(data, 2)
 
@@ -234,9 +232,7 @@ def directions(count: int, dimension: int, seed: int) -> np.ndarray:
 
 @examples(8)
 @given(st.integers(0, 80), st.integers(2, 5), st.integers(0, 1000), st.floats(-1, 1), st.integers(1, 40))
-def test_each_photo_is_in_one_group_and_like_its_first(
-    count: int, dimension: int, seed: int, least: float, block: int
-) -> None:
+def test_each_photo_is_in_one_group_and_like_its_first(count, dimension, seed, least, block):
     rows = directions(count, dimension, seed)
     before, similarity.BLOCK = similarity.BLOCK, block
     try:
@@ -252,7 +248,7 @@ def test_each_photo_is_in_one_group_and_like_its_first(
     assert not len(firsts) or likeness.max() <= least + 1e-4
 
 
-def test_groups_of_one_place_are_joined_and_take_in_its_single_photos() -> None:
+def test_groups_of_one_place_are_joined_and_take_in_its_single_photos():
     places = directions(2, 64, seed=1)
     near = np.concatenate([place + 0.12 * strangers(10, seed=n) for n, place in enumerate(places)])
     rows = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
@@ -263,7 +259,7 @@ def test_groups_of_one_place_are_joined_and_take_in_its_single_photos() -> None:
     assert merge_groups(rows, [[0], [1]], 0.2) == []
 
 
-def test_a_comparison_can_be_ended() -> None:
+def test_a_comparison_can_be_ended():
     compared: list[int] = []
     group_directions(directions(1000, 4, 1), 0.9, compared.append)
     assert compared == [512, 1000]

@@ -16,7 +16,7 @@ def drawn(random: np.random.Generator, number: int, dimension: int) -> Embedding
 
 
 @pytest.mark.parametrize("dimension", [8, 64, 300])
-def test_axes_are_at_right_angles(dimension: int) -> None:
+def test_axes_are_at_right_angles(dimension):
     space = SketchSpace.of(
         BackgroundStatistics.measured(drawn(np.random.default_rng(0), 2 * dimension, dimension))
     )
@@ -25,13 +25,13 @@ def test_axes_are_at_right_angles(dimension: int) -> None:
 
 
 @pytest.mark.parametrize("variances", [[0.0] * 100, [1.0] + [0.0] * 99, [1e6] * 3 + [1e-6] * 97])
-def test_a_background_that_hardly_varies_has_axes(variances: list[float]) -> None:
+def test_a_background_that_hardly_varies_has_axes(variances):
     covariance = np.diag(np.array(variances, np.float32))
     axes = SketchSpace.of(BackgroundStatistics(9, np.zeros(100, np.float32), covariance)).axes
     assert np.allclose(axes.T @ axes, np.eye(DIMENSIONS), atol=1e-4)
 
 
-def test_rounding_changes_axes_little() -> None:
+def test_rounding_changes_axes_little():
     random = np.random.default_rng(0)
     background = BackgroundStatistics.measured(drawn(random, 400, 300))
     noise = 1 + 1e-6 * random.standard_normal((300, 300)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_rounding_changes_axes_little() -> None:
     assert np.allclose(SketchSpace.of(background).axes, SketchSpace.of(other).axes, atol=1e-3)
 
 
-def test_the_most_similar_images_are_among_those_with_the_most_similar_sketches() -> None:
+def test_the_most_similar_images_are_among_those_with_the_most_similar_sketches():
     random = np.random.default_rng(0)
     space = SketchSpace.of(BackgroundStatistics.measured(drawn(random, 1000, 300)))
     directions = space.directions(drawn(random, 3000, 300))

@@ -27,14 +27,14 @@ def days(trips: list[Trip]) -> list[tuple[str | None, int, int]]:
     return [(trip.given_name, trip.first.day, trip.last.day) for trip in trips]
 
 
-def test_a_name_stays_as_photos_are_added() -> None:
+def test_a_name_stays_as_photos_are_added():
     named = edited(NAMED, more=(shots("2019-05-01", "2019-05-02", ARLES),))
     assert days(named) == [("Honeymoon", 1, 6), (None, 1, 2)]
     assert named[0].id == "2019-05-01-arles"
     assert days(edited(NAMED, TripEdit(2, TripEditKind.RENAME, IN_FIRST)))[0] == (None, 3, 6)
 
 
-def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name() -> None:
+def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name():
     parts = edited(NAMED, SPLIT)
     found = [(trip.given_name, *(day.day for day in trip.days)) for trip in parts]
     assert found == [("Honeymoon", 3, 4), (None, 5, 6), (None, 1, 2)]
@@ -44,7 +44,7 @@ def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name(
     assert parts[0].name == "Arles and Nice"
 
 
-def test_a_merge_is_one_trip_with_the_time_between_in_which_nothing_else_was() -> None:
+def test_a_merge_is_one_trip_with_the_time_between_in_which_nothing_else_was():
     (trip,) = edited(MERGED)
     assert (trip.first.day, trip.last.day) == (3, 2)
     assert trip.contains(TripReference(1, datetime(2019, 5, 15)))
@@ -53,19 +53,19 @@ def test_a_merge_is_one_trip_with_the_time_between_in_which_nothing_else_was() -
     assert not trip.contains(TripReference(1, home[0].at))
 
 
-def test_a_merge_of_the_parts_of_a_split_is_the_trip_before() -> None:
+def test_a_merge_of_the_parts_of_a_split_is_the_trip_before():
     merged = TripEdit(4, TripEditKind.MERGE, TripReference(1, datetime(2019, 5, 4)), other=IN_FIRST)
     before, after = edited()[0], edited(SPLIT, merged)[0]
     assert (after.id, after.spans, after.places) == (before.id, before.spans, before.places)
 
 
-def test_the_moment_of_a_merged_trip_is_one_of_a_trip_before() -> None:
+def test_the_moment_of_a_merged_trip_is_one_of_a_trip_before():
     (trip,), parts = edited(MERGED), edited()
     assert [part.contains(trip.moment) for part in parts] == [True, False]
     assert not any(part.contains(TripReference(1, datetime(2019, 5, 15))) for part in parts)
 
 
-def test_an_edit_whose_trip_is_gone_changes_nothing() -> None:
+def test_an_edit_whose_trip_is_gone_changes_nothing():
     gone = TripReference(1, datetime(2017, 5, 5))
     edits = [TripEdit(1, kind, gone, "x", datetime(2019, 5, 5), gone) for kind in TripEditKind]
     assert edited(*edits) == edited()
@@ -81,7 +81,7 @@ edits = st.builds(TripEdit, st.just(1), st.sampled_from(TripEditKind), moments, 
 
 
 @given(libraries(), st.lists(edits, max_size=5))
-def test_a_photo_is_on_one_trip_at_most(found: list[Shot], changes: list[TripEdit]) -> None:
+def test_a_photo_is_on_one_trip_at_most(found, changes):
     before, trips = group_trips(visits(found)), group_trips(visits(found), changes)
     for shot in found:
         assert sum(contains(trip, shot) for trip in trips) <= 1

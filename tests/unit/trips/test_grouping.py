@@ -1,7 +1,6 @@
 """Grouping visits into trips, their names and dates: what ends a trip, what is none, and what makes no difference."""
 # ruff: noqa: DTZ001 - cameras record no time zone
 
-import random
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -45,25 +44,25 @@ def ids(*found: list[Shot]) -> list[str]:
     return [trip.id for trip in group_trips(visits(*found))]
 
 
-def test_photos_away_from_home_are_a_trip() -> None:
+def test_photos_away_from_home_are_a_trip():
     trips = group_trips(visits(AT_HOME, shots("2019-05-03", "2019-05-09", ARLES, AVIGNON)))
     assert [(trip.id, trip.name) for trip in trips] == [("2019-05-03-arles-and-avignon", "Arles and Avignon")]
     assert (trips[0].first, trips[0].last) == (datetime(2019, 5, 3, 10), datetime(2019, 5, 9, 17))
     assert [(place.city, place.photos) for place in trips[0].places] == [("Arles", 12), ("Avignon", 9)]
 
 
-def test_without_a_home_every_group_is_a_trip() -> None:
+def test_without_a_home_every_group_is_a_trip():
     assert ids(shots("2019-05-03", "2019-05-09", HAMBURG)) == ["2019-05-03-hamburg"]
     assert ids(AT_HOME) == []
     assert ids(AT_HOME, shots("2019-06-01", "2019-06-10", HAMBURG, LUENEBURG)) == []
 
 
-def test_a_place_of_yearly_holidays_is_no_home() -> None:
+def test_a_place_of_yearly_holidays_is_no_home():
     holidays = [shots(f"{year}-07-05", f"{year}-07-25", NICE) for year in range(2015, 2022)]
     assert len(ids(*holidays)) == 7
 
 
-def test_people_who_move_have_two_homes() -> None:
+def test_people_who_move_have_two_homes():
     moved = everyday(HAMBURG, 2018) + everyday(PARIS, 2019) + everyday(PARIS, 2020)
     assert ids(moved) == []
     assert ids(moved, everyday(PARIS, 2021), shots("2021-08-03", "2021-08-05", HAMBURG)) == [
@@ -71,14 +70,14 @@ def test_people_who_move_have_two_homes() -> None:
     ]
 
 
-def test_days_at_home_end_a_trip() -> None:
+def test_days_at_home_end_a_trip():
     home = shots("2019-05-06", "2019-05-06", HAMBURG)
     assert ids(
         AT_HOME, shots("2019-05-04", "2019-05-05", ARLES), home, shots("2019-05-07", "2019-05-08", ARLES)
     ) == ["2019-05-04-arles", "2019-05-07-arles"]
 
 
-def test_photos_of_the_departure_and_return_are_not_part_of_the_trip() -> None:
+def test_photos_of_the_departure_and_return_are_not_part_of_the_trip():
     departure = shots("2019-05-03", "2019-05-03", HAMBURG, hours=[6])
     back = shots("2019-05-05", "2019-05-05", HAMBURG, hours=[22])
     (trip,) = group_trips(visits(AT_HOME, departure, shots("2019-05-03", "2019-05-05", ARLES), back))
@@ -98,22 +97,20 @@ def test_photos_of_the_departure_and_return_are_not_part_of_the_trip() -> None:
         (HAMBURG, "2019-05-06", ROME, 2),
     ],
 )
-def test_a_gap_in_time_ends_a_trip_and_longer_ones_in_one_place_and_abroad(
-    home: City, second: str, city: City, number: int
-) -> None:
+def test_a_gap_in_time_ends_a_trip_and_longer_ones_in_one_place_and_abroad(home, second, city, number):
     later = shots(second, "2019-05-16", city)
     # The camera of the trip is not always the one of home.
     at_home = [shot for shot in everyday(home, camera=2) if shot.at.month != 5]
     assert len(ids(at_home, shots("2019-05-03", "2019-05-04", ARLES), later)) == number
 
 
-def test_a_gap_abroad_ends_a_trip_if_another_camera_was_at_home() -> None:
+def test_a_gap_abroad_ends_a_trip_if_another_camera_was_at_home():
     journey = shots("2019-05-03", "2019-05-05", ARLES), shots("2019-05-10", "2019-05-12", ARLES)
     at_home = shots("2019-05-07", "2019-05-07", HAMBURG, camera=2)
     assert (len(ids(AT_HOME, *journey)), len(ids(AT_HOME, *journey, at_home))) == (1, 2)
 
 
-def test_a_jump_into_another_country_ends_a_trip_and_an_excursion_by_plane_does_not() -> None:
+def test_a_jump_into_another_country_ends_a_trip_and_an_excursion_by_plane_does_not():
     paris = shots("2019-05-03", "2019-05-05", PARIS)
     assert ids(paris, shots("2019-05-06", "2019-05-09", ROME)) == ["2019-05-03-paris", "2019-05-06-rome"]
     excursion, back = shots("2019-05-06", "2019-05-06", ROME), shots("2019-05-07", "2019-05-09", PARIS)
@@ -121,7 +118,7 @@ def test_a_jump_into_another_country_ends_a_trip_and_an_excursion_by_plane_does_
 
 
 @pytest.mark.parametrize("city", [ROME, TOKYO, HAMBURG])
-def test_a_wrong_landmark_does_not_divide_a_trip(city: City) -> None:
+def test_a_wrong_landmark_does_not_divide_a_trip(city):
     wrong = [Shot(datetime(2019, 5, 5, 14, minute), city, is_measured=False) for minute in (0, 1)]
     trip_shots = shots("2019-05-03", "2019-05-06", ARLES, AVIGNON, hours=[9, 12, 18])
     (trip,) = group_trips(visits(AT_HOME, trip_shots, wrong))
@@ -129,14 +126,14 @@ def test_a_wrong_landmark_does_not_divide_a_trip(city: City) -> None:
     assert all(contains(trip, shot) for shot in wrong + trip_shots)
 
 
-def test_a_day_trip_needs_ten_photos() -> None:
+def test_a_day_trip_needs_ten_photos():
     assert ids(AT_HOME, shots("2019-05-04", "2019-05-04", BERLIN, hours=range(9, 18))) == []
     assert ids(AT_HOME, shots("2019-05-04", "2019-05-04", BERLIN, hours=range(9, 19))) == [
         "2019-05-04-berlin"
     ]
 
 
-def test_cameras_that_are_together_are_on_one_trip() -> None:
+def test_cameras_that_are_together_are_on_one_trip():
     (trip,) = group_trips(
         visits(
             AT_HOME,
@@ -151,7 +148,7 @@ def test_cameras_that_are_together_are_on_one_trip() -> None:
     assert [(span.camera_id, span.first.day, span.last.day) for span in trip.spans] == [(1, 3, 9), (2, 4, 10)]
 
 
-def test_people_at_two_places_are_on_two_trips() -> None:
+def test_people_at_two_places_are_on_two_trips():
     assert ids(
         AT_HOME,
         shots("2019-05-03", "2019-05-09", ARLES),
@@ -159,13 +156,13 @@ def test_people_at_two_places_are_on_two_trips() -> None:
     ) == ["2019-05-03-arles", "2019-05-04-rome"]
 
 
-def test_a_trip_goes_on_across_midnight_new_year_and_hours_that_a_flight_repeats() -> None:
+def test_a_trip_goes_on_across_midnight_new_year_and_hours_that_a_flight_repeats():
     assert ids(AT_HOME, shots("2019-12-28", "2020-01-02", ROME, hours=[0, 23])) == ["2019-12-28-rome"]
     before = shots("2019-05-03", "2019-05-04", PARIS, hours=[9, 16])
     assert len(ids(before, shots("2019-05-04", "2019-05-06", TOKYO, hours=[14, 20]))) == 1
 
 
-def test_trips_of_one_day_and_name_have_different_ids() -> None:
+def test_trips_of_one_day_and_name_have_different_ids():
     # Abroad, the cameras of one country are on one trip.
     milan = City(replace(ROME.place, region="Lombardy", city="Milan"), 45.46, 9.19)
     assert ids(
@@ -183,7 +180,7 @@ def days_of(*found: list[Shot]) -> list[tuple[int, int]]:
     return [(trip.days[0].day, trip.days[1].day) for trip in group_trips(visits(AT_HOME, *found))]
 
 
-def test_a_day_beside_a_trip_without_a_known_position_belongs_to_it_up_to_a_photo_elsewhere() -> None:
+def test_a_day_beside_a_trip_without_a_known_position_belongs_to_it_up_to_a_photo_elsewhere():
     trip = shots("2019-05-03", "2019-05-05", ARLES)
     before, after = shots("2019-05-02", "2019-05-02", NOWHERE), shots("2019-05-06", "2019-05-07", NOWHERE)
     assert days_of(trip, before, after) == [(2, 6)]
@@ -198,7 +195,7 @@ def test_a_day_beside_a_trip_without_a_known_position_belongs_to_it_up_to_a_phot
     assert [contains(found, shot) for shot in (*unknown, *home)] == [True, False, False]
 
 
-def test_days_in_the_folder_of_a_trip_belong_to_it_unless_the_next_photo_elsewhere_is_there_too() -> None:
+def test_days_in_the_folder_of_a_trip_belong_to_it_unless_the_next_photo_elsewhere_is_there_too():
     trip = shots("2019-05-03", "2019-05-05", ARLES, folder="arles/")
     after = shots("2019-05-06", "2019-05-11", NOWHERE, folder="arles/")
     home = shots("2019-05-13", "2019-05-13", HAMBURG)
@@ -207,7 +204,7 @@ def test_days_in_the_folder_of_a_trip_belong_to_it_unless_the_next_photo_elsewhe
     assert days_of(trip, after[:3], after[-3:], home) == [(3, 6)]
 
 
-def test_a_day_between_two_trips_belongs_to_one() -> None:
+def test_a_day_between_two_trips_belongs_to_one():
     unknown = shots("2019-05-06", "2019-05-06", NOWHERE, folder="rome/")
     before, after = (
         shots("2019-05-03", "2019-05-05", PARIS),
@@ -216,7 +213,7 @@ def test_a_day_between_two_trips_belongs_to_one() -> None:
     assert days_of(before, unknown, after) == [(3, 6), (7, 9)]
 
 
-def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_cameras() -> None:
+def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_cameras():
     first, second = (
         shots("2019-05-03", "2019-05-05", PARIS),
         shots("2019-05-06", "2019-05-08", NICE, camera=2),
@@ -230,13 +227,13 @@ def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_c
     assert days_of(*in_germany) == [(3, 5), (6, 8)]
 
 
-def test_days_that_follow_each_other_have_no_gap() -> None:
+def test_days_that_follow_each_other_have_no_gap():
     first = shots("2019-05-03", "2019-05-04", ARLES, hours=[6, 7])
     second = shots("2019-05-05", "2019-05-06", AVIGNON, hours=[21, 22])
     assert len(ids(everyday(PARIS), first, second)) == 1
 
 
-def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_are_compared_as_often_as_there_are_visits(monkeypatch):
     calls = []
 
     def count(*position: float) -> float:
@@ -264,7 +261,7 @@ def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.Mo
 
 
 @given(libraries(), st.randoms(use_true_random=False))
-def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> None:
+def test_order_makes_no_difference(found, order):
     trips = group_trips(visits(found))
     assert trips == sorted(trips, key=lambda trip: trip.first)
     order.shuffle(found)
@@ -272,7 +269,7 @@ def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> N
 
 
 @given(libraries())
-def test_a_trip_depends_only_on_photos_near_it_in_time(found: list[Shot]) -> None:
+def test_a_trip_depends_only_on_photos_near_it_in_time(found):
     for trip in group_trips(visits(found)):
         begin, end = datetime.fromisoformat(trip.id[:10]) - REACH, trip.last + REACH
         assert trip in group_trips(visits([shot for shot in found if begin <= shot.at < end]))
@@ -287,7 +284,7 @@ def test_a_trip_depends_only_on_photos_near_it_in_time(found: list[Shot]) -> Non
         ("2019-12-28", "2020-01-02", f"28 December 2019 {DASH} 2 January 2020"),
     ],
 )
-def test_dates_leave_out_what_they_have_in_common(first: str, last: str, text: str) -> None:
+def test_dates_leave_out_what_they_have_in_common(first, last, text):
     assert dates_text(date.fromisoformat(first), date.fromisoformat(last)) == text
 
 
@@ -306,12 +303,12 @@ def test_dates_leave_out_what_they_have_in_common(first: str, last: str, text: s
         ([AT_SEA], "64.8° S, 62.9° W"),
     ],
 )
-def test_the_smallest_place_with_most_photos_names_a_trip(cities: list[City], name: str) -> None:
+def test_the_smallest_place_with_most_photos_names_a_trip(cities, name):
     photos = shots("2019-05-01", f"2019-05-{len(cities):02}", *cities)
     assert place_name(visited_places(visits(photos))) == name
 
 
-def test_places_on_both_sides_of_the_180th_meridian_have_their_middle_there() -> None:
+def test_places_on_both_sides_of_the_180th_meridian_have_their_middle_there():
     west, east = (City(HAMBURG.place, -16.8, longitude) for longitude in (-179.9, 179.7))
     (place,) = visited_places(visits(shots("2019-05-01", "2019-05-02", west, east)))
     assert place.longitude == pytest.approx(179.9)

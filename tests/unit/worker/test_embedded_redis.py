@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -38,14 +38,14 @@ clients = [server.accept() for _ in range(100)]
 """
 
 
-def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("worker.embedded_redis.server_program", lambda: None)
     with pytest.raises(EmbeddedRedisUnavailable, match=r"the extra embedded is not installed. Run: "):
         start_embedded(tmp_path, LEDGER)
 
 
 @pytest.fixture(params=["short", "a" * 120], ids=["short path", "long path"])
-def data_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def data_folder(request, monkeypatch) -> Iterator[Path]:
     """A data folder whose Redis ends with the test. Machines that run many tests start it slowly."""
     monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 120)
     with tempfile.TemporaryDirectory() as short:
@@ -54,9 +54,7 @@ def data_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         end_embedded_redis(folder, LEDGER)
 
 
-def test_the_server_and_its_files_are_closed_to_other_users(
-    data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_and_its_files_are_closed_to_other_users(data_folder, monkeypatch):
     monkeypatch.setenv("TAGGER_DATABASE_URL", "postgresql://u:secret@db/x")
     folder = data_folder / "redis" / LEDGER
     folder.mkdir(parents=True)
@@ -88,7 +86,7 @@ def test_the_server_and_its_files_are_closed_to_other_users(
 
 
 @pytest.mark.parametrize("data_folder", ["short"], indirect=True)
-def test_a_server_outlives_its_watcher_and_never_runs_beside_another(data_folder: Path) -> None:
+def test_a_server_outlives_its_watcher_and_never_runs_beside_another(data_folder):
     with RedisEndpoint(start_embedded(data_folder, LEDGER), KEYS, embedded=True).client() as client:
         server = Process(client.info()["process_id"])
     folder = data_folder / "redis" / LEDGER
@@ -106,9 +104,7 @@ def test_a_server_outlives_its_watcher_and_never_runs_beside_another(data_folder
 
 
 @pytest.mark.parametrize("data_folder", ["short"], indirect=True)
-def test_a_frozen_server_is_neither_an_error_nor_started_again(
-    data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frozen_server_is_neither_an_error_nor_started_again(data_folder, monkeypatch):
     monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
     monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
     monkeypatch.setattr("tagger.cli.commands.doctor.NO_LEDGER", LEDGER)
@@ -130,9 +126,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
 
 
 @pytest.mark.parametrize("use", [start_embedded, embedded_url])
-def test_a_data_folder_that_every_user_can_change_is_refused(
-    data_folder: Path, use: Callable[[Path, str], str]
-) -> None:
+def test_a_data_folder_that_every_user_can_change_is_refused(data_folder, use):
     server = data_folder / "redis" / LEDGER
     server.mkdir(parents=True)
     for folder in (data_folder, server.parent, server):
@@ -143,9 +137,7 @@ def test_a_data_folder_that_every_user_can_change_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
-def test_the_running_server_in_another_users_folder_is_not_used(
-    data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_running_server_in_another_users_folder_is_not_used(data_folder, monkeypatch):
     (data_folder / "redis").mkdir(parents=True)
     os.chown(data_folder, 1234, -1)
     with monkeypatch.context() as patches:
@@ -157,7 +149,7 @@ def test_the_running_server_in_another_users_folder_is_not_used(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a server as another user")
-def test_the_server_of_another_user_is_not_used(tmp_path: Path) -> None:
+def test_the_server_of_another_user_is_not_used(tmp_path):
     socket = tmp_path / "redis.sock"
     url = f"redis+socket://{socket}"
     with subprocess.Popen([sys.executable, "-c", SQUAT, socket], stdout=subprocess.PIPE) as server:

@@ -27,7 +27,7 @@ def output_of(formatter: _Lines) -> str:
     return stream.getvalue()
 
 
-def test_json_lines_are_documents_with_the_fields_of_the_record() -> None:
+def test_json_lines_are_documents_with_the_fields_of_the_record():
     output = output_of(JsonLines())
     assert "secret" not in output, "no path is logged"
     first, second = map(json.loads, output.splitlines())
@@ -43,7 +43,7 @@ def test_json_lines_are_documents_with_the_fields_of_the_record() -> None:
     assert second["exception"].splitlines()[-1] == "FileNotFoundError"
 
 
-def test_text_lines_have_the_fields_of_the_record() -> None:
+def test_text_lines_have_the_fields_of_the_record():
     text = output_of(TextLines())
     assert "INFO a photo failed (job 7, photo 12, kind corrupt)" in text
     assert "ERROR reading failed\n" in text
@@ -51,7 +51,7 @@ def test_text_lines_have_the_fields_of_the_record() -> None:
     assert "secret" not in text, "no path is logged"
 
 
-def test_a_text_line_stays_one_line_without_control_characters() -> None:
+def test_a_text_line_stays_one_line_without_control_characters():
     record = logging.LogRecord("tagger", logging.INFO, "", 0, "%s failed", ("a\n\x1b[2J",), None)
     record.kind = "b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg"
     line = TextLines().format(record)
@@ -59,7 +59,7 @@ def test_a_text_line_stays_one_line_without_control_characters() -> None:
     assert line.isprintable()
 
 
-def test_a_returned_message_is_not_logged() -> None:
+def test_a_returned_message_is_not_logged():
     returned = """
 import celery, celery.exceptions
 from worker.logs import set_up_logging

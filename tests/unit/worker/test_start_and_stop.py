@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from celery.exceptions import Reject
@@ -36,18 +35,18 @@ print("waits", flush=True)
 """
 
 
-def test_an_import_of_the_app_reads_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_of_the_app_reads_no_settings(monkeypatch):
     monkeypatch.setenv("TAGGER_REDIS_URL", "no address")
     subprocess.run([sys.executable, "-c", "import worker.app"], check=True)
 
 
-def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_ends_it_at_once() -> None:
+def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_ends_it_at_once():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "8", "3", "stops"]
     assert "A second signal" in done.stderr
 
 
-def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch):
     monkeypatch.setattr(tasks, "current_engine", lambda: None)
     monkeypatch.setattr(tasks, "RETURN_S", 0.0)
     database_unreachable.set()
@@ -59,9 +58,7 @@ def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch:
     assert rejected.value.requeue
 
 
-def test_nothing_is_imported_from_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "strangers_module.py").write_text("")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModuleNotFoundError):

@@ -27,14 +27,14 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch) -> Clock:
     clock = Clock()
     for module in ("tagger.jobs.processing.executor", "worker.tasks"):
         monkeypatch.setattr(f"{module}.time", clock)
     return clock
 
 
-def test_work_without_progress_is_a_problem(clock: Clock) -> None:
+def test_work_without_progress_is_a_problem(clock):
     activity = ActivityMonitor()
     with activity.chunk() as beat:
         clock.now += 1000  # its models are loaded
@@ -50,7 +50,7 @@ def test_work_without_progress_is_a_problem(clock: Clock) -> None:
     assert activity.problem(60) is None
 
 
-def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clock: Clock) -> None:
+def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clock):
     activity, sweeper = ActivityMonitor(), Sweeper()
     watchdog = Watchdog(activity, sweeper, timeout_s=60)
     clock.now += 1000  # idle for long, with nothing to do
@@ -65,7 +65,7 @@ def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clo
         clock.now += 40
 
 
-def test_a_hanging_sweeper_is_a_problem(clock: Clock) -> None:
+def test_a_hanging_sweeper_is_a_problem(clock):
     sweeper = Sweeper(silent_s=59)
     watchdog = Watchdog(ActivityMonitor(), sweeper, timeout_s=60)
     assert watchdog.problem() is None

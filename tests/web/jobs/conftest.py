@@ -4,17 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.testclient import TestClient
 from support.commands import Terminal
 from support.library_photos import LibraryPhotos
 from support.page_server import JobClient
 
-from tagger.database.connection import Database
 from tagger.settings import Settings
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path) -> Path:
     """The folder in which the page may start jobs."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -22,25 +20,25 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def web_settings(web_settings: Settings, folder: Path) -> Settings:
+def web_settings(web_settings, folder) -> Settings:
     return web_settings.model_copy(update={"web_folders": [folder]})
 
 
 @pytest.fixture
-def jobs(client: TestClient, web_database: Database, web_settings: Settings) -> JobClient:
+def jobs(client, web_database, web_settings) -> JobClient:
     """Starts jobs through the API, and runs them in this process."""
     return JobClient(client, web_database, web_settings)
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, web_settings: Settings) -> Iterator[Terminal]:
+def terminal(tmp_path, web_settings) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path)
     yield terminal
     terminal.end_embedded_redis()
 
 
 @pytest.fixture
-def library_folder(web_database: Database, web_settings: Settings, tmp_path: Path) -> Path:
+def library_folder(web_database, web_settings, tmp_path) -> Path:
     """A root of the database outside the allowed folder."""
     LibraryPhotos(web_database, web_settings, tmp_path / "library").file("a.jpg")
     return tmp_path / "library"

@@ -13,11 +13,9 @@ import httpx2 as httpx
 import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from support.commands import Terminal, draw_many
-from support.page_server import JobClient
+from support.commands import draw_many
 
 from tagger.database import statements
-from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
@@ -30,9 +28,7 @@ from tagger.web.api.job_starter import AllowedFolders, FolderRefused, folder_key
 from tagger.web.state import MAX_SCANS
 
 
-def test_a_folder_is_tagged_and_its_failures_are_retried(
-    client: TestClient, jobs: JobClient, terminal: Terminal, web_database: Database, folder: Path
-) -> None:
+def test_a_folder_is_tagged_and_its_failures_are_retried(client, jobs, terminal, web_database, folder):
     draw_many(folder, 12)
     for n in range(3):
         (folder / f"broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
@@ -71,7 +67,7 @@ def test_a_folder_is_tagged_and_its_failures_are_retried(
     assert none == {"job": None, "total": 0, "kinds": {}, "dry_run": False}
 
 
-def test_metadata_is_written_only_on_request(client: TestClient, jobs: JobClient, folder: Path) -> None:
+def test_metadata_is_written_only_on_request(client, jobs, folder):
     draw_many(folder, 3)
     assert jobs.run(jobs.start(folder)["job"])["write_job"] is None
     assert not list(folder.rglob("*.xmp"))
@@ -83,9 +79,7 @@ def test_metadata_is_written_only_on_request(client: TestClient, jobs: JobClient
     jobs.start(folder, status=422, write="everywhere")
 
 
-def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(
-    client: TestClient, library_folder: Path, folder: Path
-) -> None:
+def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(client, library_folder, folder):
     draw_many(folder, 4)
     dry = client.post("/api/backfills", json={"what": "all", "dry_run": True}).json()
     assert dry == {"job": None, "total": 0, "what": "all", "dry_run": True}
@@ -98,8 +92,8 @@ def test_a_backfill_scans_counts_and_stays_inside_the_allowed_folders(
     assert unknown.status_code == 404
 
 
-def test_the_number_of_scans_is_limited(client: TestClient, jobs: JobClient, folder: Path) -> None:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+def test_the_number_of_scans_is_limited(client, jobs, folder):
+    state = client.app.state.app_state
     for _ in range(MAX_SCANS):
         assert state.scan_slots.acquire(blocking=False)
     refused = jobs.start(folder, status=503)
@@ -136,9 +130,7 @@ def tricks(inside: Path, outside: Path) -> list[str]:
     ]
 
 
-def test_no_path_and_no_key_leads_to_a_folder_outside(
-    client: TestClient, tmp_path: Path, folder: Path
-) -> None:
+def test_no_path_and_no_key_leads_to_a_folder_outside(client, tmp_path, folder):
     outside, inside = tmp_path / "outside", folder
     draw_many(outside, 1)
     draw_many(outside / "deeper", 1)
@@ -162,29 +154,27 @@ def test_no_path_and_no_key_leads_to_a_folder_outside(
     assert client.get("/api/status").json()["jobs"] == []
 
 
-def test_an_invalid_key_is_refused(client: TestClient) -> None:
+def test_an_invalid_key_is_refused(client):
     for key in ("%%%", "====", "_", "a" * 8193, "\N{SNOWMAN}"):
         assert client.get("/jobs/new", params={"folder": key}).status_code in {403, 414, 422}
     assert client.post("/api/jobs", json={"paths": [{"key": "%%%"}]}).status_code == 403
 
 
-def test_files_and_missing_folders_are_refused(jobs: JobClient, folder: Path) -> None:
+def test_files_and_missing_folders_are_refused(jobs, folder):
     draw_many(folder, 1)
     jobs.start(folder / "00/00000.jpg", status=404)
     jobs.start(folder / "nowhere", status=404)
 
 
-def test_the_roots_of_the_database_are_allowed_without_the_setting(
-    client: TestClient, library_folder: Path, jobs: JobClient
-) -> None:
+def test_the_roots_of_the_database_are_allowed_without_the_setting(client, library_folder, jobs):
     jobs.start(library_folder, status=403)
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state = client.app.state.app_state
     state.settings = state.settings.model_copy(update={"web_folders": None})
     jobs.start(library_folder)
     jobs.start(library_folder.parent, status=403)
 
 
-def test_a_folder_that_became_a_link_meanwhile_is_refused(tmp_path: Path, folder: Path) -> None:
+def test_a_folder_that_became_a_link_meanwhile_is_refused(tmp_path, folder):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "in/link").symlink_to(tmp_path / "out")
@@ -198,7 +188,7 @@ def test_a_folder_that_became_a_link_meanwhile_is_refused(tmp_path: Path, folder
         Swapped(allowed.folders, is_set=True).selection([tmp_path / "in/link"])
 
 
-def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client: TestClient, folder: Path) -> None:
+def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client, folder):
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9 <b>"))
     draw_many(odd / "inner", 3)
     page = client.get("/jobs/new").text
@@ -216,7 +206,7 @@ def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client: TestClient,
 
 
 @pytest.fixture
-def nightly(web_database: Database, folder: Path) -> Path:
+def nightly(web_database, folder) -> Path:
     """The folder of a schedule, with two photos."""
     inside = folder / "in"
     draw_many(inside, 2)
@@ -229,7 +219,7 @@ def press(client: TestClient, action: str) -> httpx.Response:
     return client.post(f"/jobs/schedules/{action}", data={"name": "nightly"})
 
 
-def test_a_schedule_has_an_end_where_one_is_given(client: TestClient, web_database: Database) -> None:
+def test_a_schedule_has_an_end_where_one_is_given(client, web_database):
     backfill = Backfill(BackfillScope.UNTAGGED)
     add_schedule(
         web_database, "nightly", "0 22 * * *", backfill, Priority.BULK, "Europe/Paris", until="06:00"
@@ -237,9 +227,7 @@ def test_a_schedule_has_an_end_where_one_is_given(client: TestClient, web_databa
     assert "until 06:00 (Europe/Paris)" in client.get("/jobs").text
 
 
-def test_a_run_does_not_wait_for_its_scan(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, nightly: Path
-) -> None:
+def test_a_run_does_not_wait_for_its_scan(client, monkeypatch, nightly):
     """Nor does it if the clock of the database is behind that of the page."""
     clock = db_now()
     monkeypatch.setattr(statements, "db_now", lambda: clock - 300)
@@ -261,10 +249,8 @@ def test_a_run_does_not_wait_for_its_scan(
     assert (found["state"], found["total"]) == ("queued", 2)
 
 
-def test_a_run_whose_server_stops_is_left_to_beat(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, web_database: Database, nightly: Path
-) -> None:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+def test_a_run_whose_server_stops_is_left_to_beat(client, monkeypatch, web_database, nightly):
+    state = client.app.state.app_state
 
     def ended(*arguments: Any) -> Any:
         state.stopping.set()
@@ -278,9 +264,7 @@ def test_a_run_whose_server_stops_is_left_to_beat(
     assert late.next_due <= datetime.now(UTC)
 
 
-def test_a_run_that_cannot_start_shows_the_reason(
-    client: TestClient, web_database: Database, nightly: Path
-) -> None:
+def test_a_run_that_cannot_start_shows_the_reason(client, web_database, nightly):
     nightly.rename(nightly.with_name("away"))
     response = press(client, "run")
     assert response.status_code == 404
@@ -292,8 +276,8 @@ def test_a_run_that_cannot_start_shows_the_reason(
 
 @pytest.mark.parametrize("kind", ["other folder", "every folder", "writes"])
 def test_a_schedule_of_the_command_line_that_the_page_may_not_add_is_not_run_or_resumed_there(
-    client: TestClient, web_database: Database, folder: Path, library_folder: Path, kind: str
-) -> None:
+    client, web_database, folder, library_folder, kind
+):
     backfill = {
         "other folder": Backfill(BackfillScope.ALL, PhotoQuery(under=(folder,)), scan=(library_folder,)),
         "every folder": Backfill(BackfillScope.ALL, PhotoQuery()),
@@ -312,9 +296,7 @@ def test_a_schedule_of_the_command_line_that_the_page_may_not_add_is_not_run_or_
     assert client.get("/api/status").json()["jobs"] == []
 
 
-def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
-    client: TestClient, web_database: Database
-) -> None:
+def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(client, web_database):
     assert client.get("/api/status").json()["last_tick"] is None
     assert "data-last-tick" not in client.get("/jobs").text
     add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK)
@@ -332,9 +314,7 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
     assert "<code>tagger up</code>" in late
 
 
-def test_new_photos_of_a_folder_are_tagged_every_night(
-    client: TestClient, web_database: Database, folder: Path
-) -> None:
+def test_new_photos_of_a_folder_are_tagged_every_night(client, web_database, folder):
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/<b> \xff "))
     odd.mkdir()
     for where in (folder, odd):
@@ -349,9 +329,7 @@ def test_new_photos_of_a_folder_are_tagged_every_night(
     assert client.post("/jobs/nightly", data=form | {"time": "24:00"}).status_code == 422
 
 
-def test_times_of_schedules_are_in_the_readers_zone(
-    client: TestClient, web_database: Database, folder: Path
-) -> None:
+def test_times_of_schedules_are_in_the_readers_zone(client, web_database, folder):
     add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "UTC")
     client.cookies.set("tagger_zone", "Asia/Tokyo")
     page = client.get("/jobs").text

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from playwright.sync_api import Browser, Error, Page, Route, expect
-from starlette.testclient import TestClient
+from playwright.sync_api import Error, Page, Route, expect
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.commands import draw, draw_many
 from support.job_runs import process_job
@@ -16,7 +14,6 @@ from support.page_server import JobClient, served
 
 from tagger.database.connection import Database
 from tagger.ledger.workers import record_heartbeat, remove_worker, resume_suspended_jobs
-from tagger.settings import Settings
 from tagger.web.api import jobs
 
 SET_HIDDEN = """(value) => {
@@ -26,7 +23,7 @@ SET_HIDDEN = """(value) => {
 
 
 @pytest.fixture(autouse=True)
-def fast_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_events(monkeypatch) -> None:
     """The server reads the jobs ten times a second instead of once."""
     monkeypatch.setattr(jobs, "POLL_S", 0.1)
 
@@ -50,13 +47,7 @@ def show_placeholders_quietly(page: Page) -> None:
     page.route("**/thumbnail?*", respond)
 
 
-def test_every_view_shows_the_progress_of_running_jobs(
-    browser: Browser,
-    client: TestClient,
-    web_settings: Settings,
-    web_database: Database,
-    folder: Path,
-) -> None:
+def test_every_view_shows_the_progress_of_running_jobs(browser, client, web_settings, web_database, folder):
     draw_many(folder, 2)
     jobs = JobClient(client, web_database, web_settings)
     with serving(web_settings) as address, open_page(browser, f"{address}/places", base=address) as page:
@@ -98,12 +89,8 @@ def active_worker(database: Database, name: str) -> Iterator[None]:
 
 
 def test_a_job_is_followed_paused_resumed_retried_and_cancelled(
-    browser: Browser,
-    web_settings: Settings,
-    web_database: Database,
-    jobs: JobClient,
-    folder: Path,
-) -> None:
+    browser, web_settings, web_database, jobs, folder
+):
     draw_many(folder / "<img src=x>", 2)
     for n in range(2):
         (folder / f"<img src=x>/<b>broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
@@ -141,9 +128,7 @@ def test_a_job_is_followed_paused_resumed_retried_and_cancelled(
 
 
 @pytest.mark.slow
-def test_a_menu_stays_open_while_the_job_changes(
-    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
-) -> None:
+def test_a_menu_stays_open_while_the_job_changes(browser, web_settings, jobs, folder):
     draw_many(folder, 3)
     job = jobs.start(folder)["job"]
     with serving(web_settings) as address, open_page(browser, f"{address}/jobs/{job}") as page:
@@ -158,7 +143,7 @@ def test_a_menu_stays_open_while_the_job_changes(
 
 
 @pytest.mark.slow
-def test_a_form_keeps_what_was_chosen(browser: Browser, web_settings: Settings, folder: Path) -> None:
+def test_a_form_keeps_what_was_chosen(browser, web_settings, folder):
     draw_many(folder / "inner", 2)
     with (
         serving(web_settings) as address,
@@ -173,9 +158,7 @@ def test_a_form_keeps_what_was_chosen(browser: Browser, web_settings: Settings, 
         assert "?folder=" in page.url
 
 
-def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
-    browser: Browser, web_settings: Settings, jobs: JobClient, folder: Path
-) -> None:
+def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(browser, web_settings, jobs, folder):
     draw(folder / "a.jpg", 0)
     jobs.run(jobs.start(folder)["job"])
     with (
@@ -195,9 +178,7 @@ def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
         expect(tiles).to_have_count(2)
 
 
-def test_a_job_waits_for_a_folder_that_is_not_available(
-    client: TestClient, web_database: Database, tmp_path: Path, jobs: JobClient, folder: Path
-) -> None:
+def test_a_job_waits_for_a_folder_that_is_not_available(client, web_database, tmp_path, jobs, folder):
     draw_many(folder, 2)
     job = jobs.start(folder)["job"]
     folder.rename(tmp_path / "unmounted")
@@ -213,9 +194,7 @@ def test_a_job_waits_for_a_folder_that_is_not_available(
     assert "No photo of this job fails now" in client.get(f"/jobs/{job}").text
 
 
-def test_a_page_reconnects_after_a_restart_of_the_server(
-    browser: Browser, web_settings: Settings, web_database: Database, jobs: JobClient, folder: Path
-) -> None:
+def test_a_page_reconnects_after_a_restart_of_the_server(browser, web_settings, web_database, jobs, folder):
     draw(folder / "a.jpg", 0)
     # The browser reports refused connections, so its errors are not checked here.
     page = browser.new_page()

@@ -5,13 +5,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from rig.servers import free_port
 from starlette.testclient import TestClient
-from support.commands import Terminal, draw, draw_many
-from support.page_server import TOKEN, JobClient
+from support.commands import draw, draw_many
+from support.page_server import TOKEN
 
-from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.schedules import add_schedule
@@ -30,7 +28,7 @@ from tagger.web.templating import environment
 FAILURES = FAILURES_PER_PAGE + 5
 
 
-def test_an_empty_page_suggests_what_to_do(client: TestClient) -> None:
+def test_an_empty_page_suggests_what_to_do(client):
     page = client.get("/jobs").text
     assert "No jobs yet" in page
     assert "Choose a folder" in page
@@ -39,14 +37,12 @@ def test_an_empty_page_suggests_what_to_do(client: TestClient) -> None:
 
 
 def without_folders(client: TestClient) -> TestClient:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state = client.app.state.app_state
     state.settings = state.settings.model_copy(update={"web_folders": None})
     return client
 
 
-def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(
-    client: TestClient, tmp_path: Path
-) -> None:
+def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(client, tmp_path):
     client = without_folders(client)
     draw_many(tmp_path / "mine", 2)
     assert "Choose a folder" in client.get("/jobs").text
@@ -67,7 +63,7 @@ def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(
     more = {"path": str(tmp_path / "others"), "consent": "true"}
     assert client.post("/jobs/new", data=more).headers["location"] == "/jobs/2"
     assert f"{tmp_path}/others" in client.get("/jobs/new").text
-    client.app.state.app_state.settings = client.app.state.app_state.settings.model_copy(  # type: ignore[attr-defined]
+    client.app.state.app_state.settings = client.app.state.app_state.settings.model_copy(
         update={"web_folders": (tmp_path / "mine",)}
     )
     assert "Another folder" not in client.get("/jobs/new").text  # the operator has named all
@@ -75,11 +71,8 @@ def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(
 
 
 def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_for(
-    client_with_token: TestClient,
-    web_database: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    client_with_token, web_database, tmp_path, monkeypatch
+):
     (tmp_path / "Pictures").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     client = without_folders(client_with_token)
@@ -89,7 +82,7 @@ def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_f
     assert str(tmp_path / "Pictures") in page
 
 
-def test_invalid_forms_are_refused(client: TestClient) -> None:
+def test_invalid_forms_are_refused(client):
     assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
     assert client.post("/jobs/new", data={"folder": "Lw", "write": "everywhere"}).status_code == 422
     assert client.post("/jobs/1/explode").status_code == 422
@@ -97,7 +90,7 @@ def test_invalid_forms_are_refused(client: TestClient) -> None:
     assert client.get("/jobs/12").status_code == 404
 
 
-def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder: Path) -> None:
+def test_a_job_that_is_refused_keeps_what_was_chosen(client, folder):
     chosen = {"folder": folder_key(folder), "again": "true"}
     folder.rmdir()
     page = client.post("/jobs/new", data=chosen)
@@ -105,9 +98,7 @@ def test_a_job_that_is_refused_keeps_what_was_chosen(client: TestClient, folder:
     assert 'name="again" value="true" checked' in page.text
 
 
-def test_a_job_that_is_over_says_how_long_it_took_and_what_was_left_out(
-    client: TestClient, jobs: JobClient, folder: Path
-) -> None:
+def test_a_job_that_is_over_says_how_long_it_took_and_what_was_left_out(client, jobs, folder):
     draw_many(folder, 1)
     (folder / "film.mp4").touch()
     job = jobs.start(folder)["job"]
@@ -121,11 +112,9 @@ def test_a_job_that_is_over_says_how_long_it_took_and_what_was_left_out(
     assert "This job had no photos" in client.get(f"/jobs/{empty}").text
 
 
-def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
-    client: TestClient, jobs: JobClient, folder: Path
-) -> None:
+def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(client, jobs, folder):
     draw_many(folder, 1)
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state = client.app.state.app_state
     for has_own_worker, text in ((True, "The worker is starting"), (False, "No worker is running")):
         state.has_own_worker = has_own_worker
         started = jobs.start(folder, again=True)
@@ -142,11 +131,9 @@ def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
     assert "Redis does not respond" in client.get(f"/jobs/{started['job']}").text
 
 
-def test_pages_name_no_commands_where_the_page_can_do_it(
-    client: TestClient, jobs: JobClient, folder: Path
-) -> None:
+def test_pages_name_no_commands_where_the_page_can_do_it(client, jobs, folder):
     draw_many(folder, 1)
-    client.app.state.app_state.has_own_worker = True  # type: ignore[attr-defined] # no hint at `tagger worker`
+    client.app.state.app_state.has_own_worker = True  # no hint at `tagger worker`
     job = jobs.start(folder)["job"]
     jobs.run(job)
     assert f"Job {job} is over already" in client.post(f"/jobs/{job}/pause").text
@@ -159,7 +146,7 @@ def test_pages_name_no_commands_where_the_page_can_do_it(
     assert "tag its folders again" in client.post(f"/api/jobs/{job}/pause").json()["error"]
 
 
-def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, folder: Path) -> None:
+def test_a_cancelled_job_has_no_buttons(client, jobs, folder):
     draw_many(folder, 3)
     job = jobs.start(folder)["job"]
     assert client.post(f"/jobs/{job}/cancel").status_code == 303
@@ -173,7 +160,7 @@ def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, fol
     assert "is over already" in late.text
 
 
-def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, folder: Path) -> None:
+def test_a_job_shows_its_folders_and_scope(client, tmp_path, folder):
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/<i>caf\xe9 \xc3\xa9"))
     draw_many(odd, 1)
     tagged = client.post("/jobs/new", data={"folder": folder_key(odd)}).headers["location"]
@@ -186,9 +173,7 @@ def test_a_job_shows_its_folders_and_scope(client: TestClient, tmp_path: Path, f
     assert "after scanning " in jobs
 
 
-def test_a_finished_job_leads_to_its_photos_while_its_items_are_kept(
-    client: TestClient, jobs: JobClient, folder: Path, web_database: Database
-) -> None:
+def test_a_finished_job_leads_to_its_photos_while_its_items_are_kept(client, jobs, folder, web_database):
     draw_many(folder, 3)
     job = jobs.start(folder)["job"]
     assert f"/photos?job={job}" not in client.get(f"/jobs/{job}").text
@@ -208,10 +193,8 @@ def test_a_finished_job_leads_to_its_photos_while_its_items_are_kept(
     assert client.get(f"/api/jobs/{job}").json()["items_removed"] == 3
 
 
-def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(
-    client: TestClient, jobs: JobClient, folder: Path
-) -> None:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
+def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(client, jobs, folder):
+    state = client.app.state.app_state
     state.settings = state.settings.model_copy(update={"web_write": WriteMode.EMBED})
     draw(folder / "tower.gif", 0)
     draw(folder / "tower.jpg", 0)
@@ -222,9 +205,7 @@ def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(
     assert "Its tags are in a sidecar." in client.get(f"/jobs/{written['job']}").text
 
 
-def test_jobs_and_schedules_name_their_landmark(
-    client: TestClient, web_database: Database, jobs: JobClient, folder: Path
-) -> None:
+def test_jobs_and_schedules_name_their_landmark(client, web_database, jobs, folder):
     draw_many(folder, 1)
     jobs.run(jobs.start(folder)["job"])
     found = landmark_counts(web_database)[0]
@@ -237,9 +218,7 @@ def test_jobs_and_schedules_name_their_landmark(
     assert f", {found.name}" in client.get(f"/jobs/{started['job']}").text
 
 
-def test_older_jobs_are_listed_page_by_page(
-    client: TestClient, jobs: JobClient, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_older_jobs_are_listed_page_by_page(client, jobs, folder, monkeypatch):
     monkeypatch.setattr("tagger.web.pages.jobs.JOBS_SHOWN", 2)
     monkeypatch.setattr("tagger.web.pages.jobs.OLDER_PER_PAGE", 2)
     draw_many(folder, 1)
@@ -256,9 +235,7 @@ def test_older_jobs_are_listed_page_by_page(
     assert "/jobs/older?before=" not in pages[2]
 
 
-def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
-    client: TestClient, terminal: Terminal, folder: Path
-) -> None:
+def test_a_job_lists_only_the_failures_of_photos_it_has_processed(client, terminal, folder):
     (folder / "none.jpg").touch()
     (folder / "letter.jpg").write_text("Dear Ada")
     terminal.run("tag", folder, code=3)
@@ -278,9 +255,7 @@ def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
     assert "Retry 1 photo" in client.get(again).text
 
 
-def test_failures_are_shown_page_by_page_each_of_them_once(
-    client: TestClient, jobs: JobClient, folder: Path
-) -> None:
+def test_failures_are_shown_page_by_page_each_of_them_once(client, jobs, folder):
     for n in range(FAILURES):
         (folder / f"broken-{n}.jpg").write_bytes(b"\xff\xd8no photo")
     job = jobs.run(jobs.start(folder)["job"])["job"]
@@ -296,15 +271,15 @@ def test_failures_are_shown_page_by_page_each_of_them_once(
     assert pages == -(-FAILURES // FAILURES_PER_PAGE)
 
 
-def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
+def test_every_kind_of_failure_and_refusal_has_a_text():
     assert set(FAILURE_TEXTS) == set(FailureKind)
     assert set(REFUSALS) == {*FailureKind, *RefusalKind, "disk-full"}
     meanings = environment().get_template("failure.html").module
-    assert set(meanings.failures) == {*FailureKind, "unavailable"}  # type: ignore[attr-defined]
-    assert set(meanings.refusals) == {*RefusalKind, "disk-full"}  # type: ignore[attr-defined]
+    assert set(meanings.failures) == {*FailureKind, "unavailable"}
+    assert set(meanings.refusals) == {*RefusalKind, "disk-full"}
 
 
-def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:
+def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits():
     started_at = datetime.now(UTC)
 
     def text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
