@@ -1,11 +1,8 @@
 """Commands that follow, end and repeat jobs, and whose numbers agree."""
 
-import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +17,7 @@ from rig.servers import PostgresServer
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
-from support.commands import BIN, Screen, Terminal, draw, draw_many
+from support.commands import Screen, Terminal, draw, draw_many
 
 import tagger
 from tagger.cli.job_text import job_report
@@ -225,28 +222,6 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
     with sqlite_database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(jobs)) == 1
         assert connection.scalar(select(func.count()).select_from(models)) == 1
-
-
-@pytest.mark.slow
-def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal):
-    terminal = sqlite_terminal
-    page = Path(__file__).parents[2] / "docs" / "how-to" / "every-night.md"
-    (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    draw(terminal.folder / "photos" / "a.jpg")
-    environment = terminal.environment | {
-        "HOME": str(terminal.folder),
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-    }
-
-    def news() -> str:
-        return subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
-
-    assert news() == ""
-    terminal.run("tag", "photos")
-    assert news() == "job 1 finished: 1 photos, 1 tagged, 0 failed\n"
-    terminal.run("tag", "photos", "--again")
-    assert news() == "job 2 finished: 1 photos, 1 tagged, 0 failed\n"
-    assert news() == ""
 
 
 PARIS, BERLIN, TOKYO = (48.8584, 2.2945), (52.5163, 13.3777), (35.68, 139.77)
