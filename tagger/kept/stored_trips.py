@@ -5,7 +5,8 @@ stores them.
 
 A camera without GPS is on a trip with phones that have it. Its photos get the place of the visit nearest in
 time: of that day with the city, on a day without any with the country alone. The error says how far apart the
-visits are. These positions locate nothing else: neither photos nor visits nor tags follow from them.
+visits are. These positions locate nothing else: no photos, visits or tags follow from them, only suggestions
+of taught landmarks.
 """
 
 import json
@@ -49,6 +50,7 @@ from tagger.database.tables import (
 from tagger.geo import distance_km
 from tagger.kept.days import trip_days
 from tagger.kept.trips import ChangedTrips, all_trips, photos_of_trips, read_edits, trips_around
+from tagger.positions.tag_odds import record_changes
 from tagger.trips import TripEdit, Visit
 from tagger.trips.grouping import GroupedTrip, Span, Trip, VisitedPlace
 
@@ -232,6 +234,7 @@ def store_trips(
         )
         new_rows = [new[photo_id] for photo_id in sorted(connection.scalars(present))]
         insert_page(connection, positions, _NAMES, new_rows, skip_existing=True)
+        record_changes(connection, (), estimated={*old, *new})
     return last_day, len({*old, *new})
 
 

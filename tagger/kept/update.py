@@ -146,8 +146,8 @@ _DAYS = _Step(
 )
 _TRIPS = _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips)
 _STEPS = (_POSITIONS, _DAYS, _TRIPS)
-# Positions that follow from trips change numbers of their days.
-_ALL_STEPS = (*_STEPS, _DAYS)
+# Positions that follow from trips change suggestions, and numbers of their days.
+_ALL_STEPS = (*_STEPS, _POSITIONS, _DAYS)
 
 
 def update_kept(

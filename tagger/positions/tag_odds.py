@@ -391,17 +391,25 @@ def _odds_at_places(
 
 
 def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
-    """Exact positions of these images that follow from other photos. They are as weak as those of days."""
+    """Exact positions of these images that follow from other photos, and those in the city of a trip.
+
+    They are as weak as those of days.
+    """
     is_of_image = among(photos.c.content_id, {row.content_id for row in rows})
-    is_exact = positions.c.error_m <= MOST_ESTIMATED_M
-    is_estimated = unindexed(positions.c.source) == PositionSource.NEIGHBOUR
+    source = unindexed(positions.c.source)
+    is_neighbour = source == PositionSource.NEIGHBOUR
+    is_in_city = and_(source == PositionSource.TRIP, positions.c.city.is_not(None))
+    is_exact = or_(
+        and_(is_neighbour, positions.c.error_m <= MOST_ESTIMATED_M),
+        and_(is_in_city, positions.c.error_m <= MOST_IN_CITY_M),
+    )
     query = (
         select(
             photos.c.content_id,
             *(positions.c[name] for name in ("latitude", "longitude", "error_m")),
         )
         .join(positions, positions.c.photo_id == photos.c.id)
-        .where(is_of_image, is_estimated, is_exact)
+        .where(is_of_image, is_exact)
     )
     fixes = defaultdict[int, list[Fix]](list)
     for row in connection.execute(query) if rows else ():
@@ -419,8 +427,9 @@ def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
     return dict(in_order)  # of each key, the last one counts
 
 
-# A taught landmark is photographed from so near; estimated positions with a larger error say nothing of it.
-NEAR_M, MOST_ESTIMATED_M = 300.0, 1_000.0
+# A taught landmark is photographed from so near. Estimated positions with a larger error say nothing of it,
+# and those of trips only if all visits of the day are in one city.
+NEAR_M, MOST_ESTIMATED_M, MOST_IN_CITY_M = 300.0, 1_000.0, 10_000.0
 # The odds near a landmark. Photos that a model mistakes for it often show its neighbours.
 MOST = 5.0
 # The odds on the other side of the world: one camera in 500 says a position that is grossly wrong.

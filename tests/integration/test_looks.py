@@ -1,17 +1,15 @@
 """What photos taken near a sight have in common: it is learned and asked once, and the answer finds others."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from support.position_library import PositionLibrary
 from support.teaching import DIMENSION, teachable_artifact
 
 from tagger.database.tables import (
     audit_log,
-    classifiers,
     effective_tags,
     embeddings,
     landmarks,
@@ -151,14 +149,7 @@ def test_nobody_is_asked_about_home_or_what_has_a_name(library):
 
 @pytest.mark.postgresql
 def test_where_a_taught_place_is_a_lower_score_makes_a_tag_or_a_suggestion(library):
-    library.landmark("church", "Our church")
-    row = {"landmark_id": library.landmark_ids["church"], "model_id": library.model.id}
-    facts = {"version": 1, "examples": 5, "rejected": 0, "evidence": "", "data": b"", "applied": True}
-    learned = {"share": 0.005, "learned_at": datetime(2026, 3, 1, tzinfo=UTC)}
-    with library.database.write() as connection:
-        place = {"latitude": 50.0, "longitude": 7.0, "extent": "point"}
-        connection.execute(update(landmarks).where(landmarks.c.slug == "church").values(place))
-        connection.execute(insert(classifiers).values(row | facts | learned))
+    library.taught_place("church", (50.0, 7.0))
     near = library.shot(300 * DAY, gps=(50.001, 7.0))
     between = library.shot(300 * DAY + 1)
     library.shot(300 * DAY + 2, gps=(50.001, 7.0))

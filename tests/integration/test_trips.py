@@ -26,6 +26,7 @@ from tagger.kept.update import update_kept
 from tagger.query.counts import TripSummary, trip_path, trip_summaries, trip_summary
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
+from tagger.teaching.lessons import find_suggestions
 from tagger.transfer import copy_database
 
 EIFFEL = ("eiffel-tower", 0.97, True)
@@ -287,6 +288,15 @@ def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library):
     assert found_ids(library, country=("Italy",)) == of_trip
     assert found_ids(library, position="trip") <= of_trip
     assert library.update() == 0
+
+
+def test_in_a_city_of_a_trip_a_lower_score_suggests_a_taught_place(library):
+    _, ids = tour_of_italy(library)
+    library.taught_place("church", NAPLES)
+    for photo_id in ids.values():
+        library.taught(photo_id, "church", 0.15)
+    library.update()
+    assert [photo.id for photo in find_suggestions(library.database, None, {})] == [ids["naples"]]
 
 
 def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library):

@@ -11,6 +11,7 @@ from support.artifacts import tiny_artifact
 from tagger.cameras import camera_of, ensure_cameras
 from tagger.database.connection import Database
 from tagger.database.tables import (
+    classifiers,
     contents,
     dismissals,
     landmarks,
@@ -120,6 +121,16 @@ class StoredPhotos:
         """The id of the photo that was inserted last."""
         with self.database.read() as connection:
             return connection.execute(select(func.max(photos.c.id))).scalar_one()
+
+    def taught_place(self, slug: str, place: tuple[float, float]) -> None:
+        """Insert a landmark at a place that teaching alone knows, and that half a percent of photos show."""
+        self.landmark(slug, slug)
+        row = {"landmark_id": self.landmark_ids[slug], "model_id": self.model.id, "learned_at": CLASSIFIED_AT}
+        facts = {"version": 1, "examples": 5, "rejected": 0, "evidence": "", "data": b"", "applied": True}
+        position = {"latitude": place[0], "longitude": place[1], "extent": "point"}
+        with self.database.write() as connection:
+            connection.execute(update(landmarks).where(landmarks.c.slug == slug).values(position))
+            connection.execute(insert(classifiers).values(row | facts | {"share": 0.005}))
 
     def taught(self, number: int, slug: str, score: float) -> None:
         """Give a photo a taught tag."""
