@@ -34,7 +34,14 @@ from tagger.photos.facts import (
 from tagger.photos.formats import is_iso_media
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.jpeg import EXIF, XMP, jpeg_head
-from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
+from tagger.photos.tiff import (
+    ORIENTATION,
+    TiffBlock,
+    TiffDirectory,
+    TiffTag,
+    open_tiff,
+    orientation_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
-        facts = replace(facts, has_orientation=True)
+        facts = replace(facts, orientation=facts.orientation or 1)
     lacking = [name for name in FIRST_FACTS.values() if getattr(facts, name) is None]
     if not lacking:
         return facts
@@ -160,7 +167,7 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         model=name_in(main.tags.get(_MODEL)),
         serial=name_in(exif.tags.get(_BODY_SERIAL)) or name_in(main.tags.get(_DNG_SERIAL)),
         is_date_unread=capture.is_date_unread,
-        has_orientation=ORIENTATION in main.tags,
+        orientation=orientation_of(block) if ORIENTATION in main.tags else None,
     )
 
 

@@ -8,11 +8,14 @@ the day that has begun, seconds of 60, or the time zone behind the time. Others 
 in July or in August.
 """
 
+import csv
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -36,8 +39,9 @@ from tagger.photos.facts import (
     LEAST_OFFSET_S,
     PhotoFacts,
 )
+from tagger.photos.paths import folded_name
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
-from tagger.photos.source import PhotoSource
+from tagger.photos.source import PhotoSource, open_source
 from tagger.texts.documents import decoded_text
 from tagger.texts.half_days import AFTERNOON, MORNING, half_day_word
 from tagger.texts.text_format import plain_number, with_ascii_digits
@@ -118,6 +122,11 @@ _OFFSET_STEP_S = 15 * 60
 # Phones in Thailand write years since the death of the Buddha; months and days are as elsewhere.
 _BUDDHIST_ERA = 543
 _BUDDHIST_YEARS = range(1950 + _BUDDHIST_ERA, 2100 + _BUDDHIST_ERA)
+# Phones in Iran write years of the Persian calendar, with its months. Later years may be Islamic ones (1440
+# is 2018), of which no rule tells the day: they are not read.
+_PERSIAN_YEARS = range(1340, 1410)
+_PERSIAN_START = date(1961, 3, 21)
+_ISLAMIC_YEARS = range(1410, 1500)
 
 
 def _at(
@@ -126,12 +135,32 @@ def _at(
     year = int(match["year"])
     if year in _BUDDHIST_YEARS:
         year -= _BUDDHIST_ERA
+    if year in _ISLAMIC_YEARS:
+        return None
     month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
     try:
-        minutes = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - local time
+        at = _persian_day(year, month, day) if year in _PERSIAN_YEARS else date(year, month, day)
+        minutes = datetime(at.year, at.month, at.day, hour, minute)  # noqa: DTZ001 - local time
         return PhotoFacts(taken_at=minutes + timedelta(seconds=second), utc_offset_s=utc_offset_s)
     except (ValueError, OverflowError):  # no such day, or the last second of the year 9999
         return None
+
+
+def _persian_day(year: int, month: int, day: int) -> date:
+    """Raises:
+    ValueError: the calendar has no such day.
+    """
+    lengths = [31] * 6 + [30] * 5 + [30 if _is_persian_leap(year) else 29]
+    if not (1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
+        raise ValueError("there is no such day")
+    years = range(_PERSIAN_YEARS.start, year)
+    days = 365 * len(years) + sum(map(_is_persian_leap, years)) + sum(lengths[: month - 1])
+    return _PERSIAN_START + timedelta(days=days + day - 1)
+
+
+def _is_persian_leap(year: int) -> bool:
+    # As astronomers have it from 1244 to 1472.
+    return year % 33 in (1, 5, 9, 13, 17, 22, 26, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,6 +371,42 @@ def _exiftool_degrees(text: str, reference: str) -> float | None:
     return -abs(degrees) if is_negative else degrees
 
 
+def stated_in_details(data: bytes) -> Mapping[str, StatedFacts]:
+    """The time of each photo in iCloud's `Photo Details.csv`, in UTC, by its folded name. Never raises.
+
+    `Saturday June 4,2022 12:11 PM GMT`, in most rows with quotes. Rows of several photos with one name that
+    have several times count for none.
+    """
+    times: dict[str, set[PhotoFacts]] = {}
+    try:
+        rows = csv.reader(decoded_text(data).splitlines())
+        header = [name.strip().casefold() for name in next(rows, [])]
+        name_at, time_at = map(header.index, ("imgname", "originalcreationdate"))
+        for row in rows:
+            if len(row) > max(name_at, time_at):
+                text = ",".join(row[time_at : time_at + 2])
+                times.setdefault(folded_name(row[name_at]), set()).add(_details_time(text))
+    except (ValueError, csv.Error):  # no text, no such column, or a field without end
+        return {}
+    return {
+        name: StatedFacts(**vars(times_of_name.pop()), may_correct=frozenset({"taken_at"}))
+        for name, times_of_name in times.items()
+        if len(times_of_name) == 1
+    }
+
+
+_DETAILS_TIME = re.compile(r"([A-Z][a-z]{2})[a-z]* (\d\d?), ?(\d{4}) (\d\d?:\d\d [AP]M) GMT")
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def _details_time(text: str) -> PhotoFacts:
+    match = _DETAILS_TIME.search(text)
+    if match is None or match[1] not in _MONTHS:
+        return PhotoFacts(is_date_unread=bool(text.strip(", ")))
+    month = _MONTHS.index(match[1]) + 1
+    return stated_time(f"{match[3]}:{month:02}:{int(match[2]):02} {match[4]}")
+
+
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
 # Times so near to 1970 come from zeros, in some time zone.
 _NO_TIME = timedelta(days=1)
@@ -419,8 +484,10 @@ def stated_in_xmp(
 _CAPTURED = ("exif:DateTimeOriginal", "photoshop:DateCreated")
 _PROPERTIES = {
     "taken_at": (*_CAPTURED, "exif:DateTimeDigitized", "xmp:CreateDate"),
-    "latitude": (LATITUDE,),
+    "latitude": (LATITUDE, "drone-dji:GpsLatitude"),
 }
+# DJI's drones state the position once more, in older ones with this slip of the pen.
+_DJI_LONGITUDES = ("gpslongitude", "gpslongtitude")
 
 
 def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
@@ -430,11 +497,22 @@ def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
     if is_ours or OUR_METHOD in _text(fields, GPS_METHOD):
         return {}
     north, east = _text(fields, f"{LATITUDE}Ref"), _text(fields, f"{LONGITUDE}Ref")
-    return _position(
+    position = _position(
         degrees_of(latitude, north),
         degrees_of(longitude, east),
         _rational(_text(fields, GPS_ERROR)),
     )
+    if position:
+        return position
+    of_dji = {
+        name.lower().removeprefix("drone-dji:"): _text(fields, name)
+        for name in fields
+        if name.startswith("drone-dji:")
+    }
+    longitudes = [of_dji[name] for name in _DJI_LONGITUDES if name in of_dji]
+    if not longitudes:
+        return {}
+    return _position(degrees_of(of_dji.get("gpslatitude", "")), degrees_of(longitudes[0]))
 
 
 def _text(fields: Mapping[str, Value], name: str) -> str:
@@ -455,18 +533,28 @@ SideFacts = Sequence[tuple[SideFile, StatedFacts]]
 
 def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) -> SideFacts:
     """What a photo's side files state. One that is gone states nothing; an unreadable one is broken."""
-    folder = photo[: photo.rfind("/") + 1]
-    return [(file, _read(source, folder + file.name, is_sidecar=file.is_sidecar)) for file in files]
+    return [(file, _read(source, photo, file)) for file in files]
 
 
-def _read(source: PhotoSource, path: str, *, is_sidecar: bool) -> StatedFacts:
+def _read(source: PhotoSource, photo: str, file: SideFile) -> StatedFacts:
+    folder, _, name = photo.rpartition("/")
+    path = posixpath.normpath(posixpath.join(folder, file.name))
     try:
-        data = source.read(
-            path, max_bytes=SIDECAR_MAX_BYTES if is_sidecar else TAKEOUT_MAX_BYTES
-        ).data
+        if file.is_of_folder:
+            return _read_details(source.location, path, file).get(folded_name(name), StatedFacts())
+        if file.is_sidecar:
+            data = source.read(path, max_bytes=SIDECAR_MAX_BYTES).data
+            return stated_in_xmp(data, is_sidecar=True)
+        return stated_in_takeout(source.read(path, max_bytes=TAKEOUT_MAX_BYTES).data)
     except PhotoFailed as failed:
         return StatedFacts(is_broken=failed.failure.kind is not FailureKind.GONE)
-    return stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
+
+
+# For all photos of a folder. `_file`: another version is read again.
+@lru_cache(maxsize=16)
+def _read_details(location: str, path: str, _file: SideFile) -> Mapping[str, StatedFacts]:
+    data = open_source(location).read(path, max_bytes=SIDECAR_MAX_BYTES).data
+    return stated_in_details(data)
 
 
 def orientation_beside(photo: str, side_facts: SideFacts) -> int | None:

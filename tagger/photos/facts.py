@@ -75,13 +75,13 @@ class PhotoFacts(ResultFacts):
 class CameraFacts(PhotoFacts):
     """What a photo's own file states. `make`, `model` and `serial` are short lines of printable text.
 
-    `has_orientation`: the file states one, also that the image is upright.
+    `orientation`: 1 to 8, as in EXIF; None if the file states none.
     """
 
     make: str | None = None
     model: str | None = None
     serial: str | None = None
-    has_orientation: bool = False
+    orientation: int | None = None
 
 
 # The declarations by column.

@@ -65,6 +65,7 @@ from tagger.photos.side_files import (
     metadata_files,
     names_a_photo,
     side_files_of,
+    side_files_of_parts,
     sort_stem_sidecars,
 )
 
@@ -293,10 +294,25 @@ def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
         names = os.listdir(folder)  # noqa: PTH208 - names are needed
     except OSError:
         return {}
-    others = (name for name in names if not is_photo_name(name) and counts_beside_photos(name))
-    of_ente = metadata_files(str(folder)) if METADATA_FOLDER in names else ()
+    others = [name for name in names if not is_photo_name(name) and counts_beside_photos(name)]
+    others += metadata_files(str(folder)) if METADATA_FOLDER in names else []
     photos = list(filter(is_photo_name, names))
-    return side_files_of(photos, (*others, *of_ente), read_sidecar_in(folder))
+    return _side_files_of(str(folder), photos, others, read_sidecar_in(folder))[0]
+
+
+def _side_files_of(
+    folder: str, photos: Collection[str], others: Collection[str], read_sidecar: ReadSidecar
+) -> tuple[Mapping[str, Sequence[str]], Collection[str]]:
+    """The side files of each photo in a folder, and the JSON files in it that are of no photo."""
+    names_of = side_files_of(photos, others, read_sidecar)
+    json_files = {name for name in others if extension_of(name) == TAKEOUT_EXTENSION}
+    lone = json_files.difference(*names_of.values())
+    lacking = [photo for photo in photos if json_files.isdisjoint(names_of.get(photo, ()))]
+    if not (lone or lacking):
+        return names_of, lone
+    of_parts, of_other_parts = side_files_of_parts(folder, lacking, lone)
+    added = {photo: (*names_of.get(photo, ()), name) for photo, name in of_parts.items()}
+    return {**names_of, **added}, lone.difference(of_other_parts)
 
 
 def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
@@ -468,7 +484,7 @@ class _Walk:
             self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
             return [], {}, None
         entries.sort()
-        return entries, self._side_files(entries, others, folder) if others else {}, problem
+        return entries, self._side_files(entries, others, folder), problem
 
     def _closing_marker(self, folder: str, name: str) -> str | None:
         """Count a file that is no photo. Why photos in its folder are left out, if it says so."""
@@ -501,16 +517,14 @@ class _Walk:
     ) -> Mapping[str, Sequence[str]]:
         """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
         photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
-        found = side_files_of(
-            photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root))
-        )
-        used = {name for names in found.values() for name in names}
-        for name in others:
-            is_of_metadata = f"/{METADATA_FOLDER}/" in f"/{folder}{name}"
-            if name not in used and not is_of_metadata and extension_of(name) == TAKEOUT_EXTENSION:
+        path = Path(self.root, folder)
+        read_sidecar = read_sidecar_in(path, Path(self.root))
+        names_of, lone_json = _side_files_of(str(path), photos, others, read_sidecar)
+        for name in lone_json:
+            if f"/{METADATA_FOLDER}/" not in f"/{folder}{name}":
                 self._filter.count_other(folder + name, self._other_files)
                 self._other_files.lone_json += names_a_photo(name)
-        return found
+        return names_of
 
     def _photo(
         self, path: str, side_files: tuple[SideFile, ...], *, is_link: bool

@@ -1,4 +1,4 @@
-"""Side files: XMP sidecars and the JSON files of Google Takeout and ente, and to which photos they belong.
+"""Side files: XMP sidecars, and files of Google Takeout, ente and iCloud, and to which photos they belong.
 
 Names decide, and where several photos share a stem, what its sidecar says.
 
@@ -10,7 +10,11 @@ Takeout names the JSON file of `IMG_1.jpg` `IMG_1.jpg.json` or `IMG_1.jpg.supple
 `IMG_1(1).jpg`. An edited copy, `IMG_1-edited.jpg` in the language of the account, has the file of its
 original, and so has a JPEG that was made from a HEIC. Names of photos are cut, too: to `…-edi.jpg`.
 
-ente writes the same files as `metadata/IMG_1.jpg.json`.
+ente writes the same files as `metadata/IMG_1.jpg.json`. iCloud has one `Photo Details.csv`, or several, for
+all photos in its folder.
+
+Parts of a Takeout lie side by side, as `Takeout` and `Takeout 2` do: the JSON file of a photo may be in the
+same folder of another part, so its name may be `../../../Takeout 2/Google Photos/Rome/IMG_1.jpg.json`.
 """
 
 import json
@@ -40,11 +44,12 @@ ReadSidecar = Callable[[str], bytes | None]
 TAKEOUT_EXTENSION = ".json"
 # The folder beside photos in which ente has their JSON files.
 METADATA_FOLDER = "metadata"
+_DETAILS = re.compile(r"photo details.*\.csv", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class SideFile:
-    """A side file by its name in the photo's folder, or `metadata/NAME`. Size and time show a change."""
+    """A side file by its path from the photo's folder, mostly a name. Size and time show a change."""
 
     name: str
     size_bytes: int
@@ -54,10 +59,18 @@ class SideFile:
     def is_sidecar(self) -> bool:
         return extension_of(self.name) == SIDECAR_EXTENSION
 
+    @property
+    def is_of_folder(self) -> bool:
+        """Whether it is about all photos of its folder."""
+        return _DETAILS.fullmatch(self.name) is not None
+
 
 def is_side_file_name(name: str) -> bool:
     """Whether a file of this name may be a side file of a photo in its folder."""
-    return extension_of(name) in (SIDECAR_EXTENSION, TAKEOUT_EXTENSION)
+    extension = extension_of(name)
+    return extension in (SIDECAR_EXTENSION, TAKEOUT_EXTENSION) or (
+        extension == ".csv" and _DETAILS.fullmatch(name) is not None
+    )
 
 
 def counts_beside_photos(name: str) -> bool:
@@ -67,13 +80,67 @@ def counts_beside_photos(name: str) -> bool:
 
 def metadata_files(folder: str) -> list[str]:
     """The JSON files in the folder `metadata` of a folder, as `metadata/NAME`; none if it cannot be read."""
-    try:
-        names = os.listdir(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118, PTH208 - see names
-    except OSError:
-        return []
+    names = _names_in(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118 - see names
     return [
         f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION
     ]
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - see names
+    except OSError:
+        return []
+
+
+def side_files_of_parts(
+    folder: str, photos: Collection[str], json_files: Collection[str]
+) -> tuple[Mapping[str, str], Collection[str]]:
+    """What other parts of a Takeout add to a folder, whose photos have no JSON file, or the other way round.
+
+    Returns the JSON file of each photo that is in another part, and those of these JSON files whose photo is.
+    """
+    files_of: dict[str, str] = {}
+    of_photos: set[str] = set()
+    for part in _folders_of_other_parts(folder):
+        names = _names_in(f"{folder}/{part}")
+        others = [name for name in names if is_photo_name(name)]
+        # Where both have a photo of this name, they are two archives.
+        lone = set(photos).difference(others)
+        files = [name for name in names if extension_of(name) == TAKEOUT_EXTENSION]
+        for photo, name in takeout_pairs(lone, files):
+            files_of.setdefault(photo, part + name)
+        of_photos.update(name for _, name in takeout_pairs(others, json_files))
+    return files_of, of_photos
+
+
+def side_files_below(path: str, files: Iterable[SideFile]) -> tuple[SideFile, ...]:
+    """Those side files of a photo that are in the folder where its path begins."""
+    depth = path.count("/")
+    return tuple(file for file in files if file.name.count("../") <= depth)
+
+
+def _folders_of_other_parts(folder: str) -> Iterator[str]:
+    """The same folder in the other parts of a Takeout, from here: `../../Takeout 2/Google Photos/`.
+
+    Names of parts, or of the folders around them, differ by digits and marks: `takeout-001`, `Takeout (2)`.
+    """
+    names = os.path.abspath(folder).split("/")  # noqa: PTH100 - see names
+    for at, part in enumerate(names):
+        if not any("takeout" in name.lower() for name in names[at : at + 2]):
+            continue
+        inner = names[at + 1 :]
+        outer = "/".join([*names[:at], ""])
+        for other in _names_in(outer):
+            is_part = other != part and _letters(other) == _letters(part)
+            if not is_part or os.path.islink(outer + other):  # noqa: PTH114 - see names
+                continue
+            if os.path.isdir("/".join([outer + other, *inner])):  # noqa: PTH112
+                yield "/".join([*[".."] * (len(inner) + 1), other, *inner, ""])
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W\d_]", "", name.lower())
 
 
 # A larger sidecar is not read: real ones have kilobytes, with a history of edits perhaps a
@@ -102,8 +169,11 @@ def side_files_from_text(text: str | None) -> tuple[SideFile, ...]:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or [type(each) for each in row] != [str, int, int]:
         return False
-    name = row[0].removeprefix(f"{METADATA_FOLDER}/")
-    return is_side_file_name(row[0]) and not {"/", "\0"} & set(name)
+    return _PATH.fullmatch(row[0]) is not None and is_side_file_name(row[0])
+
+
+# Sources refuse paths that lead out of them.
+_PATH = re.compile(rf"(?:{METADATA_FOLDER}/|(?:\.\./)+(?:[^/\0]+/)+)?[^/\0]+")
 
 
 def side_files_of(
@@ -113,20 +183,19 @@ def side_files_of(
 
     `others` are the side files and the images that are not listed as photos: their sidecars are theirs.
     """
-    sidecars: list[str] = []
-    takeout: list[str] = []
-    unlisted: list[str] = []
-    for name in others:
-        extension = extension_of(name)
-        kind = {SIDECAR_EXTENSION: sidecars, TAKEOUT_EXTENSION: takeout}.get(extension, unlisted)
-        kind.append(name)
-    found: dict[str, list[str]] = {}
-    for photo, name in [
-        *_sidecars(photos, unlisted, sidecars, read_sidecar),
-        *_takeout_files(photos, takeout),
-    ]:
-        found.setdefault(photo, []).append(name)
-    return {photo: tuple(names) for photo, names in found.items()}
+    by_extension = _grouped(others, extension_of)
+    sidecars = by_extension.pop(SIDECAR_EXTENSION, [])
+    takeout = by_extension.pop(TAKEOUT_EXTENSION, [])
+    details = tuple(sorted(by_extension.pop(".csv", [])))
+    unlisted = [name for names in by_extension.values() for name in names]
+    names_of: dict[str, list[str]] = {}
+    for photo, name in _sidecars(photos, unlisted, sidecars, read_sidecar):
+        names_of.setdefault(photo, []).append(name)
+    for photo, name in takeout_pairs(photos, takeout):
+        names_of.setdefault(photo, []).append(name)
+    if details:
+        return {photo: (*names_of.get(photo, ()), *details) for photo in photos}
+    return {photo: tuple(names) for photo, names in names_of.items()}
 
 
 def owner_of_stem_sidecar(
@@ -343,7 +412,7 @@ def names_a_photo(json_file: str) -> bool:
     return is_photo_name(_title(_base_and_number(json_file)[0]))
 
 
-def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
+def takeout_pairs(photos: Collection[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
     """Pairs of photos and JSON files. A cut name or a stem that fits several photos is that of none."""
     if not names:
         return

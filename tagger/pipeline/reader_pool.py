@@ -28,6 +28,7 @@ from tagger.metadata.stated_facts import orientation_beside, read_side_facts
 from tagger.photos.decoding import Resize, turned
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
+from tagger.photos.names import is_raw_name
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.pipeline.requests import (
@@ -408,12 +409,13 @@ class ReaderPool:
 
     def _decode(self, request: Request, photo: OpenPhoto) -> None:
         try:
-            # Once for each size: several models may have the same.
-            orientation = None
-            if not photo.facts.has_orientation:
+            own, orientation = photo.facts.orientation, None
+            # Programs turn RAW files by sidecars, and others in the file, which leaves sidecars as they were.
+            if own is None or is_raw_name(request.path):
                 orientation = orientation_beside(request.path, request.side_facts)
+            # Once for each size: several models may have the same.
             images = {
-                resize: turned(photo.decode(resize), orientation)
+                resize: turned(photo.decode(resize), orientation, own)
                 for resize in dict.fromkeys(self._resizes[model_id] for model_id in request.models)
             }
         except PhotoFailed as failed:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rig.raw_files import RawContent, raw_file
 from sqlalchemy import Row, select
 from support.camera_photos import draw_shot
 from support.raw_pairs import PairFolder
@@ -96,6 +97,65 @@ def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder):
     assert row(folder, takeout_only).utc_offset_s == 7200
     assert facts(folder, named) == ("2018-01-04 00:00:00", "name", None, "camera")
     assert sources(folder) == {camera: "sidecar", beside: "sidecar", takeout_only: "takeout"}
+
+
+@pytest.mark.parametrize(
+    ("with_photo", "with_json"),
+    [
+        ("takeout-001/Takeout", "takeout-002/Takeout"),
+        ("Takeout 2", "Takeout"),
+        ("part 2/Takeout", "part 1/Takeout"),
+    ],
+)
+def test_parts_of_a_takeout_are_read_as_one(folder, with_photo, with_json):
+    photo, beside, other = (
+        folder.folder / part / "Google Photos" / "Photos from 2019"
+        for part in (with_photo, with_json, "Takeout Bob")
+    )
+    for part in (photo, beside, other):
+        part.mkdir(parents=True)
+    for file in (photo / "IMG_1.jpg", photo / "IMG_2-edited.jpg", photo / "IMG_3.jpg", beside / "IMG_2.jpg"):
+        draw_shot(file, None)
+    for file in (beside / "IMG_1.jpg.json", beside / "IMG_2.jpg.json", other / "IMG_3.jpg.json"):
+        file.write_text(takeout())
+    draw_shot(beside / "IMG_3.jpg", 1)
+    (beside / "IMG_3.jpg.json").write_text(takeout())
+    folder.tag()
+    of_json = ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
+    inner = "Google Photos/Photos from 2019"
+    for name in ("IMG_1.jpg", "IMG_2-edited.jpg"):
+        assert facts(folder, f"{with_photo}/{inner}/{name}") == of_json
+    # Both have a photo of this name, so they are not of one archive.
+    assert facts(folder, f"{with_photo}/{inner}/IMG_3.jpg") == (None, "camera", None, "camera")
+
+    # A change in the other part counts, and a scan of one part alone forgets nothing.
+    (beside / "IMG_1.jpg.json").write_text(takeout(SYDNEY))
+    folder.tag(photo)
+    assert facts(folder, f"{with_photo}/{inner}/IMG_1.jpg")[2] == SYDNEY
+    assert folder.unseen() == []
+
+
+def test_the_dates_of_icloud_are_read_from_the_table_beside_photos(folder):
+    for name in ("IMG_1.JPG", "IMG_2.jpg", "IMG_3.jpg"):
+        draw_shot(folder.folder / name, None)
+    draw_shot(folder.folder / "IMG_4.jpg", 0)
+    draw_shot(folder.folder / "IMG_5.jpg", 1)
+    header = "imgName,fileChecksum,favorite,hidden,deleted,originalCreationDate,viewCount,importDate\n"
+    at = "Friday June 5,2015 12:11 PM GMT"
+    quoted = f'"{at}",10,"Saturday June 4,2022 12:11 PM GMT"'
+    (folder.folder / "Photo Details.csv").write_text(
+        f"\ufeff{header}img_1.jpg,AfQj,no,no,no,{quoted}\nIMG_2.jpg,AfQj,no,no,no,{at},10,{at}\n"
+    )
+    (folder.folder / "Photo Details-1.csv").write_text(
+        f"{header}IMG_3.jpg,A,no,no,no,{quoted}\nIMG_3.jpg,B,no,no,no,{quoted.replace('5,2015', '6,2015')}\n"
+        f"IMG_4.jpg,A,no,no,no,{quoted}\nIMG_5.jpg,A,no,no,no,Friday May 3,2024 10:00 AM GMT,1,x\n"
+    )
+    folder.tag()
+    of_table = ("2015-06-05 12:11:00", "takeout", None, "camera")
+    assert [facts(folder, name) for name in ("IMG_1.JPG", "IMG_2.jpg", "IMG_4.jpg")] == [of_table] * 3
+    # Two photos of one name, and the moment that the photo has too.
+    assert facts(folder, "IMG_3.jpg")[0] is None
+    assert facts(folder, "IMG_5.jpg")[1] == "camera"
 
 
 def test_times_at_sea_are_those_of_the_longitude(folder):
@@ -334,6 +394,15 @@ def colours(folder: PairFolder, name: str) -> bytes:
         found = connection.scalar(query.where(photos.c.path == name))
     assert isinstance(found, bytes)
     return found
+
+
+def test_a_raw_file_is_turned_as_its_sidecar_says(folder):
+    for name, orientation in (("beside", 6), ("six", 6), ("eight", 8)):
+        content = RawContent(orientation=orientation, sensor=name.encode() * 999)
+        (folder.folder / f"{name}.dng").write_bytes(raw_file("dng", content))
+    (folder.folder / "beside.xmp").write_text(stated_orientation(8))
+    folder.tag()
+    assert colours(folder, "beside.dng") == colours(folder, "eight.dng") != colours(folder, "six.dng")
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 8])

@@ -6,7 +6,7 @@ Folders and tables are read in the same order of paths and merged page by page, 
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, groupby, islice
 from operator import attrgetter
@@ -46,6 +46,7 @@ from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups
 from tagger.photos.paths import parse_path, path_text, printable_path
+from tagger.photos.side_files import side_files_below
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files
 from tagger.roots.availability import (
@@ -273,7 +274,7 @@ class Scan:
             other_jobs = jobs_with_the_same_task(connection, self.job_id)
             root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
-            found = dict(zip(_path_keys(root.folder, page), page, strict=True))
+            found = _photos_by_key(root.folder, page)
             rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
             changed = [
@@ -364,7 +365,7 @@ def with_rows(
         root = find_root(connection, folder, root_paths)
         if root is None:
             return [(photo, None) for photo in page]
-        found = dict(zip(_path_keys(root.folder, page), page, strict=True))
+        found = _photos_by_key(root.folder, page)
         rows = photo_rows(connection, root, found, inference)
         return [(photo, rows.get(key)) for key, photo in found.items()]
 
@@ -485,6 +486,16 @@ def mark_unlisted(
             store_gone(database, root, folder, gone, unavailable)
         count += len(gone)
     return count
+
+
+def _photos_by_key(folder: Path, page: Sequence[FoundPhoto]) -> dict[PathKey, FoundPhoto]:
+    """The photos in a root's folder. Side files in other parts of a Takeout count inside of the root."""
+    return {
+        key: replace(photo, side_files=side_files_below(key[0], photo.side_files))
+        if photo.side_files
+        else photo
+        for key, photo in zip(_path_keys(folder, page), page, strict=True)
+    }
 
 
 def _path_keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:

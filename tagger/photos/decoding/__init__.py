@@ -6,7 +6,7 @@ photo that say what to do.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -176,6 +176,8 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# All others undo themselves.
+_OPPOSITE: Mapping[int | None, int] = {6: 8, 8: 6}
 _SWAPS_SIDES = (5, 6, 7, 8)
 # The smallest fraction at which JPEGs are decoded.
 _EIGHTH = 8
@@ -263,13 +265,15 @@ def _turned(image: Image.Image, width: int, height: int, orientation: int) -> De
     return DecodedImage(np.asarray(image), width, height)
 
 
-def turned(image: DecodedImage, orientation: int | None) -> DecodedImage:
-    """The image, turned as another file than the photo says. Its size stays that of the photo."""
-    if orientation not in _TRANSPOSES:
+def turned(image: DecodedImage, orientation: int | None, own: int | None) -> DecodedImage:
+    """The image, turned as another file says, in place of its `own` orientation. Its size stays as it is."""
+    if orientation is None:
         return image
-    return replace(
-        image, pixels=np.asarray(Image.fromarray(image.pixels).transpose(_TRANSPOSES[orientation]))
-    )
+    pixels = Image.fromarray(image.pixels)
+    for turn in (_OPPOSITE.get(own, own), orientation):
+        if turn in _TRANSPOSES:
+            pixels = pixels.transpose(_TRANSPOSES[turn])
+    return replace(image, pixels=np.asarray(pixels))
 
 
 def _is_blank(pixels: Pixels) -> bool:

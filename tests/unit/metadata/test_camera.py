@@ -60,7 +60,7 @@ def test_time_and_position_are_read_from_tiff_and_heic():
     block, facts = Image.open(io.BytesIO(photo())).info["exif"], camera_facts(photo())
     assert camera_facts(block.removeprefix(b"Exif\0\0")) == facts
     # The boxes of HEIC state the orientation.
-    assert camera_facts(encode_heic(PICTURE, exif=block)) == replace(facts, has_orientation=True)
+    assert camera_facts(encode_heic(PICTURE, exif=block)) == replace(facts, orientation=1)
 
 
 def test_south_and_west_are_negative():
@@ -77,6 +77,7 @@ def test_south_and_west_are_negative():
         {2: (48.0, 51.0, 30.0), 4: (2.0, 17.0, 40.0)},
         {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (2.0, 0.0, 0.0)},
         {1: "x", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)},
+        EIFFEL | {9: "V"},
         {1: "N", 2: (IFDRational(48, 0), 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)},
     ],
 )
@@ -84,6 +85,10 @@ def test_invalid_position_is_absent(gps):
     facts = camera_facts(photo(gps=gps))
     assert (facts.latitude, facts.longitude) == (None, None)
     assert facts.taken_at is not None
+
+
+def test_drones_state_correct_positions_without_a_fix():
+    assert camera_facts(photo(main={271: "DJI"}, gps=EIFFEL | {9: "V"})).latitude is not None
 
 
 def test_our_own_position_is_ignored():

@@ -163,6 +163,18 @@ def test_impossible_positions_are_none(latitude, longitude):
     assert (facts.latitude, facts.longitude) == (None, None)
 
 
+@pytest.mark.parametrize("longitude", ["GpsLongitude", "GpsLongtitude"])
+def test_drones_state_their_position_in_names_of_their_own(longitude):
+    dji = f"<d:GpsLatitude>+48.8584</d:GpsLatitude><d:{longitude}>-2.2945</d:{longitude}>"
+    xmp = (
+        packet({}, dji)
+        .replace(b"<x:xmpmeta ", b'<x:xmpmeta xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/" ')
+        .replace(b"d:G", b"drone-dji:G")
+    )
+    facts = stated_in_xmp(xmp)
+    assert (facts.latitude, facts.longitude) == (48.8584, -2.2945)
+
+
 def test_the_error_of_a_position():
     stated = stated_in_xmp(packet(EIFFEL | {"exif:GPSHPositioningError": "25/2"}))
     assert (stated.latitude, stated.longitude) == (pytest.approx(48.8584), pytest.approx(2.2945))
@@ -257,6 +269,8 @@ def test_damaged_exif_is_read_without_an_error(start, damage):
         ("2015:08:22 10:08:19 SA", "2015-08-22T10:08:19", None),
         ("2015:08:22 오후 10:08:19", "2015-08-22T22:08:19", None),
         ("2558:08:22 10:08:19", "2015-08-22T10:08:19", None),
+        ("1394:05:31 10:08:19", "2015-08-22T10:08:19", None),
+        ("1399:12:30 10:08:19", "2021-03-20T10:08:19", None),
         ("2015:08:22 10:08:19 CEST", "2015-08-22T10:08:19", None),
         ("2015:08:22 22:08:19 Uhr", "2015-08-22T22:08:19", None),
         ("٢٠١٥:٠٨:٢٢ ١٠:٠٨:١٩", "2015-08-22T10:08:19", None),
@@ -275,6 +289,7 @@ def test_times_with_one_meaning(text, taken_at, offset_s):
         *("2015:08:22 25:08:19", "2015:08:22 10:60:19", "2015:08:22 10:08:61", "2015:08:22 10:08:190"),
         *("2015:08:22 22:08:19 AM", "2015:08:22 00:08:19 PM", "2015:08:22", "2015-08", "2015", "1440230899"),
         *("yesterday", "9999:12:31 23:59:60", "2015:08:22 10:08:19 Uhr", "2015:08:22 03:08 xyz"),
+        *("1440:12:09 10:08:19", "1394:12:30 10:08:19"),
     ],
 )
 def test_other_times_are_not_taken(text):
