@@ -39,6 +39,7 @@ from tagger.database.tables import (
     thing_verdicts,
     verdicts,
 )
+from tagger.ledger.jobs import follow_images
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.names import primary_files, stem_of
 from tagger.roots.roots import Root
@@ -103,7 +104,9 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
             for row in rows
         ],
     )
-    record_photos(connection, [row.id for row in rows])
+    separated_ids = [row.id for row in rows]
+    record_photos(connection, separated_ids)
+    follow_images(connection, among(photos.c.id, separated_ids))
     _move_sidecar_writes(connection, rows)
 
 

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -38,7 +39,7 @@ from tagger.database.diagnostics import stored_rows
 from tagger.database.engine import may_only_read, reason_of
 from tagger.database.enums import JobState, Outcome
 from tagger.database.schema import SCHEMA_REVISION, bulk_load, read_revision, upgrade_schema
-from tagger.database.statements import distinct_values, insert_page, pages
+from tagger.database.statements import among, distinct_values, insert_page, pages
 from tagger.database.tables import (
     chunks,
     classifications,
@@ -61,7 +62,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import Conflict, SchemaOutdated
 from tagger.kept.update import kept_problems, update_kept
-from tagger.ledger.jobs import OVER
+from tagger.ledger.jobs import OVER, follow_images, items_to_replace
 from tagger.model.artifact import Manifest
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
@@ -208,28 +209,35 @@ NOT_CHECKED = (
 )
 
 
+@dataclass
+class Repairs:
+    """What a check can repair: days that are computed again, and jobs whose photos have earlier outcomes."""
+
+    days: set[ChangedDay] = field(default_factory=set)
+    job_ids: set[int] = field(default_factory=set)
+
+
 def check_database(database: Database) -> Iterator[str]:
     """Yield a line per problem: a damaged file, invalid values, missing rows, counts that do not match.
 
-    Days of which something wrong is kept are recorded as changed.
+    Days of which something wrong is kept are recorded as changed, and outcomes of photos are taken again.
     """
-    wrong = set[ChangedDay]()
+    repairs = Repairs()
     with database.snapshot() as connection:
-        yield from connection_problems(connection, wrong)
-    if wrong:
+        yield from connection_problems(connection, repairs)
+    if repairs.days or repairs.job_ids:
         try:
             with database.write() as connection:
-                record_days(connection, sorted(wrong))
+                record_days(connection, sorted(repairs.days))
+                follow_images(connection, among(job_items.c.job_id, repairs.job_ids))
         except SQLAlchemyError as error:
             if not may_only_read(error):
                 raise
-            yield f"these days were not recorded as changed: {reason_of(error)}"
+            yield f"these days and jobs were not repaired: {reason_of(error)}"
 
 
-def connection_problems(
-    connection: Connection, wrong: set[ChangedDay] | None = None
-) -> Iterator[str]:
-    """The problems that the connection's transaction sees; adds to `wrong`."""
+def connection_problems(connection: Connection, repairs: Repairs | None = None) -> Iterator[str]:
+    """The problems that the connection's transaction sees; adds to `repairs`."""
     are_valid = True
     if connection.dialect.name == "sqlite":
         for problem in _file_problems(connection):
@@ -245,7 +253,7 @@ def connection_problems(
             are_valid = False
             yield problem
     if are_valid:
-        yield from cross_problems(connection, set() if wrong is None else wrong)
+        yield from cross_problems(connection, repairs or Repairs())
     else:
         yield NOT_CHECKED
 
@@ -270,15 +278,21 @@ def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
         yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
 
 
-def cross_problems(connection: Connection, wrong: set[ChangedDay]) -> Iterator[str]:
-    """Yield a line per problem with what rows say about each other; add to `wrong`."""
+def cross_problems(connection: Connection, repairs: Repairs) -> Iterator[str]:
+    """Yield a line per problem with what rows say about each other; add to `repairs`."""
     of_images = *_taught_problems(), *_content_problems(), *_thing_problems()
     yield from found_problems(connection, *job_problems(), *of_images)
     for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
         digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
+    # Items of jobs that are over follow their images.
+    is_over = job_items.c.job_id.in_(select(jobs.c.id).where(jobs.c.state.in_(OVER)))
+    for row in connection.execute(items_to_replace(is_over).limit(PROBLEMS_SHOWN)):
+        repairs.job_ids.add(row.job_id)
+        item = f"job {row.job_id}, item {row.position}"
+        yield f"{item}: its outcome is {row.outcome}, and that of its image {row.now}"
     for number, (problem, days) in enumerate(kept_problems(connection)):
-        wrong |= days
+        repairs.days |= days
         if number < PROBLEMS_SHOWN:
             yield problem
     yield from _model_problems(connection)

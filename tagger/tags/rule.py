@@ -35,7 +35,7 @@ from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 NEARLY_CERTAIN = 0.97
 # A higher score counts as this beside a position: no score is known to be right more often.
 SURE_SCORE = 0.99
-# A landmark with a lower score is never accepted because of a position.
+# A landmark that a model finds with a lower score is never accepted because of a position.
 #
 # In a library, one in four of the shipped model's names with 0.5 to 0.7 is right, below 1 in 14.
 LEAST_SCORE = 0.5
@@ -114,6 +114,7 @@ class Candidate(NamedTuple):
         """Whether it is accepted on an intact image of which nothing else is known."""
         if self.odds is None or self.odds.is_weak:
             return self.is_enough
+        # Photos taken where a taught landmark is need less resemblance, which `LEAST_SCORE` does not limit.
         if self.rank is None and self.odds.odds > 1.0:
             return weighed(self.score, self.odds.odds) >= self.threshold
         return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)

@@ -195,8 +195,22 @@ def test_a_database_in_use_is_checked_in_one_state(folder):
     assert next(problems).startswith("job 1:")
     with folder.database.write() as connection:
         connection.execute(text("UPDATE contents SET outcome = 'tagged'"))
-    assert [line.partition(" ")[0] for line in problems] == ["image"]
+    assert [line.partition(" ")[0] for line in problems] == ["image", "job"]
     assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]
+
+
+def test_a_check_takes_outcomes_of_photos_again_that_are_not_those_of_their_images(
+    folder: TaggedFolder,
+) -> None:
+    folder.draw("a.jpg")
+    job = folder.record()
+    folder.run(job)
+    with folder.database.write() as connection:
+        connection.execute(text("UPDATE contents SET outcome = 'unknown'"))
+    behind = "job 1, item 0: its outcome is tagged, and that of its image unknown"
+    assert behind in list(check_database(folder.database))
+    assert folder.outcomes(job) == {"a.jpg": "unknown"}
+    assert folder.progress(job).unknown == 1
 
 
 BUSY = """

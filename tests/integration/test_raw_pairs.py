@@ -115,6 +115,18 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder):
     assert folder.found() == {"IMG_1.JPG": [GATE]}
 
 
+def test_outcomes_of_earlier_jobs_are_those_of_the_image_that_a_raw_file_gets(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3")
+    job = folder.record(threshold=1.0)
+    folder.run(job)
+    assert folder.outcomes(job) == {"IMG_1.CR3": "unknown"}
+    jpeg = folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    jpeg.unlink()
+    folder.unseen()
+    assert folder.outcomes(job) == {"IMG_1.CR3": "tagged"}
+
+
 def assert_locked_in_order(folder: PairFolder, images: list[int]) -> None:
     """Tag the folder, which changes these images while one is locked: it locks none behind that one."""
     first, *others = sorted(images)

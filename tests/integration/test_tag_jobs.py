@@ -142,7 +142,8 @@ def test_a_readable_copy_does_not_clear_a_gone_file(folder):
 
 def test_photos_are_classified_again_by_request_and_with_another_top_k_or_threshold(folder):
     folder.draw("a.jpg")
-    folder.tag()
+    first = folder.record()
+    folder.run(first)
     assert folder.tag(reprocess=True) == {"a.jpg": "tagged"}
     assert folder.results == ["Classified"]
     assert folder.count(tags) == 3
@@ -155,6 +156,8 @@ def test_photos_are_classified_again_by_request_and_with_another_top_k_or_thresh
     shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
     assert folder.tag(**options) == {"a.jpg": "skipped", "b.jpg": "tagged"}
     assert folder.results == ["AlreadyClassified"]
+    assert folder.tag(threshold=1.0) == {"a.jpg": "unknown", "b.jpg": "unknown"}
+    assert folder.outcomes(first) == {"a.jpg": "unknown"}
 
 
 def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder):

@@ -239,14 +239,9 @@ def store_results(
 
         stored = _set_outcomes(connection, claim, items, forgotten, settled)
         store_outcomes(connection, claim, [item.outcome for item in stored])
-        # Photos that have another image than in earlier jobs.
-        replaced = {
-            item.photo_id
-            for item in items
-            if item.image_id and item.content_id not in (None, item.image_id)
-        }
-        if replaced:
-            follow_images(connection, among(job_items.c.photo_id, replaced))
+        # Photos have other outcomes than in earlier jobs, or other images.
+        image_ids = {item.image_id for item in items if item.image_id}
+        follow_images(connection, among(photos.c.content_id, image_ids))
         delete_unused(connection, {item.image_id for item in forgotten})
         return stored
 
