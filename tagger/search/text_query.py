@@ -4,7 +4,7 @@ Parts are dates, files, and names in lists; see words for the rules. Commands re
 keeps them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -19,6 +19,7 @@ from tagger.database.statements import among
 from tagger.database.tables import effective_tags
 from tagger.errors import QueryOptionInvalid, SearchTextInvalid
 from tagger.landmarks.landmarks import (
+    familiar_landmarks,
     find_landmark,
     landmark_countries,
     landmarks_that_may_have,
@@ -752,10 +753,10 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
             reason=reason,
             hint="",
         )
-    lists = _lists_of_names(database, text, root_paths)
+    queries = list_queries(database, root_paths)
     understood = understand(
         text,
-        lists,
+        lists_of_names(database, text, lambda name: queries[name]()),
         named_files(database, root_paths),
         this_day(),
     )
@@ -847,33 +848,75 @@ def unfamiliar_names(
     )
 
 
-def _lists_of_names(
+def lists_of_names(
     database: Database,
     text: str,
-    root_paths: RootPaths,
+    read: Callable[[str], Any],
+    make: Callable[..., Any] = lambda names_of, *lists: names_of(*lists),
+    *,
+    by_name: bool = True,
 ) -> Iterator[Sequence[Names]]:
-    # The names for a text, the cheapest first. Folders are counted from all photos.
-    counts = landmark_counts(database)
-    with database.read() as connection:
-        countries = dict.fromkeys(
-            (*position_countries(connection), *landmark_countries(connection))
-        )
-        cameras = names_of_camera_models(connection)
-    sights = sight_counts(database)
+    """The names for a text, those that are read fastest first.
+
+    `read`: the list with a name of `list_queries`. `make`: what a function makes of lists.
+    `by_name`: as `unfamiliar_names`.
+    """
+    counts = read("counts")
+    is_counted = counts is not None
+    if not is_counted:
+        counts = uncounted_landmarks(database)
+    familiar = {count.landmark for count in counts if count.photos or not is_counted}
+    sights = read("sights")
     names_of_sights = [count.sight.name for count in sights]
-    familiar = {count.landmark for count in counts}
+    countries = read("countries")
     yield (
-        landmark_names(counts),
+        make(landmark_names, counts) if is_counted else landmark_names(counts, is_counted=False),
         unfamiliar_names(database, text, familiar, names_of_sights),
-        country_names(countries),
-        camera_names(cameras),
-        outcome_names(),
-        thing_names(count_things(database)),
+        make(country_names, countries),
+        make(camera_names, read("cameras")),
+        make(outcome_names),
+        thing_names(read("things")),
     )
-    cities = city_counts(database)
-    yield city_names(cities), region_names(cities), sight_names(sights, counts)
-    yield foreign_country_names(countries), foreign_city_names(cities)
-    trips = trip_summaries(database)
-    yield journey_names(trips), trip_names(trips)
-    yield (folder_names(folder_counts(database, root_paths)),)
-    yield (unfamiliar_names(database, text, familiar, names_of_sights, by_name=True),)
+    cities = read("cities")
+    yield (
+        make(city_names, cities),
+        make(region_names, cities),
+        make(sight_names, sights, counts),
+    )
+    yield make(foreign_country_names, countries), make(foreign_city_names, cities)
+    trips = read("trips")
+    yield make(journey_names, trips), make(trip_names, trips)
+    yield (make(folder_names, read("folders")),)
+    if by_name:
+        yield (unfamiliar_names(database, text, familiar, names_of_sights, by_name=True),)
+
+
+def list_queries(database: Database, root_paths: RootPaths) -> Mapping[str, Callable[[], Any]]:
+    """What reads each list in which searches find names. Folders are counted from all photos."""
+
+    def read_countries() -> Mapping[str, None]:
+        with database.read() as connection:
+            return dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
+
+    def read_cameras() -> Mapping[str, Collection[str]]:
+        with database.read() as connection:
+            return names_of_camera_models(connection)
+
+    return {
+        "counts": lambda: landmark_counts(database),
+        "sights": lambda: sight_counts(database),
+        "countries": read_countries,
+        "cameras": read_cameras,
+        "things": lambda: count_things(database),
+        "cities": lambda: city_counts(database),
+        "trips": lambda: trip_summaries(database),
+        "folders": lambda: folder_counts(database, root_paths),
+    }
+
+
+def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
+    """The familiar landmarks by name, for the time until their photos are counted."""
+    with database.read() as connection:
+        landmarks = familiar_landmarks(connection)
+    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
+    return [LandmarkCount.of(landmark, 0) for landmark in by_name]

@@ -16,19 +16,15 @@ from functools import partial
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.engine import DAMAGED_ROWS
-from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
+from tagger.landmarks.landmarks import familiar_landmarks
 from tagger.query.counts import (
     LandmarkCount,
     TripSummary,
-    city_counts,
     familiar_landmark_counts,
     find_covers,
-    folder_counts,
     sight_counts,
-    trip_summaries,
 )
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
@@ -37,35 +33,24 @@ from tagger.roots.roots import RootPaths
 from tagger.search.names import (
     Meaning,
     Names,
-    camera_names,
     city_names,
     countries_of,
-    country_names,
-    folder_names,
-    foreign_city_names,
-    foreign_country_names,
-    journey_names,
-    landmark_names,
-    outcome_names,
     region_names,
-    sight_names,
-    thing_names,
-    trip_names,
     with_surroundings,
 )
 from tagger.search.text_query import (
     UnderstoodText,
+    list_queries,
+    lists_of_names,
     named_files,
     suggest,
     this_day,
     understand,
-    unfamiliar_names,
 )
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import city_name, name_in_language
 from tagger.texts.text_format import in_language, reader_language
-from tagger.things import count_things
 from tagger.web.templating import ENGLISH, languages
 
 T = TypeVar("T")
@@ -274,9 +259,7 @@ class LibraryOverview:
             self._queries.append(cached)
             return cached
 
-        def read_cameras() -> Mapping[str, Collection[str]]:
-            with database.read() as connection:
-                return names_of_camera_models(connection)
+        queries = list_queries(database, root_paths)
 
         def read_names(tag: str) -> Mapping[str, str]:
             with database.read() as connection:
@@ -301,7 +284,7 @@ class LibraryOverview:
         # By the slugs of landmarks.
         self.covers = kept(lambda: find_covers(database), FIRST_WAIT_S)
         # The newest first.
-        self.trips = kept(lambda: trip_summaries(database), FIRST_WAIT_S)
+        self.trips = kept(queries["trips"], FIRST_WAIT_S)
         self.position_cells = kept(lambda: position_cells(database))
         self.unclassified = kept(count_unclassified)
         self._names = {
@@ -309,14 +292,14 @@ class LibraryOverview:
             for tag in languages()
             if tag != ENGLISH
         }
-        self.things = kept(lambda: count_things(database))
+        self.things = kept(queries["things"])
         # Up to `COUNT_LIMIT`.
         self.to_review = kept(lambda: count_suggestions(database))
         # Searches find names in these.
-        self.cities = kept(lambda: city_counts(database))
-        self.cameras = kept(read_cameras)
-        self.sights = kept(lambda: sight_counts(database))
-        self.folders = kept(lambda: folder_counts(database, root_paths))
+        self.cities = kept(queries["cities"])
+        self.cameras = kept(queries["cameras"])
+        self.sights = kept(queries["sights"])
+        self.folders = kept(queries["folders"])
 
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
@@ -359,7 +342,6 @@ class SearchLists:
         self._database = database
         self._files = named_files(database, root_paths)
         self._overview = overview
-        self._outcomes = outcome_names()
         self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
     def understand(self, text: str) -> UnderstoodText:
@@ -385,42 +367,15 @@ class SearchLists:
     def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
         until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
 
-        def left() -> tuple[float, float]:
-            return SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0)
+        def read(name: str) -> Any:
+            if name == "countries":
+                return self._index(countries_of, read("counts") or _NONE, read("cities"))
+            kept: CachedQuery[Any] = getattr(self._overview, name)
+            rows = kept.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0))
+            # Without numbers, landmarks are found by their names.
+            return _NONE if rows is None and name != "counts" else rows
 
-        landmarks, cities = (
-            self._overview.counts.get_soon(*left()),
-            self._overview.cities.get_soon(*left()) or _NONE,
-        )
-        countries = self._index(countries_of, landmarks or _NONE, cities)
-        if landmarks is None:
-            uncounted = uncounted_landmarks(self._database)
-            names = landmark_names(uncounted, is_counted=False)
-            familiar = {each.landmark for each in uncounted}
-        else:
-            names = self._index(landmark_names, landmarks)
-            familiar = {each.landmark for each in landmarks if each.photos}
-        sights = self._overview.sights.get_soon(*left()) or _NONE
-        names_of_sights = [count.sight.name for count in sights]
-        yield (
-            names,
-            unfamiliar_names(self._database, text, familiar, names_of_sights),
-            self._index(country_names, countries),
-            self._index(camera_names, self._overview.cameras.get_soon(*left()) or {}),
-            self._outcomes,
-            thing_names(self._overview.things.get_soon(*left()) or _NONE),
-        )
-        yield (
-            self._index(city_names, cities),
-            self._index(region_names, cities),
-            self._index(sight_names, sights, landmarks or _NONE),
-        )
-        yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
-        trips = self._overview.trips.get_soon(*left()) or _NONE
-        yield self._index(journey_names, trips), self._index(trip_names, trips)
-        yield (self._index(folder_names, self._overview.folders.get_soon(*left()) or _NONE),)
-        if by_name:
-            yield (unfamiliar_names(self._database, text, familiar, names_of_sights, by_name=True),)
+        return lists_of_names(self._database, text, read, self._index, by_name=by_name)
 
     def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
         # What is made of the lists, built again when one of them has changed.
@@ -431,11 +386,3 @@ class SearchLists:
             self._indexes[make] = lists, index
         made: T = index
         return made
-
-
-def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
-    """Return the familiar landmarks by name, for the time until their photos are counted."""
-    with database.read() as connection:
-        landmarks = familiar_landmarks(connection)
-    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
-    return [LandmarkCount.of(landmark, 0) for landmark in by_name]

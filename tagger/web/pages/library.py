@@ -49,6 +49,7 @@ from tagger.query.counts import (
 )
 from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
+from tagger.search.text_query import uncounted_landmarks
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
@@ -56,7 +57,6 @@ from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import start_job
 from tagger.web.api.landmarks import SearchText, suggestion_document
 from tagger.web.errors import page_text
-from tagger.web.overview import uncounted_landmarks
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map, trip_bounds
 from tagger.web.pages.photos import After, photo_grid, trip_address
 from tagger.web.request_guard import COUNTING
