@@ -200,13 +200,17 @@ def _write(
     write_columns(out, columns)
 
 
-def write_columns(out: Path, columns: dict[str, npt.NDArray[Any]]) -> None:
-    """Write columns of a table, with the same bytes everywhere."""
-    # As numpy.savez_compressed, without the time of writing, with a compression that is the same everywhere.
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
+def write_columns(
+    out: Path,
+    columns: dict[str, npt.NDArray[Any]],
+    compression: int = zipfile.ZIP_LZMA,
+) -> None:
+    """Write columns of a table, with the same bytes everywhere (of `ZIP_DEFLATED`, with the same zlib)."""
+    # As numpy.savez_compressed, without the time of writing.
+    with zipfile.ZipFile(out, "w", compression) as archive:
         for name, column in columns.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_LZMA
+            entry.compress_type = compression
             with archive.open(entry, "w") as stream:
                 np.lib.format.write_array(stream, column, allow_pickle=False)
 
