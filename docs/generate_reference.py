@@ -91,6 +91,7 @@ BOOKKEEPING = {
     "metadata_writes",
     "mounts",
     "schedule_runs",
+    "sight_verdicts",
     "schedules",
     "taught_tags",
     "track_parts",

@@ -36,14 +36,18 @@ from tagger.database.tables import (
     metadata_writes,
     photos,
     positions,
-    thing_verdicts,
-    verdicts,
 )
 from tagger.ledger.jobs import follow_images
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.names import primary_files, stem_of
 from tagger.roots.roots import Root
-from tagger.tags.causes import NewDismissal, NewVerdict, write_dismissals, write_verdicts
+from tagger.tags.causes import (
+    VERDICT_TABLES,
+    NewDismissal,
+    NewVerdict,
+    write_dismissals,
+    write_verdicts,
+)
 from tagger.tags.contents import lock_contents, record_photos
 
 _INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "own_facts", "camera_id", "content_id", "unread_facts")
@@ -218,10 +222,10 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     write_dismissals(
         connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away]
     )
-    for table in (verdicts, thing_verdicts):
+    for subject, table in VERDICT_TABLES.items():
         given = connection.execute(select(table).where(table.c.content_id == image_id))
         carried = [
-            NewVerdict(to_image_id, about, VerdictKind(kind), *by_at)
+            NewVerdict(to_image_id, subject(about), VerdictKind(kind), *by_at)
             for _, about, kind, *by_at in given
         ]
         write_verdicts(connection, carried, newer_only=True)

@@ -97,6 +97,16 @@ def _add_sights() -> None:
     op.add_column("positions", sa.Column("sight", sa.Text))
     op.create_index("ix_positions_sight_photo_id", "positions", ["sight", "photo_id"])
     op.add_column("day_places", sa.Column("sight", sa.Text))
+    op.create_table(
+        "sight_verdicts",
+        sa.Column("content_id", _IDENTIFIER, sa.ForeignKey("contents.id"), nullable=False),
+        sa.Column("sight", sa.Text, nullable=False),
+        sa.Column("verdict", sa.Text, nullable=False),
+        sa.Column("given_by", sa.Text),
+        sa.Column("given_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("content_id", "sight"),
+        sa.CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
+    )
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         op.execute(f"DROP VIEW IF EXISTS {name}")

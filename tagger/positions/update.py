@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.enums import STATED, PositionSource, VerdictKind
 from tagger.database.statements import among, insert_page, pages
-from tagger.database.tables import cameras, ledgers, photos, positions, verdicts
+from tagger.database.tables import cameras, ledgers, photos, positions, sight_verdicts
 from tagger.positions import companions, estimation, tag_odds
 from tagger.positions.cities import places_of
 from tagger.positions.companions import estimate_together
@@ -253,16 +253,16 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
 
 
 def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, str]:
-    # Where photos were taken, but for sights whose landmark a person rejected on them.
+    # Where photos were taken, but for sights at which they were not, as people say.
     sights = library_sights(connection)
     fixes = np.array([fact[:3] for fact in facts.values()], np.float64).reshape(-1, 3)
     indices = dict(zip(facts, sights.at(*fixes.T).tolist(), strict=True))
     rejected = (
-        select(photos.c.id, verdicts.c.landmark_id)
-        .join(verdicts, verdicts.c.content_id == photos.c.content_id)
-        .where(among(photos.c.id, facts), verdicts.c.verdict == VerdictKind.REJECTED)
+        select(photos.c.id, sight_verdicts.c.sight)
+        .join(sight_verdicts, sight_verdicts.c.content_id == photos.c.content_id)
+        .where(among(photos.c.id, facts), sight_verdicts.c.verdict == VerdictKind.REJECTED)
     )
-    for photo_id, landmark_id in connection.execute(rejected):
-        if sights.landmark_ids.get(indices[photo_id]) == landmark_id:
+    for photo_id, name in connection.execute(rejected):
+        if indices[photo_id] in sights.called(name):
             indices[photo_id] = NO_SIGHT
     return {photo_id: sights.names[index] for photo_id, index in indices.items() if index >= 0}

@@ -44,6 +44,7 @@ from tagger.database.tables import (
     image_things,
     jobs,
     models,
+    sight_verdicts,
     sketches,
     tags,
     taught_tags,
@@ -316,8 +317,19 @@ def store_odds(
     return images
 
 
-# What a verdict is about: a landmark, by its id, or a thing, by its slug.
-Subject = int | str
+class SightName(str):
+    """The name of a sight, of which verdicts say that photos were not taken there."""
+
+    __slots__ = ()
+
+
+# What a verdict is about: a landmark, by its id, a thing, by its slug, or a sight.
+Subject = int | str | SightName
+VERDICT_TABLES: Mapping[type[Subject], Table] = {
+    int: verdicts,
+    str: thing_verdicts,
+    SightName: sight_verdicts,
+}
 
 
 @dataclass(frozen=True)
@@ -355,12 +367,14 @@ def write_verdicts(
     if not latest:
         return
     lock_contents(connection, {content_id for content_id, _ in latest})
-    for table, kind in ((verdicts, int), (thing_verdicts, str)):
-        of_kind = (each for each in latest.values() if isinstance(each.subject, kind))
+    images_of: dict[type[Subject], set[int]] = {}
+    for kind, table in VERDICT_TABLES.items():
+        of_kind = [each for each in latest.values() if type(each.subject) is kind]
         _upsert(connection, table, sorted(of_kind, key=attrgetter("key")), newer_only=newer_only)
-    # No landmark depends on a thing.
-    images = {content_id for content_id, subject in latest if isinstance(subject, int)}
-    if images:
+        images_of[kind] = {each.content_id for each in of_kind}
+    queue_position_updates(connection, images_of[SightName])
+    # No landmark depends on a thing, or on a sight.
+    if images := images_of[int]:
         confirmed = sorted(confirmed_contents(connection, images))
         connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(confirmed)))
         _settle_decided(connection, images)
@@ -376,14 +390,16 @@ def delete_verdicts(
     count = connection.execute(delete(table).where(*of_images, is_about_it)).rowcount
     if table is verdicts:
         _settle_decided(connection, content_ids)
+    elif table is sight_verdicts:
+        queue_position_updates(connection, content_ids)
     return count
 
 
 def verdicts_about(subject: Subject) -> tuple[Table, ColumnElement[bool]]:
     """The table with the verdicts about a subject, and which of its rows they are."""
-    if isinstance(subject, int):
-        return verdicts, verdicts.c.landmark_id == subject
-    return thing_verdicts, thing_verdicts.c.thing == subject
+    table = VERDICT_TABLES[type(subject)]
+    _, key = table.primary_key
+    return table, key == subject
 
 
 def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
@@ -433,7 +449,7 @@ def _upsert(
 
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
-    """Settle images about which people have decided, and record them: a rejected landmark is no sight."""
+    """Settle images about which people have decided, and record them: positions follow from landmarks."""
     record_decisions(connection)
     queue_position_updates(connection, content_ids)
     settle(connection, content_ids)

@@ -42,6 +42,7 @@ from tagger.database.tables import (
     landmarks,
     photos,
     positions,
+    sight_verdicts,
     tags,
     taught_tags,
     thing_verdicts,
@@ -194,7 +195,7 @@ def has_photo(content_id: ColumnElement[int]) -> Exists:
 
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
-    tables = verdicts, thing_verdicts, dismissals, favourites
+    tables = verdicts, thing_verdicts, sight_verdicts, dismissals, favourites
     return or_(*(exists().where(table.c.content_id == contents.c.id) for table in tables))
 
 

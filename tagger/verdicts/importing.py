@@ -28,6 +28,7 @@ from tagger.landmarks.landmarks import landmarks_by_slug
 from tagger.tags.causes import (
     NewDismissal,
     NewVerdict,
+    SightName,
     confirmed_contents,
     hold_landmarks,
     write_dismissals,
@@ -36,7 +37,12 @@ from tagger.tags.causes import (
 from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.texts.documents import text_blocks
 from tagger.things import PREFIX, all_things
-from tagger.verdicts.verdicts import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
+from tagger.verdicts.verdicts import (
+    NOT_A_LANDMARK,
+    SIGHT_PREFIX,
+    stored_dismissals,
+    stored_verdicts,
+)
 
 _REMEDY = "correct the file, or create it again with `tagger review export`"
 
@@ -44,7 +50,8 @@ _REMEDY = "correct the file, or create it again with `tagger review export`"
 class VerdictEntry(BaseModel):
     """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it elsewhere.
 
-    With its prefix, a thing stands in place of the landmark. Without either, the image is not a landmark.
+    With its prefix, a thing or a sight stands in place of the landmark. Without any, the image is not a
+    landmark.
     """
 
     digest: Annotated[str, Field(pattern=r"^[0-9]+-[0-9a-f]{64}$")]
@@ -239,6 +246,12 @@ def _count_page(
     known = {*landmarks, None}
     if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
         known |= {PREFIX + slug for slug in all_things(connection)}
+    sights = {
+        entry.landmark: SightName(entry.landmark.removeprefix(SIGHT_PREFIX))
+        for entry in page
+        if entry.landmark and entry.landmark.startswith(SIGHT_PREFIX)
+    }
+    known |= sights.keys()
     usable = [entry for entry in page if entry.landmark in known]
     report.unknown_landmarks.update(
         entry.landmark for entry in page if entry.landmark and entry.landmark not in known
@@ -251,7 +264,7 @@ def _count_page(
             new.dismissals.append(NewDismissal(content_id, *given))
         else:
             landmark, slug = landmarks.get(entry.landmark), entry.landmark.removeprefix(PREFIX)
-            subject = landmark.id if landmark else slug
+            subject = landmark.id if landmark else sights.get(entry.landmark, slug)
             new.verdicts.append(NewVerdict(content_id, subject, VerdictKind(entry.verdict), *given))
     stored = stored_verdicts(connection, {verdict.key for verdict in new.verdicts})
     new.verdicts = [

@@ -26,17 +26,15 @@ from tagger.database.tables import (
     models,
     photos,
     positions,
+    sight_verdicts,
     thing_verdicts,
     verdicts,
 )
 from tagger.errors import (
-    LandmarkExists,
-    LandmarkInvalid,
     LandmarkNotFound,
     PhotoNotClassified,
     ThingNotFound,
 )
-from tagger.landmarks.edits import NewLandmark, insert_landmark, is_name
 from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.filters import ResolvedQuery, matching_landmarks
@@ -46,8 +44,10 @@ from tagger.roots.availability import UnavailableFolder, unavailable_folders
 from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.tags.causes import (
+    VERDICT_TABLES,
     NewDismissal,
     NewVerdict,
+    SightName,
     Subject,
     confirmed_contents,
     delete_dismissals,
@@ -158,11 +158,30 @@ def give_examples(
             current.write(connection, images, kind, by)
 
 
+# Before the name of a sight, where the name of a landmark may stand, too.
+SIGHT_PREFIX = "sight:"
+
+
+@dataclass(frozen=True)
+class NamedSight:
+    """A sight, of which verdicts say that photos were not taken there; they may show it."""
+
+    id: SightName
+
+    @property
+    def slug(self) -> str:
+        return SIGHT_PREFIX + self.id
+
+    @property
+    def display_name(self) -> str:
+        return self.id
+
+
 @dataclass(frozen=True)
 class _CurrentVerdicts:
     """The verdicts of images about one landmark or thing before a change. `images`: by photo id."""
 
-    subject: Landmark | Thing
+    subject: Landmark | Thing | NamedSight
     photo_ids: Sequence[int]
     images: Mapping[int, int]
     before: Mapping[int, VerdictKind | None]
@@ -184,7 +203,6 @@ class _CurrentVerdicts:
                     select(photos.c.failure_kind).where(photos.c.id == photo_id)
                 )
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
-        _add_landmark_of_sight(connection, images, name)
         hold_landmarks(connection)
         subject = _find_subject(connection, name)
         return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject.id))
@@ -196,9 +214,9 @@ class _CurrentVerdicts:
         write_verdicts(
             connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
         )
-        if kind is VerdictKind.REJECTED and isinstance(self.subject, Landmark):
+        if kind is VerdictKind.REJECTED and isinstance(self.subject, NamedSight):
             # The update of positions leaves them so.
-            is_at_sight = (positions.c.sight == self.subject.name) & positions.c.photo_id.in_(
+            is_at_sight = (positions.c.sight == self.subject.id) & positions.c.photo_id.in_(
                 select(photos.c.id).where(among(photos.c.content_id, images))
             )
             connection.execute(update(positions).where(is_at_sight).values(sight=None))
@@ -236,27 +254,10 @@ class _CurrentVerdicts:
         )
 
 
-def _add_landmark_of_sight(connection: Connection, images: Mapping[int, int], name: str) -> None:
-    """Add the landmark of this name if one of these photos was taken at a sight that has it."""
-    columns = positions.c
-    one_place = (
-        func.max(columns[each]) for each in ("latitude", "longitude", "country", "region", "city")
-    )
-    is_at_sight = among(columns.photo_id, images), columns.sight.is_not(None)
-    query = select(columns.sight, *one_place).where(*is_at_sight).group_by(columns.sight)
-    for name_of_sight, latitude, longitude, country, region, city in connection.execute(query):
-        from tagger.sights import library_sights  # numpy
-
-        sight = library_sights(connection).named(name_of_sight, latitude, longitude)
-        if sight is not None and is_name(name, [sight.name, *(each for _, each in sight.names)]):
-            position = sight.latitude, sight.longitude
-            with suppress(LandmarkExists, LandmarkInvalid):
-                new = NewLandmark(sight.name, None, country, region, city, position)
-                insert_landmark(connection, new)
-
-
-def _find_subject(connection: Connection, name: str) -> Landmark | Thing:
-    """The landmark of a name; without one, or with its prefix, the thing."""
+def _find_subject(connection: Connection, name: str) -> Landmark | Thing | NamedSight:
+    """The landmark of a name; without one, or with its prefix, the thing; with its prefix, the sight."""
+    if name.startswith(SIGHT_PREFIX):
+        return NamedSight(SightName(name.removeprefix(SIGHT_PREFIX)))
     if name.startswith(PREFIX):
         return find_thing(connection, name)
     try:
@@ -293,10 +294,10 @@ def stored_verdicts(
     """Kind and time of the stored verdicts among `keys`: content ids and what the verdicts are about."""
     content_ids = {content_id for content_id, _ in keys}
     stored = {}
-    for table in (verdicts, thing_verdicts):
+    for kind, table in VERDICT_TABLES.items():
         query = select(table).where(among(table.c.content_id, content_ids))
         for content_id, subject, verdict, _, given_at in connection.execute(query):
-            stored[content_id, subject] = VerdictKind(verdict), given_at
+            stored[content_id, kind(subject)] = VerdictKind(verdict), given_at
     return {key: value for key, value in stored.items() if key in keys}
 
 
@@ -437,7 +438,8 @@ class VerdictFilter:
 class ListedVerdict:
     """A verdict for people and other databases. `path` is one photo of the image; None: it has none now.
 
-    A thing stands in place of a landmark as `thing:dog`. A photo that was put away has the verdict
+    A thing stands in place of a landmark as `thing:dog`, and a sight at which the photo was not taken as
+    `sight:Louvre Museum`. A photo that was put away has the verdict
     `not-a-landmark`, and no landmark.
     """
 
@@ -453,16 +455,16 @@ class ListedVerdict:
 def list_verdicts(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
-    """Yield the matching verdicts on landmarks, then on things, then the dismissed photos.
+    """Yield the matching verdicts on landmarks, things and sights, then the dismissed photos.
 
     Each kind is in the order in which images were added.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    tables = []
+    tables: list[Table] = []
     if verdict_filter.verdict != NOT_A_LANDMARK:
-        tables += [verdicts, thing_verdicts]
+        tables += VERDICT_TABLES.values()
     if verdict_filter.verdict in {None, NOT_A_LANDMARK}:
         tables.append(dismissals)
     listings = [_Listing(database, table, verdict_filter, root_paths or {}) for table in tables]
@@ -503,6 +505,8 @@ class _Listing:
         elif self._table is thing_verdicts:
             thing = self._things[row.thing]
             landmark, name, kind = f"{PREFIX}{thing.slug}", thing.display_name, row.verdict
+        elif self._table is sight_verdicts:
+            landmark, name, kind = f"{SIGHT_PREFIX}{row.sight}", row.sight, row.verdict
         return ListedVerdict(
             path=paths.get(row.photo_id),
             digest=row.digest,

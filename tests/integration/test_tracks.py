@@ -40,7 +40,7 @@ from tagger.search.names import sight_names
 from tagger.search.text_query import place_near, suggest, text_query, this_day
 from tagger.texts.text_format import in_language
 from tagger.transfer import check_database
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 from tagger.web.templating import load_language
 
 
@@ -372,11 +372,15 @@ def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(l
     database = library.database
     here, there = library.shot(0, gps=LOUVRE), library.shot(600, gps=LOUVRE)
     library.update()
-    give_verdicts(database, [here], "louvre museum", VerdictKind.REJECTED, "me", {})
+    add_landmark(database, NewLandmark("Louvre Museum", position=LOUVRE))
+    give_verdicts(database, [there], "louvre museum", VerdictKind.REJECTED, "me", {})
+    give_verdicts(database, [here], "sight:Louvre Museum", VerdictKind.REJECTED, "me", {})
     assert _sights(library) == {here: None, there: "Louvre Museum"}
     library.update()
     assert _sights(library) == {here: None, there: "Louvre Museum"}
-    withdraw_verdicts(database, [here], "Louvre Museum", VerdictKind.REJECTED, {})
+    listed = [each.landmark for each in list_verdicts(database, VerdictFilter())]
+    assert listed == ["louvre-museum", "sight:Louvre Museum"]
+    withdraw_verdicts(database, [here], "sight:Louvre Museum", VerdictKind.REJECTED, {})
     library.update()
     assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
 

@@ -4,7 +4,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 table's `info`.
 
 Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
-landmarks, models. Things: contents, models → image_things → things; thing_verdicts.
+landmarks, models. Things: contents, models → image_things → things; thing_verdicts. Sights: sight_verdicts.
 Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
 classifiers; positions → looks → look_photos.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
@@ -54,6 +54,7 @@ from tagger.database.tables.tag_tables import (
     verdicts as verdicts,
     image_things as image_things,
     thing_labels as thing_labels,
+    sight_verdicts as sight_verdicts,
     thing_verdicts as thing_verdicts,
     things as things,
 )

@@ -601,6 +601,18 @@ thing_verdicts = Table(
     },
 )
 
+sight_verdicts = Table(
+    "sight_verdicts",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
+    Column("sight", Text, nullable=False, doc="the sight, as `positions.sight` named it"),
+    Column("verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc="`rejected`"),
+    Column("given_by", Text, doc="who gave the verdict"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when"),
+    PrimaryKeyConstraint("content_id", "sight"),
+    info={"doc": "A person's decision that an image was not taken at a sight, which it may show."},
+)
+
 _PATH = "absolute path or address of the photo, where it was scanned"
 photo_tags = Table(
     "photo_tags",
