@@ -108,5 +108,5 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         return super().apply_async(entry, producer=producer, advance=advance, **options)
 
     def _ensure_connected(self) -> Any:
-        """The connection, made for the first tick that Redis accepts. Celery would log each attempt."""
+        # The connection, made for the first tick that Redis accepts. Celery would log each attempt.
         return self.connection

@@ -98,7 +98,7 @@ def _prepare_socket_folder(folder: Path) -> None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether it is a folder of this user that nobody else may enter."""
+    # Whether it is a folder of this user that nobody else may enter.
     try:
         status = folder.stat()
     except OSError:
@@ -170,7 +170,7 @@ def _command(socket: Path, folder: Path) -> list[str]:
 
 
 def _is_running(socket: Path) -> bool:
-    """Whether there is a server. One that is frozen counts: two would write the same files."""
+    # Whether there is a server. One that is frozen counts: two would write the same files.
     if not socket.exists():
         return False
     try:
@@ -187,7 +187,7 @@ def _client(socket: Path) -> redis.Redis:
 
 
 def _is_used(socket: Path) -> bool:
-    """Whether any client other than this watcher is connected."""
+    # Whether any client other than this watcher is connected.
     try:
         with _client(socket) as client:
             return len(client.client_list()) > 1

@@ -57,7 +57,7 @@ class Channel(redis.Channel):
     )
 
     def _connparams(self, asynchronous: bool = False) -> Any:
-        """Fault: a late acknowledgement on a closed channel gets an AttributeError, which nobody expects."""
+        # Fault: a late acknowledgement on a closed channel gets an AttributeError, which nobody expects.
         if self.connection is None or self.connection.client is None:
             raise ConnectionError("the channel's connection to Redis is closed")
         parameters = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
@@ -67,7 +67,7 @@ class Channel(redis.Channel):
         return parameters
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Fault: what others write into a queue ends the worker, or names callbacks and other tasks."""
+        # Fault: what others write into a queue ends the worker, or names callbacks and other tasks.
         responses: list[Any] = []
         parse = self.client.parse_response
 

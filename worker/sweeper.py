@@ -126,7 +126,7 @@ class Sweeper:
                 return
 
     def _report(self, problem: str) -> None:
-        """Log a problem once, not at every sweep, and its end."""
+        # Log a problem once, not at every sweep, and its end.
         if problem and problem != self._problem:
             log.warning("%s; trying again every %g s", problem, SWEEP_S)
         elif self._problem and not problem:
@@ -165,14 +165,14 @@ class Sweeper:
         return None
 
     def _locate_while_idle(self) -> None:
-        """Locate photos for LOCATE_S, unless a job runs, which needs the database."""
+        # Locate photos for LOCATE_S, unless a job runs, which needs the database.
         until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
             if is_any_claimable(self._database) or not update_some(self._database):
                 return
 
     def _send_wake_ups(self) -> None:
-        """Wake workers for chunks that wait, also where Redis lost wake-ups, unless it refuses them."""
+        # Wake workers for chunks that wait, also where Redis lost wake-ups, unless it refuses them.
         accepts_messages = self._redis.accepts_messages()
         self._redis_refuses = not accepts_messages
         broker = self._redis.broker

@@ -132,7 +132,7 @@ _stopping = threading.Event()
 
 @signals.worker_init.connect
 def _on_init(sender: Any, **_: Any) -> None:
-    """Make the engine before the first message. Of an error, Celery would tell nobody, and go on."""
+    # Make the engine before the first message. Of an error, Celery would tell nobody, and go on.
     try:
         settings = load_settings()
         if settings.metrics_port is not None:
@@ -166,13 +166,13 @@ def _serve_metrics(host: str, port: int) -> None:
 
 @signals.worker_ready.connect
 def _on_ready(**_: Any) -> None:
-    """Start the engine's threads. Earlier, SIGTERM would kill the worker."""
+    # Start the engine's threads. Earlier, SIGTERM would kill the worker.
     current_engine().start()
 
 
 @signals.worker_shutting_down.connect
 def _on_shutting_down(**_: Any) -> None:
-    """On the first SIGTERM, store the current batch and release the rest; on the second, exit."""
+    # On the first SIGTERM, store the current batch and release the rest; on the second, exit.
     if _stopping.is_set():
         _exit_now(os.EX_OK, "A second signal: exiting without the rest")
     _stopping.set()
@@ -273,7 +273,7 @@ class Engine:
         return end
 
     def _send_wake_ups(self, job: int) -> None:
-        """Wake a worker for the next chunk, without waiting for a sweep."""
+        # Wake a worker for the next chunk, without waiting for a sweep.
         try:
             send_wake_ups(self._app, self.database, 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:

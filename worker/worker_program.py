@@ -82,7 +82,7 @@ def run_worker(
 
 
 def _say(message: str, file: TextIO = sys.stderr) -> None:
-    """Write what Celery says in signal handlers, and plainly how the worker stops. Streams may be in use."""
+    # Write what Celery says in signal handlers, and plainly how the worker stops. Streams may be in use.
     if "Warm shutdown" in message:
         message = (
             "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
@@ -110,13 +110,13 @@ def _on_ready(**_: Any) -> None:
 
 
 def _limit_memory(**_: Any) -> None:
-    """Let allocations fail in this process, rather than the machine. Drivers of GPUs reserve any amount."""
+    # Let allocations fail in this process, rather than the machine. Drivers of GPUs reserve any amount.
     if current_engine().device == "cpu":
         limit_data(memory_beside_this_process() // 2)
 
 
 def _on_process_ready(**_: Any) -> None:
-    """Tell the parent, and take a repeated SIGTERM as one: systemd may send it to parent and children."""
+    # Tell the parent, and take a repeated SIGTERM as one: systemd may send it to parent and children.
     stop = signal.getsignal(signal.SIGTERM)
 
     def stop_once(number: int, frame: Any) -> None:

@@ -87,7 +87,7 @@ def update_details(connection: Connection, entry: int, **details: object) -> Non
 
 
 def _stored_details(connection: Connection, details: dict[str, object]) -> dict[str, object]:
-    """The details that are not None, with the actor's address."""
+    # The details that are not None, with the actor's address.
     details = {"address": actor_of(connection).address} | details
     return {name: value for name, value in details.items() if value is not None}
 
@@ -140,7 +140,7 @@ def command_line_actor() -> Actor:
 
 
 def _system_user() -> str:
-    """The name in the system's accounts. The environment, which getpass reads, could contain any."""
+    # The name in the system's accounts. The environment, which getpass reads, could contain any.
     try:
         import pwd
     except ImportError:  # Windows

@@ -272,7 +272,7 @@ class Database:
         self._engine.dispose()
 
     def _require_open(self) -> None:
-        """Refuse a fork of the process, too: shared connections damage SQLite files and confuse servers."""
+        # Refuse a fork of the process, too: shared connections damage SQLite files and confuse servers.
         if os.getpid() != self._process:
             raise self._bound()
         if self._is_closed:
@@ -318,7 +318,7 @@ def record_decisions(connection: Connection) -> None:
 
 
 def _file_identity(engine: Engine) -> tuple[int, int] | None:
-    """What distinguishes the SQLite file from another one at its path; None if there is none."""
+    # What distinguishes the SQLite file from another one at its path; None if there is none.
     if engine.dialect.name != "sqlite":
         return None
     try:

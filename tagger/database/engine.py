@@ -255,7 +255,7 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
 
 
 def _name_file(context: ExceptionContext) -> None:
-    """Say in an error which file it is about."""
+    # Say in an error which file it is about.
     if context.sqlalchemy_exception is not None and context.engine is not None:
         context.sqlalchemy_exception.add_detail(str(context.engine.url.database))
 
@@ -348,7 +348,7 @@ _FILE_REMEDY = (
 
 
 def _remedy(url: URL, reason: str) -> str:
-    """What to do about a database that cannot be opened. PostgreSQL's own refusals begin with FATAL."""
+    # What to do about a database that cannot be opened. PostgreSQL's own refusals begin with FATAL.
     if url.get_backend_name() == "sqlite":
         return _FILE_REMEDY
     if "FATAL" not in reason:
@@ -361,7 +361,7 @@ def _remedy(url: URL, reason: str) -> str:
 
 
 def _without_values(reason: str, url: URL) -> str:
-    """The driver's message without values of the address's options: one may be a part of a password."""
+    # The driver's message without values of the address's options: one may be a part of a password.
     for value in map(str, url.query.values()):
         reason = re.sub(rf"""(["']){re.escape(value)}\1""", r"\1…\1", reason)
     return reason

@@ -65,11 +65,10 @@ def read_revision(url: str) -> str:
 
 
 def _require_unicode(engine: Engine) -> None:
-    """Check that a server's database can hold all texts. One of SQL_ASCII keeps the UTF-8 that it gets.
-
-    Raises:
-        DatabaseUnavailable: it cannot.
-    """
+    # Check that a server's database can hold all texts. One of SQL_ASCII keeps the UTF-8 that it gets.
+    #
+    # Raises:
+    #     DatabaseUnavailable: it cannot.
     if engine.dialect.name != "postgresql":
         return
     with engine.connect() as connection:
@@ -159,7 +158,7 @@ _BLOCKED = (
 
 
 def _migrate(connection: Connection) -> None:
-    """Create the schema in an empty database, and stamp it; upgrade any other."""
+    # Create the schema in an empty database, and stamp it; upgrade any other.
     from alembic import command
     from alembic.config import Config
 
@@ -183,7 +182,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _missing_parts(connection: Connection) -> list[str]:
-    """The tables and columns that this version uses and the database lacks."""
+    # The tables and columns that this version uses and the database lacks.
     found = inspect(connection)
     names = {
         table: {column["name"] for column in columns}
@@ -199,7 +198,7 @@ def _missing_parts(connection: Connection) -> list[str]:
 
 
 def _create_schema(connection: Connection) -> None:
-    """Create all that the database of a new ledger has, and the row of its identity."""
+    # Create all that the database of a new ledger has, and the row of its identity.
     # Only here: few commands create a database.
     from tagger.database.changed_days import trigger_statements
 

@@ -298,7 +298,7 @@ class _Array(TypeDecorator[list[Any]]):
 
 
 def _array_text(values: list[Any]) -> object:
-    """Ids or texts as the text of a PostgreSQL array, faster than the driver; other values unchanged."""
+    # Ids or texts as the text of a PostgreSQL array, faster than the driver; other values unchanged.
     kinds = set(map(type, values))
     if kinds == {int}:
         return "{" + ",".join(map(str, values)) + "}"

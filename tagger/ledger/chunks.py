@@ -145,7 +145,7 @@ def renew_lease(connection: Connection, claim: Claim) -> None:
 
 
 def _renew(connection: Connection, claim: Claim) -> bool:
-    """Renew the lease, even an expired one that nobody has claimed since. False if it was lost."""
+    # Renew the lease, even an expired one that nobody has claimed since. False if it was lost.
     statement = update(chunks).where(*_holds(claim)).values(lease_until=db_now() + LEASE_S)
     return connection.execute(statement).rowcount == 1
 

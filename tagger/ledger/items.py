@@ -217,7 +217,7 @@ def _add_page(
     source: FromClause,
     after: int,
 ) -> tuple[int, Counter[int], int]:
-    """Add the next photos by id. Returns their number, those that other jobs have, and the last id."""
+    # Add the next photos by id. Returns their number, those that other jobs have, and the last id.
     position = lock_scan(connection, job_id)
     other_jobs = jobs_with_the_same_task(connection, job_id)
     is_open = job_items.c.job_id.in_(other_jobs) & job_items.c.outcome.is_(None)
@@ -358,7 +358,7 @@ def failing_photos(
 def _rows(
     database: Database, query: Select[Any], key: Column[int], after: int, size: int = FAILURES_PAGE
 ) -> Iterator[Row[Any]]:
-    """The rows of a query whose keys follow `after`, in their order."""
+    # The rows of a query whose keys follow `after`, in their order.
     return chain.from_iterable(database.row_pages(query.where(key > after), key, size=size))
 
 

@@ -307,7 +307,7 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
 
 
 def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subquery:
-    """Of open jobs: the photos in claimed chunks, the recently processed ones, and over how many seconds."""
+    # Of open jobs: the photos in claimed chunks, the recently processed ones, and over how many seconds.
     claimed = (chunks.c.done.is_(False)) & (chunks.c.lease_until > now)
     open_items = (
         chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
@@ -443,7 +443,7 @@ def cancel(database: Database, job_id: int) -> JobProgress:
 
 
 def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
-    """The job, locked until the transaction ends."""
+    # The job, locked until the transaction ends.
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
     return _open_job(connection, job_id, action)
 
@@ -511,7 +511,7 @@ def remove_items(database: Database, job_id: int) -> None:
 
 
 def _remove_page(database: Database, query: Select[Any]) -> int:
-    """Remove the first items that are left of the job that is found; returns how many."""
+    # Remove the first items that are left of the job that is found; returns how many.
     with database.write() as connection:
         job = connection.execute(query).one_or_none()
         if job is None:
@@ -556,10 +556,9 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 
 
 def _is_dead(database: Database) -> ColumnElement[bool]:
-    """The condition that a job's process has ended: by its number if that is known here, else by its lease.
-
-    One that runs has time to renew an expired lease, but its number may also be another process's now.
-    """
+    # The condition that a job's process has ended: by its number if that is known here, else by its lease.
+    #
+    # One that runs has time to renew an expired lease, but its number may also be another process's now.
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
     here = process_space()
@@ -583,7 +582,7 @@ def _is_alive(owner: str) -> bool:
 
 
 def _has_old_items(before: datetime) -> ColumnElement[bool]:
-    """Jobs that are over, and from which no open job takes its photos."""
+    # Jobs that are over, and from which no open job takes its photos.
     child = jobs.alias("child")
     is_needed = exists().where(child.c.parent_id == jobs.c.id, child.c.state.in_(OPEN_STATES))
     return and_(

@@ -342,10 +342,9 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
 
 
 def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
-    """Add the last chunk of a job that classified photos: it has no photos, but what follows from them.
-
-    False: it was added before, or nothing follows. `tag` does what is due after other jobs, too.
-    """
+    # Add the last chunk of a job that classified photos: it has no photos, but what follows from them.
+    #
+    # False: it was added before, or nothing follows. `tag` does what is due after other jobs, too.
     sums = (func.sum(chunks.c[outcome.value]) for outcome in CLASSIFIED_OUTCOMES)
     latest, *counts, last_step = connection.execute(
         select(func.max(chunks.c.chunk), *sums, func.sum(case((IS_LAST_STEP, 1), else_=0))).where(
@@ -374,7 +373,7 @@ def done_jobs(database: Database) -> list[int]:
 
 
 def _is_recorded() -> ColumnElement[bool]:
-    """The condition that a job is open, and that no scan adds items to it."""
+    # The condition that a job is open, and that no scan adds items to it.
     # A job that was suspended and resumed is no longer in the state `scanning`, but its scan may still run.
     scanned = or_(IS_LOCAL, jobs.c.owner.is_(None))
     states = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
@@ -567,7 +566,7 @@ def _items_by_job(
 
 
 def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> None:
-    """Replace outcomes of items of a job, and the numbers of their chunks."""
+    # Replace outcomes of items of a job, and the numbers of their chunks.
     first, last = rows[0].position, rows[-1].position
     is_near = chunks.c.first <= last, chunks.c.last >= first
     query = select(chunks.c.chunk, chunks.c.first, chunks.c.last).where(

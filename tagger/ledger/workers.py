@@ -102,7 +102,7 @@ class ChunkClaimer:
 def _next_job(
     connection: Connection, priority: Priority, latest: int, without: Collection[int]
 ) -> Row[Any] | None:
-    """The job with a free chunk whose id follows that of the latest, or the first one."""
+    # The job with a free chunk whose id follows that of the latest, or the first one.
     query = (
         select(jobs)
         .where(*_HAS_WORKERS, jobs.c.priority == priority, jobs.c.id.not_in(without))
@@ -252,7 +252,7 @@ def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
 
 
 def _silent_s() -> ColumnElement[float]:
-    """Seconds since the heartbeat. After the clock was set back, one counts as old as it is ahead."""
+    # Seconds since the heartbeat. After the clock was set back, one counts as old as it is ahead.
     return func.abs(db_now() - workers.c.heartbeat_at)
 
 
@@ -350,7 +350,7 @@ def worker_of(name: str) -> tuple[str, int | None]:
 
 
 def _as_one(processes: Sequence[WorkerStatus]) -> WorkerStatus:
-    """One worker. It waits only if all its processes do."""
+    # One worker. It waits only if all its processes do.
     at_work = [process for process in processes if not process.waits_for]
     waits = (at_work or processes)[0]
     rates = [each.photos_per_second for each in processes if each.photos_per_second is not None]

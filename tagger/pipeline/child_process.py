@@ -167,7 +167,7 @@ class ChildProcess:
 
 
 def _failure_of(code: int | None) -> PhotoFailed:
-    """What the exit code of the last child says of the photo."""
+    # What the exit code of the last child says of the photo.
     if code is None or code >= 0:
         what = f"the process that reads photos ended with code {code}"
         text = f"an error in this program ({what}); please report it"
@@ -278,7 +278,7 @@ class RunningChild:
         self._write(line, data)
 
     def _write(self, line: bytes, data: bytes = b"") -> None:
-        """Write what was not sent yet, a line and bytes, without copying the bytes."""
+        # Write what was not sent yet, a line and bytes, without copying the bytes.
         parts, self._unsent = [memoryview(self._unsent + line), memoryview(data)], b""
         while any(parts):
             self._wait_for(self._has_room)
@@ -303,7 +303,7 @@ class RunningChild:
         return reply
 
     def _wait_for(self, event: select.poll) -> None:
-        """Wait until the child reads, writes or ends."""
+        # Wait until the child reads, writes or ends.
         while True:
             left_s = self._deadline - time.monotonic()
             if event.poll(1000 * max(0.0, min(STOP_CHECK_S, left_s))):

@@ -101,7 +101,7 @@ def _limit(name: str, limit_bytes: int) -> None:
 
 
 def _statm_bytes(column: int) -> int:
-    """A column of /proc/self/statm, in bytes."""
+    # A column of /proc/self/statm, in bytes.
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[column])
     except OSError:
@@ -110,10 +110,9 @@ def _statm_bytes(column: int) -> int:
 
 
 def _limit_resources() -> bool:
-    """Allow no new descriptor, no file content, no core dump.
-
-    Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC stays: threads count.
-    """
+    # Allow no new descriptor, no file content, no core dump.
+    #
+    # Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC stays: threads count.
     try:
         import resource
     except ImportError:
@@ -131,10 +130,9 @@ def _limit_resources() -> bool:
 
 
 def _give_up_access() -> int:
-    """Give up access in this thread and those it starts. Returns Landlock's version; 0 if there is none.
-
-    Open descriptors stay usable. The process must have set `no_new_privs`.
-    """
+    # Give up access in this thread and those it starts. Returns Landlock's version; 0 if there is none.
+    #
+    # Open descriptors stay usable. The process must have set `no_new_privs`.
     libc = ctypes.CDLL(None, use_errno=True)
     version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _GET_VERSION))
     if version < 1:
@@ -149,7 +147,7 @@ def _give_up_access() -> int:
 
 
 def _attributes(version: int) -> bytes:
-    """The kernel's `struct landlock_ruleset_attr`: all it knows is restricted, and no rule allows any."""
+    # The kernel's `struct landlock_ruleset_attr`: all it knows is restricted, and no rule allows any.
     file_rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
     fields = [(1 << file_rights) - 1]
     if version >= _NETWORK_VERSION:
@@ -239,10 +237,9 @@ class _Program(ctypes.Structure):
 
 
 def _filter_system_calls() -> bool:
-    """Refuse this process and its threads all system calls but those of computing, permanently.
-
-    Returns False if the system has no such filters, or the tables do not cover the machine.
-    """
+    # Refuse this process and its threads all system calls but those of computing, permanently.
+    #
+    # Returns False if the system has no such filters, or the tables do not cover the machine.
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return False
@@ -288,7 +285,7 @@ def _instructions(machine: _Machine, pid: int) -> list[bytes]:
 def _if(
     comparison: int, argument: int, value: int, then: bytes, otherwise: bytes
 ) -> Sequence[bytes]:
-    """Do `then` if the comparison of an argument of the call with the value is true."""
+    # Do `then` if the comparison of an argument of the call with the value is true.
     load = _instruction(_LOAD, _ARGUMENTS_AT + 8 * argument)
     return load, _instruction(comparison, value, 0, 1), then, otherwise
 

@@ -105,7 +105,7 @@ class Pipeline:
 
     @property
     def _batch_size(self) -> int:
-        """That of the model with the largest one; the others split such batches."""
+        # That of the model with the largest one; the others split such batches.
         return max(model.batch_size for model in self._models.values())
 
     # --- A model thread ---
@@ -139,7 +139,7 @@ class Pipeline:
             self._deliver(batch, outputs)
 
     def _predict(self, batch: Mapping[ImageKey, Images]) -> Mapping[ImageKey, Mapping[int, Output]]:
-        """The outputs of the models of each image, by their ids."""
+        # The outputs of the models of each image, by their ids.
         found: dict[ImageKey, dict[int, Output]] = {key: {} for key in batch}
         for model_id, model in self._models.items():
             own = {
@@ -155,7 +155,7 @@ class Pipeline:
         return found
 
     def _classify_one_by_one(self, batch: Mapping[ImageKey, Images], error: Exception) -> None:
-        """Find the photos on which a model fails. If it fails on all or a blank image, it is at fault."""
+        # Find the photos on which a model fails. If it fails on all or a blank image, it is at fault.
         blank = self._predict_or_error(("", tuple(self._models)), _blank(self._resizes.values()))
         outcomes = [self._predict_or_error(key, images) for key, images in batch.items()]
         is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
@@ -256,7 +256,7 @@ def _result(
 
 
 def _colours(pixels: Pixels) -> bytes:
-    """The mean colours of the nine parts of a square image, row by row, of every eighth pixel each way."""
+    # The mean colours of the nine parts of a square image, row by row, of every eighth pixel each way.
     side = len(pixels) // 3
     parts = pixels[: 3 * side, : 3 * side].reshape(3, side, 3, side, 3)[:, ::8, :, ::8]
     samples = parts.transpose(0, 2, 4, 1, 3).reshape(27, -1)

@@ -245,7 +245,7 @@ class PipelineBuffers:
 
     @property
     def _has_extra_reads(self) -> bool:
-        """Whether reads beyond one for each core are in progress, so that their bytes limit further ones."""
+        # Whether reads beyond one for each core are in progress, so that their bytes limit further ones.
         return len(self.reads) > self._processors
 
     def _is_full(self) -> bool:
@@ -255,7 +255,7 @@ class PipelineBuffers:
         return self.closed or not (self.requests or self.reads)
 
     def _notify_batches(self) -> None:
-        """Wake a model thread at the first photo, at a full batch, and when no more photos come."""
+        # Wake a model thread at the first photo, at a full batch, and when no more photos come.
         if self._is_idle():
             self._batchable.notify_all()
         elif self.images and (len(self.images) == 1 or self._is_full()):
@@ -391,7 +391,7 @@ class ReaderPool:
             self._decode(request, photo)
 
     def _fetch(self, request: Request) -> Callable[[], OpenPhoto]:
-        """Read the photo's bytes; returns what opens them."""
+        # Read the photo's bytes; returns what opens them.
         if request.reader is not None:
             return partial(request.reader, request.source, request.path)
         photo = self._read_bytes(request.source, request.path)
@@ -400,7 +400,7 @@ class ReaderPool:
 
     @contextmanager
     def _clock_stopped(self, request: Request) -> Iterator[None]:
-        """Do not count the time of database queries towards the read's timeout."""
+        # Do not count the time of database queries towards the read's timeout.
         request.started_at = math.inf
         try:
             yield
@@ -433,7 +433,7 @@ class ReaderPool:
             deliver(request.sink, [(request, result)])
 
     def _fail(self, request: Request, failure: PhotoFailure) -> None:
-        """Fail a request and all others that wait for its image."""
+        # Fail a request and all others that wait for its image.
         with self._lock:
             if not self._buffers.settle(request):
                 return
@@ -451,7 +451,7 @@ class ReaderPool:
     # --- The number of readers ---
 
     def _note_read(self, source: PhotoSource, read_s: float) -> None:
-        """Count a read that has arrived, and start one more reader if that helps."""
+        # Count a read that has arrived, and start one more reader if that helps.
         with self._lock:
             weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
             self._mean_read_s += weight * (read_s - self._mean_read_s)
@@ -462,12 +462,12 @@ class ReaderPool:
                 self._start(self._read_photos)
 
     def _serves_more(self, source: PhotoSource) -> bool:
-        """Whether extra readers still help: the source answers slowly, and serves so many well."""
+        # Whether extra readers still help: the source answers slowly, and serves so many well.
         is_slow = SLOW_READ_S / 2 <= self._mean_read_s <= SHARED_READ_S
         return is_slow and self._extra_readers <= source.extra_reads
 
     def _ends_reader(self) -> bool:
-        """Remove the calling thread if there are extra readers; returns whether it has to end."""
+        # Remove the calling thread if there are extra readers; returns whether it has to end.
         with self._lock:
             if not self._extra_readers:
                 return False
@@ -491,7 +491,7 @@ class ReaderPool:
             self._closing.wait(pause_s)
 
     def _hanging_reads(self, suspended_s: float) -> list[Request]:
-        """Reads beyond the timeout, without time suspended, or spent waiting for memory or a child."""
+        # Reads beyond the timeout, without time suspended, or spent waiting for memory or a child.
         now = time.monotonic()
         with self._lock:
             for read, thread in self._buffers.reads.items():
@@ -502,7 +502,7 @@ class ReaderPool:
             return [read for read in local if now - read.started_at > self._limits.timeout_s]
 
     def _abandon(self, request: Request) -> None:
-        """Fail the request of a hanging read and replace its thread."""
+        # Fail the request of a hanging read and replace its thread.
         with self._lock:
             if request.is_settled:
                 return
@@ -522,7 +522,7 @@ class ReaderPool:
             self._start(self._read_photos)
 
     def _count_recovered(self) -> None:
-        """An abandoned read has returned after all."""
+        # An abandoned read has returned after all.
         with self._lock:
             self._hung -= 1
             READS_HUNG.dec()

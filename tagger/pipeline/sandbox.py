@@ -114,8 +114,7 @@ class Sandbox:
 
     @contextmanager
     def _child(self, key: object, ends_at: float) -> Iterator[ChildProcess]:
-        """Take a free child, preferably the one that has the photo open, until the end of the context."""
-
+        # Take a free child, preferably the one that has the photo open, until the end of the context.
         def preference(child: ChildProcess) -> int:
             if not child.is_started:
                 return 2
@@ -178,7 +177,7 @@ class _DecodeReply(BaseModel):
 
 
 def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tuple[str, CameraFacts]:
-    """Open a photo in the child and return its digest and camera facts."""
+    # Open a photo in the child and return its digest and camera facts.
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
     try:

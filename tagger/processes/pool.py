@@ -246,7 +246,7 @@ class Pool:
         return ProcessFailed(name=child.name, log=child.log or "above", reason=reason)
 
     def _cause(self, child: Child) -> str:
-        """What stood still, or what the process wrote last."""
+        # What stood still, or what the process wrote last.
         reports = list(stalls(self._data_folder, child.stall_name).values())
         return reports[0] if reports else child.last_line().removeprefix(ERROR)
 

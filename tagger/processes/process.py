@@ -153,7 +153,7 @@ class _Interruption:
         sys.exit(EXIT_CODE)
 
     def _announce(self, before: str = "") -> None:
-        """Print the message, unless the other thread does."""
+        # Print the message, unless the other thread does.
         if self.message and self._announcements.acquire(blocking=False):
             with suppress(OSError):
                 # Not to sys.stderr, which a progress bar may have replaced.
@@ -241,7 +241,7 @@ class _Finder(MetaPathFinder):
 
 
 def _load_cusparselt(packages: Path) -> None:
-    """Load cuSPARSELt from where torch finds it, if it has CUDA. It is not loaded a second time."""
+    # Load cuSPARSELt from where torch finds it, if it has CUDA. It is not loaded a second time.
     libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
     if libraries:
         import ctypes
@@ -250,7 +250,7 @@ def _load_cusparselt(packages: Path) -> None:
 
 
 def _run_in_root_folder(work: Callable[[], object]) -> None:
-    """Run `work` in a thread whose working directory is `/`, or in a process if a container forbids that."""
+    # Run `work` in a thread whose working directory is `/`, or in a process if a container forbids that.
     from concurrent.futures import ThreadPoolExecutor
 
     def run() -> None:
@@ -266,7 +266,7 @@ def _run_in_root_folder(work: Callable[[], object]) -> None:
 
 
 def _has_own_folder() -> bool:
-    """Give this thread a working directory of its own. False if the system cannot."""
+    # Give this thread a working directory of its own. False if the system cannot.
     import ctypes
 
     libc = ctypes.CDLL(None)

@@ -74,7 +74,7 @@ def unwatch() -> None:
 
 
 def _start_timeout_s() -> float:
-    """The limit in the environment. A wrong value is refused when the settings are read."""
+    # The limit in the environment. A wrong value is refused when the settings are read.
     try:
         timeout_s = float(os.environ[START_VARIABLE])
     except (KeyError, ValueError):
@@ -164,7 +164,7 @@ class _Watch:
 
 
 def _opened(report: Path) -> BinaryIO:
-    """The file for the report; stderr on a full disk. Logs once that an earlier process was ended."""
+    # The file for the report; stderr on a full disk. Logs once that an earlier process was ended.
     try:
         make_private_folder(report.parent)
         # One, however often a supervisor restarts it.

@@ -199,7 +199,7 @@ def test_a_database_in_use_is_checked_in_one_state(folder):
     assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]
 
 
-def test_a_check_takes_outcomes_of_photos_again_that_are_not_those_of_their_images(folder) -> None:
+def test_a_check_takes_outcomes_of_photos_again_that_are_not_those_of_their_images(folder):
     folder.draw("a.jpg")
     job = folder.record()
     folder.run(job)

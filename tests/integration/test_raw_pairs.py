@@ -115,7 +115,7 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder):
     assert folder.found() == {"IMG_1.JPG": [GATE]}
 
 
-def test_outcomes_of_earlier_jobs_are_those_of_the_image_that_a_raw_file_gets(folder) -> None:
+def test_outcomes_of_earlier_jobs_are_those_of_the_image_that_a_raw_file_gets(folder):
     folder.draw_raw("IMG_1.CR3")
     job = folder.record(threshold=1.0)
     folder.run(job)

@@ -140,7 +140,7 @@ def _odds_reason_column(doc: str) -> Column[str]:
 
 
 def _image_key() -> Column[int]:
-    """The key of a table with at most one row for each image."""
+    # The key of a table with at most one row for each image.
     image = ForeignKey("contents.id")
     return Column("content_id", Id, image, primary_key=True, autoincrement=False, doc="the image")
 

@@ -210,10 +210,9 @@ _other_photos = photos.alias("other_photos")
 
 
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
-    """Whether one of the photo's files was written, or, if the photo is not gone, its image in any file.
-
-    With a job: whether that job wrote this photo's own files, or those it had before it was moved.
-    """
+    # Whether one of the photo's files was written, or, if the photo is not gone, its image in any file.
+    #
+    # With a job: whether that job wrote this photo's own files, or those it had before it was moved.
     same_image = (
         select(metadata_writes.c.id)
         .join(_written_contents, _written_contents.c.digest == metadata_writes.c.image_digest)
@@ -230,7 +229,7 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
 
 
 def _has_other_values(options: MetadataOptions | None) -> ColumnElement[bool]:
-    """Whether a photo without tags was written before, or has a position or things to write."""
+    # Whether a photo without tags was written before, or has a position or things to write.
     found = [_was_written()]
     if options is not None and options.max_error_m is not None:
         is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= options.max_error_m)

@@ -261,7 +261,7 @@ _SAME_MINUTE = timedelta(minutes=1)
 def _corrected_facts(
     own: PhotoFacts, beside: Sequence[tuple[FactSource, StatedFacts]]
 ) -> Sequence[str]:
-    """The facts of the photo's own file that the first file beside it that states them corrects."""
+    # The facts of the photo's own file that the first file beside it that states them corrects.
     corrected: list[str] = []
     for source, first in FIRST_FACTS.items():
         stating = [(by, stated) for by, stated in beside if getattr(stated, first) is not None]
@@ -280,7 +280,7 @@ def _corrected_facts(
 
 
 def _is_same_time(own: PhotoFacts, stated: PhotoFacts, *, is_utc: bool) -> bool:
-    """Whether a file beside a photo repeats its time, as far as formats keep it."""
+    # Whether a file beside a photo repeats its time, as far as formats keep it.
     if own.taken_at is None or stated.taken_at is None:
         return False
     ahead = own.taken_at - stated.taken_at
@@ -305,7 +305,7 @@ def _facts_to_json(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
-    """How far local time is ahead of UTC at a moment in UTC; 0 without a position."""
+    # How far local time is ahead of UTC at a moment in UTC; 0 without a position.
     zone = None if latitude is None or longitude is None else time_zone(latitude, longitude)
     try:
         offset = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() if zone else None
@@ -407,7 +407,7 @@ def refresh_facts(
 
 
 def _own_facts(row: Row[Any]) -> PhotoFacts:
-    """What the photo's own file said, as far as it counts."""
+    # What the photo's own file said, as far as it counts.
     sources = {
         name: fact.source and getattr(row, fact.source) for name, fact in PHOTO_FACTS.items()
     }

@@ -268,7 +268,7 @@ class Scan:
         return self.report
 
     def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
-        """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
+        # Store the files found in a folder, all of a stem at once, and add their photos to the job.
         with self.database.write() as connection:
             lock_scan(connection, self.job_id)
             other_jobs = jobs_with_the_same_task(connection, self.job_id)
@@ -338,10 +338,9 @@ def _skipped_photos(
     files: Mapping[int, FoundPhoto],
     inference: InferenceOptions,
 ) -> dict[int, bool]:
-    """Whether each photo is skipped, as `append_items` takes it.
-
-    Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named.
-    """
+    # Whether each photo is skipped, as `append_items` takes it.
+    #
+    # Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named.
     rows = {row.id: row for row in found_rows}
     rows |= rows_by_id(
         connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference
@@ -489,7 +488,7 @@ def mark_unlisted(
 
 
 def _photos_by_key(folder: Path, page: Sequence[FoundPhoto]) -> dict[PathKey, FoundPhoto]:
-    """The photos in a root's folder. Side files in other parts of a Takeout count inside of the root."""
+    # The photos in a root's folder. Side files in other parts of a Takeout count inside of the root.
     return {
         key: replace(photo, side_files=side_files_below(key[0], photo.side_files))
         if photo.side_files

@@ -87,7 +87,7 @@ def _unseen_photos(
     root_paths: RootPaths,
     now: datetime,
 ) -> list[Path]:
-    """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
+    # Those photos of a folder or prefix that are unseen, as in `scan_watched`.
     page = with_rows(database, folder, found, root_paths, inference)
     joined = set[Path]()  # RAW files with a JPEG among the photos of the page
     groups = StemGroups[Path](str).of(photo.path for photo, _ in page)
@@ -152,11 +152,10 @@ def _stored_pages(
     root_paths: RootPaths,
     other_files: OtherFiles,
 ) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
-    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
-
-    Raises:
-        PathNotFound: a folder does not exist.
-    """
+    # Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
+    #
+    # Raises:
+    #     PathNotFound: a folder does not exist.
     named = without_problems(find_named(selection.files), ScanReport())
     files = ((photo.path.parent, photo) for photo in named)
     in_folders = (

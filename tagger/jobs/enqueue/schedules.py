@@ -192,7 +192,7 @@ def resume_paused_runs(database: Database, schedule_id: int) -> None:
 
 
 def _open_jobs() -> Select[Any]:
-    """The open jobs of runs that have an end."""
+    # The open jobs of runs that have an end.
     return (
         select(
             jobs.c.id,
@@ -483,7 +483,7 @@ def _run(
     author: str | None = None,
     on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun | None:
-    """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
+    # Start one run; None as for `_insert_run`. `author`: None if somebody asked for it.
     resume_paused_runs(database, row.id)
     backfill = backfill_from_schedule(row.selection, row.options)
     new = replace(
@@ -526,10 +526,9 @@ def _run(
 def _insert_run(
     database: Database, row: Row[Any], due: datetime, new: NewJob
 ) -> ScheduleRun | None:
-    """Record the run, its job and the next due time in one transaction.
-
-    None if another process has started the run, or the schedule was removed.
-    """
+    # Record the run, its job and the next due time in one transaction.
+    #
+    # None if another process has started the run, or the schedule was removed.
     with database.write() as connection:
         schedule = connection.execute(
             select(schedules).where(schedules.c.id == row.id).with_for_update()
@@ -570,7 +569,7 @@ def _insert_run(
 def _set_note(
     database: Database, schedule_id: int, due: datetime, note: Note | str
 ) -> dict[str, Any]:
-    """Returns the columns with the note."""
+    # Returns the columns with the note.
     columns = note_columns(note)
     database.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
     return columns

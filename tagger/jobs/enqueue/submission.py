@@ -391,7 +391,7 @@ class Backfill:
 
 
 def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
-    """The first of these models with landmarks to compare, else the first with embeddings."""
+    # The first of these models with landmarks to compare, else the first with embeddings.
     taught = models_to_teach(models)
     with database.read() as connection:
         for model in models:
@@ -503,7 +503,7 @@ def _photo_conditions(
 def _scope_conditions(
     connection: Connection, scope: BackfillScope, inference: InferenceOptions
 ) -> Sequence[ColumnElement[bool]]:
-    """The conditions of the photos, each of which an index serves. No photo meets two of them."""
+    # The conditions of the photos, each of which an index serves. No photo meets two of them.
     match scope:
         case BackfillScope.UNTAGGED:
             is_due = photos.c.retry_at <= current_time(connection)

@@ -175,11 +175,10 @@ class ChunkRunner:
 
     @contextmanager
     def _counting_death(self, item: Item) -> Iterator[None]:
-        """A death is counted before and subtracted after: the count stays only if this process dies.
-
-        Raises:
-            PhotoFailed: too many processes died while they processed the photo alone.
-        """
+        # A death is counted before and subtracted after: the count stays only if this process dies.
+        #
+        # Raises:
+        #     PhotoFailed: too many processes died while they processed the photo alone.
         if item.deaths >= MAX_DEATHS:
             ended = f"{item.deaths} processes ended while they processed it alone"
             advice = "Check their logs and the memory of their machines, then retry it."
@@ -281,7 +280,7 @@ class ChunkRunner:
         return [item for item in suspects if item.root_id in roots and not is_unavailable(item)]
 
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
-        """Whether a folder of these items is not mounted. The job is suspended until it is available."""
+        # Whether a folder of these items is not mounted. The job is suspended until it is available.
         unavailable = self.unavailable_folders(items, roots)
         if not unavailable:
             return False

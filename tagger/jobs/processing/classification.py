@@ -143,7 +143,7 @@ class PhotoClassifier(PhotoProcessor):
     # --- The chunk's thread ---
 
     def _submit(self, item: Item, source: PhotoSource) -> bool:
-        """Submit a photo. False if no more photos are begun."""
+        # Submit a photo. False if no more photos are begun.
         request = Request(
             *(source, item.file, self, item.classified, item.reader, item.size_bytes),
             side_files=item.side_files,
@@ -171,7 +171,7 @@ class PhotoClassifier(PhotoProcessor):
             del self._pending[request]
 
     def _receive(self, *, wait: bool) -> None:
-        """Take deliveries, at least one if `wait` is set, and store the batch when it is due."""
+        # Take deliveries, at least one if `wait` is set, and store the batch when it is due.
         while self._pending and (wait or not self._deliveries.empty()):
             try:
                 delivery = self._deliveries.get(timeout=STOP_CHECK_S)
@@ -195,13 +195,13 @@ class PhotoClassifier(PhotoProcessor):
                 self._add(item, result)
 
     def _add(self, item: Item, result: Result) -> None:
-        """Add a result to the batch, unless the photo is to be read again."""
+        # Add a result to the batch, unless the photo is to be read again.
         if _failure_kind(result) is not FailureKind.SETTLING or not self._may_settle():
             item.result = result
             self._batch.append(item)
 
     def _may_settle(self) -> bool:
-        """Whether photos that changed a moment ago are read again. After the last time, they fail."""
+        # Whether photos that changed a moment ago are read again. After the last time, they fail.
         if self._settle_deadline is None:
             self._settle_deadline = time.monotonic() + SETTLE_PERIODS * self._loaded.limits.settle_s
             log.info("%s: waits for photos that changed just now", self.chunk.title)
@@ -231,7 +231,7 @@ class PhotoClassifier(PhotoProcessor):
             chunk.report(stored)
 
     def _must_stop_waiting(self) -> bool:
-        """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""
+        # As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog.
         self.chunk.on_progress()
         return self.chunk.must_stop
 
@@ -243,7 +243,7 @@ def _failure_kind(result: Result | None) -> FailureKind | None:
 def _read_photo(
     sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]
 ) -> Reader:
-    """Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now."""
+    # Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now.
     photo = sandbox.read(source, path)
     images: dict[Resize, DecodedImage] | PhotoFailed
     try:

@@ -252,8 +252,7 @@ class ChunkExecutor:
         return end
 
     def _settle(self, chunk: ChunkRunner) -> ChunkEnd:
-        """Store what follows from the photos of a job. An error leaves it due, and the job ends."""
-
+        # Store what follows from the photos of a job. An error leaves it due, and the job ends.
         def report(_text: str, _done: int, _total: int | None) -> None:
             chunk.on_progress()
             if self.stop.is_set() or chunk.lease_lost.is_set():
@@ -357,8 +356,7 @@ def own_job(database: Database, job_id: int) -> Iterator[None]:
 
 
 def _cancel_rest(database: Database, job_id: int, note: str) -> None:
-    """End the job of a command that ends. While the database is away, the next command does it."""
-
+    # End the job of a command that ends. While the database is away, the next command does it.
     def end() -> None:
         with database.write() as connection:
             end_local_job(connection, job_id, note)

@@ -183,7 +183,7 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
 
 
 def _sight(connection: Connection, row: Row[Any]) -> NamedLandmark | None:
-    """The sight of a position."""
+    # The sight of a position.
     if row.sight is None:
         return None
     from tagger.sights import library_sights  # numpy
@@ -229,7 +229,7 @@ def _best_first(row: Row[Any]) -> tuple[bool, int, float]:
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
-    """The writes of each photo's files, and of its image in any file, with the photos of these."""
+    # The writes of each photo's files, and of its image in any file, with the photos of these.
     of_file = metadata_writes.c.photo_id == photos.c.id
     of_image = metadata_writes.c.image_digest == contents.c.digest
     holder = photos.alias("holder")

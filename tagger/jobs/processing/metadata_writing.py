@@ -152,7 +152,7 @@ class MetadataWriter(PhotoProcessor):
             self._prepared.pop().discard()
 
     def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
-        """Prepare a photo's files; None if the process has to stop, or the photo is busy."""
+        # Prepare a photo's files; None if the process has to stop, or the photo is busy.
         if self.chunk.stop.is_set():
             return None
         if tags is None or (self._options is not None and tags.image_digest is None):
@@ -203,7 +203,7 @@ class MetadataWriter(PhotoProcessor):
         return PhotoResult(item, photo.outcome, "", reason, photo, writes, planned_at)
 
     def _may_retry(self, item: Item) -> bool:
-        """Let a photo that another process writes be tried again after a pause, unless it took too long."""
+        # Let a photo that another process writes be tried again after a pause, unless it took too long.
         now = time.monotonic()
         busy = self._busy.setdefault(item.position, _BusyPhoto(now, now, FIRST_PAUSE_S))
         if now - busy.since >= BUSY_S:
@@ -217,7 +217,7 @@ class MetadataWriter(PhotoProcessor):
         return busy is None or time.monotonic() >= busy.next_try
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
-        """Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy."""
+        # Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy.
         photo = result.photo
         if self.chunk.stop.is_set():
             return None
@@ -242,7 +242,7 @@ class MetadataWriter(PhotoProcessor):
         return replace(result, outcome=outcome, text=text, reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
-        """Whether this job changed the file in an earlier try, or a claim that died before its outcome."""
+        # Whether this job changed the file in an earlier try, or a claim that died before its outcome.
         is_first = self._claim.attempts < 2 and result.item.position not in self._busy
         if result.outcome is not Outcome.UNCHANGED or is_first:
             return False
@@ -258,7 +258,7 @@ class MetadataWriter(PhotoProcessor):
         return any(record is not None and record.written_digest in digests for record in records)
 
     def _store(self, results: Sequence[PhotoResult]) -> None:
-        """Store the outcomes and update the undo log, in one transaction under the claim's token."""
+        # Store the outcomes and update the undo log, in one transaction under the claim's token.
         for result in results:
             result.item.outcome = result.item_outcome()
         items = [result.item for result in results]

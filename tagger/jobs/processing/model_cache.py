@@ -122,7 +122,7 @@ class ModelCache:
             return self._loaded[key]
 
     def _is_due(self, model_id: int) -> bool:
-        """Whether to load the model: it is not loaded, and what prevented that may have passed."""
+        # Whether to load the model: it is not loaded, and what prevented that may have passed.
         if model_id in self._models:
             return False
         if model_id not in self._failures:
@@ -131,7 +131,7 @@ class ModelCache:
         return time.monotonic() - failed_at > RETRY_S or self._file_version(model_id) != version
 
     def _file_version(self, model_id: int) -> FileVersion:
-        """What changes with the model's file."""
+        # What changes with the model's file.
         try:
             file = model_by_id(self._database, model_id).file
             status = file.stat()

@@ -247,7 +247,7 @@ def store_results(
 
 
 def _find_images(connection: Connection, items: Sequence[Item]) -> None:
-    """Set the image of each item that was read. New images are inserted."""
+    # Set the image of each item that was read. New images are inserted.
     digests = {item.position: getattr(item.result, "digest", None) for item in items}
     is_new = {item.position: isinstance(item.result, Classified | Failed) for item in items}
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
@@ -266,7 +266,7 @@ def _compare(
     classified: Mapping[int, Classified],
     taught: Mapping[int, TaughtCache],
 ) -> Mapping[int, ComparedBatch]:
-    """Compare the embeddings of the contents that each model has classified now with what it was taught."""
+    # Compare the embeddings of the contents that each model has classified now with what it was taught.
     compared = {}
     for model_id in sorted(claim.thresholds):
         compared_embeddings = {
@@ -285,7 +285,7 @@ def _set_outcomes(
     forgotten: Collection[Item],
     settled: EffectiveTags,
 ) -> list[Item]:
-    """Set the outcomes of items and the effective tags of their images. Returns those that get an outcome."""
+    # Set the outcomes of items and the effective tags of their images. Returns those that get an outcome.
     # Images that were known when they were read, and that the claim's models have classified alike.
     known = {item.image_id for item in items if isinstance(item.result, AlreadyClassified)}
     query = select(contents.c.id, contents.c.outcome).where(
@@ -319,7 +319,7 @@ def _set_outcomes(
 def _record_new_landmarks(
     connection: Connection, job_id: int, settled: EffectiveTags, known: Collection[int]
 ) -> None:
-    """Record the landmarks that have their first photo. `known`: those of these images before."""
+    # Record the landmarks that have their first photo. `known`: those of these images before.
     shown = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
     is_other = ~among(effective_tags.c.content_id, settled)
     for landmark_id in sorted(shown.difference(known)):
@@ -455,13 +455,13 @@ _CLEAR_FAILURES = (
 
 
 def _readable_ids(items: Sequence[Item]) -> list[int]:
-    """The ids of contents that were decoded, now or before."""
+    # The ids of contents that were decoded, now or before.
     readable = (item for item in items if isinstance(item.result, Classified | AlreadyClassified))
     return sorted({item.image_id for item in readable if item.image_id})
 
 
 def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
-    """The items whose photo was read, each with the facts in its file."""
+    # The items whose photo was read, each with the facts in its file.
     for item in items:
         facts = (
             None if item.result is None or isinstance(item.result, Unchanged) else item.result.facts
@@ -476,7 +476,7 @@ def _store_failures(
     items: Sequence[Item],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
-    """Store failures on photos, and facts that can be read; a changed image loses its tags."""
+    # Store failures on photos, and facts that can be read; a changed image loses its tags.
     failed = [(item, item.result.failure) for item in items if isinstance(item.result, Failed)]
     if not failed:
         return

@@ -70,11 +70,10 @@ def find_undo_record(database: Database, photo_id: int, written_digest: str) -> 
 
 
 def _add_rows_for_copies(connection: Connection, state: _FileState) -> None:
-    """Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
-
-    A copy with `base_bytes` is one of the original, any other with the photo's size one of the written file
-    if the photo was. The rest was changed: its row stays incomplete, so the next undo examines it.
-    """
+    # Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
+    #
+    # A copy with `base_bytes` is one of the original, any other with the photo's size one of the written file
+    # if the photo was. The rest was changed: its row stays incomplete, so the next undo examines it.
     rows = connection.execute(
         select(metadata_writes).where(
             or_(
@@ -106,12 +105,11 @@ def _add_rows_for_copies(connection: Connection, state: _FileState) -> None:
 
 
 def _complete_write(connection: Connection, state: _FileState) -> None:
-    """Record that a file is now as its write says. Rows of other states are deleted.
-
-    If another job has written the file since it was planned, its row and the earlier ones stay: one of them
-    is that of the file. Rows of photos that are gone or forgotten are deleted as well, if they were found by
-    this file's digest.
-    """
+    # Record that a file is now as its write says. Rows of other states are deleted.
+    #
+    # If another job has written the file since it was planned, its row and the earlier ones stay: one of
+    # them is that of the file. Rows of photos that are gone or forgotten are deleted as well, if they were
+    # found by this file's digest.
     of_file = and_(
         metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file
     )
@@ -160,7 +158,7 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
 
 
 def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
-    """Copies of a photo that may be written files and have no row. What the job has examined has its own."""
+    # Copies of a photo that may be written files and have no row. What the job has examined has its own.
     own = metadata_writes.alias("own")
     is_examined = exists().where(
         job_items.c.job_id == state.job_id,
@@ -183,7 +181,7 @@ def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
 
 
 def _orphaned_with_digest(digest: str | None) -> ColumnElement[bool]:
-    """Rows of photos that are gone or forgotten, which are found by the file's digest alone."""
+    # Rows of photos that are gone or forgotten, which are found by the file's digest alone.
     gone = exists().where(
         photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None)
     )
@@ -304,7 +302,7 @@ class _FileState:
 
 
 def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
-    """The state of every file that was replaced, or that needed no change."""
+    # The state of every file that was replaced, or that needed no change.
     if result.photo is None:
         return
     plan = result.photo.plan
@@ -334,7 +332,7 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
 def _write_row(
     job_id: int, photo_id: int, request: PhotoWriteRequest, file: FilePlan, undo_record: UndoRecord
 ) -> WriteRow:
-    """The row of a write that is not complete, without its time."""
+    # The row of a write that is not complete, without its time.
     return {
         "photo_id": photo_id,
         "job_id": job_id,
@@ -350,7 +348,7 @@ def _write_row(
 
 
 def _file_change(result: PhotoResult) -> Mapping[str, int] | None:
-    """Size and time of the photo's own file before and after, if it was replaced."""
+    # Size and time of the photo's own file before and after, if it was replaced.
     for file in result.photo.replaced if result.photo is not None else ():
         before = file.original.version
         if file.target is Target.EMBED and before is not None:
