@@ -165,6 +165,9 @@ def _continue_sequences(connection: Connection) -> None:
             sequence = connection.scalar(
                 text("SELECT pg_get_serial_sequence(:table, :column)"), names
             )
+            if table is jobs:
+                removed = connection.scalar(select(ledgers.c.last_removed_job)) or 0
+                largest = max(largest, removed)
             if sequence:
                 connection.execute(
                     text("SELECT setval(:name, :last)"), {"name": sequence, "last": largest}

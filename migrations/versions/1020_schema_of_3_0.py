@@ -26,6 +26,7 @@ _SHARES = f"SELECT count(*) FROM shares WHERE revoked_at IS NULL AND {_IS_VALID}
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _STEPS = "'positions', 'days', 'numbers', 'trips'"
+_OUTCOMES = "'tagged', 'unknown', 'written', 'unchanged', 'refused', 'skipped', 'gone', 'failed', 'cancelled'"
 _OLD_TRIGGERS = [
     f"{name}_{event}_{table}"
     for name, tables in (
@@ -55,6 +56,15 @@ def upgrade() -> None:
         op.drop_table(table)
     _join_changes()
     _add_looks()
+    _add_outcome_of_gone_photos()
+
+
+def _add_outcome_of_gone_photos() -> None:
+    op.add_column("ledgers", sa.Column("last_removed_job", _IDENTIFIER))
+    op.add_column("chunks", sa.Column("gone", sa.Integer, nullable=False, server_default="0"))
+    with op.batch_alter_table("job_items", table_kwargs={"sqlite_with_rowid": False}) as items:
+        items.drop_constraint(op.f("ck_job_items_outcome"), type_="check")
+        items.create_check_constraint(op.f("ck_job_items_outcome"), f"outcome IN ({_OUTCOMES})")
 
 
 def _add_looks() -> None:

@@ -255,6 +255,8 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         console.info(
             f"to list the photos that failed or were refused, run: tagger job failures {job}"
         )
+    if progress.gone:
+        console.info(f"to list those that are gone, run: tagger job failures {job} --kind gone")
     if progress.lacks_a_model:
         console.warning(f"job {job}: {progress.note}")
     has_problem = (

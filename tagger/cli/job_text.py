@@ -391,6 +391,8 @@ def photo_line(photo: JobPhoto, kind: str) -> str:
         is_undone = kind == JobKind.UNDO and outcome is Outcome.WRITTEN
         return printable(f"{photo.path}: {'undone' if is_undone else outcome}: {text}")
     match outcome:
+        case Outcome.GONE:
+            what = "gone"
         case Outcome.FAILED:
             what = f"failed ({photo.reason}): {text}"
         case Outcome.SKIPPED:

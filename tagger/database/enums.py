@@ -12,7 +12,10 @@ from tagger.texts.text_format import N_
 
 
 class Outcome(StrEnum):
-    """The outcome of one photo in one job. `cancelled`: the job was cancelled before."""
+    """The outcome of one photo in one job.
+
+    `gone`: its file was deleted or moved. `cancelled`: the job was cancelled before.
+    """
 
     TAGGED = N_("tagged")
     UNKNOWN = N_("unknown")
@@ -20,8 +23,14 @@ class Outcome(StrEnum):
     UNCHANGED = N_("unchanged")
     REFUSED = N_("refused")
     SKIPPED = N_("skipped")
+    GONE = N_("gone")
     FAILED = N_("failed")
     CANCELLED = N_("cancelled")
+
+
+def failure_outcome(kind: str) -> Outcome:
+    """The outcome of a photo with a failure of this kind: a deleted file is no failure."""
+    return Outcome.GONE if kind == Outcome.GONE else Outcome.FAILED
 
 
 # The outcomes of a photo that a job classified.
@@ -199,6 +208,7 @@ class NoteCode(StrEnum):
         N_("paused at {end} ({zone}); the next run of the schedule {name} continues it"),
     )
     NOTHING_TO_DO = "nothing-to-do", N_("nothing to do")
+    PHOTOS_GONE = "photos-gone", N_("photos that are gone: {number}")
     RUN_UNFINISHED = "run-unfinished", N_("job {job} of an earlier run has not finished")
     MODEL_LEFT_OUT = (
         "model-left-out",

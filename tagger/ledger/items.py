@@ -301,7 +301,7 @@ class FailureDocument:
 
 @dataclass(frozen=True)
 class FailureFilter:
-    """Selects failing photos: those of a job, of some kinds. By default all.
+    """Selects failing photos: those of a job, of some kinds. By default all but those whose file is gone.
 
     `is_processed`: only photos that the job has processed, not those that fail since an earlier job.
     """
@@ -316,6 +316,8 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [photos.c.failure_kind.is_not(None)]
     if failures.kinds:
         conditions.append(photos.c.failure_kind.in_(failures.kinds))
+    else:
+        conditions.append(photos.c.failure_kind != FailureKind.GONE)
     if failures.job_id is not None:
         in_job = exists().where(
             job_items.c.photo_id == photos.c.id, job_items.c.job_id == failures.job_id
@@ -390,6 +392,9 @@ def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
     return database.scalar(query) or 0
 
 
+NOT_WRITTEN = (Outcome.REFUSED, Outcome.FAILED, Outcome.GONE)
+
+
 def unwritten_photos(
     database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
 ) -> Iterator[FailingPhoto]:
@@ -397,7 +402,7 @@ def unwritten_photos(
 
     With EDITED in `kinds`, also those of an undo whose files keep the changes of other programs.
     """
-    reports: ColumnElement[bool] = job_items.c.outcome.in_((Outcome.REFUSED, Outcome.FAILED))
+    reports: ColumnElement[bool] = job_items.c.outcome.in_(NOT_WRITTEN)
     if EDITED in kinds:
         reports = or_(reports, job_items.c.outcome == Outcome.WRITTEN)
     query = (

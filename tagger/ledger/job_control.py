@@ -157,6 +157,7 @@ class JobProgress:
     unchanged: int
     refused: int
     skipped: int
+    gone: int
     failed: int
     cancelled: int
     photos_per_second: float
@@ -198,6 +199,7 @@ class JobProgress:
             counts = {"tagged": self.tagged, "unknown": self.unknown}
         return counts | {
             "skipped": self.skipped,
+            "gone": self.gone,
             "failed": self.failed,
             "cancelled": self.cancelled,
         }

@@ -60,6 +60,7 @@ from tagger.database.tables import (
     job_items,
     job_models,
     jobs,
+    ledgers,
     photos,
 )
 from tagger.extensions import Event
@@ -231,6 +232,11 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
         "owner": process_name(),
         "owner_lease_until": db_now() + LEASE_S,
     }
+    if connection.dialect.name == "sqlite":
+        # It would use the numbers of removed jobs again.
+        last = connection.scalar(select(func.max(jobs.c.id))) or 0
+        removed = connection.scalar(select(ledgers.c.last_removed_job)) or 0
+        values["id"] = max(last, removed) + 1
     job_id = int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     others = [
         {"job_id": job_id, "position": position, "model_id": model_id, "threshold": threshold}
@@ -254,7 +260,7 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
 def finish_scan(
     database: Database,
     job_id: int,
-    note: str | None = None,
+    note: Note | str | None = None,
     *,
     other_files: int = 0,
     skipped_folders: int = 0,

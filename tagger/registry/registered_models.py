@@ -610,6 +610,10 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
     connection.execute(update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None))
     connection.execute(delete(job_items).where(among(job_items.c.job_id, job_ids)))
     connection.execute(delete(jobs).where(among(jobs.c.id, job_ids)))
+    before = connection.scalar(select(ledgers.c.last_removed_job)) or 0
+    last_removed_job = max(job_ids, default=0)
+    if last_removed_job > before:
+        connection.execute(update(ledgers).values(last_removed_job=last_removed_job))
     connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
     connection.execute(
         delete(backend_selections).where(backend_selections.c.model_digest == model.digest)

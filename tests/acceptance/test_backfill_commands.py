@@ -41,7 +41,7 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal):
     done = terminal.run("backfill", "untagged", "--scan", "photos")
     assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "nothing to do")
     assert "this process does the work" not in done.stderr
-    nothing = {"job": None, "total": 0, "skipped_folders": 0, "note": "nothing to do"}
+    nothing = {"job": None, "total": 0, "gone": 0, "skipped_folders": 0, "note": "nothing to do"}
     assert terminal.json("backfill", "failed", "--wait") == nothing
     assert [job.job for job in terminal.jobs()] == [1]
     with terminal.database() as database:

@@ -235,7 +235,7 @@ def test_photos_that_could_not_be_written_are_listed_by_kind(tagger_with_redis, 
     os.link(photos / "eiffel.jpg", photos.parent / "second-name.jpg")
     output = tagger_with_redis("metadata", "write", "--to", "embed")
     assert output.code == 3
-    assert ("1 failed" in output.err, "2 refused" in output.err) == (True, True)
+    assert ("1 gone" in output.err, "2 refused" in output.err) == (True, True)
     listed = tagger_with_redis("job", "failures", 2, "--json").json
     assert {Path(each["path"]).name: each["kind"] for each in listed} == {
         "gate.jpg": "gone",

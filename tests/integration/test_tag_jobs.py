@@ -22,6 +22,7 @@ from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
+from tagger.ledger.items import failing_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact
@@ -167,8 +168,10 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder):
     job = folder.record()
     (folder.folder / "b.jpg").unlink()
     progress = folder.run(job)
-    assert (progress.tagged, progress.failed, progress.state) == (1, 1, JobState.FINISHED)
+    counts = progress.tagged, progress.gone, progress.failed
+    assert (*counts, progress.state) == (1, 1, 0, JobState.FINISHED)
     assert folder.photo("b.jpg").gone_since is not None
+    assert list(failing_photos(folder.database)) == [], "a deleted photo has not failed"
     assert [photo.kind for photo in folder.failing()] == [FailureKind.GONE]
     folder.tag()
     assert folder.failing() == [], "a scan has seen that it was deleted"

@@ -1,12 +1,13 @@
 """Draws the library of a family from a collection of photos, and counts which tags and suggestions are right.
 
-    python tests/rig/family_library.py draw COLLECTION FOLDER [--seed 1]
+    python tests/rig/family_library.py draw COLLECTION FOLDER [--seed 1] [--streets 12]
     python tests/rig/family_library.py count FOLDER DATABASE_FILE
 
 Three people photograph for three years: two with phones that record GPS, one with a camera that does not. Four
 of five photos are ordinary: taken at home, and a third of them on the twelve trips. Each trip is to landmarks
-that are near each other, on some days to other sights of the country too. COLLECTION has the folders
-`landmarks`, `more`, `places`, `ordinary` and `unknown`. The same seed draws the same library.
+that are near each other, on some days to other sights of the country too. With `--streets`, each trip has so
+many photos of streets and of other buildings, taken as near a landmark as those of it. COLLECTION has the
+folders `landmarks`, `more`, `places`, `ordinary` and `unknown`. The same seed draws the same library.
 """
 
 import argparse
@@ -50,7 +51,7 @@ class Sight:
     photos: tuple[Path, ...]
 
 
-def draw(collection: Path, folder: Path, seed: int) -> None:
+def draw(collection: Path, folder: Path, seed: int, streets: int = 0) -> None:
     """Write the photos of a library into a folder, with their truth: the landmark of each path."""
     rng = random.Random(seed)
     known, others = _sights(collection)
@@ -62,7 +63,12 @@ def draw(collection: Path, folder: Path, seed: int) -> None:
     )
     rng.shuffle(ordinary)
     truth: dict[str, str | None] = {}
-    shots = list(_trip_shots(rng, known, others, ordinary))
+    roads = [path for path in ordinary if path.parent.name in {"roads", "scenes"}]
+    buildings = [path for sight in others for path in sight.photos]
+    near_landmarks = rng.sample(roads, TRIPS * (streets // 2))
+    near_landmarks += rng.sample(buildings, TRIPS * (streets - streets // 2))
+    rng.shuffle(near_landmarks)
+    shots = list(_trip_shots(rng, known, others, ordinary, near_landmarks))
     special = sum(slug is not None or not is_ordinary for _, slug, _, _, is_ordinary in shots)
     missing = round(special * ORDINARY_SHARE / (1 - ORDINARY_SHARE)) - (len(shots) - special)
     busy = {at.date() for _, _, at, _, _ in shots}
@@ -108,11 +114,19 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _trip_shots(
-    rng: random.Random, known: Sequence[Sight], others: Sequence[Sight], ordinary: list[Path]
+    rng: random.Random,
+    known: Sequence[Sight],
+    others: Sequence[Sight],
+    ordinary: list[Path],
+    streets: list[Path],
 ) -> Iterator[Shot]:
-    """The photos of the trips; each sight is visited on one day. Photos are taken from `ordinary`."""
+    """The photos of the trips; each sight is visited on one day. Photos are taken from `ordinary`.
+
+    Each trip has its share of `streets`, near the landmarks that it visits.
+    """
     starts = sorted(rng.sample(range(0, DAYS - 12, 14), TRIPS))
     free = list(known)
+    streets_per_trip = len(streets) // TRIPS
     for start in starts:
         centre = rng.choice([sight for sight in free if len(sight.photos) >= 4])
         near = [sight for sight in free if _is_near(sight, centre)]
@@ -132,6 +146,10 @@ def _trip_shots(
         for _ in range(ORDINARY_PER_TRIP):
             sight = rng.choice(visited)
             path, _, at, place, _ = _shot(rng, ordinary.pop(), sight, day_of[sight.place], 6.0)
+            yield path, None, at, place, True
+        for _ in range(streets_per_trip):
+            sight = rng.choice(visited)
+            path, _, at, place, _ = _shot(rng, streets.pop(), sight, day_of[sight.place], 0.4)
             yield path, None, at, place, True
 
 
@@ -209,12 +227,13 @@ def main() -> None:
     drawing.add_argument("collection", type=Path)
     drawing.add_argument("folder", type=Path)
     drawing.add_argument("--seed", type=int, default=1)
+    drawing.add_argument("--streets", type=int, default=0)
     counting = commands.add_parser("count")
     counting.add_argument("folder", type=Path)
     counting.add_argument("database", type=Path)
     options = parser.parse_args()
     if options.command == "draw":
-        draw(options.collection, options.folder, options.seed)
+        draw(options.collection, options.folder, options.seed, options.streets)
     else:
         for name, number in sorted(count(options.folder, options.database).items()):
             sys.stdout.write(f"{number:6}  {name}\n")

@@ -11,10 +11,11 @@ from support.artifacts import colour_of, tiny_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
+from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
-from tagger.ledger.items import FailingPhoto, failing_photos
+from tagger.ledger.items import FailingPhoto, FailureFilter, failing_photos
 from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import Manifest
@@ -165,4 +166,4 @@ class TaggedFolder:
             return connection.scalar(select(func.count()).select_from(table)) or 0
 
     def failing(self) -> list[FailingPhoto]:
-        return list(failing_photos(self.database))
+        return list(failing_photos(self.database, FailureFilter(kinds=tuple(FailureKind))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from tagger.cli.job_submission import (
     runs_here,
     submit_job,
 )
-from tagger.cli.job_text import START_BEAT, count_of, tick_text
+from tagger.cli.job_text import START_BEAT, count_of, gone_text, tick_text
 from tagger.cli.options import (
     BackfillOptions,
     DryRun,
@@ -45,6 +45,9 @@ from tagger.jobs.enqueue.submission import (
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
+
+if TYPE_CHECKING:
+    from tagger.jobs.enqueue.scan import ScanReport
 
 BackfillScopeName = Annotated[
     str,
@@ -138,7 +141,7 @@ def backfill(
     if discard_empty_job(database, job):
         if is_local:  # the command may have been interrupted after its last photo
             update_derived_facts(session)
-        _print_nothing(report.skipped_folders, json=json)
+        _print_nothing(report, json=json)
         code = console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE
         for other in report.in_other_jobs if wait and not is_local else ():
             code = follow(database, other) or code
@@ -148,10 +151,11 @@ def backfill(
     finish_job(session, job, report.in_other_jobs, wait=wait, json=json)
 
 
-def _print_nothing(skipped_folders: int, *, json: bool) -> None:
-    note = NoteCode.NOTHING_TO_DO.text
+def _print_nothing(report: ScanReport, *, json: bool) -> None:
+    note = f"{gone_text(report.gone)}; nothing else to do" if report.gone else "nothing to do"
     if json:
-        write_json({"job": None, "total": 0, "skipped_folders": skipped_folders, "note": note})
+        numbers = {"total": 0, "gone": report.gone, "skipped_folders": report.skipped_folders}
+        write_json({"job": None, **numbers, "note": note})
     console.result(note)
 
 
@@ -309,7 +313,11 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     """
     settings, database = session = open_session(settle_jobs=True)
     run = schedules.run_now(database, settings, name)
-    if has_code(run.note, run.note_message, NoteCode.NOTHING_TO_DO):
+    is_done = (
+        has_code(run.note, run.note_message, code)
+        for code in (NoteCode.NOTHING_TO_DO, NoteCode.PHOTOS_GONE)
+    )
+    if run.job is None and any(is_done):
         if json:
             write_json(run)
         console.info(f"{name}: {run.note}")

@@ -58,6 +58,7 @@ ledgers = Table(
         doc="during an upgrade of `effective_tags`: the last one done; null: all are",
     ),
     Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
+    Column("last_removed_job", Id, doc="the highest number of a removed job; no other job gets it"),
     Column(
         "trips_version",
         Integer,

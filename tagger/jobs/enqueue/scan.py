@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind
+from tagger.database.enums import JobKind, Note, NoteCode
 from tagger.database.tables import photos
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.photo_rows import (
@@ -156,8 +156,8 @@ class ScanReport:
     def skipped_folders(self) -> int:
         return sum(problem.is_folder for problem in self.problems)
 
-    def note(self) -> str | None:
-        """A line about what the scan could not read or left out; None if there is nothing to report."""
+    def note(self) -> Note | str | None:
+        """What the scan could not read, left out or no longer found; None if there is nothing to report."""
         nothing = [] if self.found else ["no photos were found there"]
         lines = [
             *self._problem_lines(),
@@ -165,11 +165,17 @@ class ScanReport:
             *self.other_files.copies_lines(),
             *self.other_job_lines(),
         ]
-        return "; ".join(lines) or None
+        return self._with_gone(lines)
 
-    def problem_note(self) -> str | None:
-        """A line about what could not be read, or was left to others; None if there is nothing to report."""
-        return "; ".join([*self._problem_lines(), *self.other_job_lines()]) or None
+    def problem_note(self) -> Note | str | None:
+        """What could not be read, was left to others or is gone; None if there is nothing to report."""
+        return self._with_gone([*self._problem_lines(), *self.other_job_lines()])
+
+    def _with_gone(self, lines: list[str]) -> Note | str | None:
+        gone = Note(NoteCode.PHOTOS_GONE, {"number": str(self.gone)})
+        if self.gone and not lines:
+            return gone
+        return "; ".join([*lines, *([str(gone)] if self.gone else [])]) or None
 
     def other_job_lines(self) -> list[str]:
         return [

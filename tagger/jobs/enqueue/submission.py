@@ -509,7 +509,7 @@ def _scope_conditions(
             is_due = photos.c.retry_at <= current_time(connection)
             return UNTAGGED, and_(photos.c.failure_kind.is_not(None), PRESENT, is_due)
         case BackfillScope.FAILED:
-            return (photos.c.failure_kind.is_not(None),)
+            return (and_(*failure_conditions(FailureFilter())),)
         case BackfillScope.OUTDATED:
             lacks_one = or_(*(~is_classified_by(model_id) for model_id in inference.thresholds))
             return (and_(PRESENT, contents.c.model_id.is_not(None), lacks_one),)

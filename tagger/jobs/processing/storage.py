@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from tagger.cameras import camera_of, ensure_cameras
 from tagger.database.connection import Database, has_receivers, record_event
-from tagger.database.enums import Outcome
+from tagger.database.enums import Outcome, failure_outcome
 from tagger.database.statements import among, current_time, ids_parameter, insert_page
 from tagger.database.tables import (
     NO_FAILURE,
@@ -302,9 +302,9 @@ def _set_outcomes(
             case _ if item in forgotten:
                 outcome = ItemOutcome(position, Outcome.SKIPPED, REMOVED)
             case Failed():
-                outcome = ItemOutcome(
-                    position, Outcome.FAILED, result.failure.kind, result.failure.text
-                )
+                failure = result.failure
+                kind_of_outcome = failure_outcome(failure.kind)
+                outcome = ItemOutcome(position, kind_of_outcome, failure.kind, failure.text)
             case Classified():
                 outcome = ItemOutcome(position, outcome_of(settled[item.image_id]))
             case AlreadyClassified() if item.image_id not in earlier:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, Target
+from tagger.database.enums import Outcome, Target, failure_outcome
 from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
@@ -207,7 +207,10 @@ class PhotoResult:
 
     def item_outcome(self) -> ItemOutcome:
         text = None if self.outcome is Outcome.SKIPPED else self.text
-        return ItemOutcome(self.item.position, self.outcome, self.reason, text)
+        outcome = self.outcome
+        if outcome is Outcome.FAILED and self.reason is not None:
+            outcome = failure_outcome(self.reason)
+        return ItemOutcome(self.item.position, outcome, self.reason, text)
 
 
 def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoResult]) -> None:

@@ -134,6 +134,7 @@ COUNT_TEXTS = {
     "unchanged": NN_("%(count)s unchanged", "%(count)s unchanged"),
     "refused": NN_("%(count)s refused", "%(count)s refused"),
     "skipped": NN_("%(count)s skipped", "%(count)s skipped"),
+    "gone": NN_("%(count)s gone", "%(count)s gone"),
     "failed": NN_("%(count)s failed", "%(count)s failed"),
     "cancelled": NN_("%(count)s cancelled", "%(count)s cancelled"),
 }
