@@ -45,7 +45,14 @@ def main() -> None:
         print(
             f"{name:32} {number:12,.2f}" if isinstance(number, float) else f"{name:32} {number:9,}"
         )
-    _check_cycles(folder, [path for root in PRODUCT for path in (folder / root).rglob("*.py")])
+    paths = [path for root in PRODUCT for path in (folder / root).rglob("*.py")]
+    names = {".".join(path.relative_to(folder).with_suffix("").parts): path for path in paths}
+    modules = {name.removesuffix(".__init__"): path.read_text() for name, path in names.items()}
+    graph = {name: set(_imports(text, modules.keys())) - {name} for name, text in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise SystemExit(f"import cycle: {' <- '.join(error.args[1])}") from None
 
 
 class Size(NamedTuple):
@@ -75,19 +82,6 @@ def _size(paths: Sequence[Path]) -> Size:
 
 def _words(document: Path) -> int:
     return len(document.read_bytes().split())
-
-
-def _check_cycles(folder: Path, paths: list[Path]) -> None:
-    """Raises:
-    SystemExit: modules import each other in a circle, also by imports inside functions.
-    """
-    names = {".".join(path.relative_to(folder).with_suffix("").parts): path for path in paths}
-    modules = {name.removesuffix(".__init__"): path.read_text() for name, path in names.items()}
-    graph = {name: set(_imports(text, modules.keys())) - {name} for name, text in modules.items()}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        raise SystemExit(f"import cycle: {' <- '.join(error.args[1])}") from None
 
 
 def _imports(text: str, modules: Collection[str]) -> Iterator[str]:

@@ -119,7 +119,16 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
         met=lost == twice == 0,
     )
     if device.kind == "cuda":
-        failed = _failed_without_memory(device, folder)
+        # How many photos fail while another program has nearly all memory of the GPU.
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        taken = torch.empty(max(free - LEFT_BYTES, 0), dtype=torch.uint8, device=device.kind)
+        environment = _environment(device, folder / "data", processes="1")
+        end = run([*_tag(folder / "warm-up"), "--json"], environment).checked(0, 3)
+        del taken
+        failed: int = json.loads(end.out)["failed"]
+
         yield _goal("failed with little memory left", str(failed), "0", met=failed == 0)
 
 
@@ -268,19 +277,6 @@ _COUNTED = "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE jo
 POLL_S = 0.1
 # Too little for one batch of the usual size.
 LEFT_BYTES = 600 * 2**20
-
-
-def _failed_without_memory(device: Device, folder: Path) -> int:
-    """How many photos fail while another program has nearly all memory of the GPU."""
-    import torch
-
-    free, _ = torch.cuda.mem_get_info()
-    taken = torch.empty(max(free - LEFT_BYTES, 0), dtype=torch.uint8, device=device.kind)
-    environment = _environment(device, folder / "data", processes="1")
-    end = run([*_tag(folder / "warm-up"), "--json"], environment).checked(0, 3)
-    del taken
-    failed: int = json.loads(end.out)["failed"]
-    return failed
 
 
 if __name__ == "__main__":

@@ -165,12 +165,14 @@ def heading(title: str) -> str:
     versions = ", ".join(f"{package} {engine_version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    spec = sys.modules["__main__"].__spec__
+    program = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
     lines = (
         f"## {title}\n",
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
         f"- {processor_name()}, {core_count()} cores, {memory_gib:.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
-        f"- `python -m {_program()}` with {_arguments()}\n",
+        f"- `python -m {program}` with {_arguments()}\n",
     )
     return "\n".join(lines)
 
@@ -194,11 +196,6 @@ def note(text: str) -> None:
 def value_range(values: Sequence[float]) -> str:
     """Return minimum and maximum, which show how reliable a median of few rounds is."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
-
-
-def _program() -> str:
-    spec = sys.modules["__main__"].__spec__
-    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
 
 
 def _arguments() -> str:

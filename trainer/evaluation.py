@@ -299,25 +299,6 @@ def measure_recognition(
     """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
     top, predicted = scores.max(dim=1)
     correct, accepted = predicted == targets, top >= threshold
-    return Recognition(
-        top1=estimate_share(correct),
-        top3=estimate_share(in_top_k(scores, targets, 3)),
-        top5=estimate_share(in_top_k(scores, targets, 5)),
-        ece=bootstrap(calibration_errors, (top, correct)),
-        accepted=estimate_share(accepted),
-        accepted_right=estimate_share(accepted & correct),
-        suggested_right=estimate_share(correct & (top >= suggested_from)),
-        precision_at_threshold=estimate_share(correct[accepted]),
-        per_label=_per_label(labels, predicted, targets, accepted),
-        scores=top,
-        predicted=predicted,
-        targets=targets,
-    )
-
-
-def _per_label(
-    labels: Sequence[Label], predicted: Tensor, targets: Tensor, accepted: Tensor
-) -> tuple[LabelResult, ...]:
     mistakes = confusion_counts(predicted, targets, len(labels)).fill_diagonal_(0)
     results = []
     for position, label in enumerate(labels):
@@ -336,7 +317,21 @@ def _per_label(
                 taken_for_photos=most,
             )
         )
-    return tuple(results)
+    per_label = tuple(results)
+    return Recognition(
+        top1=estimate_share(correct),
+        top3=estimate_share(in_top_k(scores, targets, 3)),
+        top5=estimate_share(in_top_k(scores, targets, 5)),
+        ece=bootstrap(calibration_errors, (top, correct)),
+        accepted=estimate_share(accepted),
+        accepted_right=estimate_share(accepted & correct),
+        suggested_right=estimate_share(correct & (top >= suggested_from)),
+        precision_at_threshold=estimate_share(correct[accepted]),
+        per_label=per_label,
+        scores=top,
+        predicted=predicted,
+        targets=targets,
+    )
 
 
 def measure_rejection(scores: Tensor, folders: Sequence[str], threshold: float) -> Rejection | None:
@@ -550,14 +545,13 @@ def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ..
 def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
     """The expected calibration error with bins of equal width, of rows (R, N), float64 (R,)."""
     distance = confidence.double() - correct.double()
-    sums = _sums(distance, _bin_numbers(confidence), RELIABILITY_BINS)
+
+    # The sum of the values, float64 (R, N), in each group, float64 (R, count).
+    groups = _bin_numbers(confidence)
+    sums = distance.new_zeros(len(distance), RELIABILITY_BINS).scatter_add_(1, groups, distance)
+
     return sums.abs().sum(dim=1) / confidence.shape[1]
 
 
 def _bin_numbers(confidence: Tensor) -> Tensor:
     return (confidence * RELIABILITY_BINS).long().clamp(0, RELIABILITY_BINS - 1)
-
-
-def _sums(values: Tensor, groups: Tensor, count: int) -> Tensor:
-    """The sum of the values, float64 (R, N), in each group, float64 (R, count)."""
-    return values.new_zeros(len(values), count).scatter_add_(1, groups, values)

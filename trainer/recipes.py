@@ -113,7 +113,24 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
         model = _fine_tune(data, model, options, device)
         if known is not None:
-            model = _remember(data, known, model, options, device.kind)
+            # Fit the linear layer on the mean of the backbone before and after fine-tuning.
+            # Fine-tuning forgets a little of what the model before learned from photos that are not
+            # here. The mean of the weights keeps it, and most of what is new ("WiSE-FT", Wortsman
+            # et al., 2022).
+            for tuned, before in zip(
+                model.encoder.state_dict().values(), known.state_dict().values(), strict=True
+            ):
+                if tuned.is_floating_point():
+                    tuned.lerp_(before, 0.5)
+            last = _train_head(
+                data, model.encoder, model.backbone, options, device.kind, mirrored=True
+            )
+            model = replace(
+                model,
+                head=last.head,
+                fit_again=last.fit_again,
+                recipe=f"{model.recipe}; a linear layer on the mean of the backbone before and after",
+            )
     return complete_run(data, model, options, device)
 
 
@@ -180,7 +197,23 @@ def _fine_tune(
     rate = options.learning_rate or LEARNING_RATE
     head = without_blends(model.head, data.classes)
     network = TrainingNetwork(model.encoder, head, dropout=DROPOUT)
-    state = TrainingState(network, _optimiser(model.encoder, head, rate))
+
+    # AdamW with lower rates near the pixels, no decay of biases and norms, and frozen first layers.
+    parameters = list(model.encoder.parameters())
+    groups: list[dict[str, object]] = []
+    for number, parameter in enumerate(parameters, start=1):
+        if number <= FROZEN * len(parameters):
+            parameter.requires_grad = False
+            continue
+        share = FIRST_LAYER ** (1 - number / len(parameters))
+        decay = WEIGHT_DECAY if parameter.ndim > 1 else 0.0
+        groups.append({"params": [parameter], "highest_rate": rate * share, "weight_decay": decay})
+    groups.append(
+        {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
+    )
+    optimiser = torch.optim.AdamW(groups, lr=rate)
+
+    state = TrainingState(network, optimiser)
     plan = TrainingPlan(
         augmentation=AUGMENTATION,
         sizes=growing_sizes(options.epochs, options.size, SIZES),
@@ -212,49 +245,6 @@ def _fine_tune(
             "plan": asdict(plan),
         },
     )
-
-
-def _remember(
-    data: TrainingData,
-    known: Encoder,
-    model: TrainedClassifier,
-    options: TransferOptions,
-    device: str,
-) -> TrainedClassifier:
-    """Fit the linear layer on the mean of the backbone before and after fine-tuning.
-
-    Fine-tuning forgets a little of what the model before learned from photos that are not here. The mean of
-    the weights keeps it, and most of what is new ("WiSE-FT", Wortsman et al., 2022).
-    """
-    for tuned, before in zip(
-        model.encoder.state_dict().values(), known.state_dict().values(), strict=True
-    ):
-        if tuned.is_floating_point():
-            tuned.lerp_(before, 0.5)
-    last = _train_head(data, model.encoder, model.backbone, options, device, mirrored=True)
-    return replace(
-        model,
-        head=last.head,
-        fit_again=last.fit_again,
-        recipe=f"{model.recipe}; a linear layer on the mean of the backbone before and after",
-    )
-
-
-def _optimiser(encoder: Encoder, head: nn.Linear, rate: float) -> torch.optim.Optimizer:
-    """AdamW with lower rates near the pixels, no decay of biases and norms, and frozen first layers."""
-    parameters = list(encoder.parameters())
-    groups: list[dict[str, object]] = []
-    for number, parameter in enumerate(parameters, start=1):
-        if number <= FROZEN * len(parameters):
-            parameter.requires_grad = False
-            continue
-        share = FIRST_LAYER ** (1 - number / len(parameters))
-        decay = WEIGHT_DECAY if parameter.ndim > 1 else 0.0
-        groups.append({"params": [parameter], "highest_rate": rate * share, "weight_decay": decay})
-    groups.append(
-        {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
-    )
-    return torch.optim.AdamW(groups, lr=rate)
 
 
 # The recipe for few landmarks, or few photos of them: they are learned as in teaching.
@@ -335,7 +325,20 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
         mixing=MixOptions(),
         seed=options.seed,
     )
-    state = TrainingState(classifier, _scratch_optimiser(classifier, rate))
+
+    # AdamW without decay of biases and norms.
+    weights = [parameter for parameter in classifier.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in classifier.parameters() if parameter.ndim <= 1]
+    scratch_optimiser = torch.optim.AdamW(
+        [
+            {"params": weights, "highest_rate": rate, "weight_decay": WEIGHT_DECAY},
+            {"params": others, "highest_rate": rate, "weight_decay": 0.0},
+        ],
+        lr=rate,
+        betas=(0.9, 0.99),
+    )
+
+    state = TrainingState(classifier, scratch_optimiser)
     train_network(data, state, plan, device, options=options, settings={"recipe": "scratch"})
     model = TrainedClassifier(
         backbone=backbone,
@@ -351,17 +354,3 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
         },
     )
     return complete_run(data, model, options, device)
-
-
-def _scratch_optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """AdamW without decay of biases and norms."""
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "highest_rate": rate, "weight_decay": WEIGHT_DECAY},
-            {"params": others, "highest_rate": rate, "weight_decay": 0.0},
-        ],
-        lr=rate,
-        betas=(0.9, 0.99),
-    )

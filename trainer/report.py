@@ -102,14 +102,11 @@ def _figures(result: object) -> dict[str, object]:
     document: dict[str, object] = {}
     for name, value in vars(result).items():
         if isinstance(value, Estimate):
-            document |= _estimate(name, value)
+            estimate = {name: value.value, f"{name}_interval": [value.low, value.high]}
+            document |= estimate
         elif not isinstance(value, Tensor | tuple):
             document[name] = value
     return document
-
-
-def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
-    return {name: estimate.value, f"{name}_interval": [estimate.low, estimate.high]}
 
 
 def _mistake(mistake: Mistake) -> dict[str, object]:

@@ -31,7 +31,20 @@ SMALL = (320, 240)
 
 def main() -> None:
     """Compare the tagger with a PyTorch DataLoader and with plain Celery."""
-    args = _arguments()
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos"
+    )
+    photos = "photos of each folder at most, evenly spread [800]"
+    parser.add_argument("--photos", type=int, default=800, help=photos)
+    parser.add_argument("--rounds", type=int, default=3, help="[3]")
+    names = [program.name for program in PROGRAMS]
+    parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")
+    parser.add_argument(
+        "--model", type=Path, default=SHIPPED, help="a model file [the one of the package]"
+    )
+    args = parser.parse_args()
+    args.model = args.model.absolute()
     programs = [find_program(name) for name in args.programs]
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder, warm_up = Path(name, "data"), Path(name, "warm-up")
@@ -72,24 +85,6 @@ def compare(
                 f"{program.title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s"
             )
     return Results(name, workload.photos, rounds, reference)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
-    parser.add_argument(
-        "folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos"
-    )
-    photos = "photos of each folder at most, evenly spread [800]"
-    parser.add_argument("--photos", type=int, default=800, help=photos)
-    parser.add_argument("--rounds", type=int, default=3, help="[3]")
-    names = [program.name for program in PROGRAMS]
-    parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")
-    parser.add_argument(
-        "--model", type=Path, default=SHIPPED, help="a model file [the one of the package]"
-    )
-    args = parser.parse_args()
-    args.model = args.model.absolute()
-    return args
 
 
 if __name__ == "__main__":

@@ -125,7 +125,13 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     xmp = stated_in_xmp(blocks.xmp or b"", lacking)
     if has_position:
         xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
-    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
+    datasets = blocks.iptc or b""
+    values = iptc.read(datasets)
+    day, time = (
+        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
+    )
+    iptc_time = stated_time(f"{day} {time}", day)
+    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", iptc_time)]
     found = merge_facts(statements)
     is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
     return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
@@ -140,14 +146,6 @@ def _blocks(data: bytes) -> Blocks:
         return read_blocks(data)
     except WriteRefused:
         return Blocks()
-
-
-def _iptc_time(datasets: bytes) -> PhotoFacts:
-    values = iptc.read(datasets)
-    day, time = (
-        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
-    )
-    return stated_time(f"{day} {time}", day)
 
 
 def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:

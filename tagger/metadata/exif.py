@@ -120,24 +120,9 @@ def _packed(block: ParsedBlock) -> bytes:
     order = block.order
     number = struct.Struct(order + "I")
     packed = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, _FIRST_AT))
-    directories = _stored_values(block)
-    slots = {MAIN: append_directory(packed, order, directories[MAIN])}
-    for (parent, tag), name in POINTERS.items():
-        if directories[name]:
-            number.pack_into(packed, slots[parent][tag], len(packed))
-            slots[name] = append_directory(packed, order, directories[name])
-    if directories[FIRST]:
-        following_at = _FIRST_AT + 2 + 12 * len(directories[MAIN])
-        number.pack_into(packed, following_at, len(packed))
-        slots[FIRST] = append_directory(packed, order, directories[FIRST])
-    if block.thumbnail is not None:
-        number.pack_into(packed, slots[FIRST][_THUMBNAIL], len(packed))
-        packed += block.thumbnail
-    return bytes(packed)
 
-
-def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
-    """The values of each directory, with room for the offsets of other directories and of the thumbnail."""
+    # The values of each directory, with room for the offsets of other directories and of the
+    # thumbnail.
     directories: dict[str, dict[int, StoredValue]] = {
         name: {} for name in (MAIN, FIRST, EXIF, GPS, INTEROP)
     }
@@ -151,7 +136,20 @@ def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
     if block.thumbnail is not None:
         size = struct.pack(block.order + "I", len(block.thumbnail))
         directories[FIRST] |= {_THUMBNAIL: (LONG, 1, bytes(4)), _THUMBNAIL_SIZE: (LONG, 1, size)}
-    return directories
+
+    slots = {MAIN: append_directory(packed, order, directories[MAIN])}
+    for (parent, tag), name in POINTERS.items():
+        if directories[name]:
+            number.pack_into(packed, slots[parent][tag], len(packed))
+            slots[name] = append_directory(packed, order, directories[name])
+    if directories[FIRST]:
+        following_at = _FIRST_AT + 2 + 12 * len(directories[MAIN])
+        number.pack_into(packed, following_at, len(packed))
+        slots[FIRST] = append_directory(packed, order, directories[FIRST])
+    if block.thumbnail is not None:
+        number.pack_into(packed, slots[FIRST][_THUMBNAIL], len(packed))
+        packed += block.thumbnail
+    return bytes(packed)
 
 
 # Our values in an EXIF block, the block's values as shown to people, and differences between two
@@ -220,7 +218,16 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
             and remaining.get(_DESCRIPTION) == _tags_of(field, value)[_DESCRIPTION]
         ):
             del remaining[_DESCRIPTION]
-    return _without_position(remaining, position)
+
+    # Remove our position. If another program changed the coordinates, only method and error are
+    # removed.
+    our_tags: dict[TagKey, TagValue] = {}
+    for field, value in position:
+        our_tags |= _tags_of(field, value)
+    unchanged = {key for key, value in our_tags.items() if _is_same(remaining.get(key), value)}
+    if not all((GPS, tag) in unchanged for tag in _COORDINATES):
+        unchanged &= {(GPS, PROCESSING_METHOD), (GPS, _ERROR)}
+    return {key: value for key, value in remaining.items() if key not in unchanged}
 
 
 def without_blank_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
@@ -353,17 +360,6 @@ def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagVa
     else:
         del remaining[_KEYWORDS]
     return remaining
-
-
-def _without_position(tags: dict[TagKey, TagValue], added: Sequence[AddedValue]) -> Tags:
-    """Remove our position. If another program changed the coordinates, only method and error are removed."""
-    our_tags: dict[TagKey, TagValue] = {}
-    for field, value in added:
-        our_tags |= _tags_of(field, value)
-    unchanged = {key for key, value in our_tags.items() if _is_same(tags.get(key), value)}
-    if not all((GPS, tag) in unchanged for tag in _COORDINATES):
-        unchanged &= {(GPS, PROCESSING_METHOD), (GPS, _ERROR)}
-    return {key: value for key, value in tags.items() if key not in unchanged}
 
 
 def _is_same(existing: TagValue | None, value: TagValue) -> bool:

@@ -90,7 +90,17 @@ def find_photo_files(
         WriteRefused: the folder is a link or may not be read.
         WriteFailed: the disk or share failed.
     """
-    beside, hidden = _find_beside(photo, root)
+    folder = root or photo.parent
+    with translated_os_errors(photo):
+        try:
+            sidecars = open_source(str(folder)).sidecars(path_in(folder, photo))
+        except BucketUnavailable as error:
+            text = f"Its sidecars cannot be found: {error.values['reason']}."
+            raise WriteFailed("unreadable", text) from error
+    beside, hidden = (
+        tuple(map(photo.with_name, sidecars.own)),
+        tuple(map(photo.with_name, sidecars.hidden)),
+    )
     recorded: list[Path] = []
     absent: dict[Path, bool] = {}
     left: dict[Path, str] = {}
@@ -105,17 +115,6 @@ def find_photo_files(
         elif not is_among(path, (*beside, *recorded)):
             recorded.append(path)
     return PhotoFiles(beside, hidden, tuple(recorded), absent, left)
-
-
-def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    folder = root or photo.parent
-    with translated_os_errors(photo):
-        try:
-            sidecars = open_source(str(folder)).sidecars(path_in(folder, photo))
-        except BucketUnavailable as error:
-            text = f"Its sidecars cannot be found: {error.values['reason']}."
-            raise WriteFailed("unreadable", text) from error
-    return tuple(map(photo.with_name, sidecars.own)), tuple(map(photo.with_name, sidecars.hidden))
 
 
 def _find_written(path: Path, root: Path | None = None) -> Path:
@@ -482,7 +481,13 @@ def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
             f"Another user is writing it, or died while writing. Try again; if {path} remains, remove it.",
         ) from error
     try:
-        if _is_abandoned(descriptor) and _refers_to(folder, leftover, descriptor):
+        # Whether the process that wrote a temporary file has died.
+        is_locked = _lock(descriptor)
+        is_abandoned = (
+            time.time() - os.fstat(descriptor).st_mtime > _OLD_S if is_locked is None else is_locked
+        )
+
+        if is_abandoned and _refers_to(folder, leftover, descriptor):
             folder.unlink(leftover)
             return True
         return False
@@ -504,12 +509,6 @@ def _lock(descriptor: int) -> bool | None:
             return None
         raise
     return True
-
-
-def _is_abandoned(descriptor: int) -> bool:
-    """Whether the process that wrote a temporary file has died."""
-    is_locked = _lock(descriptor)
-    return time.time() - os.fstat(descriptor).st_mtime > _OLD_S if is_locked is None else is_locked
 
 
 def _refers_to(folder: OpenFolder, name: str, descriptor: int) -> bool:

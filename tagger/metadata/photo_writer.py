@@ -176,7 +176,24 @@ def plan_photo(
     if request.target is not None and not request.tag_fields and not request.written_targets:
         return PhotoPlan(request)
     _refuse_place(request.path, request.target)
-    return _without_unreadable_sidecars(_Planner(request, find_undo_record).plan(refusal))
+
+    # An undo's plan, refused where a sidecar cannot be read any more and so not undone. Its record
+    # stays.
+    plan = _Planner(request, find_undo_record).plan(refusal)
+    if plan.request.target is not None:
+        return plan
+    unreadable = [file for file in plan.files if _is_unreadable_sidecar(file, plan.request)]
+    if not unreadable:
+        return plan
+    names = ", ".join(file.original.path.name for file in unreadable)
+    refused = WriteRefused(
+        RefusalKind.XMP,
+        f"{names} cannot be undone, because another program has cut or damaged it since. "
+        "Restore it from a backup and undo again, or "
+        "delete it.",
+    )
+    files = tuple(file for file in plan.files if file not in unreadable)
+    return replace(plan, files=files, refusal=plan.refusal or refused)
 
 
 class _Planner:
@@ -434,24 +451,6 @@ def _refuse_place(path: Path, target: Target | None) -> None:
         )
 
 
-def _without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
-    """An undo's plan, refused where a sidecar cannot be read any more and so not undone. Its record stays."""
-    if plan.request.target is not None:
-        return plan
-    unreadable = [file for file in plan.files if _is_unreadable_sidecar(file, plan.request)]
-    if not unreadable:
-        return plan
-    names = ", ".join(file.original.path.name for file in unreadable)
-    refused = WriteRefused(
-        RefusalKind.XMP,
-        f"{names} cannot be undone, because another program has cut or damaged it since. "
-        "Restore it from a backup and undo again, or "
-        "delete it.",
-    )
-    files = tuple(file for file in plan.files if file not in unreadable)
-    return replace(plan, files=files, refusal=plan.refusal or refused)
-
-
 def _is_unreadable_sidecar(file: FilePlan, request: PhotoWriteRequest) -> bool:
     data = file.original.data
     if file.target is not Target.SIDECAR or file.changes or data is None:
@@ -489,7 +488,15 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
 def describe_result(photo: PreparedPhoto) -> str:
     """State in one line what was written or removed."""
     plan = photo.plan
-    names = ", ".join((*plan.request.tag_fields.keywords, *_estimate(plan)))
+
+    # The estimated position in one of the files, if there is one.
+    positions = [file.position for file in plan.files if file.position and file.position.source]
+    estimate = [
+        f"position ± {distance_text(position.error_m)} ({position.source})"
+        for position in positions[:1]
+    ]
+
+    names = ", ".join((*plan.request.tag_fields.keywords, *estimate))
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
@@ -512,15 +519,6 @@ def describe_result(photo: PreparedPhoto) -> str:
         parts.append(f"{names}: already written" if names else nothing)
     parts += plan.lost.values()
     return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
-
-
-def _estimate(plan: PhotoPlan) -> list[str]:
-    """The estimated position in one of the files, if there is one."""
-    positions = [file.position for file in plan.files if file.position and file.position.source]
-    return [
-        f"position ± {distance_text(position.error_m)} ({position.source})"
-        for position in positions[:1]
-    ]
 
 
 def _removal_text(file: FilePlan) -> str:

@@ -390,7 +390,19 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
             "Tags are removed from JPEG files only: "
             "restore the file from a backup, or remove the keywords with that program.",
         )
-    return Base(_remove_our_values(data, blocks))
+
+    # Remove our values from a file that somebody else changed after we wrote it, and keep their
+    # changes.
+    added = xmp.added_values(blocks.xmp)
+    remaining = Blocks(
+        xmp.remove(blocks.xmp) if blocks.xmp is not None else None,
+        _remove_from_exif(blocks.exif, added),
+        iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
+    )
+    base = apply_splices(data, replace_blocks(data, remaining))
+    _verify_removal(data, base, blocks, remaining)
+
+    return Base(base)
 
 
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
@@ -425,23 +437,6 @@ def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
     except ValueError:  # the record is damaged; the file's own XMP still names our values
         return None
     return base if digest_file(base) == record.base_digest else None
-
-
-def _remove_our_values(data: bytes, blocks: Blocks) -> bytes:
-    """Remove our values from a file that somebody else changed after we wrote it, and keep their changes.
-
-    Raises:
-        WriteRefused: our values cannot be removed without changing something else.
-    """
-    added = xmp.added_values(blocks.xmp)
-    remaining = Blocks(
-        xmp.remove(blocks.xmp) if blocks.xmp is not None else None,
-        _remove_from_exif(blocks.exif, added),
-        iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
-    )
-    base = apply_splices(data, replace_blocks(data, remaining))
-    _verify_removal(data, base, blocks, remaining)
-    return base
 
 
 def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> bytes | None:

@@ -509,24 +509,22 @@ def checked_archive(data: bytes) -> io.BytesIO:
     """
     try:
         with open_archive(io.BytesIO(data)) as archive:
-            return _rebuild(_read_entries(archive))
+            # What torch needs, by name without the archive's folder. The manifest and all else is
+            # left out.
+            entries: dict[str, bytes] = {}
+            for entry in archive.infolist():
+                name = entry.filename.partition("/")[2]
+                is_fixed = name in FORMAT or name in OBJECTS
+                if entry.compress_type in COMPRESSIONS and (
+                    is_fixed or CODE.fullmatch(name) or STORAGE.fullmatch(name)
+                ):
+                    entries[name] = archive.read(entry)
+
+            return _rebuild(entries)
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
         raise ProgramRefused("it is not a TorchScript file, or damaged") from error
-
-
-def _read_entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    """What torch needs, by name without the archive's folder. The manifest and all else is left out."""
-    entries: dict[str, bytes] = {}
-    for entry in archive.infolist():
-        name = entry.filename.partition("/")[2]
-        is_fixed = name in FORMAT or name in OBJECTS
-        if entry.compress_type in COMPRESSIONS and (
-            is_fixed or CODE.fullmatch(name) or STORAGE.fullmatch(name)
-        ):
-            entries[name] = archive.read(entry)
-    return entries
 
 
 def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:

@@ -107,7 +107,25 @@ def check_module(entries: Entries, program: Program) -> None:
     root = _read(entries, "data", types)
     if not isinstance(root, _Object):
         raise ProgramRefused("data.pkl has no module")
-    _check_object(root, program, types)
+
+    # Check a module and its modules, each once: they can be shared and deeply nested.
+    waiting, checked = [root], {id(root)}
+    while waiting:
+        instance = waiting.pop()
+        declared = program.classes.get(instance.class_name)
+        if declared is None or instance.attributes.keys() != declared.attributes.keys():
+            raise ProgramRefused(
+                f"data.pkl has other attributes than the class {instance.class_name} declares"
+            )
+        for name, type_text in declared.attributes.items():
+            value = instance.attributes[name]
+            if not types.is_declared(value, type_text, program):
+                raise ProgramRefused(
+                    f"data.pkl has a {name} that is no {type_text}, as its class declares"
+                )
+            if isinstance(value, _Object) and id(value) not in checked:
+                checked.add(id(value))
+                waiting.append(value)
 
 
 def check_constants(entries: Entries) -> None:
@@ -279,27 +297,6 @@ class _Reader:
         extent = 1 + sum((side - 1) * step for side, step in sides) if prod(size) else 0
         _require(isinstance(storage, _Storage) and offset + extent <= storage.items)
         return _Tensor()
-
-
-def _check_object(root: _Object, program: Program, types: "_TypeChecker") -> None:
-    """Check a module and its modules, each once: they can be shared and deeply nested."""
-    waiting, checked = [root], {id(root)}
-    while waiting:
-        instance = waiting.pop()
-        declared = program.classes.get(instance.class_name)
-        if declared is None or instance.attributes.keys() != declared.attributes.keys():
-            raise ProgramRefused(
-                f"data.pkl has other attributes than the class {instance.class_name} declares"
-            )
-        for name, type_text in declared.attributes.items():
-            value = instance.attributes[name]
-            if not types.is_declared(value, type_text, program):
-                raise ProgramRefused(
-                    f"data.pkl has a {name} that is no {type_text}, as its class declares"
-                )
-            if isinstance(value, _Object) and id(value) not in checked:
-                checked.add(id(value))
-                waiting.append(value)
 
 
 class _TypeChecker:

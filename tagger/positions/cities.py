@@ -74,7 +74,19 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     known = known[is_near]
     positions = positions[:, is_near]
     places = places[is_near]
-    cities = _cities_in_country(table, positions, table.place_countries[places])
+    countries = table.place_countries[places]
+    # The city of each position among those of its country.
+    cities = np.empty(len(countries), dtype=np.intp)
+    city_countries = table.place_countries[: len(table.names)]
+    for country in np.unique(countries):
+        rows = np.flatnonzero(countries == country)
+        first, end = np.searchsorted(city_countries, [country, country + 1])
+        in_country = nearest_discs(
+            positions[:, rows],
+            table.places[:, first:end],
+            table.radii_km[first:end],
+        )
+        cities[rows] = first + in_country
     city_of: list[City | None] = [None] * len(latitudes)
     for index, city in zip(
         known.tolist(),
@@ -209,26 +221,6 @@ def _table(columns: Columns) -> _Table:
         countries=texts_of(columns["country_names"]),
         zones=texts_of(columns["zone_names"]),
     )
-
-
-def _cities_in_country(
-    table: _Table,
-    positions: Floats,
-    countries: npt.NDArray[np.uint8],
-) -> Indices:
-    # The city of each position among those of its country.
-    cities = np.empty(len(countries), dtype=np.intp)
-    city_countries = table.place_countries[: len(table.names)]
-    for country in np.unique(countries):
-        rows = np.flatnonzero(countries == country)
-        first, end = np.searchsorted(city_countries, [country, country + 1])
-        in_country = nearest_discs(
-            positions[:, rows],
-            table.places[:, first:end],
-            table.radii_km[first:end],
-        )
-        cities[rows] = first + in_country
-    return cities
 
 
 # Country, region and city.

@@ -236,7 +236,17 @@ class Companions:
 def find_companions(connection: Connection) -> list[Companions]:
     """Decide again which cameras are used together, and store it. Returns all pairs."""
     stored = {row.id: row for row in connection.execute(select(cameras))}
-    counts = _count_all_co_locations(connection)
+    # The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos.
+    counts: dict[tuple[int, int], CoLocations] = {}
+    query = select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)
+    camera_ids = connection.scalars(query).all()
+    for camera_id in camera_ids if len(camera_ids) > 1 else ():
+        own = _own_anchors(connection, camera_id)
+        for other_id, others in _other_anchors(connection, camera_id, own):
+            co_locations = count_co_locations(own, others)
+            pair = min(camera_id, other_id), max(camera_id, other_id)
+            if pair not in counts or co_locations.occasions > counts[pair].occasions:
+                counts[pair] = co_locations
     groups = group_companions(counts)
     old = {camera_id: row.companions_id for camera_id, row in stored.items()}
     new = {camera_id: min(group) for camera_id, group in groups.items()}
@@ -261,21 +271,6 @@ def find_companions(connection: Connection) -> list[Companions]:
         for (first, second), co_locations in sorted(counts.items())
         if co_locations.are_companions and second in groups.get(first, ())
     ]
-
-
-def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
-    # The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos.
-    counts: dict[tuple[int, int], CoLocations] = {}
-    query = select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)
-    camera_ids = connection.scalars(query).all()
-    for camera_id in camera_ids if len(camera_ids) > 1 else ():
-        own = _own_anchors(connection, camera_id)
-        for other_id, others in _other_anchors(connection, camera_id, own):
-            co_locations = count_co_locations(own, others)
-            pair = min(camera_id, other_id), max(camera_id, other_id)
-            if pair not in counts or co_locations.occasions > counts[pair].occasions:
-                counts[pair] = co_locations
-    return counts
 
 
 def _has_clock() -> ColumnElement[bool]:

@@ -163,7 +163,23 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
 
 def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
     """Anchors that nobody can have reached from others that are trusted as much or more."""
-    return (sequence.trust > 0) & ~_reachable(sequence, max_gap_s)
+    # The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
+    #
+    # Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else
+    # both.
+    kept = np.flatnonzero(sequence.trust > 0)
+    while len(kept) > 1:
+        first, second = kept[:-1], kept[1:]
+        seconds = sequence.at[second] - sequence.at[first]
+        most_m = MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)
+        is_too_far = _moved_m(sequence, first, second) > most_m
+        is_too_fast = is_too_far & (seconds <= max_gap_s)
+        if not is_too_fast.any():
+            break
+        kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
+    reachable: Truth = np.zeros(len(sequence.at), np.bool_)
+    reachable[kept] = True
+    return (sequence.trust > 0) & ~reachable
 
 
 def reach_s(max_gap_s: float) -> float:
@@ -211,26 +227,6 @@ def interpolate(
     )
     x, y, z = first * start + second * end
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
-
-
-def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
-    # The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
-    #
-    # Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else
-    # both.
-    kept = np.flatnonzero(sequence.trust > 0)
-    while len(kept) > 1:
-        first, second = kept[:-1], kept[1:]
-        seconds = sequence.at[second] - sequence.at[first]
-        most_m = MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)
-        is_too_far = _moved_m(sequence, first, second) > most_m
-        is_too_fast = is_too_far & (seconds <= max_gap_s)
-        if not is_too_fast.any():
-            break
-        kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
-    reachable: Truth = np.zeros(len(sequence.at), np.bool_)
-    reachable[kept] = True
-    return reachable
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:

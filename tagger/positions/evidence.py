@@ -211,7 +211,40 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
         for row in rows
         if row.latitude is None and row.origin is None and row.content_id is not None
     }
-    return _with_tracks(connection, shots_of(rows, _landmark_fixes(connection, without_gps)))
+    # The position of the best accepted landmark of each image: confirmed, else with the highest score.
+    query = (
+        select(
+            effective_tags.c.content_id,
+            effective_tags.c.landmark_id,
+            landmarks.c.latitude,
+            landmarks.c.longitude,
+            landmarks.c.extent,
+        )
+        .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
+        .where(
+            among(effective_tags.c.content_id, without_gps),
+            effective_tags.c.accepted == true(),
+            landmarks.c.latitude.is_not(None),
+        )
+        .order_by(
+            effective_tags.c.verdict.is_not(None),
+            func.coalesce(effective_tags.c.score, 0.0),
+            effective_tags.c.landmark_id.desc(),
+        )
+    )
+    fixes = {}
+    for row in connection.execute(query) if without_gps else ():
+        error_m = LANDMARK_ERROR_M[row.extent or "point"]
+        source, evidence = PositionSource.LANDMARK, {"landmark": row.landmark_id}
+        # Of each image, the last and best one stays.
+        fixes[row.content_id] = Fix(
+            row.latitude,
+            row.longitude,
+            error_m,
+            source,
+            evidence,
+        )
+    return _with_tracks(connection, shots_of(rows, fixes))
 
 
 def read_photos(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -322,43 +355,6 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
     ):
         located[index] = replace(shots[index], fix=fix)
     return located
-
-
-def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dict[int, Fix]:
-    # The position of the best accepted landmark of each image: confirmed, else with the highest score.
-    query = (
-        select(
-            effective_tags.c.content_id,
-            effective_tags.c.landmark_id,
-            landmarks.c.latitude,
-            landmarks.c.longitude,
-            landmarks.c.extent,
-        )
-        .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
-        .where(
-            among(effective_tags.c.content_id, content_ids),
-            effective_tags.c.accepted == true(),
-            landmarks.c.latitude.is_not(None),
-        )
-        .order_by(
-            effective_tags.c.verdict.is_not(None),
-            func.coalesce(effective_tags.c.score, 0.0),
-            effective_tags.c.landmark_id.desc(),
-        )
-    )
-    fixes = {}
-    for row in connection.execute(query) if content_ids else ():
-        error_m = LANDMARK_ERROR_M[row.extent or "point"]
-        source, evidence = PositionSource.LANDMARK, {"landmark": row.landmark_id}
-        # Of each image, the last and best one stays.
-        fixes[row.content_id] = Fix(
-            row.latitude,
-            row.longitude,
-            error_m,
-            source,
-            evidence,
-        )
-    return fixes
 
 
 # --- Where a photo may have been taken, for and against its landmarks ---

@@ -262,49 +262,43 @@ class _SegmentReader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if self._depth == self._matched and name.rpartition(":")[2] == _PATH[self._matched]:
             self._matched += 1
-            self._enter(attributes)
+            match self._matched:
+                case 3:
+                    self._pieces.append([])
+                case 4:
+                    self._position = attributes
+                    self._time = ""
+                case 5:
+                    self._parser.CharacterDataHandler = self._add_time
         elif not self._depth:
             raise _invalid(self._parser, f"its first element is {name[:40]!r} and not 'gpx'")
         elif self._depth == _MOST_DEPTH:
             raise _invalid(self._parser, f"more than {_MOST_DEPTH} elements are inside each other")
         self._depth += 1
 
-    def _enter(self, attributes: dict[str, str]) -> None:
-        match self._matched:
-            case 3:
-                self._pieces.append([])
-            case 4:
-                self._position = attributes
-                self._time = ""
-            case 5:
-                self._parser.CharacterDataHandler = self._add_time
-
     def _end(self, _name: str) -> None:
         if self._depth == self._matched:
             if self._matched == _TIME:
                 self._parser.CharacterDataHandler = None
             elif self._matched == _POINT:
-                self._add_point()
+                self._counts.read += 1
+                position = _parse_position(self._position)
+                time = self._time.strip()
+                seconds = _parse_time(time)
+                if not time:
+                    self._counts.without_time += 1
+                elif seconds is None:
+                    self._counts.invalid_time += 1
+                elif position is None:
+                    self._counts.invalid_position += 1
+                else:
+                    self._pieces[-1].append((seconds, *position))
             self._matched -= 1
         self._depth -= 1
 
     def _add_time(self, text: str) -> None:
         if len(self._time) <= _TIME_LENGTH:
             self._time += text
-
-    def _add_point(self) -> None:
-        self._counts.read += 1
-        position = _parse_position(self._position)
-        time = self._time.strip()
-        seconds = _parse_time(time)
-        if not time:
-            self._counts.without_time += 1
-        elif seconds is None:
-            self._counts.invalid_time += 1
-        elif position is None:
-            self._counts.invalid_position += 1
-        else:
-            self._pieces[-1].append((seconds, *position))
 
     def _check_declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and not _ENCODINGS.fullmatch(encoding):

@@ -104,7 +104,31 @@ def weigh_positions(
     Called before their landmarks become anchors. `days`: those of which photos have changed. Positions of
     copies that are not among the photos are estimated again.
     """
-    images = _candidates_around(connection, days) | _images_of(connection, photo_ids)
+    # The images that these days can turn: taken on them, or without GPS in the days around them.
+    candidates_around: set[int] = set()
+    is_close = or_(
+        tags.c.enough == true(),
+        tags.c.score >= LEAST_SUGGESTED_SCORE,
+    )
+    for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
+        is_on_day = or_(
+            photos.c.latitude.is_(None),
+            DAY_NUMBER.in_([day.toordinal() for day in run]),
+        )
+        for table, is_candidate in ((tags, is_close), (taught_tags, true())):
+            query = select(table.c.content_id).join(
+                photos, photos.c.content_id == table.c.content_id
+            )
+            candidates_around.update(
+                connection.scalars(
+                    query.where(
+                        is_around(run[0], run[-1]),
+                        is_on_day,
+                        is_candidate,
+                    )
+                )
+            )
+    images = candidates_around | _images_of(connection, photo_ids)
     weighed = weigh_images(connection, images)
     if not weighed:
         return
@@ -170,34 +194,6 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 
 
 # --- The tags that are weighed ---
-
-
-def _candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
-    # The images that these days can turn: taken on them, or without GPS in the days around them.
-    images: set[int] = set()
-    is_close = or_(
-        tags.c.enough == true(),
-        tags.c.score >= LEAST_SUGGESTED_SCORE,
-    )
-    for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
-        is_on_day = or_(
-            photos.c.latitude.is_(None),
-            DAY_NUMBER.in_([day.toordinal() for day in run]),
-        )
-        for table, is_candidate in ((tags, is_close), (taught_tags, true())):
-            query = select(table.c.content_id).join(
-                photos, photos.c.content_id == table.c.content_id
-            )
-            images.update(
-                connection.scalars(
-                    query.where(
-                        is_around(run[0], run[-1]),
-                        is_on_day,
-                        is_candidate,
-                    )
-                )
-            )
-    return images
 
 
 def _changes(

@@ -109,16 +109,6 @@ def _clean(points: Points, counts: PointCounts) -> Points:
     # The points in the direction in which they were read, without outliers and with one of each time.
     is_backwards = points[0, 0] > points[-1, 0]
     points = points[np.argsort(points[:, 0], kind="stable")]
-    is_outlier = _outliers(points)
-    points = points[~is_outlier]
-    is_duplicate = np.diff(points[:, 0], prepend=-np.inf) == 0
-    points = points[~is_duplicate]
-    counts.outliers += int(is_outlier.sum())
-    counts.duplicates += int(is_duplicate.sum())
-    return points[::-1] if is_backwards else points
-
-
-def _outliers(points: Points) -> Truth:
     # Which points (N, 3) in order of time lie between a jump and the jump back.
     is_outlier: Truth = np.zeros(len(points), np.bool_)
     jumps = np.flatnonzero(are_too_fast(points[:-1], points[1:])) + 1
@@ -128,7 +118,12 @@ def _outliers(points: Points) -> Truth:
         if back[number]:
             is_outlier[jumps[number] : jumps[number + back[number]]] = True
         number += back[number] + 1
-    return is_outlier
+    points = points[~is_outlier]
+    is_duplicate = np.diff(points[:, 0], prepend=-np.inf) == 0
+    points = points[~is_duplicate]
+    counts.outliers += int(is_outlier.sum())
+    counts.duplicates += int(is_duplicate.sum())
+    return points[::-1] if is_backwards else points
 
 
 def _jumps_back(points: Points, jumps: npt.NDArray[np.intp]) -> list[int]:
@@ -281,7 +276,20 @@ def remove_track(database: Database, name: str) -> Track:
         NameNotFound, NameAmbiguous: no track has the name or number, or several have the name.
     """
     with database.write() as connection:
-        track = _find_track(connection, name)
+        matching = _tracks(
+            connection,
+            _SELECT.where(tracks.c.name == name).order_by(tracks.c.id),
+        )
+        if not matching and name.isdecimal() and len(name) < 16:
+            matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
+        if not matching:
+            raise NameNotFound(
+                kind="track", name=name, known="`tagger locate tracks` shows the tracks"
+            )
+        if len(matching) > 1:
+            keys = ", ".join(str(track.id) for track in matching)
+            raise NameAmbiguous(kinds="tracks", name=name, key="number", keys=keys)
+        track = matching[0]
         _record_photos(connection, track)
         connection.execute(delete(tracks).where(tracks.c.id == track.id))
         record_action(connection, AuditAction.TRACK_REMOVE, track.name, track=track.id)
@@ -304,21 +312,6 @@ _SELECT = (
 
 def _tracks(connection: Connection, query: Select[Any]) -> list[Track]:
     return [Track(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
-
-
-def _find_track(connection: Connection, name: str) -> Track:
-    matching = _tracks(
-        connection,
-        _SELECT.where(tracks.c.name == name).order_by(tracks.c.id),
-    )
-    if not matching and name.isdecimal() and len(name) < 16:
-        matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
-    if not matching:
-        raise NameNotFound(kind="track", name=name, known="`tagger locate tracks` shows the tracks")
-    if len(matching) > 1:
-        keys = ", ".join(str(track.id) for track in matching)
-        raise NameAmbiguous(kinds="tracks", name=name, key="number", keys=keys)
-    return matching[0]
 
 
 def _record_photos(connection: Connection, track: Track) -> None:

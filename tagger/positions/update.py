@@ -48,7 +48,16 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
     times = [at for change in changes for _, at in (change.now, change.before)]
     days = {at.date() for at in times if at is not None}
     tag_odds.weigh_positions(connection, changed, days)
-    for conditions, moments in _windows(changes, _groups(connection), reach):
+    # The cameras that are used together with each camera that has companions, itself among them.
+    query = select(cameras.c.id, cameras.c.companions_id).where(
+        cameras.c.companions_id.is_not(None)
+    )
+    groups: dict[int, list[int]] = {}
+    group_of = {}
+    for row in connection.execute(query.order_by(cameras.c.id)):
+        group_of[row.id] = groups.setdefault(row.companions_id, [])
+        group_of[row.id].append(row.id)
+    for conditions, moments in _windows(changes, group_of, reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}
         fixes |= {
@@ -65,19 +74,6 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
     moved += store_positions(connection, fixes)
     tag_odds.record_changes(connection, near, estimated)
     return moved
-
-
-def _groups(connection: Connection) -> dict[int, list[int]]:
-    # The cameras that are used together with each camera that has companions, itself among them.
-    query = select(cameras.c.id, cameras.c.companions_id).where(
-        cameras.c.companions_id.is_not(None)
-    )
-    groups: dict[int, list[int]] = {}
-    group_of = {}
-    for row in connection.execute(query.order_by(cameras.c.id)):
-        group_of[row.id] = groups.setdefault(row.companions_id, [])
-        group_of[row.id].append(row.id)
-    return group_of
 
 
 def _windows(

@@ -217,7 +217,20 @@ def register(
     except UnicodeEncodeError as error:
         reason = "its path is not UTF-8, which the registry cannot store"
         raise ModelRefused(path=file, reason=reason) from error
-    document = _manifest_document(manifest, path)
+
+    # The manifest as JSON for either database: PostgreSQL stores neither NaN nor the null
+    # character.
+    document = manifest_document(manifest)
+    try:
+        storable = "\\u0000" not in json.dumps(document, allow_nan=False)
+    except ValueError:
+        storable = False
+    if not storable:
+        raise ModelRefused(
+            path=path or models_in_use.shipped_file(manifest.kind),
+            reason="its manifest has a value that no database can store",
+        )
+
     with database.write() as connection:
         lock_tables(connection, models)
         existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
@@ -263,21 +276,6 @@ def _insert_model(
     if path is not None:  # any command registers the shipped model when it needs it
         record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
     return int(model_id)
-
-
-def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
-    """The manifest as JSON for either database: PostgreSQL stores neither NaN nor the null character."""
-    document = manifest_document(manifest)
-    try:
-        storable = "\\u0000" not in json.dumps(document, allow_nan=False)
-    except ValueError:
-        storable = False
-    if not storable:
-        raise ModelRefused(
-            path=path or models_in_use.shipped_file(manifest.kind),
-            reason="its manifest has a value that no database can store",
-        )
-    return document
 
 
 def _update_existing(

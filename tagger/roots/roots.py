@@ -145,20 +145,6 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
     inner = [
         root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)
     ]
-    root = _create_root(connection, folder, root_paths)
-    if inner and connection.dialect.name == "postgresql":
-        # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
-        ids = [child.id for child in inner]
-        connection.execute(
-            select(roots.c.id).where(roots.c.id.in_(ids)).order_by(roots.c.id).with_for_update()
-        )
-        connection.execute(text("LOCK TABLE photos IN EXCLUSIVE MODE"))
-    for child in inner:
-        _absorb(connection, root, child)
-    return root
-
-
-def _create_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
     location, location_bytes = path_text(str(folder))
     names_elsewhere = [name for name, path in root_paths.items() if path != folder]
     names = {*connection.scalars(select(roots.c.name)), *names_elsewhere}
@@ -169,7 +155,17 @@ def _create_root(connection: Connection, folder: Path, root_paths: RootPaths) ->
         name = f"{first_name}-{number}"
     values = {"name": name, "location": location, "location_bytes": location_bytes}
     root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
-    return Root(root_id, name, folder)
+    root = Root(root_id, name, folder)
+    if inner and connection.dialect.name == "postgresql":
+        # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
+        ids = [child.id for child in inner]
+        connection.execute(
+            select(roots.c.id).where(roots.c.id.in_(ids)).order_by(roots.c.id).with_for_update()
+        )
+        connection.execute(text("LOCK TABLE photos IN EXCLUSIVE MODE"))
+    for child in inner:
+        _absorb(connection, root, child)
+    return root
 
 
 def _absorb(connection: Connection, root: Root, child: Root) -> None:
@@ -323,19 +319,24 @@ def _photos_at(
         return inner, photos.c.root_id.in_(inner)
     for root in all_roots:
         if path.is_relative_to(root.folder):
-            return [root.id], _photos_in_root(root, path)
+            name, name_bytes = path_text(str(path.relative_to(root.folder)))
+            named = photos.alias("named")
+            of_photo = (
+                select(func.coalesce(named.c.primary_id, named.c.id))
+                .where(
+                    named.c.root_id == root.id,
+                    named.c.path == name,
+                    named.c.path_bytes == name_bytes,
+                )
+                .scalar_subquery()
+            )
+            photos_in_root = (
+                (photos.c.id == of_photo)
+                | (photos.c.primary_id == of_photo)
+                | photos_below(root, path)
+            )
+            return [root.id], photos_in_root
     raise PhotoNotFound(path=path)
-
-
-def _photos_in_root(root: Root, path: Path) -> ColumnElement[bool]:
-    name, name_bytes = path_text(str(path.relative_to(root.folder)))
-    named = photos.alias("named")
-    of_photo = (
-        select(func.coalesce(named.c.primary_id, named.c.id))
-        .where(named.c.root_id == root.id, named.c.path == name, named.c.path_bytes == name_bytes)
-        .scalar_subquery()
-    )
-    return (photos.c.id == of_photo) | (photos.c.primary_id == of_photo) | photos_below(root, path)
 
 
 def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:

@@ -89,7 +89,31 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
     ids = {place["geonameid"] for place in cities}
     with_cities = {place["countrycode"] for place in cities}
     others = [p for p in places if p["geonameid"] not in ids and p["countrycode"] in with_cities]
-    _write(out, cities, _along_borders(cities, others), countries)
+    borders = _along_borders(cities, others)
+    places = [*cities, *borders]
+    codes, country_indices = np.unique(
+        [place["countrycode"] for place in places], return_inverse=True
+    )
+    regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
+    zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
+    columns = {
+        "names": text_column([city["name"] for city in cities]),
+        "other_names": text_column(["\t".join(_other_names(city)) for city in cities]),
+        "regions": region_indices.astype("<u2"),
+        "populations": np.array([city["population"] for city in cities], dtype="<u4"),
+        "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
+        "longitudes": np.array(
+            [round(place["longitude"] * 10_000) for place in places], dtype="<i4"
+        ),
+        "countries": country_indices.astype("u1"),
+        "zones": zone_indices.astype("<u2"),
+        "region_names": text_column(regions.tolist()),
+        "zone_names": text_column(zones.tolist()),
+        "country_names": text_column(
+            [CORRECTIONS.get(countries[code], countries[code]) for code in codes]
+        ),
+    }
+    write_columns(out, columns)
     names = _names_by_language(cities, countries, json.loads(natural_earth.read_text())["features"])
     out.with_name("cities.names.tsv").write_text("".join("\t".join(row) + "\n" for row in names))
 
@@ -125,7 +149,10 @@ def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
         others = by_name[city["countrycode"], city["name"]]
         same = [place for place in others if _is_near(place, city, SAME_PLACE_DEGREES)]
         if same:
-            city["region"] = _region_name(same[0].get("state") or "")
+            name = same[0].get("state") or ""
+            for suffix in REGION_SUFFIXES:
+                name = name.removesuffix(suffix)
+            city["region"] = CORRECTIONS.get(name, name)
             examples[city["countrycode"], city["admin1code"]].append(city)
         else:
             unnamed.append(city)
@@ -138,12 +165,6 @@ def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
 
 def _is_near(place: CityRow, other: CityRow, degrees: float) -> bool:
     return all(abs(place[axis] - other[axis]) < degrees for axis in ("latitude", "longitude"))
-
-
-def _region_name(name: str) -> str:
-    for suffix in REGION_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return CORRECTIONS.get(name, name)
 
 
 def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
@@ -169,35 +190,6 @@ def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list
 def _vectors(places: Sequence[CityRow]) -> npt.NDArray[np.float64]:
     degrees = np.array([(place["latitude"], place["longitude"]) for place in places])
     return unit_vectors(degrees[:, 0], degrees[:, 1])
-
-
-def _write(
-    out: Path, cities: Sequence[CityRow], borders: Sequence[CityRow], countries: dict[str, str]
-) -> None:
-    places = [*cities, *borders]
-    codes, country_indices = np.unique(
-        [place["countrycode"] for place in places], return_inverse=True
-    )
-    regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
-    zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
-    columns = {
-        "names": text_column([city["name"] for city in cities]),
-        "other_names": text_column(["\t".join(_other_names(city)) for city in cities]),
-        "regions": region_indices.astype("<u2"),
-        "populations": np.array([city["population"] for city in cities], dtype="<u4"),
-        "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
-        "longitudes": np.array(
-            [round(place["longitude"] * 10_000) for place in places], dtype="<i4"
-        ),
-        "countries": country_indices.astype("u1"),
-        "zones": zone_indices.astype("<u2"),
-        "region_names": text_column(regions.tolist()),
-        "zone_names": text_column(zones.tolist()),
-        "country_names": text_column(
-            [CORRECTIONS.get(countries[code], countries[code]) for code in codes]
-        ),
-    }
-    write_columns(out, columns)
 
 
 def write_columns(

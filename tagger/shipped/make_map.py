@@ -96,7 +96,11 @@ def _features(file: Path) -> list[Feature]:
 
 def _country_names(file: Path) -> Iterator[Feature]:
     topology = json.loads(file.read_text(encoding="utf-8"))
-    arcs = _arcs(topology)
+
+    # Return each arc's points, in degrees, which TopoJSON stores as steps on a grid.
+    scale, offset = topology["transform"]["scale"], topology["transform"]["translate"]
+    arcs = [np.cumsum(steps, axis=0) * scale + offset for steps in topology["arcs"]]
+
     largest = {
         country["properties"]["nameLong"]: max(_polygons(country, arcs), key=_area)
         for country in topology["objects"]["countries"]["geometries"]
@@ -106,12 +110,6 @@ def _country_names(file: Path) -> Iterator[Feature]:
         place = shapely.maximum_inscribed_circle(land, tolerance=LABEL_TOLERANCE).coords[0]
         zoom = next((zoom for zoom, least in LEAST_AREAS if _area(land) >= least), MAX_ZOOM)
         yield _feature(_point(*place), zoom, name=name, rank=zoom)
-
-
-def _arcs(topology: Feature) -> list[np.ndarray]:
-    """Return each arc's points, in degrees, which TopoJSON stores as steps on a grid."""
-    scale, offset = topology["transform"]["scale"], topology["transform"]["translate"]
-    return [np.cumsum(steps, axis=0) * scale + offset for steps in topology["arcs"]]
 
 
 def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:

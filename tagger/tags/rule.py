@@ -216,9 +216,21 @@ def decide(
             state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)
-            found.append(
-                EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank)
+
+            # The candidate that shows a landmark: of those that count or are suggested, or of all,
+            # models first.
+            among = (
+                [each for each in own if each.is_probable]
+                if state is TagState.SUGGESTED
+                else accepted or own
             )
+            shown = max(
+                among,
+                key=lambda each: (each.rank is not None, each.score, -each.model_order),
+                default=None,
+            )
+
+            found.append(EffectiveTag(landmark_id, state, reason, shown, rank))
     return found
 
 
@@ -226,20 +238,9 @@ def _counting(
     by_landmark: Mapping[int, Sequence[Candidate]], verdicts: Mapping[int, VerdictKind]
 ) -> Iterator[Candidate]:
     """The candidates that count: all but taught ones where a model is nearly certain of another landmark."""
-    certain = _nearly_certain(by_landmark, verdicts)
-    for landmark_id, own in by_landmark.items():
-        is_held_back = bool(certain - {landmark_id})
-        for each in own:
-            if each.is_alone_accepted and not (each.rank is None and is_held_back):
-                yield each
-
-
-def _nearly_certain(
-    by_landmark: Mapping[int, Sequence[Candidate]], verdicts: Mapping[int, VerdictKind]
-) -> set[int]:
-    """The landmarks of which a model is nearly certain, and that no verdict speaks against."""
+    # The landmarks of which a model is nearly certain, and that no verdict speaks against.
     confirmed = {key for key, verdict in verdicts.items() if verdict is VerdictKind.CONFIRMED}
-    return {
+    certain = {
         landmark_id
         for landmark_id, own in by_landmark.items()
         if verdicts.get(landmark_id) is not VerdictKind.REJECTED
@@ -249,6 +250,12 @@ def _nearly_certain(
             for each in own
         )
     }
+
+    for landmark_id, own in by_landmark.items():
+        is_held_back = bool(certain - {landmark_id})
+        for each in own:
+            if each.is_alone_accepted and not (each.rank is None and is_held_back):
+                yield each
 
 
 def _rivals(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
@@ -299,20 +306,6 @@ def _not_counting(
 
 def _reason(odds: PositionOdds | None) -> TagReason | None:
     return None if odds is None or odds.is_weak else TagReason(odds.reason)
-
-
-def _shown(
-    own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState
-) -> Candidate | None:
-    """The candidate that shows a landmark: of those that count or are suggested, or of all, models first."""
-    among = (
-        [each for each in own if each.is_probable]
-        if state is TagState.SUGGESTED
-        else accepted or own
-    )
-    return max(
-        among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None
-    )
 
 
 def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:

@@ -226,7 +226,30 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
             drafts.append(_Draft(_spans(group), visits_of_group))
     visits_of = _by_camera(located)
     others_of = _by_camera(visit for visit in dated if not visit.is_located)
-    drafts = _with_days_beside(drafts, visits_of, others_of)
+    # The trips with the days beside them without a known position, before the camera's next photo elsewhere.
+    #
+    # One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
+    # `visits_of`: the visits of each camera in order of time; `others_of`: those without a position.
+    longer: dict[Span, tuple[Span, tuple[Visit, ...]]] = {}
+    spans = sorted(span for draft in drafts for span in draft.spans)
+    for camera_id, of_camera in groupby(spans, key=attrgetter("camera_id")):
+        end_of_before = datetime.min  # noqa: DTZ901 - cameras' times have no zone
+        for span in of_camera:
+            longer[span] = _with_others(
+                span,
+                end_of_before,
+                visits_of[camera_id],
+                others_of.get(camera_id, ()),
+            )
+            end_of_before = longer[span][0].last
+    drafts = [
+        replace(
+            draft,
+            spans=tuple(longer[span][0] for span in draft.spans),
+            beside=tuple(visit for span in draft.spans for visit in longer[span][1]),
+        )
+        for draft in drafts
+    ]
     times = {
         camera_id: [visit.first for visit in of_camera]
         for camera_id, of_camera in visits_of.items()
@@ -271,37 +294,6 @@ _ONE_DAY = timedelta(days=1)
 # How long the days beside a trip are at most, in its folder.
 _LONGEST_BESIDE = timedelta(days=14)
 _INSTANT = timedelta(microseconds=1)
-
-
-def _with_days_beside(
-    drafts: Sequence[_Draft],
-    visits_of: Mapping[int, Sequence[Visit]],
-    others_of: Mapping[int, Sequence[Visit]],
-) -> list[_Draft]:
-    # The trips with the days beside them without a known position, before the camera's next photo elsewhere.
-    #
-    # One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
-    # `visits_of`: the visits of each camera in order of time; `others_of`: those without a position.
-    longer: dict[Span, tuple[Span, tuple[Visit, ...]]] = {}
-    spans = sorted(span for draft in drafts for span in draft.spans)
-    for camera_id, of_camera in groupby(spans, key=attrgetter("camera_id")):
-        end_of_before = datetime.min  # noqa: DTZ901 - cameras' times have no zone
-        for span in of_camera:
-            longer[span] = _with_others(
-                span,
-                end_of_before,
-                visits_of[camera_id],
-                others_of.get(camera_id, ()),
-            )
-            end_of_before = longer[span][0].last
-    return [
-        replace(
-            draft,
-            spans=tuple(longer[span][0] for span in draft.spans),
-            beside=tuple(visit for span in draft.spans for visit in longer[span][1]),
-        )
-        for draft in drafts
-    ]
 
 
 def _with_others(
@@ -402,7 +394,32 @@ def _edited(
     elif edit.kind is TripEditKind.SPLIT and concerned and edit.split_at is not None:
         edited = _split(concerned[0], edit.split_at)
     elif edit.kind is TripEditKind.MERGE and len(concerned) > 1:
-        edited = [_merged(concerned, times)]
+        # One trip of several, with the first name, and times between them without a visit of the camera.
+        ordered = sorted(
+            concerned,
+            key=lambda draft: min(span.first for span in draft.spans),
+        )
+        spans: list[Span] = []
+        for span in sorted(span for draft in ordered for span in draft.spans):
+            is_of_camera = bool(spans) and spans[-1].camera_id == span.camera_id
+            if is_of_camera and not has_between(
+                times[span.camera_id],
+                spans[-1].last,
+                span.first,
+            ):
+                spans[-1] = replace(spans[-1], last=span.last)
+            else:
+                spans.append(span)
+        names = [draft.name for draft in ordered if draft.name is not None]
+        edits = {edit for draft in ordered for edit in draft.edits}
+        merged = _Draft(
+            spans=tuple(spans),
+            visits=tuple(visit for draft in ordered for visit in draft.visits),
+            beside=tuple(visit for draft in ordered for visit in draft.beside),
+            name=names[0] if names else None,
+            edits=tuple(sorted(edits, key=attrgetter("id"))),
+        )
+        edited = [merged]
     return [*others, *edited] if edited else list(drafts)
 
 
@@ -429,34 +446,6 @@ def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
         edits=draft.edits,
     )
     return [early, late] if early.visits and late.visits else []
-
-
-def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
-    # One trip of several, with the first name, and times between them without a visit of the camera.
-    ordered = sorted(
-        drafts,
-        key=lambda draft: min(span.first for span in draft.spans),
-    )
-    spans: list[Span] = []
-    for span in sorted(span for draft in ordered for span in draft.spans):
-        is_of_camera = bool(spans) and spans[-1].camera_id == span.camera_id
-        if is_of_camera and not has_between(
-            times[span.camera_id],
-            spans[-1].last,
-            span.first,
-        ):
-            spans[-1] = replace(spans[-1], last=span.last)
-        else:
-            spans.append(span)
-    names = [draft.name for draft in ordered if draft.name is not None]
-    edits = {edit for draft in ordered for edit in draft.edits}
-    return _Draft(
-        spans=tuple(spans),
-        visits=tuple(visit for draft in ordered for visit in draft.visits),
-        beside=tuple(visit for draft in ordered for visit in draft.beside),
-        name=names[0] if names else None,
-        edits=tuple(sorted(edits, key=attrgetter("id"))),
-    )
 
 
 def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:

@@ -174,7 +174,28 @@ def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
     """Write report.md, inspection.json and the sample sheets to `out`; returns the paths of the sheets."""
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
-        sheets = _write_sheets(inspection, out)
+
+        # Draw sheet.png, and sheet-2.png and so on if there are many labels; returns their paths.
+        labels = zip(inspection.document["labels"], _samples(inspection.examined), strict=True)
+        rows = [
+            SheetRow(
+                label["label"].replace("_", " "),
+                " · ".join(f"{split} {count}" for split, count in _counts(label).items()),
+                photos,
+            )
+            for label, photos in labels
+        ]
+        sheets = []
+        with photo_progress("drawing samples", len(rows)) as advance:
+            for first in range(0, len(rows), LABELS_PER_SHEET):
+                part = rows[first : first + LABELS_PER_SHEET]
+                path = out / (
+                    f"sheet-{first // LABELS_PER_SHEET + 1}.png" if first else "sheet.png"
+                )
+                draw_sheet(part, path)
+                sheets.append(path)
+                advance(len(part))
+
         text = json.dumps(inspection.document, indent=1, ensure_ascii=False)
         (out / DOCUMENT).write_text(text + "\n", encoding="utf-8")
         (out / REPORT).write_text("\n".join(_report(inspection, sheets)) + "\n", encoding="utf-8")
@@ -280,28 +301,6 @@ def _counts(label: dict[str, Any]) -> dict[str, int]:
     return label["splits"] or {"photos": label["photos"]}
 
 
-def _write_sheets(inspection: Inspection, folder: Path) -> list[Path]:
-    """Draw sheet.png, and sheet-2.png and so on if there are many labels; returns their paths."""
-    labels = zip(inspection.document["labels"], _samples(inspection.examined), strict=True)
-    rows = [
-        SheetRow(
-            label["label"].replace("_", " "),
-            " · ".join(f"{split} {count}" for split, count in _counts(label).items()),
-            photos,
-        )
-        for label, photos in labels
-    ]
-    paths = []
-    with photo_progress("drawing samples", len(rows)) as advance:
-        for first in range(0, len(rows), LABELS_PER_SHEET):
-            part = rows[first : first + LABELS_PER_SHEET]
-            path = folder / (f"sheet-{first // LABELS_PER_SHEET + 1}.png" if first else "sheet.png")
-            draw_sheet(part, path)
-            paths.append(path)
-            advance(len(part))
-    return paths
-
-
 def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
     """A few different images of each label, evenly spread."""
     by_label: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -349,13 +348,10 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
         draw.text((left, top), "\n".join(lines), INK, name_font)
         draw.text((left, top + LINE_HEIGHT * len(lines) + 4), row.note, PALE, note_font)
         for column, photo in enumerate(row.photos):
-            sheet.paste(_square(photo), (left + NAME_WIDTH + column * step, top))
+            data = read_photo(photo, max_bytes=MAX_BYTES).data
+            square = Image.fromarray(decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels)
+            sheet.paste(square, (left + NAME_WIDTH + column * step, top))
     sheet.save(file)
-
-
-def _square(path: Path) -> Image.Image:
-    data = read_photo(path, max_bytes=MAX_BYTES).data
-    return Image.fromarray(decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels)
 
 
 def _font(name: str) -> ImageFont.FreeTypeFont:

@@ -137,7 +137,11 @@ class _Assignment:
         self.splits = [TRAIN] * len(groups)
         for number, group in enumerate(groups):
             for split in shares:
-                if self._fits(split, group):
+                fits = self._can_leave_training(group) and all(
+                    self._counts[split][label] + count <= self._targets[label][split]
+                    for label, count in group.items()
+                )
+                if fits:
                     self._move(split, number)
                     break
         for split in shares:
@@ -153,12 +157,6 @@ class _Assignment:
                     ]
                     if candidates:
                         self._move(split, min(candidates)[1])
-
-    def _fits(self, split: str, group: Counter[str]) -> bool:
-        return self._can_leave_training(group) and all(
-            self._counts[split][label] + count <= self._targets[label][split]
-            for label, count in group.items()
-        )
 
     def _can_leave_training(self, group: Counter[str]) -> bool:
         return all(self._remaining[label] > count for label, count in group.items())

@@ -379,7 +379,30 @@ def choose_threshold(
     """
     value = max(_lowest_score(scores, mixture, precision), least)
     suggested_from = min(value, _lowest_score(scores, mixture, SUGGESTED_PRECISION, below=value))
-    return _threshold(value, suggested_from, scores, mixture, precision)
+
+    def accepted_rightly(photos: ValidationScores) -> float:
+        return float((photos.correct & (photos.top >= value)).double().mean())
+
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = [scores.resampled(generator) for _ in range(RESAMPLES)]
+    right = interval(accepted_rightly(scores), map(accepted_rightly, drawn))
+    actual = interval(
+        library_precision(scores, mixture, value),
+        (library_precision(each, mixture, value) for each in drawn),
+    )
+    false_tags = {
+        kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()
+    }
+    counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
+    reason = (
+        f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "
+        "known landmarks, others and "
+        f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: "
+        f"{actual.value:.1%} right ({actual.low:.1%} to {actual.high:.1%}), "
+        f"{right.value:.1%} of landmark photos accepted rightly ({right.low:.1%} to {right.high:.1%})"
+        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
+    )
+    return ChosenThreshold(value, suggested_from, actual, right, false_tags, reason)
 
 
 def _lowest_score(
@@ -453,35 +476,3 @@ def _shares_above(scores: Tensor, thresholds: Tensor) -> Tensor:
 
 def _logits(scores: Tensor) -> Tensor:
     return scores.double().logit(LOGIT_LIMIT)
-
-
-def _threshold(
-    value: float,
-    suggested_from: float,
-    scores: ValidationScores,
-    mixture: Mixture,
-    precision: float,
-) -> ChosenThreshold:
-    def accepted_rightly(photos: ValidationScores) -> float:
-        return float((photos.correct & (photos.top >= value)).double().mean())
-
-    generator = torch.Generator().manual_seed(SEED)
-    drawn = [scores.resampled(generator) for _ in range(RESAMPLES)]
-    right = interval(accepted_rightly(scores), map(accepted_rightly, drawn))
-    actual = interval(
-        library_precision(scores, mixture, value),
-        (library_precision(each, mixture, value) for each in drawn),
-    )
-    false_tags = {
-        kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()
-    }
-    counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
-    reason = (
-        f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "
-        "known landmarks, others and "
-        f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: "
-        f"{actual.value:.1%} right ({actual.low:.1%} to {actual.high:.1%}), "
-        f"{right.value:.1%} of landmark photos accepted rightly ({right.low:.1%} to {right.high:.1%})"
-        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
-    )
-    return ChosenThreshold(value, suggested_from, actual, right, false_tags, reason)

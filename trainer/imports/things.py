@@ -384,7 +384,17 @@ class FittedThings:
                     new_right,
                 )
                 wrong_tags[column] = new_tags & is_known[:, column] & ~is_shown[:, column]
-        return [qualities[slug] for slug in self.slugs], self._confusions(wrong_tags)
+
+        # Wrong tags, with what the photos show instead, the most frequent first.
+        counts: Counter[tuple[str, str]] = Counter()
+        parents = {thing.label.parent for thing in read_things()}
+        for column, is_wrong in wrong_tags.items():
+            for row in np.flatnonzero(is_wrong).tolist():
+                shown = sorted(self.photos[row].shown - parents) or ["something else"]
+                counts.update((self.slugs[column], instead) for instead in shown)
+        confusions = [(tag, instead, count) for (tag, instead), count in counts.most_common()]
+
+        return [qualities[slug] for slug in self.slugs], confusions
 
     def _new_tags(self, precision: float) -> Judged:
         """Which photos get which tags by thresholds that the photos of other parts choose: (N, T)."""
@@ -395,16 +405,6 @@ class FittedThings:
             limits, _ = choose_thresholds(evidence[~rows], labels[~rows], precision)
             is_tagged[rows] = evidence[rows] >= limits
         return is_tagged
-
-    def _confusions(self, wrong_tags: dict[int, Judged]) -> list[tuple[str, str, int]]:
-        """Wrong tags, with what the photos show instead, the most frequent first."""
-        counts: Counter[tuple[str, str]] = Counter()
-        parents = {thing.label.parent for thing in read_things()}
-        for column, is_wrong in wrong_tags.items():
-            for row in np.flatnonzero(is_wrong).tolist():
-                shown = sorted(self.photos[row].shown - parents) or ["something else"]
-                counts.update((self.slugs[column], instead) for instead in shown)
-        return [(tag, instead, count) for (tag, instead), count in counts.most_common()]
 
 
 def fit_things(

@@ -395,8 +395,18 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
     """
     image = _turn(Image.fromarray(pixels), options, generator)
     if generator.random() < options.coarse_share:
-        image = _coarsen(image, generator)
-    image = _crop(image, size, options, generator)
+        # Reduce the photo. The crop enlarges it again.
+        scale = math.exp(generator.uniform(math.log(LEAST_SCALE), math.log(0.9)))
+        side = max(8, round(image.width * scale))
+        small = image.resize((side, side), RESAMPLINGS[generator.integers(2)])
+        image = _compress(small, generator) if generator.random() < 0.5 else small
+    width, height = image.size
+    area = generator.uniform(options.least_area, 1.0)
+    stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
+    across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
+    left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
+    box = (left * width, top * height, (left + across) * width, (top + down) * height)
+    image = image.resize((size, size), RESAMPLINGS[generator.integers(2)], box)
     if generator.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     image = _change_light(image, options, generator)
@@ -425,26 +435,6 @@ def _turn(image: Image.Image, options: Augmentation, generator: Generator) -> Im
             generator.uniform(-HIGHEST_TILT, HIGHEST_TILT), Image.Resampling.BILINEAR
         )
     return image
-
-
-def _coarsen(image: Image.Image, generator: Generator) -> Image.Image:
-    """Reduce the photo. The crop enlarges it again."""
-    scale = math.exp(generator.uniform(math.log(LEAST_SCALE), math.log(0.9)))
-    side = max(8, round(image.width * scale))
-    small = image.resize((side, side), RESAMPLINGS[generator.integers(2)])
-    return _compress(small, generator) if generator.random() < 0.5 else small
-
-
-def _crop(
-    image: Image.Image, size: int, options: Augmentation, generator: Generator
-) -> Image.Image:
-    width, height = image.size
-    area = generator.uniform(options.least_area, 1.0)
-    stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
-    across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
-    left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
-    box = (left * width, top * height, (left + across) * width, (top + down) * height)
-    return image.resize((size, size), RESAMPLINGS[generator.integers(2)], box)
 
 
 def _change_light(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:

@@ -86,7 +86,17 @@ def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
     """None if two JPEG files differ in their blocks only, else the first other difference in words."""
     if not detect_format(before) is detect_format(after) is JPEG:
         return "the container"
-    return _first_difference(*_jpeg_pieces(before, after))
+
+    # The pieces of both files; None if the segments before the image are broken.
+    # The first image's size in the index must follow the image only if it was correct before: many
+    # programs store a wrong one.
+    size_follows = any(_has_valid_first_size(before, *segment) for segment in _head(before) or [])
+    jpeg_pieces = (
+        _pieces(before, size_follows=size_follows),
+        _pieces(after, size_follows=size_follows),
+    )
+
+    return _first_difference(*jpeg_pieces)
 
 
 def _first_difference(before: Pieces | None, after: Pieces | None) -> str | None:
@@ -104,16 +114,6 @@ _SOS, _APP2 = 0xDA, 0xE2
 _SEGMENT_LIMIT = 200_000
 _IPTC, _IPTC_DIGEST = b"\x04\x04", b"\x04\x25"
 _MP_ENTRIES = 0xB002
-
-
-def _jpeg_pieces(before: bytes, after: bytes) -> tuple[Pieces | None, Pieces | None]:
-    """The pieces of both files; None if the segments before the image are broken.
-
-    The first image's size in the index must follow the image only if it was correct before: many programs
-    store a wrong one.
-    """
-    size_follows = any(_has_valid_first_size(before, *segment) for segment in _head(before) or [])
-    return _pieces(before, size_follows=size_follows), _pieces(after, size_follows=size_follows)
 
 
 def _has_valid_first_size(data: bytes, marker: int, start: int, end: int) -> bool:
@@ -142,7 +142,8 @@ def _pieces(data: bytes, *, size_follows: bool) -> Pieces | None:
     blocks: dict[bytes, bytes] = {}
     for marker, start, end in segments:
         payload = data[start + 4 : end]
-        block = _block(marker, payload)
+        names = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
+        block = next((name for name in names if marker == 0xE1 and payload.startswith(name)), None)
         if block and block not in blocks:
             blocks[block] = payload
         elif marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
@@ -177,11 +178,6 @@ def _head(data: bytes) -> list[tuple[int, int, int]] | None:
             return None
         at += 2 + length
     return None
-
-
-def _block(marker: int, payload: bytes) -> bytes | None:
-    names = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
-    return next((name for name in names if marker == 0xE1 and payload.startswith(name)), None)
 
 
 def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:

@@ -76,47 +76,40 @@ def _shifted(splices: Sequence[Splice], position: int) -> int:
 def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
     changes = []
     if new.exif != current.exif:
-        changes.append(_exif_change(jpeg, new.exif))
+        existing = jpeg.segments_named(APP1, EXIF)
+        if len(existing) > 1:
+            raise ambiguous_blocks("It has several EXIF segments")
+        if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
+            raise broken_structure("an EXIF segment has an invalid name")
+        exif_change = _change(existing, EXIF, new.exif, _after_jfif(jpeg), APP1)
+        changes.append(exif_change)
     if new.xmp != current.xmp:
-        changes.append(_xmp_change(jpeg, new.xmp))
+        existing = jpeg.segments_named(APP1, XMP)
+        if len(existing) > 1:
+            raise ambiguous_blocks("It has several XMP segments")
+        others = [
+            segment for segment in jpeg.head if segment.marker == APP1 and segment not in existing
+        ]
+        if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
+            raise broken_structure("an XMP segment has an invalid name")
+        xmp_change = _change(existing, XMP, new.xmp, _after_exif(jpeg), APP1)
+        changes.append(xmp_change)
     if new.iptc != current.iptc:
-        changes.append(_iptc_change(jpeg, new.iptc))
+        segments = jpeg.segments_named(APP13, PHOTOSHOP)
+        if len(segments) > 1:
+            raise ambiguous_blocks(
+                "It has several segments of Photoshop resources, which hold IPTC"
+            )
+        payload = replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", new.iptc)
+        iptc_change = _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
+        changes.append(iptc_change)
     return in_order(changes)
-
-
-def _exif_change(jpeg: Jpeg, exif: bytes | None) -> Splice:
-    existing = jpeg.segments_named(APP1, EXIF)
-    if len(existing) > 1:
-        raise ambiguous_blocks("It has several EXIF segments")
-    if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
-        raise broken_structure("an EXIF segment has an invalid name")
-    return _change(existing, EXIF, exif, _after_jfif(jpeg), APP1)
-
-
-def _xmp_change(jpeg: Jpeg, xmp: bytes | None) -> Splice:
-    existing = jpeg.segments_named(APP1, XMP)
-    if len(existing) > 1:
-        raise ambiguous_blocks("It has several XMP segments")
-    others = [
-        segment for segment in jpeg.head if segment.marker == APP1 and segment not in existing
-    ]
-    if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
-        raise broken_structure("an XMP segment has an invalid name")
-    return _change(existing, XMP, xmp, _after_exif(jpeg), APP1)
 
 
 def _is_odd_xmp(payload: bytes) -> bool:
     if payload.startswith((EXIF, EXTENDED_XMP)):
         return False
     return payload.startswith(XMP[:-1]) or _ODD_XMP in payload
-
-
-def _iptc_change(jpeg: Jpeg, iptc: bytes | None) -> Splice:
-    segments = jpeg.segments_named(APP13, PHOTOSHOP)
-    if len(segments) > 1:
-        raise ambiguous_blocks("It has several segments of Photoshop resources, which hold IPTC")
-    payload = replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", iptc)
-    return _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
 
 
 def _change(
@@ -236,7 +229,16 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
     Raises:
         WriteRefused: an offset to other data would become wrong.
     """
-    if not _is_movable(_unindexed(jpeg, index)):
+    # The trailer without the images in the index.
+    rest, at = [], jpeg.end
+    for image in sorted(index.images if index else (), key=lambda image: image.start):
+        rest.append(jpeg.data[at : max(at, image.start)])
+        at = max(at, image.start + image.size)
+    tail = jpeg.data[at:]
+    between = b"".join(rest)
+    unindexed = tail if not between.strip(b"\0") else between + tail
+
+    if not _is_movable(unindexed):
         raise fixed_offsets(
             "It holds data after the image that may be found by its position in the file"
         )
@@ -252,17 +254,6 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
     )
     if starts and any(_note_holds_offset(block, base, start) for start in starts):
         raise fixed_offsets("The camera's maker notes point to another image after the image")
-
-
-def _unindexed(jpeg: Jpeg, index: _Index | None) -> bytes:
-    """The trailer without the images in the index."""
-    rest, at = [], jpeg.end
-    for image in sorted(index.images if index else (), key=lambda image: image.start):
-        rest.append(jpeg.data[at : max(at, image.start)])
-        at = max(at, image.start + image.size)
-    tail = jpeg.data[at:]
-    between = b"".join(rest)
-    return tail if not between.strip(b"\0") else between + tail
 
 
 def _is_movable(trailer: bytes) -> bool:
@@ -554,7 +545,19 @@ def unpacked_inverse(inverse: bytes) -> list[Splice]:
     Raises:
         ValueError: the inverse is damaged, or larger than any.
     """
-    raw = _decompress(inverse)
+    # Decompress an inverse within LARGEST_INVERSE: a few bytes may stand for gigabytes.
+    if not inverse.startswith(_VERSION):
+        raise ValueError("unknown version")
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(memoryview(inverse)[len(_VERSION) :], LARGEST_INVERSE + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if len(raw) > LARGEST_INVERSE:
+        raise ValueError("too large")
+    if not stream.eof or stream.unused_data:
+        raise ValueError("truncated, or followed by other data")
+
     splices: list[Splice] = []
     at = 0
     while at < len(raw):
@@ -567,22 +570,6 @@ def unpacked_inverse(inverse: bytes) -> list[Splice]:
         splices.append(Splice(start, end, raw[at : at + size]))
         at += size
     return splices
-
-
-def _decompress(inverse: bytes) -> bytes:
-    """Decompress an inverse within LARGEST_INVERSE: a few bytes may stand for gigabytes."""
-    if not inverse.startswith(_VERSION):
-        raise ValueError("unknown version")
-    stream = zlib.decompressobj()
-    try:
-        raw = stream.decompress(memoryview(inverse)[len(_VERSION) :], LARGEST_INVERSE + 1)
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if len(raw) > LARGEST_INVERSE:
-        raise ValueError("too large")
-    if not stream.eof or stream.unused_data:
-        raise ValueError("truncated, or followed by other data")
-    return raw
 
 
 def broken_structure(problem: str) -> WriteRefused:

@@ -149,7 +149,10 @@ class _PacketInsertion:
             self._add_keywords(tag_fields, repeated)
         self._add_locations(LOCATION_SHOWN, tag_fields.landmarks)
         self._add_position(tag_fields.position)
-        self._add_description(clean(tag_fields.description))
+        text = clean(tag_fields.description)
+        if text and not find_fields(self._rdf, DESCRIPTION):
+            _add_default_text(new_container(self.node, DESCRIPTION, ALT), text)
+            self._added.append((DESCRIPTION, text))
 
     def record(
         self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]
@@ -258,11 +261,6 @@ class _PacketInsertion:
             add_text(self.node, SUBLOCATION_TEXT, name)
             self._added.append((SUBLOCATION_TEXT, name))
 
-    def _add_description(self, text: str) -> None:
-        if text and not find_fields(self._rdf, DESCRIPTION):
-            _add_default_text(new_container(self.node, DESCRIPTION, ALT), text)
-            self._added.append((DESCRIPTION, text))
-
     def _container(self, field: str, kind: str) -> Element:
         """The list to which items are added. Texts in another form, or none, become a list of this kind."""
         found = find_fields(self._rdf, field)
@@ -368,7 +366,14 @@ class _PacketRemoval:
         nodes = {field.node: None for field in (*find_fields(self._rdf, *WRITABLE_FIELDS), *ours)}
         for field in LIST_FIELDS:
             self._remove_items(field)
-        self._remove_position()
+        coordinates = [self._unchanged_occurrences(field) for field in (LATITUDE, LONGITUDE)]
+        # A latitude without a longitude is not a position.
+        removed = coordinates if all(coordinates) else []
+        for field in (GPS_METHOD, GPS_ERROR, GPS_DATUM, SUBLOCATION_TEXT):
+            removed.append(self._unchanged_occurrences(field))
+        for occurrences in removed:
+            for occurrence in occurrences:
+                occurrence.remove()
         self._remove_description()
         for occurrence in ours:
             occurrence.remove()
@@ -385,20 +390,21 @@ class _PacketRemoval:
                 occurrence.remove()
                 continue
             if occurrence.element is not None:
-                self._remove_from_list(occurrence.element, field, remaining)
-
-    def _remove_from_list(self, element: Element, field: str, remaining: Counter[str]) -> None:
-        items = [item for container in elements(element) for item in elements(container)]
-        removed = 0
-        # Ours were added last, so of equal values the last is removed.
-        for item in reversed(items):
-            value = self._identity(field, self._reader.value(item))
-            if remaining[value] > 0:
-                remaining[value] -= 1
-                removed += 1
-                remove_element(item)
-        if removed and removed == len(items):
-            remove_element(element)
+                items = [
+                    item
+                    for container in elements(occurrence.element)
+                    for item in elements(container)
+                ]
+                removed = 0
+                # Ours were added last, so of equal values the last is removed.
+                for item in reversed(items):
+                    value = self._identity(field, self._reader.value(item))
+                    if remaining[value] > 0:
+                        remaining[value] -= 1
+                        removed += 1
+                        remove_element(item)
+                if removed and removed == len(items):
+                    remove_element(occurrence.element)
 
     def _identity(self, field: str, value: Value) -> str:
         """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
@@ -419,16 +425,6 @@ class _PacketRemoval:
             else identifiers
         )
         return only if isinstance(only, str) else ""
-
-    def _remove_position(self) -> None:
-        coordinates = [self._unchanged_occurrences(field) for field in (LATITUDE, LONGITUDE)]
-        # A latitude without a longitude is not a position.
-        removed = coordinates if all(coordinates) else []
-        for field in (GPS_METHOD, GPS_ERROR, GPS_DATUM, SUBLOCATION_TEXT):
-            removed.append(self._unchanged_occurrences(field))
-        for occurrences in removed:
-            for occurrence in occurrences:
-                occurrence.remove()
 
     def _unchanged_occurrences(self, field: str) -> list[Occurrence]:
         our_values = list(self._added.get(field, ()))

@@ -342,11 +342,6 @@ def _parse(text: str) -> Element:
     except etree.XMLSyntaxError as error:
         line, column = error.position
         raise xmp_refused(f"cannot be read as XML from line {line}, column {column} on") from None
-    _check_limits(root)
-    return root
-
-
-def _check_limits(root: Element) -> None:
     nodes = depth = namespaces = 0
     for event, item in etree.iterwalk(root, events=("start-ns", "start", "end", "comment", "pi")):
         if isinstance(item, tuple):
@@ -361,6 +356,7 @@ def _check_limits(root: Element) -> None:
         nodes += event != "end"
         if nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT or namespaces > _NAMESPACE_LIMIT:
             raise xmp_refused("has too many or too deeply nested elements")
+    return root
 
 
 def _check_names(*names: str) -> None:

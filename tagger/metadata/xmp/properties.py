@@ -147,20 +147,18 @@ class PropertyReader:
         if kind == "Resource" or len(children) > 1:
             return _by_unique_name(self._of_elements(children))
         if children:
-            return self._node(children[0])
+            node = children[0]
+            if node.tag in (BAG, SEQ, ALT):
+                items = [self.value(item) for item in elements(node)]
+                return (_by_language(items) if node.tag == ALT else None) or items
+            fields = list(self._fields_of(node))
+            if node.tag == NODE:
+                return _by_unique_name(fields)
+            text = _text(node).strip()
+            return _by_unique_name(
+                [("rdf:type", self.name(tag_of(node))), *([(VALUE, text)] if text else []), *fields]
+            )
         return _text(element) or element.get(_RESOURCE) or element.get("resource") or ""
-
-    def _node(self, node: Element) -> Value:
-        if node.tag in (BAG, SEQ, ALT):
-            items = [self.value(item) for item in elements(node)]
-            return (_by_language(items) if node.tag == ALT else None) or items
-        fields = list(self._fields_of(node))
-        if node.tag == NODE:
-            return _by_unique_name(fields)
-        text = _text(node).strip()
-        return _by_unique_name(
-            [("rdf:type", self.name(tag_of(node))), *([(VALUE, text)] if text else []), *fields]
-        )
 
     def _fields_of(self, node: Element) -> Iterator[tuple[str, Value]]:
         yield from self._attributes(node)
@@ -312,7 +310,13 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
         _remove_value(remaining, name, text)
     for name in (*old, *remaining):
         value, other = old.get(name), remaining.get(name)
-        if not _is_equal(name, value, other):
+
+        # Whether two values are equal. A field that we write is absent where it was empty.
+        is_equal = value == other or (
+            name in WRITABLE_FIELDS and _is_blank(value) and _is_blank(other)
+        )
+
+        if not is_equal:
             return f"{name} was {_shown(value)} and would be {_shown(other)}"
     return None
 
@@ -328,11 +332,6 @@ def _with_lists(fields: dict[str, Value]) -> dict[str, Value]:
         elif not is_blank_text(value):
             lists.setdefault(name, []).extend(value if isinstance(value, list) else [value])
     return {**others, **lists}
-
-
-def _is_equal(name: str, old: Value | None, new: Value | None) -> bool:
-    """Whether two values are equal. A field that we write is absent where it was empty."""
-    return old == new or (name in WRITABLE_FIELDS and _is_blank(old) and _is_blank(new))
 
 
 def _is_blank(value: Value | None) -> bool:

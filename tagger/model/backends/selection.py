@@ -213,7 +213,12 @@ class BackendSelector:
                     return OpenVinoBackend(compiled, *arguments)
                 except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
                     log.warning("the compiled model in %s is made anew: %s", file, error)
-            return OpenVinoBackend(self._shipped_graph() or self._convert(), *arguments)
+            from tagger.model.backends.openvino import read_shipped_graph
+
+            shipped_graph = self._conversions and read_shipped_graph(
+                self._conversions.artifact, self._conversions.digest
+            )
+            return OpenVinoBackend(shipped_graph or self._convert(), *arguments)
         except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
@@ -230,13 +235,6 @@ class BackendSelector:
 
     def _file(self, name: BackendName) -> Path | None:
         return None if self._conversions is None else self._conversions.compiled(name, self._device)
-
-    def _shipped_graph(self) -> openvino.Model | None:
-        from tagger.model.backends.openvino import read_shipped_graph
-
-        return self._conversions and read_shipped_graph(
-            self._conversions.artifact, self._conversions.digest
-        )
 
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
