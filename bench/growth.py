@@ -167,8 +167,6 @@ def _costs_of_view(library: _Library, path: str) -> tuple[Cost, Cost]:
 
 @dataclass(frozen=True)
 class Server:
-    """A running `tagger serve`."""
-
     process: subprocess.Popen[bytes]
     url: str
 

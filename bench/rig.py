@@ -161,18 +161,24 @@ def print_heading(title: str) -> None:
 
 
 def heading(title: str) -> str:
-    """Return the title, the command, and when and where it ran, in Markdown."""
     versions = ", ".join(f"{package} {engine_version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     spec = sys.modules["__main__"].__spec__
     program = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
+
+    # Return the arguments with folders shortened to their names: private paths stay out of reports.
+    words = [
+        Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]
+    ]
+    arguments = f"`{' '.join(words)}`" if words else "no arguments"
+
     lines = (
         f"## {title}\n",
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
         f"- {processor_name()}, {core_count()} cores, {memory_gib:.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
-        f"- `python -m {program}` with {_arguments()}\n",
+        f"- `python -m {program}` with {arguments}\n",
     )
     return "\n".join(lines)
 
@@ -189,21 +195,12 @@ def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def note(text: str) -> None:
-    """Print a message about the progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def value_range(values: Sequence[float]) -> str:
     """Return minimum and maximum, which show how reliable a median of few rounds is."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
-
-
-def _arguments() -> str:
-    """Return the arguments with folders shortened to their names: private paths stay out of reports."""
-    words = [
-        Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]
-    ]
-    return f"`{' '.join(words)}`" if words else "no arguments"
 
 
 def _cell(value: object) -> str:

@@ -15,8 +15,6 @@ TAGGED, SHARE_TAGGED = 0.9, 5
 
 
 class StubBackend:
-    """Returns the same scores and embeddings for each batch."""
-
     name = "stub"
 
     def __init__(self, at_once: int) -> None:
@@ -32,7 +30,6 @@ class StubBackend:
         self._embeddings = random.standard_normal((MOST_IMAGES, dimension)).astype(np.float32)
 
     def forward(self, images: Images) -> Outputs:
-        """Return the outputs of a batch without a computation."""
         return Outputs(self._scores[: len(images)], self._embeddings[: len(images)])
 
     def free_memory(self) -> None:
@@ -40,5 +37,4 @@ class StubBackend:
 
 
 def make(_module: object, _device: object, _size: int, at_once: int) -> StubBackend:
-    """The backend, as an extension makes it."""
     return StubBackend(at_once)

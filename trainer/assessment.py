@@ -92,17 +92,14 @@ class Assessment:
 
     @property
     def _few(self) -> dict[str, int]:
-        """The landmarks with too few photos."""
         return {name: count for name, count in self.photos_of.items() if count < self.few}
 
     @property
     def _lacks_photos(self) -> bool:
-        """Whether no landmark has enough photos."""
         return bool(self._few) and len(self._few) == len(self.photos_of)
 
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
-    """Assess a model by its evaluation on test photos."""
     recognition, library = evaluation.recognition, evaluation.library
     return Assessment(
         kind="test",
@@ -126,7 +123,6 @@ def are_tested(photos: int, places: int) -> bool:
 
 
 def least_photos(training: Mapping[str, object]) -> int:
-    """The number of photos that each landmark of a model should have had."""
     return FEW_TO_TEACH if str(training.get("recipe", "")).startswith(TAUGHT) else FEW
 
 

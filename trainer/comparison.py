@@ -57,8 +57,6 @@ class ComparisonOptions:
 
 @dataclass(frozen=True)
 class Trial:
-    """Results of one backbone."""
-
     weights: str
     features: int
     parameters: int
@@ -144,7 +142,6 @@ def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _try_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> Trial | str:
-    """The backbone's results, or the reason why it is not compared."""
     try:
         return run_trial(backbone, found, options)
     except (BackboneUnusable, ExportImpossible) as error:

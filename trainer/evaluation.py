@@ -39,8 +39,6 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of one artifact on one folder of photos."""
-
     manifest: Manifest
     digest: str
     device: Device
@@ -155,7 +153,6 @@ def evaluate(
 def _in_training(
     photos: Mapping[LabelledPhoto, str | None], manifest: Manifest
 ) -> set[LabelledPhoto]:
-    """Those of the photos that the model has learned from."""
     trained = trained_photos(manifest)
     return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
 

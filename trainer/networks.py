@@ -65,8 +65,6 @@ class FeatureNetwork:
 
 
 class NetworkSource(Protocol):
-    """Builds networks by name; `name` is always one of `network_names`."""
-
     def network_names(self) -> list[str]: ...
 
     def build(self, name: str, convention: Convention, /) -> FeatureNetwork: ...
@@ -81,7 +79,6 @@ class NetworkSource(Protocol):
 
 
 def download_failed(backbone: str, reason: str) -> BackboneUnusable:
-    """The error of a `published_state` that cannot be downloaded."""
     return BackboneUnusable(
         backbone=backbone,
         reason=f"its pretrained weights could not be downloaded: {reason}",

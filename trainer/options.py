@@ -174,7 +174,6 @@ class RecipeOptions:
 
     @property
     def pixels(self) -> Path:
-        """The folder of decoded photos."""
         return self.cache or self.out / PIXELS
 
     def settings(self) -> dict[str, object]:

@@ -54,8 +54,6 @@ def photo_counter(description: str, total: int, done: int = 0) -> Iterator["Phot
 
 
 class PhotoCounter:
-    """Counts photos, and shows them with their rate."""
-
     def __init__(self, show: Show, total: int, done: int) -> None:
         self._show, self._done, self._total = show, done, total
         self._first, self._started_at = done, time.monotonic()

@@ -72,7 +72,6 @@ def write_validation_report(
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
-    """The figures of an evaluation as JSON."""
     recognition, rejection = evaluation.recognition, evaluation.rejection
     return {
         "model": evaluation.manifest.name,
@@ -129,7 +128,6 @@ happened. `docs/reference/evaluation.md` defines every figure and interval."""
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The whole report."""
     parts = [
         f"# {evaluation.manifest.name}: evaluation",
         _headline(evaluation),
@@ -255,7 +253,6 @@ BLUE, ORANGE, GREY = "#3366aa", "#dd7733", "#999999"
 
 
 def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
-    """Draw losses and accuracy by epoch."""
     numbers = [epoch.number for epoch in epochs]
     top1 = [100 * epoch.validation.top1 for epoch in epochs]
     with figure_axes(path, width=9, height=3.8, columns=2) as (losses, accuracies):

@@ -42,7 +42,6 @@ def _load(**_: Any) -> None:
 
 @app.task(name=TASK)
 def tag(path: str) -> None:
-    """Tag one photo."""
     with Image.open(path) as photo:
         image = _state["transform"](photo.convert("RGB"))
     top = best_scores(_state["network"], image.unsqueeze(0), min(TOP_K, len(_state["slugs"])))

@@ -101,7 +101,6 @@ def store(
     top: torch.return_types.topk,
     slugs: Sequence[str],
 ) -> None:
-    """Store the best tags of photos in one transaction."""
     rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
     with connection:
         connection.executemany(
@@ -117,7 +116,6 @@ def store(
 
 
 def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
-    """Load the network in float32, and its manifest."""
     extra = {"manifest.json": ""}
     with without_deprecations():
         network = torch.jit.load(path, _extra_files=extra).float().eval()  # type: ignore[no-untyped-call]

@@ -84,7 +84,6 @@ class Measurement:
     def of(
         cls, database: Path, query: str, workload: Workload, cpu_s: float, wall_s: float
     ) -> "Measurement":
-        """That of a program whose tags are in `database`."""
         top_tags = read_top_tags(database, query, workload)
         backend = read_backend(database) if query == TAGGER_QUERY else "-"
         count = len(top_tags)
@@ -94,8 +93,6 @@ class Measurement:
 
 
 def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
-    """`tagger tag` with these settings."""
-
     def measure(workload: Workload) -> Measurement:
         def run_tag(folder: Path, paths: Sequence[Path]) -> Finished:
             shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
@@ -129,7 +126,6 @@ def reference_tags(workload: Workload) -> dict[str, str]:
 
 
 def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
-    """The DataLoader of `bench.compare.loader`."""
     return lambda workload: _measure_command(
         workload,
         lambda folder, paths: _run_loader(workload.model, folder, paths, options),
@@ -138,7 +134,6 @@ def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
 
 
 def measure_worker(workload: Workload) -> Measurement:
-    """A Celery worker of the tagger."""
     with _temporary_folder() as folder:
         shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
         costs = run_worker(folder, workload.model, workload.warm_up, workload.folder)
@@ -146,7 +141,6 @@ def measure_worker(workload: Workload) -> Measurement:
 
 
 def measure_celery(workload: Workload) -> Measurement:
-    """The Celery app of `bench.compare.celery_app`."""
     with _temporary_folder() as folder:
         database = folder / LIBRARY
         costs = run_peer(
@@ -156,14 +150,12 @@ def measure_celery(workload: Workload) -> Measurement:
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
-    """Return the slug of each photo's best tag by the photo's path."""
     with closing(sqlite3.connect(database)) as connection:
         stored = dict(connection.execute(query))
     return {path: stored[path] for path in map(str, workload.photos)}
 
 
 def read_backend(database: Path) -> str:
-    """The backend that the tagger selected last."""
     query = "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
     with closing(sqlite3.connect(database)) as connection:
         return next((backend for (backend,) in connection.execute(query)), "-")
@@ -372,7 +364,6 @@ class Results:
     reference: Mapping[str, str]
 
     def report(self) -> str:
-        """Return the table of this set of photos, with its heading."""
         mean_mb = mean(photo.stat().st_size for photo in self.photos) / 1e6
         count = len(next(iter(self.rounds.values())))
         rows = [self._row(program) for program in PROGRAMS if program.name in self.rounds]

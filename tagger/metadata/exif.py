@@ -457,7 +457,6 @@ _ORIENTATIONS = (
 
 
 def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
-    """The directories that can be read."""
     main = tiff.directory(tiff.first)
     directories = {MAIN: main} if main else {}
     for (parent, tag), name in POINTERS.items():

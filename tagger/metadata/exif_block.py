@@ -25,7 +25,6 @@ TagKey: TypeAlias = tuple[str, int]
 
 
 def exif_refused(text: str) -> WriteRefused:
-    """The refusal of a block that cannot be rewritten without risk and stays unchanged."""
     return WriteRefused(RefusalKind.STRUCTURE, text)
 
 

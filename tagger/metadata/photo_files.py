@@ -189,7 +189,6 @@ def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> N
 
 
 def is_sidecar_name(name: str) -> bool:
-    """Whether a file of this name is a sidecar."""
     return name.lower().endswith(".xmp")
 
 
@@ -276,7 +275,6 @@ def xmp_fields(packet: bytes | None) -> Fields:
 
 
 def xmp_packet(data: bytes) -> bytes | None:
-    """The XMP packet in a photo's own file."""
     return read_blocks(data).xmp if may_hold_tags(data) else None
 
 
@@ -336,7 +334,6 @@ class TemporaryFile:
     descriptor: int
 
     def is_at(self, name: str) -> bool:
-        """Whether a name in its folder refers to this file."""
         return _refers_to(self.folder, name, self.descriptor)
 
     def remove(self) -> None:

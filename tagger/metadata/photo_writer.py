@@ -133,7 +133,6 @@ class PreparedPhoto:
 
     @property
     def outcome(self) -> Outcome:
-        """The photo's outcome once all files are replaced."""
         if self.plan.refusal_kind is not None:
             return Outcome.REFUSED
         return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
@@ -486,7 +485,6 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
 
 
 def describe_result(photo: PreparedPhoto) -> str:
-    """State in one line what was written or removed."""
     plan = photo.plan
 
     # The estimated position in one of the files, if there is one.

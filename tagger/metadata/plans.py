@@ -175,8 +175,6 @@ _NO_BLOCKS = Blocks()
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A sidecar as it was read, and its base."""
-
     original: Original
     base: Base[bytes | None]
 
@@ -284,7 +282,6 @@ def _single_splice(base: bytes, new: bytes) -> Splice:
 
 
 def _common_bytes(one: bytes, other: bytes) -> int:
-    """The length of the common prefix."""
     for position, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return position

@@ -47,7 +47,6 @@ class Original:
 
     @property
     def version(self) -> PhotoVersion | None:
-        """The version that was read."""
         return version_of(self.status) if self.status else None
 
 
@@ -115,7 +114,6 @@ def open_unchanged(
 
 
 def busy(name: str) -> WriteRefused:
-    """The refusal for a file that another program is using."""
     return WriteRefused(
         RefusalKind.BUSY,
         f"{name!r} is being written by another program. Try again when it has finished.",

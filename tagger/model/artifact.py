@@ -69,7 +69,6 @@ class BackgroundStatistics:
         )
 
     def to_bytes(self) -> bytes:
-        """What the model file stores."""
         triangle = self.covariance[np.triu_indices(len(self.mean))]
         return np.concatenate([self.mean, triangle]).astype(STORED).tobytes()
 
@@ -94,7 +93,6 @@ class BackgroundStatistics:
 
 
 def stored_bytes(dimension: int) -> int:
-    """The size of the statistics in a model file."""
     return STORED.itemsize * (dimension + dimension * (dimension + 1) // 2)
 
 

@@ -55,7 +55,6 @@ class Device:
 
     @property
     def dtype(self) -> "torch.dtype":
-        """The precision as torch's type."""
         import torch
 
         dtype: torch.dtype = getattr(torch, self.precision)
@@ -184,7 +183,6 @@ def _import_torch() -> None:
 
 
 def describe_device() -> str:
-    """Describe the device that "auto" stands for on this machine."""
     if _best_kind() == "cuda":
         import torch
 
@@ -202,7 +200,6 @@ def core_count() -> int:
 
 
 def processor_name() -> str:
-    """Return the processor's name as the kernel reports it."""
     return _processor_facts("model name") or platform.processor() or platform.machine()
 
 

@@ -340,7 +340,6 @@ class _FileChecker(ast.NodeVisitor):
             self._require(keyword.arg in KEYWORDS if allowed is None else is_fixed, keyword)
 
     def _is_allowed(self, function: ast.expr) -> bool:
-        """Whether the program may call this."""
         match function:
             case ast.Attribute(value=ast.Name(id="torch"), attr=name):
                 return name in OPERATORS

@@ -82,8 +82,6 @@ class _Object:
 
 @dataclass(frozen=True)
 class _Member:
-    """A member of an enumeration, by its value."""
-
     enum_name: str
     value: object
 
@@ -309,7 +307,6 @@ class _TypeChecker:
         self._letters = 0
 
     def is_declared(self, value: Any, type_text: str, program: Program) -> bool:
-        """Whether the value of an attribute has the type that its class declares."""
         if isinstance(value, _Object):
             return value.class_name == type_text
         if isinstance(value, _Member):

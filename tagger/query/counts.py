@@ -273,8 +273,6 @@ _CANDIDATES = 8
 
 @dataclass(frozen=True)
 class Cover:
-    """The photo that represents a landmark, and its image digest."""
-
     photo_id: int
     digest: str
 

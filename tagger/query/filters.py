@@ -221,7 +221,6 @@ class ResolvedQuery:
         )
 
     def conditions(self) -> tuple[Condition, ...]:
-        """The SQL conditions for photos and their positions."""
         return (photos.c.gone_since.is_(None), *self.option_conditions())
 
     def option_conditions(self) -> tuple[Condition, ...]:

@@ -58,7 +58,6 @@ class BoundingBox:
         return ",".join(f"{degrees:.6f}".rstrip("0").rstrip(".") for degrees in sides)
 
     def contains(self, latitude: float, longitude: float) -> bool:
-        """Whether a position is inside, or at its edge."""
         if not self.south <= latitude <= self.north:
             return False
         if self.west <= self.east:

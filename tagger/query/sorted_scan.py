@@ -452,7 +452,6 @@ MOST_CHARACTERS = 20_000
 
 
 def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
-    """The cursor that `decode_cursor` accepts for the same query."""
     key = None if position.after is None else [_encode_part(part) for part in position.after]
     document = [_query_digest(query), position.scan, key]
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")

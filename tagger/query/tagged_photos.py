@@ -251,17 +251,14 @@ class Position:
 
     @property
     def text(self) -> str:
-        """The position with its error, for people."""
         return f"{self.latitude:.5f}, {self.longitude:.5f} ± {distance_text(self.error_m)}"
 
     @property
     def place(self) -> str:
-        """City and country, as far as they are known."""
         return place_text(self.city, self.country)
 
     @property
     def whole_place(self) -> str:
-        """The sight, the city and the country, as far as they are known."""
         return ", ".join(filter(None, (self.sight_name, self.place)))
 
 
@@ -314,7 +311,6 @@ class TaggedPhoto(ResultFacts, _PhotoFile):
 
     @property
     def place(self) -> str | None:
-        """City and country where it was taken, as far as they are known."""
         return (self.position and self.position.place) or None
 
 
@@ -576,7 +572,6 @@ class NameCache:
         )
 
     def _position(self, connection: Connection, row: Row[Any]) -> Position | None:
-        """The position of the photo of `row`; None: it has none."""
         if row.source is None:
             return None
         sight = None

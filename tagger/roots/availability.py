@@ -184,7 +184,6 @@ class _RecordedFolder:
 
 
 def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolder]:
-    """The recorded folders of a root, an outer one before those in it."""
     rows = connection.execute(
         select(mounts).where(mounts.c.root_id == root.id).order_by(mounts.c.path)
     )
@@ -271,8 +270,6 @@ def store_mounts(
 
 
 class _MountRow(NamedTuple):
-    """A row of `mounts`."""
-
     root_id: int
     path: str
     path_bytes: bytes

@@ -329,7 +329,6 @@ _SIGNS = (
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, without the marks around them."""
     for sign, word in _SIGNS:
         text = sign.sub(word, text)
     words = (word.strip(_EDGES) for word in text.split())

@@ -144,12 +144,10 @@ def record_matching_photos(connection: Connection, condition: ColumnElement[bool
 
 
 def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether the image was put away as not a landmark."""
     return exists().where(dismissals.c.content_id == content_id)
 
 
 def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a person marked the image with a star."""
     return exists().where(favourites.c.content_id == content_id)
 
 

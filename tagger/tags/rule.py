@@ -151,14 +151,12 @@ class EffectiveTag:
 
     @property
     def source(self) -> str:
-        """Where it comes from: `model`, `taught`, or `verdict` alone."""
         if self.candidate is None:
             return "verdict"
         return "taught" if self.candidate.rank is None else "model"
 
     @property
     def is_accepted(self) -> bool:
-        """Whether it counts as a tag."""
         return self.state in (TagState.ACCEPTED, TagState.CONFIRMED)
 
 

@@ -246,7 +246,6 @@ class Causes:
 
 
 def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
-    """The causes of images by content id, in order."""
     ids = {"ids": list(content_ids)}
     causes = {}
     for row in connection.execute(_IMAGES, ids):

@@ -111,7 +111,6 @@ class ExaminedPhotos:
 
 
 def layout_error(folder: Path, reason: str) -> DataUnusable:
-    """The error of a folder in which there are no photos with labels."""
     remedy = (
         f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as "
         f"{folder}/LABEL/photo.jpg"
@@ -159,7 +158,6 @@ def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
 
 
 def unlabelled_photos(folder: Path) -> list[Path]:
-    """The photos directly in `folder`."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -269,7 +267,6 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
 
 
 def _read_sources(path: Path) -> dict[str, str]:
-    """The source of each photo, FOLDER/NAME."""
     remedy = "It is a CSV file with the columns photo and source"
     with open_csv(path, remedy) as rows:
         sources = {
@@ -320,7 +317,6 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def folders_beside_splits(folder: Path) -> list[Path]:
-    """The folders of a training folder that no split is in."""
     return [entry for entry in label_folders(folder) if entry.name not in SPLITS]
 
 
@@ -547,7 +543,29 @@ def read_gazetteer(path: Path) -> dict[str, Label]:
     Raises:
         DataUnusable: the file cannot be read, a row is invalid, or two labels share a slug.
     """
-    landmarks = {label: _from_row(path, row) for label, row in _read_rows(path).items()}
+    # The rows by label. Logs a warning for columns and rows that are left out.
+    rows: dict[str, dict[str, str]] = {}
+    with open_csv(path, _REMEDY, strict=False) as table:
+        columns = table.fieldnames or ()
+        if "label" not in columns:
+            raise _invalid(path, "its first line has no column `label`")
+        if unknown := [each for each in columns if each and each not in COLUMNS]:
+            log.warning("%s: these columns are not used: %s", path.name, ", ".join(unknown))
+        for row in table:
+            cells = {column: (row[column] or "").strip() for column in columns}
+            label = label_of(cells["label"])
+            if label in rows:
+                log.warning(
+                    "%s has several rows for the label %s; the last one counts", path.name, label
+                )
+            if label:
+                rows[label] = cells | {"label": label}
+            elif any(cells.values()):
+                log.warning(
+                    "%s, line %d: the row has no label and is skipped", path.name, table.line_num
+                )
+
+    landmarks = {label: _from_row(path, row) for label, row in rows.items()}
     _refuse_shared_slugs(path, landmarks.values())
     return landmarks
 
@@ -578,31 +596,6 @@ def slug_of(label: str) -> str:
 
 
 _REMEDY = "Correct it, or remove it to name landmarks after their labels"
-
-
-def _read_rows(path: Path) -> dict[str, dict[str, str]]:
-    """The rows by label. Logs a warning for columns and rows that are left out."""
-    rows: dict[str, dict[str, str]] = {}
-    with open_csv(path, _REMEDY, strict=False) as table:
-        columns = table.fieldnames or ()
-        if "label" not in columns:
-            raise _invalid(path, "its first line has no column `label`")
-        if unknown := [each for each in columns if each and each not in COLUMNS]:
-            log.warning("%s: these columns are not used: %s", path.name, ", ".join(unknown))
-        for row in table:
-            cells = {column: (row[column] or "").strip() for column in columns}
-            label = label_of(cells["label"])
-            if label in rows:
-                log.warning(
-                    "%s has several rows for the label %s; the last one counts", path.name, label
-                )
-            if label:
-                rows[label] = cells | {"label": label}
-            elif any(cells.values()):
-                log.warning(
-                    "%s, line %d: the row has no label and is skipped", path.name, table.line_num
-                )
-    return rows
 
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:

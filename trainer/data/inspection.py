@@ -56,7 +56,6 @@ class Inspection:
 
     @property
     def leaks(self) -> list[PhotoGroup]:
-        """Photos of one scene that are in several splits."""
         return [*self.document["leaks"]["exact"], *self.document["leaks"]["near"]]
 
 
@@ -140,7 +139,6 @@ def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
 def _groups(
     dataset: Dataset, photos: Sequence[LabelledPhoto], keys: Iterable[object]
 ) -> list[PhotoGroup]:
-    """The photos that share their key with others."""
     groups: dict[object, PhotoGroup] = defaultdict(list)
     for photo, key in zip(photos, keys, strict=True):
         label = path_text(photo.label)[0]
@@ -176,7 +174,15 @@ def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
 
         # Draw sheet.png, and sheet-2.png and so on if there are many labels; returns their paths.
-        labels = zip(inspection.document["labels"], _samples(inspection.examined), strict=True)
+        # A few different images of each label, evenly spread.
+        examined = inspection.examined
+        by_label: dict[str, dict[str, Path]] = defaultdict(dict)
+        for photo, facts in zip(examined.photos, examined.facts, strict=True):
+            by_label[photo.label].setdefault(facts.digest, photo.path)
+        paths = [list(by_label[label].values()) for label in examined.dataset.labels]
+        samples = [path[:: max(1, len(path) // SAMPLES)][:SAMPLES] for path in paths]
+
+        labels = zip(inspection.document["labels"], samples, strict=True)
         rows = [
             SheetRow(
                 label["label"].replace("_", " "),
@@ -301,15 +307,6 @@ def _counts(label: dict[str, Any]) -> dict[str, int]:
     return label["splits"] or {"photos": label["photos"]}
 
 
-def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
-    """A few different images of each label, evenly spread."""
-    by_label: dict[str, dict[str, Path]] = defaultdict(dict)
-    for photo, facts in zip(examined.photos, examined.facts, strict=True):
-        by_label[photo.label].setdefault(facts.digest, photo.path)
-    paths = [list(by_label[label].values()) for label in examined.dataset.labels]
-    return [path[:: max(1, len(path) // SAMPLES)][:SAMPLES] for path in paths]
-
-
 # Sheets of photos: a PNG with a row of a few photos for each label or mistake, beside its name.
 
 CELL = Resize(short_side=112, size=112)
@@ -323,8 +320,6 @@ PAPER, INK, PALE = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A name, a note below it, and the photos beside them."""
-
     name: str
     note: str
     photos: Sequence[Path]

@@ -144,7 +144,6 @@ class Corrections:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The result of `trainer data from-verdicts` as JSON."""
         labelled = [copy for copy in self.copies if copy.folder != Path(UNKNOWN)]
         confirmed = Counter(copy.folder.name for copy in labelled if copy.digest in self._new)
         return {
@@ -185,7 +184,6 @@ class Corrections:
                 self.left_out["a copy" if is_same else "a copy that has another label"] += 1
 
     def add(self, image: LabelledImage) -> None:
-        """Add one image with verdicts, or count why it is skipped."""
         if len(image.confirmed) > 1:
             paths = [path_text(path)[0] for path in image.paths[:1]]
             self.conflicts += paths or [image.digest]

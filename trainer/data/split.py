@@ -57,7 +57,6 @@ class Split(ExaminedPhotos):
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Photos by label and split."""
         counts = {photo.label: dict.fromkeys(SPLITS, 0) for photo in self.photos}
         for photo, split in zip(self.photos, self.splits, strict=True):
             counts[photo.label][split] += 1
@@ -205,7 +204,6 @@ def write_split(split: Split, out: Path) -> None:
 
 
 def split_document(split: Split) -> dict[str, Any]:
-    """The result of `trainer data split` as JSON."""
     return {
         "photos": len(split.photos),
         "labels": len(split.counts),
@@ -249,7 +247,6 @@ def require_free_folder(out: Path, photos: Path | None = None) -> None:
 
 
 def require_outside(out: Path, photos: Path) -> None:
-    """Check that `out` is outside the folder `photos`."""
     if out.resolve().is_relative_to(photos.resolve()):
         raise OutputUnwritable(
             path=out, reason=f"it is inside the photo folder {photos}, which is never written to"

@@ -154,7 +154,6 @@ def _unusable(folder: Path, reason: str) -> DataUnusable:
 
 
 def assess_run(record: RunRecord) -> Assessment:
-    """Assess the model of a run by its validation photos."""
     metrics = record.metrics
     prefixes = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
     names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in prefixes.items()}
@@ -176,7 +175,6 @@ def assess_run(record: RunRecord) -> Assessment:
 
 
 def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> ExportedClassifier:
-    """Build the model that `record` describes, with these weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
     head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
     if record.score_rule is None:
@@ -243,8 +241,6 @@ class ExportAgreement:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A written artifact, and its agreement with the training model."""
-
     path: Path
     digest: str
     size_bytes: int

@@ -104,7 +104,6 @@ class Graph:
         return blake3(json.dumps([len(self.nodes), *lines]).encode()).hexdigest()
 
     def refused(self, reason: str) -> DataUnusable:
-        """The error of a graph that differs from the published ones."""
         return DataUnusable(
             path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH
         )

@@ -67,7 +67,6 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
 
 
 def only_jpeg() -> WriteRefused:
-    """The refusal for files of other formats."""
     return WriteRefused(
         RefusalKind.FORMAT, "Tags are embedded into JPEG files only. Keep its tags in a sidecar."
     )

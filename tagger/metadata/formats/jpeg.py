@@ -43,7 +43,6 @@ def read_blocks(data: bytes) -> Blocks:
 
 
 def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
-    """Return the splices that give the file these blocks."""
     jpeg = read_jpeg(data)
     changes = _changes(jpeg, read_blocks(data), new)
     if changes and any(
@@ -359,7 +358,6 @@ class Jpeg:
         ]
 
     def content(self, segment: Segment, name: bytes) -> bytes:
-        """The segment's payload after its name."""
         return self.data[segment.payload + len(name) : segment.end]
 
 
@@ -487,7 +485,6 @@ class Splice:
 
     @property
     def growth(self) -> int:
-        """The number of bytes by which the file grows."""
         return len(self.replacement) - (self.end - self.start)
 
 
@@ -573,7 +570,6 @@ def unpacked_inverse(inverse: bytes) -> list[Splice]:
 
 
 def broken_structure(problem: str) -> WriteRefused:
-    """The container is broken."""
     return WriteRefused(
         RefusalKind.STRUCTURE,
         f"The file is broken: {problem}. Copy it again from its source, or save it with an image editor.",
@@ -606,5 +602,4 @@ def signed_file() -> WriteRefused:
 
 
 def too_large(problem: str) -> WriteRefused:
-    """The blocks exceed the room in the container."""
     return WriteRefused(RefusalKind.TOO_LARGE, f"{problem}. Keep its tags in a sidecar.")

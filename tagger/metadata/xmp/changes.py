@@ -157,7 +157,6 @@ class _PacketInsertion:
     def record(
         self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]
     ) -> None:
-        """Record the landmarks and the values that were added for them."""
         _add_records(self.node, LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
         records = [
             *self._added,
@@ -352,8 +351,6 @@ def remove(packet: bytes) -> bytes | None:
 
 
 class _PacketRemoval:
-    """The removal of our values from one packet."""
-
     def __init__(self, rdf: Element) -> None:
         self._rdf = rdf
         self._reader = PropertyReader(rdf)

@@ -176,7 +176,6 @@ def degrees_of(text: str, direction: str = "") -> float | None:
 
 
 def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
-    """Whether both are valid coordinates."""
     if latitude is None or longitude is None:
         return False
     return abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN

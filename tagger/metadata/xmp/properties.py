@@ -87,7 +87,6 @@ def texts(value: Value | None) -> list[str]:
 
 
 def keywords(packet: bytes | None) -> list[str]:
-    """The texts of the field for flat keywords, in any form."""
     fields = properties(packet).items()
     return [
         text for name, value in fields if name.partition(" ")[0] == SUBJECT for text in texts(value)
@@ -107,7 +106,6 @@ class PropertyReader:
         self._prefixes = _prefixes(rdf)
 
     def properties(self) -> dict[str, Value]:
-        """All fields of all nodes."""
         return _by_unique_name(
             field for node in elements(self._rdf) for field in self._fields_of(node)
         )
@@ -125,7 +123,6 @@ class PropertyReader:
         return _by_unique_name([(VALUE, content), *qualifiers])
 
     def value_of(self, occurrence: Occurrence) -> Value:
-        """Read the value of one occurrence of a field."""
         if occurrence.element is None:
             return occurrence.node.get(occurrence.tag) or ""
         return self.value(occurrence.element)
@@ -218,8 +215,6 @@ def _text(element: Element) -> str:
 
 @dataclass(frozen=True)
 class WrittenLandmark:
-    """A landmark that was written into a packet, with its values as text."""
-
     slug: str
     name: str | None
     score: str | None
@@ -250,7 +245,6 @@ def is_our_sidecar(packet: bytes) -> bool:
 
 
 def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
-    """The landmarks that were written into the packet."""
     entries = (
         {name: _text_value(value) for name, value in entry.items()}
         for entry in _structures(_properties(packet).get(LANDMARKS))

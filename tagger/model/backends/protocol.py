@@ -51,7 +51,6 @@ class Outputs(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:
-        """Those of several batches, one after the other."""
         embeddings = [part.embeddings for part in parts if part.embeddings is not None]
         scores = np.concatenate([part.scores for part in parts])
         return cls(scores, np.concatenate(embeddings) if embeddings else None)
@@ -175,7 +174,6 @@ class SelectionKey:
 
     @classmethod
     def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
-        """The key of a model on this machine."""
         return cls(
             conversions.digest,
             device.kind,

@@ -77,7 +77,6 @@ class Difference(NamedTuple):
 
     @classmethod
     def between(cls, expected: Outputs, actual: Outputs) -> Self:
-        """That of the outputs for the same images."""
         return cls(
             _embedding_difference(expected.embeddings, actual.embeddings),
             _score_difference(expected.scores, actual.scores),

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class TorchScriptBackend:
-    """Runs the frozen module."""
-
     name: BackendName = "torchscript"
 
     def __init__(self, module: torch.jit.ScriptModule, device: Device, at_once: int) -> None:
@@ -27,7 +25,6 @@ class TorchScriptBackend:
         self.at_once = at_once
 
     def forward(self, images: Images) -> Outputs:
-        """Compute on the device, and wait."""
         batch = torch.from_numpy(images)
         with torch.inference_mode():
             # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
