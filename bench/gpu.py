@@ -78,16 +78,38 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from error
     print_heading("Tagging on a GPU")
     with tempfile.TemporaryDirectory(prefix="tagger-gpu-") as name:
-        rows = list(_measure(device, Path(name), args.photos, args.pictures))
+        rows = list(
+            _measure(
+                device,
+                Path(name),
+                args.photos,
+                args.pictures,
+            )
+        )
     print_table(("", "value", "goal", "verdict"), rows)
     raise SystemExit(1 if any(row[-1] == "FAIL" for row in rows) else 0)
 
 
-def _measure(device: Device, folder: Path, count: int, pictures: Path | None) -> Iterator[Row]:
+def _measure(
+    device: Device,
+    folder: Path,
+    count: int,
+    pictures: Path | None,
+) -> Iterator[Row]:
     yield _figure("device", f"{device.kind}, {device.precision}: {hardware_name(device.kind)}")
     for number, size in enumerate(SIZES):
-        draw_photos(folder / "photos" / str(size[0]), number * count, count // len(SIZES), size)
-    draw_photos(folder / "warm-up", len(SIZES) * count, WARM_UP_PHOTOS, SIZES[0])
+        draw_photos(
+            folder / "photos" / str(size[0]),
+            number * count,
+            count // len(SIZES),
+            size,
+        )
+    draw_photos(
+        folder / "warm-up",
+        len(SIZES) * count,
+        WARM_UP_PHOTOS,
+        SIZES[0],
+    )
     photos = photos_in(folder / "photos")
     chosen = evenly_spread(photos if pictures is None else photos_in(pictures), COMPARED)
     yield from compare(
@@ -123,7 +145,11 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
         import torch
 
         free, _ = torch.cuda.mem_get_info()
-        taken = torch.empty(max(free - LEFT_BYTES, 0), dtype=torch.uint8, device=device.kind)
+        taken = torch.empty(
+            max(free - LEFT_BYTES, 0),
+            dtype=torch.uint8,
+            device=device.kind,
+        )
         environment = _environment(device, folder / "data", processes="1")
         end = run([*_tag(folder / "warm-up"), "--json"], environment).checked(0, 3)
         del taken
@@ -144,13 +170,21 @@ def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosine = float(((one * other).sum(axis=1) / lengths).min())
     yield _goal(
-        f"best tag the same, of {len(best)}", f"{same:.1%}", f"≥ {SAME:.1%}", met=same >= SAME
+        f"best tag the same, of {len(best)}",
+        f"{same:.1%}",
+        f"≥ {SAME:.1%}",
+        met=same >= SAME,
     )
     is_small = difference <= SCORE_DIFFERENCE
     yield _goal(
         "mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small
     )
-    yield _goal("least cosine of embeddings", f"{cosine:.5f}", f"≥ {COSINE}", met=cosine >= COSINE)
+    yield _goal(
+        "least cosine of embeddings",
+        f"{cosine:.5f}",
+        f"≥ {COSINE}",
+        met=cosine >= COSINE,
+    )
 
 
 def _figure(what: str, value: str) -> Row:
@@ -173,7 +207,8 @@ def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
     outputs = [forward(np.stack([pixels(photo) for photo in part])) for part in parts]
     embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
     return Outputs(
-        np.concatenate([output.scores for output in outputs]), np.concatenate(embeddings)
+        np.concatenate([output.scores for output in outputs]),
+        np.concatenate(embeddings),
     )
 
 
@@ -204,7 +239,12 @@ def _forward_rates(device: Device) -> dict[int, float]:
     forward, rates = _forward(device), {}
     for size in GPU_BATCHES if device.kind == "cuda" else CPU_BATCHES:
         images = np.resize(
-            generated_images(MANIFEST.input.size, 16), (size, *[MANIFEST.input.size] * 2, 3)
+            generated_images(MANIFEST.input.size, 16),
+            (
+                size,
+                *[MANIFEST.input.size] * 2,
+                3,
+            ),
         )
         seconds = [_seconds(partial(forward, images)) for _ in range(WARM_UPS + ROUNDS)]
         rates[size] = size / min(seconds[WARM_UPS:])
@@ -264,7 +304,10 @@ def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
             time.sleep(POLL_S)
             job = database.execute(_LAST_JOB).fetchone()
             total, done = database.execute(_PROGRESS, job).fetchone()
-        max(psutil.Process(program.pid).children(), key=psutil.Process.create_time).kill()
+        max(
+            psutil.Process(program.pid).children(),
+            key=psutil.Process.create_time,
+        ).kill()
         program.wait()
         total, done = database.execute(_PROGRESS, job).fetchone()
         (counted,) = database.execute(_COUNTED, job).fetchone()

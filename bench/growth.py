@@ -80,7 +80,12 @@ def main() -> None:
     print_heading("Growth with the library")
     columns = [_measured(number, on_postgresql=args.postgresql) for number in sorted(args.photos)]
     print_table(
-        ("CPU s", *(f"{number:,} photos" for number in sorted(args.photos)), "growth", ""),
+        (
+            "CPU s",
+            *(f"{number:,} photos" for number in sorted(args.photos)),
+            "growth",
+            "",
+        ),
         [_row(costs) for costs in zip(*columns, strict=True)],
     )
 
@@ -131,18 +136,27 @@ def _costs_of_commands(library: _Library) -> Iterator[Cost]:
     def cost(words: str, options: str = "") -> Cost:
         note(f"tagger {words}")
         before_s = library.server_cpu_s()
-        finished = run((*TAGGER, *words.split(), *options.split()), environment).checked(
-            0, PROBLEMS
-        )
+        finished = run(
+            (*TAGGER, *words.split(), *options.split()),
+            environment,
+        ).checked(0, PROBLEMS)
         cpu_s = finished.cpu_s + library.server_cpu_s() - before_s
-        return Cost(words.partition(f" {ROOT}")[0], cpu_s, _length(finished.out))
+        return Cost(
+            words.partition(f" {ROOT}")[0],
+            cpu_s,
+            _length(finished.out),
+        )
 
     for words in COMMANDS:
         yield _least(cost(words, PAGE) for _ in range(ROUNDS))
     for words in ONCE:
         yield cost(words)
     for words in ALL_PHOTOS:
-        yield Cost(f"{words}, ms a photo", 1000 * cost(words).cpu_s / library.photos, 0)
+        yield Cost(
+            f"{words}, ms a photo",
+            1000 * cost(words).cpu_s / library.photos,
+            0,
+        )
 
 
 def _costs_of_views(library: _Library) -> Iterator[Cost]:

@@ -132,12 +132,24 @@ def evenly_spread(files: Sequence[Path], count: int) -> Sequence[Path]:
     return [files[position * len(files) // count] for position in range(count)]
 
 
-def draw_photos(folder: Path, first: int, count: int, size: tuple[int, int]) -> None:
+def draw_photos(
+    folder: Path,
+    first: int,
+    count: int,
+    size: tuple[int, int],
+) -> None:
     """Draw distinct photos into a new folder; `first` is the number of those drawn before."""
     folder.mkdir(parents=True)
     files = [folder / f"{number:06}.jpg" for number in range(first, first + count)]
     with ProcessPoolExecutor(core_count(), get_context("spawn")) as pool:
-        list(pool.map(partial(_draw, size=size), files, range(first, first + count), chunksize=8))
+        list(
+            pool.map(
+                partial(_draw, size=size),
+                files,
+                range(first, first + count),
+                chunksize=8,
+            )
+        )
 
 
 def _draw(file: Path, number: int, *, size: tuple[int, int]) -> None:
@@ -145,7 +157,12 @@ def _draw(file: Path, number: int, *, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(number)
     rows, columns = -(-height // _SQUARE_PX), -(-width // _SQUARE_PX)
     noise = rng.normal(0, _NOISE, (_SQUARE_PX, width, 1)).astype(np.int16)
-    colours = rng.integers(0, 256, (rows, columns, 3), dtype=np.int16)
+    colours = rng.integers(
+        0,
+        256,
+        (rows, columns, 3),
+        dtype=np.int16,
+    )
     squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
     pixels = squares + np.tile(noise, (rows, 1, 1))[:height]
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
@@ -189,7 +206,10 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table and an empty line; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" + "--:|" * (len(names) - 1)]
+    lines = [
+        "| " + " | ".join(names) + " |",
+        "|" + "---|" + "--:|" * (len(names) - 1),
+    ]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 

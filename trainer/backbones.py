@@ -64,7 +64,11 @@ UNSUPPORTED = {"googlenet", "inception_v3"}
 log = logging.getLogger("trainer")
 
 
-def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[Backbone, nn.Module]:
+def load_backbone(
+    architecture: str,
+    weights: Path | None,
+    size: int,
+) -> tuple[Backbone, nn.Module]:
     """Load the pretrained network for images of `size` pixels, in evaluation mode.
 
     The weights come from the file `weights`, maybe an exported model, or are downloaded.

@@ -105,7 +105,11 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
             remedy=f"The first failure: {next(iter(results.values()))}",
         )
     device = choose_device(options.device, None)
-    speeds = measure_speeds({name: options.model_of(name) for name in trials}, options.size, device)
+    speeds = measure_speeds(
+        {name: options.model_of(name) for name in trials},
+        options.size,
+        device,
+    )
     chosen, sentence = recommend(trials, speeds)
     document = {
         "size": options.size,
@@ -180,7 +184,11 @@ def run_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> 
     )
 
 
-def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[str, float]:
+def measure_speeds(
+    models: dict[str, Path],
+    size: int,
+    device: Device,
+) -> dict[str, float]:
     """The photos of `size` pixels per second that each model classifies, in the precision of `device`.
 
     It is the median over rounds in which the models alternate, as other load affects all. One is a warm-up.
@@ -191,7 +199,10 @@ def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[s
     }
     images = list(generated_images(size, max(TIMED_PHOTOS, device.batch_size)))
     seconds: dict[str, list[float]] = {name: [] for name in loaded}
-    with photo_progress("timing", (ROUNDS + 1) * len(loaded) * len(images)) as advance:
+    with photo_progress(
+        "timing",
+        (ROUNDS + 1) * len(loaded) * len(images),
+    ) as advance:
         for _ in range(ROUNDS + 1):
             for name, model in loaded.items():
                 start = time.perf_counter()

@@ -96,7 +96,11 @@ def evaluate(
     chosen = choose_device(device, None)
     reference = Device(chosen.kind, "float32", chosen.batch_size)
     model = load_model(artifact, digest, manifest, reference)
-    rows, scores = score_photos([photo.path for photo in photos], model, "scoring test photos")
+    rows, scores = score_photos(
+        [photo.path for photo in photos],
+        model,
+        "scoring test photos",
+    )
     if not rows:
         raise _unusable(data, "none of its photos can be read")
     unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
@@ -113,7 +117,10 @@ def evaluate(
     recognition = measure_recognition(manifest.labels, scores, targets, threshold, suggested_from)
     folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
     top, correct, other_top = recognition.scores, recognition.correct, other_scores.amax(dim=1)
-    is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
+    is_other = torch.tensor(
+        [photo.place is not None for photo in strangers],
+        dtype=torch.bool,
+    )
     kinds = {ORDINARY: other_top[~is_other], OTHERS: other_top[is_other]}
     return Evaluation(
         manifest=manifest,
@@ -185,7 +192,11 @@ def _unusable(data: Path, reason: str) -> DataUnusable:
     return DataUnusable(path=data, reason=reason, remedy=remedy)
 
 
-def score_photos(paths: Sequence[Path], model: Model, description: str) -> tuple[list[int], Tensor]:
+def score_photos(
+    paths: Sequence[Path],
+    model: Model,
+    description: str,
+) -> tuple[list[int], Tensor]:
     """The positions of the readable photos, and their scores, float32 (N, L). Others get a warning.
 
     Args:
@@ -365,9 +376,24 @@ def measure_library(
         return None
     groups = (correct & accepted, accepted), (others,), (ordinary,)
 
-    def tags(right: Tensor, known: Tensor, other: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        shares = (mixture.known, known), (mixture.other, other), (mixture.ordinary, rest)
-        every = sum((share * kind.double().mean(dim=1) for share, kind in shares), torch.zeros(1))
+    def tags(
+        right: Tensor,
+        known: Tensor,
+        other: Tensor,
+        rest: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        shares = (
+            (mixture.known, known),
+            (mixture.other, other),
+            (
+                mixture.ordinary,
+                rest,
+            ),
+        )
+        every = sum(
+            (share * kind.double().mean(dim=1) for share, kind in shares),
+            torch.zeros(1),
+        )
         return mixture.known * right.double().mean(dim=1), every
 
     def precisions(*kinds: Tensor) -> Tensor:
@@ -476,10 +502,20 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
     for first in range(0, RESAMPLES, rows):
         count = min(rows, RESAMPLES - first)
         indices = [
-            torch.randint(max(1, size), (count, size), generator=generator) for size in sizes
+            torch.randint(
+                max(1, size),
+                (count, size),
+                generator=generator,
+            )
+            for size in sizes
         ]
         resampled.append(figure(*_select(groups, indices)))
-    whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
+    whole = figure(
+        *_select(
+            groups,
+            [torch.arange(size)[None] for size in sizes],
+        )
+    ).item()
     return interval(whole, torch.cat(resampled).tolist())
 
 
@@ -534,7 +570,10 @@ def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ..
     numbers = _bin_numbers(confidence)
     groups = [numbers == number for number in torch.unique(numbers)]
     return tuple(
-        ReliabilityBin(confidence[group].double().mean().item(), estimate_share(correct[group]))
+        ReliabilityBin(
+            confidence[group].double().mean().item(),
+            estimate_share(correct[group]),
+        )
         for group in groups
     )
 

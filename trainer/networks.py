@@ -106,7 +106,13 @@ def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:
     fused = fuse_in_place(copy.deepcopy(network).eval())
     if any(isinstance(module, nn.BatchNorm2d) for module in fused.modules()):
         return None
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        2,
+        3,
+        size,
+        size,
+        generator=torch.Generator().manual_seed(0),
+    )
     with torch.no_grad():
         actual, expected = fused(images), network.eval()(images)
     return fused if bool((actual - expected).norm() <= FUSION_TOLERANCE * expected.norm()) else None
@@ -144,7 +150,9 @@ class SamePadded(nn.Conv2d):
         before = total // 2
         after = total - before
         convolved: Tensor = self._conv_forward(
-            functional.pad(images, (before, after, before, after)), self.weight, self.bias
+            functional.pad(images, (before, after, before, after)),
+            self.weight,
+            self.bias,
         )
         return convolved
 
@@ -206,7 +214,10 @@ class LandmarkCNN(nn.Module):
         for number, (wider, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
             first = ResidualBlock(width, wider, stride=1 if number == 0 else 2)
             stages.append(
-                nn.Sequential(first, *(ResidualBlock(wider, wider, 1) for _ in range(blocks - 1)))
+                nn.Sequential(
+                    first,
+                    *(ResidualBlock(wider, wider, 1) for _ in range(blocks - 1)),
+                )
             )
             width = wider
         self.stages = nn.Sequential(*stages)  # (B, 512, 4, 4)
@@ -283,7 +294,11 @@ def _shortcut(width: int, wider: int, stride: int) -> nn.Module:
         return nn.Identity()
     # Pool first: a strided convolution of 1 x 1 uses only one pixel in four.
     pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
-    return nn.Sequential(pool, nn.Conv2d(width, wider, 1, bias=False), nn.BatchNorm2d(wider))
+    return nn.Sequential(
+        pool,
+        nn.Conv2d(width, wider, 1, bias=False),
+        nn.BatchNorm2d(wider),
+    )
 
 
 @torch.no_grad()

@@ -72,7 +72,11 @@ Result = TypeVar("Result")
 
 
 def compute_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int, name: str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    ahead: int,
+    name: str,
 ) -> Iterator[Result]:
     """Yield the results of `function` in the order of the items, with up to `ahead` of them in progress.
 

@@ -101,14 +101,31 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     """Train on photos that were found before, however few they are."""
     create_run_folder(options.out)
     device = choose_device(options.device, None)
-    backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
+    backbone, network = load_backbone(
+        options.backbone or BACKBONE,
+        options.weights,
+        options.size,
+    )
     learnt = None
     if goes_on_from_model(options.weights) and not options.epochs:
         learnt = trained_photos(read_manifest(options.weights)) or None
-    data = prepare(found, options.pixels, size=options.size, seed=options.seed, learnt=learnt)
+    data = prepare(
+        found,
+        options.pixels,
+        size=options.size,
+        seed=options.seed,
+        learnt=learnt,
+    )
     encoder = Encoder(backbone, network)
     # Fine-tuning augments photos itself.
-    model = _train_head(data, encoder, backbone, options, device.kind, mirrored=not options.epochs)
+    model = _train_head(
+        data,
+        encoder,
+        backbone,
+        options,
+        device.kind,
+        mirrored=not options.epochs,
+    )
     if options.epochs:
         known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
         model = _fine_tune(data, model, options, device)
@@ -256,7 +273,12 @@ def _fine_tune(
 def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     """Learn the landmarks, measure the classifier, and write the run."""
     device, shipped = choose_device(options.device, None).kind, read_manifest(SHIPPED_MODEL)
-    data = prepare(found, options.pixels, size=shipped.input.size, seed=options.seed)
+    data = prepare(
+        found,
+        options.pixels,
+        size=shipped.input.size,
+        seed=options.seed,
+    )
     is_unknown = data.targets == len(data.labels)
     data = replace(
         data, is_validation=data.is_validation | is_unknown, is_of_val=data.is_of_val | is_unknown
@@ -273,7 +295,12 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
 
     def learned_from(photos: TrainingData) -> TaughtClassifier:
         targets = torch.from_numpy(photos.targets[photos.training])
-        head = fit_taught(background, embeddings[photos.training], targets, len(photos.labels))
+        head = fit_taught(
+            background,
+            embeddings[photos.training],
+            targets,
+            len(photos.labels),
+        )
         return TaughtClassifier(encoder, head.requires_grad_(requires_grad=False))
 
     features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[
@@ -310,7 +337,12 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
     found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)
-    data = prepare(found, options.pixels, size=options.size, seed=options.seed)
+    data = prepare(
+        found,
+        options.pixels,
+        size=options.size,
+        seed=options.seed,
+    )
     torch.manual_seed(options.seed)
     backbone, network = scratch_backbone()
     head = nn.Linear(backbone.features, data.classes)

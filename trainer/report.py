@@ -48,7 +48,11 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 
 
 def write_validation_report(
-    folder: Path, labels: Sequence[Label], scores: Tensor, targets: Tensor, paths: Sequence[Path]
+    folder: Path,
+    labels: Sequence[Label],
+    scores: Tensor,
+    targets: Tensor,
+    paths: Sequence[Path],
 ) -> None:
     """Draw the reliability and the most confident mistakes on validation photos into `folder`.
 
@@ -65,9 +69,18 @@ def write_validation_report(
     is_rejected = ~landmarks & (scores.amax(dim=1) <= 1 - scores.sum(dim=1))
     rows = (~is_rejected).nonzero().flatten()
     names, shown = [label.name for label in labels], [paths[row] for row in rows.tolist()]
-    mistakes = confident_mistakes(names, shown, scores[rows], targets[rows])
+    mistakes = confident_mistakes(
+        names,
+        shown,
+        scores[rows],
+        targets[rows],
+    )
     with writing_to(folder):
-        draw_reliability(top, predicted == targets[landmarks], folder / RELIABILITY)
+        draw_reliability(
+            top,
+            predicted == targets[landmarks],
+            folder / RELIABILITY,
+        )
         draw_mistakes(mistakes, folder / MISTAKES)
 
 
@@ -236,7 +249,14 @@ def _landmarks(evaluation: Evaluation) -> str:
         taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
         right, tagged = str(result.right), str(result.accepted_right)
         rows.append(
-            (result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for)
+            (
+                result.name,
+                str(result.photos),
+                right,
+                _percent(result.top1),
+                tagged,
+                taken_for,
+            )
         )
     return (
         "## Landmarks\n\nThe highest share of mistakes first. With few photos, intervals are wide."
@@ -273,7 +293,10 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
         losses.set(xlabel="epoch", ylabel="loss", title="Loss", ylim=(0, None))
         losses.legend()
         accuracies.plot(numbers, top1, color=ORANGE, marker=".")
-        accuracies.set(ylabel="right, %", ylim=(min(top1) - 5, min(100.5, max(top1) + 5)))
+        accuracies.set(
+            ylabel="right, %",
+            ylim=(min(top1) - 5, min(100.5, max(top1) + 5)),
+        )
         accuracies.set_title(f"Validation photos before calibration, finally {top1[-1]:.1f} %")
         for axes in (losses, accuracies):
             axes.set(xlabel="epoch")
@@ -298,7 +321,12 @@ def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
         axes.errorbar(
             confidences, right, yerr=(below, above), color=BLUE, fmt="o", capsize=3, label=label
         )
-        axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1.02), ylim=(-0.02, 1.02))
+        axes.set(
+            xlabel="score",
+            ylabel="share that is right",
+            xlim=(0, 1.02),
+            ylim=(-0.02, 1.02),
+        )
         axes.set_title(f"Reliability, ECE {100 * error:.1f} %")
         axes.legend(loc="lower right")
         axes.grid(alpha=0.3)

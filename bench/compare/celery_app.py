@@ -44,6 +44,10 @@ def _load(**_: Any) -> None:
 def tag(path: str) -> None:
     with Image.open(path) as photo:
         image = _state["transform"](photo.convert("RGB"))
-    top = best_scores(_state["network"], image.unsqueeze(0), min(TOP_K, len(_state["slugs"])))
+    top = best_scores(
+        _state["network"],
+        image.unsqueeze(0),
+        min(TOP_K, len(_state["slugs"])),
+    )
     connection: sqlite3.Connection = _state["connection"]
     store(connection, [path], top, _state["slugs"])

@@ -34,7 +34,13 @@ BATCH_SIZE = 32
 class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
     """Photos, decoded on access as uint8 (3, H, W), and their paths."""
 
-    def __init__(self, paths: Sequence[Path], input_rule: dict[str, Any], *, scaled: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        input_rule: dict[str, Any],
+        *,
+        scaled: bool,
+    ) -> None:
         self._paths = paths
         self._transform = make_transform(input_rule)
         self._scale = (input_rule["short_side"],) * 2 if scaled else None
@@ -81,7 +87,12 @@ def main() -> None:
         for images, names in DataLoader(
             photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))
         ):
-            store(connection, names, best_scores(network, images, min(TOP_K, len(slugs))), slugs)
+            store(
+                connection,
+                names,
+                best_scores(network, images, min(TOP_K, len(slugs))),
+                slugs,
+            )
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -101,7 +112,12 @@ def store(
     top: torch.return_types.topk,
     slugs: Sequence[str],
 ) -> None:
-    rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
+    rows = zip(
+        paths,
+        top.values.tolist(),
+        top.indices.tolist(),
+        strict=True,
+    )
     with connection:
         connection.executemany(
             "INSERT INTO tags VALUES (?, ?, ?, ?)",

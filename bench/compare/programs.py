@@ -88,7 +88,10 @@ class Measurement:
         backend = read_backend(database) if query == TAGGER_QUERY else "-"
         count = len(top_tags)
         return cls(
-            max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags, backend
+            max(1000 * cpu_s / count, MIN_COST),
+            count / max(wall_s, MIN_COST),
+            top_tags,
+            backend,
         )
 
 
@@ -168,7 +171,10 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _run_tag(
-    model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]
+    model: Path,
+    folder: Path,
+    paths: Sequence[Path],
+    settings: Mapping[str, str],
 ) -> Finished:
     environment = tagger_environment(folder, model=str(model), device="cpu", **settings)
     return run([*TAGGER, "tag", *paths], environment).checked(0, 3)
@@ -189,7 +195,9 @@ def _peer_environment() -> dict[str, str]:
 
 
 def _measure_command(
-    workload: Workload, run_command: Callable[[Path, Sequence[Path]], Finished], query: str
+    workload: Workload,
+    run_command: Callable[[Path, Sequence[Path]], Finished],
+    query: str,
 ) -> Measurement:
     with _temporary_folder() as folder:
         start = run_command(folder, [workload.warm_up])
@@ -231,7 +239,12 @@ POLL_S = 0.1
 Worker = subprocess.Popen[bytes]
 
 
-def run_worker(data: Path, model: Path, warm_up: Path, photos: Path) -> tuple[float, float]:
+def run_worker(
+    data: Path,
+    model: Path,
+    warm_up: Path,
+    photos: Path,
+) -> tuple[float, float]:
     """Let a worker of the tagger process the folder of warm-up photos and then that of photos.
 
     Returns:
@@ -265,7 +278,11 @@ def run_peer(
 ) -> tuple[float, float]:
     """Like `run_worker`, for a worker of `bench.compare.celery_app` with one process per core."""
     with RedisServer() as server:
-        settings = {BROKER: server.url, MODEL: str(model), DATABASE: str(database)}
+        settings = {
+            BROKER: server.url,
+            MODEL: str(model),
+            DATABASE: str(database),
+        }
         command = [sys.executable, "-m", "celery", "-A", "bench.compare.celery_app", "worker"]
         command += ["--pool", "prefork", "--loglevel", "WARNING"]
         with _process(command, {**environment, **settings}, database.parent) as worker:

@@ -63,7 +63,11 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
     question (see positions).
     """
     exif_tags = exif.tags if exif else {}
-    entries = (exif_tags.get(_ORIGINAL), exif_tags.get(_DIGITIZED), main.tags.get(_CHANGED))
+    entries = (
+        exif_tags.get(_ORIGINAL),
+        exif_tags.get(_DIGITIZED),
+        main.tags.get(_CHANGED),
+    )
     texts = [_time_text(entry) for entry in entries]
     times = [parse_time(text) for text in texts]
     read_times = [time for time in times if time is not None]
@@ -128,13 +132,21 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     datasets = blocks.iptc or b""
     values = iptc.read(datasets)
     day, time = (
-        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
+        next(
+            iter(values.get(f"IPTC:{name}", [])),
+            "",
+        )
+        for name in ("DateCreated", "TimeCreated")
     )
     iptc_time = stated_time(f"{day} {time}", day)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", iptc_time)]
     found = merge_facts(statements)
     is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
-    return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
+    return replace(
+        facts,
+        **{name: found[name] for name in PHOTO_FACTS},
+        is_date_unread=is_unread,
+    )
 
 
 def _blocks(data: bytes) -> Blocks:

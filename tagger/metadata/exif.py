@@ -119,7 +119,14 @@ def _packed(block: ParsedBlock) -> bytes:
     """Each directory, followed by its values; the thumbnail is last."""
     order = block.order
     number = struct.Struct(order + "I")
-    packed = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, _FIRST_AT))
+    packed = bytearray(
+        struct.pack(
+            order + "2sHI",
+            b"II" if order == "<" else b"MM",
+            42,
+            _FIRST_AT,
+        )
+    )
 
     # The values of each directory, with room for the offsets of other directories and of the
     # thumbnail.
@@ -128,7 +135,11 @@ def _packed(block: ParsedBlock) -> bytes:
     }
     for (name, tag), value in block.tags.items():
         raw = swapped(value.value, value.kind) if block.order == "<" else value.value
-        directories[name][tag] = (value.kind, len(raw) // VALUE_SIZES[value.kind], raw)
+        directories[name][tag] = (
+            value.kind,
+            len(raw) // VALUE_SIZES[value.kind],
+            raw,
+        )
     # Interoperability first: its pointer may be the EXIF directory's only tag, which then needs one, too.
     for (parent, tag), name in reversed(POINTERS.items()):
         if directories[name]:
@@ -202,7 +213,10 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
             _SEPARATOR
         )  # Windows ends a list with a separator, or does not
         parts[at:at] = keywords
-        result[_KEYWORDS] = TagValue(BYTE, _utf16(_SEPARATOR.join(parts) + (end if text else "\0")))
+        result[_KEYWORDS] = TagValue(
+            BYTE,
+            _utf16(_SEPARATOR.join(parts) + (end if text else "\0")),
+        )
     for field, value in added:
         result |= _tags_of(field, value)
     return result
@@ -210,7 +224,10 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
 
 def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     """The tags without our values, where they still hold what we wrote."""
-    remaining = _without_keywords(tags, [value for field, value in added if field == KEYWORDS])
+    remaining = _without_keywords(
+        tags,
+        [value for field, value in added if field == KEYWORDS],
+    )
     position = [pair for pair in added if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)]
     for field, value in added:
         if (
@@ -276,7 +293,10 @@ def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedVa
     ):
         return []
     added = [
-        (POSITION, f"{_decimal(position.latitude, 7)},{_decimal(position.longitude, 7)}"),
+        (
+            POSITION,
+            f"{_decimal(position.latitude, 7)},{_decimal(position.longitude, 7)}",
+        ),
         (GPS_METHOD, position.method),
         (GPS_ERROR, _decimal(position.error_m, 2)),
     ]
@@ -328,18 +348,30 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
         case "EXIF:GPSHPositioningError":
             return {(GPS, _ERROR): _rationals((round(float(value) * 100), 100))}
         case "EXIF:GPSVersionID":
-            return {_VERSION: TagValue(BYTE, bytes(int(part) for part in value.split(".")))}
+            return {
+                _VERSION: TagValue(
+                    BYTE,
+                    bytes(int(part) for part in value.split(".")),
+                )
+            }
     return {}
 
 
 def _degrees(degrees: float) -> TagValue:
     """Degrees, minutes and seconds to a ten-thousandth, which is 3 mm."""
     minutes, seconds = divmod(round(degrees * 36_000_000), 600_000)
-    return _rationals((minutes // 60, 1), (minutes % 60, 1), (seconds, 10_000))
+    return _rationals(
+        (minutes // 60, 1),
+        (minutes % 60, 1),
+        (seconds, 10_000),
+    )
 
 
 def _rationals(*fractions: tuple[int, int]) -> TagValue:
-    return TagValue(RATIONAL, b"".join(struct.pack(">II", *fraction) for fraction in fractions))
+    return TagValue(
+        RATIONAL,
+        b"".join(struct.pack(">II", *fraction) for fraction in fractions),
+    )
 
 
 def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagValue]:
@@ -356,7 +388,10 @@ def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagVa
     if len(parts) == len(text.split(_SEPARATOR)):
         return remaining
     if parts:
-        remaining[_KEYWORDS] = TagValue(BYTE, _utf16(_SEPARATOR.join(parts) + end))
+        remaining[_KEYWORDS] = TagValue(
+            BYTE,
+            _utf16(_SEPARATOR.join(parts) + end),
+        )
     else:
         del remaining[_KEYWORDS]
     return remaining
@@ -545,7 +580,13 @@ def _insertion_difference(
 def _with_sorted_keywords(tags: Tags) -> Tags:
     """The tags with each keyword that is not empty, whatever their order."""
     parts = _keywords_text(tags.get(_KEYWORDS))[0].split(_SEPARATOR)
-    return {**tags, _KEYWORDS: TagValue(BYTE, _utf16(_SEPARATOR.join(sorted(filter(None, parts)))))}
+    return {
+        **tags,
+        _KEYWORDS: TagValue(
+            BYTE,
+            _utf16(_SEPARATOR.join(sorted(filter(None, parts)))),
+        ),
+    }
 
 
 def _exif_values(added: Sequence[AddedValue]) -> list[AddedValue]:

@@ -186,7 +186,11 @@ class _BlockReader:
         self._thumbnail = bytes(self._tiff.data[start : start + size])
 
     def _entries_end(self, offset: int) -> int:
-        (count,) = struct.unpack_from(f"{self._tiff.order}H", self._tiff.data, offset)
+        (count,) = struct.unpack_from(
+            f"{self._tiff.order}H",
+            self._tiff.data,
+            offset,
+        )
         return offset + 2 + 12 * int(count)
 
     def _mark(self, start: int, size: int) -> None:

@@ -90,7 +90,11 @@ def insertion_difference(
     return "The IPTC data differs in more than our keywords."
 
 
-def removal_difference(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
+def removal_difference(
+    before: bytes,
+    after: bytes,
+    added: Sequence[tuple[str, str]],
+) -> str | None:
     """Return None if `after` is `before`, which others may have changed, less some of the `added` keywords.
 
     Otherwise the difference in words.

@@ -402,7 +402,11 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
                 break
             at += len(piece)
         has_size = at == len(data) == os.fstat(file.fileno()).st_size
-        is_equal = has_size and _refers_to(temporary.folder, temporary.name, file.fileno())
+        is_equal = has_size and _refers_to(
+            temporary.folder,
+            temporary.name,
+            file.fileno(),
+        )
     if not is_equal:
         raise WriteFailed(
             "unreadable",
@@ -438,7 +442,13 @@ _LEFTOVER = re.compile(r"\.tagger-[0-9a-f]{32}\.part")
 _ATTEMPTS = 10
 _PIECE_BYTES = 1 << 20
 # What network shares without locks answer: NFS without lockd, CIFS with `nobrl`, gvfs.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_NO_LOCKS = (
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EINVAL,
+)
 # On a share without locks, an older temporary file is a leftover. A slower process finds its file
 # gone, and leaves the photo as it is.
 _OLD_S = 600.0

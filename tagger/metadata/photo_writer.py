@@ -277,13 +277,22 @@ class _Planner:
         others = {plan.path for plan in of_raw_files}
         unfinished = [path for path, is_complete in found.absent.items() if not is_complete]
         recorded = (*found.recorded, *(unfinished if not request.tag_fields else ()))
-        paths = (*found.beside, *(path for path in recorded if not is_among(path, others)))
+        paths = (
+            *found.beside,
+            *(path for path in recorded if not is_among(path, others)),
+        )
         if not paths and creates:
             paths = (new_sidecar(request.path),)
         data = None
         if request.tag_fields and paths:
             data = own_file.original.data if own_file is not None else self._tagged_photo()
-        plans = self._plan_beside(request.path, data, request.tag_fields, paths, found)
+        plans = self._plan_beside(
+            request.path,
+            data,
+            request.tag_fields,
+            paths,
+            found,
+        )
         planned = {*paths, *others}
         left = [
             plan_sidecar(self._read(path), TagFields())
@@ -389,7 +398,8 @@ def _find_lost(request: PhotoWriteRequest, plans: Sequence[FilePlan]) -> Mapping
         same = [plan for plan in beside if plan.path == file.path]
         same += [plan for plan in beside if folded_name(path_text(plan.path.name)[0]) == folded]
         plan = next(
-            (plan for plan in same if plan.original.data is not None or plan.data is not None), None
+            (plan for plan in same if plan.original.data is not None or plan.data is not None),
+            None,
         )
         is_expected = not was_moved if file.target is Target.SIDECAR else request.is_gone
         if not file.is_own or not file.is_complete:
@@ -476,7 +486,16 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
                     file.original.path, file.original.root
                 )  # left by a process that died while it wrote other values
                 continue
-            ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
+            ready.append(
+                (
+                    file,
+                    prepare(
+                        file.original,
+                        file.data,
+                        photo=plan.request.path,
+                    ),
+                )
+            )
     except BaseException:
         for _, prepared in ready:
             prepared.discard()

@@ -99,12 +99,30 @@ def plan_embed(
     if tag_fields:
         new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
         record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
-        plan = FilePlan(Target.EMBED, original, new, record, tag_fields.position, notes)
+        plan = FilePlan(
+            Target.EMBED,
+            original,
+            new,
+            record,
+            tag_fields.position,
+            notes,
+        )
     else:
-        plan = FilePlan(Target.EMBED, original, base.data, None, restores_original=base.is_restored)
+        plan = FilePlan(
+            Target.EMBED,
+            original,
+            base.data,
+            None,
+            restores_original=base.is_restored,
+        )
     if base.is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
-        verify_insertion(base.data, data, read_blocks(base.data), read_blocks(data))
+        verify_insertion(
+            base.data,
+            data,
+            read_blocks(base.data),
+            read_blocks(data),
+        )
     return plan
 
 
@@ -253,7 +271,9 @@ def _plan_insertion(
         record = UndoRecord(digest_file(new), None, None)
         return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position, template=start)
     record = UndoRecord(
-        digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),))
+        digest_file(new),
+        digest_file(base),
+        inverse_of(base, (_single_splice(base, new),)),
     )
     return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position)
 
@@ -324,7 +344,10 @@ def has_position_fields(names: Iterable[str]) -> bool:
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
     """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
     iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
-    exif_keywords = map(str.strip, exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"))
+    exif_keywords = map(
+        str.strip,
+        exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"),
+    )
     return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
 
 

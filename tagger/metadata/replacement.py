@@ -358,7 +358,12 @@ def _copy_extended_attributes(source: int, target: int) -> None:
         # Python has no functions for extended attributes on macOS; the system's `fcopyfile` copies
         # them.
         copy = ctypes.CDLL(None, use_errno=True).fcopyfile
-        copy.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32)
+        copy.argtypes = (
+            ctypes.c_int,
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint32,
+        )
         if copy(source, target, None, _COPYFILE_ACL | _COPYFILE_XATTR) < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     elif hasattr(os, "listxattr"):

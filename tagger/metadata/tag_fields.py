@@ -120,14 +120,21 @@ def make_tag_fields(
     places = [*landmarks, *([estimate.sight] if estimate and estimate.sight else [])]
     names = (*(place.name for place in places), *(path[-1] for path in things))
     paths = (
-        (HIERARCHY_ROOT, *filter(None, (place.country, place.city)), place.name)
+        (
+            HIERARCHY_ROOT,
+            *filter(None, (place.country, place.city)),
+            place.name,
+        )
         for place in places  # Places, France, Paris, Eiffel Tower
     )
     describes = description and bool(landmarks)
     return TagFields(
         landmarks=tuple(landmarks),
         keywords=tuple(dict.fromkeys(names)),
-        paths=(*dict.fromkeys(paths), *((ROOT_OF_THINGS, *path) for path in things)),
+        paths=(
+            *dict.fromkeys(paths),
+            *((ROOT_OF_THINGS, *path) for path in things),
+        ),
         position=estimate or (_position(landmarks) if gps and landmarks else None),
         description="; ".join(_description(landmark) for landmark in landmarks)
         if describes

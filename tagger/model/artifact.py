@@ -65,7 +65,9 @@ class BackgroundStatistics:
         values = embeddings.astype(np.float64)
         covariance = np.cov(values, rowvar=False).reshape(values.shape[1], -1)
         return cls(
-            len(values), values.mean(axis=0).astype(np.float32), covariance.astype(np.float32)
+            len(values),
+            values.mean(axis=0).astype(np.float32),
+            covariance.astype(np.float32),
         )
 
     def to_bytes(self) -> bytes:

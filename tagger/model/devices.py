@@ -125,7 +125,8 @@ def process_count(threads: int | None) -> int:
     if os.name != "posix":
         return 1
     return max(
-        1, min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES)
+        1,
+        min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES),
     )
 
 
@@ -218,7 +219,10 @@ def _processor_facts(field: str) -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith(field)),
+        "",
+    )
 
 
 def _best_kind() -> str:

@@ -77,11 +77,18 @@ class Model:
             ValueError: the model returned an array of the wrong shape.
         """
         scores, embeddings = self.outputs(images)
-        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
+        scores = _checked(
+            "scores",
+            scores,
+            (len(images), len(self.manifest.labels)),
+        )
         rule = self.manifest.embedding
         if rule is None:
             return Outputs(scores, None)
-        return Outputs(scores, _checked("embeddings", embeddings, (len(images), rule.dimension)))
+        return Outputs(
+            scores,
+            _checked("embeddings", embeddings, (len(images), rule.dimension)),
+        )
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
@@ -127,7 +134,10 @@ class Model:
             np.copyto(row, image)
         scores, embeddings = self._backend.forward(batch)
         count = len(images)
-        return Outputs(scores[:count], None if embeddings is None else embeddings[:count])
+        return Outputs(
+            scores[:count],
+            None if embeddings is None else embeddings[:count],
+        )
 
     def _reduce_batch_size(self, batch_size: int) -> None:
         if batch_size < self.batch_size:  # else another thread has reduced it already
@@ -152,7 +162,14 @@ def load_model(
     """
     load = partial(_load, path, digest, device, threads or core_count())
     conversions = Conversions(path, digest, None)
-    selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
+    selector = BackendSelector(
+        load,
+        device,
+        manifest.input.size,
+        1,
+        manifest.ranges,
+        conversions,
+    )
     with _FIRST_USE:
         return _warm_up(Model(selector.load(reference_name()), manifest, device))
 
@@ -225,7 +242,9 @@ def _load_choice(
 
 
 def _checked(
-    name: str, values: Scores | Embeddings | None, expected: tuple[int, int]
+    name: str,
+    values: Scores | Embeddings | None,
+    expected: tuple[int, int],
 ) -> Scores | Embeddings:
     if values is None or values.shape != expected:
         shape = None if values is None else values.shape

@@ -194,7 +194,10 @@ class _FileChecker(ast.NodeVisitor):
             raise _not_allowed(self._path, ast.unparse(node))
 
     def _require_no_call(self, node: ast.AST) -> None:
-        self._require(not any(isinstance(each, ast.Call) for each in ast.walk(node)), node)
+        self._require(
+            not any(isinstance(each, ast.Call) for each in ast.walk(node)),
+            node,
+        )
 
     def _check_function(self, node: ast.stmt, class_name: str | None) -> None:
         match node:
@@ -223,7 +226,12 @@ class _FileChecker(ast.NodeVisitor):
         annotations = [argument.annotation for argument in arguments.args]
         for default in arguments.defaults:  # evaluated when the file is loaded
             self._require_no_call(default)
-        for each in (*annotations, *arguments.defaults, node.returns, *node.body):
+        for each in (
+            *annotations,
+            *arguments.defaults,
+            node.returns,
+            *node.body,
+        ):
             if each is not None:
                 self.visit(each)
 
@@ -233,7 +241,10 @@ class _FileChecker(ast.NodeVisitor):
     def _declare(self, name: str, kind: str | None, node: ast.AST) -> None:
         """Record an assignment to a local variable, which is of one kind everywhere."""
         is_name = IDENTIFIER.fullmatch(name) and name not in RESERVED
-        self._require(is_name and self._kinds.setdefault(name, kind) == kind, node)
+        self._require(
+            is_name and self._kinds.setdefault(name, kind) == kind,
+            node,
+        )
         self._optional.pop(name, None)
 
     def visit(self, node: ast.AST) -> None:
@@ -251,7 +262,9 @@ class _FileChecker(ast.NodeVisitor):
             self.visit(node.value)
         self._require(isinstance(node.target, ast.Name), node)
         self._declare(
-            ast.unparse(node.target), self._class_named(ast.unparse(node.annotation)), node
+            ast.unparse(node.target),
+            self._class_named(ast.unparse(node.annotation)),
+            node,
         )
 
     def visit_For(self, node: ast.For) -> None:
@@ -268,9 +281,16 @@ class _FileChecker(ast.NodeVisitor):
                 for each, its_value in zip(targets, values, strict=True):
                     self._assign(each, its_value)
             case ast.Name(id=name), _:
-                self._declare(name, None if value is None else self._kind(value), target)
+                self._declare(
+                    name,
+                    None if value is None else self._kind(value),
+                    target,
+                )
             case ast.Attribute(value=owner, attr=name), _:
-                self._require(self._class_named(self._attribute(owner, name) or "") is None, target)
+                self._require(
+                    self._class_named(self._attribute(owner, name) or "") is None,
+                    target,
+                )
             case ast.Subscript(value=ast.Name(id="__annotations__"), slice=ast.Constant()), _:
                 pass
             case _:
@@ -322,7 +342,10 @@ class _FileChecker(ast.NodeVisitor):
         value = node.value
         # torch prints messages of the program to the terminal.
         is_text = isinstance(value, str) and value.replace("\n", "").isprintable()
-        self._require(is_text or value is None or isinstance(value, bool | int | float), node)
+        self._require(
+            is_text or value is None or isinstance(value, bool | int | float),
+            node,
+        )
 
     def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Name) and node.func.id in CALLS_WITH_TYPES:
@@ -337,7 +360,10 @@ class _FileChecker(ast.NodeVisitor):
             is_fixed = isinstance(keyword.value, ast.Constant) and keyword.value.value in (
                 allowed or ()
             )
-            self._require(keyword.arg in KEYWORDS if allowed is None else is_fixed, keyword)
+            self._require(
+                keyword.arg in KEYWORDS if allowed is None else is_fixed,
+                keyword,
+            )
 
     def _is_allowed(self, function: ast.expr) -> bool:
         match function:
@@ -400,9 +426,17 @@ def _module_name(path: str) -> str:
         ProgramRefused: its path is not that of a module of a program.
     """
     parts = path.removesuffix(".py").split("/")
-    _require(parts[0] == "__torch__" and all(map(IDENTIFIER.fullmatch, parts)), path, "its name")
+    _require(
+        parts[0] == "__torch__" and all(map(IDENTIFIER.fullmatch, parts)),
+        path,
+        "its name",
+    )
     name = ".".join(parts)
-    _require(not f"{name}.".startswith(f"{CUSTOM_CLASSES}."), path, "its name")
+    _require(
+        not f"{name}.".startswith(f"{CUSTOM_CLASSES}."),
+        path,
+        "its name",
+    )
     return name
 
 

@@ -343,7 +343,8 @@ class _TypeChecker:
                 pairs = zip(value, repeat(parts[0]))
             case "Dict", dict() if tagging and len(parts) == 2:
                 pairs = chain(
-                    zip(value.keys(), repeat(parts[0])), zip(value.values(), repeat(parts[1]))
+                    zip(value.keys(), repeat(parts[0])),
+                    zip(value.values(), repeat(parts[1])),
                 )
             case _:
                 return False

@@ -61,7 +61,11 @@ def passed_landmarks(
     sightings = {}
     for fix, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
         at, landmark_id = fixes[fix].at, landmark_ids[point]
-        sightings[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, fixes[fix].zone_s)
+        sightings[at // VISIT_S, landmark_id] = Sighting(
+            landmark_id,
+            at,
+            fixes[fix].zone_s,
+        )
     return list(sightings.values())
 
 
@@ -183,7 +187,11 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
             photos.c.longitude,
             photos.c.gps_error_m,
         )
-        .where(photos.c.latitude.is_not(None), photos.c.origin.is_(None), *conditions)
+        .where(
+            photos.c.latitude.is_not(None),
+            photos.c.origin.is_(None),
+            *conditions,
+        )
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_PHOTOS)
     )
@@ -218,7 +226,11 @@ def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list
             photos.c.taken_at,
             photos.c.utc_offset_s,
         )
-        .where(photos.c.origin.is_(None), photos.c.taken_at.is_not(None), *conditions)
+        .where(
+            photos.c.origin.is_(None),
+            photos.c.taken_at.is_not(None),
+            *conditions,
+        )
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_PHOTOS)
         .subquery()

@@ -125,7 +125,10 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     nearest_s = np.full(len(place), np.inf)
     for anchors in (estimates.before[place], estimates.after[place]):
         seconds = np.abs(joined.at[anchors] - other.at)
-        nearest_s = np.minimum(nearest_s, np.where(anchors >= 0, seconds, np.inf))
+        nearest_s = np.minimum(
+            nearest_s,
+            np.where(anchors >= 0, seconds, np.inf),
+        )
     is_near = nearest_s <= TOGETHER_S
     apart_m = distance_m - TOGETHER_M - other.error_m
     agrees = is_near & (apart_m <= np.minimum(error_m, TOGETHER_M))
@@ -321,7 +324,10 @@ def _other_anchors(
     first = np.append([0], last[:-1] + 1)
     around_s = LOCAL_TIMES.total_seconds()
     outings = [
-        photos.c.taken_at.between(clock_time(start - around_s), clock_time(end + around_s))
+        photos.c.taken_at.between(
+            clock_time(start - around_s),
+            clock_time(end + around_s),
+        )
         for start, end in zip(
             own.at[first][-MOST_OUTINGS:],
             own.at[last][-MOST_OUTINGS:],

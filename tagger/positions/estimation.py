@@ -259,9 +259,14 @@ def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
     # The speed (photos,) expected around each photo: the highest between successive anchors near it.
     legs_s = np.diff(sequence.at[anchors])
-    speeds = np.maximum(0.0, _moved_m(sequence, anchors[:-1], anchors[1:])) / np.maximum(
-        legs_s, CLOCK_SLACK_S
-    )
+    speeds = np.maximum(
+        0.0,
+        _moved_m(
+            sequence,
+            anchors[:-1],
+            anchors[1:],
+        ),
+    ) / np.maximum(legs_s, CLOCK_SLACK_S)
     place = np.searchsorted(anchors, photos)
     pace = np.zeros(len(photos))
     is_known, is_of_burst = (np.zeros(len(photos), np.bool_) for _ in range(2))

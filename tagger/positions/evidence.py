@@ -418,7 +418,11 @@ class Passage:
         for shot, fix in self.ends:
             seen_within_m = 1000 * farthest_km(extent) + fix.error_m
             way_m = max(0.0, _distance_m(fix, latitude, longitude) - seen_within_m)
-            if way_m > _most_m(shot, self.photo, longitude - fix.longitude):
+            if way_m > _most_m(
+                shot,
+                self.photo,
+                longitude - fix.longitude,
+            ):
                 return False
             detour_m += way_m
         if len(self.ends) == 1:
@@ -522,7 +526,11 @@ def _camera_lines(
             photos.c.camera_id,
             photos.c.taken_at,
         )
-        .where(*conditions, photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None))
+        .where(
+            *conditions,
+            photos.c.camera_id.is_not(None),
+            photos.c.taken_at.is_not(None),
+        )
         .order_by(photos.c.camera_id, photos.c.taken_at)
     )
     timed = [row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS]

@@ -281,7 +281,10 @@ def remove_track(database: Database, name: str) -> Track:
             _SELECT.where(tracks.c.name == name).order_by(tracks.c.id),
         )
         if not matching and name.isdecimal() and len(name) < 16:
-            matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
+            matching = _tracks(
+                connection,
+                _SELECT.where(tracks.c.id == int(name)),
+            )
         if not matching:
             raise NameNotFound(
                 kind="track", name=name, known="`tagger locate tracks` shows the tracks"

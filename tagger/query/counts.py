@@ -192,7 +192,9 @@ def sight_counts(database: Database) -> list[SightCount]:
     with database.snapshot() as connection:
         kept = kept_places(connection)
         query = select(
-            kept.c.sight, func.max(kept.c.country).label("country"), *located_photos(kept)
+            kept.c.sight,
+            func.max(kept.c.country).label("country"),
+            *located_photos(kept),
         )
         is_at_sight = kept.c.located > 0, kept.c.sight.is_not(None)
         rows = connection.execute(query.where(*is_at_sight).group_by(kept.c.sight)).all()
@@ -209,7 +211,14 @@ def sight_counts(database: Database) -> list[SightCount]:
     counts = [
         SightCount(sight, row.country, row.photos, covers[row.photo_id])
         for row in rows
-        if (sight := sights.named(row.sight, row.south, row.west)) and row.photo_id in covers
+        if (
+            sight := sights.named(
+                row.sight,
+                row.south,
+                row.west,
+            )
+        )
+        and row.photo_id in covers
     ]
     return sorted(counts, key=lambda count: (-count.photos, count.sight.name))
 

@@ -154,7 +154,11 @@ def _neighbour(
     )
 
 
-def _landmark(connection: Connection, names: NameCache, evidence: Mapping[str, Any]) -> str | None:
+def _landmark(
+    connection: Connection,
+    names: NameCache,
+    evidence: Mapping[str, Any],
+) -> str | None:
     landmark_id = evidence.get("landmark")
     try:
         return None if landmark_id is None else names.landmark(connection, landmark_id).display_name
@@ -457,7 +461,10 @@ def _of_image(
     earlier = (
         select(models.c.name, classifications.c.threshold)
         .join(models, models.c.id == classifications.c.model_id)
-        .where(classifications.c.content_id == row.content_id, models.c.kind == LANDMARKS)
+        .where(
+            classifications.c.content_id == row.content_id,
+            models.c.kind == LANDMARKS,
+        )
         .order_by(models.c.use_order, models.c.id)
     )
     thresholds = {} if stored.model is None else {stored.model: stored.threshold}

@@ -184,7 +184,12 @@ def _days_in_a_row(values: Sequence[str]) -> str | None:
     return " \N{EN DASH} ".join(map(day_of_any_year_text, (days[0], days[-1])))
 
 
-def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, str]) -> str:
+def _value_text(
+    query: PhotoQuery,
+    option: str,
+    value: str,
+    names: Mapping[str, str],
+) -> str:
     if option in ("any_of", "without"):
         return _alternatives_text(option, value, names)
     if option == "near" and query.circle:
@@ -215,7 +220,8 @@ def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str
 def _date_text(value: str) -> str:
     # The day in words; a time of day as typed.
     at = datetime.fromisoformat(value)
-    return day_text(at) if at == datetime(at.year, at.month, at.day) else value  # noqa: DTZ001 - local time
+    midnight = datetime(at.year, at.month, at.day)  # noqa: DTZ001 - local time
+    return day_text(at) if at == midnight else value
 
 
 _CALENDAR = ("calendar_month", "calendar_day")

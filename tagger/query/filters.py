@@ -103,7 +103,11 @@ class Found:
         )
 
     @classmethod
-    def by_ids(cls, *ids: Select[Any], images: Sequence[Select[Any]] = ()) -> Self:
+    def by_ids(
+        cls,
+        *ids: Select[Any],
+        images: Sequence[Select[Any]] = (),
+    ) -> Self:
         """By their own ids, or those of their images."""
         if not ids:
             return cls.by_images(*images) if images else cls.by_ranges()
@@ -237,7 +241,11 @@ class ResolvedQuery:
     def file_conditions(self) -> list[Condition]:
         return [each.condition for each in self._of_files()]
 
-    def narrowest(self, connection: Connection, limit: int) -> tuple[Found | None, bool]:
+    def narrowest(
+        self,
+        connection: Connection,
+        limit: int,
+    ) -> tuple[Found | None, bool]:
         """What the indexes find that leave the fewest photos, and whether these are fewer than `limit`.
 
         They are counted up to it. None if no index serves.
@@ -380,7 +388,10 @@ class ResolvedQuery:
                 each >= first if end is None else and_(each >= first, each < end)
                 for each in (taken_at, photos.c.taken_at)
             ]
-            yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
+            yield Filter(
+                and_(during[0], *calendar),
+                Found.by_ranges(during[1]),
+            )
 
     def _of_contents(self) -> Iterator[Filter]:
         # By the model of an image, its verdicts, and where a photo's position comes from.
@@ -455,7 +466,16 @@ class ResolvedQuery:
             photos.c.content_id.is_(None),
             unindexed(contents.c.outcome).is_(None),
         )
-        folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
+        folders = (
+            [
+                or_(
+                    false(),
+                    *(each.filter for each in self.ranges),
+                )
+            ]
+            if self.query.under
+            else []
+        )
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
         ids = select(photos.c.id).where(without_image, *folders)
         images = [_with_outcome(None)] if waits else []

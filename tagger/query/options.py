@@ -240,7 +240,12 @@ def _parse_alternative(text: str) -> "PhotoQuery":
     return query
 
 
-def _option(help_: str, kind: type = str, value_name: str | None = None, **declared: Any) -> Any:
+def _option(
+    help_: str,
+    kind: type = str,
+    value_name: str | None = None,
+    **declared: Any,
+) -> Any:
     option = QueryOption(help_, kind, value_name, **declared)
     return field(default=option.unset, metadata={"option": option})
 

@@ -251,7 +251,10 @@ def _spellings_of_name(connection: Connection, start: str) -> set[str]:
     spellings: list[set[str]] = [{""}, *(set[str]() for _ in letters)]
     for place, letter in enumerate(letters):
         forms = [(place + 1, letter)]
-        for end in range(place + 1, min(place + _MOST_LETTERS, len(letters)) + 1):
+        for end in range(
+            place + 1,
+            min(place + _MOST_LETTERS, len(letters)) + 1,
+        ):
             forms += [(end, form) for form in _other_forms().get(letters[place:end], ())]
         for end, form in forms:
             longer = {spelling + form for spelling in spellings[place]}
@@ -292,7 +295,11 @@ def _files_from(low: str) -> Select[Any]:
             photos.c.gone_since,
             name.label("name"),
         )
-        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
+        .where(
+            name >= low,
+            name < low + _LAST_CHARACTER,
+            photos.c.path_bytes == b"",
+        )
         .order_by(name)
     )
 
@@ -426,7 +433,17 @@ class Box:
         south, north = latitude - height, latitude + height
         if south <= -90 or north >= 90:  # a pole is inside
             return cls(south, north, (), circle)
-        width = degrees(asin(min(1.0, sin(angle) / cos(radians(latitude))))) + _MARGIN
+        width = (
+            degrees(
+                asin(
+                    min(
+                        1.0,
+                        sin(angle) / cos(radians(latitude)),
+                    )
+                )
+            )
+            + _MARGIN
+        )
         return cls(
             south,
             north,

@@ -162,7 +162,12 @@ class SortedScan:
             for part, type_ in zip(key, self.types, strict=True)
         )
 
-    def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
+    def ids(
+        self,
+        connection: Connection,
+        request: PageRequest,
+        skip: int,
+    ) -> Sequence[Row[Any]]:
         """The ids and keys alone of a page after `skip` photos."""
         statement = self.statement(connection, request)
         names = (

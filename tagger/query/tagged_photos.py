@@ -109,7 +109,11 @@ _STATES = {
 _NOT_SUGGESTED = N_("not suggested: %(reason)s")
 
 
-def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
+def tag_reason(
+    tag: Row[Any],
+    source: str | None,
+    accepted: Iterable[str],
+) -> str | None:
     """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
     if tag.state is None:
         is_refused = tag.odds_reason not in (None, OddsReason.LIBRARY) and tag.position_odds < 1.0
@@ -363,7 +367,10 @@ SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
 _raw_files = photos.alias("raw_files")
 _RAW_FILES = (
     select(func.count())
-    .where(_raw_files.c.primary_id == photos.c.id, _raw_files.c.gone_since.is_(None))
+    .where(
+        _raw_files.c.primary_id == photos.c.id,
+        _raw_files.c.gone_since.is_(None),
+    )
     .correlate(photos)
     .scalar_subquery()
     .label("raw_file_count")
@@ -580,7 +587,11 @@ class NameCache:
                 from tagger.sights import library_sights  # numpy
 
                 self._sights = library_sights(connection)
-            sight = self._sights.named(row.sight, row.latitude, row.longitude)
+            sight = self._sights.named(
+                row.sight,
+                row.latitude,
+                row.longitude,
+            )
         if sight is None:
             return document_of(Position, row, sight=None)
         distance_m = round(sight.distance_m(row.latitude, row.longitude))

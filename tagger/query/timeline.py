@@ -73,7 +73,14 @@ def section_parts(
     for _, run in runs:
         days_of_part, numbers = zip(*run, strict=True)
         photos = sum(numbers)
-        place = _place([places.get(day, {}) for day in days_of_part], photos) if is_named else None
+        place = (
+            _place(
+                [places.get(day, {}) for day in days_of_part],
+                photos,
+            )
+            if is_named
+            else None
+        )
         parts.append(
             SectionPart(
                 min(days_of_part),
@@ -247,7 +254,16 @@ def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
 def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool) -> list[_Group]:
     # The photos of all days, by area.
     kept = kept_places(connection).c
-    keys = (kept.part, kept.sight, kept.region, kept.city) if is_by_date else ()
+    keys = (
+        (
+            kept.part,
+            kept.sight,
+            kept.region,
+            kept.city,
+        )
+        if is_by_date
+        else ()
+    )
     counted = "classified" if query.any_rank else "tagged"
     number_of = func.sum(kept[counted])
     aspects_of = func.sum(kept[f"{counted}_aspect"])
@@ -340,7 +356,14 @@ def _groups(
             day, *area = key or (None,)
             # SQLite has a day as a text.
             date_of = day and date.fromisoformat(str(day)[: len("2024-06-01")])
-            groups.append(_Group(number, float(aspect), date_of, *area))
+            groups.append(
+                _Group(
+                    number,
+                    float(aspect),
+                    date_of,
+                    *area,
+                )
+            )
     return groups
 
 

@@ -203,7 +203,13 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
         file.resolve() == models_in_use.shipped_file(kind).resolve() for kind in models_in_use.KINDS
     )
     digest, manifest = file_digest(file), read_manifest(file)
-    model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
+    model_id = register(
+        database,
+        digest,
+        manifest,
+        file=None if is_shipped else file,
+        name=name,
+    )
     return model_by_id(database, model_id)
 
 
@@ -270,7 +276,10 @@ def use_models(
     """
     named = models_by_name(database, names)
     of_landmarks = models_of_landmarks(named)
-    chosen = [*of_landmarks, *(model for model in named if model not in of_landmarks)]
+    chosen = [
+        *of_landmarks,
+        *(model for model in named if model not in of_landmarks),
+    ]
     with database.write() as connection:
         # First, as `settle_models`.
         connection.execute(select(ledgers.c.models_settled_to).with_for_update())
@@ -300,7 +309,14 @@ def list_models(database: Database) -> list[RegisteredModel]:
             digests = [model.digest for model in used]
             order = digests.index(shipped) + 1 if shipped in digests else None
             new = unregistered_model(models_in_use.shipped_file(kind))
-            found.append(replace(new, shipped=True, in_use=order is not None, use_order=order))
+            found.append(
+                replace(
+                    new,
+                    shipped=True,
+                    in_use=order is not None,
+                    use_order=order,
+                )
+            )
     return found
 
 
@@ -598,7 +614,10 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     )
     last = select(contents.c.id).where(contents.c.model_id == model.id)
     earlier = select(classifications.c.content_id)
-    classified = union(last, earlier.where(classifications.c.model_id == model.id))
+    classified = union(
+        last,
+        earlier.where(classifications.c.model_id == model.id),
+    )
     alone = last.where(contents.c.id.not_in(earlier))
     taught = select(classifiers.c.landmark_id).where(classifiers.c.model_id == model.id)
     images = count(classified), count(accepted.distinct()), count(alone)

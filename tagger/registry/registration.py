@@ -66,7 +66,10 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     new = [
         label for label in manifest.labels if label.slug not in by_slug and label.slug not in united
     ]
-    record_sights(connection, [label.name for label in new if label.latitude is not None])
+    record_sights(
+        connection,
+        [label.name for label in new if label.latitude is not None],
+    )
     rows = []
     for label in new:
         facts = (getattr(label, name) for name in names)
@@ -166,7 +169,14 @@ def _update_facts(
     merged["aliases"] = list(dict.fromkeys([*over["aliases"], *under["aliases"]]))
     merged |= {column: old[column] for column in landmark.edited}
     if merged != old:
-        record_sights(connection, [*landmark.all_names, merged["name"], *merged["aliases"]])
+        record_sights(
+            connection,
+            [
+                *landmark.all_names,
+                merged["name"],
+                *merged["aliases"],
+            ],
+        )
         connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
     if any(merged[column] != old[column] for column in ("latitude", "longitude", "extent")):
         record_landmark(connection, landmark.id)

@@ -148,7 +148,10 @@ def check_mounted(connection: Connection, root: Root, paths: Collection[Path]) -
 def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
     if mount.state is not MountState.EMPTY:
         return mount.state is not MountState.FILLED
-    stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
+    stored = exists().where(
+        photos_below(root, folder),
+        photos.c.gone_since.is_(None),
+    )
     return bool(connection.scalar(select(stored)))
 
 
@@ -219,7 +222,10 @@ class StoredFile:
 def sample_photos(connection: Connection, root: Root, folder: Path) -> list[StoredFile]:
     """The first photos in a folder of the root that are not gone."""
     columns = (photos.c[each.name] for each in fields(StoredFile))
-    present = select(*columns).where(photos_below(root, folder), photos.c.gone_since.is_(None))
+    present = select(*columns).where(
+        photos_below(root, folder),
+        photos.c.gone_since.is_(None),
+    )
     return [
         StoredFile(*row)
         for row in connection.execute(present.order_by(photos.c.path).limit(SAMPLE))
@@ -227,7 +233,11 @@ def sample_photos(connection: Connection, root: Root, folder: Path) -> list[Stor
 
 
 def store_mounts(
-    database: Database, root: Root, folder: Path, found: Iterable[str], links: Iterable[str]
+    database: Database,
+    root: Root,
+    folder: Path,
+    found: Iterable[str],
+    links: Iterable[str],
 ) -> None:
     """Record the mounted folders that a scan of a folder found, and links in whose place photos are stored.
 
@@ -263,7 +273,11 @@ def store_mounts(
     if new <= known and not outdated:
         return
     with database.write() as connection:
-        insert_missing(connection, mounts, [row._asdict() for row in sorted(new - known)])
+        insert_missing(
+            connection,
+            mounts,
+            [row._asdict() for row in sorted(new - known)],
+        )
         for row in outdated:
             is_row = (mounts.c[name] == value for name, value in row._asdict().items())
             connection.execute(delete(mounts).where(*is_row))
@@ -304,7 +318,10 @@ def move_root(database: Database, old: Path, new: Path, root_paths: RootPaths) -
     with database.read() as connection:
         all_roots = list_roots(connection, root_paths)
         places = {old, old.parent.resolve() / old.name}  # it may be a link to `new` now
-        root = next((each for each in all_roots if each.folder in places), None)
+        root = next(
+            (each for each in all_roots if each.folder in places),
+            None,
+        )
         if root is None:
             raise PhotoNotFound(path=old)
         count = count_root_photos(connection, root)

@@ -195,7 +195,12 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
             text_, raw = path_text(path + path_from_text(row.path, row.path_bytes))
             values.append({"photo": row.id, "path": text_, "path_bytes": raw})
         connection.execute(move, values)
-    move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
+    move_folder_cameras(
+        connection,
+        (child.id, child.name),
+        (root.id, root.name),
+        prefix,
+    )
     _absorb_mounts(connection, root, child, path)
     connection.execute(roots.delete().where(roots.c.id == child.id))
 
@@ -216,7 +221,14 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
     in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
     columns = ("root_id", "path", "path_bytes")
     values = [
-        dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)
+        dict(
+            zip(
+                columns,
+                (root.id, *path_text(path)),
+                strict=True,
+            )
+        )
+        for path in sorted(in_root)
     ]
     insert_missing(connection, mounts, values)
     connection.execute(delete(mounts).where(of_child))
@@ -351,7 +363,10 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
         joined = photos.c.primary_id.in_(photo_ids)
         connection.execute(update(photos).where(joined).values(primary_id=None))
         connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
-        delete_unused(connection, {each for each in found.values() if each is not None})
+        delete_unused(
+            connection,
+            {each for each in found.values() if each is not None},
+        )
     return len(found)
 
 

@@ -165,7 +165,14 @@ def foreign_city_names(counts: Iterable[CityCount]) -> Names:
         (
             (
                 _city(count),
-                names.get(City(count.city, count.region, count.country), ()),
+                names.get(
+                    City(
+                        count.city,
+                        count.region,
+                        count.country,
+                    ),
+                    (),
+                ),
             )
             for count in counts
         ),
@@ -270,7 +277,13 @@ def _names_of_trip(trip: TripSummary) -> list[str]:
 
 
 def trip_names(trips: Iterable[TripSummary]) -> Names:
-    return NameIndex((_trip(trip), (trip.title, *_names_of_trip(trip))) for trip in trips)
+    return NameIndex(
+        (
+            _trip(trip),
+            (trip.title, *_names_of_trip(trip)),
+        )
+        for trip in trips
+    )
 
 
 def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
@@ -365,7 +378,13 @@ def sight_names(counts: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
     things = []
     for count in sights_beside(counts, landmarks):
         options = {"sight": count.sight.name}
-        meaning = Meaning(Kind.SIGHT, count.sight.name, count.country or "", count.photos, options)
+        meaning = Meaning(
+            Kind.SIGHT,
+            count.sight.name,
+            count.country or "",
+            count.photos,
+            options,
+        )
         things.append((meaning, [count.sight.name, *(name for _, name in count.sight.names)]))
     return NameIndex(things)
 

@@ -262,7 +262,15 @@ def is_similar(text: str, word: str, errors: int) -> bool:
         is_similar(text[1:], word[1:], left)
         or is_similar(text[1:], word, left)
         or is_similar(text, word[1:], left)
-        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar(text[2:], word[2:], left))
+        or (
+            text[:2] == word[1::-1]
+            and len(word) > 1
+            and is_similar(
+                text[2:],
+                word[2:],
+                left,
+            )
+        )
     )
 
 

@@ -101,7 +101,10 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
         "other_names": text_column(["\t".join(_other_names(city)) for city in cities]),
         "regions": region_indices.astype("<u2"),
         "populations": np.array([city["population"] for city in cities], dtype="<u4"),
-        "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
+        "latitudes": np.array(
+            [round(place["latitude"] * 10_000) for place in places],
+            dtype="<i4",
+        ),
         "longitudes": np.array(
             [round(place["longitude"] * 10_000) for place in places], dtype="<i4"
         ),
@@ -114,12 +117,19 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
         ),
     }
     write_columns(out, columns)
-    names = _names_by_language(cities, countries, json.loads(natural_earth.read_text())["features"])
+    names = _names_by_language(
+        cities,
+        countries,
+        json.loads(natural_earth.read_text())["features"],
+    )
     out.with_name("cities.names.tsv").write_text("".join("\t".join(row) + "\n" for row in names))
 
 
 def _read_places(file: Path) -> list[CityRow]:
-    return sorted(json.loads(file.read_text()).values(), key=lambda place: int(place["geonameid"]))
+    return sorted(
+        json.loads(file.read_text()).values(),
+        key=lambda place: int(place["geonameid"]),
+    )
 
 
 def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
@@ -216,7 +226,9 @@ def _other_names(city: CityRow) -> list[str]:
 
 
 def _names_by_language(
-    cities: Sequence[CityRow], countries: dict[str, str], places: Iterable[dict[str, Any]]
+    cities: Sequence[CityRow],
+    countries: dict[str, str],
+    places: Iterable[dict[str, Any]],
 ) -> Iterator[list[str]]:
     """City, region, country and the names in LANGUAGES, the largest city first; empty: the same.
 
@@ -265,4 +277,8 @@ def text_column(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).with_name("cities.npz"))
+    main(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        Path(__file__).with_name("cities.npz"),
+    )

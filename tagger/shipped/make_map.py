@@ -22,7 +22,13 @@ MAX_ZOOM = 6
 # The zooms of each scale of Natural Earth.
 SCALES = {"50m": (0, 5), "10m": (6, MAX_ZOOM)}
 # From which zoom on a city of at least this size has a name.
-LEAST_INHABITANTS = ((2, 5_000_000), (3, 1_500_000), (4, 400_000), (5, 100_000), (6, 15_000))
+LEAST_INHABITANTS = (
+    (2, 5_000_000),
+    (3, 1_500_000),
+    (4, 400_000),
+    (5, 100_000),
+    (6, 15_000),
+)
 # From which zoom on a country has a name, by its largest piece of land, in square degrees at the
 # equator.
 LEAST_AREAS = ((0, 350), (1, 60), (2, 12), (3, 3), (4, 0.5), (5, 0.02))
@@ -71,7 +77,11 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
     out.write_bytes((build / "world.pmtiles").read_bytes())
 
 
-def _shapes(folder: Path, name: str, scales: Collection[str] = SCALES) -> Iterator[Feature]:
+def _shapes(
+    folder: Path,
+    name: str,
+    scales: Collection[str] = SCALES,
+) -> Iterator[Feature]:
     """Return the features of a file, each at the zooms of its scale from which on it is large enough."""
     for scale, (first, last) in ((scale, SCALES[scale]) for scale in scales):
         for feature in _features(folder / f"ne_{scale}_{name}.json"):
@@ -86,7 +96,10 @@ def _shapes(folder: Path, name: str, scales: Collection[str] = SCALES) -> Iterat
 
 def _regions(file: Path) -> Iterator[Feature]:
     for feature in _features(file):
-        yield _feature(feature["geometry"], max(3, int(feature["properties"]["min_zoom"])))
+        yield _feature(
+            feature["geometry"],
+            max(3, int(feature["properties"]["min_zoom"])),
+        )
 
 
 def _features(file: Path) -> list[Feature]:
@@ -106,9 +119,15 @@ def _country_names(file: Path) -> Iterator[Feature]:
         for country in topology["objects"]["countries"]["geometries"]
         if country["properties"]["type"] != "Indeterminate"
     }
-    for name, land in sorted(largest.items(), key=lambda item: (-_area(item[1]), item[0])):
+    for name, land in sorted(
+        largest.items(),
+        key=lambda item: (-_area(item[1]), item[0]),
+    ):
         place = shapely.maximum_inscribed_circle(land, tolerance=LABEL_TOLERANCE).coords[0]
-        zoom = next((zoom for zoom, least in LEAST_AREAS if _area(land) >= least), MAX_ZOOM)
+        zoom = next(
+            (zoom for zoom, least in LEAST_AREAS if _area(land) >= least),
+            MAX_ZOOM,
+        )
         yield _feature(_point(*place), zoom, name=name, rank=zoom)
 
 
@@ -144,7 +163,10 @@ def _city_names(file: Path) -> Iterator[Feature]:
         for number, longitude, latitude, country, name in sorted(
             rows_of_cities, key=lambda row: (-row[0], row[4], *row[1:3])
         ):
-            zoom = next((zoom for zoom, least in LEAST_INHABITANTS if number >= least), None)
+            zoom = next(
+                (zoom for zoom, least in LEAST_INHABITANTS if number >= least),
+                None,
+            )
             if zoom is not None:
                 others = names_by_language.get((name, texts["country_names"][country]), ())
                 local = {

@@ -87,7 +87,10 @@ def main(out: Path) -> None:
         "names": text_column([row["name"] for row in rows]),
         "other_names": text_column([_other_names(row) for row in rows]),
         "kind_names": text_column(list(KINDS)),
-        "kinds": np.array([list(KINDS).index(row["kind"]) for row in rows], dtype="u1"),
+        "kinds": np.array(
+            [list(KINDS).index(row["kind"]) for row in rows],
+            dtype="u1",
+        ),
         "popularities": np.array([min(255, _popularity(row)) for row in rows]).astype("u1"),
         "latitudes": latitudes,
         "longitudes": longitudes,
@@ -114,7 +117,14 @@ def _reach_m(row: dict[str, str]) -> float:
         return min(size_m, UNSURE_REACH_M)
     articles = ARTICLES_OF_NATURE if size_m >= NATURE_M else ARTICLES
     margin = 1.0 if size_m >= NATURE_M else MARGIN
-    return size_m * margin * min(farthest, max(LEAST_FACTOR, _popularity(row) / articles))
+    return (
+        size_m
+        * margin
+        * min(
+            farthest,
+            max(LEAST_FACTOR, _popularity(row) / articles),
+        )
+    )
 
 
 def _other_names(row: dict[str, str]) -> str:

@@ -114,7 +114,10 @@ def record_landmark(connection: Connection, landmark_id: int) -> None:
             for table in (tags, taught_tags, verdicts)
         )
     )
-    record_matching_photos(connection, photos.c.content_id.in_(images) | photos.c.id.in_(near))
+    record_matching_photos(
+        connection,
+        photos.c.content_id.in_(images) | photos.c.id.in_(near),
+    )
 
 
 def record_sights(connection: Connection, names: Collection[str]) -> None:
@@ -130,7 +133,11 @@ def record_camera(connection: Connection, camera_id: int) -> None:
     group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
     companions = select(cameras.c.id).where(cameras.c.companions_id == group)
     record_matching_photos(
-        connection, or_(photos.c.camera_id == camera_id, photos.c.camera_id.in_(companions))
+        connection,
+        or_(
+            photos.c.camera_id == camera_id,
+            photos.c.camera_id.in_(companions),
+        ),
     )
 
 
@@ -167,7 +174,8 @@ def is_classified_by(
 
     def of_model(table: Table) -> ColumnElement[bool]:
         return and_(
-            table.c.model_id == model_id, *(table.c[name] == value for name, value in same_options)
+            table.c.model_id == model_id,
+            *(table.c[name] == value for name, value in same_options),
         )
 
     earlier = exists().where(
@@ -188,7 +196,10 @@ def is_classified_by_all(thresholds: Mapping[int, float], top_k: int) -> ColumnE
 
 def has_photo(content_id: ColumnElement[int]) -> Exists:
     """Whether a photo of the image exists, as far as is known."""
-    return exists().where(photos.c.content_id == content_id, photos.c.gone_since.is_(None))
+    return exists().where(
+        photos.c.content_id == content_id,
+        photos.c.gone_since.is_(None),
+    )
 
 
 def has_verdict() -> ColumnElement[bool]:

@@ -66,7 +66,9 @@ def problems_in_use(database: Database) -> Iterator[str]:
     for row in _in_use(database):
         try:
             verify_file(
-                row.name, shipped_file(row.kind) if row.file is None else Path(row.file), row.digest
+                row.name,
+                shipped_file(row.kind) if row.file is None else Path(row.file),
+                row.digest,
             )
         except TaggerError as error:
             yield str(error)
@@ -96,7 +98,10 @@ def verify_file(name: str, file: Path, digest: str) -> None:
         if _digest_now(file) == digest:
             return
     except OSError as error:
-        raise ModelRefused(path=file, reason=(error.strerror or str(error)).lower()) from error
+        raise ModelRefused(
+            path=file,
+            reason=(error.strerror or str(error)).lower(),
+        ) from error
     if is_shipped_file(file):
         raise ModelFileNotFound(name=name, reason="it came with an earlier version of tagger")
     raise ModelChanged(path=file, name=name)

@@ -117,7 +117,12 @@ class Candidate(NamedTuple):
         # Photos taken where a taught landmark is need less resemblance, which `LEAST_SCORE` does not limit.
         if self.rank is None and self.odds.odds > 1.0:
             return weighed(self.score, self.odds.odds) >= self.threshold
-        return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)
+        return is_accepted(
+            self.score,
+            self.odds.odds,
+            self.threshold,
+            by_score=self.is_enough,
+        )
 
     @property
     def origin(self) -> int | None:
@@ -213,7 +218,10 @@ def decide(
         else:
             state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
-            rank = min((each.rank for each in own if each.rank is not None), default=None)
+            rank = min(
+                (each.rank for each in own if each.rank is not None),
+                default=None,
+            )
 
             # The candidate that shows a landmark: of those that count or are suggested, or of all,
             # models first.
@@ -266,7 +274,9 @@ def _rivals(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
 
 
 def _contested(
-    accepted: Sequence[Candidate], rivals: Sequence[Candidate], verdicts: Mapping[int, VerdictKind]
+    accepted: Sequence[Candidate],
+    rivals: Sequence[Candidate],
+    verdicts: Mapping[int, VerdictKind],
 ) -> tuple[TagState, TagReason | None]:
     """The state of a landmark without a verdict: `accepted` are its candidates that count by themselves."""
     if VerdictKind.CONFIRMED in verdicts.values():
@@ -299,7 +309,10 @@ def _not_counting(
         return None, None
     if any(each.is_alone_accepted for each in probable):
         return TagState.SUGGESTED, TagReason.CERTAIN_OTHER
-    return TagState.SUGGESTED, next((_reason(each.odds) for each in probable if each.odds), None)
+    return TagState.SUGGESTED, next(
+        (_reason(each.odds) for each in probable if each.odds),
+        None,
+    )
 
 
 def _reason(odds: PositionOdds | None) -> TagReason | None:

@@ -136,7 +136,13 @@ def settle_after_upgrade(
         settle(connection, page)
         follow_images(connection, among(contents.c.id, page))
 
-    _settle_pages(database, ledgers.c.settled_to, contents.c.id, settle_page, on_progress)
+    _settle_pages(
+        database,
+        ledgers.c.settled_to,
+        contents.c.id,
+        settle_page,
+        on_progress,
+    )
 
 
 def settle_models(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
@@ -187,7 +193,10 @@ def unsettled(connection: Connection) -> Iterator[int]:
     """The ids of images whose effective tags or outcome are not what the rule says."""
     every = select(contents.c.id)
     for rows in row_pages(
-        lambda page: connection.execute(page).all(), every, [contents.c.id], PAGE
+        lambda page: connection.execute(page).all(),
+        every,
+        [contents.c.id],
+        PAGE,
     ):
         page = [row.id for row in rows]
         causes = read_causes(connection, page)
@@ -251,7 +260,11 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for row in connection.execute(_IMAGES, ids):
         thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
         outcome = row.outcome and Outcome(row.outcome)
-        causes[row.id] = Causes(outcome, ImageFacts(row.damaged, row.dismissed), thresholds)
+        causes[row.id] = Causes(
+            outcome,
+            ImageFacts(row.damaged, row.dismissed),
+            thresholds,
+        )
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection, [LANDMARKS])
@@ -310,9 +323,11 @@ _IMAGES = (
 _CLASSIFICATIONS = select(
     classifications.c.content_id, classifications.c.model_id, classifications.c.threshold
 ).where(_of_images(classifications.c.content_id))
-_VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict).where(
-    _of_images(verdicts.c.content_id)
-)
+_VERDICTS = select(
+    verdicts.c.content_id,
+    verdicts.c.landmark_id,
+    verdicts.c.verdict,
+).where(_of_images(verdicts.c.content_id))
 _SUGGESTION_THRESHOLDS = select(models.c.id, models.c.suggestion_threshold)
 _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(
     _of_images(effective_tags.c.content_id)

@@ -317,7 +317,11 @@ def _with_others(
     for visit in reversed(others[:middle]):
         days = span.first.date() - visit.day
         is_of_folder = visit.folder in folders_before
-        if visit.first <= begin or not _is_beside(first - visit.last, days, is_of_folder):
+        if visit.first <= begin or not _is_beside(
+            first - visit.last,
+            days,
+            is_of_folder,
+        ):
             break
         early.append(visit)
         first = visit.first
@@ -330,14 +334,22 @@ def _with_others(
             continue
         days = visit.day - span.last.date()
         is_of_folder = visit.folder in folders_after
-        if visit.first >= limit or not _is_beside(visit.first - last, days, is_of_folder):
+        if visit.first >= limit or not _is_beside(
+            visit.first - last,
+            days,
+            is_of_folder,
+        ):
             break
         late.append(visit)
         last = max(last, min(visit.last, limit - _INSTANT))
     return replace(span, first=first, last=last), (*early, *late)
 
 
-def _without_folder(folders: set[str], elsewhere: Visit | None, day: date) -> set[str]:
+def _without_folder(
+    folders: set[str],
+    elsewhere: Visit | None,
+    day: date,
+) -> set[str]:
     # Without that of a visit elsewhere, soon before or after: the folder is not of the trip alone.
     if elsewhere is None or abs(elsewhere.day - day) > 2 * _LONGEST_BESIDE:
         return folders

@@ -35,7 +35,10 @@ ModelFile = Annotated[Path, typer.Option(help="The model file to write, MODEL.pt
 
 
 def print_results(
-    document: dict[str, object], columns: Collection[str] = (), *, as_json: bool
+    document: dict[str, object],
+    columns: Collection[str] = (),
+    *,
+    as_json: bool,
 ) -> None:
     """Print `document` as JSON, or as one tab-separated line per entry, or per entry of `columns`."""
     if as_json:
@@ -379,8 +382,17 @@ def things(
         return
     tables = "qualities", "confusions"
     print_results(
-        {name: value for name, value in document.items() if name not in tables}, as_json=False
+        {name: value for name, value in document.items() if name not in tables},
+        as_json=False,
     )
-    rows = ([quality.thing, quality.tagged, quality.right, quality.shown] for quality in kept)
+    rows = (
+        [
+            quality.thing,
+            quality.tagged,
+            quality.right,
+            quality.shown,
+        ]
+        for quality in kept
+    )
     write_table(("Thing", "Tagged", "Right", "Shown"), rows)
     write_table(("Wrong tag", "Shown instead", "Tags"), result.confusions[:LISTED])

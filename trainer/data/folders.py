@@ -195,7 +195,10 @@ def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
     paths = photo_paths(folder, other_files)
     _log_left_out(folder, other_files)
     return tuple(
-        LabelledPhoto(path, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
+        LabelledPhoto(
+            path,
+            kind=path.relative_to(folder).parts[0] if path.parent != folder else "",
+        )
         for path in paths
     )
 
@@ -236,7 +239,12 @@ def _log_left_out(folder: Path, other_files: OtherFiles) -> None:
 
 
 @contextmanager
-def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator[csv.DictReader[str]]:
+def open_csv(
+    path: Path,
+    remedy: str,
+    *,
+    strict: bool = True,
+) -> Iterator[csv.DictReader[str]]:
     """The rows of a CSV file. Blanks around the names of columns do not count.
 
     `strict`: text after a quoted value is an error.
@@ -253,7 +261,11 @@ def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator[csv.Di
         reason = f"it is not a CSV file in UTF-8 or UTF-16 ({error})"
         raise DataUnusable(path=path, reason=reason, remedy=remedy) from error
     except OSError as error:
-        raise DataUnusable(path=path, reason=error.strerror or str(error), remedy=remedy) from error
+        raise DataUnusable(
+            path=path,
+            reason=error.strerror or str(error),
+            remedy=remedy,
+        ) from error
 
 
 def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
@@ -454,7 +466,11 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
             one, other = one[apart], other[apart]
             products = _standardised(thumbnails[one]) * _standardised(thumbnails[other])
             alike = products.sum(axis=1) >= ALIKE  # their correlations
-            for pair in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+            for pair in zip(
+                one[alike].tolist(),
+                other[alike].tolist(),
+                strict=True,
+            ):
                 root, merged = sorted(roots[list(pair)])
                 if root != merged:
                     roots[roots == merged] = root
@@ -530,7 +546,11 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
         while slug in slugs:
             number += 1
             slug = f"{own}-{number}"
-        landmark = listed.get(label) or Label(label=label, slug=slug, name=name_of(label))
+        landmark = listed.get(label) or Label(
+            label=label,
+            slug=slug,
+            name=name_of(label),
+        )
         slugs.add(landmark.slug)
         result.append(landmark)
     _refuse_shared_slugs(path, result)

@@ -82,7 +82,9 @@ def inspect_folder(folder: Path) -> Inspection:
             images[group].add(entry.digest)
     alike = [position for position, group in enumerate(groups) if len(images[group]) > 1]
     near = _groups(
-        dataset, [photos[position] for position in alike], [groups[position] for position in alike]
+        dataset,
+        [photos[position] for position in alike],
+        [groups[position] for position in alike],
     )
     document = {
         "folder": path_text(dataset.folder.absolute())[0],
@@ -133,7 +135,11 @@ def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
     ordered = sorted(
         ((entry.width, entry.height) for entry in facts), key=lambda size: (size[0] * size[1], size)
     )
-    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
+    return {
+        "min": ordered[0],
+        "median": ordered[len(ordered) // 2],
+        "max": ordered[-1],
+    }
 
 
 def _groups(
@@ -204,7 +210,10 @@ def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
 
         text = json.dumps(inspection.document, indent=1, ensure_ascii=False)
         (out / DOCUMENT).write_text(text + "\n", encoding="utf-8")
-        (out / REPORT).write_text("\n".join(_report(inspection, sheets)) + "\n", encoding="utf-8")
+        (out / REPORT).write_text(
+            "\n".join(_report(inspection, sheets)) + "\n",
+            encoding="utf-8",
+        )
     return sheets
 
 
@@ -330,7 +339,9 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
     step = CELL.size + GAP
     width = NAME_WIDTH + max(len(row.photos) for row in rows) * step + COLUMN_GAP
     sheet = Image.new(
-        "RGB", (width * columns + GAP - COLUMN_GAP, -(-len(rows) // columns) * step + GAP), PAPER
+        "RGB",
+        (width * columns + GAP - COLUMN_GAP, -(-len(rows) // columns) * step + GAP),
+        PAPER,
     )
     draw, name_font, note_font = (
         ImageDraw.Draw(sheet),
@@ -340,8 +351,18 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
     for number, row in enumerate(rows):
         left, top = number % columns * width + GAP, number // columns * step + GAP
         lines = wrap(row.name, LETTERS_PER_LINE)[:MOST_LINES]
-        draw.text((left, top), "\n".join(lines), INK, name_font)
-        draw.text((left, top + LINE_HEIGHT * len(lines) + 4), row.note, PALE, note_font)
+        draw.text(
+            (left, top),
+            "\n".join(lines),
+            INK,
+            name_font,
+        )
+        draw.text(
+            (left, top + LINE_HEIGHT * len(lines) + 4),
+            row.note,
+            PALE,
+            note_font,
+        )
         for column, photo in enumerate(row.photos):
             data = read_photo(photo, max_bytes=MAX_BYTES).data
             square = Image.fromarray(decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels)
@@ -351,4 +372,7 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
 
 def _font(name: str) -> ImageFont.FreeTypeFont:
     """A font of matplotlib, which covers most scripts."""
-    return ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")), 14)
+    return ImageFont.truetype(
+        str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")),
+        14,
+    )

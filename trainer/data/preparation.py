@@ -142,7 +142,12 @@ def _without_photos(label: str, data: Path) -> DataUnusable:
 
 
 def prepare(
-    found: FoundPhotos, cache: Path, *, size: int, seed: int, learnt: Collection[str] | None = None
+    found: FoundPhotos,
+    cache: Path,
+    *,
+    size: int,
+    seed: int,
+    learnt: Collection[str] | None = None,
 ) -> TrainingData:
     """Read the photos. A seventh of train/ is held out if there is no val/, and of other landmarks.
 
@@ -159,7 +164,11 @@ def prepare(
     """
     data, labels = found.data, found.labels
     side = 32 * round(size * CACHE_SCALE / 32)
-    cached = cache_photos((*found.train, *found.val, *found.ordinary, *found.other), side, cache)
+    cached = cache_photos(
+        (*found.train, *found.val, *found.ordinary, *found.other),
+        side,
+        cache,
+    )
     warn_of_label_conflicts(zip(cached.digests, cached.photos, strict=True))
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array(
@@ -167,9 +176,13 @@ def prepare(
     )
     paths = [photo.path for photo in cached.photos]
     listed = zip(
-        *(sources_of(paths, folder) for folder in (data, found.unknown) if folder), strict=True
+        *(sources_of(paths, folder) for folder in (data, found.unknown) if folder),
+        strict=True,
     )
-    sources = np.array([next(filter(None, names), "") for names in listed], dtype=np.str_)
+    sources = np.array(
+        [next(filter(None, names), "") for names in listed],
+        dtype=np.str_,
+    )
     own = set(found.val)
     duplicates = group_near_duplicates(
         [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
@@ -177,7 +190,8 @@ def prepare(
     is_validation = _hold_out(cached, sources, duplicates, own, seed)
     if learnt is not None:
         is_new = np.array(
-            [digest[:DIGEST_LENGTH] not in learnt for digest in cached.digests], dtype=bool
+            [digest[:DIGEST_LENGTH] not in learnt for digest in cached.digests],
+            dtype=bool,
         )
         is_validation |= is_new & (targets == len(labels))
     trained = set(targets[~is_validation].tolist())
@@ -272,14 +286,21 @@ class TrainingData:
     @property
     def is_other(self) -> npt.NDArray[np.bool_]:
         """Whether each photo shows a landmark without a label, bool (N,)."""
-        return np.array([photo.place is not None for photo in self.cached.photos], dtype=bool)
+        return np.array(
+            [photo.place is not None for photo in self.cached.photos],
+            dtype=bool,
+        )
 
     def training_weights(self) -> npt.NDArray[np.float64]:
         """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`.
 
         Ordinary photos differ more from each other than a landmark's, so their kinds are balanced by half.
         """
-        weights = photo_weights(self.groups[self.training], self.sources[self.training], BALANCE)
+        weights = photo_weights(
+            self.groups[self.training],
+            self.sources[self.training],
+            BALANCE,
+        )
         is_ordinary = (self.targets == len(self.labels)) & ~self.is_other
         return np.where(is_ordinary[self.training], weights**0.5, weights)
 
@@ -330,7 +351,9 @@ def trained_photos(manifest: Manifest) -> frozenset[str]:
 
 
 def photo_weights(
-    groups: npt.NDArray[np.int64], sources: npt.NDArray[np.str_], balance: float
+    groups: npt.NDArray[np.int64],
+    sources: npt.NDArray[np.str_],
+    balance: float,
 ) -> npt.NDArray[np.float64]:
     """The weight of each photo in training, float64 (N,).
 
@@ -374,7 +397,10 @@ def _hold_out(
         assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed)
     )
     by_source = np.array([whole is not None for whole in whole_sources])
-    like_them = np.isin(duplicates, np.array(duplicates)[(splits == "val") & by_source])
+    like_them = np.isin(
+        duplicates,
+        np.array(duplicates)[(splits == "val") & by_source],
+    )
     return np.array(
         [
             photo in val or (held_out and (not val or not photo.label))
@@ -483,7 +509,12 @@ class CachedPhotos:
         square = np.fromfile(self.folder / self.digests[position], np.uint8)
         return square.reshape(self.side, self.side, 3)
 
-    def batches(self, positions: Sequence[int], size: int, batch_size: int) -> Iterator[Tensor]:
+    def batches(
+        self,
+        positions: Sequence[int],
+        size: int,
+        batch_size: int,
+    ) -> Iterator[Tensor]:
         """Yield the photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
         for first in range(0, len(positions), batch_size):
             images = [
@@ -528,11 +559,18 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
         len(photos) - len(cached),
     )
     return CachedPhotos(
-        tuple(photo for photo, _ in cached), tuple(digest for _, digest in cached), folder, side
+        tuple(photo for photo, _ in cached),
+        tuple(digest for _, digest in cached),
+        folder,
+        side,
     )
 
 
-def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
+def _store_squares(
+    new: dict[str, Path],
+    side: int,
+    folder: Path,
+) -> set[str]:
     """Decode photos, given by digest; returns the digests of those that are readable."""
     digests, paths, stored = list(new), list(new.values()), set[str]()
     if not paths:

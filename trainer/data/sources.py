@@ -193,10 +193,17 @@ class Corrections:
         elif image.has_unreviewed_tag:
             self.skipped["still-tagged"] += 1
         else:
-            self._correct(image, None, {self._label_of.get(slug) for slug in image.rejected})
+            self._correct(
+                image,
+                None,
+                {self._label_of.get(slug) for slug in image.rejected},
+            )
 
     def _correct(
-        self, image: LabelledImage, label: str | None, rejected: Collection[str | None] = ()
+        self,
+        image: LabelledImage,
+        label: str | None,
+        rejected: Collection[str | None] = (),
     ) -> None:
         """Give an image its label. Without one, it loses a rejected label only."""
         photo = self.photos.get(image.digest)
@@ -238,7 +245,13 @@ class Corrections:
                 self.left_out["like a photo for testing"] += 1
                 continue
             folder = Path(split, photo.label) if photo.label else Path(UNKNOWN)
-            self.copies.append(PhotoCopy(photo.photo.path, folder, photo.facts.digest))
+            self.copies.append(
+                PhotoCopy(
+                    photo.photo.path,
+                    folder,
+                    photo.facts.digest,
+                )
+            )
 
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""

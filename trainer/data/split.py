@@ -110,9 +110,13 @@ def assign_splits(
     members: dict[Hashable, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):
         members[group].append(position)
-    ordered = sorted(members.values(), key=lambda positions: _order(positions, digests, seed))
+    ordered = sorted(
+        members.values(),
+        key=lambda positions: _order(positions, digests, seed),
+    )
     assignment = _Assignment(
-        [Counter(labels[position] for position in positions) for positions in ordered], shares
+        [Counter(labels[position] for position in positions) for positions in ordered],
+        shares,
     )
     splits = [TRAIN] * len(labels)
     for positions, split in zip(ordered, assignment.splits, strict=True):
@@ -124,7 +128,11 @@ def assign_splits(
 class _Assignment:
     """Assigns groups, given as counts of photos per label, to splits in their order."""
 
-    def __init__(self, groups: Sequence[Counter[str]], shares: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Counter[str]],
+        shares: Mapping[str, float],
+    ) -> None:
         self._groups = groups
         self._remaining: Counter[str] = Counter()
         for group in groups:

@@ -186,7 +186,11 @@ def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> Exported
             for name, each in tensors.items()
             if name.startswith(prefix)
         }
-        scoring = Scoring(Neighbours(**photos), len(record.labels), record.score_rule)
+        scoring = Scoring(
+            Neighbours(**photos),
+            len(record.labels),
+            record.score_rule,
+        )
         classifier = LandmarkClassifier(encoder, head, scoring)
     classifier.load_state_dict(tensors)
     return classifier.eval()
@@ -227,7 +231,11 @@ class ExportAgreement:
             f"embeddings have a cosine similarity of at least {self.least_similarity:.4f}"
         )
 
-    def add(self, expected: tuple[Tensor, Tensor], actual: tuple[Tensor, Tensor]) -> None:
+    def add(
+        self,
+        expected: tuple[Tensor, Tensor],
+        actual: tuple[Tensor, Tensor],
+    ) -> None:
         """Add a batch: scores, float32 (B, L), and embeddings, float32 (B, D)."""
         (expected_scores, expected_embeddings), (scores, embeddings) = expected, actual
         self.photos += len(scores)
@@ -267,7 +275,10 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
             torch.inference_mode(),
         ):
             for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
-                agreement.add(run.classifier(batch.images), program(batch.images))
+                agreement.add(
+                    run.classifier(batch.images),
+                    program(batch.images),
+                )
                 advance(len(batch.positions))
         if agreement.photos == 0:
             reason = "none of its validation photos can be read, so the export cannot be checked"
@@ -283,7 +294,13 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
                 remedy="Export again with the versions of torch and torchvision that trained the run: "
                 f"{versions}",
             )
-    return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
+    return ExportResult(
+        out,
+        file_digest(out),
+        out.stat().st_size,
+        manifest,
+        agreement,
+    )
 
 
 def _manifest(record: RunRecord, name: str) -> Manifest:

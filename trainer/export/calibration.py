@@ -103,7 +103,11 @@ def complete_run(
 
     def final() -> ExportedClassifier:
         last = head if model.fit_again is None else model.fit_again(data.whole)[0]
-        scoring = Scoring(neighbours_of(data.whole, embeddings), len(data.labels), score_rule)
+        scoring = Scoring(
+            neighbours_of(data.whole, embeddings),
+            len(data.labels),
+            score_rule,
+        )
         return LandmarkClassifier(encoder, last.requires_grad_(requires_grad=False), scoring)
 
     sample = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
@@ -346,13 +350,22 @@ class ValidationScores:
         others = {
             kind: each[rows] for (kind, each), rows in zip(self.others.items(), rest, strict=True)
         }
-        return ValidationScores(self.top[known], self.correct[known], others, ())
+        return ValidationScores(
+            self.top[known],
+            self.correct[known],
+            others,
+            (),
+        )
 
 
 def _drawn(groups: Tensor, generator: torch.Generator) -> Tensor:
     """The rows of as many groups (N,) as there are, drawn with replacement."""
     names, numbers = np.unique(groups.numpy(), return_inverse=True)
-    drawn = torch.randint(len(names), (len(names),), generator=generator)
+    drawn = torch.randint(
+        len(names),
+        (len(names),),
+        generator=generator,
+    )
     times = drawn.bincount(minlength=len(names))[torch.from_numpy(numbers)]
     return torch.arange(len(groups)).repeat_interleave(times)
 
@@ -414,7 +427,11 @@ def _lowest_score(
     )  # ascending
     right, accepted = library_shares(scores, mixture, candidates)
     if below < math.inf:
-        right_above, above = library_shares(scores, mixture, torch.tensor([below]))
+        right_above, above = library_shares(
+            scores,
+            mixture,
+            torch.tensor([below]),
+        )
         candidates = candidates[candidates < below]
         right, accepted = (
             right[: len(candidates)] - right_above,
@@ -427,7 +444,10 @@ def _lowest_score(
     index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
     previous = candidates[index - 1] if index else candidates[index] * 0
     # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
-    return max(round(float((candidates[index] + previous) / 2), 4), LEAST_THRESHOLD)
+    return max(
+        round(float((candidates[index] + previous) / 2), 4),
+        LEAST_THRESHOLD,
+    )
 
 
 def library_shares(
@@ -447,7 +467,11 @@ def library_shares(
 
 def library_precision(scores: ValidationScores, mixture: Mixture, threshold: float) -> float:
     """The share of the labels from a score on that are right in a library."""
-    right, accepted = library_shares(scores, mixture, torch.tensor([threshold]))
+    right, accepted = library_shares(
+        scores,
+        mixture,
+        torch.tensor([threshold]),
+    )
     return float(right / accepted.clamp(min=LEAST_SHARE))
 
 
@@ -466,7 +490,11 @@ def tail_shares(scores: Tensor, thresholds: Tensor) -> Tensor:
     logits, at = _logits(scores).sort(descending=True).values, _logits(thresholds)
     start = logits[count]
     excess = ((logits[:count] - start).median() / math.log(2)).clamp(min=LOGIT_LIMIT)
-    return torch.where(at > start, count / len(scores) * torch.exp((start - at) / excess), counted)
+    return torch.where(
+        at > start,
+        count / len(scores) * torch.exp((start - at) / excess),
+        counted,
+    )
 
 
 def _shares_above(scores: Tensor, thresholds: Tensor) -> Tensor:

@@ -75,7 +75,15 @@ class LabelGroup(nn.Module):
     def forward(self, similarities: Tensor) -> Tensor:
         """(B, C) → (B, labels)."""
         own = similarities[:, self.first : self.last]
-        return own if self.each == 1 else own.reshape(len(own), -1, self.each).amax(dim=2)
+        return (
+            own
+            if self.each == 1
+            else own.reshape(
+                len(own),
+                -1,
+                self.each,
+            ).amax(dim=2)
+        )
 
 
 class Trunk(nn.Module):
@@ -90,7 +98,10 @@ class Trunk(nn.Module):
     offset: Final[float]
 
     def __init__(
-        self, network: LandmarkNetwork, order: Sequence[int], counts: Sequence[tuple[int, int]]
+        self,
+        network: LandmarkNetwork,
+        order: Sequence[int],
+        counts: Sequence[tuple[int, int]],
     ) -> None:
         super().__init__()
         self.level_factor, self.level_offset = (
@@ -251,10 +262,18 @@ def make_region(key: str, names: Sequence[str | None]) -> RegionClasses:
     )
 
 
-def _label(key: str, numbers: Sequence[int], names: Sequence[str | None]) -> Label:
+def _label(
+    key: str,
+    numbers: Sequence[int],
+    names: Sequence[str | None],
+) -> Label:
     """The label of classes, named as most of them are: `europe:797` begins with the class 797."""
     (name, _), *_ = Counter(names[number] or "" for number in numbers).most_common(1)
-    return Label(label=f"{key}:{numbers[0]}", slug=regional_slug(name, key), name=name)
+    return Label(
+        label=f"{key}:{numbers[0]}",
+        slug=regional_slug(name, key),
+        name=name,
+    )
 
 
 # The threshold: the documented similarity, one that was given, or one from ordinary photos.
@@ -374,11 +393,21 @@ def import_landmarks(
         DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
     """
     regions, trunks = list[RegionClasses](), list[Trunk]()
-    for key, folder, file in zip(region_keys(folders, files), folders, files, strict=True):
+    for key, folder, file in zip(
+        region_keys(folders, files),
+        folders,
+        files,
+        strict=True,
+    ):
         log.info("reading %s", folder)
         network = network_of(read_graph(folder))
         region = make_region(key, read_names(file, len(network.classes)))
-        log.info("%s: %d classes, %d names", key, len(network.classes), len(region.labels))
+        log.info(
+            "%s: %d classes, %d names",
+            key,
+            len(network.classes),
+            len(region.labels),
+        )
         regions.append(region)
         trunks.append(Trunk(network, region.order, region.counts))
     calibration = calibrate(
@@ -386,13 +415,24 @@ def import_landmarks(
     )
     curve = Curve.through(calibration.similarity)
     background = calibration.background or _background_of_classes(trunks)
-    manifest = _manifest(name or out.stem, regions, calibration, curve, background.photos)
+    manifest = _manifest(
+        name or out.stem,
+        regions,
+        calibration,
+        curve,
+        background.photos,
+    )
     log.info("compiling the model")
     with writing_to(out), new_file(out) as partial:
         write_program(SimilarityClassifier(trunks, curve), manifest, partial, background)
     classes = sum(len(region.order) for region in regions)
     return ImportResult(
-        out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity
+        out,
+        file_digest(out),
+        out.stat().st_size,
+        manifest,
+        classes,
+        calibration.similarity,
     )
 
 
@@ -423,7 +463,11 @@ def _manifest(
             "source": SOURCE,
             "background": "ordinary photos" if calibration.background else "class vectors",
             "regions": [
-                {"region": region.key, "classes": len(region.order), "labels": len(region.labels)}
+                {
+                    "region": region.key,
+                    "classes": len(region.order),
+                    "labels": len(region.labels),
+                }
                 for region in regions
             ],
         },

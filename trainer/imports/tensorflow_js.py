@@ -127,7 +127,13 @@ def read_graph(folder: Path) -> Graph:
         model = json.loads(_read(path, None))
         (group,) = model["weightsManifest"]
         tensors = {each["name"]: _shape_and_type(each) for each in group["weights"]}
-        values = dict(_split(path, tensors, _read_shards(folder, group["paths"], tensors)))
+        values = dict(
+            _split(
+                path,
+                tensors,
+                _read_shards(folder, group["paths"], tensors),
+            )
+        )
         nodes = {
             each["name"]: Node(
                 each["name"],
@@ -138,7 +144,11 @@ def read_graph(folder: Path) -> Graph:
             )
             for each in model["modelTopology"]["node"]
         }
-        return Graph(path, nodes, next(iter(model["signature"]["outputs"])).partition(":")[0])
+        return Graph(
+            path,
+            nodes,
+            next(iter(model["signature"]["outputs"])).partition(":")[0],
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it is no graph of TensorFlow.js ({error!r})"
         raise DataUnusable(path=path, reason=reason, remedy=UNKNOWN_GRAPH) from error
@@ -156,7 +166,9 @@ def _attributes(attributes: dict[str, Any]) -> str:
 
 
 def _read_shards(
-    folder: Path, names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]
+    folder: Path,
+    names: list[str],
+    tensors: dict[str, tuple[tuple[int, ...], str]],
 ) -> bytes:
     numbers = [(int(match[1]), int(match[2])) for match in map(SHARD.fullmatch, names) if match]
     count = len(names)
@@ -181,12 +193,19 @@ def _read(path: Path, size_bytes: int | None) -> bytes:
 
 
 def _split(
-    path: Path, tensors: dict[str, tuple[tuple[int, ...], str]], data: bytes
+    path: Path,
+    tensors: dict[str, tuple[tuple[int, ...], str]],
+    data: bytes,
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """The weights by name, from the content of all shards."""
     offset = 0
     for name, (shape, dtype) in tensors.items():
-        value = np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape)
+        value = np.frombuffer(
+            data,
+            dtype,
+            math.prod(shape),
+            offset,
+        ).reshape(shape)
         if not np.isfinite(value).all():
             reason = f"{name} has values that are not finite, so a shard is damaged"
             raise DataUnusable(path=path, reason=reason, remedy="Download the shards again")
@@ -271,7 +290,11 @@ def network_of(graph: Graph) -> LandmarkNetwork:
         module for module in features.modules() if isinstance(module, nn.Conv2d)
     ]
     kernels = [node.inputs[1:] for node in graph.order if node.operation in CONVOLUTIONS]
-    for layer, (kernel, bias) in zip([*layers, hidden], kernels, strict=True):
+    for layer, (kernel, bias) in zip(
+        [*layers, hidden],
+        kernels,
+        strict=True,
+    ):
         _assign(layer, values[kernel], values[bias])
     # Of the last constants, `scale` and `offset` are the batch norm of the embedding.
     classes, weights = (value for value in values.values() if value.ndim == 2)

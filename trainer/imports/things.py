@@ -129,7 +129,13 @@ class ThingsImport:
 
 
 def import_things(
-    photos: Path, labels: Path, out: Path, *, backbone: str, weights: Path | None, name: str | None
+    photos: Path,
+    labels: Path,
+    out: Path,
+    *,
+    backbone: str,
+    weights: Path | None,
+    name: str | None,
 ) -> ThingsImport:
     """Make a model of things of a classifier of ImageNet, by what labelled photos show, and write it.
 
@@ -138,8 +144,18 @@ def import_things(
     """
     table, labelled = read_things(), read_labels(photos, labels)
     encoder, head, origin = load_classifier(backbone, weights)
-    embeddings, class_odds = look_at(encoder, head, table, [photo.path for photo in labelled])
-    fitted = fit_things(embeddings, class_odds, [thing.label.slug for thing in table], labelled)
+    embeddings, class_odds = look_at(
+        encoder,
+        head,
+        table,
+        [photo.path for photo in labelled],
+    )
+    fitted = fit_things(
+        embeddings,
+        class_odds,
+        [thing.label.slug for thing in table],
+        labelled,
+    )
     qualities, confusions = fitted.judged()
     kept = [column for column, quality in enumerate(qualities) if quality.threshold is not None]
     if not kept:
@@ -149,7 +165,11 @@ def import_things(
         )
     kept_qualities = [qualities[column] for column in kept]
     thresholds = torch.tensor([quality.threshold for quality in kept_qualities])
-    slopes, height = calibrate(fitted.evidence[:, kept], fitted.labels[:, kept], thresholds)
+    slopes, height = calibrate(
+        fitted.evidence[:, kept],
+        fitted.labels[:, kept],
+        thresholds,
+    )
     layer = fitted.layer(embeddings.shape[1], kept)
     with torch.no_grad():
         layer.bias.sub_(thresholds)
@@ -167,7 +187,14 @@ def import_things(
         for parameter in classifier.parameters():
             parameter.data = parameter.data.half()  # they become full numbers where the model runs
         write_program(classifier, manifest, partial, None)
-    return ThingsImport(out, file_digest(out), out.stat().st_size, manifest, qualities, confusions)
+    return ThingsImport(
+        out,
+        file_digest(out),
+        out.stat().st_size,
+        manifest,
+        qualities,
+        confusions,
+    )
 
 
 # What is read: the table of things, the labels of photos, and the network.
@@ -229,7 +256,14 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
             shown = named.union(filter(None, map(parents.get, named)))
             kinds = {slug for slug, parent in parents.items() if parent in absent}
             source = row.get("source") or str(Path(row["file"]).parent)
-            labelled.append(LabelledThings(path, source, shown, (absent | kinds) - shown))
+            labelled.append(
+                LabelledThings(
+                    path,
+                    source,
+                    shown,
+                    (absent | kinds) - shown,
+                )
+            )
     if not labelled:
         raise DataUnusable(path=labels, reason=f"names no photo in {photos}", remedy=remedy)
     return labelled
@@ -254,7 +288,10 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
         source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
     )
     sizes = (CLASSES, found.features)
-    matrix = next((key for key, values in state.items() if tuple(values.shape) == sizes), "")
+    matrix = next(
+        (key for key, values in state.items() if tuple(values.shape) == sizes),
+        "",
+    )
     bias = f"{matrix.removesuffix('weight')}bias"
     if bias not in state:
         reason = f"its weights have no linear layer of {CLASSES} classes"
@@ -266,7 +303,10 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
 
 @torch.inference_mode()
 def look_at(
-    encoder: Encoder, head: nn.Linear, table: Sequence[ThingClasses], paths: Sequence[Path]
+    encoder: Encoder,
+    head: nn.Linear,
+    table: Sequence[ThingClasses],
+    paths: Sequence[Path],
 ) -> tuple[Tensor, Tensor]:
     """The embeddings of photos, float32 (N, F), and the log-odds of the classes of things, (N, T).
 
@@ -402,7 +442,11 @@ class FittedThings:
         is_tagged = np.zeros(labels.shape, bool)
         for part in np.unique(self.parts):
             rows = self.parts == part
-            limits, _ = choose_thresholds(evidence[~rows], labels[~rows], precision)
+            limits, _ = choose_thresholds(
+                evidence[~rows],
+                labels[~rows],
+                precision,
+            )
             is_tagged[rows] = evidence[rows] >= limits
         return is_tagged
 
@@ -438,7 +482,11 @@ def fit_things(
         for number, penalty in enumerate(PENALTIES):
             penalties = torch.full((len(slugs),), penalty)
             layer = fit_layer(
-                inputs[~rows], class_odds[~rows], labels[~rows], weights[~rows], penalties
+                inputs[~rows],
+                class_odds[~rows],
+                labels[~rows],
+                weights[~rows],
+                penalties,
             )
             evidence = inputs[rows] @ layer[:-1] + layer[-1] + class_odds[rows]
             by_penalty[number, rows] = evidence
@@ -450,12 +498,23 @@ def fit_things(
     bias = layer[-1:] - mean[None] @ matrix
     columns = torch.arange(len(slugs))
     evidence = by_penalty[best, :, columns].T.contiguous()
-    return FittedThings(slugs, photos, parts, labels, evidence, torch.cat([matrix, bias]))
+    return FittedThings(
+        slugs,
+        photos,
+        parts,
+        labels,
+        evidence,
+        torch.cat([matrix, bias]),
+    )
 
 
 def label_matrix(slugs: Sequence[str], photos: Sequence[LabelledThings]) -> Tensor:
     """int8 (N, T): 1 where a photo shows a thing, 0 where it does not, -1 where nothing is known."""
-    labels = torch.full((len(photos), len(slugs)), -1, dtype=torch.int8)
+    labels = torch.full(
+        (len(photos), len(slugs)),
+        -1,
+        dtype=torch.int8,
+    )
     for column, slug in enumerate(slugs):
         for row, photo in enumerate(photos):
             if slug in photo.shown:
@@ -511,7 +570,11 @@ def fit_layer(
         penalties: float32 (T,), of the squares of their weights
     """
     targets = (labels == 1).float()
-    layer = torch.zeros(inputs.shape[1] + 1, labels.shape[1], requires_grad=True)
+    layer = torch.zeros(
+        inputs.shape[1] + 1,
+        labels.shape[1],
+        requires_grad=True,
+    )
     # In steps of this size the penalty is the same for each thing, so that none slows down the others.
     scales = (PENALTIES[0] / penalties).sqrt()
     optimiser = torch.optim.LBFGS([layer], max_iter=STEPS, line_search_fn="strong_wolfe")

@@ -45,7 +45,11 @@ def read_blocks(data: bytes) -> Blocks:
         if raw.previews and not raw.xmp:
             with suppress(WriteRefused):
                 preview = jpeg.read_blocks(bytes(raw.previews[0].data))
-        return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
+        return Blocks(
+            xmp=raw.xmp or preview.xmp,
+            exif=raw.exif,
+            iptc=preview.iptc,
+        )
     try:
         return photo_format.reader.blocks(data) if photo_format else Blocks()
     except BrokenBlocks as error:
@@ -128,7 +132,11 @@ def _has_valid_first_size(data: bytes, marker: int, start: int, end: int) -> boo
 
 
 def _size_and_offset(block: bytes | bytearray, at: int) -> tuple[int, int]:
-    size, offset = struct.unpack_from(("<" if block[:2] == b"II" else ">") + "II", block, at + 4)
+    size, offset = struct.unpack_from(
+        ("<" if block[:2] == b"II" else ">") + "II",
+        block,
+        at + 4,
+    )
     return size, offset
 
 
@@ -142,14 +150,19 @@ def _pieces(data: bytes, *, size_follows: bool) -> Pieces | None:
     for marker, start, end in segments:
         payload = data[start + 4 : end]
         names = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
-        block = next((name for name in names if marker == 0xE1 and payload.startswith(name)), None)
+        block = next(
+            (name for name in names if marker == 0xE1 and payload.startswith(name)),
+            None,
+        )
         if block and block not in blocks:
             blocks[block] = payload
         elif marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
             pieces += _resources(payload[14:], blocks)
         elif marker == _APP2 and payload.startswith(b"MPF\0"):
             pieces += _index(
-                data[start + 8 : end], scan - start - 8, scan if size_follows else None
+                data[start + 8 : end],
+                scan - start - 8,
+                scan if size_follows else None,
             )
         else:
             pieces.append((f"the JPEG segment {marker:02X}", payload))
@@ -249,7 +262,11 @@ def _mp_entries(block: bytes) -> list[int]:
     if first + 2 > len(block):
         return []
     (count,) = struct.unpack_from(order + "H", block, first)
-    for at in range(first + 2, min(first + 2 + 12 * count, len(block) - 11), 12):
+    for at in range(
+        first + 2,
+        min(first + 2 + 12 * count, len(block) - 11),
+        12,
+    ):
         tag, _, size, start = struct.unpack_from(order + "HHII", block, at)
         if tag == _MP_ENTRIES and start + size <= len(block):
             return list(range(start, start + size - 15, 16))

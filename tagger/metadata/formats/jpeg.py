@@ -99,8 +99,17 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             raise ambiguous_blocks(
                 "It has several segments of Photoshop resources, which hold IPTC"
             )
-        payload = replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", new.iptc)
-        iptc_change = _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
+        payload = replace_iptc(
+            jpeg.content(segments[0], PHOTOSHOP) if segments else b"",
+            new.iptc,
+        )
+        iptc_change = _change(
+            segments,
+            PHOTOSHOP,
+            payload or None,
+            _after_exif(jpeg),
+            APP13,
+        )
         changes.append(iptc_change)
     return in_order(changes)
 
@@ -112,7 +121,11 @@ def _is_odd_xmp(payload: bytes) -> bool:
 
 
 def _change(
-    existing: list[Segment], name: bytes, block: bytes | None, new_at: int, marker: int
+    existing: list[Segment],
+    name: bytes,
+    block: bytes | None,
+    new_at: int,
+    marker: int,
 ) -> Splice:
     start, end = (existing[0].start, existing[0].end) if existing else (new_at, new_at)
     if block is None:
@@ -182,7 +195,11 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
     )
     if len(segments) > 1 or block is None or entries is None or not is_readable:
         raise fixed_offsets("It holds several images, and their index cannot be read")
-    starts = range(base + entries.start, base + entries.start + entries.count, _ENTRY_BYTES)
+    starts = range(
+        base + entries.start,
+        base + entries.start + entries.count,
+        _ENTRY_BYTES,
+    )
     images = [_image(jpeg, block.order, base, at) for at in starts]
     first = images[0] if images[0].start == base else None
     # An entry without an offset or a size is unused.
@@ -191,7 +208,11 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
 
 
 def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
-    size, offset = struct.unpack_from(order + "II", jpeg.data, entry_at + _SIZE_AT)
+    size, offset = struct.unpack_from(
+        order + "II",
+        jpeg.data,
+        entry_at + _SIZE_AT,
+    )
     image = _IndexedImage(entry_at, base + offset, size)
     # If a program dropped the images but kept the index, it points past the file's end, and continues to.
     is_inside = offset and size and image.start < len(jpeg.data)
@@ -202,7 +223,11 @@ def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
     return image
 
 
-def _offset_patches(jpeg: Jpeg, index: _Index, shift: Callable[[int], int]) -> list[Splice]:
+def _offset_patches(
+    jpeg: Jpeg,
+    index: _Index,
+    shift: Callable[[int], int],
+) -> list[Splice]:
     """The splices that update the index. `shift` maps each offset of the file to its new one.
 
     Raises:
@@ -216,7 +241,14 @@ def _offset_patches(jpeg: Jpeg, index: _Index, shift: Callable[[int], int]) -> l
         numbers.append((first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end))
     if any(not 0 < number <= _LARGEST for _, number in numbers):
         raise fixed_offsets("Its index of images cannot hold larger numbers")
-    splices = (Splice(at, at + 4, struct.pack(index.order + "I", number)) for at, number in numbers)
+    splices = (
+        Splice(
+            at,
+            at + 4,
+            struct.pack(index.order + "I", number),
+        )
+        for at, number in numbers
+    )
     return [
         splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement
     ]
@@ -277,9 +309,14 @@ def _samsung_bytes(trailer: bytes) -> int:
     if trailer[-4:] != b"SEFT" or start < 0 or trailer[start : start + 4] != b"SEFH":
         return 0
     count = int.from_bytes(trailer[start + 8 : start + 12], "little")
-    entries = range(start + 12, min(start + 12 + 12 * count, len(trailer) - 12), 12)
+    entries = range(
+        start + 12,
+        min(start + 12 + 12 * count, len(trailer) - 12),
+        12,
+    )
     farthest = max(
-        (int.from_bytes(trailer[at + 4 : at + 8], "little") for at in entries), default=0
+        (int.from_bytes(trailer[at + 4 : at + 8], "little") for at in entries),
+        default=0,
     )
     whole = len(trailer) - start + farthest
     return whole if whole <= len(trailer) else 0
@@ -370,7 +407,12 @@ def read_jpeg(data: bytes) -> Jpeg:
     head: list[Segment] = []
     for segment in _segments(data):
         if segment.marker == SOS:
-            return Jpeg(data, tuple(head), segment.start, _image_end(data, segment))
+            return Jpeg(
+                data,
+                tuple(head),
+                segment.start,
+                _image_end(data, segment),
+            )
         head.append(segment)
         if len(head) > SEGMENT_LIMIT:
             raise broken_structure("it has too many segments")
@@ -435,7 +477,8 @@ def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     if sum(resource.number == IPTC for resource in resources) > 1:
         raise ambiguous_blocks("It has IPTC datasets twice")
     digest_before = next(
-        (_digest(resource.value) for resource in resources if resource.number == IPTC), _digest(b"")
+        (_digest(resource.value) for resource in resources if resource.number == IPTC),
+        _digest(b""),
     )
     packed: list[bytes] = []
     for resource in resources:
@@ -509,7 +552,13 @@ def in_order(splices: Sequence[Splice]) -> list[Splice]:
     for splice in sorted(splices, key=lambda splice: (splice.start, splice.end)):
         if ordered and ordered[-1].end == splice.start:
             last = ordered.pop()
-            ordered.append(Splice(last.start, splice.end, last.replacement + splice.replacement))
+            ordered.append(
+                Splice(
+                    last.start,
+                    splice.end,
+                    last.replacement + splice.replacement,
+                )
+            )
         else:
             ordered.append(splice)
     return ordered
@@ -522,7 +571,14 @@ def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
     for splice in splices:
         start = splice.start + growth
         replaced = data[splice.start : splice.end]
-        packed += _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
+        packed += (
+            _HEAD.pack(
+                start,
+                start + len(splice.replacement),
+                len(replaced),
+            )
+            + replaced
+        )
         growth += splice.growth
     return _VERSION + zlib.compress(bytes(packed), 9)
 
@@ -547,7 +603,10 @@ def unpacked_inverse(inverse: bytes) -> list[Splice]:
         raise ValueError("unknown version")
     stream = zlib.decompressobj()
     try:
-        raw = stream.decompress(memoryview(inverse)[len(_VERSION) :], LARGEST_INVERSE + 1)
+        raw = stream.decompress(
+            memoryview(inverse)[len(_VERSION) :],
+            LARGEST_INVERSE + 1,
+        )
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if len(raw) > LARGEST_INVERSE:

@@ -155,7 +155,9 @@ class _PacketInsertion:
             self._added.append((DESCRIPTION, text))
 
     def record(
-        self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]
+        self,
+        landmarks: Sequence[NamedLandmark],
+        also_added: Sequence[tuple[str, str]],
     ) -> None:
         _add_records(self.node, LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
         records = [
@@ -163,7 +165,9 @@ class _PacketInsertion:
             *((clean(field), clean(value)) for field, value in also_added),
         ]
         _add_records(
-            self.node, ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
+            self.node,
+            ADDED,
+            [{FIELD: field, ADDED_VALUE: value} for field, value in records],
         )
         if elements(self.node):
             format_node(self.node)
@@ -189,7 +193,11 @@ class _PacketInsertion:
             (TAGS_LIST, SEQ, digikam_path),
         ):
             repeated_paths = all_paths if tag_fields.paths and not self._texts(field) else []
-            self._add_texts(field, kind, map(format_path, (*repeated_paths, *tag_fields.paths)))
+            self._add_texts(
+                field,
+                kind,
+                map(format_path, (*repeated_paths, *tag_fields.paths)),
+            )
 
     def _existing_paths(self) -> list[tuple[str, ...]]:
         """The owner's hierarchical keywords, from the first field that has any."""
@@ -247,7 +255,11 @@ class _PacketInsertion:
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
         values.append(metres(position.error_m) if math.isfinite(position.error_m) else "")
-        for field, value in zip(POSITION, [*values, _DATUM], strict=True):
+        for field, value in zip(
+            POSITION,
+            [*values, _DATUM],
+            strict=True,
+        ):
             if value:
                 add_text(self.node, field, value)
                 self._added.append((field, value))
@@ -310,7 +322,11 @@ def _landmark_record(landmark: NamedLandmark) -> dict[str, str | None]:
     return fields | {MODEL: landmark.model, VERDICT: landmark.verdict}
 
 
-def _add_records(node: Element, field: str, records: Sequence[dict[str, str | None]]) -> None:
+def _add_records(
+    node: Element,
+    field: str,
+    records: Sequence[dict[str, str | None]],
+) -> None:
     if records:
         items = new_container(node, field, BAG)
         for record in records:

@@ -88,7 +88,16 @@ SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
 
 # Every field that may hold our values.
 WRITABLE_FIELDS = frozenset(
-    (*LIST_FIELDS, DESCRIPTION, SUBLOCATION_TEXT, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
+    (
+        *LIST_FIELDS,
+        DESCRIPTION,
+        SUBLOCATION_TEXT,
+        *POSITION,
+        LANDMARKS,
+        ADDED,
+        SIDECAR,
+        PACKET,
+    )
 )
 
 
@@ -165,7 +174,10 @@ def degrees_of(text: str, direction: str = "") -> float | None:
         return None
     degrees = 0.0
     for part, unit, is_last in zip(
-        parts, (1, 60, 3600), (is_decimal, parts[2] is None, True), strict=True
+        parts,
+        (1, 60, 3600),
+        (is_decimal, parts[2] is None, True),
+        strict=True,
     ):
         if part is None:
             break

@@ -153,7 +153,11 @@ class PropertyReader:
                 return _by_unique_name(fields)
             text = _text(node).strip()
             return _by_unique_name(
-                [("rdf:type", self.name(tag_of(node))), *([(VALUE, text)] if text else []), *fields]
+                [
+                    ("rdf:type", self.name(tag_of(node))),
+                    *([(VALUE, text)] if text else []),
+                    *fields,
+                ]
             )
         return _text(element) or element.get(_RESOURCE) or element.get("resource") or ""
 
@@ -251,7 +255,8 @@ def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
     )
     return tuple(
         WrittenLandmark(
-            entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT))
+            entry[SLUG] or "",
+            *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT)),
         )
         for entry in entries
         if entry.get(SLUG)
@@ -381,13 +386,21 @@ def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
     for field, value in added_in_properties(old):
         added.setdefault(DESCRIPTION if field == FILLED_DESCRIPTION else field, set()).add(value)
     for name in (*old, *new):
-        if not _is_valid_field(name, old.get(name), new.get(name), added):
+        if not _is_valid_field(
+            name,
+            old.get(name),
+            new.get(name),
+            added,
+        ):
             return f"{name} would lose or gain a value that is not ours"
     return None
 
 
 def _is_valid_field(
-    name: str, old: Value | None, new: Value | None, added: dict[str, set[str]]
+    name: str,
+    old: Value | None,
+    new: Value | None,
+    added: dict[str, set[str]],
 ) -> bool:
     field = name.partition(" ")[0]
     if field.startswith(f"{OUR_PREFIX}:"):

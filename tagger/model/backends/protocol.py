@@ -46,7 +46,9 @@ class Outputs(NamedTuple):
     def rows(self) -> Iterator[tuple[Scores, Embeddings | None]]:
         """The scores (L,) and the embedding (D,) of each image."""
         return zip(
-            self.scores, repeat(None) if self.embeddings is None else self.embeddings, strict=False
+            self.scores,
+            repeat(None) if self.embeddings is None else self.embeddings,
+            strict=False,
         )
 
     @classmethod
@@ -100,7 +102,14 @@ class Conversions(NamedTuple):
         """The file of the model as it is compiled for a backend, on processors like this one."""
         if self.folder is None:
             return None
-        key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
+        key = " ".join(
+            (
+                self.digest,
+                name,
+                device.precision,
+                *sorted(instruction_sets()),
+            )
+        )
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
 
     @contextmanager

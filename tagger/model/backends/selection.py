@@ -180,7 +180,12 @@ class BackendSelector:
         if factory is None:
             raise SettingsInvalid(reason=f"backend: no installed package adds {name}")
         try:
-            backend: Backend = factory(self._load_module(), self._device, self._size, self._at_once)
+            backend: Backend = factory(
+                self._load_module(),
+                self._device,
+                self._size,
+                self._at_once,
+            )
         except Exception as error:
             raise SettingsInvalid(
                 reason=f"backend: {name} cannot run this model: {error}"
@@ -283,7 +288,10 @@ def _embedding_difference(expected: Embeddings | None, actual: Embeddings | None
         return math.inf
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
     cosines = np.divide(
-        (expected * actual).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0
+        (expected * actual).sum(axis=1),
+        norms,
+        out=np.ones_like(norms),
+        where=norms > 0,
     )
     return float(1 - cosines.mean())
 
