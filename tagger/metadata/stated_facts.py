@@ -72,7 +72,13 @@ def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
         hour %= 12
     elif half and hour <= 12 and word not in _ZONE_NAMES:
         return None  # it may be the other half of the day
-    return _at(match, hour % 24, minute, second, parse_offset(behind["zone"] if behind else ""))
+    return _at(
+        match,
+        hour % 24,
+        minute,
+        second,
+        parse_offset(behind["zone"] if behind else ""),
+    )
 
 
 def parse_offset(text: str) -> int | None:
@@ -130,7 +136,11 @@ _ISLAMIC_YEARS = range(1410, 1500)
 
 
 def _at(
-    match: re.Match[str], hour: int, minute: int, second: int, utc_offset_s: int | None
+    match: re.Match[str],
+    hour: int,
+    minute: int,
+    second: int,
+    utc_offset_s: int | None,
 ) -> PhotoFacts | None:
     year = int(match["year"])
     if year in _BUDDHIST_YEARS:
@@ -340,7 +350,10 @@ def _stated_by_exiftool(documents: Sequence[Any]) -> StatedFacts:
         offset = values.get("OffsetTimeOriginal") or values.get("OffsetTime") or ""
         time = replace(time, utc_offset_s=parse_offset(offset))
     latitude, longitude = (
-        _exiftool_degrees(values.get(f"GPS{name}", ""), values.get(f"GPS{name}Ref", ""))
+        _exiftool_degrees(
+            values.get(f"GPS{name}", ""),
+            values.get(f"GPS{name}Ref", ""),
+        )
         for name in ("Latitude", "Longitude")
     )
     return StatedFacts(
@@ -512,7 +525,10 @@ def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
     longitudes = [of_dji[name] for name in _DJI_LONGITUDES if name in of_dji]
     if not longitudes:
         return {}
-    return _position(degrees_of(of_dji.get("gpslatitude", "")), degrees_of(longitudes[0]))
+    return _position(
+        degrees_of(of_dji.get("gpslatitude", "")),
+        degrees_of(longitudes[0]),
+    )
 
 
 def _text(fields: Mapping[str, Value], name: str) -> str:

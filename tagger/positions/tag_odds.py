@@ -134,7 +134,10 @@ def weigh_positions(
         return
     settle(connection, weighed, record=False)
     copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, weighed))))
-    record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
+    record_matching_photos(
+        connection,
+        among(photos.c.id, copies - set(photo_ids)),
+    )
 
 
 def weigh_images(
@@ -282,7 +285,10 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             )
         )
         if table is tags:
-            is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
+            is_close = or_(
+                tags.c.enough == true(),
+                tags.c.score >= LEAST_SUGGESTED_SCORE,
+            )
             query = query.where(is_close)
         else:
             of_landmark = (
@@ -362,7 +368,10 @@ def _all_odds(
 
 
 def _odds_at_places(
-    rows: Sequence[Row[Any]], fixes: Fixes, share: float, without: Collection[int] = ()
+    rows: Sequence[Row[Any]],
+    fixes: Fixes,
+    share: float,
+    without: Collection[int] = (),
 ) -> dict[Key, PositionOdds]:
     """The odds of landmarks that teaching alone finds on photos that were taken there: so many show them.
 
@@ -382,7 +391,11 @@ def _odds_at_places(
                 reason = OddsReason.TRIP if is_estimated else OddsReason.POSITION
                 factor = float(f"{taught_share_odds(share, row.share):.4g}")
                 key = row.content_id, row.landmark_id
-                odds[key] = PositionOdds(factor, float(round(distance_m)), reason)
+                odds[key] = PositionOdds(
+                    factor,
+                    float(round(distance_m)),
+                    reason,
+                )
     return odds
 
 
@@ -394,7 +407,10 @@ def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
     is_of_image = among(photos.c.content_id, {row.content_id for row in rows})
     source = unindexed(positions.c.source)
     is_neighbour = source == PositionSource.NEIGHBOUR
-    is_in_city = and_(source == PositionSource.TRIP, positions.c.city.is_not(None))
+    is_in_city = and_(
+        source == PositionSource.TRIP,
+        positions.c.city.is_not(None),
+    )
     is_exact = or_(
         and_(is_neighbour, positions.c.error_m <= MOST_ESTIMATED_M),
         and_(is_in_city, positions.c.error_m <= MOST_IN_CITY_M),
@@ -409,7 +425,13 @@ def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
     )
     fixes = defaultdict[int, list[Fix]](list)
     for row in connection.execute(query) if rows else ():
-        fix = Fix(row.latitude, row.longitude, row.error_m, PositionSource.TRIP, {})
+        fix = Fix(
+            row.latitude,
+            row.longitude,
+            row.error_m,
+            PositionSource.TRIP,
+            {},
+        )
         fixes[row.content_id].append(fix)
     return fixes
 
@@ -611,13 +633,25 @@ def _seen_landmarks(
         .join(contents, contents.c.id == photos.c.content_id)
         .join(tags, tags.c.content_id == contents.c.id)
         .join(landmarks, landmarks.c.id == tags.c.landmark_id)
-        .where(contents.c.outcome.is_not(None), tags.c.counts == true(), _IS_CLOSE)
+        .where(
+            contents.c.outcome.is_not(None),
+            tags.c.counts == true(),
+            _IS_CLOSE,
+        )
         .distinct()
     )
     weighed = set(content_ids)
     seen = defaultdict[Day, list[SeenLandmark]](list)
     for run in runs_of(sorted({day for _, day in days}), timedelta(days=1)):
-        for row in connection.execute(query.where(is_around(run[0], run[-1], days=0))):
+        for row in connection.execute(
+            query.where(
+                is_around(
+                    run[0],
+                    run[-1],
+                    days=0,
+                )
+            )
+        ):
             day = row.camera_id, row.taken_at.date()
             if day not in days:
                 continue

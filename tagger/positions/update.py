@@ -180,7 +180,12 @@ def _fixes(
     }
 
 
-def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) -> dict[str, Any]:
+def _evidence(
+    photo: Shot,
+    evidence: Sequence[Shot],
+    before: int,
+    after: int,
+) -> dict[str, Any]:
     anchors: dict[str, Any] = {}
     for name, anchor in (("before", before), ("after", after)):
         if anchor >= 0:
@@ -251,12 +256,24 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
 def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, str]:
     # Where photos were taken, but for sights at which they were not, as people say.
     sights = library_sights(connection)
-    fixes = np.array([fact[:3] for fact in facts.values()], np.float64).reshape(-1, 3)
-    indices = dict(zip(facts, sights.at(*fixes.T).tolist(), strict=True))
+    fixes = np.array(
+        [fact[:3] for fact in facts.values()],
+        np.float64,
+    ).reshape(-1, 3)
+    indices = dict(
+        zip(
+            facts,
+            sights.at(*fixes.T).tolist(),
+            strict=True,
+        )
+    )
     rejected = (
         select(photos.c.id, sight_verdicts.c.sight)
         .join(sight_verdicts, sight_verdicts.c.content_id == photos.c.content_id)
-        .where(among(photos.c.id, facts), sight_verdicts.c.verdict == VerdictKind.REJECTED)
+        .where(
+            among(photos.c.id, facts),
+            sight_verdicts.c.verdict == VerdictKind.REJECTED,
+        )
     )
     for photo_id, name in connection.execute(rejected):
         if indices[photo_id] in sights.called(name):

@@ -189,7 +189,13 @@ class UnderstoodText:
         for part in self.parts:
             for each in part.others if part.meanings else ():
                 name = ", ".join(filter(None, (_label(each), each.detail)))
-                sentences.append(gettext(_ALSO[each.kind], text=part.text, name=name))
+                sentences.append(
+                    gettext(
+                        _ALSO[each.kind],
+                        text=part.text,
+                        name=name,
+                    )
+                )
         return " ".join(sentences)
 
     @property
@@ -261,7 +267,12 @@ def understand(
     return UnderstoodText(clauses, options, PhotoQuery.parse(options))
 
 
-def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
+def suggest(
+    text: str,
+    names: Sequence[Names],
+    files: Files,
+    today: date,
+) -> list[Meaning]:
     """What the start of a text may mean, at most MOST: all that it means now, then single meanings by kind.
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
@@ -355,7 +366,11 @@ def _with_runs(parts: Iterable[Part]) -> Iterator[Part]:
             yield from (*of_run[:first], Part(text), *of_run[end:])
 
 
-def _are_alternatives(clause: Sequence[Part], part: Part, relations: set[Relation | None]) -> bool:
+def _are_alternatives(
+    clause: Sequence[Part],
+    part: Part,
+    relations: set[Relation | None],
+) -> bool:
     # Whether a photo need not be of both: with `or`, or where none is, as of two places.
     if Relation.OR in relations:
         return True
@@ -388,7 +403,14 @@ def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
             every = [{"any_of": (_alternatives(every),)}]
         for name, value in chain(*(each.items() for each in every)):
             if QUERY_OPTIONS[name].several:
-                options[name] = tuple(dict.fromkeys((*options.get(name, ()), *_values(value))))
+                options[name] = tuple(
+                    dict.fromkeys(
+                        (
+                            *options.get(name, ()),
+                            *_values(value),
+                        )
+                    )
+                )
             elif options.setdefault(name, value) != value:
                 raise QueryOptionInvalid(option=name, reason="is there twice")
     return with_outcome(options)
@@ -669,7 +691,11 @@ def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Ite
     # From the left, the parts of the longest runs of words, and each other word alone.
     first = 0
     while first < len(words):
-        for end in range(min(len(words), first + MOST_WORDS_OF_PART), first, -1):
+        for end in range(
+            min(len(words), first + MOST_WORDS_OF_PART),
+            first,
+            -1,
+        ):
             phrase = " ".join(words[first:end])
             if part := part_of(phrase):
                 break
@@ -690,7 +716,16 @@ def _date_meanings(dates: Dates | None) -> Sequence[Meaning]:
         options = {"calendar_day": tuple(f"{day:%m-%d}" for day in dates.days)}
     elif dates.months:
         options = {"calendar_month": tuple(map(str, dates.months))}
-    elif first and end and (first.month, first.day, end) == (1, 1, date(first.year + 1, 1, 1)):
+    elif (
+        first
+        and end
+        and (first.month, first.day, end)
+        == (
+            1,
+            1,
+            date(first.year + 1, 1, 1),
+        )
+    ):
         options = {"year": (str(first.year),)}
     else:
         limits = {"taken_after": first, "taken_before": end}

@@ -167,7 +167,12 @@ def store_things(
         _delete_results(connection, model_id, own)
         options = (model_id, claim.top_k, claim.thresholds[model_id], now)
         names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
-        insert_page(connection, classifications, names, [(key, *options) for key in own])
+        insert_page(
+            connection,
+            classifications,
+            names,
+            [(key, *options) for key in own],
+        )
         rows = [
             (key, labels[each.position], model_id, each.score)
             for key in sorted(own)
@@ -206,14 +211,16 @@ def _delete_of_model(table: Table) -> Delete:
 
 # Built once, too.
 _DELETE_SKETCHES = delete(sketches).where(
-    among(sketches.c.block, ids_parameter("ids")), sketches.c.model_id == bindparam("model")
+    among(sketches.c.block, ids_parameter("ids")),
+    sketches.c.model_id == bindparam("model"),
 )
 _CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
 # Records the last classifications of images, which one by this model follows.
 _INSERT_EARLIER = insert(classifications).from_select(
     ("content_id", *_CLASSIFICATION),
     select(contents.c.id, *(contents.c[name] for name in _CLASSIFICATION)).where(
-        among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
+        among(contents.c.id, ids_parameter("ids")),
+        contents.c.model_id != bindparam("model"),
     ),
 )
 _UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
@@ -408,7 +415,12 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
     written = sorted(latest.keys() - confirmed_contents(connection, latest))
     if written:
         lock_contents(connection, written)
-        _upsert(connection, dismissals, [latest[each] for each in written], newer_only=True)
+        _upsert(
+            connection,
+            dismissals,
+            [latest[each] for each in written],
+            newer_only=True,
+        )
         _settle_decided(connection, written)
 
 
@@ -445,7 +457,19 @@ def _upsert(
     key = list(table.primary_key)
     over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
     names = table.columns.keys()
-    connection.execute(over, [dict(zip(names, vars(each).values(), strict=True)) for each in new])
+    connection.execute(
+        over,
+        [
+            dict(
+                zip(
+                    names,
+                    vars(each).values(),
+                    strict=True,
+                )
+            )
+            for each in new
+        ],
+    )
 
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
@@ -514,7 +538,9 @@ def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> 
     other = verdicts.alias()
     same_image = other.c.content_id == verdicts.c.content_id
     is_older = exists().where(
-        same_image, other.c.landmark_id == landmark_id, other.c.given_at > verdicts.c.given_at
+        same_image,
+        other.c.landmark_id == landmark_id,
+        other.c.given_at > verdicts.c.given_at,
     )
     connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older))
     has_newer = exists().where(same_image, other.c.landmark_id == target_id)
