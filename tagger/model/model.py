@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tagger.errors import ExtraMissing, SettingsInvalid
-from tagger.model.artifact import Manifest, load_module
+from tagger.model.artifact import Manifest, Range, load_module
 from tagger.model.backends.protocol import (
     Backend,
     BackendName,
+    BackendOptions,
     Conversions,
+    Embeddings,
     Outputs,
+    Scores,
     SelectionKey,
+    SelectionStore,
     is_out_of_memory,
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
@@ -25,13 +31,8 @@ from tagger.photos.decoding.memory import trim_memory
 from tagger.processes.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import torch
 
-    from tagger.model.artifact import Range
-    from tagger.model.backends.protocol import BackendOptions, Embeddings, Scores, SelectionStore
     from tagger.photos.decoding import Pixels
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -15,15 +16,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tagger.photos.facts import RESULT_FACTS
-from tagger.query.tagged_photos import photo_document
+from tagger.query.tagged_photos import Position, Tag, TaggedPhoto, photo_document
 from tagger.texts.documents import document_of, json_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from tagger.landmarks.landmarks import Landmark
     from tagger.query.counts import LandmarkCount
-    from tagger.query.tagged_photos import Position, Tag, TaggedPhoto
     from tagger.registry.registered_models import RegisteredModel
 
 PHOTO_COLUMNS = (

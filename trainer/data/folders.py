@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import Resize, decode_photo
+from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.folders import FolderProblem, FolderSource
 from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
@@ -37,10 +37,6 @@ from tagger.texts.documents import decoded_text
 from tagger.texts.names import digest_slug, slug_of_name
 from trainer.errors import DataUnusable
 from trainer.progress import compute_ahead, photo_progress
-
-if TYPE_CHECKING:
-    from tagger.photos.decoding import Pixels
-
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default

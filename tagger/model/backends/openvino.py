@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 import zipfile
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tagger.errors import InstallationDamaged
-from tagger.model.artifact import DAMAGED, read_registered
-from tagger.model.backends.protocol import EIGHT_BITS, Outputs, round_keeping_sums
-from tagger.model.devices import cpu_has_vnni
+from tagger.model.artifact import DAMAGED, Range, read_registered
+from tagger.model.backends.protocol import (
+    EIGHT_BITS,
+    BackendName,
+    Images,
+    Outputs,
+    round_keeping_sums,
+)
+from tagger.model.devices import Device, cpu_has_vnni
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy.typing as npt
     import openvino
     import torch
-
-    from tagger.model.artifact import Range
-    from tagger.model.backends.protocol import BackendName, Images
-    from tagger.model.devices import Device
 
     Weights = npt.NDArray[np.float32]
 

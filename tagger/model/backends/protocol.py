@@ -8,25 +8,26 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import repeat
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, Self
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
 from tagger.errors import Unavailable
-from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
+from tagger.model.devices import (
+    Device,
+    engine_version,
+    engine_versions,
+    hardware_name,
+    instruction_sets,
+)
 from tagger.processes.permissions import create_private_file, make_private_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from tagger.model.devices import Device
-
 
 # `torchscript`, `openvino`, `openvino-int8`, or the name of an extension.
 BackendName = str

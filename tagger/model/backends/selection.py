@@ -25,24 +25,25 @@ from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
+    Backend,
     BackendName,
     Conversions,
+    Embeddings,
+    Images,
+    Outputs,
+    Scores,
     is_passing,
 )
-from tagger.model.devices import instruction_sets
+from tagger.model.devices import Device, instruction_sets
 from tagger.photos.files import new_file, open_regular
 from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import openvino
     import torch
 
     from tagger.model.artifact import Range
     from tagger.model.backends.openvino import OpenVinoBackend
-    from tagger.model.backends.protocol import Backend, Embeddings, Images, Outputs, Scores
-    from tagger.model.devices import Device
 
 
 log = logging.getLogger(__name__)

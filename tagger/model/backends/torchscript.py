@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from tagger.model.artifact import without_deprecations
-from tagger.model.backends.protocol import Outputs, round_keeping_sums
+from tagger.model.backends.protocol import BackendName, Images, Outputs, round_keeping_sums
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
 
 
