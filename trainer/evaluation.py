@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,10 @@ def evaluate(
     )
     digests = {photo: image_digest(photo.path) for photo in (*found, *ordinary, *other)}
     warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
-    trained = _in_training(digests, manifest)
+    learnt = trained_photos(manifest)
+    trained = {
+        photo for photo, digest in digests.items() if (digest or "")[:DIGEST_LENGTH] in learnt
+    }
     known_places = {photo.place for photo in other if photo in trained}
     trained |= {photo for photo in other if photo.place in known_places}
     photos = [photo for photo in found if photo not in trained]
@@ -155,13 +158,6 @@ def evaluate(
             least_score=threshold,
         ),
     )
-
-
-def _in_training(
-    photos: Mapping[LabelledPhoto, str | None], manifest: Manifest
-) -> set[LabelledPhoto]:
-    trained = trained_photos(manifest)
-    return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:

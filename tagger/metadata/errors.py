@@ -75,8 +75,17 @@ def translated_os_errors(path: Path) -> Iterator[None]:
     """Raise an OSError of the block as WriteRefused or WriteFailed, with `path` in its text."""
     try:
         yield
+    except LinkRefused as error:
+        text = f"{path.name!r} is left unchanged. {error.strerror}"
+        raise WriteRefused(RefusalKind.LINK, text) from error
     except OSError as error:
-        raise _translated(path, error) from error
+        reason = (error.strerror or str(error)).lower()
+        text = f"{path.name!r} cannot be written ({reason})."
+        if refusal := _REFUSALS.get(error.errno or 0):
+            kind, remedy = refusal
+            raise WriteRefused(kind, f"{text} {remedy}") from error
+        failure, remedy = _FAILURES.get(error.errno, _OTHER_FAILURE)
+        raise WriteFailed(failure, f"{text} {remedy}") from error
 
 
 _REFUSALS = {
@@ -107,17 +116,7 @@ _FAILURES: dict[int | None, tuple[WriteFailureKind, str]] = {
         ("gone", "The file or its folder no longer exists. Scan the folder again."),
     ),
 }
-
-
-def _translated(path: Path, error: OSError) -> WriteRefused | WriteFailed:
-    reason = (error.strerror or str(error)).lower()
-    if isinstance(error, LinkRefused):
-        return WriteRefused(RefusalKind.LINK, f"{path.name!r} is left unchanged. {error.strerror}")
-    if refusal := _REFUSALS.get(error.errno or 0):
-        return WriteRefused(refusal[0], f"{path.name!r} cannot be written ({reason}). {refusal[1]}")
-    other: tuple[WriteFailureKind, str] = (
-        "unreadable",
-        "Check its disk or network share and try again.",
-    )
-    kind, remedy = _FAILURES.get(error.errno, other)
-    return WriteFailed(kind, f"{path.name!r} cannot be written ({reason}). {remedy}")
+_OTHER_FAILURE: tuple[WriteFailureKind, str] = (
+    "unreadable",
+    "Check its disk or network share and try again.",
+)

@@ -46,17 +46,6 @@ from tagger.photos.tiff import (
     open_tiff,
 )
 
-__all__ = [
-    "ExifChange",
-    "add",
-    "has_position",
-    "insertion_difference",
-    "read",
-    "removal_difference",
-    "remove",
-]
-
-
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
 # Where the first directory begins, after the header.
 _FIRST_AT = 8

@@ -180,7 +180,11 @@ def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> N
         suppress(FileNotFoundError),
         open_folder(photo.parent, root) as folder,
     ):
-        for name in _raw_files_named_after(folder, photo):
+        # Each is checked by its name, as sidecars are.
+        extensions = [
+            extension for name in sorted(RAW_EXTENSIONS) for extension in (name, name.upper())
+        ]
+        for name in filter(folder.exists, (photo.name + extension for extension in extensions)):
             reason = (
                 f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
                 "Rename one of the two photos, then write again."
@@ -231,12 +235,6 @@ def _holds_our_values(file: Path, max_bytes: int) -> bool:
         return xmp.has_our_fields(xmp_packet(read_named(file, max_bytes=max_bytes).data))
     except (OSError, PhotoFailed, WriteRefused):
         return False
-
-
-def _raw_files_named_after(folder: OpenFolder, photo: Path) -> Iterator[str]:
-    """The RAW files `photo.jpg.cr3` of the folder; each is checked by name, as sidecars are."""
-    for extension in sorted(RAW_EXTENSIONS):
-        yield from filter(folder.exists, (photo.name + extension, photo.name + extension.upper()))
 
 
 # The fields of a file by name, as people read them, and what differs between two versions.

@@ -467,9 +467,9 @@ def stated_in_xmp(
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
     packet = utf8_packet(packet)
-    names = [name for fact in lacking for name in _PROPERTIES[fact]] + [
-        "tiff:Orientation"
-    ] * is_sidecar
+    names = [name for fact in lacking for name in _PROPERTIES[fact]]
+    if is_sidecar:
+        names.append("tiff:Orientation")
     # Parsing takes a hundred times as long.
     if not any(name.partition(":")[2].encode() in packet for name in names):
         return StatedFacts()
@@ -477,16 +477,14 @@ def stated_in_xmp(
         fields = properties(packet)
     except WriteRefused:
         return StatedFacts(is_broken=True)
-    captured = stated_time(*(_text(fields, name) for name in _CAPTURED))
-    time = captured
-    if captured.taken_at is None:
-        time = stated_time(*(_text(fields, name) for name in _PROPERTIES["taken_at"]))
+    times = [_text(fields, name) for name in _PROPERTIES["taken_at"]]
+    captured = stated_time(*times[: len(_CAPTURED)])
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
     # Programs also write when a scan was made, or a file, which corrects nothing.
     may_correct = {"latitude"} if captured.taken_at is None else {"latitude", "taken_at"}
     return StatedFacts(
-        **vars(time) | _xmp_position(fields),
+        **vars(stated_time(*times)) | _xmp_position(fields),
         is_sidecar=is_sidecar,
         orientation=orientation,
         may_correct=frozenset(may_correct),

@@ -209,30 +209,18 @@ class Manifest(_Frozen):
         return created_at
 
     @model_validator(mode="after")
-    def _has_the_outputs_of_its_format(self) -> Self:
+    def _is_consistent(self) -> Self:
         if (self.format == 2) != (self.embedding is not None):
             raise ValueError(
                 f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _suggests_below_its_threshold(self) -> Self:
         if self.suggestion_threshold is not None and self.suggestion_threshold > self.threshold:
             raise ValueError("suggestion_threshold is above threshold")
-        return self
-
-    @model_validator(mode="after")
-    def _is_of_its_kind(self) -> Self:
-        parents = {label.parent for label in self.labels} - {None}
         if self.kind == "things" and self.embedding is not None:
             raise ValueError("a model of things has no embedding")
+        parents = {label.parent for label in self.labels} - {None}
         if not parents <= {label.slug for label in self.labels if self.kind == "things"}:
             raise ValueError("the parent of a label is no thing of the model")
-        return self
-
-    @model_validator(mode="after")
-    def _labels_are_distinct(self) -> Self:
         for field in ("label", "slug"):
             values = [getattr(label, field) for label in self.labels]
             if len(set(values)) != len(values):

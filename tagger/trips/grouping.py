@@ -79,7 +79,10 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
     joined = list_text if for_reader else _joined
     named = [place for place in places if place.country]
     if not named:
-        return _coordinates(places[0].latitude, places[0].longitude)
+        # `64.8° S, 62.9° W`: a place without a country.
+        latitude, longitude = places[0].latitude, places[0].longitude
+        north_south, east_west = "NS"[latitude < 0], "EW"[longitude < 0]
+        return f"{abs(latitude):.1f}° {north_south}, {abs(longitude):.1f}° {east_west}"
     if for_reader:
         named = [
             replace(
@@ -118,12 +121,6 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
 
 def _joined(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _coordinates(latitude: float, longitude: float) -> str:
-    # `64.8° S, 62.9° W`: a place without a country.
-    north_south, east_west = "NS"[latitude < 0], "EW"[longitude < 0]
-    return f"{abs(latitude):.1f}° {north_south}, {abs(longitude):.1f}° {east_west}"
 
 
 LEAST_PHOTOS = 5
