@@ -61,6 +61,7 @@ def upgrade() -> None:
 
 def _add_outcome_of_gone_photos() -> None:
     op.add_column("ledgers", sa.Column("last_removed_job", _IDENTIFIER))
+    op.add_column("jobs", sa.Column("tagged_at_end", sa.Integer))
     op.add_column("chunks", sa.Column("gone", sa.Integer, nullable=False, server_default="0"))
     with op.batch_alter_table("job_items", table_kwargs={"sqlite_with_rowid": False}) as items:
         items.drop_constraint(op.f("ck_job_items_outcome"), type_="check")

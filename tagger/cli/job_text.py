@@ -14,6 +14,7 @@ from tagger.database.enums import (
     JobState,
     Outcome,
     TagReason,
+    TagState,
     VerdictKind,
 )
 from tagger.errors import RedisMisconfigured, TaggerError
@@ -92,6 +93,8 @@ def job_summary(progress: JobProgress) -> str:
     counts = [
         f"{count} {name}" for name, count in progress.counts.items() if count or name in always
     ]
+    if progress.tagged_at_end not in (None, progress.tagged):
+        counts[0] += f" now ({progress.tagged_at_end} at its end)"
     is_rate = progress.photos_per_second and progress.total > 1
     rate = f", {progress.photos_per_second:.1f} photos/s" if is_rate else ""
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
@@ -231,7 +234,7 @@ def print_next_steps(database: Database, job: int) -> None:
     for text in unread_lines(database, job):
         console.info(text)
     if progress.tagged or progress.unknown:
-        _print_doubtful_tags(database, job)
+        _print_turned_tags(database, job)
     if progress.tagged:
         _print_tag_commands(database, job)
     if progress.unknown:
@@ -257,11 +260,15 @@ def unread_lines(database: Database, job: int) -> list[str]:
     return lines
 
 
-def _print_doubtful_tags(database: Database, job: int) -> None:
-    from tagger.positions.tag_odds import count_doubtful_photos
+def _print_turned_tags(database: Database, job: int) -> None:
+    from tagger.positions.tag_odds import count_turned_photos
 
     with database.read() as connection:
-        doubtful = count_doubtful_photos(connection, job)
+        accepted = count_turned_photos(connection, job, TagState.ACCEPTED)
+        doubtful = count_turned_photos(connection, job, TagState.DOUBTFUL)
+    if accepted:
+        photos = count_of(accepted, "more photo")
+        console.info(f"positions brought {photos} a tag: taken near a landmark with a lower score")
     if doubtful:
         photos = count_of(doubtful, "photo")
         console.info(
@@ -423,12 +430,12 @@ def _guesses(photo: JobPhoto) -> list[str]:
 
 
 def _tag_text(tag: Any, name: str) -> str:
-    # `Eiffel Tower 93% (taught)`.
-    words = (
-        "with its GPS"
-        if tag.reason
-        else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
-    )
+    # `Eiffel Tower 93% (taught)`, or `Eiffel Tower 71%, accepted since it was taken 332 m away`.
+    if tag.reason:
+        from tagger.query.tagged_photos import tag_reason  # SQLAlchemy
+
+        return f"{_scored(tag, name)}, {tag_reason(tag, None, ())}"
+    words = {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
     return f"{_scored(tag, name)}{f' ({words})' if words else ''}"
 
 

@@ -160,12 +160,10 @@ def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:
 
 
 def _tag_state(tag: Tag) -> str:
-    # The verdict, or why a tag is not accepted; nothing for an accepted tag without a verdict.
-    if tag.verdict or tag.accepted:
-        return tag.verdict or ""
-    if tag.reason:
-        return tag.reason
-    return tag.state or "not accepted"
+    # The verdict, or why a tag is accepted or not in spite of its score.
+    if tag.verdict or tag.reason:
+        return tag.verdict or tag.reason or ""
+    return "" if tag.accepted else tag.state or "not accepted"
 
 
 def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> int:

@@ -28,10 +28,10 @@ from tagger.texts.text_format import gettext, without_accents
 # third, it may still show it: mountains are seen from afar, and one that is no point extends far
 # from its centre. From the fourth one on, the photo was taken elsewhere.
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
-    "point": (1.0, 3.0, 100.0, 400.0),
-    "area": (5.0, 15.0, 300.0, 6000.0),
-    "line": (5.0, 15.0, 1000.0, 10_000.0),
-    "multi": (5.0, 15.0, 1000.0, 10_000.0),
+    "point": (0.3, 3.0, 100.0, 400.0),
+    "area": (1.0, 15.0, 300.0, 6000.0),
+    "line": (1.0, 15.0, 1000.0, 10_000.0),
+    "multi": (1.0, 15.0, 1000.0, 10_000.0),
 }
 # An unknown extent counts as this.
 UNKNOWN_EXTENT = "area"

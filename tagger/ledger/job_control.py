@@ -179,6 +179,8 @@ class JobProgress:
     # All photos have an outcome, and what follows from them is being stored: days, positions,
     # trips.
     settling: bool = field(default=False, kw_only=True)
+    # How many of its photos had a tag when it ended; `tagged` is how many have one now.
+    tagged_at_end: int | None = field(default=None, kw_only=True)
     # All its models, the first one first.
     models: Sequence[str] = field(default=(), kw_only=True)
     # The folders and files that were named, at most a hundred; empty for other jobs than tagging.
@@ -285,7 +287,7 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
         models.c.name.label("model"),
         write_job.label("write_job"),
         last_step.correlate(jobs).label("settling"),
-        (jobs.c.owner_lease_until < now).label("is_silent"),
+        or_(jobs.c.owner_lease_until < now, _is_dead(connection)).label("is_silent"),
     )
     query = (
         select(jobs, *own, sums, recent)
@@ -343,7 +345,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
         duration_s = (row.finished_at - row.started_at).total_seconds() if has_times else None
         rate = _rate(processed, duration_s)
     remaining = queued + running
-    eta_s = round(remaining / rate, 1) if rate else None
+    eta_s = round(remaining / rate, 1) if rate and not row.is_silent else None
     if is_over or not remaining:
         eta_s = 0.0
     silent = note_columns(Note(NoteCode.PROCESS_SILENT)) if row.is_silent else {}
@@ -469,7 +471,8 @@ def recover_stale_jobs(database: Database) -> None:
 
     A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
     """
-    dead = _is_dead(database)
+    with database.read() as connection:
+        dead = _is_dead(connection)
     stale = database.rows(
         select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
     )
@@ -557,12 +560,11 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
         finish_if_done(connection, job_id)
 
 
-def _is_dead(database: Database) -> ColumnElement[bool]:
+def _is_dead(connection: Connection) -> ColumnElement[bool]:
     # The condition that a job's process has ended: by its number if that is known here, else by its lease.
     #
     # One that runs has time to renew an expired lease, but its number may also be another process's now.
-    with database.read() as connection:
-        owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
+    owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
     here = process_space()
     known = [owner for owner in owners if owner.rpartition("/")[0] == here]
     alive = [owner for owner in known if _is_alive(owner)]

@@ -316,11 +316,13 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
     if job is None or (has_last_step and _add_last_step(connection, job)):
         return 0
     retake_outcomes(connection, job_id)
+    tagged = select(func.sum(chunks.c.tagged)).where(chunks.c.job_id == job_id).scalar_subquery()
     job = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id)
         .values(
             state=JobState.FINISHED,
+            tagged_at_end=func.coalesce(tagged, 0),
             finished_at=current_time(connection),
             owner=None,
             owner_lease_until=None,

@@ -185,9 +185,9 @@ def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
     return doubtful, raised
 
 
-def count_doubtful_photos(connection: Connection, job: int) -> int:
-    """The number of photos of a job with a landmark that is doubtful because of the position of a photo."""
-    return count_photos_of_job(connection, job, *_is_overruled(TagState.DOUBTFUL))
+def count_turned_photos(connection: Connection, job: int, state: TagState) -> int:
+    """The number of photos of a job with a landmark that has this state because of a photo's position."""
+    return count_photos_of_job(connection, job, *_is_overruled(state))
 
 
 def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:

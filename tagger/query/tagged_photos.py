@@ -107,6 +107,7 @@ _STATES = {
     TagState.DOUBTFUL: N_("doubtful: %(reason)s"),
 }
 _NOT_SUGGESTED = N_("not suggested: %(reason)s")
+_ACCEPTED_NEAR = N_("accepted since it was taken %(distance)s away")
 
 
 def tag_reason(
@@ -120,6 +121,8 @@ def tag_reason(
         return gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source)) if is_refused else None
     if tag.reason is None:
         return None
+    if tag.state == TagState.ACCEPTED and tag.distance_m is not None:
+        return gettext(_ACCEPTED_NEAR, distance=distance_text(tag.distance_m))
     names = sorted(accepted)
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext(

@@ -18,6 +18,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import contents, job_items, jobs, photos
+from tagger.jobs.processing import model_cache
 from tagger.ledger.items import append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import read_manifest
@@ -169,6 +170,17 @@ def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(tagger, 
     assert "would name" not in tagger("model", "use", "gate", "tower").err  # both are in use
 
 
+def test_a_model_that_cannot_run_here_is_used_only_by_force(tagger, tmp_path, monkeypatch):
+    tag_with(tagger, tmp_path)
+    monkeypatch.setattr(model_cache, "is_installed", lambda module: module != "torch")
+    refused = tagger("model", "use", "tower", "gate")
+    assert (refused.code, "needs the extra torch" in refused.err) == (1, True)
+    assert tagger("model", "use", "tower", "gate", "--force").code == 0
+    outdated = tagger("backfill", "outdated")
+    assert (outdated.code, outdated.text) == (1, ""), "no line for a photo that it cannot classify"
+    assert "The model tower needs the extra torch" in outdated.err
+
+
 def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(tagger, tmp_path):
     tag_with(tagger, tmp_path)
     tagger("model", "use", "tower", "gate")
@@ -189,6 +201,8 @@ def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(tagger, 
     )
     assert f"its file stays: {tmp_path / 'b.pt'}" in removed.err
     assert [model["name"] for model in tagger("model", "list", "--json").json] == ["tower"]
+    last = max(job["job"] for job in tagger("status", "--json").json["jobs"])
+    assert last < tagger("tag", "photos", "--again", "--json").json["job"] - 1, "no number comes again"
     tags = {
         Path(photo["path"]).name: [(tag["landmark"], tag["model"]) for tag in photo["tags"]]
         for photo in tagger("query", "--json").json

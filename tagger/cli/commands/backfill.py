@@ -45,6 +45,7 @@ from tagger.jobs.enqueue.submission import (
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
+from tagger.registry.registered_models import resolve_models
 
 if TYPE_CHECKING:
     from tagger.jobs.enqueue.scan import ScanReport
@@ -130,6 +131,11 @@ def backfill(
         _print_plan(count_photos(database, selection, new, settings.roots), selection, json=json)
         return
     is_local = runs_here(session, local=local)
+    if is_local and selection.scope is BackfillScope.OUTDATED:
+        from tagger.jobs.processing.model_cache import require_engine  # numpy
+
+        for each in resolve_models(database, settings.model):
+            require_engine(each)
     text = "selecting photos"
     job, report = submit_job(session, selection, priority, text, local=is_local)
     if selection.scan:

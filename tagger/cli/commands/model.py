@@ -9,7 +9,7 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.console import ProgressLine, printable, write_json, write_table
-from tagger.cli.help import argument, option
+from tagger.cli.help import argument, flag, option
 from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json
 from tagger.cli.session import (
@@ -19,7 +19,7 @@ from tagger.cli.session import (
     texts_of_other_models,
     update_derived_facts,
 )
-from tagger.errors import TaggerError
+from tagger.errors import Conflict, ExtraMissing, TaggerError
 from tagger.query.photo_json import model_document
 from tagger.registry import registered_models
 from tagger.registry.registered_models import RegisteredModel
@@ -114,6 +114,9 @@ def add(
 @model_app.command("use")
 def use(
     name: Annotated[list[str], argument("NAME", "Registered names, see `tagger model list`.")],
+    force: Annotated[
+        bool, flag("--force", "Use models that cannot run on this machine, for others that can.")
+    ] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -127,6 +130,9 @@ def use(
     """
     session = open_session()
     models = registered_models.models_by_name(session.database, name)
+    if not force:
+        for model in models:
+            _require_engine(model)
     before = models_in_use.names_in_use(session.database)
     would_name = [_try(session, model) for model in models if not model.in_use]
     if not dry_run:
@@ -160,6 +166,17 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
         "photos keep the tags of other models until one of these classifies them. "
         "To classify them, run: tagger backfill outdated"
     )
+
+
+def _require_engine(model: RegisteredModel) -> None:
+    from tagger.jobs.processing.model_cache import require_engine
+
+    try:
+        require_engine(model)
+    except ExtraMissing as error:
+        raise Conflict(
+            reason=f"{error}. To use the model on other machines alone, add --force"
+        ) from error
 
 
 def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:

@@ -99,6 +99,7 @@ jobs = Table(
         doc="the job that it retries or whose tags it writes",
     ),
     counter("total", "number of items; grows while the job is scanning"),
+    Column("tagged_at_end", Integer, doc="how many of its photos had a tag when it finished"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
     Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),

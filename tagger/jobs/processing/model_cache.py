@@ -21,6 +21,7 @@ from tagger.errors import (
     PhotoFailed,
     TaggerError,
 )
+from tagger.extensions import extra_missing, is_installed
 from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, limit_gpu_memory, passes_at_once
 from tagger.model.model import Model, load_fastest_model
@@ -298,6 +299,18 @@ class ModelTrial:
     unknown_so_far: int
     photos: dict[str, str]
     ms_per_photo: float
+
+
+def require_engine(model: RegisteredModel) -> None:
+    """Raises:
+    ExtraMissing: the model needs torch, which is not installed here.
+    """
+    if is_installed("torch"):
+        return
+    from tagger.model.backends.openvino import has_shipped_graph  # openvino
+
+    if not has_shipped_graph(model.digest):
+        raise extra_missing(f"The model {model.name}", "torch")
 
 
 def try_model(
