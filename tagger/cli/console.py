@@ -101,7 +101,10 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     is_terminal = sys.stdout.isatty()
     shown = ([printable(_cell(value, is_terminal=is_terminal)) for value in row] for row in rows)
     if not is_terminal:
-        write_parts("\t".join(row).encode() + b"\n" for row in shown)
+        first = list(islice(shown, 1))
+        headings = [columns] if first else []
+        lines = chain(headings, first, shown)
+        write_parts("\t".join(line).encode() + b"\n" for line in lines)
         return
     from rich.console import Console
 

@@ -159,6 +159,7 @@ def _ends() -> Iterator[None]:
     except _UsageError as error:
         from tagger.texts.text_format import invalid_text  # the help needs it not
 
+        _drop_hidden(error)
         text = io.StringIO()
         error.message = invalid_text(error.message)
         error.show(text)
@@ -170,6 +171,13 @@ def _ends() -> Iterator[None]:
             usage = ""
         typer.echo(f"{_without_internals(usage)}{error_word.lower()}{message}", err=True, nl=False)
         raise typer.Exit(error.exit_code) from None
+
+
+def _drop_hidden(error: Any) -> None:
+    # Let an error about an unknown option propose none that the help does not list.
+    if getattr(error, "possibilities", None):
+        hidden = {name for param in error.ctx.command.params if param.hidden for name in param.opts}
+        error.possibilities = [name for name in error.possibilities if name not in hidden]
 
 
 class CommandGroup(EndingGroup):

@@ -196,13 +196,8 @@ def write_failures(
         )
         write_parts(printable(line).encode() + b"\n" for line in lines)
     elif output_format is Format.TABLE:
-        write_table(
-            (),
-            (
-                (each.path, each.kind, each.text, f"attempts: {each.attempts}, job {each.job}")
-                for each in counter
-            ),
-        )
+        rows = ((each.path, each.kind, each.text, each.attempts, each.job) for each in counter)
+        write_table(("Photo", "Failure", "Remedy", "Attempts", "Job"), rows)
     else:
         write_documents(FAILURE_COLUMNS, counter, output_format)
     return counter.count
@@ -281,7 +276,7 @@ def print_details(details: PhotoDetails) -> None:
         ]
         for tag in photo.tags
     )
-    titles = ("Rank", "Landmark", "Score", "")
+    titles = ("Rank", "Landmark", "Score", "State")
     write_table((*titles, "Model") if len(details.thresholds) > 1 else titles, rows)
 
 

@@ -117,8 +117,8 @@ def find_or_add_landmark(
     Raises:
         LandmarkNotFound: there is none, and it may not be added.
         LandmarkAmbiguous: several landmarks have the name.
-        LandmarkInvalid, LandmarkExists: the name cannot be that of a new landmark; or it has another country
-            or position, which are not changed.
+        LandmarkInvalid, LandmarkExists: the name cannot be that of a new landmark; or it has another country,
+            city or position, which are not changed.
     """
     with database.write(dry_run=dry_run) as connection:
         try:
@@ -129,9 +129,11 @@ def find_or_add_landmark(
             return insert_landmark(connection, landmark), True
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
-    if not has_country or not has_position:
+    has_city = landmark.city in {None, found.city}
+    if not (has_country and has_city and has_position):
         change = f"Change it with `tagger landmark edit {found.slug}`"
-        reason = f"{found.display_name} exists already, with another position or country. {change}"
+        other = "another country, city or position"
+        reason = f"{found.display_name} exists already, with {other}. {change}"
         raise LandmarkInvalid(reason=reason)
     return found, False
 

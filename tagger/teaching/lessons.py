@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    case,
     func,
     literal_column,
     select,
@@ -22,12 +21,11 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
-from tagger.database.tables import effective_tags, models
+from tagger.database.tables import effective_tags
 from tagger.errors import ArgumentInvalid, ExamplesMissing, TaggerError
 from tagger.kept.update import Progress, update_kept
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import Landmark
-from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.paths import printable_path
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.registry.registered_models import RegisteredModel, models_to_teach, preview_models
@@ -271,23 +269,6 @@ def has_likely_suggestion(database: Database, job: int) -> bool:
             count_photos_of_job(connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY)
             > 0
         )
-
-
-def count_answers(database: Database) -> tuple[int, int]:
-    """How many suggestions people have confirmed in this library, and how many they have answered.
-
-    A landmark with a verdict was suggested if its score alone makes no tag.
-    """
-    of_model = models.c.manifest["threshold"].as_float()
-    threshold = case((effective_tags.c.source == "taught", TAUGHT_THRESHOLD), else_=of_model)
-    query = (
-        select(func.count(), func.count().filter(effective_tags.c.state == TagState.CONFIRMED))
-        .select_from(effective_tags.join(models, models.c.id == effective_tags.c.model_id))
-        .where(effective_tags.c.verdict.is_not(None), effective_tags.c.score < threshold)
-    )
-    with database.read() as connection:
-        answered, right = connection.execute(query).one()
-    return right, answered
 
 
 # As in the partial indexes: with a parameter, SQLite would not use them.

@@ -224,7 +224,7 @@ def test_verdicts_are_listed_in_every_format(tagger, given):
     lines = tagger("review", "list", "--format", "ndjson").text.splitlines()
     assert [json.loads(line) for line in lines] == listed
     assert tagger("review", "list", "--format", "csv").text.splitlines()[0] == ",".join(listed[0])
-    assert len(tagger("review", "list").text.splitlines()) == 3
+    assert len(tagger("review", "list").text.splitlines()) == 4
     for options, author in (
         (("--by", "Ada"), "Ada"),
         (("--verdict", "confirmed"), "Bob"),

@@ -241,7 +241,7 @@ def test_tracks_are_listed_in_order_of_time_and_removed(tagger, sqlite_database,
     assert listed[0]["first_at"] == "2019-05-03T08:00:00+00:00"
     assert listed[0]["last_at"] == "2019-05-03T08:01:30+00:00"
     table = tagger("locate", "tracks").text.splitlines()
-    assert table[0].split()[:3] == [str(listed[0]["id"]), "morning.gpx", "10"]
+    assert table[1].split()[:3] == [str(listed[0]["id"]), "morning.gpx", "10"]
 
     unknown = tagger("locate", "forget-track", "noon.gpx")
     assert (unknown.code, "There is no track noon.gpx" in unknown.err) == (1, True)
@@ -272,7 +272,9 @@ def travels(sqlite_database, tmp_path) -> PositionLibrary:
 def test_trips_are_listed(tagger):
     output = tagger("trips")
     assert output.code == 0
-    assert output.text == f"{TRIP}\tParis\t3\N{EN DASH}5 May 2024\t7\tParis\tEiffel Tower\n"
+    headings, trip = output.text.splitlines()
+    assert headings == "Trip\tName\tDates\tPhotos\tPlaces\tLandmarks"
+    assert trip == f"{TRIP}\tParis\t3\N{EN DASH}5 May 2024\t7\tParis\tEiffel Tower"
     (document,) = tagger("trips", "--json").json
     assert {name: document[name] for name in ("trip", "name", "photos", "first", "last")} == {
         "trip": TRIP,

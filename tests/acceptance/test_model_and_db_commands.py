@@ -74,7 +74,7 @@ def test_several_models_tag_photos_together(tagger, tmp_path):
     tag_with(tagger, tmp_path)
     used = tagger("model", "use", "gate", "tower", "--json").json
     assert (used["name"], used["models"]) == ("gate", ["gate", "tower"])
-    assert tagger("model", "list").text.splitlines()[0].startswith("*2\ttower")
+    assert tagger("model", "list").text.splitlines()[1].startswith("*2\ttower")
     assert tagger("status", "--json").json["models"] == ["gate", "tower"]
     tagger("tag", "photos", "--again")
     tags = {

@@ -102,7 +102,7 @@ def test_every_format_has_the_same_content(tagger, known):
     assert [feature["properties"] for feature in features["features"]] == photos
     assert features["features"][0]["geometry"] == {"type": "Point", "coordinates": [2.2945, 48.8584]}
     table = tagger("query").text.splitlines()
-    assert table[0].split("\t") == [paths[0], "Eiffel Tower", "0.9700", "", "France"]
+    assert table[1].split("\t") == [paths[0], "Eiffel Tower", "0.9700", "", "France"]
 
 
 def test_csv_has_a_row_per_tag(tagger, known):
@@ -247,7 +247,7 @@ def test_landmarks_are_listed_with_their_photos(tagger, known):
     german = tagger("landmark", "list", "--country", "germany", "--json").json
     assert [each["landmark"] for each in german] == [GATE]
     assert len(tagger("landmark", "list", "--all", "--format", "ndjson").text.splitlines()) == 4
-    assert tagger("landmark", "list").text.splitlines()[0] == "eiffel-tower\tEiffel Tower\tFrance\t2"
+    assert tagger("landmark", "list").text.splitlines()[1] == "eiffel-tower\tEiffel Tower\tFrance\t2"
     csv_rows = tagger("landmark", "list", "--format", "csv").text.splitlines()
     assert csv_rows[1].startswith("eiffel-tower,Eiffel Tower")
     assert tagger("landmark", "list", "--format", "paths").code == 2

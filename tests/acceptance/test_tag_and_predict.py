@@ -206,7 +206,7 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal, backe
         ]
         assert stored["score"] == pytest.approx(tag["score"])
     # A missing file is named before a model is read.
-    missing = terminal.run("predict", "photos/a.jpg", "photos/b.jpg", "--model", "none", code=2).stderr
+    missing = terminal.run("predict", "photos/a.jpg", "photos/b.jpg", "--model", "none", code=1).stderr
     assert "no file or folder at photos/b.jpg" in missing
 
 

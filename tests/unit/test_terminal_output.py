@@ -85,7 +85,7 @@ def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width):
 def test_columns_without_values_are_left_out_on_a_terminal_alone(terminal_of_width, capsys):
     columns, rows = ("Name", "Until", "Next"), [["nightly", "", "03:00"], ["weekly", None, "04:00"]]
     console.write_list([1, 2], columns, rows, "nothing", json=False)
-    assert capsys.readouterr().out == "nightly\t\t03:00\nweekly\t\t04:00\n"
+    assert capsys.readouterr().out == "Name\tUntil\tNext\nnightly\t\t03:00\nweekly\t\t04:00\n"
     terminal = terminal_of_width(80)
     console.write_list([1, 2], columns, rows, "nothing", json=False)
     assert terminal.text.splitlines()[0].split() == ["Name", "Next"]

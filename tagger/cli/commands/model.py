@@ -66,7 +66,7 @@ def list_models(json: Json = False) -> None:
     )
     console.write_list(
         [model_document(model) for model in models],
-        ("", "Name", "Knows", "Digest", "File"),
+        ("Use", "Name", "Knows", "Digest", "File"),
         rows,
         "no model is registered; register one with: tagger model add FILE",
         json=json,

@@ -35,7 +35,7 @@ from tagger.landmarks.landmarks import find_landmark
 from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
-from tagger.teaching.lessons import count_answers, find_suggestions
+from tagger.teaching.lessons import find_suggestions
 from tagger.teaching.questions import (
     Question,
     answer_question,
@@ -230,9 +230,6 @@ def review(
     ):
         console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
     elif output_format is Format.TABLE:
-        right, answered = count_answers(database)
-        if answered:
-            console.info(f"so far, {right} of {count_of(answered, 'suggestion')} were right here")
         name = "LANDMARK" if landmark is None else quote(landmark)
         console.info(
             f"to answer, run: tagger confirm {name} PHOTO…, or: tagger reject {name} PHOTO…"

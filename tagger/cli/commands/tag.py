@@ -74,7 +74,7 @@ from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tagger.jobs.processing.model_cache import LocalModel
     from tagger.photos.folders import FolderProblem
@@ -134,7 +134,10 @@ def predict(
     """
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
     session = open_for_reading(settings, is_needed=False)
-    _check_files(file for file in files if file != "-")
+    # Before the model is loaded, which takes seconds.
+    for file in files:
+        if file != "-":
+            check_exists(parse_path(file))
     failed = print_predictions(files, session, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
 
@@ -202,19 +205,6 @@ def _predict(
         (predictions,) = local.predictions([images[local.resize]], settings.top_k, threshold)
         found.append(ModelPredictions(model, threshold, predictions))
     return found, any(image.is_damaged for image in images.values())
-
-
-def _check_files(files: Iterable[str]) -> None:
-    """Check that all files exist, before the model is loaded, which takes seconds.
-
-    Raises:
-        typer.BadParameter: one does not exist.
-    """
-    try:
-        for file in files:
-            check_exists(parse_path(file))
-    except PathNotFound as error:
-        raise typer.BadParameter(str(error), param_hint="FILE") from error
 
 
 @with_option_groups

@@ -127,6 +127,7 @@ NewPosition = Annotated[
     str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")
 ]
 NewCountry = Annotated[str | None, option("--country", "NAME", "Country of a new landmark.")]
+NewCity = Annotated[str | None, option("--city", "NAME", "City of a new landmark.")]
 
 
 class TeachCommand(Command):
@@ -162,6 +163,7 @@ def teach(
     not_: CounterExamples = None,
     at: NewPosition = None,
     country: NewCountry = None,
+    city: NewCity = None,
     by: Author = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -183,7 +185,7 @@ def teach(
     position = parse_at(at)
     session = open_session(settle_jobs=True)
     model = model_in_use(session)
-    new = NewLandmark(landmark, country=country, position=position)
+    new = NewLandmark(landmark, country=country, city=city, position=position)
     # Checked before photos are tagged for it, which may take a while.
     planned, is_new = find_or_add_landmark(
         session.database, new, may_add=bool(photos), dry_run=True
