@@ -6,6 +6,7 @@ never released, delete it there.
 
 The file says the filters of photos once, as `filter NAME`. `command tagger query FILTERS` stands for an
 option of each, `FILTERS but --model` for all others, and `api GET /api/photos FILTERS` for its parameters.
+`json Job LIKE JobProgress` stands for all fields of JobProgress.
 """
 
 import inspect
@@ -34,6 +35,9 @@ SURFACE = Path(__file__).parent / "reference" / "surface.txt"
 
 FILTERS = "FILTERS"
 BUT = "but"
+LIKE = "LIKE"
+# Documents with fewer fields are said whole.
+LEAST_FIELDS = 10
 
 
 def stored_lines() -> set[str]:
@@ -48,7 +52,7 @@ def store_lines(lines: Iterable[str]) -> None:
 
 def folded(lines: Iterable[str]) -> set[str]:
     """The lines with one, in place of all filters, for each command and address that has most of them."""
-    rest = set(lines)
+    rest = _folded_documents(set(lines))
     names = _filters(rest)
     filters_of: defaultdict[str, set[str]] = defaultdict(set)
     for line in rest:
@@ -67,8 +71,13 @@ def expanded(lines: Iterable[str]) -> set[str]:
     """The lines that `folded` made these of."""
     lines = set(lines)
     names = _filters(lines)
+    fields = _fields_of_documents(lines)
     result = set()
     for line in lines:
+        document, is_like, other = line.partition(f" {LIKE} ")
+        if is_like:
+            result.update(f"{document}.{field}" for field in fields[f"json {other}"])
+            continue
         owner, is_folded, missing = line.partition(f" {FILTERS}")
         if not is_folded:
             result.add(line)
@@ -77,6 +86,28 @@ def expanded(lines: Iterable[str]) -> set[str]:
         filters = {_filter(owner, name) for name in names}.difference(without)
         result.update(f"{owner} {each}" for each in filters)
     return result
+
+
+def _folded_documents(lines: set[str]) -> set[str]:
+    """The lines with one in place of all fields that a document shares with a smaller one."""
+    fields = _fields_of_documents(lines)
+    in_order = sorted(fields, key=lambda document: (len(fields[document]), document))
+    rest = set(lines)
+    for position, document in enumerate(in_order):
+        shared = [each for each in in_order[:position] if fields[each] <= fields[document]]
+        if shared and len(fields[shared[-1]]) >= LEAST_FIELDS:
+            rest -= {f"{document}.{field}" for field in fields[shared[-1]]}
+            rest.add(f"{document} {LIKE} {shared[-1].removeprefix('json ')}")
+    return rest
+
+
+def _fields_of_documents(lines: Iterable[str]) -> dict[str, set[str]]:
+    fields: defaultdict[str, set[str]] = defaultdict(set)
+    for line in lines:
+        document, has_field, field = line.partition(".")
+        if has_field and document.startswith("json "):
+            fields[document].add(field)
+    return fields
 
 
 def _filters(lines: Iterable[str]) -> set[str]:

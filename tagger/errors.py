@@ -154,7 +154,7 @@ class LandmarkNotFound(NotFound):
 
 
 class ThingNotFound(NotFound):
-    """There is no thing {name}. The models of things know: {names}. See `tagger model use --help`."""
+    """There is no thing {name}. {remedy}"""
 
 
 class SightNotFound(NotFound):

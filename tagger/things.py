@@ -17,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    true,
     union_all,
     update,
 )
@@ -27,6 +28,7 @@ from tagger.database.statements import among, insert_missing, insert_page
 from tagger.database.tables import (
     contents,
     image_things,
+    job_items,
     models,
     photos,
     thing_labels,
@@ -137,8 +139,8 @@ def all_things(connection: Connection) -> dict[str, Thing]:
     }
 
 
-def find_thing(connection: Connection, text: str) -> Thing:
-    """The thing with this slug or name, in any language.
+def find_thing(connection: Connection, text: str, off_text: str = "") -> Thing:
+    """The thing with this slug or name, in any language. `off_text`: that things are off, if they are.
 
     Raises:
         ThingNotFound: there is none, or no model of things was ever in use.
@@ -150,9 +152,9 @@ def find_thing(connection: Connection, text: str) -> Thing:
     if thing is not None:
         return thing
     close = [by_name[name].slug for name in get_close_matches(text.casefold(), by_name, n=3)]
-    raise ThingNotFound(
-        name=text, names=", ".join(dict.fromkeys(close)) or ", ".join(every) or "none so far"
-    )
+    known = ", ".join(dict.fromkeys(close)) or ", ".join(every)
+    remedy = f"{'The nearest' if close else 'The models of things know'}: {known or 'none so far'}"
+    raise ThingNotFound(name=text, remedy=remedy if known else off_text or remedy)
 
 
 def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
@@ -233,8 +235,20 @@ class ThingCount:
         return name_in_language(self.thing.display_name, self.thing.names, reader_language())
 
 
-def count_things(database: Database) -> list[ThingCount]:
-    """The things that photos show, in the order of their English names. Copies count once, as in a query."""
+def count_photos_with_things(database: Database, job: int) -> int:
+    """How many images of a job show a thing."""
+    of_job = select(photos.c.content_id).join(job_items, job_items.c.photo_id == photos.c.id)
+    images = of_job.where(job_items.c.job_id == job, photos.c.gone_since.is_(None))
+    count = func.count(distinct(shown_things.c.content_id))
+    return database.scalar(select(count).where(shown_things.c.content_id.in_(images))) or 0
+
+
+def count_things(database: Database, job: int | None = None) -> list[ThingCount]:
+    """The things that photos show, or those of a job, in the order of their English names.
+
+    Copies count once, as in a query.
+    """
+    of_job = job_items.c.photo_id == photos.c.id, job_items.c.job_id == job
     counted = (
         select(
             _kinds.c.kind,
@@ -245,6 +259,7 @@ def count_things(database: Database) -> list[ThingCount]:
         .join(photos, photos.c.content_id == shown_things.c.content_id)
         .join(contents, contents.c.id == photos.c.content_id)
         .where(photos.c.gone_since.is_(None), contents.c.outcome.is_not(None))
+        .where(true() if job is None else exists().where(*of_job))
         .group_by(_kinds.c.kind)
         .subquery()
     )

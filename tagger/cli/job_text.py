@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
+    from tagger.jobs.enqueue.job_json import FoundThing
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
@@ -318,14 +319,37 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
     findings = job_findings(database, progress.job)
     landmarks, suggested = findings.landmarks, findings.suggested
+    of_things = _things_lines(database, progress.job, findings.things)
+    if of_things and _is_for_things(database, progress):
+        return vars(findings), of_things
     lines = [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
     if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
         lines.append(f"        and {more} more; to list all, run: tagger landmark list")
+    lines += of_things
     if suggested and (landmarks or has_likely_suggestion(database, progress.job)):
         what = "it" if suggested == 1 else "them"
         text = f"{number_text(suggested)} more may show a landmark"
         lines.append(f"{text}; to look at {what}, run: tagger review")
     return vars(findings), lines
+
+
+def _things_lines(database: Database, job: int, things: Sequence[FoundThing]) -> list[str]:
+    # `1,647 photos show things: Animal 474, People 230, …`.
+    if not things:
+        return []
+    from tagger.things import count_photos_with_things
+
+    count = count_photos_with_things(database, job)
+    counts = [f"{printable(each.name)} {number_text(each.photos)}" for each in things]
+    verb = "shows" if count == 1 else "show"
+    return [f"{count_of(count, 'photo')} {verb} things: {first_names(counts, LANDMARKS_SHOWN)}"]
+
+
+def _is_for_things(database: Database, progress: JobProgress) -> bool:
+    # Whether models of things alone classified the photos of a backfill.
+    from tagger.ledger.job_control import has_classified_landmarks
+
+    return progress.kind == JobKind.BACKFILL and not has_classified_landmarks(database, progress)
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

@@ -47,7 +47,17 @@ from tagger.database.enums import (
     note_columns,
 )
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
-from tagger.database.tables import changed_days, chunks, job_items, job_models, jobs, models
+from tagger.database.tables import (
+    changed_days,
+    chunks,
+    classifications,
+    contents,
+    job_items,
+    job_models,
+    jobs,
+    models,
+    photos,
+)
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     CLAIMABLE,
@@ -242,6 +252,24 @@ def find_job(database: Database, job_id: int) -> JobProgress:
     if not found:
         raise JobNotFound(job=job_id)
     return found[0]
+
+
+def has_classified_landmarks(database: Database, job: JobProgress) -> bool:
+    """Whether a model of landmarks has classified one of the job's photos since the job began."""
+    of_landmarks = select(models.c.id).where(models.c.kind != "things")
+    is_of_job = job_items.c.photo_id == photos.c.id, job_items.c.job_id == job.job
+    source = photos.join(contents, contents.c.id == photos.c.content_id).outerjoin(
+        classifications, classifications.c.content_id == contents.c.id
+    )
+    is_new = or_(
+        and_(contents.c.model_id.in_(of_landmarks), contents.c.classified_at >= job.started_at),
+        and_(
+            classifications.c.model_id.in_(of_landmarks),
+            classifications.c.classified_at >= job.started_at,
+        ),
+    )
+    query = select(photos.c.id).select_from(source).where(exists().where(*is_of_job), is_new)
+    return database.scalar(query.limit(1)) is not None
 
 
 def count_open_chunks(database: Database, job_id: int) -> int:

@@ -64,6 +64,7 @@ from tagger.query.photo_conditions import (
 )
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import is_dismissed, is_favourite, is_first_copy
+from tagger.tags.models_in_use import things_off_text
 from tagger.things import find_thing, shown_things, with_kinds
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ class ResolvedQuery:
             )
             return tuple(cls.resolve(connection, each, root_paths) for each in queries)
 
+        off_text = things_off_text(connection) if query.thing else ""
         return cls(
             query=query,
             landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
@@ -215,7 +217,8 @@ class ResolvedQuery:
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
             things=tuple(
-                with_kinds(connection, find_thing(connection, name).slug) for name in query.thing
+                with_kinds(connection, find_thing(connection, name, off_text).slug)
+                for name in query.thing
             ),
             sights=tuple(
                 chain.from_iterable(_sights_named(connection, name) for name in query.sight)

@@ -29,7 +29,7 @@ from tagger.query.photo_conditions import Box, NamedFile
 from tagger.search.words import NEGATIONS, Match, NameIndex, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext
-from tagger.things import ThingCount
+from tagger.things import PREFIX, ThingCount
 
 
 class Kind(StrEnum):
@@ -399,7 +399,7 @@ def thing_names(counts: Iterable[ThingCount]) -> Names:
                 count.photos,
                 {"thing": count.thing.slug},
             ),
-            count.thing.all_names,
+            (*count.thing.all_names, *(PREFIX + name for name in count.thing.all_names)),
         )
         for count in counts
     )

@@ -17,7 +17,7 @@ from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import effective_tags
-from tagger.errors import QueryOptionInvalid, SearchTextInvalid
+from tagger.errors import QueryOptionInvalid, SearchTextInvalid, ThingNotFound
 from tagger.landmarks.landmarks import (
     familiar_landmarks,
     find_landmark,
@@ -90,8 +90,9 @@ from tagger.search.words import (
     without_fillers,
     words_of,
 )
+from tagger.tags.models_in_use import THINGS, shipped_file, things_off_text
 from tagger.texts.text_format import N_, country_name, gettext, list_text, without_accents
-from tagger.things import count_things
+from tagger.things import PREFIX, count_things, find_thing
 
 Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text, at most so many
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
@@ -799,9 +800,29 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
         raise SearchTextInvalid(text=repr(text), reason="it has no words.", hint="")
     for part in understood.left_out:
         hint = understood.hints if part.others else ""
-        reason = f"{_REASONS[part.left_out]} {hint}".rstrip()
+        of_thing = thing_hint(database, part.text) if part.left_out is LeftOut.UNKNOWN else ""
+        reason = " ".join(filter(None, (_REASONS[part.left_out], hint, of_thing)))
         raise SearchTextInvalid(text=part.text, reason=reason, hint=hint)
     return understood
+
+
+def thing_hint(database: Database, text: str) -> str:
+    """Why no photo is found by the name of a thing; empty: it is none."""
+    name = text.removeprefix(PREFIX).casefold()
+    with database.read() as connection:
+        off_text = things_off_text(connection)
+        if not off_text:
+            try:
+                thing = find_thing(connection, name)
+            except ThingNotFound as error:
+                return str(error) if text.startswith(PREFIX) else ""
+            return f"No photo shows the thing {thing.display_name}."
+    from tagger.model.artifact import read_manifest  # pydantic
+
+    for label in read_manifest(shipped_file(THINGS)).labels:
+        if name in map(str.casefold, (label.name, *label.names.values(), *label.aliases)):
+            return off_text
+    return ""
 
 
 def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:

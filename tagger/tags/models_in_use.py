@@ -50,7 +50,8 @@ _MODELS = select(
 
 def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
-    found = [row.name for row in _in_use(database)]
+    with database.read() as connection:
+        found = [row.name for row in _in_use(connection)]
     if found or (shipped := shipped_name()) is None:
         return found
     return [shipped]
@@ -61,9 +62,22 @@ def use_command(names: Iterable[str]) -> str:
     return f"tagger model use {' '.join(map(quote, names))}"
 
 
+def things_off_text(connection: Connection) -> str:
+    """That no model of things is in use, and what puts one in use; empty: one is."""
+    is_on = bool(ids_in_use(connection, [THINGS]))
+    things = None if is_on else shipped_name(THINGS)
+    if things is None:
+        return ""
+    names = [row.name for row in _in_use(connection)] or [shipped_name() or "NAME"]
+    command = use_command([*names, things])
+    return f"Things are off; to turn them on, run: {command}, then: tagger backfill outdated"
+
+
 def problems_in_use(database: Database) -> Iterator[str]:
     """Why models in use cannot be loaded on this machine."""
-    for row in _in_use(database):
+    with database.read() as connection:
+        rows = _in_use(connection)
+    for row in rows:
         try:
             verify_file(
                 row.name,
@@ -74,10 +88,9 @@ def problems_in_use(database: Database) -> Iterator[str]:
             yield str(error)
 
 
-def _in_use(database: Database) -> Sequence[Row[Any]]:
-    with database.read() as connection:
-        rows = {row.id: row for row in connection.execute(_MODELS)}
-        return [rows[ids[0]] for ids in ids_in_use(connection)]
+def _in_use(connection: Connection) -> Sequence[Row[Any]]:
+    rows = {row.id: row for row in connection.execute(_MODELS)}
+    return [rows[ids[0]] for ids in ids_in_use(connection)]
 
 
 def verify_file(name: str, file: Path, digest: str) -> None:

@@ -16,15 +16,16 @@ from support.models import record_inferences
 from support.raw_pairs import PairFolder
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
-from tagger.cli.job_text import photo_line
+from tagger.cli.job_text import job_report, photo_line
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
-from tagger.errors import ThingNotFound
+from tagger.errors import TaggerError, ThingNotFound
 from tagger.jobs.enqueue.metadata_jobs import Write
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions, inference_options, submit
 from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.ledger.job_control import find_job
 from tagger.model.artifact import Label
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
@@ -68,9 +69,9 @@ class Library(TaggedFolder):
         self.in_use = self.settings.model_copy(update={"model": None})
 
     def backfill(self) -> dict[str, str]:
-        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), local=True)
-        self.run(job)
-        return self.outcomes(job)
+        self.job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), local=True)
+        self.run(self.job)
+        return self.outcomes(self.job)
 
     def things(self, name: str) -> Sequence[str]:
         """What `show` names of a photo."""
@@ -128,6 +129,8 @@ def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outco
     sizes = record_inferences(monkeypatch)
     assert library.backfill() == {"a.jpg": "tagged"}
     assert sizes == [1]
+    _, lines = job_report(library.database, find_job(library.database, library.job))
+    assert lines == ["1 photo shows things: Animal 1, Dog 1"], "the landmark was known before"
     after = photo_details(library.database, library.folder / "a.jpg")
     assert [each.thing for each in after.photo.things] == ["dog"]
     assert (after.photo.tags, after.thresholds) == (before.photo.tags, before.thresholds)
@@ -158,7 +161,7 @@ def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of
     assert library.names(thing=("dog", "cat")) == set()
     assert library.names(thing="animal", without="thing=cat") == {"dog.jpg"}
     assert library.names(thing="dog", country="Germany") == set()
-    with pytest.raises(ThingNotFound, match=r"no thing dgo.*know: dog\b"):
+    with pytest.raises(ThingNotFound, match=r"no thing dgo.*nearest: dog\b"):
         library.names(thing="dgo")
     with library.database.read() as connection:
         assert find_thing(connection, "Katze").path_in("de") == ("Tier", "Katze")
@@ -168,6 +171,7 @@ def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of
     ("words", "found"),
     [
         ("dog", {"dog.jpg"}),
+        ("thing:dog", {"dog.jpg"}),
         ("hund", {"dog.jpg"}),
         ("tier", {"dog.jpg", "cat.jpg"}),
         ("animal not cat", {"dog.jpg"}),
@@ -187,6 +191,14 @@ def test_a_search_understands_things(library, words, found):
     library.draw("chateau.jpg", 2)
     library.tag()
     assert library.search(words) == found
+
+
+def test_where_things_are_off_a_search_and_an_option_say_how_to_turn_them_on(library):
+    use_models(library.database, ["tiny"])
+    remove_model(library.database, "objects")
+    for search in (lambda: library.names(thing="dog"), lambda: library.search("dog")):
+        with pytest.raises(TaggerError, match=r"Things are off; .* then: tagger backfill outdated"):
+            search()
 
 
 def test_things_count_while_their_model_is_in_use_and_verdicts_always(library):

@@ -207,7 +207,7 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
     numbers = dict.fromkeys(
         (
             *("queued", "running", "tagged", "unknown", "written", "unchanged", "refused"),
-            *("skipped", "failed", "cancelled", "items_removed", "other_files", "skipped_folders"),
+            *("skipped", "gone", "failed", "cancelled", "items_removed", "other_files", "skipped_folders"),
         ),
         0,
     )

@@ -87,6 +87,7 @@ def query(
     from tagger.query.find import find_tagged
     from tagger.query.photo_conditions import require_folders
     from tagger.query.timeline import count_all
+    from tagger.tags.models_in_use import things_off_text
 
     photo_query = query_options.parse(**vars(outcome_options), sort=sort, limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
@@ -108,6 +109,11 @@ def query(
     number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
     if not number:
         console.info(no_photo_text(session, photo_query, options))
+        if photo_query.thing:
+            with database.read() as connection:
+                off_text = things_off_text(connection)
+            if off_text:
+                console.info(off_text)
     elif sys.stdout.isatty():
         by_position = photo_query.country or photo_query.near or photo_query.box
         untagged = with_tags[False] if by_position else 0

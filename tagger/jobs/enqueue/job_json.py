@@ -14,6 +14,7 @@ from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.models_in_use import names_in_use, problems_in_use
 from tagger.texts.documents import document_of
+from tagger.things import count_things
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,22 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
 
 
 @dataclass(frozen=True)
+class FoundThing:
+    """A thing, and how many images of a job show it."""
+
+    thing: str
+    name: str
+    photos: int
+
+
+@dataclass(frozen=True)
 class JobFindings:
-    """The landmarks that a job found, most frequent first, how many photos have a suggested one, and numbers
-    of photos with facts that cannot be read.
+    """The landmarks that a job found, and the things, most frequent first; how many photos have a suggested
+    landmark, and numbers of photos with facts that cannot be read.
     """
 
     landmarks: Sequence[LandmarkCount]
+    things: Sequence[FoundThing]
     suggested: int
     unread_facts: Mapping[str, int]
 
@@ -80,8 +91,10 @@ def job_findings(database: Database, job: int) -> JobFindings:
 
     with database.read() as connection:
         unread = unread_photos(connection, job)
+    counts = sorted(count_things(database, job), key=lambda count: -count.photos)
     return JobFindings(
         landmarks=landmark_counts(database, job=job),
+        things=[FoundThing(each.thing.slug, each.name, each.photos) for each in counts],
         suggested=count_suggested_photos(database, job),
         unread_facts={str(problem): len(paths) for problem, paths in unread.items()},
     )
