@@ -70,29 +70,27 @@ selection.generated_images = cache(selection.generated_images)
 # Imports and collected tests stay: searching them for garbage takes a fifth of the time of collecting.
 gc.disable()
 
+# The fixtures with a value for each kind of database.
 DATABASES = ("database_url", "empty_database_url", "shared_database")
-"""The fixtures with a value for each kind of database."""
+# In the order of their tests' duration, the longest first: all processes end at about the same time.
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
-"""In the order of their tests' duration, the longest first: all processes end at about the same time."""
-WAITING = ("faults", "acceptance")
-"""Folders whose tests have real processes and often wait."""
+WAITING = ("faults", "acceptance")  # Folders whose tests have real processes and often wait
+# Folders whose tests run once more if they fail; the summary lists them as RERUN.
+#
+# Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed
+# at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 REPEATED = (*WAITING, "web")
-"""Folders whose tests run once more if they fail; the summary lists them as RERUN.
-
-Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed
-at moments that no test controls fully. A test that is listed often has a defect, or shows one.
-"""
+# Folders with long tests: each test goes to the next free process. Elsewhere, a module goes to one.
 SINGLE = ("tests/faults/", "tests/acceptance/")
-"""Folders with long tests: each test goes to the next free process. Elsewhere, a module goes to one."""
+# Modules there whose fixtures take longer than most of their tests.
 GROUPED = frozenset(
     f"tests/acceptance/{name}.py"
     for name in ("test_hardened_servers", "test_teach_commands", "test_worker_monitoring")
 )
-"""Modules there whose fixtures take longer than most of their tests."""
+# Modules with one of these fixtures go to one process: a browser or a bucket takes seconds to start.
 SHARED = ("browser", "bucket")
-"""Modules with one of these fixtures go to one process: a browser or a bucket takes seconds to start."""
+# So many modules are listed with the seconds of their tests, if more than these were run.
 SLOWEST = 10
-"""So many modules are listed with the seconds of their tests, if more than these were run."""
 
 
 class ModuleScheduling(LoadScopeScheduling):
@@ -315,7 +313,6 @@ def bucket(bucket_server, monkeypatch) -> Iterator["Bucket"]:
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Disk]:
-    """Skips where nothing can be mounted."""
     medium = Disk(tmp_path / "medium")
     yield medium
     medium.close()

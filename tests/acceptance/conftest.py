@@ -19,7 +19,6 @@ BROKEN = b"\xff\xd8\xff broken"
 
 @pytest.fixture
 def sqlite_url(tmp_path, monkeypatch) -> str:
-    """The database of the commands in this test."""
     url = f"sqlite:///{tmp_path / 'data' / 'tagger.sqlite'}"
     monkeypatch.setenv("TAGGER_DATABASE_URL", url)
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
@@ -44,7 +43,6 @@ def tagger(sqlite_url) -> CommandRunner:
 
 @pytest.fixture
 def tagger_with_redis(tagger, tmp_path, monkeypatch, redis_server) -> CommandRunner:
-    """The same with a tiny model and a Redis server."""
     tiny_artifact(tmp_path / "tiny.pt")
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
     monkeypatch.setenv("TAGGER_REDIS_URL", redis_server.url)

@@ -1,9 +1,7 @@
 """`tagger backfill`, `schedule` and `beat`: what was never tagged gets tagged, by hand and by the clock."""
 
 import re
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -86,25 +84,6 @@ def test_schedules_are_kept_paused_run_and_removed(terminal):
     terminal.run("schedule", "remove", "nightly")
     assert terminal.json("schedule", "list") == []
     assert "The schedules are: none" in terminal.run("schedule", "pause", "nightly", code=1).stderr
-
-
-@pytest.mark.slow
-def test_clocks_tick_and_one_of_them_makes_the_run(terminal):
-    _add_overdue_schedule(terminal)
-    clocks = [terminal.start("beat"), terminal.start("-A", "worker.app", "beat", program="celery")]
-    try:
-        with terminal.workers(1):
-            terminal.wait_until(terminal.jobs)
-            terminal.wait_until(lambda: terminal.progress(1).is_over)
-            terminal.wait_until(lambda: terminal.json("status")["queues"]["interactive"] == 0)
-            if sys.platform == "linux":
-                assert "libtorch" not in Path(f"/proc/{clocks[0].pid}/maps").read_text()
-    finally:
-        assert [stop(clock) for clock in clocks] == [0, 0]
-    assert (terminal.progress(1).tagged, terminal.progress(1).unknown) == (16, 4)
-    assert len(terminal.json("status")["jobs"]) == 1
-    assert len(terminal.json("schedule", "history", "yearly")) == 1
-    assert not list(terminal.folder.glob("celerybeat*"))
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal, bucket
     assert len(terminal.json("query", "--any-rank")) == 3
 
 
-def test_metadata_is_shown_and_never_written(terminal, bucket):
+def test_metadata_of_objects_is_shown_and_never_written(terminal, bucket):
     tower = f"{bucket.address}/trip/tower.jpg"
     for write in (
         ("tag", "--write", "sidecar"),
@@ -100,9 +100,6 @@ def test_metadata_is_shown_and_never_written(terminal, bucket):
         refused = terminal.run("metadata", "undo", name, code=1).stderr
         assert f"{name} is in a bucket, and this works with files and folders only" in refused
     assert bucket.proxy.count("PUT") == bucket.proxy.count("DELETE") == 0
-
-
-def test_what_is_not_in_the_bucket_has_no_metadata(terminal, bucket):
     missing = terminal.run("metadata", "show", f"{bucket.address}/none.jpg.xmp", code=1)
     assert "There is no file or folder at" in missing.stderr
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):

@@ -46,20 +46,14 @@ def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> t
         *(
             pytest.param(command, marks=pytest.mark.slow)
             for command in (
-                "tagger query --json",
-                "tagger show photos/a.jpg",
-                "tagger status",
-                "tagger status --watch",
-                "tagger doctor --quick",
-                "tagger predict photos/a.jpg",
-                "tagger tag photos --again",
-                "tagger --help",
-                "tagger --version",
+                "tagger query --json", "tagger show photos/a.jpg", "tagger status",
+                "tagger status --watch", "tagger doctor --quick", "tagger predict photos/a.jpg",
+                "tagger tag photos --again", "tagger --help", "tagger --version",
                 "trainer data inspect data",
             )
         ),
     ],
-)
+)  # fmt: skip
 def test_a_closed_pipe_is_no_failure(terminal, command):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     draw(terminal.folder / "data" / "train" / "barn" / "a.jpg", 0)
@@ -88,7 +82,7 @@ NAMING_IT = (
 )
 
 
-def test_a_missing_file_is_named(terminal):
+def test_what_cannot_be_done_is_said_in_plain_words(terminal):
     draw(terminal.folder / "photos" / "a.jpg", 0)
     terminal.environment["TAGGER_MODEL"] = "none"  # the tiny one gives no embeddings
     for command in NAMING_IT:
@@ -99,6 +93,12 @@ def test_a_missing_file_is_named(terminal):
             "photos/missing.jpg. Check the name, and that its disk, share or bucket is there."
         )
         assert (len(others) <= 1, done.stdout) == (True, ""), command
+    (terminal.folder / "photos" / "text.txt").write_text("text")
+    for command in FAILING:
+        done = run_command(main, *command.split(), environment=terminal.environment, folder=terminal.folder)
+        assert done.code in {1, 2, 3}, command
+        assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
+        assert "\t" not in done.err, command
 
 
 @pytest.mark.postgresql
@@ -190,36 +190,14 @@ def test_an_invalid_setting_is_one_sentence(terminal, command):
 
 
 FAILING = [
-    "query --country Atlantis",
-    "query --landmark atlantis",
-    "tag",
+    "query --country Atlantis", "query --landmark atlantis", "tag",
     "tag photos --model photos/a.jpg",
-    "tag photos --write embed --gps-estimated --max-error-km x",
-    "backfill everything",
-    "forget photos",
-    "job show 99",
-    "job retry 99",
-    "show photos/b.jpg",
-    "confirm atlantis photos/a.jpg",
-    "teach Barn photos/text.txt",
-    "model add photos/text.txt",
-    "model use atlantis",
-    "review import photos/text.txt",
-    "metadata show photos",
-    "metadata write photos",
-    "landmark edit atlantis --country X",
-    "serve --host 192.0.2.1",
-]
-
-
-def test_a_command_that_fails_says_so_in_plain_words(terminal):
-    draw(terminal.folder / "photos" / "a.jpg", 0)
-    (terminal.folder / "photos" / "text.txt").write_text("text")
-    for command in FAILING:
-        done = run_command(main, *command.split(), environment=terminal.environment, folder=terminal.folder)
-        assert done.code in {1, 2, 3}, command
-        assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
-        assert "\t" not in done.err, command
+    "tag photos --write embed --gps-estimated --max-error-km x", "backfill everything",
+    "forget photos", "job show 99", "job retry 99", "show photos/b.jpg",
+    "confirm atlantis photos/a.jpg", "teach Barn photos/text.txt", "model add photos/text.txt",
+    "model use atlantis", "review import photos/text.txt", "metadata show photos",
+    "metadata write photos", "landmark edit atlantis --country X", "serve --host 192.0.2.1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("group", ["", "job", "landmark"])
@@ -280,6 +258,7 @@ def test_a_statement_that_the_database_refuses_is_called_a_defect(tagger, sqlite
 
 
 HUGE = "9" * 25
+# Impossible values, by what options call theirs.
 WRONG = {
     "CAMERA=±HH:MM": ("x", "Canon=+999999:00", "Canon=-500000:00"),
     "CRON": ("x", "0 0 31 2 *"),
@@ -313,9 +292,8 @@ WRONG = {
     "ZONE": ("Nowhere/x",),
     "sidecar|embed": ("x",),
 }
-"""Impossible values, by what options call theirs."""
+# Any text is a value, which may name nothing.
 FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO", "PHOTO...", "TRIP"}
-"""Any text is a value, which may name nothing."""
 ARGUMENTS = {
     "FILE": "photos/a.jpg",
     "FOLDER": "photos",
@@ -326,8 +304,8 @@ ARGUMENTS = {
     "URL": "sqlite:///copy.sqlite",
     "WHAT": "all",
 }
+# Values of options that a command needs.
 OPTIONS = {"CRON": "0 3 * * *", "LANGUAGE": "de", "sidecar|embed": "sidecar"}
-"""Values of options that a command needs."""
 
 
 def commands_in(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -144,7 +144,6 @@ class Container:
         }
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a program of the image."""
         return subprocess.run(
             self._command(words),
             env=self._environment,
@@ -175,7 +174,6 @@ class Container:
 
 
 def _bytes(size: str) -> int:
-    """The number of a size like "5.58 GB"."""
     number, unit = size.split()
     return int(float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit.upper()])
 
@@ -196,7 +194,6 @@ def image() -> Iterator[Image]:
 
 @pytest.fixture
 def container(image, redis_server, test_data, tmp_path) -> Iterator[Container]:
-    """The image with PostgreSQL, Redis, and photos."""
     port = free_port()
     with PostgresServer() as postgres:
         yield Container(
@@ -245,7 +242,7 @@ def test_only_data_and_temporary_files_can_be_written(image, container):
     assert image.user[0] > 0
 
 
-def test_the_bill_of_materials_lists_the_packages_of_the_lock(image):
+def test_the_image_has_the_packages_of_the_lock_and_the_size_of_the_page(image):
     document = json.loads((image.root / "opt/tagger/sbom.cdx.json").read_text())
     assert document["bomFormat"] == "CycloneDX"
     versions = {each["name"].lower(): each["version"] for each in document["components"]}
@@ -254,9 +251,6 @@ def test_the_bill_of_materials_lists_the_packages_of_the_lock(image):
         assert re.search(rf"^{name}=={re.escape(versions[name].partition('+')[0])} ", lock, re.MULTILINE), (
             name
         )
-
-
-def test_the_image_has_the_size_that_the_page_says(image):
     page = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
     (size,) = re.findall(r"^\| `cpu`, `web` *\| ([\d.]+) GB", page, re.MULTILINE)
     assert image.size_bytes == pytest.approx(float(size) * 1e9, rel=0.03)

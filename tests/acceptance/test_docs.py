@@ -29,8 +29,7 @@ from trainer.cli import main as trainer_cli
 PROJECT = Path(__file__).parents[2]
 DOCS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
 COURSE = "course.md"
-DAILY = {"README.md"}
-"""The commands of other pages are in tests of their own too."""
+DAILY = {"README.md"}  # The commands of other pages are in tests of their own too
 SESSIONS = [
     pytest.param(page, id=page.name, marks=[] if page.name in DAILY else pytest.mark.slow)
     for page in DOCS
@@ -111,7 +110,6 @@ class _QuietFiles(Quiet, SimpleHTTPRequestHandler):
 
 
 def _archive(landmarks: Path) -> bytes:
-    """The course's archive with these photos."""
     photos = [path for split in ("train", "test") for path in (landmarks / split).rglob("*.jpg")]
     return zip_of({f"landmark_images/{path.relative_to(landmarks)}": path.read_bytes() for path in photos})
 

@@ -22,12 +22,7 @@ from rig.servers import KEYS, PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
 from support.commands import Terminal, draw_many, stop
 from support.local_servers import running
-from support.tls_servers import (
-    TlsPostgresServer,
-    TlsRedisServer,
-    postgres_programs,
-    redis_program,
-)
+from support.tls_servers import TlsPostgresServer, TlsRedisServer, postgres_programs, redis_program
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database
@@ -40,8 +35,8 @@ pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2]
 PAGE = (SOURCES / "docs" / "how-to" / "servers.md").read_text()
 ROLES = SOURCES / "deploy" / "postgres-roles.sql"
+# What the Compose file does after each upgrade.
 HIDE = yaml.safe_load((SOURCES / "deploy" / "compose.yaml").read_text())["services"]["hide"]["command"]
-"""What the Compose file does after each upgrade."""
 
 
 def owner_of(server: PostgresServer) -> str:
@@ -101,7 +96,7 @@ def test_the_user_of_redis_may_do_nothing_else(limited_redis):
                 client.execute_command(*command.split())
 
 
-def test_the_roles_of_postgresql_may_do_nothing_else(postgres):
+def test_roles_of_postgresql_may_do_nothing_else_and_other_programs_read_tags(postgres):
     for role, statement in (
         ("tagger", "CREATE TABLE public.mine (id int)"),
         ("tagger", "DROP TABLE photos"),
@@ -115,9 +110,6 @@ def test_the_roles_of_postgresql_may_do_nothing_else(postgres):
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement.encode())
-
-
-def test_other_programs_read_the_tags(postgres):
     url = postgres.url.replace("//postgres@/postgres", "//tagger_reader@/tagger")
     with closing(psycopg.connect(url)) as connection:
         assert connection.execute("SELECT count(*) FROM effective_tags").fetchone() is not None

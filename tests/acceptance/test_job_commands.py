@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rig.servers import PostgresServer
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
@@ -24,15 +23,12 @@ from tagger.cli.job_text import job_report
 from tagger.database.connection import open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
-from tagger.ledger.job_control import find_job, list_jobs
+from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import PUT_BACK
 from tagger.query.details import photo_details
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_all
 
-PHOTOS = 160
-SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}
-SLOW_PASS_S = "0.05"
 BROKEN = b"\xff\xd8\xff broken"
 
 
@@ -53,25 +49,6 @@ def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal):
     assert "There is no job 99" in refused
     document = terminal.json("job", "cancel", job, code=1)
     assert (document["jobs"], document["errors"][0]["job"]) == ([], int(job))
-
-
-@pytest.mark.slow
-def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal):
-    terminal = sqlite_terminal
-    draw_many(terminal.folder / "photos", PHOTOS)
-    terminal.environment |= SLOW
-    terminal.inject(slow_pass_s=SLOW_PASS_S)
-    terminal.run("db", "upgrade")
-    process = terminal.start("tag", "photos")
-    with terminal.database() as database:
-        terminal.wait_until(lambda: any(job.running for job in list_jobs(database)), every_s=0.01)
-    with terminal.frozen([process]):
-        assert "cannot be paused" in terminal.run("job", "pause", "1", code=1).stderr
-        terminal.run("job", "cancel", "1")
-    assert process.wait(60) == 1
-    progress = terminal.progress(1)
-    assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, PHOTOS)
-    assert "job 1 was cancelled: by request" in terminal.log.read_text()
 
 
 def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(sqlite_terminal):
@@ -259,7 +236,6 @@ def test_all_numbers_of_jobs_agree(tmp_path_factory, first, more, *, is_rejected
 
 
 def outcomes(library: tagger.Library, job: tagger.Job) -> Counter[str]:
-    """By the photos of the job."""
     return Counter(str(photo.outcome) for photo in library.photos(job=job.number))
 
 
@@ -287,6 +263,5 @@ def assert_agreement(folder: Path, job: tagger.Job) -> None:
     connection.close()
     for path in sorted((folder / "ab"[job.number - 1]).iterdir()):
         details = photo_details(database, path)
-        assert details.job is not None
         assert details.photo.outcome == details.job.outcome
     database.close()

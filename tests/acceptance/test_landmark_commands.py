@@ -27,7 +27,7 @@ def found(tagger: CommandRunner, *options: object) -> list[str]:
     )
 
 
-def test_an_own_landmark_is_added_and_confirmed(tagger, known):
+def test_an_own_landmark_is_added_confirmed_and_only_such_a_one_removed(tagger, known):
     facts = ("--city", "Dresden", "--country", "Germany", "--at", "51.0519,13.7416", "--extent", "point")
     planned = tagger("landmark", "add", "Frauenkirche", *facts, "--alias", "Our Lady", "--dry-run", "--json")
     assert planned.json["dry_run"]
@@ -38,6 +38,18 @@ def test_an_own_landmark_is_added_and_confirmed(tagger, known):
     assert found(tagger, "--near", "51,13.7") == ["paris.jpg"]
     listed = tagger("landmark", "list", "--country", "germany", "--json").json
     assert [(each["landmark"], each["photos"]) for each in listed] == [(GATE, 1), ("frauenkirche", 1)]
+    tagger("landmark", "add", "Old Gate")
+    tagger("confirm", "old-gate", known.root / "paris.jpg")
+    tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old gate")
+    refused = tagger("landmark", "remove", "old-gate")
+    assert (refused.code, "has 1 verdict, which would be lost" in refused.err) == (1, True)
+    planned = tagger("landmark", "remove", "old-gate", "--dry-run")
+    assert planned.text == "old-gate would be removed, with 1 verdict\n"
+    output = tagger("landmark", "remove", "old-gate", "--with-verdicts")
+    assert output.text == "old-gate removed, with 1 verdict\n"
+    assert "the schedule gates selects photos by this landmark" in output.err
+    assert found(tagger) == ["berlin.jpg", "paris.jpg"]
+    assert tagger("landmark", "remove", EIFFEL, "--with-verdicts").code == 1
 
 
 def test_a_landmark_is_changed_and_named_in_a_language(tagger, known, monkeypatch):
@@ -79,21 +91,6 @@ def test_a_merged_landmark_is_found_by_its_old_names(tagger, known):
     refused = tagger("landmark", "merge", GATE, "--into", EIFFEL)
     assert (refused.code, "tells them apart" in refused.err) == (1, True)
     assert tagger("db", "check").code == 0
-
-
-def test_only_an_own_landmark_is_removed(tagger, known):
-    tagger("landmark", "add", "Old Gate")
-    tagger("confirm", "old-gate", known.root / "paris.jpg")
-    tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old gate")
-    refused = tagger("landmark", "remove", "old-gate")
-    assert (refused.code, "has 1 verdict, which would be lost" in refused.err) == (1, True)
-    planned = tagger("landmark", "remove", "old-gate", "--dry-run")
-    assert planned.text == "old-gate would be removed, with 1 verdict\n"
-    output = tagger("landmark", "remove", "old-gate", "--with-verdicts")
-    assert output.text == "old-gate removed, with 1 verdict\n"
-    assert "the schedule gates selects photos by this landmark" in output.err
-    assert found(tagger) == ["berlin.jpg", "paris.jpg"]
-    assert tagger("landmark", "remove", EIFFEL, "--with-verdicts").code == 1
 
 
 @pytest.fixture
@@ -165,7 +162,7 @@ def given(sqlite_database, tmp_path) -> StoredPhotos:
     return given
 
 
-def test_a_verdict_is_given_and_withdrawn(tagger, given):
+def test_a_verdict_is_given_withdrawn_and_rehearsed(tagger, given):
     output = tagger("reject", "Eiffel Tower", "photos/berlin/a.jpg")
     assert (output.code, output.err) == (0, "")
     assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
@@ -189,9 +186,6 @@ def test_a_verdict_is_given_and_withdrawn(tagger, given):
     assert "nothing to withdraw; it is confirmed" in tagger("reject", *withdraw).text
     assert "no longer confirmed" in tagger("confirm", *withdraw).text
     assert tagger("review", "list", "--json").json == []
-
-
-def test_a_dry_run_stores_no_verdict(tagger, given):
     assert "would be rejected" in tagger("reject", EIFFEL, "photos/paris.jpg", "--dry-run").text
     assert tagger("review", "list", "--json").json == []
     tagger("reject", EIFFEL, "photos/paris.jpg")

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
+from support.databases import execute
 from support.gpx_files import START, add_track, walk, write_gpx
 from support.position_library import PositionLibrary
 
@@ -53,16 +54,7 @@ def test_locate_says_where_positions_come_from(tagger, library):
     assert len(library.found()) == 3
 
 
-def test_photos_that_queries_do_not_find_are_not_counted(tagger, library):
-    with library.database.write() as connection:
-        failed = insert(contents).values(digest="damaged", width=1, height=1).returning(contents.c.id)
-        content_id = connection.execute(failed).scalar_one()
-    library.photo("damaged.jpg", classified=False, content_id=content_id, failure_kind="corrupt")
-    assert tagger("locate", "--json").json["unknown"] == 1
-    assert len(tagger("query", "--position", "none", "--json").json) == 1
-
-
-def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger, library):
+def test_a_dry_run_changes_nothing_and_unknown_photos_are_not_counted(tagger, library):
     output = tagger("locate", "--max-gap", "5m", "--dry-run")
     assert "2 positions would change" in output.err
     assert library.found() == {}
@@ -71,6 +63,12 @@ def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger, library):
     assert tagger("locate", "--json").json["neighbour"] == 0
     assert tagger("locate", "--max-gap", "2h", "--json").json["neighbour"] == 1
     assert library.found()
+    with library.database.write() as connection:
+        failed = insert(contents).values(digest="damaged", width=1, height=1).returning(contents.c.id)
+        content_id = connection.execute(failed).scalar_one()
+    library.photo("damaged.jpg", classified=False, content_id=content_id, failure_kind="corrupt")
+    assert tagger("locate", "--json").json["unknown"] == 1
+    assert len(tagger("query", "--position", "none", "--json").json) == 1
 
 
 def test_writing_says_that_positions_are_not_up_to_date(tagger, library):
@@ -90,7 +88,7 @@ def test_an_unknown_camera_is_answered_with_those_that_are_known(tagger, library
     assert tagger("locate", "--clock-offset", "canon eos 5d=-05:30").code == 0
 
 
-def test_every_format_has_positions_of_each_source(tagger, library):
+def test_formats_and_show_have_positions_of_each_source(tagger, library):
     tagger("locate")
     features = tagger("query", "--position", "any", "--format", "geojson").json["features"]
     documents = tagger("query", "--position", "any", "--json").json
@@ -110,10 +108,6 @@ def test_every_format_has_positions_of_each_source(tagger, library):
         assert values.keys() == position.keys() - {"region"}
         assert values.pop("sight") == (position["sight"] or {"name": ""})["name"]
         assert values == {name: str(position[name]) for name in values}
-
-
-def test_show_says_what_a_position_follows_from(tagger, library):
-    tagger("locate")
 
     def follows(name: str) -> str:
         lines = tagger("show", str(library.root / name)).text.splitlines()
@@ -158,7 +152,12 @@ REFUSED: tuple[tuple[Sequence[str], int, str], ...] = (
 )
 
 
-def test_nothing_is_stored_where_one_option_is_refused(tagger, library, tmp_path):
+def test_a_track_shows_first_what_it_would_change_and_stores_nothing_refused(tagger, library, tmp_path):
+    tagger("locate", "--clock-offset", "canon=+01:30")
+    output = tagger("locate", "--gpx", hike(tmp_path), "--dry-run", "--json")
+    assert (output.json["track"], "12 points of hike.gpx would be added" in output.err) == (1, True)
+    assert tagger("locate", "tracks", "--json").json == []
+    assert tagger("locate", "--json").json["track"] == 0
     (tmp_path / "broken.gpx").write_text("<gpx><trk>")
     for options, code, text in REFUSED:
         output = tagger("locate", "--max-gap", "30m", "--gpx", hike(tmp_path), *options)
@@ -168,17 +167,8 @@ def test_nothing_is_stored_where_one_option_is_refused(tagger, library, tmp_path
     assert tagger("locate", "--json").json["neighbour"] == 1  # the gap is that of before
 
 
-def test_a_dry_run_shows_what_a_track_would_change(tagger, library, tmp_path):
-    tagger("locate", "--clock-offset", "canon=+01:30")
-    output = tagger("locate", "--gpx", hike(tmp_path), "--dry-run", "--json")
-    assert (output.json["track"], "12 points of hike.gpx would be added" in output.err) == (1, True)
-    assert tagger("locate", "tracks", "--json").json == []
-    assert tagger("locate", "--json").json["track"] == 0
-
-
 def test_cameras_without_a_clock_that_tracks_need_are_named(tagger, library, tmp_path):
-    with library.database.write() as connection:
-        connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
+    execute(library.database, update(cameras).values(key="camera|canon|canon eos 5d|"))
     assert "no track locates" not in tagger("locate").err
     output = tagger("locate", "--gpx", hike(tmp_path))
     assert "the clock of Canon EOS 5D is not known, so no track locates 3 photos of it" in output.err
@@ -187,8 +177,7 @@ def test_cameras_without_a_clock_that_tracks_need_are_named(tagger, library, tmp
 
 
 def test_landmarks_tell_how_a_clock_is_set(tagger, library):
-    with library.database.write() as connection:
-        connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
+    execute(library.database, update(cameras).values(key="camera|canon|canon eos 5d|"))
     phone = library.camera("camera|phone||")
     library.shot(25, EIFFEL, camera=phone, utc_offset_s=7200, gps=(48.86, 2.3))
     library.update()
@@ -200,8 +189,7 @@ def test_landmarks_tell_how_a_clock_is_set(tagger, library):
 
 
 def test_cameras_that_are_used_together_locate_each_others_photos(tagger, library):
-    with library.database.write() as connection:
-        connection.execute(update(cameras).values(key="camera|canon|canon eos 5d|"))
+    execute(library.database, update(cameras).values(key="camera|canon|canon eos 5d|"))
     phone = library.camera("camera|pixel")
     for day, latitude in ((3, 47.0), (5, 48.0), (7, 49.0)):
         library.shot(day * 1440, gps=(latitude, 2.0), utc_offset_s=7200)
@@ -269,7 +257,7 @@ def travels(sqlite_database, tmp_path) -> PositionLibrary:
 
 
 @pytest.mark.usefixtures("travels")
-def test_trips_are_listed(tagger):
+def test_trips_are_listed_and_selected_by_dates_and_commands(tagger):
     output = tagger("trips")
     assert output.code == 0
     headings, trip = output.text.splitlines()
@@ -286,10 +274,6 @@ def test_trips_are_listed(tagger):
     assert document["places"][0]["city"] == "Paris"
     assert document["landmarks"] == [{"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 1}]
     assert tagger("trips", "--format", "ndjson").json == document
-
-
-@pytest.mark.usefixtures("travels")
-def test_dates_select_trips(tagger):
     assert len(tagger("trips", "--year", "2024", "--json").json) == 1
     assert tagger("trips", "--year", "2023", "--json").json == []
     assert tagger("trips", "--taken-after", "2024-05-06", "--json").json == []
@@ -298,6 +282,11 @@ def test_dates_select_trips(tagger):
     assert tagger("trips", "--format", "csv").code == 2
     assert tagger("trips", "--format", "csv-bom").code == 2
     assert "no trips at that time; to list all, run: tagger trips\n" in tagger("trips", "--year", "2023").err
+    assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
+    assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
+    assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
+    unknown = tagger("query", "--trip", "2024-06-01-rome")
+    assert (unknown.code, "`tagger trips` lists the names" in unknown.err) == (1, True)
 
 
 def test_without_trips_the_next_step_is_named(tagger):
@@ -314,12 +303,3 @@ def test_where_photos_have_positions_what_a_trip_needs_is_named(tagger, sqlite_d
     output = tagger("trips")
     assert "5 photos with positions on two days or more away from home, or 10 on one day" in output.err
     assert "tagger locate" not in output.err
-
-
-@pytest.mark.usefixtures("travels")
-def test_commands_select_the_photos_of_a_trip(tagger):
-    assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
-    assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
-    assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
-    unknown = tagger("query", "--trip", "2024-06-01-rome")
-    assert (unknown.code, "`tagger trips` lists the names" in unknown.err) == (1, True)

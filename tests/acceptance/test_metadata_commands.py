@@ -7,7 +7,7 @@ from pathlib import Path
 import piexif
 import pytest
 from rig.containers import jpeg_segment
-from support.commands import Terminal, draw, draw_many
+from support.commands import draw
 from support.written_folder import SIDECAR_OF_USER
 
 NOT_OUTCOMES = ("tagged", "unknown", "skipped", "failed", "cancelled", "queued", "running")
@@ -254,44 +254,6 @@ def test_photos_that_could_not_be_written_are_listed_by_kind(tagger_with_redis, 
     assert tagger_with_redis(*sidecar).code == 0
 
 
-def test_workers_write_what_jobs_backfills_and_schedules_ask_for(tmp_path, redis_server):
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-    folder = terminal.folder / "photos"
-    draw_many(folder, 5)
-    before = state(folder)
-    with terminal.processing_jobs():
-        done = terminal.run("enqueue", "photos", "--write", "sidecar", "--wait")
-        assert "job 1 finished: 5 photos: 4 tagged, 1 unknown" in done.stderr
-        assert "job 2 finished, metadata written: 4 photos: 4 written" in done.stderr
-        assert done.stdout == "1\n"
-        after = state(folder)
-        assert {name: after[name] for name in before} == before
-        assert len(after) == 9
-
-        done = terminal.run("backfill", "all", "--write", "embed", "--wait")
-        assert "4 photos: 4 written" in done.stderr
-        assert sum(state(folder)[name] != before[name] for name in before) == 4
-
-        add = ("schedule", "add", "nightly", "--cron", "0 3 * * *", "all", "--write", "sidecar")
-        made = terminal.json(*add, "--gps", "--gps-estimated")
-        assert made["options"]["write"] == {
-            "to": "sidecar",
-            "gps": True,
-            "description": False,
-            "max_error_m": 5000,
-            "things": False,
-        }
-        assert "sidecar" in terminal.run("schedule", "list").stdout
-        run = terminal.json("schedule", "run-now", "nightly")
-        terminal.wait_until(lambda: any(job.parent == run["job"] and job.is_over for job in terminal.jobs()))
-        status = terminal.json("status")["jobs"]
-        assert all(adds_up(job) for job in status)
-        (chained,) = [job for job in status if job["parent"] == run["job"]]
-        assert (chained["kind"], chained["state"]) == ("write", "finished")
-        assert "metadata undone" in terminal.run("metadata", "undo", "--all", "--enqueue", "--wait").stderr
-    assert state(folder) == before
-
-
 OURS = b"landmark-tagger"
 
 
@@ -365,23 +327,3 @@ def test_show_goes_by_the_record(tagger_with_redis, tmp_path):
     sidecar.unlink()
     lost = tagger_with_redis("metadata", "show", photo)
     assert (lost.code, "a.xmp, into which tags were written, is not there any more" in lost.err) == (3, True)
-
-
-def test_two_libraries_leave_each_other_s_files(tagger_with_redis, tmp_path, monkeypatch):
-    run, photos = tagger_with_redis, tmp_path / "photos"
-    for number, name in enumerate(("a/1.jpg", "b/2.jpg")):
-        draw(photos / name, 0, seed=number)
-    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    for library in "ab":
-        monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{library}.db")
-        run("tag", photos)
-        run("metadata", "write", "--to", "sidecar", photos / library)
-    assert (photos / "a/1.jpg.xmp").read_bytes() == (photos / "b/2.jpg.xmp").read_bytes()
-    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/a.db")
-    first = run("metadata", "undo", "--all")
-    # An older backup of the other database looks the same, so the files are named.
-    assert (first.code, left(photos)) == (3, {"b/2.jpg.xmp"})
-    assert "which no job of this database wrote" in first.err
-    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/b.db")
-    second = run("metadata", "undo", "--all")
-    assert (second.code, {path: path.read_bytes() for path in photos.rglob("*.*")}) == (0, before)

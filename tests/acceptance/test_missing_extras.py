@@ -33,10 +33,7 @@ COMMANDS = {
     ],
     "embedded": ["tagger worker", "tagger enqueue photos --wait"],
     "postgres": [
-        "tagger query",
-        "tagger tag photos",
-        "tagger status",
-        "tagger worker",
+        "tagger query", "tagger tag photos", "tagger status", "tagger worker",
         "tagger db upgrade",
     ],
     "torch": ["tagger tag photos", "tagger predict photos/a.jpg"],
@@ -49,7 +46,7 @@ COMMANDS = {
         "trainer export run --out model.pt",
     ],
     "web": ["tagger serve"],
-}
+}  # fmt: skip
 SETTINGS = {
     "cloud": {"TAGGER_MODEL": "none"},  # the tiny one gives no embeddings
     "postgres": {"TAGGER_DATABASE_URL": "postgresql://localhost/tagger"},

@@ -51,15 +51,12 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger, tmp_path):
     assert "mine" in tagger("model", "list").text
 
 
-def test_a_model_shows_from_which_score_on_it_suggests_landmarks(tagger, tmp_path):
+def test_models_and_files_are_shown_with_their_thresholds(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt", suggestion_threshold=0.3)
     assert "suggested:  from 0.3 on" in tagger("model", "show", "a.pt").text
     assert tagger("model", "show", "a.pt", "--json").json["manifest"]["suggestion_threshold"] == 0.3
     with pytest.raises(ValidationError, match="suggestion_threshold is above threshold"):
         tiny_artifact(tmp_path / "b.pt", threshold=0.5, suggestion_threshold=0.6)
-
-
-def test_a_file_is_shown_without_registering_it(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     shown = tagger("model", "show", "a.pt", "--json").json
     assert (shown["file"], shown["in_use"], shown["manifest"]["name"]) == ("a.pt", False, "tiny")
@@ -216,7 +213,7 @@ def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(tagger, 
     assert last < tagger("tag", "photos", "--again", "--json").json["job"] - 1, "no number comes again"
 
 
-def test_a_dry_run_changes_nothing(tagger, tmp_path):
+def test_a_dry_run_changes_nothing_and_names_have_limits(tagger, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     assert "would be registered as tiny" in tagger("model", "add", "a.pt", "--dry-run").text
     assert tagger("model", "list", "--json").json == []
@@ -224,10 +221,6 @@ def test_a_dry_run_changes_nothing(tagger, tmp_path):
     assert "registered already as tiny" in tagger("model", "add", "a.pt", "--dry-run", "--name", "new").text
     assert "would be put in use" in tagger("model", "use", "tiny", "--dry-run").text
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
-
-
-def test_names_of_models_have_the_limits_of_other_names(tagger, tmp_path):
-    tiny_artifact(tmp_path / "a.pt")
     for name in ("a\nb", "x" * 201, " ", "a/b", "b.pt"):
         for options in ((), ("--dry-run",)):
             refused = tagger("model", "add", "a.pt", "--name", name, *options)

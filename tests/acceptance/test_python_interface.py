@@ -150,6 +150,27 @@ def test_photos_are_found_by_the_conditions_of_the_command(library, photos):
         iter(library.photos(landmark="nowhere"))
 
 
+def test_a_data_frame_has_a_row_for_each_tag(library, photos):
+    library.tag(photos)
+    frame = library.photos().to_dataframe()
+    assert (len(frame), set(frame["landmark"])) == (4, {photo.tags[0].landmark for photo in library.photos()})
+    empty = library.photos(landmark="eiffel-tower", min_score=1, year=1990).to_dataframe()
+    assert list(empty.columns) == list(frame.columns)
+    for each in (frame, empty):
+        assert each["taken_at"].dtype == "datetime64[us]"
+    assert list(frame["taken_at"].dropna()) == [
+        photo.taken_at for photo in library.photos() if photo.taken_at
+    ]
+
+
+def test_arguments_may_be_one_value_or_several_of_any_kind(library, photos):
+    assert library.tag(iter([photos]), include="00000.*").total == 1
+    assert len(list(library.photos(year=None, near=None, text=None, country=["France", "Germany"]))) == 1
+    assert not list(library.photos(year=np.int64(1990), job=np.int64(1)))
+    assert len(list(library.photos(job=np.int64(1)))) == 1
+    assert not list(library.photos(taken_after=datetime.fromisoformat("2024-06-01T18:00")))
+
+
 def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(library, tmp_path):
     folder = tmp_path / "<b>"
     draw_many(folder, 25)
@@ -171,19 +192,6 @@ def test_a_photo_is_shown_on_a_line(library, tmp_path):
     assert repr(library) == f"<Library sqlite:///{tmp_path}/library.sqlite>"
 
 
-def test_a_data_frame_has_a_row_for_each_tag(library, photos):
-    library.tag(photos)
-    frame = library.photos().to_dataframe()
-    assert (len(frame), set(frame["landmark"])) == (4, {photo.tags[0].landmark for photo in library.photos()})
-    empty = library.photos(landmark="eiffel-tower", min_score=1, year=1990).to_dataframe()
-    assert list(empty.columns) == list(frame.columns)
-    for each in (frame, empty):
-        assert each["taken_at"].dtype == "datetime64[us]"
-    assert list(frame["taken_at"].dropna()) == [
-        photo.taken_at for photo in library.photos() if photo.taken_at
-    ]
-
-
 def test_verdicts_change_the_tags(library, photos):
     library.tag(photos)
     first = next(iter(library.photos(landmark="eiffel-tower")))
@@ -194,15 +202,6 @@ def test_verdicts_change_the_tags(library, photos):
     assert all(tag.verdict != "confirmed" for tag in library.photo(first.path).tags)
     with pytest.raises(PathNotFound):
         library.tag(photos / "nowhere")
-
-
-def test_a_backfill_runs_here_where_no_worker_does(library, photos):
-    library.tag(photos)
-    job = library.backfill("all", under=photos)
-    assert (job.state, job.tagged, job.unknown, job.failed) == ("finished", 4, 1, 1)
-    assert library.backfill("all", landmark="eiffel-tower", verdict="none").total == 1
-    with pytest.raises(QueryOptionInvalid):
-        library.backfill("all", unknown=True)
 
 
 def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(library, photos):
@@ -219,6 +218,27 @@ def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(library, photo
         library.undo()
     with pytest.raises(PhotoNotFound):
         library.undo(photos / "nowhere.jpg")
+
+
+def test_a_backfill_runs_here_where_no_worker_does(library, photos):
+    library.tag(photos)
+    job = library.backfill("all", under=photos)
+    assert (job.state, job.tagged, job.unknown, job.failed) == ("finished", 4, 1, 1)
+    assert library.backfill("all", landmark="eiffel-tower", verdict="none").total == 1
+    with pytest.raises(QueryOptionInvalid):
+        library.backfill("all", unknown=True)
+
+
+def test_an_enqueued_job_waits_for_workers(library, photos):
+    job = library.enqueue(photos)
+    with pytest.raises(TimeoutError):
+        job.wait(timeout_s=0)
+    assert job.waiting == 6
+    for _ in range(2):  # the second time changes nothing
+        job.cancel()
+        assert library.job(job.number).state == "cancelled"
+    entries = audit_entries(library._database, AuditAction.JOB_CANCEL)
+    assert [entry.subject for entry in entries] == [str(job.number)]
 
 
 WRONG_CALLS: tuple[tuple[Callable[[tagger.Library], object], str], ...] = (
@@ -250,14 +270,6 @@ def test_a_wrong_argument_is_an_error_that_says_what_is_possible(library):
         with pytest.raises(TaggerError, match=text):
             call(library)
     assert library.jobs() == []
-
-
-def test_arguments_may_be_one_value_or_several_of_any_kind(library, photos):
-    assert library.tag(iter([photos]), include="00000.*").total == 1
-    assert len(list(library.photos(year=None, near=None, text=None, country=["France", "Germany"]))) == 1
-    assert not list(library.photos(year=np.int64(1990), job=np.int64(1)))
-    assert len(list(library.photos(job=np.int64(1)))) == 1
-    assert not list(library.photos(taken_after=datetime.fromisoformat("2024-06-01T18:00")))
 
 
 def test_a_mistyped_file_is_no_new_library(tmp_path):
@@ -301,18 +313,6 @@ def test_a_fork_of_the_process_uses_neither_its_library_nor_its_model(terminal):
     command = [sys.executable, "-c", FORK]
     done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=True)
     assert re.findall(r"call (\S+)\.$", done.stdout, re.MULTILINE) == ["tagger.open", "tagger.load_model"]
-
-
-def test_an_enqueued_job_waits_for_workers(library, photos):
-    job = library.enqueue(photos)
-    with pytest.raises(TimeoutError):
-        job.wait(timeout_s=0)
-    assert job.waiting == 6
-    for _ in range(2):  # the second time changes nothing
-        job.cancel()
-        assert library.job(job.number).state == "cancelled"
-    entries = audit_entries(library._database, AuditAction.JOB_CANCEL)
-    assert [entry.subject for entry in entries] == [str(job.number)]
 
 
 def test_a_model_takes_each_kind_of_image_alone_or_with_others(tmp_path, monkeypatch):
@@ -427,7 +427,6 @@ def script_environment(home: Path) -> dict[str, str]:
 
 
 def run_script(script: str, home: Path) -> str:
-    """What a script prints in a process of its own."""
     command = [sys.executable, "-c", script]
     environment = script_environment(home)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from support.databases import execute
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import contents
@@ -67,7 +68,7 @@ def known(sqlite_database, tmp_path) -> StoredPhotos:
     return known
 
 
-def test_text_and_options_both_hold_and_the_text_is_explained(tagger, known):
+def test_texts_and_options_both_hold_and_a_text_has_a_limit(tagger, known):
     output = tagger("query", "EIFFEL", "tower", "--year", "2024", "--format", "paths")
     assert (output.text, output.err) == (f"{known.root}/paris/a.jpg\n", "")
     assert "searching for: France, 2024\n" in tagger("query", "france", "2024").err
@@ -78,17 +79,19 @@ def test_text_and_options_both_hold_and_the_text_is_explained(tagger, known):
     assert (unknown.code, "Did you mean Eiffel Tower?" in unknown.err) == (1, True)
     refused = tagger("query", "eiffel tower", "--landmark", GATE)
     assert (refused.code, "the text has one, too" in refused.err) == (2, True)
+    unknown, long = tagger("query", "\ufdfa" * 200), tagger("query", "\ufdfa" * 10_000)
+    assert (unknown.code, "nothing in the library has this name" in unknown.err) == (1, True)
+    assert (long.code, "it is longer than 200 letters" in long.err, len(long.err) < 200) == (1, True, True)
+    place = tagger("query", "--near", "\ufdfa" * 10_000)
+    assert (place.code, "a place has at most 200 letters" in " ".join(place.err.split())) == (2, True)
 
 
-def test_json_has_exactly_the_keys_scripts_know(tagger, known):
+def test_every_format_has_the_same_content_and_keys(tagger, known):
     output = tagger("query", "--landmark", "Eiffel Tower", "--json")
     assert (output.code, output.err) == (0, "")
     (photo,) = output.json
     assert photo == PHOTO | {"path": str(known.root / "paris/a.jpg")}
     assert (list(photo), list(photo["tags"][0])) == (list(PHOTO), list(TAG))
-
-
-def test_every_format_has_the_same_content(tagger, known):
     photos = tagger("query", "--json").json
     paths = [photo["path"] for photo in photos]
     assert len(paths) == 3
@@ -103,9 +106,6 @@ def test_every_format_has_the_same_content(tagger, known):
     assert features["features"][0]["geometry"] == {"type": "Point", "coordinates": [2.2945, 48.8584]}
     table = tagger("query").text.splitlines()
     assert table[1].split("\t") == [paths[0], "Eiffel Tower", "0.9700", "", "France"]
-
-
-def test_csv_has_a_row_per_tag(tagger, known):
     output = tagger("query", "--any-rank", "--format", "csv", "--under", known.root / "paris")
     rows = list(csv.DictReader(io.StringIO(output.out.decode(), newline="")))
     assert [(Path(row["path"]).name, row["landmark"], row["rank"], row["accepted"]) for row in rows] == [
@@ -131,7 +131,7 @@ def test_csv_for_excel_is_the_same_behind_a_byte_order_mark(tagger, known, comma
     assert tagger(*command, "--format", "csv-bom").out == codecs.BOM_UTF8 + plain
 
 
-def test_nothing_found_is_an_empty_answer_and_no_failure(tagger, known):
+def test_an_empty_answer_is_no_failure_and_names_the_nearest_full_one(tagger, known):
     output = tagger("query", "--landmark", "nameless-hill", "--json")
     assert (output.code, output.json) == (0, [])
     assert "no photo" in output.err
@@ -141,8 +141,6 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger, known):
     quiet = tagger("query", "--landmark", "nameless-hill", "-q", "--format", "geojson")
     assert (quiet.json["features"], quiet.err) == ([], "")
 
-
-def test_an_empty_answer_names_the_nearest_full_one(tagger, known):
     def said(*options: str) -> str:
         return tagger("query", *options).err.splitlines()[-1]
 
@@ -174,15 +172,6 @@ def test_places_of_options_are_named_as_in_searches(tagger, known):
         True,
     )
     assert "Did you mean" in " ".join(tagger("query", "--near", "eifel towr").err.split())
-
-
-def test_a_search_text_has_a_limit_as_on_the_page(tagger, known):
-    """One such letter is eighteen without its ligature, and words are compared letter by letter."""
-    unknown, long = tagger("query", "\ufdfa" * 200), tagger("query", "\ufdfa" * 10_000)
-    assert (unknown.code, "nothing in the library has this name" in unknown.err) == (1, True)
-    assert (long.code, "it is longer than 200 letters" in long.err, len(long.err) < 200) == (1, True, True)
-    place = tagger("query", "--near", "\ufdfa" * 10_000)
-    assert (place.code, "a place has at most 200 letters" in " ".join(place.err.split())) == (2, True)
 
 
 def test_only_a_folder_that_exists_or_had_photos_can_be_searched(tagger, known, tmp_path):
@@ -267,8 +256,7 @@ def test_show_tells_all_of_one_photo(tagger, known):
     assert "camera:     Canon EOS 5D (0570)\n" in text
     assert "gone since: 2026-03-01 12:00 UTC\n" in text
     assert "confirmed by ada" in text
-    with known.database.write() as connection:
-        connection.execute(update(contents).values(classified_at=None))  # like those before 2.1
+    execute(known.database, update(contents).values(classified_at=None))  # like those before 2.1
     assert "by tiny\n" in tagger("show", copy).text
     output = tagger("show", "elsewhere.jpg")
     assert (output.code, "tagger tag" in output.err) == (1, True)

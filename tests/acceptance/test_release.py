@@ -14,7 +14,6 @@ pytestmark = pytest.mark.slow
 
 
 def built(folder: Path) -> dict[str, str]:
-    """The digests of what a build wrote, by name."""
     subprocess.run(["deploy/build.sh", folder], check=True)
     files = [file for file in folder.iterdir() if file.name.startswith("landmark_tagger-")]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -238,13 +238,6 @@ def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal):
     assert missing in terminal.run("show", photo).stdout
 
 
-def test_dry_run_counts_and_records_nothing(terminal):
-    draw_many(terminal.folder / "photos", 4)
-    assert terminal.run("tag", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
-    assert terminal.run("enqueue", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
-    assert terminal.json("status")["jobs"] == []
-
-
 def test_an_interrupted_tag_loses_nothing_and_continues(terminal):
     draw_many(terminal.folder / "photos", 80)
     draw(terminal.folder / "photos" / "00" / "00001-hangs.jpg", seed=1000)
@@ -274,6 +267,13 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal):
     assert private.exists()
     assert len(terminal.json("query", "--any-rank")) == 2
     assert terminal.json("forget", "photos")["forgotten"] == 2
+
+
+def test_dry_run_counts_and_records_nothing(terminal):
+    draw_many(terminal.folder / "photos", 4)
+    assert terminal.run("tag", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
+    assert terminal.run("enqueue", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
+    assert terminal.json("status")["jobs"] == []
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from tagger.errors import ArgumentInvalid
 from tagger.interface import open as open_library
 
 CHURCH, BRIDGE = 0, 1
-PHOTOS = 8
-"""Photos of the church."""
+PHOTOS = 8  # Photos of the church
 KEYS = [
     *("landmark", "examples", "rejected", "compared", "tagged", "suggested", "precision"),
     *("named_otherwise", "seconds", "doubtful", "kept", "undo"),
@@ -88,13 +87,17 @@ def test_a_place_is_taught_and_found_in_the_library(tagger, library):
     assert len(listed) == PHOTOS
 
 
-def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(tagger, library):
+def test_json_has_the_documented_keys_and_existing_facts_stay(tagger, library):
     options = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
     document = tagger("teach", "Our church", *library.church(0, 1), *options).json
     assert list(document) == KEYS
     assert [document[key] for key in KEYS[:4]] == ["our-church", 2, 11, 19]
     verdicts = tagger("review", "list", "--verdict", "rejected", "--json").json
     assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
+    first = ("teach", "Our mill", library.bridge, "--country", "Germany")
+    assert (tagger(*first).code, tagger(*first).code) == (0, 0)
+    output = tagger("teach", "OUR MILL", *library.church(1), "--country", "France")
+    assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (2, True)
 
 
 def test_what_a_badly_taught_place_takes_is_told_before_and_after_and_can_be_undone(
@@ -160,12 +163,7 @@ def test_broken_files_are_left_out_with_a_warning(tagger, untagged, tmp_path):
 def test_what_contradicts_itself_is_wrong_usage(tagger, library, tmp_path):
     (photo,) = library.church(0)
     copy = shutil.copy(photo, tmp_path / "copy.jpg")
-    for options in (
-        (),
-        (photo, "--not", photo),
-        (photo, "--not", copy),
-        (photo, "--at", "91,0"),
-    ):
+    for options in ((), (photo, "--not", photo), (photo, "--not", copy), (photo, "--at", "91,0")):
         output = tagger("teach", "Our church", *options)
         assert (output.code, output.text) == (2, ""), options
     with (
@@ -195,13 +193,6 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(tagger, library, tmp_p
     assert tagger("review", "list", "--json").json == []
 
 
-def test_facts_of_a_landmark_that_exists_are_not_changed(tagger, library):
-    first = ("teach", "Our mill", library.bridge, "--country", "Germany")
-    assert (tagger(*first).code, tagger(*first).code) == (0, 0)
-    output = tagger("teach", "OUR MILL", *library.church(1), "--country", "France")
-    assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (2, True)
-
-
 def test_a_mistyped_name_is_pointed_out(tagger, library):
     first = tagger("teach", "Our church", *library.church(0))
     assert "there is also" not in first.err
@@ -220,22 +211,6 @@ def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger, untagged):
     output = tagger("teach", "Our church", *untagged.church(0, 1, 2), "--dry-run")
     assert "3 paths would be tagged first" in output.text
     assert tagger("query", "--any-rank", "--json").json == []
-
-
-def test_verdicts_improve_what_was_learned_at_once(tagger, library, tmp_path, monkeypatch):
-    tagger("teach", "Our church", *library.church(0))
-    confirmed = tagger("confirm", "our church", *library.church(1))
-    assert "Our church is now learned from 2 photos: 6 photos tagged by it in all" in confirmed.err
-    rejected = tagger("reject", "our church", *library.church(2))
-    assert (
-        "Our church is now learned from 2 photos and 1 rejected one: 5 photos tagged by it in all"
-        in rejected.err
-    )
-    assert "2.jpg" not in found(tagger, "our-church")
-    tiny_artifact(tmp_path / "tiny.pt")  # which gives no embeddings
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))
-    verdict = tagger("confirm", "our church", *library.church(3))
-    assert (verdict.code, verdict.err) == (0, "")
 
 
 def test_suggestions_are_listed_best_first(tagger, library, tmp_path):
@@ -262,23 +237,6 @@ def test_suggestions_are_listed_best_first(tagger, library, tmp_path):
     assert suggested[0]["path"] not in [photo["path"] for photo in tagger("review", "--json").json]
     assert tagger("review", "nowhere").code == 1
     assert tagger("review", "--format", "nothing").code == 2
-
-
-def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagged(
-    tagger, library, tmp_path, monkeypatch
-):
-    tagger("teach", "Our church", *library.church(0, 1, 2))
-    tagger("review", "export", "verdicts.json")
-    shutil.copy(library.database, tmp_path / "other.sqlite")
-    for name, said in (
-        ("other", "Our church is now learned from 3 photos"),
-        ("empty", "3 verdicts on unknown photos"),
-    ):
-        monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{name}.sqlite")
-        tagger("landmark", "add", "Our church")
-        assert said in tagger("review", "import", "verdicts.json").err
-        tagger("tag", library.photos)
-        assert len(found(tagger, "our-church")) == PHOTOS
 
 
 def test_a_taught_place_stays_with_its_model_until_another_learns_it(tagger, library, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from rig.released_library import LIBRARIES, unpack_library
 from rig.servers import PostgresServer
 from sqlalchemy import select, update
 from support.commands import Terminal, draw_many
+from support.databases import read_rows
 from support.tls_servers import PAGE as HARDEN
 
 from tagger.database import schema
@@ -26,6 +27,7 @@ from tagger.ledger.jobs import OVER
 from tagger.ledger.workers import release_expired
 
 PHOTOS = 10
+# What the rule for migrations allows: new tables and indexes, and new columns with a default or empty.
 STEP = (
     "ALTER TABLE photos ADD COLUMN later_fact TEXT",
     "ALTER TABLE jobs ADD COLUMN later_option INTEGER NOT NULL DEFAULT 0",
@@ -33,7 +35,6 @@ STEP = (
     "CREATE INDEX ix_photos_later_fact ON photos (later_fact)",
     "UPDATE alembic_version SET version_num = '9999'",
 )
-"""What the rule for migrations allows: new tables and indexes, and new columns with a default or empty."""
 
 
 @pytest.fixture(
@@ -47,7 +48,6 @@ STEP = (
     ]
 )
 def terminal(request, tmp_path) -> Terminal:
-    """With the library of a release."""
     return unpack_library(request.param, tmp_path, lambda: str(request.getfixturevalue("empty_postgres_url")))
 
 
@@ -82,8 +82,7 @@ def _stale_items(database: Database) -> list[tuple[int, int]]:
         .join(contents, contents.c.id == photos.c.content_id)
         .where(jobs.c.state.in_(OVER), is_stale)
     )
-    with database.read() as connection:
-        return [(row.job_id, row.position) for row in connection.execute(query)]
+    return [(row.job_id, row.position) for row in read_rows(database, query)]
 
 
 def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(tmp_path):

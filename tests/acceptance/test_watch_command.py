@@ -14,8 +14,6 @@ from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
 
-HOURLY = {"scan_every_s": 3600.0}
-
 
 def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal):
     """What is written into a photo is no reason to tag it again."""
@@ -53,33 +51,6 @@ def test_a_folder_that_is_away_at_the_start_is_waited_for_and_said_once(terminal
     assert capsys.readouterr().err.count("Waiting for it") == 1
 
 
-@pytest.mark.slow
-def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(terminal, monkeypatch, capsys):
-    photos = terminal.folder / "photos"
-    draw(photos / "a.jpg", 0)
-    terminal.run("tag", "photos")
-    monkeypatch.setattr(watch, "RETRY_S", 0.0)
-    monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
-    monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
-    tagged = Tagged()
-
-    with environment_of(terminal.environment):
-        watcher = Watcher(open_session(), select_paths([photos]), tagged.tag, **HOURLY)
-        watcher.step()
-        assert tagged == []
-        photos.rename(terminal.folder / "disk")
-        photos.mkdir()
-        for _ in range(10):
-            watcher.step()
-        photos.rmdir()
-        (terminal.folder / "disk").rename(photos)
-        draw(photos / "b.jpg", 1, seed=1)
-        terminal.wait_until(lambda: watcher.step() or tagged)
-    assert tagged == [{"b.jpg"}]
-    assert capsys.readouterr().err.count("no photo was marked as gone") == 1
-    assert set(outcomes(terminal)) == {"a.jpg"}
-
-
 def test_watch_takes_folders_only(terminal):
     draw(terminal.folder / "a.jpg")
     assert "name the folder or prefix that it is in" in terminal.run("watch", "a.jpg", code=2).stderr
@@ -113,34 +84,6 @@ def test_scans_find_what_is_new_and_gone_in_a_bucket(bucket_terminal, bucket, ca
     assert tagged == [{"behind.jpg"}]
     assert "1 photo is gone" in capsys.readouterr().err
     assert outcomes(bucket_terminal) == {}
-
-
-@pytest.mark.slow
-def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
-    bucket_terminal, bucket, monkeypatch, capsys
-):
-    monkeypatch.setattr(watch, "RETRY_S", 0.0)
-    monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
-    monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
-    bucket_terminal.environment["TAGGER_SETTLE_S"] = "0"
-    photos = bucket_terminal.folder / "photos"
-    draw(photos / "a.jpg", 0, seed=3)
-    bucket_terminal.run("tag", bucket.address)
-    tagged = Tagged()
-    with environment_of(bucket_terminal.environment):
-        selection = select_paths([photos, parse_path(bucket.address)])
-        with bucket.proxy.refusing():
-            watcher = Watcher(open_session(), selection, tagged.tag, **HOURLY)
-            watcher.step()
-            draw(photos / "b.jpg", 1, seed=2)
-            watcher.step()
-            watcher.step()
-        assert tagged == [{"a.jpg"}, {"a.jpg", "b.jpg"}, {"a.jpg", "b.jpg"}]
-        put(bucket_terminal, bucket, "2026/02/second.jpg")
-        Watcher(open_session(), selection, tagged.tag, **HOURLY).step()
-    assert {"second.jpg"} in tagged
-    assert capsys.readouterr().err.count("the server refuses access") == 1
-    assert set(outcomes(bucket_terminal)) == {"first.jpg"}
 
 
 def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal, bucket):

@@ -24,8 +24,6 @@ INTERVALS = "worker.sweeper.SWEEP_S=1"
 
 @dataclass(frozen=True)
 class Watched:
-    """What one worker told while it processed a job."""
-
     job: int
     status: Any
     samples: Samples
@@ -91,14 +89,11 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(watched):
     assert "Address already in use" in watched.refused
 
 
-def test_status_shows_the_rate_of_workers_and_devices(watched):
+def test_status_and_logs_show_rates_and_no_paths(watched):
     (seen,) = watched.status["workers"]
     assert watched.status["devices"] == [
         {"device": "cpu", "workers": 1, "photos_per_second": pytest.approx(seen["photos_per_second"])}
     ]
-
-
-def test_a_json_log_has_no_paths(watched):
     lines = [json.loads(line) for line in watched.log.splitlines() if line.startswith("{")]
     (failed,) = [line for line in lines if line["message"] == "a photo failed"]
     expected = {"job": watched.job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}

@@ -36,19 +36,16 @@ def sqlite_url(tmp_path) -> str:
 
 @pytest.fixture
 def scenario(tmp_path, redis_server, sqlite_url, durations) -> FaultScenario:
-    """On SQLite."""
     return new_scenario(tmp_path, redis_server, sqlite_url, durations)
 
 
 @pytest.fixture
 def scenario_on_each_database(tmp_path, redis_server, database_url, durations) -> FaultScenario:
-    """On SQLite, then on PostgreSQL."""
     return new_scenario(tmp_path, redis_server, database_url, durations)
 
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server that this test may break."""
     with PostgresServer() as server:
         upgrade_database(server.url)
         yield server
@@ -56,7 +53,6 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def scenario_on_postgres(tmp_path, redis_server, postgres, durations) -> FaultScenario:
-    """On the PostgreSQL server that may be broken."""
     return new_scenario(tmp_path, redis_server, postgres.url, durations)
 
 

@@ -228,23 +228,6 @@ def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_worker_survives_redis_killed_while_it_waits_for_messages(scenario, redis_server):
-    terminal = scenario.terminal
-    draw_many(terminal.folder / "few", 30)
-    terminal.inject(slow_pass_s="0.6")
-    with terminal.workers(1) as (worker,):
-        for _ in range(3):
-            # One claimed chunk whose message is not acknowledged, and capacity for another.
-            job = int(terminal.run("enqueue", "--again", "few").stdout)
-            terminal.wait_until(lambda job=job: terminal.progress(job).running > 0)
-            redis_server.kill()
-            time.sleep(0.5)  # connections are refused
-            redis_server.start()
-            terminal.wait_until(lambda job=job: terminal.progress(job).is_over)
-            assert worker.poll() is None, scenario.log[-2000:]
-
-
-@pytest.mark.slow
 def test_a_worker_survives_invalid_messages(scenario, redis_server):
     terminal = scenario.terminal
     draw_many(terminal.folder / "few", len(LABELS))

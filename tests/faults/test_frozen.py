@@ -50,7 +50,6 @@ SERVICES = {
 
 
 def start_services(terminal: Terminal) -> dict[str, Process]:
-    """Start each, and wait until it works."""
     processes = {name: terminal.start(*arguments) for name, arguments in SERVICES.items()}
     terminal.wait_until(terminal.active_workers)
     terminal.wait_until(lambda: "the web page is at" in terminal.log.read_text())
@@ -82,7 +81,10 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize(("program", "module"), [("tagger", "tagger.cli.program"), ("celery", "sqlalchemy")])
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [("tagger", "tagger.cli.program"), pytest.param("celery", "sqlalchemy", marks=pytest.mark.slow)],
+)
 def test_programs_end_when_an_import_of_their_start_keeps_the_lock(terminal, program, module):
     commands = [next(word for word in words if word.isalpha()) for words in STARTS[program]]
     terminal.inject(freeze_on_import=module)

@@ -13,8 +13,7 @@ from rig.ledger_invariants import job_violations, library_violations
 from support.commands import Process, Terminal, child_processes, draw, draw_many, wait_until_gone
 from support.fault_scenario import SHORT_DURATIONS
 
-PHOTOS = 110
-"""In three chunks."""
+PHOTOS = 110  # In three chunks
 SLOW = {"slow_pass_s": "0.5"}
 
 
@@ -69,7 +68,6 @@ def test_the_output_is_that_of_one_process(terminal):
 
 
 def numbers(text: str) -> list[str]:
-    """The counts of a job, and its landmarks."""
     return re.findall(r"\d+ photos:.*failed|^ .*", text, re.MULTILINE)
 
 
@@ -100,6 +98,7 @@ def test_the_processes_end_when_their_parent_is_killed(terminal, started):
     assert len(terminal.json("query")) == PHOTOS * 4 // 5
 
 
+@pytest.mark.slow
 def test_the_error_of_a_process_is_that_of_the_command(terminal):
     ends = []
     terminal.environment["TAGGER_BACKEND"] = "openvino-int8"
@@ -115,7 +114,6 @@ def test_the_error_of_a_process_is_that_of_the_command(terminal):
 
 @pytest.fixture
 def terminal_on_postgres(terminal, postgres) -> Terminal:
-    """On the server that may be broken."""
     terminal.environment["TAGGER_DATABASE_URL"] = postgres.url
     return terminal
 

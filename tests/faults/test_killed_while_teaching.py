@@ -29,9 +29,9 @@ from tagger.database.tables import (
 )
 
 CHURCH, BRIDGE = 0, 1
-NOISE = 0.2
-"""Photos of the church that count as different ones."""
+NOISE = 0.2  # Photos of the church that count as different ones
 AT = ("--at", "51.05,13.74")
+# What a command leads to, without times, numbers that each attempt raises, and digests of ids.
 FACTS = {
     landmarks: ("slug", "name", "aliases"),
     verdicts: ("content_id", "landmark_id", "verdict", "given_by"),
@@ -43,14 +43,13 @@ FACTS = {
     photos: ("path", "content_id", "failure_kind"),
     contents: ("digest", "outcome"),
 }
-"""What a command leads to, without times, numbers that each attempt raises, and digests of ids."""
+# What stands for the ids of rows, which an attempt that is killed can use up.
 KEYS = {
     "landmark_id": landmarks.c.slug,
     "content_id": contents.c.digest,
     "photo_id": photos.c.path,
     "model_id": models.c.name,
 }
-"""What stands for the ids of rows, which an attempt that is killed can use up."""
 
 
 class Library:
@@ -79,7 +78,6 @@ class Library:
         shutil.copytree(self.terminal.data, self._before)
 
     def start_again(self) -> None:
-        """Bring the state that was kept back."""
         shutil.rmtree(self.terminal.data)
         shutil.copytree(self._before, self.terminal.data)
         if self._databases is not None and self._url is not None:

@@ -24,8 +24,6 @@ FACTS: dict[Table, tuple[str, ...]] = {
 
 
 class Release:
-    """Libraries of 2.0, each a new copy."""
-
     def __init__(self, unpack: Callable[[], Terminal]) -> None:
         self._unpack = unpack
 

@@ -14,8 +14,7 @@ from tagger.metadata.photo_files import photo_fields
 from tagger.metadata.plans import digest_file
 
 PHOTOS = 240
-PLACES = 4
-"""Number of folders."""
+PLACES = 4  # Number of folders
 JUST_REPLACED = "after a file was replaced"
 JUST_UNDONE = {"embed": JUST_REPLACED, "sidecar": "after a file was removed"}
 
@@ -35,7 +34,6 @@ class Library:
         terminal.run("tag", self.folder)
 
     def files(self) -> Mapping[Path, bytes]:
-        """Every file below the folder, hidden ones too."""
         return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
     def written(self) -> int:
@@ -55,7 +53,6 @@ class Library:
         self.assert_no_file_is_damaged()
 
     def is_killed_once(self, *words: str, at: str) -> None:
-        """Run a command that is killed at a moment."""
         self.terminal.injected.clear()
         self.terminal.inject(kill_at=at, once=self.terminal.folder / f"killed-{'-'.join(words)}")
         self.is_killed(self.terminal.start(*words))

@@ -13,17 +13,13 @@ import pytest
 from support.commands import LABELS, Terminal, draw
 from support.training_photos import draw_small_world
 
-FULL = 2
-"""SQLite's `synchronous`: each commit is flushed."""
+FULL = 2  # SQLite's `synchronous`: each commit is flushed
 
 
-DERIVED = "pixels"
-"""The folder of decoded photos, which the trainer decodes again."""
+DERIVED = "pixels"  # The folder of decoded photos, which the trainer decodes again
 
 
 class Recorder:
-    """Runs commands, and reads what they recorded."""
-
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._file = terminal.folder / "flushes"

@@ -21,8 +21,7 @@ from tagger.ledger.workers import list_workers
 
 pytestmark = pytest.mark.slow
 
-BACK_S = 5.0
-"""A worker with a younger heartbeat reaches the database. Sweeps are a second apart."""
+BACK_S = 5.0  # A worker with a younger heartbeat reaches the database. Sweeps are a second apart
 
 
 @contextmanager
@@ -40,13 +39,11 @@ def machine(scenario: FaultScenario, settings: Mapping[str, str]) -> Iterator[Pr
 
 
 def claimants(scenario: FaultScenario) -> set[str]:
-    """The names of the workers that hold chunks."""
     with scenario.terminal.database() as database:
         return {worker.name for worker in list_workers(database) if worker.chunks}
 
 
 def silence_s(scenario: FaultScenario, process: Process) -> float:
-    """How old the heartbeat of a worker is."""
     name = f"tagger-{process.pid}@"
     ages = [
         each.seen_seconds_ago for each in scenario.terminal.active_workers() if each.name.startswith(name)

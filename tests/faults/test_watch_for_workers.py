@@ -24,7 +24,6 @@ RECORDED = "is recorded; workers process it when Redis is available"
 
 @pytest.fixture
 def terminal(tmp_path, redis_server) -> Terminal:
-    """The Redis server is away."""
     redis_server.kill()
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
     terminal.inject(values="worker.sweeper.SWEEP_S=1")
@@ -38,7 +37,6 @@ def add(terminal: Terminal, number: int) -> None:
 
 
 def enqueued(terminal: Terminal) -> Counter[str]:
-    """How often each photo is in a job, by its name."""
     if not (terminal.data / "tagger.sqlite").exists():
         return Counter()
     query = select(photos.c.path).join(job_items, job_items.c.photo_id == photos.c.id)
@@ -55,7 +53,6 @@ def once(numbers: int) -> Counter[str]:
 
 
 def wake_ups(terminal: Terminal, server: RedisServer) -> int:
-    """How many messages wait in Redis."""
     with terminal.database() as database, server.client() as client:
         return sum(count_queued(client, RedisKeys(database.ledger_id)).values())
 

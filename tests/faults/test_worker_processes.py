@@ -28,7 +28,6 @@ def terminal(tmp_path, redis_server) -> Terminal:
 
 @pytest.fixture
 def worker(terminal) -> Iterator[Process]:
-    """A worker whose two processes are ready."""
     terminal.environment["TAGGER_METRICS_PORT"] = str(free_port())
     process = terminal.start("worker", "-v")
     try:

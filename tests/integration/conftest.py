@@ -26,19 +26,16 @@ def ledger(database) -> LedgerBuilder:
 
 @pytest.fixture
 def library(database, tmp_path) -> StoredPhotos:
-    """Without photos."""
     return StoredPhotos.with_tiny_model(database, tmp_path)
 
 
 @pytest.fixture
 def folder(database, tmp_path) -> WrittenFolder:
-    """Without photos."""
     return WrittenFolder(database, tmp_path)
 
 
 @pytest.fixture
 def settings(folder) -> Settings:
-    """With the model of the folder."""
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.databases import audit_entries
+from support.databases import audit_entries, execute
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
@@ -43,10 +43,7 @@ from tagger.registry.registered_models import use_models
 from tagger.roots.roots import forget_path
 from tagger.settings import Settings
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.verdicts import (
-    give_verdicts,
-    withdraw_verdicts,
-)
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 ADA = Actor("web ada", "192.0.2.7")
 BEAT = Actor("worker tagger-1@rack")
@@ -77,6 +74,15 @@ def test_jobs_are_recorded_with_who_made_and_changed_them(database):
     assert [change.action for change in changes] == ["job-pause", "job-resume", "job-cancel"]
     assert {change.actor for change in changes} == {"web ada"}
     assert all(change.details == {"address": "192.0.2.7"} for change in changes)
+
+
+def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database):
+    ledger = LedgerBuilder(database)
+    by_command = ledger.job(1)
+    ledger.database = database.acting_as(ADA)
+    by_ada = ledger.job(1)
+    execute(database, delete(audit_log))
+    assert authors(database) == {by_command: command_line_actor().name, by_ada: "web ada"}
 
 
 def test_schedules_and_models_are_recorded(database, tmp_path):
@@ -113,6 +119,17 @@ def test_imports_are_recorded_once(database, tmp_path):
     assert entry.details == {"added": 0, "replaced": 1}
 
 
+def test_forgetting_photos_is_recorded(database, tmp_path):
+    folder = TaggedFolder(database, tmp_path)
+    for number in range(2):
+        folder.draw(f"{number}.jpg", number)
+    folder.tag()
+    forget_path(database, folder.folder, {}, dry_run=True)
+    forget_path(database, folder.folder, {})
+    (entry,) = entries(database, AuditAction.PHOTOS_FORGET)
+    assert (entry.subject, entry.details) == (str(folder.folder.resolve()), {"photos": 2})
+
+
 def test_withdrawn_verdicts_are_recorded(database, tmp_path):
     folder = TaggedFolder(database, tmp_path)
     photo = folder.draw("a.jpg", 0)
@@ -135,24 +152,12 @@ def test_withdrawn_verdicts_are_recorded(database, tmp_path):
     assert [entry.details for entry in recorded] == [common, common]
 
 
-def test_forgetting_photos_is_recorded(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
-    for number in range(2):
-        folder.draw(f"{number}.jpg", number)
-    folder.tag()
-    forget_path(database, folder.folder, {}, dry_run=True)
-    forget_path(database, folder.folder, {})
-    (entry,) = entries(database, AuditAction.PHOTOS_FORGET)
-    assert (entry.subject, entry.details) == (str(folder.folder.resolve()), {"photos": 2})
-
-
 @pytest.mark.postgresql
 def test_old_entries_and_those_above_the_limit_are_removed(database, monkeypatch):
     monkeypatch.setattr(audit, "MAX_ENTRIES", 10)
     long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS + 1)
     row = {"actor": "a", "action": "job-create", "details": {}}
-    with database.write() as connection:
-        connection.execute(insert(audit_log), [row | {"at": long_ago} for _ in range(5)])
+    execute(database, insert(audit_log), [row | {"at": long_ago} for _ in range(5)])
 
     def record() -> None:
         for _ in range(10):
@@ -177,16 +182,6 @@ def authors(database: Database) -> dict[int, str | None]:
     return {job.job: job.author for job in list_jobs(database)}
 
 
-def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database):
-    ledger = LedgerBuilder(database)
-    by_command = ledger.job(1)
-    ledger.database = database.acting_as(ADA)
-    by_ada = ledger.job(1)
-    with database.write() as connection:
-        connection.execute(delete(audit_log))
-    assert authors(database) == {by_command: command_line_actor().name, by_ada: "web ada"}
-
-
 def test_a_job_that_writes_tags_has_the_author_of_its_parent(database):
     ledger = LedgerBuilder(database)
     options: dict[str, object] = {WRITE: {"to": "sidecar"}}
@@ -206,8 +201,7 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
     folder.draw("a.jpg")
     folder.tag()
     add_schedule(database, "nightly", "* * * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
-    with database.write() as connection:
-        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(minutes=1)))
+    execute(database, update(schedules).values(next_due=datetime.now(UTC) - timedelta(minutes=1)))
     (due,) = run_due_schedules(database.acting_as(BEAT), settings)
     assert due.job is not None
     with database.write() as connection:

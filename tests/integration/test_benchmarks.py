@@ -96,12 +96,7 @@ def test_growth_compares_libraries():
     done = _run_process("bench.growth", "--photos", "400", "800")
     assert done.returncode == 0, done.stdout + done.stderr
     for row in (
-        "query --year 2010",
-        "similar",
-        "trips",
-        "db check, ms a photo",
-        "/api/timeline",
-        "/places",
-        "/places, again",
-    ):
+        "query --year 2010", "similar", "trips", "db check, ms a photo", "/api/timeline",
+        "/places", "/places, again",
+    ):  # fmt: skip
         assert re.search(rf"^\| {row} \|( [\d.]+ \|){{3}} ", done.stdout, re.MULTILINE), done.stdout

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
+from support.databases import execute, read_rows
 from support.ledgers import claim_one
 from support.written_folder import WrittenFolder
 
@@ -44,8 +45,7 @@ def folder(database, tmp_path) -> TaggedFolder:
 
 
 def located(folder: TaggedFolder) -> int:
-    with folder.database.read() as connection:
-        return len(connection.execute(select(positions.c.photo_id)).all())
+    return len(read_rows(folder.database, select(positions.c.photo_id)))
 
 
 def is_due(folder: TaggedFolder) -> bool:
@@ -112,18 +112,6 @@ def test_the_planner_knows_the_tables_after_a_large_job(folder, last_step, monke
     assert bool(is_known) is (large == 3)
 
 
-def test_another_worker_goes_on_with_the_last_step_of_one_that_died(folder, last_step):
-    claim_one(folder.database, last_step)
-    assert claim_next_chunk(folder.database, last_step, "w") is None
-    with folder.database.write() as connection:
-        connection.execute(update(chunks).values(lease_until=0.0))
-    assert len(release_expired(folder.database)) == 1
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
-    assert folder.progress(last_step).state is JobState.FINISHED
-
-
 def test_a_worker_that_stops_leaves_the_last_step_to_others(folder, last_step):
     executor = folder.executor()
     executor.stop.set()
@@ -131,6 +119,17 @@ def test_a_worker_that_stops_leaves_the_last_step_to_others(folder, last_step):
     executor.close()
     assert folder.progress(last_step).settling
     assert claim_one(folder.database, last_step).attempts == 1
+
+
+def test_another_worker_goes_on_with_the_last_step_of_one_that_died(folder, last_step):
+    claim_one(folder.database, last_step)
+    assert claim_next_chunk(folder.database, last_step, "w") is None
+    execute(folder.database, update(chunks).values(lease_until=0.0))
+    assert len(release_expired(folder.database)) == 1
+    executor = folder.executor()
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
+    executor.close()
+    assert folder.progress(last_step).state is JobState.FINISHED
 
 
 def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
@@ -163,8 +162,7 @@ def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
 
 
 def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(folder, last_step, caplog):
-    with folder.database.write() as connection:
-        connection.execute(update(models).values(in_use=False, use_order=None))
+    execute(folder.database, update(models).values(in_use=False, use_order=None))
     folder.settings = folder.settings.model_copy(update={"model": "nowhere"})
     executor = folder.executor()
     assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
@@ -183,8 +181,7 @@ def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
 
     monkeypatch.setattr(executor_module, "update_consequences", fail)
     if kills:
-        with folder.database.write() as connection:
-            connection.execute(update(chunks).where(chunks.c.done.is_(False)).values(attempts=2))
+        execute(folder.database, update(chunks).where(chunks.c.done.is_(False)).values(attempts=2))
     executor = folder.executor()
     assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
@@ -215,8 +212,7 @@ def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_nex
 
 def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder):
     folder.run(folder.record())
-    with folder.database.write() as connection:
-        connection.execute(insert(changed_days).values(step="positions", content_id=1))
+    execute(folder.database, insert(changed_days).values(step="positions", content_id=1))
     job = folder.record(runner=Runner.WORKERS)
     recover_stale_jobs(folder.database)
     assert (folder.progress(job).state, folder.progress(job).skipped) == (JobState.FINISHED, 3)
@@ -236,8 +232,7 @@ def kill_workers(database: Database, job: int, times: int) -> None:
         claim = claim_one(database, job)
         if claim.attempts > SHARED_ATTEMPTS:
             count_crashes(database, claim, claim.first, +1)
-        with database.write() as connection:
-            connection.execute(update(chunks).where(chunks.c.job_id == job).values(lease_until=0.0))
+        execute(database, update(chunks).where(chunks.c.job_id == job).values(lease_until=0.0))
         release_expired(database)
 
 
@@ -245,8 +240,7 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
     query = select(job_items.c.position, job_items.c.reason).where(
         job_items.c.job_id == job, job_items.c.outcome == Outcome.FAILED
     )
-    with database.read() as connection:
-        return [(row.position, row.reason) for row in connection.execute(query)]
+    return [(row.position, row.reason) for row in read_rows(database, query)]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -296,16 +290,12 @@ def known(ledger) -> Iterator[KnownImages]:
         yield images
 
 
-def test_an_image_that_was_classified_with_the_same_options_lacks_no_model(known, ledger):
+@pytest.mark.postgresql
+def test_known_images_follow_what_is_stored_meanwhile(known, ledger):
     assert known.lacking_models("a") == ()
     assert known.lacking_models("b") == known.lacking_models("c") == (ledger.model_id,)
-
-
-@pytest.mark.postgresql
-def test_what_is_stored_meanwhile_is_known(known, ledger):
     assert known.lacking_models("b")
-    with ledger.database.write() as connection:
-        connection.execute(contents.update().values(top_k=5))
+    execute(ledger.database, contents.update().values(top_k=5))
     assert known.lacking_models("b") == ()
 
 
@@ -335,23 +325,18 @@ def test_questions_that_wait_are_one_statement(known, ledger, monkeypatch):
 
 
 @pytest.mark.postgresql
-def test_a_connection_that_breaks_is_replaced(known, ledger):
+def test_broken_connections_are_replaced_and_late_readers_get_all_models(known, ledger):
     assert known.lacking_models("a") == ()
     if ledger.database.is_sqlite:
-        assert known._connection is not None
         known._connection.connection.dbapi_connection.close()
     else:
         _end_other_connections(ledger.database)
     assert known.lacking_models("a") == (ledger.model_id,)
     assert known.lacking_models("a") == ()
-
-
-def test_readers_that_come_too_late_get_all_models(known, ledger):
     known.close()
     assert known.lacking_models("a") == (ledger.model_id,)
 
 
 def _end_other_connections(database: Database) -> None:
     others = "pid <> pg_backend_pid() AND datname = current_database()"
-    with database.read() as connection:
-        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    read_rows(database, text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))

@@ -77,7 +77,13 @@ def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger):
         assert len(release_expired(ledger.database)) == 1
 
 
-def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger):
+def test_leases_end_by_the_clock_of_the_database_and_local_ones_are_kept(ledger):
+    job = ledger.job(5)
+    for apart in (timedelta(minutes=8), timedelta(minutes=-8)):
+        with clock_ahead(apart):
+            claim = ledger.claim(job)
+        assert len(release_expired(ledger.database)) == 0
+        release_chunk(ledger.database, claim)
     job = ledger.job(40, runner=Runner.LOCAL)
     first = claim_one(ledger.database, job)
     ledger.expire(job)
@@ -85,15 +91,6 @@ def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledge
     assert second.name != first.name
     assert claim_next_chunk(ledger.database, job, "w") is None
     ledger.store(first, Outcome.TAGGED)
-
-
-def test_leases_end_by_the_clock_of_the_database(ledger):
-    job = ledger.job(5)
-    for apart in (timedelta(minutes=8), timedelta(minutes=-8)):
-        with clock_ahead(apart):
-            claim = ledger.claim(job)
-        assert len(release_expired(ledger.database)) == 0
-        release_chunk(ledger.database, claim)
 
 
 def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledger):
@@ -164,7 +161,7 @@ def test_stores_of_one_job_do_not_wait_for_each_other(ledger):
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger):
+def test_jobs_whose_worker_died_after_the_last_outcome_are_finished_also_after_a_pause(ledger):
     job, open_job, scanning = ledger.job(5), ledger.job(5), ledger.scanning()
     claim = ledger.claim(job)
     with ledger.database.write() as connection:
@@ -174,9 +171,6 @@ def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger):
     ledger.settle(job)
     states = [ledger.progress(each).state for each in (job, open_job, scanning)]
     assert states == [JobState.FINISHED, JobState.QUEUED, JobState.SCANNING]
-
-
-def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger):
     job = ledger.job(5)
     claim = ledger.claim(job)
     pause(ledger.database, job)
@@ -209,7 +203,7 @@ def _all_tagged(claim: Claim) -> list[ItemOutcome]:
     return [ItemOutcome(position, Outcome.TAGGED) for position in range(claim.first, claim.last + 1)]
 
 
-def test_renewal_returns_the_lost_claims(ledger):
+def test_renewal_returns_lost_claims_and_not_those_of_suspended_jobs(ledger):
     active, cancelled, done = (ledger.claim(ledger.job(5)) for _ in range(3))
     with ledger.database.write() as connection:
         cancel_job(connection, cancelled.name.job_id, "by request")
@@ -217,9 +211,6 @@ def test_renewal_returns_the_lost_claims(ledger):
     ledger.expire(active.name.job_id)
     assert renew_leases(ledger.database, [active, cancelled, done]) == [cancelled, done]
     assert len(release_expired(ledger.database)) == 0
-
-
-def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger):
     job = ledger.job(64)
     claim = ledger.claim(job)
     suspend_for_root(ledger.database, job, "share")

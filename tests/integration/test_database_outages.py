@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, event, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.databases import create_sqlite_database
+from support.databases import create_sqlite_database, read_scalars
 from support.models import record_inferences
 from support.threads import wait_until
 
@@ -39,8 +39,7 @@ from worker.broker import RedisEndpoint
 from worker.tasks import make_engine, stop_engine, tag_chunk, tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
-PHOTOS = 80
-"""Two chunks that are processed at once, and one more."""
+PHOTOS = 80  # Two chunks that are processed at once, and one more
 END_S = 60.0
 FEW_PHOTOS = 6
 
@@ -80,7 +79,6 @@ def outage() -> Iterator[Outage]:
 
 @pytest.fixture
 def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
-    """Photos, and short leases."""
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.engine.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.chunks", "tagger.ledger.workers"):
@@ -112,8 +110,7 @@ def test_a_worker_stores_its_results_after_an_outage(folder, database_url, outag
         wait_until(lambda: folder.progress(job).is_over, END_S)
     assert (folder.progress(job).tagged, sum(classified)) == (PHOTOS, PHOTOS)
     assert job_violations(folder.database, job) == []
-    with folder.database.read() as connection:
-        assert set(connection.scalars(select(chunks.c.attempts))) == {1}
+    assert set(read_scalars(folder.database, select(chunks.c.attempts))) == {1}
 
 
 def test_tag_stores_its_results_after_an_outage(folder, outage, classified):

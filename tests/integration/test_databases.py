@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from support.artifacts import tiny_artifact
-from support.databases import create_sqlite_database
+from support.databases import create_sqlite_database, execute, read_rows, read_scalar, read_scalars
 from support.disks import NOBODY, without_root_privileges
 from support.ledgers import LedgerBuilder
 from support.stored_photos import StoredPhotos
@@ -53,8 +53,7 @@ def test_a_database_in_a_folder_of_another_user_is_read_and_not_changed(file):
     before = file.read_bytes()
     with without_root_privileges():
         database = open_database(f"sqlite:///{file}")
-        with database.read() as connection:
-            assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
+        assert read_scalar(database, text("SELECT count(*) FROM photos")) == 0
         with pytest.raises(OperationalError, match="readonly"), database.write() as connection:
             connection.execute(text("DELETE FROM photos"))
         database.close()
@@ -88,8 +87,7 @@ def test_a_read_only_file_is_read_and_named_as_read_only(file, change, folder_mo
     codecs.lookup("unicode_escape")  # its module may be where only root can read
     with without_root_privileges():
         with closing(open_database(f"sqlite:///{file}")) as database:
-            with database.read() as connection:
-                assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
+            assert read_scalar(database, text("SELECT count(*) FROM photos")) == 0
             with pytest.raises(OperationalError) as refused, database.write() as connection:
                 connection.execute(text("DELETE FROM photos"))
         (finding,) = check_database_file(file)
@@ -123,8 +121,7 @@ def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url):
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
     with closing(open_database(postgres_url)) as database:
-        with database.read() as connection:
-            assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
+        assert read_scalar(database, text("SELECT count(*) FROM photos")) == 0
         with pytest.raises(DatabaseError) as refused, database.write() as connection:
             connection.execute(text("DELETE FROM photos"))
     assert isinstance(stated_error(refused.value, "why"), DatabaseReadOnly)
@@ -144,7 +141,6 @@ def test_a_damaged_page_is_named(tmp_path, table):
 
 
 def _damage(file: Path, table: str) -> None:
-    """Overwrite the first page of a table."""
     with closing(sqlite3.connect(file)) as connection:  # what is still in its log would hide the damage
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -193,8 +189,7 @@ def test_a_database_in_use_is_checked_in_one_state(folder):
         connection.execute(text("UPDATE contents SET outcome = 'unknown'"))
     problems = check_database(folder.database)
     assert next(problems).startswith("job 1:")
-    with folder.database.write() as connection:
-        connection.execute(text("UPDATE contents SET outcome = 'tagged'"))
+    execute(folder.database, text("UPDATE contents SET outcome = 'tagged'"))
     assert [line.partition(" ")[0] for line in problems] == ["image", "job"]
     assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]
 
@@ -235,7 +230,6 @@ def test_a_writer_waits_for_a_page_of_another_process_and_not_for_all(tmp_path):
         closing(open_database(url)) as database,
         subprocess.Popen([sys.executable, "-c", BUSY, url], stdout=subprocess.PIPE, text=True) as busy,
     ):
-        assert busy.stdout is not None
         busy.stdout.readline()
         before = pages_written(database)
         for _ in range(10):
@@ -248,14 +242,9 @@ def test_a_writer_waits_for_a_page_of_another_process_and_not_for_all(tmp_path):
 
 NAMES = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
 PATHS = [
-    "a.jpg",
-    "with % and %s.jpg",
-    'quote\'s "name".jpg',
-    "back\\slash {1,2}.jpg",
-    "NULL",
-    "ümläut/日本.jpg",
-    "",
-]
+    "a.jpg", "with % and %s.jpg", 'quote\'s "name".jpg', "back\\slash {1,2}.jpg", "NULL",
+    "ümläut/日本.jpg", "",
+]  # fmt: skip
 
 
 @pytest.mark.postgresql
@@ -273,14 +262,25 @@ def test_values_are_stored_as_they_are(database):
 
 
 @pytest.mark.postgresql
+def test_a_text_is_among_others_as_it_is(database):
+    root = LedgerBuilder(database).root_id
+    with database.write() as connection:
+        insert_page(connection, photos, NAMES, [(root, path, b"", 1, 1) for path in PATHS])
+    with database.read() as connection:
+        for path in PATHS:
+            chosen = among(photos.c.path, [path, "not stored"])
+            assert connection.scalars(select(photos.c.path).where(chosen)).all() == [path]
+        assert connection.scalars(select(photos.c.id).where(among(photos.c.path, []))).all() == []
+
+
+@pytest.mark.postgresql
 def test_a_null_character_is_refused_by_postgresql_and_does_not_divide_a_text(database):
     with (
         pytest.raises(DataError) if not database.is_sqlite else nullcontext(),
         database.write() as connection,
     ):
         insert_page(connection, contents, ("digest",), [("1-a\0b",), ("1-c",)])
-    with database.read() as connection:
-        stored = connection.scalars(select(contents.c.digest).order_by(contents.c.id)).all()
+    stored = read_scalars(database, select(contents.c.digest).order_by(contents.c.id))
     assert stored == (["1-a\0b", "1-c"] if database.is_sqlite else [])
 
 
@@ -296,35 +296,20 @@ def test_postgresql_returns_the_inserted_rows_without_those_that_exist(database)
 
 
 @pytest.mark.postgresql
-def test_a_text_is_among_others_as_it_is(database):
-    root = LedgerBuilder(database).root_id
-    with database.write() as connection:
-        insert_page(connection, photos, NAMES, [(root, path, b"", 1, 1) for path in PATHS])
-    with database.read() as connection:
-        for path in PATHS:
-            chosen = among(photos.c.path, [path, "not stored"])
-            assert connection.scalars(select(photos.c.path).where(chosen)).all() == [path]
-        assert connection.scalars(select(photos.c.id).where(among(photos.c.path, []))).all() == []
-
-
-@pytest.mark.postgresql
 def test_rows_that_exist_are_left_out_on_request(database):
     with database.write() as connection:
         connection.execute(insert(contents).values(digest="1-b"))
         insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",), ("1-c",)], skip_existing=True)
         insert_page(connection, contents, ("digest",), [], skip_existing=True)
-    with database.read() as connection:
-        assert sorted(connection.scalars(select(contents.c.digest))) == ["1-a", "1-b", "1-c"]
+    assert sorted(read_scalars(database, select(contents.c.digest))) == ["1-a", "1-b", "1-c"]
 
 
 @pytest.mark.postgresql
 def test_a_row_that_exists_is_an_integrity_error(database):
-    with database.write() as connection:
-        connection.execute(insert(contents).values(digest="1-b"))
+    execute(database, insert(contents).values(digest="1-b"))
     with pytest.raises(IntegrityError), database.write() as connection:
         insert_page(connection, contents, ("digest",), [("1-a",), ("1-b",)])
-    with database.read() as connection:
-        assert connection.scalars(select(contents.c.digest)).all() == ["1-b"]
+    assert read_scalars(database, select(contents.c.digest)) == ["1-b"]
 
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -352,8 +337,7 @@ def library(database, tmp_path) -> StoredPhotos:
 
 @pytest.mark.postgresql
 def test_photo_tags_are_the_accepted_tags_of_queries(library):
-    with library.database.read() as connection:
-        rows = connection.execute(select(photo_tags)).all()
+    rows = read_rows(library.database, select(photo_tags))
     queried = {
         (photo.path, tag.landmark, tag.score, tag.source, tag.verdict, tag.model)
         for photo in find_tagged(library.database, PhotoQuery())
@@ -379,8 +363,7 @@ def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library):
 
 @pytest.mark.postgresql
 def test_photos_view_has_each_photo_once_with_its_outcome(library):
-    with library.database.read() as connection:
-        rows = {row.path: row for row in connection.execute(select(photos_view))}
+    rows = {row.path: row for row in read_rows(library.database, select(photos_view))}
     assert {Path(path).name: row.outcome for path, row in rows.items()} == {
         "both.jpg": "tagged",
         "weak.jpg": "unknown",
@@ -402,8 +385,7 @@ def test_photos_view_has_each_photo_once_with_its_outcome(library):
 def test_statements_of_the_documentation_run(library, statement):
     assert len(STATEMENTS) == 8
     statement = statement.replace("alai-minar", EIFFEL).replace("India", "France")
-    with library.database.read() as connection:
-        assert connection.execute(text(statement)).all()
+    assert read_rows(library.database, text(statement))
 
 
 @pytest.mark.postgresql

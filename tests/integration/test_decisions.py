@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 from support.colour_folders import TaggedFolder
+from support.databases import execute, read_scalar
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 from support.stored_photos import StoredPhotos
@@ -65,8 +66,7 @@ class Folder(TaggedFolder):
         return import_verdicts(self.database, read_entries(source, "file"))
 
     def dismissed(self) -> int:
-        with self.database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(dismissals)) or 0
+        return read_scalar(self.database, select(func.count()).select_from(dismissals)) or 0
 
     def _named(self, result: dict[str, list[int]]) -> dict[str, list[str]]:
         names = {
@@ -148,7 +148,7 @@ def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder):
     assert list(list_verdicts(folder.database, VerdictFilter("confirmed"))) == []
 
 
-def test_the_newer_of_two_imported_dismissals_applies(folder):
+def test_the_newer_of_imported_decisions_applies_and_a_confirmation_outranks_a_dismissal(folder):
     folder.draw("a.jpg", None)
     folder.tag()
     digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
@@ -158,12 +158,6 @@ def test_the_newer_of_two_imported_dismissals_applies(folder):
     assert folder.import_(document(digest, MONDAY + timedelta(days=1))).replaced == 1
     (listed,) = list_verdicts(folder.database, VerdictFilter())
     assert (listed.by, listed.at) == ("bob", MONDAY + timedelta(days=1))
-
-
-def test_an_imported_confirmation_outranks_a_dismissal(folder):
-    folder.draw("a.jpg", None)
-    folder.tag()
-    digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
     confirmed = document(digest, MONDAY, "confirmed", EIFFEL)
     report = folder.import_(document(digest, MONDAY + timedelta(days=1)), confirmed)
     assert (report.added, report.older) == (1, 1)
@@ -198,11 +192,7 @@ def test_favourites_are_found_with_their_copies_whatever_they_show(folder):
     assert folder.found(favourite=True, under=(folder.folder / "in",)) == ["copy.jpg", "tower.jpg"]
     assert {
         Path(photo.path).name: photo.is_favourite for photo in find_tagged(folder.database, PhotoQuery())
-    } == {
-        "tower.jpg": True,
-        "copy.jpg": True,
-        "other.jpg": False,
-    }
+    } == {"tower.jpg": True, "copy.jpg": True, "other.jpg": False}
     (facet,) = count_facets(folder.database, PhotoQuery(), names=["outcome"])
     assert {each.value: each.photos for each in facet.values}["favourite"] == 3
     folder.star("in/copy.jpg", "dog.jpg", starred=False)
@@ -258,8 +248,7 @@ def test_whoever_opened_the_database_hears_of_each_decision_of_people(tagged):
 def suggested(database, tmp_path) -> LibraryPhotos:
     """Ten photos, with suggestions of a model, which are from 0.3 on, and of two taught landmarks."""
     suggested = LibraryPhotos(database, settings_in(tmp_path), tmp_path / "photos")
-    with database.write() as connection:
-        connection.execute(update(models).values(suggestion_threshold=0.3))
+    execute(database, update(models).values(suggestion_threshold=0.3))
     for name, score in (("low", 0.3), ("high", 0.48), ("less", 0.29), ("copy", 0.4)):
         suggested.number(f"{name}.jpg", (EIFFEL, score, False), (GATE, 0.1, False), digest=name)
     suggested.number("tagged.jpg", (EIFFEL, 0.6, True), (GATE, 0.35, False), digest="tagged")

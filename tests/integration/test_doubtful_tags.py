@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sqlalchemy import select, update
 from support.artifacts import colour_of
 from support.colour_folders import TaggedFolder
+from support.databases import execute
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database, open_database
@@ -42,14 +42,12 @@ class Library(PositionLibrary):
     def with_camera(cls, database: Database, folder: Path) -> Self:
         library = cls.with_tiny_model(database, folder)
         library.camera()
-        with database.write() as connection:
-            connection.execute(update(models).values(suggestion_threshold=0.4))
+        execute(database, update(models).values(suggestion_threshold=0.4))
         return library
 
     def shoot(self, minutes: float | None, *predictions: tuple[str, float, bool], **columns: Any) -> int:
         photo_id = self.shot(minutes, *predictions, **columns)
-        with self.database.write() as connection:
-            connection.execute(update(contents).values(threshold=THRESHOLD))
+        execute(self.database, update(contents).values(threshold=THRESHOLD))
         return photo_id
 
     def state(self, photo_id: int) -> tuple[str | None, str | None]:
@@ -77,12 +75,18 @@ def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library):
     assert library.update() == 0
 
 
-def test_photos_without_a_date_say_nothing_about_each_other(library):
+def test_photos_without_a_date_say_nothing_about_others(library):
     probable = library.shoot(None, PROBABLE)
     for _ in range(5):
         library.shoot(None, SURE)
     library.update()
     assert library.state(probable) == ("suggested", None)
+    probable = library.shoot(None, (EIFFEL, 0.6, False))
+    for predictions, photos_of_each in (((GATE, 0.05, False), 300), ((GATE, 0.95, True), 40)):
+        for _ in range(photos_of_each):
+            library.shoot(None, predictions)
+        library.update()
+        assert library.state(probable) == ("suggested", None)
 
 
 def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(library):
@@ -224,23 +228,11 @@ def test_the_order_of_jobs_makes_no_difference(states_of, found, data):
     assert states_of(order, found, updates) == states_of(numbers, found, frozenset())
 
 
-def test_other_photos_without_a_date_say_nothing_about_a_suggestion(library):
-    """However many of them show a landmark: a verdict on one photo settles no other image."""
-    probable = library.shoot(None, (EIFFEL, 0.6, False))
-    for predictions, photos_of_each in (((GATE, 0.05, False), 300), ((GATE, 0.95, True), 40)):
-        for _ in range(photos_of_each):
-            library.shoot(None, predictions)
-        library.update()
-        assert library.state(probable) == ("suggested", None)
-
-
 VERSAILLES = "chateau-de-versailles"
 HILL = "nameless-hill"
 
 
 class JudgedLibrary(PositionLibrary):
-    """Photos with verdicts."""
-
     def give(self, photo: int, slug: str) -> None:
         give_verdicts(self.database, [photo], slug, VerdictKind.CONFIRMED, "ada", {})
 

@@ -110,7 +110,6 @@ def query_of(library: StoredPhotos, options: Mapping[str, Any]) -> PhotoQuery:
 
 
 def with_choice(query: PhotoQuery, facet: str, value: str) -> PhotoQuery:
-    """The query with another choice of a facet."""
     if facet == "year":
         return replace(query, year=(int(value),))
     if facet == "outcome":
@@ -165,7 +164,7 @@ def test_each_choice_has_the_number_of_a_query_with_it(library, every, queries):
     assert compared > 250 // queries
 
 
-def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(library):
+def test_choices_of_no_photo_are_left_out_and_photos_read_once(library):
     counts = counted(count_facets(library.database, PhotoQuery()))
     assert set(counts["landmark"]) == set(SLUGS)
     assert set(counts["folder"]) == {str(library.root / name) for name in ("a", "ab", "a'%_")}
@@ -176,9 +175,6 @@ def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(librar
     assert unknown["outcome"] == counts["outcome"]
     untagged = counted(count_facets(library.database, PhotoQuery(untagged=True)))
     assert untagged["country"] == {}
-
-
-def test_facets_without_a_choice_read_the_photos_once(library):
     with statements(library.database, "AS unit, photos.content_id") as seen:
         count_facets(library.database, PhotoQuery(distinct=True))
     assert len(seen) == 2  # countries need other photos, and count copies
@@ -193,7 +189,7 @@ def count_folders(library: StoredPhotos, *under: Path) -> tuple[FacetValue, ...]
     return facet.values
 
 
-def test_a_chosen_folder_shows_its_folders(library):
+def test_a_chosen_folder_or_root_shows_its_folders(library):
     closed = {value.name: value for value in count_folders(library)}
     assert {name for name, value in closed.items() if value.has_folders} == {"a"}
     values = count_folders(library, library.root / "a")
@@ -202,9 +198,6 @@ def test_a_chosen_folder_shows_its_folders(library):
     assert (opened["a/b"].has_folders, opened["a"]) == (True, closed["a"])
     inside = with_choice(PhotoQuery(any_rank=True), "folder", str(library.root / "a" / "b"))
     assert opened["a/b"].photos == number_of(library, inside)
-
-
-def test_the_only_root_is_a_folder_where_it_is_chosen(library):
     query = PhotoQuery(any_rank=True, under=(library.root,))
     folders = counted(count_facets(library.database, query))["folder"]
     assert folders[str(library.root)] == number_of(library, query)

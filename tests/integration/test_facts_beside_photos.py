@@ -11,6 +11,7 @@ from PIL import Image
 from rig.raw_files import RawContent, raw_file
 from sqlalchemy import Row, select
 from support.camera_photos import draw_shot
+from support.databases import read_row, read_rows, read_scalar
 from support.raw_pairs import PairFolder
 
 from tagger.database.enums import FactProblem
@@ -61,8 +62,7 @@ def folder(database, tmp_path) -> PairFolder:
 
 
 def row(folder: PairFolder, name: str) -> Row[Any]:
-    with folder.database.read() as connection:
-        return connection.execute(select(photos).where(photos.c.path == name)).one()
+    return read_row(folder.database, select(photos).where(photos.c.path == name))
 
 
 def facts(folder: PairFolder, name: str) -> tuple[str | None, str, tuple[float, float] | None, str]:
@@ -73,11 +73,9 @@ def facts(folder: PairFolder, name: str) -> tuple[str | None, str, tuple[float, 
 
 
 def sources(folder: PairFolder) -> dict[str, str]:
-    """The sources of positions, after an update."""
     update_kept(folder.database)
     query = select(photos.c.path, positions.c.source).join(positions, positions.c.photo_id == photos.c.id)
-    with folder.database.read() as connection:
-        return {row.path: row.source for row in connection.execute(query)}
+    return {row.path: row.source for row in read_rows(folder.database, query)}
 
 
 def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder):
@@ -254,8 +252,7 @@ def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_a
     draw_shot(folder.folder / "IMG_20180104.jpg", None)
     folder.tag()
     file = folder.folder / "IMG_20180104.jpg.json"
-    with folder.database.read() as connection:
-        classified_at = connection.scalar(select(contents.c.classified_at))
+    classified_at = read_scalar(folder.database, select(contents.c.classified_at))
     expected = [
         (takeout(), ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")),
         (takeout(SYDNEY), ("2019-07-15 07:38:03", "takeout", SYDNEY, "takeout")),
@@ -269,8 +266,7 @@ def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_a
         assert folder.tag() == {"IMG_20180104.jpg": "skipped"}
         assert facts(folder, "IMG_20180104.jpg") == found
         assert sources(folder) == ({} if content is None else {"IMG_20180104.jpg": "takeout"})
-    with folder.database.read() as connection:
-        assert connection.scalar(select(contents.c.classified_at)) == classified_at
+    assert read_scalar(folder.database, select(contents.c.classified_at)) == classified_at
 
 
 def test_a_photo_that_loses_its_own_facts_has_those_of_its_side_file(folder):
@@ -322,15 +318,11 @@ def test_a_date_that_cannot_be_read_is_noted_unless_another_file_has_one(folder)
         assert unread_photos(connection, job) == {FactProblem.DATE: ["a.jpg"]}
 
 
-def test_a_photo_that_is_named_alone_has_its_side_file(folder):
+def test_a_photo_named_alone_has_its_side_file_and_a_watch_sees_its_change_once(folder):
     photo = draw_shot(folder.folder / "a.jpg", None)
     (folder.folder / "a.jpg.json").write_text(takeout())
     folder.tag(photo)
     assert facts(folder, "a.jpg")[1] == "takeout"
-
-
-def test_a_watch_sees_a_changed_side_file_once(folder):
-    photo = draw_shot(folder.folder / "a.jpg", None)
     folder.tag()
     assert folder.unseen() == []
     (folder.folder / "a.jpg.json").write_text(takeout())
@@ -390,8 +382,7 @@ def stated_orientation(value: object) -> str:
 
 def colours(folder: PairFolder, name: str) -> bytes:
     query = select(contents.c.colours).join(photos, photos.c.content_id == contents.c.id)
-    with folder.database.read() as connection:
-        found = connection.scalar(query.where(photos.c.path == name))
+    found = read_scalar(folder.database, query.where(photos.c.path == name))
     assert isinstance(found, bytes)
     return found
 

@@ -15,7 +15,7 @@ from PIL import Image
 from sqlalchemy import func, insert, select, update
 from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
-from support.databases import empty_database, query_plans
+from support.databases import empty_database, execute, query_plans, read_rows, read_scalars
 from support.ledgers import LedgerBuilder
 
 from tagger.database.enums import JobKind, JobState, Priority
@@ -76,7 +76,6 @@ class Nights:
         return count_photos(self.folder.database, Backfill(BackfillScope.UNTAGGED), inference, {})
 
     def pass_time(self, pause: timedelta) -> None:
-        """Let the next try of all photos come nearer."""
         for failing in self.folder.failing():
             retry_at = self.folder.photo(failing.path).retry_at
             with self.folder.database.write() as connection:
@@ -167,15 +166,12 @@ def test_an_error_of_the_system_says_what_it_is(folder, fail_reads, number, kind
 
 
 class FailureLedger(LedgerBuilder):
-    """A ledger with rows of photos that fail."""
-
     def failing(
         self, count: int, kind: FailureKind = FailureKind.EMPTY, root_id: int | None = None
     ) -> list[int]:
         ids = self.photos(count, root_id)
         values = {"failure_kind": kind, "failure_text": "t", "failure_attempts": 1}
-        with self.database.write() as connection:
-            connection.execute(update(photos).where(photos.c.id.in_(ids)).values(values))
+        execute(self.database, update(photos).where(photos.c.id.in_(ids)).values(values))
         return ids
 
     def retry(self, failures: FailureFilter, on_progress: ProgressCallback = lambda _count: None) -> int:
@@ -192,8 +188,7 @@ class FailureLedger(LedgerBuilder):
 
     def items(self, job: int) -> list[int]:
         query = select(job_items.c.photo_id).where(job_items.c.job_id == job).order_by(job_items.c.position)
-        with self.database.read() as connection:
-            return list(connection.scalars(query))
+        return read_scalars(self.database, query)
 
 
 @pytest.fixture
@@ -258,8 +253,7 @@ def test_retry_is_recorded_in_pages_and_chunks_have_one_root(ledger, monkeypatch
         .where(chunks.c.job_id == job)
         .group_by(chunks.c.chunk)
     )
-    with ledger.database.read() as connection:
-        assert {row.roots for row in connection.execute(of_chunk)} == {1}
+    assert {row.roots for row in read_rows(ledger.database, of_chunk)} == {1}
 
 
 @pytest.mark.postgresql

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.colour_folders import TaggedFolder
+from support.databases import execute, read_scalar, read_scalars
 from support.ledgers import LedgerBuilder, claim_one
 
 from tagger.database.connection import Database
@@ -41,8 +42,7 @@ def ledger(database, monkeypatch) -> LedgerBuilder:
 
 def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
     query = select(chunks.c.attempts).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
-    with ledger.database.read() as connection:
-        return list(connection.scalars(query))
+    return read_scalars(ledger.database, query)
 
 
 def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger):
@@ -161,8 +161,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database, tmp_path):
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
     for _ in range(3):
-        with database.write() as connection:
-            connection.execute(update(chunks).values(attempts=SHARED_ATTEMPTS))
+        execute(database, update(chunks).values(attempts=SHARED_ATTEMPTS))
         claim = claim_one(database, job)
         job_control.pause(database, job)
         assert executor.execute(claim) is ChunkEnd.LOST
@@ -189,8 +188,7 @@ def old_job(ledger: LedgerBuilder, count: int) -> int:
     job = ledger.job(count)
     for chunk in range((count + 31) // 32):
         ledger.store(ledger.claim(job, chunk), Outcome.TAGGED)
-    with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(finished_at=LONG_AGO))
+    execute(ledger.database, update(jobs).where(jobs.c.id == job).values(finished_at=LONG_AGO))
     return job
 
 
@@ -225,8 +223,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger, database):
 def test_a_lost_item_is_still_a_problem(ledger, database):
     old = old_job(ledger, 50)
     remove_old_items(database, CUTOFF)
-    with database.write() as connection:
-        connection.execute(job_items.delete().where(job_items.c.job_id == old, job_items.c.position == 40))
+    execute(database, job_items.delete().where(job_items.c.job_id == old, job_items.c.position == 40))
     assert len(problems(database)) == 2
 
 
@@ -258,5 +255,4 @@ def test_several_sweepers_remove_each_item_once(ledger, database):
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(remove_all, range(4))) == 180
-    with database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(job_items)) == 0
+    assert read_scalar(database, select(func.count()).select_from(job_items)) == 0

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import select, update
+from support.databases import execute, read_rows
 from support.examples import examples
 from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
@@ -31,8 +31,7 @@ NAMESPACE = str(Path("/proc/self/ns/pid").readlink())
 
 def spans(ledger: LedgerBuilder, job: int) -> list[tuple[int, int]]:
     query = select(chunks.c.first, chunks.c.last).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
-    with ledger.database.read() as connection:
-        return [(row.first, row.last) for row in connection.execute(query)]
+    return [(row.first, row.last) for row in read_rows(ledger.database, query)]
 
 
 def cancel(database: Database, job: int) -> None:
@@ -40,7 +39,7 @@ def cancel(database: Database, job: int) -> None:
         cancel_job(connection, job, "by request")
 
 
-def test_chunks_grow_and_cover_all_positions(ledger):
+def test_chunks_grow_and_a_job_without_open_items_is_finished(ledger):
     job = ledger.scanning()
     for count in (1, 31, 500, 0, 1000):
         ledger.append(job, ledger.photos(count))
@@ -50,9 +49,6 @@ def test_chunks_grow_and_cover_all_positions(ledger):
     sizes = [last - first + 1 for first, last in spans(ledger, job)]
     assert sizes == [1, 31, 64, 64, 128, 128, 116, 256, 256, 256, 232]
     assert ledger.progress(job).total == 1532
-
-
-def test_a_job_without_open_items_is_finished_at_once(ledger):
     empty = ledger.scanning()
     finish_scan(ledger.database, empty)
     assert ledger.progress(empty).state is JobState.FINISHED
@@ -103,7 +99,6 @@ def test_counts_are_right_after_cancelling_while_workers_store(ledger):
         barrier = threading.Barrier(len(claims) + 1)
 
         def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
-            assert claim is not None
             barrier.wait()
             with suppress(LeaseLost):
                 for first in range(claim.first, claim.last + 1, 8):
@@ -164,8 +159,21 @@ def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger):
         os._exit(0)
     os.waitpid(child, 0)
     dead_owner = f"{process_name().rpartition('/')[0]}/{child}"
-    with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead_owner))
+    execute(ledger.database, update(jobs).where(jobs.c.id == job).values(owner=dead_owner))
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is JobState.CANCELLED
+
+
+def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger):
+    job = ledger.job(5, runner=Runner.LOCAL)
+
+    def expire(seconds_ago: float) -> None:
+        execute(ledger.database, update(jobs).values(owner_lease_until=db_now() - seconds_ago))
+
+    expire(LEASE_S - 20)
+    recover_stale_jobs(ledger.database)
+    assert ledger.progress(job).state is JobState.QUEUED
+    expire(LEASE_S + 1)
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.CANCELLED
 
@@ -184,8 +192,7 @@ def test_an_owner_whose_number_says_nothing_here_is_judged_by_its_lease(ledger, 
 
     def own(lease_s: float) -> None:
         owner = {"owner": f"{space}/{unused_number}", "owner_lease_until": db_now() + lease_s}
-        with ledger.database.write() as connection:
-            connection.execute(update(jobs).where(jobs.c.id == job).values(owner))
+        execute(ledger.database, update(jobs).where(jobs.c.id == job).values(owner))
         recover_stale_jobs(ledger.database)
 
     own(lease_s=1)
@@ -211,21 +218,6 @@ def test_a_process_that_does_not_see_the_owner_leaves_its_job_alone(tmp_path):
     ledger.database.close()
 
 
-def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger):
-    job = ledger.job(5, runner=Runner.LOCAL)
-
-    def expire(seconds_ago: float) -> None:
-        with ledger.database.write() as connection:
-            connection.execute(update(jobs).values(owner_lease_until=db_now() - seconds_ago))
-
-    expire(LEASE_S - 20)
-    recover_stale_jobs(ledger.database)
-    assert ledger.progress(job).state is JobState.QUEUED
-    expire(LEASE_S + 1)
-    recover_stale_jobs(ledger.database)
-    assert ledger.progress(job).state is JobState.CANCELLED
-
-
 def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger):
     job = ledger.scanning()
     ledger.append(job, ledger.photos(10))
@@ -244,8 +236,7 @@ def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger)
 def test_the_heartbeat_renews_the_lease_of_a_blocked_process(ledger, monkeypatch):
     monkeypatch.setattr("tagger.ledger.jobs.RENEW_S", 0.01)
     job = ledger.scanning()
-    with ledger.database.write() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(owner_lease_until=0.0))
+    execute(ledger.database, update(jobs).where(jobs.c.id == job).values(owner_lease_until=0.0))
     with job_heartbeat(ledger.database, job):
         while True:
             with ledger.database.read() as connection:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, func, insert, literal, select, text, update
-from support.databases import statements
+from support.databases import execute, read_scalars, statements
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database, open_database
@@ -56,8 +56,8 @@ from tagger.transfer import check_database, copy_database
 DAY = 24 * 60
 PLACES = ((48.8584, 2.2945), (41.8902, 12.4922), (40.85, 14.26), (53.55, 9.99))
 TOWER, GATE = "eiffel-tower", "brandenburg-gate"
+# Days after the first photo, each with a place.
 STAYS = ((0, 0), (3, 1), (7, 2), (40, 1), (420, 0), (700, 2), (1500, 1), (1503, 0), (3000, 2))
-"""Days after the first photo, each with a place."""
 
 
 @pytest.fixture
@@ -108,7 +108,6 @@ _NOTHING_KEPT = (
 
 
 def computed_from_nothing(library: PositionLibrary, folder: Path) -> dict[str, object]:
-    """The same of a copy in which nothing is kept."""
     file = folder / "copy.db"
     file.unlink(missing_ok=True)
     copy_database(library.database, f"sqlite:///{file}")
@@ -228,9 +227,7 @@ class Changes:
                 undo_trip_edit(connection, trip, self.random.choice(sorted(undoable_edits(trip))))
 
     def read_again(self) -> None:
-        """The file has another image."""
-        with self.library.database.read() as connection:
-            content_id = self.random.choice(connection.scalars(select(contents.c.id)).all())
+        content_id = self.random.choice(read_scalars(self.library.database, select(contents.c.id)))
         self._update(content_id=content_id)
 
     def rename_landmark(self) -> None:
@@ -288,33 +285,26 @@ def test_trips_are_grouped_again_around_the_days_that_change(library):
             connection.execute(later.values(first_at=first_at + timedelta(seconds=1)))
     library.shot(DAY, gps=PLACES[0])
     library.update()
-    with library.database.read() as connection:
-        seconds = connection.scalars(select(trips.c.first_at).order_by(trips.c.first_at)).all()
+    seconds = read_scalars(library.database, select(trips.c.first_at).order_by(trips.c.first_at))
     untouched = [each - NOON > timedelta(days=600) for each in seconds if each.second == 1]
     assert untouched
     assert all(untouched)
     assert len(untouched) < len(seconds)
 
 
-def test_kept_trips_are_read_without_visits_and_tags(library):
+def test_kept_trips_and_numbers_are_read_without_photos_visits_and_tags(library):
     with statements(library.database, "") as executed:
         assert trip_summaries(library.database)
     assert not [text for text, _ in executed if "FROM visits" in text or "effective_tags" in text]
-
-
-def test_a_suggestion_changes_no_trip(library):
-    library.photo("suggested.jpg", (TOWER, 0.3, False), taken_at=NOON)
-    with library.database.read() as connection:
-        of_tags = (changed_days.c.step == "days") & changed_days.c.content_id.is_not(None)
-        assert connection.execute(select(changed_days).where(of_tags)).all() == []
-
-
-def test_kept_numbers_are_read_without_photos_and_tags(library):
     with statements(library.database, "") as executed:
         assert landmark_counts(library.database)
         assert city_counts(library.database)
         assert timeline_sections(library.database, PhotoQuery(sort="newest", distinct=True))
     assert not [text for text, _ in executed if "FROM photos" in text or "effective_tags" in text]
+    library.photo("suggested.jpg", (TOWER, 0.3, False), taken_at=NOON)
+    with library.database.read() as connection:
+        of_tags = (changed_days.c.step == "days") & changed_days.c.content_id.is_not(None)
+        assert connection.execute(select(changed_days).where(of_tags)).all() == []
 
 
 _DAMAGE = (
@@ -371,7 +361,7 @@ def test_reading_counts_no_more_photos_again_than_it_may(uncounted, monkeypatch)
     assert photos_of_cities() == every
 
 
-def test_a_kept_trip_says_the_same_as_a_grouped_one(library):
+def test_a_kept_trip_says_the_same_as_a_grouped_one_without_removed_edits(library):
     with library.database.write() as connection:
         rename_trip(connection, all_trips(connection)[0], "Holidays")
     library.update()
@@ -386,12 +376,5 @@ def test_a_kept_trip_says_the_same_as_a_grouped_one(library):
                 assert getattr(kept, name) == getattr(grouped, name), name
         assert kept == grouped.without_visits()
         assert kept.contains(grouped.moment)
-
-
-def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library):
-    with library.database.write() as connection:
-        rename_trip(connection, all_trips(connection)[0], "Holidays")
-    library.update()
-    with library.database.write() as connection:
-        connection.execute(delete(trip_edits))
+    execute(library.database, delete(trip_edits))
     assert trip_summaries(library.database)[-1].trip.edits == ()

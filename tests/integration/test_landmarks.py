@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
-from support.databases import audit_entries
+from support.databases import audit_entries, read_rows
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
@@ -48,7 +48,6 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def model_database(database, tmp_path) -> Database:
-    """With the landmarks of the tiny model."""
     tiny_artifact(tmp_path / "tiny.pt")
     add_model(database, tmp_path / "tiny.pt")
     return database
@@ -64,7 +63,7 @@ def find(database: Database, name: str) -> Landmark:
 
 
 @pytest.mark.postgresql
-def test_a_landmark_is_found_by_the_letters_that_people_type(model_database):
+def test_own_landmarks_are_found_by_the_letters_that_people_type(model_database):
     for name, texts in {
         "Łódź Manufaktura": ("lodz manufaktura", "ŁÓDŹ manufaktura"),
         "Ørsteds Park": ("orsteds park",),
@@ -73,9 +72,6 @@ def test_a_landmark_is_found_by_the_letters_that_people_type(model_database):
     }.items():
         added = add(model_database, name)
         assert [find(model_database, text) for text in texts] == [added] * len(texts)
-
-
-def test_an_own_landmark_is_found_and_listed_without_photos(model_database):
     added = add(
         model_database,
         "Frauenkirche",
@@ -95,33 +91,30 @@ def test_an_own_landmark_is_found_and_listed_without_photos(model_database):
     assert (entry.action, entry.subject, entry.details["city"]) == ("landmark-add", "frauenkirche", "Dresden")
 
 
+# One name: with the spaces and marks that come with copied texts.
 SPELLINGS = (
-    "Old\u00a0Town Hall",
-    "  old   TOWN  hall ",
-    "Old\u202fTown\u2009Hall",
-    "Old\u3000Town\u2007Hall",
-    "Old-Town_Hall",
-    "Old Town\u200b Hall\ufeff",
+    "Old\u00a0Town Hall", "  old   TOWN  hall ", "Old\u202fTown\u2009Hall",
+    "Old\u3000Town\u2007Hall", "Old-Town_Hall", "Old Town\u200b Hall\ufeff",
     "\u200eOld Town Hall\u200f",
-)
-"""One name: with the spaces and marks that come with copied texts."""
+)  # fmt: skip
 
 
-def test_spaces_of_any_kind_and_number_are_the_same_name(model_database):
+def test_names_are_the_same_with_any_spaces_and_differ_by_an_accent_or_country(model_database):
     added = add(model_database, "Old Town Hall")
     for spelling in SPELLINGS:
         assert find(model_database, spelling) == added
         with pytest.raises(LandmarkExists, match="old-town-hall"):
             add(model_database, spelling)
-
-
-def test_names_of_an_accent_alone_are_different(model_database):
     acute = add(model_database, "\u00b4")
     assert add(model_database, "\u00a8").slug != acute.slug
     assert find(model_database, "\u00b4").slug == acute.slug
     for empty in ("", " ", "--"):
         with pytest.raises(LandmarkNotFound):
             find(model_database, empty)
+    add(model_database, "Gate", country="India")
+    assert edit(model_database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
+    with pytest.raises(LandmarkAmbiguous, match="brandenburg-gate, gate"):
+        find(model_database, "brandenburg gate")
 
 
 REFUSED: list[tuple[str, dict[str, object], str]] = [
@@ -174,12 +167,22 @@ def test_an_edit_changes_what_it_names_and_records_it(model_database):
     assert edit(model_database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
-def test_an_edit_that_changes_nothing_has_no_entry(model_database):
+def test_invalid_edits_change_nothing_and_idle_ones_have_no_entry(model_database):
     before = len(audit_entries(model_database)[:100])
     assert edit(model_database, EIFFEL, city="Paris").changes == {}
     assert edit(model_database, EIFFEL, dry_run=True, city="Rome").changes == {"city": ("Paris", "Rome")}
     assert find(model_database, EIFFEL).city == "Paris"
     assert len(audit_entries(model_database)[:100]) == before
+    with model_database.write() as connection:
+        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(country="Germany"))
+    before = find(model_database, EIFFEL)
+    for changes, reason in INVALID:
+        with pytest.raises((LandmarkInvalid, NotFound), match=reason):
+            edit(model_database, EIFFEL, **changes)
+        assert find(model_database, EIFFEL) == before, changes
+    edit(model_database, EIFFEL, name="La Dame de Fer")
+    with pytest.raises(LandmarkInvalid, match="finds La Dame de Fer already"):
+        edit(model_database, "brandenburg-gate", name="Eiffel-Tower")
 
 
 INVALID: list[tuple[dict[str, object], str]] = [
@@ -196,27 +199,7 @@ INVALID: list[tuple[dict[str, object], str]] = [
 ]
 
 
-def test_an_invalid_edit_changes_nothing(model_database):
-    with model_database.write() as connection:
-        connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(country="Germany"))
-    before = find(model_database, EIFFEL)
-    for changes, reason in INVALID:
-        with pytest.raises((LandmarkInvalid, NotFound), match=reason):
-            edit(model_database, EIFFEL, **changes)
-        assert find(model_database, EIFFEL) == before, changes
-    edit(model_database, EIFFEL, name="La Dame de Fer")
-    with pytest.raises(LandmarkInvalid, match="finds La Dame de Fer already"):
-        edit(model_database, "brandenburg-gate", name="Eiffel-Tower")
-
-
-def test_the_same_name_may_be_given_in_another_country(model_database):
-    add(model_database, "Gate", country="India")
-    assert edit(model_database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
-    with pytest.raises(LandmarkAmbiguous, match="brandenburg-gate, gate"):
-        find(model_database, "brandenburg gate")
-
-
-def test_a_later_model_does_not_change_what_a_person_set(model_database, tmp_path):
+def test_models_do_not_change_what_a_person_set(model_database, tmp_path):
     edit(
         model_database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris"
     )
@@ -227,9 +210,6 @@ def test_a_later_model_does_not_change_what_a_person_set(model_database, tmp_pat
     landmark = find(model_database, EIFFEL)
     assert (landmark.name, landmark.latitude, landmark.names["de"]) == ("Tour Eiffel", 1, "Eiffelturm")
     assert (landmark.city, landmark.country) == ("Paris", "France (new)")
-
-
-def test_an_own_landmark_keeps_its_facts_when_a_model_learns_it(model_database, tmp_path):
     own = add(model_database, "My Tower", slug="my-tower", country="Utopia")
     assert own.own
     label = Label(
@@ -267,8 +247,7 @@ class Library(StoredPhotos):
             .select_from(verdicts.join(contents).join(landmarks))
             .order_by(contents.c.digest, landmarks.c.slug)
         )
-        with self.database.read() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+        return [tuple(row) for row in read_rows(self.database, query)]
 
     def found(self, landmark: str) -> list[str]:
         query = PhotoQuery(landmark=landmark)
@@ -410,6 +389,16 @@ def test_merged_landmarks_are_merged_again_but_not_into_themselves(library):
     assert library.problems() == []
 
 
+def test_verdicts_exported_elsewhere_find_the_merged_landmark(library):
+    library.photo("a.jpg", digest=digest(1))
+    library.merge(TOWER, EIFFEL)
+    verdict = {"digest": digest(1), "landmark": TOWER, "verdict": "confirmed"}
+    document = json.dumps([verdict | {"at": "2026-06-01T12:00:00+00:00"}])
+    report = import_verdicts(library.database, read_entries(io.BytesIO(document.encode()), "file"))
+    assert (report.added, report.unknown_landmarks) == (1, {})
+    assert library.found(EIFFEL) == ["a.jpg"]
+
+
 def test_what_a_person_set_stays_set_after_a_merge(library, tmp_path):
     edit_landmark(library.database, TOWER, {"region": "Sierra", "country": "Utopia"})
     library.merge(TOWER, HILL)
@@ -419,16 +408,6 @@ def test_what_a_person_set_stays_set_after_a_merge(library, tmp_path):
     tiny_artifact(tmp_path / "new.pt", labels=(*LABELS[:3], label), name="new", created_at=LATER)
     add_model(library.database, tmp_path / "new.pt")
     assert (library.find(HILL).country, library.find(HILL).region) == ("Utopia", "Sierra")
-
-
-def test_verdicts_exported_elsewhere_find_the_merged_landmark(library):
-    library.photo("a.jpg", digest=digest(1))
-    library.merge(TOWER, EIFFEL)
-    verdict = {"digest": digest(1), "landmark": TOWER, "verdict": "confirmed"}
-    document = json.dumps([verdict | {"at": "2026-06-01T12:00:00+00:00"}])
-    report = import_verdicts(library.database, read_entries(io.BytesIO(document.encode()), "file"))
-    assert (report.added, report.unknown_landmarks) == (1, {})
-    assert library.found(EIFFEL) == ["a.jpg"]
 
 
 def test_a_running_worker_stores_tags_of_the_landmark_that_remains(database, tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import insert, select
+from support.databases import read_rows
 from support.position_library import PositionLibrary
 from support.teaching import DIMENSION, teachable_artifact
 
@@ -22,11 +23,7 @@ from tagger.registry.registered_models import add_model
 from tagger.teaching.classifiers import quantize
 from tagger.teaching.learning import update_taught
 from tagger.teaching.looks import update_looks
-from tagger.teaching.questions import (
-    answer_question,
-    open_questions,
-    withdraw_answer,
-)
+from tagger.teaching.questions import answer_question, open_questions, withdraw_answer
 
 COLOSSEUM, EIFFEL_TOWER, FAR = (41.8903, 12.4922), (48.8583, 2.2945), (51.5, 0.1)
 DAY = 24 * 60
@@ -73,8 +70,7 @@ def library(database, tmp_path) -> Looks:
 
 
 def _found(library: Looks) -> tuple[int, int, int]:
-    with library.database.read() as connection:
-        rows = connection.execute(select(looks.c.scenes, looks.c.photos, looks.c.likely)).all()
+    rows = read_rows(library.database, select(looks.c.scenes, looks.c.photos, looks.c.likely))
     (row,) = rows
     return tuple(row)
 
@@ -102,7 +98,6 @@ def test_an_answer_teaches_the_sight_and_is_taken_back(library):
     struck = question.taken_here[0].id
     facts = question.number, "kolosseum", [struck], "ada", {}
     answer = answer_question(library.database, library.model, *facts)
-    assert answer.taught is not None
     assert (answer.taught.examples, answer.taught.rejected, answer.taught.tagged) == (4, 1, 3)
     with library.database.read() as connection:
         row = connection.execute(select(landmarks).where(landmarks.c.slug == answer.landmark)).one()

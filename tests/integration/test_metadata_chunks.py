@@ -29,7 +29,6 @@ OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w
 
 
 def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0) -> Path:
-    """Draw a photo with a keyword of its owner."""
     path = folder.draw(name, label, shade=sum(name.encode()) % 40)
     image = Image.open(path)
     image.save(path, quality=90, xmp=OWNERS.encode())
@@ -46,7 +45,7 @@ def keywords(path: Path) -> list[str]:
 # --- Selection and outcomes.
 
 
-def test_scan_after_a_write_classifies_nothing(folder):
+def test_writes_classify_nothing_and_follow_verdicts(folder):
     path = folder.draw("a.jpg")
     folder.draw("b.jpg", 1)
     folder.tag()
@@ -59,6 +58,23 @@ def test_scan_after_a_write_classifies_nothing(folder):
     folder.undo()
     assert folder.tag() == {"a.jpg": "skipped", "b.jpg": "skipped"}
     assert folder.results == []
+    path = draw_with_keyword(folder, "a.jpg")
+    folder.draw("b.jpg", 0, shade=1)
+    before = folder.files()
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write()
+    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", EIFFEL_NAME]
+    folder.judge("a.jpg", EIFFEL, VerdictKind.REJECTED)
+    folder.judge("a.jpg", GATE, VerdictKind.CONFIRMED)
+    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
+    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", GATE_NAME]
+    folder.judge("a.jpg", GATE, VerdictKind.REJECTED)
+    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
+    assert path.read_bytes() == before["a.jpg"]
+    assert not path.with_name("a.jpg.xmp").exists()
+    folder.undo()
+    assert folder.files() == before
 
 
 def test_refused_embedding_becomes_a_sidecar_with_a_reason(folder):
@@ -108,30 +124,10 @@ def test_photo_with_a_changed_image_gets_no_sidecar(folder):
 # --- Verdicts.
 
 
-def test_rejected_tag_is_removed_and_confirmed_tag_added(folder):
-    path = draw_with_keyword(folder, "a.jpg")
-    folder.draw("b.jpg", 0, shade=1)
-    before = folder.files()
-    folder.tag()
-    folder.write(SIDECAR)
-    folder.write()
-    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", EIFFEL_NAME]
-    folder.judge("a.jpg", EIFFEL, VerdictKind.REJECTED)
-    folder.judge("a.jpg", GATE, VerdictKind.CONFIRMED)
-    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
-    assert keywords(path) == keywords(path.with_name("a.jpg.xmp")) == ["holiday", GATE_NAME]
-    folder.judge("a.jpg", GATE, VerdictKind.REJECTED)
-    assert folder.write() == {"a.jpg": "written", "b.jpg": "unchanged"}
-    assert path.read_bytes() == before["a.jpg"]
-    assert not path.with_name("a.jpg.xmp").exists()
-    folder.undo()
-    assert folder.files() == before
-
-
 # --- Undo.
 
 
-def test_copies_of_a_written_photo_are_restored_exactly(folder, monkeypatch):
+def test_copies_are_restored_exactly_and_those_of_a_backup_were_never_written(folder, monkeypatch):
     monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
@@ -145,10 +141,6 @@ def test_copies_of_a_written_photo_are_restored_exactly(folder, monkeypatch):
     folder.undo()
     assert folder.files() == {f"{name}.jpg": original for name in "bcd"}
     assert folder.undo_rows == []
-
-
-def test_copies_of_a_photo_that_is_restored_from_a_backup_count_as_never_written(folder, monkeypatch):
-    monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     path = draw_with_keyword(folder, "b.jpg")
     original = path.read_bytes()
     folder.tag()
@@ -224,7 +216,7 @@ def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(folder, mon
     assert folder.files() == before
 
 
-def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder):
+def test_the_sidecar_of_an_embedded_photo_is_updated_and_undo_keeps_other_jobs_writes(folder):
     path = folder.draw("a.jpg")
     before = folder.files()
     folder.tag()
@@ -237,10 +229,6 @@ def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder):
     assert path.with_name("a.jpg.xmp").read_bytes() == sidecar
     folder.undo()
     assert folder.files() == before
-
-
-def test_undo_of_a_job_keeps_another_jobs_writes(folder):
-    path = folder.draw("a.jpg")
     original = path.read_bytes()
     folder.tag()
     folder.write()
@@ -282,18 +270,6 @@ def test_nothing_is_written_in_the_library_of_another_program(folder):
     assert folder.files() == before
 
 
-def test_what_was_written_in_a_library_before_can_be_undone(folder, monkeypatch):
-    folder.draw("P.photoslibrary/originals/a.jpg", 0)
-    before = folder.files()
-    folder.tag()
-    with monkeypatch.context() as patched:
-        patched.setattr(photo_writer, "owning_folder", lambda *_: None)
-        folder.write()
-    assert folder.files() != before
-    folder.undo()
-    assert folder.files() == before
-
-
 def test_no_folders_of_other_programs_are_searched_for_our_values(folder):
     photo = folder.draw("a.jpg", 0)
     folder.tag()
@@ -306,6 +282,18 @@ def test_no_folders_of_other_programs_are_searched_for_our_values(folder):
     for searched, expected in (("", ["a.jpg", "copies/a.jpg"]), ("#snapshot", ["#snapshot/1/a.jpg"])):
         found = files_with_our_values([folder.folder / searched], max_bytes=10**6)
         assert list(found) == [folder.folder / name for name in expected]
+
+
+def test_what_was_written_in_a_library_before_can_be_undone(folder, monkeypatch):
+    folder.draw("P.photoslibrary/originals/a.jpg", 0)
+    before = folder.files()
+    folder.tag()
+    with monkeypatch.context() as patched:
+        patched.setattr(photo_writer, "owning_folder", lambda *_: None)
+        folder.write()
+    assert folder.files() != before
+    folder.undo()
+    assert folder.files() == before
 
 
 def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder):
@@ -461,14 +449,11 @@ def test_a_file_that_is_lost_is_named_once(recorded_folder, how, update):
     assert "refused" not in recorded_folder.undo().values()
 
 
-def test_a_sidecar_that_was_restored_from_a_backup_is_no_problem(recorded_folder):
+def test_a_sidecar_restored_or_lost_and_back_is_no_problem(recorded_folder):
     recorded_folder.write(SIDECAR)
     (recorded_folder.folder / "IMG_1.xmp").write_text(SIDECAR_OF_USER)
     assert recorded_folder.undo() == {"IMG_1.jpg": "unchanged"}
     assert recorded_folder.undo_rows == []
-
-
-def test_a_lost_sidecar_that_comes_back_is_restored_exactly(recorded_folder):
     before = recorded_folder.files()
     recorded_folder.write(SIDECAR)
     change(recorded_folder, "sidecar renamed")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.databases import read_scalars
 from support.ledgers import claim_one
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
@@ -56,8 +57,7 @@ def jobs_of(folder: WrittenFolder, kind: JobKind) -> list[int]:
 
 
 def items_of(folder: WrittenFolder, job: int) -> list[int]:
-    with folder.database.read() as connection:
-        return list(connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)))
+    return read_scalars(folder.database, select(job_items.c.photo_id).where(job_items.c.job_id == job))
 
 
 # --- Chained to the job whose tags they write.

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 from support.artifacts import LABELS, SIZE, tiny_artifact
+from support.databases import execute, read_rows
 
 from tagger.database.connection import Database
 from tagger.database.tables import backend_selections
@@ -291,8 +292,7 @@ def machine(tmp_path, database, caplog) -> Machine:
 
 
 def rows(database: Database) -> list[Any]:
-    with database.read() as connection:
-        return list(connection.execute(select(backend_selections)))
+    return read_rows(database, select(backend_selections))
 
 
 def test_a_second_machine_of_the_same_kind_measures_nothing(machine, tmp_path, database, caplog):
@@ -307,7 +307,8 @@ def test_a_second_machine_of_the_same_kind_measures_nothing(machine, tmp_path, d
     np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
 
 
-def test_a_choice_is_stored_per_key(database):
+@pytest.mark.postgresql
+def test_a_choice_is_stored_per_key_and_replaces_the_former(database):
     selections = StoredSelections(database)
     selections.store(KEY, CHOICE)
     assert selections.find(KEY) == CHOICE
@@ -324,12 +325,6 @@ def test_a_choice_is_stored_per_key(database):
     ]
     for changed in changes:
         assert selections.find(replace(KEY, **changed)) is None, changed
-
-
-@pytest.mark.postgresql
-def test_a_choice_that_is_stored_again_replaces_the_former(database):
-    selections = StoredSelections(database)
-    selections.store(KEY, CHOICE)
     selections.store(KEY, "openvino")
     (row,) = rows(database)
     assert (row.backend, row.batch_size) == ("openvino", 4)
@@ -347,8 +342,7 @@ def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(m
 
 def test_an_invalid_choice_causes_a_new_selection(machine, database):
     machine.start()
-    with database.write() as connection:
-        connection.execute(update(backend_selections).values(backend="nonsense"))
+    execute(database, update(backend_selections).values(backend="nonsense"))
     machine.start()
     assert machine.measured == 2
     (row,) = rows(database)
@@ -375,8 +369,7 @@ def test_a_failed_selection_is_not_stored(machine, database, caplog):
 def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(machine, database, monkeypatch, error, stored):
     """It is stored for all machines of this kind unless the cause can pass."""
     machine.start()
-    with database.write() as connection:
-        connection.execute(update(backend_selections).values(backend="openvino"))
+    execute(database, update(backend_selections).values(backend="openvino"))
 
     class Broken:
         def __init__(self, *_args: object) -> None:

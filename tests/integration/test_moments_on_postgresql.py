@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, delete, insert, select, text, update
 from support.colour_folders import EIFFEL, TaggedFolder
+from support.databases import execute, read_scalar
 from support.ledgers import claim_one
 from support.position_library import NOON, PositionLibrary
 from support.stored_photos import CLASSIFIED_AT
@@ -60,8 +61,7 @@ def started(database: Database, work: Callable[[], object]) -> threading.Thread:
     thread.start()
 
     def is_waiting() -> bool:
-        with database.read() as connection:
-            waiting = connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        waiting = read_scalar(database, text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
         return bool(waiting) or not thread.is_alive()
 
     wait_until(is_waiting)
@@ -76,8 +76,7 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
     executor = folder.executor()
     executor.execute(claim)
     executor.close()
-    with database.write() as connection:
-        connection.execute(update(chunks).values(done=True))
+    execute(database, update(chunks).values(done=True))
     with database.write() as connection:
         image = connection.execute(select(contents.c.id)).scalar_one()
         tower = connection.scalar(select(landmarks.c.id).where(landmarks.c.slug == EIFFEL))
@@ -135,8 +134,7 @@ class Library(TaggedFolder):
         learner.join()
 
     def waiting(self) -> int:
-        with self.database.read() as connection:
-            return connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
+        return read_scalar(self.database, text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
 
     def learned(self) -> list[tuple[int, int]]:
         """The landmark and the number of examples of each classifier."""
@@ -192,8 +190,7 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(lessons):
 
 def test_sketches_wait_for_embeddings_that_are_being_stored(lessons, monkeypatch):
     monkeypatch.setattr(similarity, "MOST_MISSING", 0)
-    with lessons.database.write() as connection:
-        connection.execute(delete(tables.embeddings).where(tables.embeddings.c.content_id == 1))
+    execute(lessons.database, delete(tables.embeddings).where(tables.embeddings.c.content_id == 1))
     storing = threading.Thread(target=update_sketches, args=(lessons.database, [lessons.model]))
     with lessons.database.write() as connection:
         taught = TaughtCache(lessons.model.id)
@@ -204,21 +201,18 @@ def test_sketches_wait_for_embeddings_that_are_being_stored(lessons, monkeypatch
         row = {"content_id": content_id, "model_id": 1, "taught_version": version, "data": data}
         connection.execute(insert(tables.embeddings).values(row))
     storing.join()
-    with lessons.database.read() as connection:
-        stored = connection.scalar(select(tables.sketches.c.data)) or b""
+    stored = read_scalar(lessons.database, select(tables.sketches.c.data)) or b""
     assert len(stored) == 4 * (2 + embedding_bytes(similarity.DIMENSIONS))
 
 
 Change = Callable[[Connection], None]
 PARIS = (48.8584, 2.2945)
 DAY = 24 * 60
-FIRST, SECOND, THIRD = 1, 13, 25
-"""Photos of three days, in order of their ids."""
+FIRST, SECOND, THIRD = 1, 13, 25  # Photos of three days, in order of their ids
 
 
 @pytest.fixture
 def library(database, tmp_path) -> PositionLibrary:
-    """Twelve photos on each of three days."""
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     for number in range(36):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, func, select, update
+from support.databases import execute, read_rows, read_scalar
 from support.position_library import NOON, PositionLibrary
 
 from tagger.cli.commands.locate import LARGEST_OFFSET_H
@@ -25,8 +26,7 @@ from tagger.kept.update import (
 from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.positions import companions, evidence
-from tagger.positions import update as position_updates
+from tagger.positions import companions, evidence, update as position_updates
 from tagger.positions.evidence import contradicted_photos
 from tagger.tags.contents import record_matching_photos, record_photos
 
@@ -77,6 +77,15 @@ def test_only_photos_of_the_same_camera_are_neighbours(library):
     assert not alone & library.found().keys()
 
 
+def test_photos_of_other_cameras_and_impossible_years_say_nothing(library):
+    library.camera("Nikon")
+    library.shot(0, gps=PARIS)
+    library.shot(10, gps=ROME, camera=2)
+    library.shot(10, gps=ROME, camera=None)
+    library.shot((NOON.replace(year=1980) - NOON) / timedelta(minutes=1), gps=ROME)
+    assert contradicted(library) == set()
+
+
 @pytest.mark.postgresql
 def test_only_times_of_a_running_clock_give_positions(library):
     """On 1 January, clocks begin that were never set, but not one that a person knows."""
@@ -91,7 +100,7 @@ def test_only_times_of_a_running_clock_give_positions(library):
     assert [photo in library.found() for photo in located] == [True, False, True]
 
 
-def test_a_screenshot_is_neither_estimated_nor_an_anchor(library):
+def test_a_screenshot_is_no_anchor_and_a_confirmed_landmark_counts_first(library):
     library.shot(0, EIFFEL, origin="screenshot")
     library.shot(5)
     library.shot(6, origin="screenshot")
@@ -99,9 +108,6 @@ def test_a_screenshot_is_neither_estimated_nor_an_anchor(library):
     library.shot(201)
     library.update()
     assert [source for source, _, _ in library.found().values()] == ["camera"]
-
-
-def test_a_confirmed_landmark_counts_before_one_with_a_higher_score(library):
     photo = library.shot(0, EIFFEL, ("brandenburg-gate", 0.6, False), digest="both")
     library.verdict("both", "brandenburg-gate", "confirmed")
     library.update()
@@ -117,6 +123,16 @@ def test_local_times_of_two_time_zones_are_compared_in_utc(library):
     library.update()
     assert library.found()[paris] == ("neighbour", *PARIS)
     assert library.found()[york] == ("neighbour", 40.7, -74.0)
+
+
+def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library):
+    shots = [
+        library.shot(0, gps=PARIS),
+        library.shot(10, gps=ROME),
+        library.shot(20, gps=PARIS),
+        library.shot(24 * 60, gps=ROME),
+    ]
+    assert contradicted(library) == {shots[1]}
 
 
 def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library):
@@ -136,8 +152,7 @@ def test_a_forgotten_photo_takes_its_neighbours_positions_along(library):
         connection.execute(delete(photos).where(photos.c.id == photo))
     assert library.update() == 1
     assert library.found() == {}
-    with library.database.read() as connection:
-        assert connection.execute(select(changed_days)).all() == []
+    assert read_rows(library.database, select(changed_days)) == []
 
 
 def test_an_interrupted_update_is_continued(library, monkeypatch):
@@ -198,25 +213,6 @@ def contradicted(library: PositionLibrary, *photo_ids: int) -> set[int]:
         return contradicted_photos(connection, photo_ids or range(1, 1000), MAX_GAP_S)
 
 
-def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library):
-    shots = [
-        library.shot(0, gps=PARIS),
-        library.shot(10, gps=ROME),
-        library.shot(20, gps=PARIS),
-        library.shot(24 * 60, gps=ROME),
-    ]
-    assert contradicted(library) == {shots[1]}
-
-
-def test_photos_of_other_cameras_and_impossible_years_say_nothing(library):
-    library.camera("Nikon")
-    library.shot(0, gps=PARIS)
-    library.shot(10, gps=ROME, camera=2)
-    library.shot(10, gps=ROME, camera=None)
-    library.shot((NOON.replace(year=1980) - NOON) / timedelta(minutes=1), gps=ROME)
-    assert contradicted(library) == set()
-
-
 @pytest.mark.parametrize("longest", [timedelta(days=100), timedelta(hours=12)])
 def test_the_answer_does_not_depend_on_which_photos_are_asked_about(library, monkeypatch, longest):
     monkeypatch.setattr(evidence, "LONGEST_RUN", longest)
@@ -235,7 +231,6 @@ def test_the_answer_does_not_depend_on_which_photos_are_asked_about(library, mon
 
 @pytest.fixture
 def unlocated(database, tmp_path) -> PositionLibrary:
-    """Photos with GPS, which are not located."""
     unlocated = PositionLibrary.with_tiny_model(database, tmp_path)
     unlocated.camera()
     for minutes in range(SHOTS):
@@ -244,8 +239,7 @@ def unlocated(database, tmp_path) -> PositionLibrary:
 
 
 def changes(database: Database) -> int:
-    with database.read() as connection:
-        return connection.scalar(select(func.count()).where(changed_days.c.step == "positions")) or 0
+    return read_scalar(database, select(func.count()).where(changed_days.c.step == "positions")) or 0
 
 
 def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated, sweeper):
@@ -332,8 +326,7 @@ def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras):
 
 
 def test_cameras_whose_time_is_not_known_in_utc_are_alone(two_cameras):
-    with two_cameras.database.write() as connection:
-        connection.execute(update(cameras).values(clock_offset_s=None, clock_source=None))
+    execute(two_cameras.database, update(cameras).values(clock_offset_s=None, clock_source=None))
     two_cameras.camera("camera|nikon", clock_offset_s=-700_000_000, clock_source="given")
     for minutes, gps in ((0, PARIS), (DAY, BERLIN), (2 * DAY, (45.0, 7.0))):
         two_cameras.shot(minutes, gps=gps)
@@ -367,6 +360,14 @@ def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras):
     assert of_phone not in two_cameras.found()
 
 
+def test_a_dry_run_stores_no_companions(two_cameras):
+    _travel(two_cameras)
+    two_cameras.update()
+    assert len(locate_all(two_cameras, dry_run=True).companions) == 1
+    assert _stored(two_cameras) == {1: None, 2: None}
+    assert read_rows(two_cameras.database, select(changed_days)) == []
+
+
 @pytest.mark.postgresql
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_largest_clock_offset_is_stored(two_cameras, sign):
@@ -376,15 +377,6 @@ def test_the_largest_clock_offset_is_stored(two_cameras, sign):
         two_cameras.shot(days * DAY + 5)
     locate_all(two_cameras, canon=sign * 3600 * LARGEST_OFFSET_H)
     assert len(two_cameras.found()) == 6
-
-
-def test_a_dry_run_stores_no_companions(two_cameras):
-    _travel(two_cameras)
-    two_cameras.update()
-    assert len(locate_all(two_cameras, dry_run=True).companions) == 1
-    assert _stored(two_cameras) == {1: None, 2: None}
-    with two_cameras.database.read() as connection:
-        assert connection.execute(select(changed_days)).all() == []
 
 
 def _travel(two_cameras: PositionLibrary) -> None:
@@ -403,5 +395,4 @@ def locate_all(two_cameras: PositionLibrary, *, dry_run: bool = False, **clocks:
 
 
 def _stored(two_cameras: PositionLibrary) -> dict[int, Any]:
-    with two_cameras.database.read() as connection:
-        return {row.id: row.companions_id for row in connection.execute(select(cameras))}
+    return {row.id: row.companions_id for row in read_rows(two_cameras.database, select(cameras))}

@@ -9,6 +9,7 @@ from rig.postgres_databases import autocommitted
 from sqlalchemy import func, insert, make_url, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from support.colour_folders import TaggedFolder
+from support.databases import execute, read_scalar
 
 from tagger.cli.commands.doctor import DatabaseChecks, State
 from tagger.database import engine as engine_module
@@ -22,19 +23,18 @@ SHOW = text("SHOW random_page_cost")
 
 
 def page_cost(database: Database) -> str:
-    with database.write() as connection:
-        connection.execute(text("SELECT 1"))
-    with database.read() as connection:
-        return str(connection.scalar(SHOW))
+    execute(database, text("SELECT 1"))
+    return str(read_scalar(database, SHOW))
 
 
-def test_looking_up_photos_is_planned_for_disks_without_heads_and_not_compiled(postgres_url):
+def test_photos_are_looked_up_for_disks_without_heads_unless_an_operator_says_otherwise(postgres_url):
     with closing(open_database(postgres_url)) as database, database.read() as connection:
         assert connection.scalar(SHOW) == "1.1"
         assert connection.scalar(text("SHOW jit")) == "off"
-
-
-def test_an_operators_page_cost_counts(postgres_url):
+    with closing(open_database(postgres_url)) as database, database.read() as connection:
+        for _ in range(20):
+            connection.execute(text("SELECT 1"))
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
     with closing(open_database(postgres_url)) as database, database.write() as connection:
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f'ALTER DATABASE "{name}" SET random_page_cost = 3'))
@@ -42,6 +42,7 @@ def test_an_operators_page_cost_counts(postgres_url):
         assert page_cost(database) == "3"
 
 
+# Settings on which no result may depend.
 OTHERWISE = {
     "DateStyle": "German, DMY",
     "IntervalStyle": "sql_standard",
@@ -53,7 +54,6 @@ OTHERWISE = {
     "statement_timeout": "5s",
     "lock_timeout": "4s",
 }
-"""Settings on which no result may depend."""
 PINNED = ("ISO, DMY", "postgres", "UTC", "1", "hex", "on", "read committed", "0", "0")
 
 
@@ -163,7 +163,6 @@ def test_a_database_without_an_encoding_keeps_utf8(empty_postgres_url, monkeypat
         upgrade_database(url)
         checks = DatabaseChecks(url)
         assert next(checks.check_connection()).state is State.OK
-        assert checks.database is not None
         checks.database.close()
         with (
             closing(open_database(f"{url}&client_encoding=latin1")) as database,
@@ -196,13 +195,6 @@ def test_every_form_of_an_address_leads_to_the_database(postgres_url):
             assert connection.scalar(text("SELECT current_database()")) == name, address
 
 
-def test_nothing_is_prepared_since_poolers_change_the_session(postgres_url):
-    with closing(open_database(postgres_url)) as database, database.read() as connection:
-        for _ in range(20):
-            connection.execute(text("SELECT 1"))
-        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
-
-
 def test_locks_of_a_writer_that_vanished_are_released(postgres_url, monkeypatch):
     monkeypatch.setattr(engine_module, "IDLE_WRITER_S", 1)
     vanished, other = open_database(postgres_url), open_database(postgres_url)
@@ -211,8 +203,7 @@ def test_locks_of_a_writer_that_vanished_are_released(postgres_url, monkeypatch)
     def write_and_stay_silent() -> None:
         with vanished.write() as writer:
             writer.execute(change)
-            with other.write() as connection:
-                connection.execute(change)  # waits for the lock of the row
+            execute(other, change)  # waits for the lock of the row
             writer.execute(change)
 
     with pytest.raises(SQLAlchemyError) as failure:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
+from support.databases import execute
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
@@ -34,11 +34,7 @@ from tagger.query import filters, find, sorted_scan
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
 from tagger.query.filters import ResolvedQuery
-from tagger.query.find import (
-    ScanPosition,
-    find_tagged,
-    find_tagged_page,
-)
+from tagger.query.find import ScanPosition, find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery, SortOption
 from tagger.query.sorted_scan import decode_cursor, encode_cursor
 from tagger.registry.registered_models import add_model
@@ -85,7 +81,7 @@ def test_any_rank_returns_every_classified_photo_with_its_whole_top_k(library):
     assert paths_of(library, any_rank=True, min_score=0.5) == ["a.jpg"]
 
 
-def test_landmark_is_found_by_slug_or_name_in_any_case(library):
+def test_landmarks_are_found_by_slug_or_name_and_unknown_ones_have_close_names(library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
     library.photo("c.jpg", (VERSAILLES, 0.9, True))
@@ -93,6 +89,12 @@ def test_landmark_is_found_by_slug_or_name_in_any_case(library):
         assert paths_of(library, landmark=typed) == ["a.jpg"]
     for typed in ("CHÂTEAU DE VERSAILLES", "cha\N{COMBINING CIRCUMFLEX ACCENT}teau de versailles"):
         assert paths_of(library, landmark=typed) == ["c.jpg"]
+    with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
+        find_tagged(library.database, PhotoQuery(landmark="Eifel Tower"))
+    with pytest.raises(CountryNotFound, match="Did you mean France"):
+        find_tagged(library.database, PhotoQuery(country="Frence"))
+    with pytest.raises(ModelNotFound, match="tiny"):
+        find_tagged(library.database, PhotoQuery(model="other"))
 
 
 def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_name_of_another(library):
@@ -116,16 +118,7 @@ def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_n
         find_tagged(library.database, PhotoQuery(landmark="Spire"))
 
 
-def test_unknown_name_raises_at_once_with_close_names(library):
-    with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
-        find_tagged(library.database, PhotoQuery(landmark="Eifel Tower"))
-    with pytest.raises(CountryNotFound, match="Did you mean France"):
-        find_tagged(library.database, PhotoQuery(country="Frence"))
-    with pytest.raises(ModelNotFound, match="tiny"):
-        find_tagged(library.database, PhotoQuery(model="other"))
-
-
-def test_min_score_does_not_exclude_confirmed_tags(library):
+def test_scores_and_dates_limit_what_is_found(library):
     library.photo("sure.jpg", (EIFFEL, 0.95, True))
     library.photo("unsure.jpg", (EIFFEL, 0.6, True))
     library.photo("confirmed.jpg", (EIFFEL, 0.1, False), digest="c")
@@ -138,6 +131,15 @@ def test_min_score_does_not_exclude_confirmed_tags(library):
         {"any_rank": True},
     ):
         assert paths_of(library, min_score=0.9, **narrower) == ["confirmed.jpg", "sure.jpg"]
+    for day in (1, 2, 3):
+        library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
+    library.photo("no date.jpg", (EIFFEL, 0.9, True))
+    assert paths_of(library, taken_after=datetime(2026, 5, 2)) == ["2.jpg", "3.jpg"]
+    assert paths_of(library, taken_before=datetime(2026, 5, 2)) == ["1.jpg"]
+    both = {"taken_after": datetime(2026, 5, 2), "taken_before": datetime(2026, 5, 3)}
+    assert paths_of(library, **both) == ["2.jpg"]
+    assert paths_of(library, landmark=EIFFEL, **both) == ["2.jpg"]
+    assert paths_of(library, landmark=GATE, **both) == []
 
 
 @pytest.mark.postgresql
@@ -162,18 +164,6 @@ def test_settings_map_a_root_to_its_folder_on_this_machine(library):
     mounted = {"photos": Path("/mnt/library")}
     matches = list(find_tagged(library.database, PhotoQuery(under=(Path("/mnt/library/italy"),)), mounted))
     assert [photo.path for photo in matches] == ["/mnt/library/italy/a.jpg"]
-
-
-def test_taken_after_is_inclusive_and_taken_before_is_not(library):
-    for day in (1, 2, 3):
-        library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
-    library.photo("no date.jpg", (EIFFEL, 0.9, True))
-    assert paths_of(library, taken_after=datetime(2026, 5, 2)) == ["2.jpg", "3.jpg"]
-    assert paths_of(library, taken_before=datetime(2026, 5, 2)) == ["1.jpg"]
-    both = {"taken_after": datetime(2026, 5, 2), "taken_before": datetime(2026, 5, 3)}
-    assert paths_of(library, **both) == ["2.jpg"]
-    assert paths_of(library, landmark=EIFFEL, **both) == ["2.jpg"]
-    assert paths_of(library, landmark=GATE, **both) == []
 
 
 def test_model_is_the_one_that_classified_the_photo_last(library, tmp_path):
@@ -223,22 +213,18 @@ def test_photos_whose_file_is_gone_are_excluded(library):
     assert [(count.landmark, count.photos) for count in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
-def test_reader_that_stops_early_holds_no_connection(library):
+def test_readers_that_stop_hold_no_connection_and_details_have_failures(library):
     for number in range(3):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
     matches = find_tagged(library.database, PhotoQuery())
     next(matches)
     library.photo("while reading.jpg", (EIFFEL, 0.9, True))
     assert len(list(matches)) == 2
-
-
-def test_details_have_the_failure_of_a_photo(library):
     path = library.photo(
         b"caf\xe9.jpg", classified=False, failure_kind="truncated", failure_text="ends early"
     )
     details = photo_details(library.database, Path(path))
     assert details.photo.outcome == "failed"
-    assert details.failure is not None
     assert (details.failure.kind, details.failure.text) == ("truncated", "ends early")
     with pytest.raises(PhotoNotFound):
         photo_details(library.database, library.root / "other.jpg")
@@ -319,8 +305,7 @@ def test_verdict_is_one_on_any_landmark_of_the_photo(library):
 def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library):
     library.photo("new.jpg", (EIFFEL, 0.9, True))
     library.verdict("digest of new.jpg", EIFFEL, "rejected")
-    with library.database.write() as connection:
-        connection.execute(update(contents).values(outcome=None, model_id=None))
+    execute(library.database, update(contents).values(outcome=None, model_id=None))
     for sort in (None, "newest"):
         assert paths_of(library, verdict="rejected", sort=sort) == ["new.jpg"]
         assert paths_of(library, unknown=True, sort=sort) == []
@@ -362,7 +347,6 @@ def paged_library(shared_database, tmp_path_factory) -> StoredPhotos:
 
 @pytest.fixture
 def own_library(database, tmp_path) -> StoredPhotos:
-    """The same photos, for a test that changes them."""
     return stored_photos(database, tmp_path)
 
 
@@ -408,7 +392,6 @@ def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
 
 @st.composite
 def random_queries(draw: st.DrawFn) -> PhotoQuery:
-    """A query of several options in any order."""
     chosen = draw(
         st.lists(st.sampled_from([*QUERIES.values(), {"position": "none"}, {"year": (2026,)}]), max_size=2)
     )
@@ -476,25 +459,12 @@ def test_page_ends_before_it_is_full_if_few_rows_match(paged_library, monkeypatc
     assert in_pages(paged_library.database, query, 1000) == whole
 
 
-def test_cursor_of_another_query_is_refused(paged_library):
+def test_cursors_and_positions_of_other_queries_are_refused(paged_library):
     query = PhotoQuery(any_rank=True)
     page = find_tagged_page(paged_library.database, query, None, None, 5)
     assert page.next is not None
     with pytest.raises(CursorInvalid, match="Request the first page again"):
         decode_cursor(encode_cursor(page.next, query), PhotoQuery())
-
-
-@given(
-    st.one_of(
-        st.text(max_size=60), st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
-    )
-)
-def test_invalid_cursor_is_refused(text):
-    with pytest.raises(CursorInvalid):
-        decode_cursor(text, PhotoQuery())
-
-
-def test_position_that_no_scan_has_is_refused(paged_library):
     query = PhotoQuery()
     for position in (
         ScanPosition(9, None),
@@ -509,6 +479,16 @@ def test_position_that_no_scan_has_is_refused(paged_library):
         cursor = encode_cursor(position, query)
         with pytest.raises(CursorInvalid):
             find_tagged_page(paged_library.database, query, None, decode_cursor(cursor, query), 10)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60), st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+    )
+)
+def test_invalid_cursor_is_refused(text):
+    with pytest.raises(CursorInvalid):
+        decode_cursor(text, PhotoQuery())
 
 
 def test_lone_surrogate_and_nul_never_reach_the_database():

@@ -11,8 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import event, insert, select
 from support.databases import query_plans
 from support.stored_photos import StoredPhotos
@@ -121,7 +120,7 @@ def test_a_box_has_its_edges_and_may_cross_the_date_line(library):
     assert len(found(library, box=BoundingBox(-90.0, -180.0, 90.0, 180.0))) == 5
 
 
-def test_country_is_that_of_the_position_or_of_a_landmark(library):
+def test_countries_and_verdicts_are_those_of_positions_or_landmarks(library):
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("gate.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
     library.photo("nice.jpg")
@@ -140,9 +139,6 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library):
     assert found(library, country="France", landmark=GATE) == {}
     with pytest.raises(CountryNotFound, match="Did you mean Peru"):
         found(library, country="Perux")
-
-
-def test_verdicts_by_area_are_about_the_landmarks_in_it(library):
     library.photo("paris.jpg", (EIFFEL, 0.9, True), (GATE, 0.6, True), digest="paris")
     library.position("paris.jpg", 48.86, 2.29, "France")
     for slug in (EIFFEL, GATE):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import exists, func, select
 from support.colour_folders import EIFFEL, GATE
+from support.databases import read_scalars
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
@@ -74,8 +75,7 @@ class Library(StoredPhotos):
         both = select(dismissals.c.content_id).join(
             verdicts, verdicts.c.content_id == dismissals.c.content_id
         )
-        with self.database.read() as connection:
-            return list(connection.scalars(both.where(verdicts.c.verdict == "confirmed")))
+        return read_scalars(self.database, both.where(verdicts.c.verdict == "confirmed"))
 
     def assert_consistent(self) -> None:
         assert self.contradictions() == []
@@ -90,12 +90,18 @@ def library(database, tmp_path) -> Library:
     return library
 
 
-def test_a_photo_is_not_confirmed_and_put_away_at_the_same_moment(library):
+def test_decisions_and_names_of_the_same_moment_are_kept(library):
     for _ in range(ROUNDS):
         in_threads([partial(library.give, 1, EIFFEL), partial(library.dismiss, 1)])
         library.assert_consistent()
         library.withdraw(1, EIFFEL)
         library.restore(1)
+    languages = ("de", "fr", "es", "it")
+    in_threads([partial(library.name_in, EIFFEL, each, f"Tower in {each}") for each in languages])
+    with library.database.read() as connection:
+        names = find_landmark(connection, EIFFEL).names
+    assert {each: names[each] for each in languages} == {each: f"Tower in {each}" for each in languages}
+    library.assert_consistent()
 
 
 def test_of_two_opposite_merges_one_is_done(library):
@@ -138,15 +144,6 @@ def test_a_verdict_is_kept_when_its_landmark_is_merged_at_the_same_moment(librar
             united = find_landmark(connection, f"One {number}")
             kinds = select(verdicts.c.verdict).where(verdicts.c.landmark_id == united.id)
             assert sorted(connection.scalars(kinds)) == ["confirmed", "rejected"]
-    library.assert_consistent()
-
-
-def test_names_that_are_given_at_the_same_moment_are_all_kept(library):
-    languages = ("de", "fr", "es", "it")
-    in_threads([partial(library.name_in, EIFFEL, each, f"Tower in {each}") for each in languages])
-    with library.database.read() as connection:
-        names = find_landmark(connection, EIFFEL).names
-    assert {each: names[each] for each in languages} == {each: f"Tower in {each}" for each in languages}
     library.assert_consistent()
 
 

@@ -195,7 +195,7 @@ def test_a_renamed_pair_stays_one_photo_with_its_verdicts(folder):
     assert folder.found() == {"tower.JPG": [GATE], "other.CR3": [GATE]}
 
 
-def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder):
+def test_a_pair_changes_and_fails_as_its_jpeg_does(folder):
     folder.draw_raw("IMG_1.CR3", 1)
     folder.draw("IMG_1.JPG", 0)
     folder.tag()
@@ -204,10 +204,6 @@ def test_a_changed_jpeg_changes_the_photo_and_a_changed_raw_file_does_not(folder
     folder.draw("IMG_1.JPG", 1, shade=9)
     assert folder.tag() == {"IMG_1.JPG": "tagged"}
     assert folder.found() == {"IMG_1.JPG": [GATE]}
-
-
-def test_a_pair_fails_as_its_jpeg_does(folder):
-    folder.draw_raw("IMG_1.CR3", 1)
     (folder.folder / "IMG_1.JPG").write_bytes(b"")
     assert folder.tag() == {"IMG_1.JPG": "failed"}
     assert [failing.kind for failing in folder.failing()] == ["empty"]
@@ -342,16 +338,11 @@ def test_tags_are_written_for_both_files_and_undone_in_both(pairs, options, own,
     assert pairs.undo_rows == []
 
 
-def test_a_preview_names_the_files_of_both(pairs):
+def test_a_preview_names_both_files_and_a_deleted_raw_file_keeps_nothing_from_being_written(pairs):
     pairs.tag()
     photo_id = pairs.photo("IMG_1.JPG").id
     (preview,) = preview_photos(pairs.database, pairs.settings, [photo_id], EMBED)
-    assert preview.plan is not None
     assert [file.original.path.name for file in preview.plan.files] == ["IMG_1.JPG", "IMG_1.CR3.xmp"]
-
-
-def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(pairs):
-    pairs.tag()
     (pairs.folder / "IMG_1.CR3").unlink()
     assert pairs.write(SIDECAR) == {"IMG_1.JPG": "written"}
     assert set(pairs.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
@@ -388,10 +379,7 @@ def test_a_rejected_tag_is_removed_from_both(pairs):
         assert b"Eiffel" not in data
 
 
-@pytest.mark.parametrize(
-    ("options", "existing"),
-    [(SIDECAR, None), (EMBED, SIDECAR_OF_USER)],
-)
+@pytest.mark.parametrize(("options", "existing"), [(SIDECAR, None), (EMBED, SIDECAR_OF_USER)])
 def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(database, tmp_path, options, existing):
     pairs = PairFolder(database, tmp_path)
     pairs.draw("a.jpg", 1)

@@ -31,8 +31,7 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
-from worker import broker, celery_patches
-from worker import sweeper as sweeper_module
+from worker import broker, celery_patches, sweeper as sweeper_module
 from worker.broker import (
     MAX_MESSAGE_BYTES,
     TASK_NAME,
@@ -97,19 +96,7 @@ def test_a_refusal_of_redis_counts_as_a_lost_connection(channel, redis_server, k
     assert isinstance(refused.value, channel.connection.client.connection_errors)
 
 
-def test_a_tick_is_taken_whatever_the_clock_of_its_sender(redis_server):
-    long_ago = datetime.now(UTC) - timedelta(hours=1)
-    with closing(make_app(redis_server.url, KEYS)) as app:
-        app.send_task(TICK_NAME, queue=KEYS.ticks, expires=long_ago)
-        with app.connection_for_read() as connection:
-            taken = connection.default_channel
-            received = []
-            taken.basic_consume(KEYS.ticks, no_ack=True, callback=received.append, consumer_tag="1")
-            connection.drain_events(timeout=10)
-    assert [message.headers.get("expires") for message in received] == [None]
-
-
-def test_beat_sends_no_tick_while_one_waits(redis_server):
+def test_beat_sends_no_tick_while_one_waits_and_each_is_taken(redis_server):
     with closing(make_app(redis_server.url, KEYS)) as app, redis_server.client() as client:
         scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
         (entry,) = scheduler.schedule.values()
@@ -120,6 +107,15 @@ def test_beat_sends_no_tick_while_one_waits(redis_server):
         scheduler.apply_entry(entry, producer=scheduler.producer)
         assert client.llen(KEYS.ticks) == 1
         scheduler.close()
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with closing(make_app(redis_server.url, KEYS)) as app:
+        app.send_task(TICK_NAME, queue=KEYS.ticks, expires=long_ago)
+        with app.connection_for_read() as connection:
+            taken = connection.default_channel
+            received = []
+            taken.basic_consume(KEYS.ticks, no_ack=True, callback=received.append, consumer_tag="1")
+            connection.drain_events(timeout=10)
+    assert [message.headers.get("expires") for message in received] == [None]
 
 
 def test_beat_goes_on_after_the_clock_was_ahead_and_set_right(redis_server):
@@ -427,7 +423,6 @@ def client(redis_server) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def reasons(monkeypatch) -> list[str]:
-    """Why messages were dropped."""
     reported: list[str] = []
     monkeypatch.setattr("worker.redis_transport.report_dropped", reported.append)
     return reported

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 from support.artifacts import LABELS, tiny_artifact
+from support.databases import read_row, read_rows, read_scalar
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
@@ -64,7 +65,7 @@ def test_a_file_is_registered_once_and_not_put_in_use(database, shipped, tmp_pat
         resolve_model(database, None)
 
 
-def test_labels_and_landmarks_come_from_the_manifest(database, tmp_path):
+def test_labels_and_names_come_from_the_manifest_or_the_digest(database, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     model = add_model(database, tmp_path / "a.pt")
     with database.read() as connection:
@@ -76,19 +77,21 @@ def test_labels_and_landmarks_come_from_the_manifest(database, tmp_path):
         ).all()
     expected = [(i, label.label, label.slug, label.country) for i, label in enumerate(LABELS)]
     assert [tuple(row) for row in rows] == expected
+    tiny_artifact(tmp_path / "b.pt", seed=1)
+    first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
+    assert (first.name, second.name) == ("tiny", f"tiny-{second.digest[:8]}")
+    with pytest.raises(AlreadyExists):
+        add_model(database, tmp_path / "b.pt", "tiny")
+    assert add_model(database, tmp_path / "b.pt", "better").id == second.id
+    assert resolve_model(database, "better").id == second.id
 
 
-def test_the_shipped_model_is_registered_on_first_use_and_is_in_use(database, shipped):
+def test_the_shipped_model_is_registered_on_first_use_and_replaced_by_an_upgrade(database, shipped):
     tiny_artifact(shipped)
     assert [model.name for model in list_models(database)] == ["tiny"]
     model = resolve_model(database, None)
     assert (model.file, model.in_use, model.shipped) == (shipped, True, True)
-    with database.read() as connection:
-        assert connection.scalar(select(models.c.file)) is None
-
-
-def test_an_upgrade_uses_the_new_shipped_model_and_the_old_file_is_missing(database, shipped):
-    tiny_artifact(shipped)
+    assert read_scalar(database, select(models.c.file)) is None
     old = resolve_model(database, None)
     tiny_artifact(shipped, seed=1)
     new = resolve_model(database, None)
@@ -127,11 +130,9 @@ def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(datab
 
 def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(database, shipped, tmp_path):
     def tried(selector: str | None = None) -> list[str]:
-        with database.read() as connection:
-            before = connection.scalar(select(func.count()).select_from(models))
+        before = read_scalar(database, select(func.count()).select_from(models))
         found = [model.digest for model in models_to_try(database, selector)]
-        with database.read() as connection:
-            assert connection.scalar(select(func.count()).select_from(models)) == before
+        assert read_scalar(database, select(func.count()).select_from(models)) == before
         return found
 
     def resolved(selector: str | None = None) -> list[str]:
@@ -156,17 +157,6 @@ def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(da
         tried()
 
 
-def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(database, tmp_path):
-    tiny_artifact(tmp_path / "a.pt")
-    tiny_artifact(tmp_path / "b.pt", seed=1)
-    first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
-    assert (first.name, second.name) == ("tiny", f"tiny-{second.digest[:8]}")
-    with pytest.raises(AlreadyExists):
-        add_model(database, tmp_path / "b.pt", "tiny")
-    assert add_model(database, tmp_path / "b.pt", "better").id == second.id
-    assert resolve_model(database, "better").id == second.id
-
-
 def test_a_changed_or_missing_file_is_refused(database, tmp_path):
     file = tmp_path / "a.pt"
     tiny_artifact(file)
@@ -188,15 +178,12 @@ def test_a_moved_file_is_registered_at_its_new_path(database, tmp_path):
     assert resolve_model(database, "tiny").file == moved
 
 
-def test_files_that_are_not_artifacts_are_refused(database, tmp_path):
+def test_what_is_no_model_that_a_database_can_store_is_refused(database, tmp_path):
     (tmp_path / "text.pt").write_text("not a model")
     for file in (tmp_path / "text.pt", tmp_path / "missing.pt", tmp_path):
         with pytest.raises(ModelRefused):
             add_model(database, file)
     assert list_models(database) == []
-
-
-def test_a_manifest_that_no_database_can_store_is_refused(database, tmp_path):
     tiny_artifact(tmp_path / "zero.pt", [Label(label="a\0b", slug="a", name="A")])
     with pytest.raises(ModelRefused, match="no database can store"):
         add_model(database, tmp_path / "zero.pt")
@@ -215,8 +202,7 @@ def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database, tmp_p
     registered("old.pt", 2020, name="Old Tower", city="Paris", names=older, latitude=8.0, longitude=9.0)
     registered("oldest.pt", 2019, name="Tower", country="Gaul", aliases=("Belfry", "Spire"))
     registered("folders.pt", 2027, name="tower")  # trained on a folder without names
-    with database.read() as connection:
-        row = connection.execute(select(landmarks)).one()
+    row = read_row(database, select(landmarks))
     assert (row.name, row.country, row.city) == ("The Tower", "France", "Paris")
     assert (row.latitude, row.longitude) == (1.0, 2.0)
     assert row.names == {"fr": "La Tour", "de": "Turm"}
@@ -268,8 +254,7 @@ def test_a_later_model_gives_a_landmark_of_a_part_of_the_world_its_position(data
     add_model(database, tmp_path / "names.pt")
     for _ in range(2):
         add_model(database, tmp_path / "placed.pt")
-    with database.read() as connection:
-        rows = connection.execute(select(landmarks).order_by(landmarks.c.slug)).all()
+    rows = read_rows(database, select(landmarks).order_by(landmarks.c.slug))
     assert [(row.slug, row.latitude, row.merged_slugs) for row in rows] == [
         ("tower-asia", None, []),
         ("tower-europe", 48.86, ["tower"]),

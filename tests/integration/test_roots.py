@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text, update
 from support.colour_folders import TaggedFolder
+from support.databases import read_scalars
 from support.threads import in_threads
 
 from tagger.database.connection import Database
@@ -27,13 +28,7 @@ from tagger.photos.files import MountState
 from tagger.photos.paths import path_from_text, path_text
 from tagger.roots import roots as roots_module
 from tagger.roots.availability import unavailable_below, unavailable_folders
-from tagger.roots.roots import (
-    count_root_photos,
-    ensure_root,
-    find_root,
-    forget_path,
-    list_roots,
-)
+from tagger.roots.roots import count_root_photos, ensure_root, find_root, forget_path, list_roots
 from tagger.tags.settlement import settle
 from tagger.transfer import check_database
 
@@ -93,6 +88,12 @@ def test_roots_with_the_same_name_are_numbered(database, tmp_path):
     assert ensure(database, Path("/")).name == "root"
 
 
+def test_a_new_root_does_not_take_a_name_from_the_settings(database, tmp_path):
+    root_paths = {"photos": tmp_path / "mnt" / "photos"}
+    assert ensure(database, tmp_path / "home" / "photos", root_paths).name == "photos-2"
+    assert ensure(database, tmp_path / "mnt" / "photos", root_paths).name == "photos"
+
+
 @pytest.mark.parametrize("page", [2, *(pytest.param(page, marks=pytest.mark.slow) for page in (1, 1000))])
 def test_a_new_root_absorbs_the_roots_inside_it(database, tmp_path, monkeypatch, page):
     monkeypatch.setattr(roots_module, "PAGE", page)
@@ -114,26 +115,16 @@ def test_a_new_root_absorbs_the_roots_inside_it(database, tmp_path, monkeypatch,
         assert path_text(path) == (row.path, row.path_bytes)
 
 
-def test_settings_map_a_root_to_a_folder_of_this_machine(database, tmp_path):
+def test_settings_map_roots_whose_folder_is_missing_or_empty(database, tmp_path):
     root = ensure(database, tmp_path / "server" / "library")
     root_paths = {"library": tmp_path / "mnt" / "library"}
     with database.read() as connection:
         (by_id,) = list_roots(connection, root_paths)
         assert by_id.folder == root_paths["library"]
         root_here = find_root(connection, root_paths["library"] / "a.jpg", root_paths)
-        assert root_here is not None
         assert root_here.id == root.id
         assert find_root(connection, tmp_path / "server" / "library" / "a.jpg", root_paths) is None
     assert ensure(database, root_paths["library"] / "sub", root_paths).id == root.id
-
-
-def test_a_new_root_does_not_take_a_name_from_the_settings(database, tmp_path):
-    root_paths = {"photos": tmp_path / "mnt" / "photos"}
-    assert ensure(database, tmp_path / "home" / "photos", root_paths).name == "photos-2"
-    assert ensure(database, tmp_path / "mnt" / "photos", root_paths).name == "photos"
-
-
-def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(database, tmp_path):
     root = ensure(database, tmp_path / "photos")
 
     def is_unavailable() -> bool:
@@ -174,8 +165,7 @@ def test_a_parent_and_its_children_added_concurrently_become_one_root(database, 
         base = tmp_path / str(number)
         folders = [base, base / "a", base / "a" / "b", base / "c", base]
         in_threads([lambda folder=folder: ensure(database, folder) for folder in folders])
-        with database.read() as connection:
-            locations = connection.scalars(select(roots.c.location)).all()
+        locations = read_scalars(database, select(roots.c.location))
         assert [path for path in locations if Path(path).is_relative_to(base)] == [str(base)]
 
 
@@ -246,13 +236,12 @@ def test_only_photos_below_the_folder_are_removed(folder):
         folder.draw(name)
     folder.tag()
     assert forget(folder, folder.folder / "a") == 1
-    with folder.database.read() as connection:
-        assert sorted(connection.scalars(select(photos.c.path))) == [
-            "a b/x.jpg",
-            "a-b.jpg",
-            "a.jpg",
-            "a0/x.jpg",
-        ]
+    assert sorted(read_scalars(folder.database, select(photos.c.path))) == [
+        "a b/x.jpg",
+        "a-b.jpg",
+        "a.jpg",
+        "a0/x.jpg",
+    ]
 
 
 @pytest.mark.postgresql
@@ -264,8 +253,7 @@ def test_a_non_utf8_name_is_distinct_from_its_escaped_form(folder):
     folder.tag(odd)
     assert folder.count(photos) == 2
     assert forget(folder, odd) == 1
-    with folder.database.read() as connection:
-        assert connection.scalars(select(photos.c.path_bytes)).all() == [b""]
+    assert read_scalars(folder.database, select(photos.c.path_bytes)) == [b""]
 
 
 def test_unknown_paths_raise_an_error(folder):

@@ -27,8 +27,7 @@ pytestmark = pytest.mark.slow
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000
-FREQUENT = "alai-darwaza"
-"""The landmark with the most photos."""
+FREQUENT = "alai-darwaza"  # The landmark with the most photos
 YEARS = {"taken_after": datetime(2000, 1, 1), "taken_before": datetime(2015, 1, 1)}
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sqlalchemy import func, select, update
+from support.databases import execute, read_scalars
 from support.examples import examples
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
@@ -144,13 +144,9 @@ def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder):
 @pytest.mark.postgresql
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder, small_pages):
     odd = (
-        b"bad\xff.jpg",
-        b"new\nline.jpg",
-        b"dir\xfe/in.jpg",
-        b"dir\xfe/\xfd.jpg",
-        b"plain.jpg",
+        b"bad\xff.jpg", b"new\nline.jpg", b"dir\xfe/in.jpg", b"dir\xfe/\xfd.jpg", b"plain.jpg",
         b"%s 100%.jpg",
-    )
+    )  # fmt: skip
     paths = {str(folder.file(name)) for name in odd}
     assert folder.counts() == (6, 6, 0, 0)
     assert folder.stored_paths() == paths
@@ -185,7 +181,7 @@ def test_patterns_and_unreadable_folders_mark_nothing_as_gone(folder, small_page
     assert folder.counts(include=("*.png",)) == (2, 0, 0, 1)
 
 
-def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder, small_pages):
+def test_scans_of_a_part_and_of_single_files_leave_the_rest_alone(folder, small_pages):
     for name in ("a/1.jpg", "a/2.jpg", "a/b/3.jpg", "a b/4.jpg", "a0.jpg", "a-.jpg"):
         folder.file(name)
     folder.scan()
@@ -196,9 +192,6 @@ def test_scan_of_a_folder_inside_a_root_leaves_the_rest_alone(folder, small_page
     folder.file("a/b/c/5.jpg")
     assert folder.counts(folder.path / "a" / "b") == (2, 1, 0, 0)
     assert folder.counts() == (5, 0, 0, 1)
-
-
-def test_single_files_may_have_any_extension(folder, small_pages):
     files = [folder.file(f"{letter}/{number}.dat") for letter in "ab" for number in range(5)]
     folder.file("a/other.jpg")
     assert folder.counts(*files) == (10, 10, 0, 0)
@@ -214,7 +207,7 @@ def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_be
     assert folder.stored_paths(gone=True) == {str(path)}
 
 
-def test_empty_or_missing_root_marks_nothing_as_gone(folder):
+def test_missing_empty_and_unmounted_folders_mark_nothing_as_gone(folder):
     path = folder.file("a.jpg")
     folder.scan()
     path.unlink()
@@ -226,9 +219,6 @@ def test_empty_or_missing_root_marks_nothing_as_gone(folder):
     with pytest.raises(PathNotFound):
         folder.scan()
     assert folder.stored_paths(gone=True) == set()
-
-
-def test_empty_mount_point_inside_a_root_marks_nothing_as_gone(folder):
     folder.file("a.jpg")
     path = folder.file("share/b.jpg")
     folder.scan()
@@ -314,8 +304,7 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder, small_pag
     assert parents[0][0] == 13
     assert (report.found, report.gone) == (12, 0)
     assert len(folder.stored_paths()) == 13
-    with folder.ledger.database.read() as connection:
-        assert connection.scalars(select(roots.c.name)).all().count("child") == 0
+    assert read_scalars(folder.ledger.database, select(roots.c.name)).count("child") == 0
 
 
 def test_paths_are_sorted_into_folders_and_files(tmp_path):
@@ -363,8 +352,6 @@ def test_table_follows_the_folder_whatever_is_in_it(sqlite_folder, first, second
 
 
 class Library:
-    """A folder with files, in a database."""
-
     def __init__(self, database: Database, folder: Path) -> None:
         self.database = database
         self.folder = folder
@@ -391,8 +378,7 @@ class Library:
         self.cancel(self.start_job())
 
     def change(self, name: str, **values: object) -> None:
-        with self.database.write() as connection:
-            connection.execute(update(photos).where(photos.c.path == name).values(values))
+        execute(self.database, update(photos).where(photos.c.path == name).values(values))
 
     def fail(self, name: str, kind: FailureKind) -> None:
         self.change(name, failure_kind=kind, failure_text="It fails.")

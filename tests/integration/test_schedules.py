@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, insert, select, update
 from support.clocks import clock_ahead
+from support.databases import execute, read_scalar
 from support.threads import in_threads
 from support.written_folder import WrittenFolder
 
@@ -48,13 +49,11 @@ def add(database: Database, *, cron: str = MINUTELY, backfill: Backfill | None =
 
 
 def make_due(database: Database, ago: timedelta = timedelta(minutes=1)) -> None:
-    with database.write() as connection:
-        connection.execute(update(schedules).values(next_due=datetime.now(UTC) - ago))
+    execute(database, update(schedules).values(next_due=datetime.now(UTC) - ago))
 
 
 def count(database: Database, table: object) -> int:
-    with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(table)) or 0
+    return read_scalar(database, select(func.count()).select_from(table)) or 0
 
 
 def utc(text: str) -> datetime:
@@ -96,6 +95,14 @@ def test_lists_of_all_values_are_an_expression(database):
     cron = " ".join(",".join(map(str, each)) for each in ranges)
     add(database, cron=cron)
     assert [each.cron for each in list_schedules(database)] == [cron]
+
+
+def test_what_is_no_time_of_day_is_refused(database):
+    every = Backfill(BackfillScope.ALL)
+    for text in ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""):
+        with pytest.raises(ScheduleInvalid, match="not a time of day"):
+            add_schedule(database, "odd", "0 3 * * *", every, Priority.BULK, ZONE, until=text)
+    assert list_schedules(database) == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +164,7 @@ def test_due_schedule_finds_new_photos_and_makes_one_job(folder, settings, datab
     assert [listed.job for listed in list_runs(database, "often", 9)] == [run.job]
 
 
-def test_missed_runs_are_made_up_for_once(settings, database):
+def test_missed_runs_are_made_up_for_once_unless_the_schedule_was_paused(settings, database):
     add(database)
     make_due(database, timedelta(days=3))
     started_at = datetime.now(UTC)
@@ -168,6 +175,12 @@ def test_missed_runs_are_made_up_for_once(settings, database):
     with clock_ahead(timedelta(hours=1)):
         run = run_now(database, settings, "often")
     assert run.started_at in [stored.started_at for stored in list_runs(database, "often", 9)]
+    pause_schedule(database, "often", paused=True)
+    make_due(database)
+    assert list(run_due_schedules(database, settings)) == []
+    pause_schedule(database, "often", paused=False)
+    assert list(run_due_schedules(database, settings)) == []
+    assert list_schedules(database)[0].next_due > datetime.now(UTC)
 
 
 @pytest.mark.postgresql
@@ -226,16 +239,6 @@ def test_schedule_does_not_start_before_its_last_job_has_finished(folder, settin
     assert run_now(database, settings, "often").job is not None
 
 
-def test_paused_schedule_does_not_run_and_skips_missed_runs(settings, database):
-    add(database)
-    pause_schedule(database, "often", paused=True)
-    make_due(database)
-    assert list(run_due_schedules(database, settings)) == []
-    pause_schedule(database, "often", paused=False)
-    assert list(run_due_schedules(database, settings)) == []
-    assert list_schedules(database)[0].next_due > datetime.now(UTC)
-
-
 def test_run_of_an_unavailable_folder_is_noted_and_other_schedules_run(folder, settings, database, caplog):
     path = folder.draw("a.jpg")
     folder.tag()
@@ -285,7 +288,6 @@ def test_an_interrupted_run_now_is_started_again_after_one_of_the_last_due_time(
 
 @pytest.fixture
 def written(folder) -> WrittenFolder:
-    """With three photos."""
     for number in range(3):
         folder.draw(f"{number}.jpg", shade=number)
     return folder
@@ -328,17 +330,8 @@ def test_a_run_ends_at_the_next_such_time_in_its_zone(text, after, expected):
     assert next_time_of_day(text, ZONE, start) == datetime.fromisoformat(expected)
 
 
-def test_what_is_no_time_of_day_is_refused(database):
-    every = Backfill(BackfillScope.ALL)
-    for text in ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""):
-        with pytest.raises(ScheduleInvalid, match="not a time of day"):
-            add_schedule(database, "odd", "0 3 * * *", every, Priority.BULK, ZONE, until=text)
-    assert list_schedules(database) == []
-
-
 def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(written, database, nightly):
     job = nightly()
-    assert job is not None
     assert pause_ended_runs(database) == []
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [job]
@@ -379,7 +372,6 @@ def test_a_job_that_a_person_paused_stays_paused(written, database, nightly):
 
 def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(written, database, nightly):
     job = nightly()
-    assert job is not None
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [job]
     assert resume(database, job)
@@ -401,7 +393,6 @@ def test_runs_of_schedules_without_an_end_are_not_paused(written, settings, data
 
 @pytest.fixture
 def scheduled(database) -> Database:
-    """A database with one schedule."""
     add_schedule(
         database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
     )
@@ -413,37 +404,26 @@ def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(schedul
     assert find_last_tick(scheduled) is None  # none is expected
     pause_schedule(scheduled, "nightly", paused=False)
     first = find_last_tick(scheduled)
-    assert first is not None
     assert (first.at, first.seconds_ago, first.is_late) == (None, None, False)
     with scheduled.write() as connection:
         added_at = connection.execute(select(schedules.c.created_at)).scalar_one()
         earlier = added_at - timedelta(seconds=LATE_TICK_S)
         connection.execute(update(schedules).values(created_at=earlier))
     late = find_last_tick(scheduled)
-    assert late is not None
     assert (late.at, late.is_late) == (None, True)
 
 
-def test_no_tick_counts_that_was_recorded_before_the_clock_was_set_back(scheduled):
-    with scheduled.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now() + 86400.0))
-    ahead = find_last_tick(scheduled)
-    assert ahead is not None
-    assert ahead.is_late
-    assert tick_text(ahead) == "no tick since the clock was set back"
-
-
 @pytest.mark.postgresql
-def test_a_tick_is_late_after_three_minutes(scheduled):
+def test_a_tick_is_late_after_three_minutes_and_none_counts_from_before_a_set_clock(scheduled):
     record_tick(scheduled)
     recent = find_last_tick(scheduled)
-    assert recent is not None
     assert recent.at is not None
-    assert recent.seconds_ago is not None
     assert abs(datetime.now(UTC) - recent.at) < timedelta(seconds=60)
     assert (0 <= recent.seconds_ago < 60, recent.is_late) == (True, False)
-    with scheduled.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
+    execute(scheduled, update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
     late = find_last_tick(scheduled)
-    assert late is not None
     assert late.is_late
+    execute(scheduled, update(ledgers).values(last_tick_at=db_now() + 86400.0))
+    ahead = find_last_tick(scheduled)
+    assert ahead.is_late
+    assert tick_text(ahead) == "no tick since the clock was set back"

@@ -5,12 +5,11 @@ import re
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 from unicodedata import normalize
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from support.databases import query_plans, statements
@@ -31,16 +30,10 @@ from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
 from tagger.web.overview import CachedQuery, Changes, LibraryOverview, SearchLists
 
-NormalForm = Literal["NFC", "NFD"]
 PATHS = (
-    "top.jpg",
-    "a/IMG_1.jpg",
-    "a/b/img_2.JPG",
-    "a/b/IMG_10.jpg",
-    "a b/Été.jpg",
-    "a/b/100%_x.jpg",
+    "top.jpg", "a/IMG_1.jpg", "a/b/img_2.JPG", "a/b/IMG_10.jpg", "a b/Été.jpg", "a/b/100%_x.jpg",
     "z/.jpg",
-)
+)  # fmt: skip
 
 
 @pytest.mark.postgresql
@@ -92,7 +85,7 @@ def test_files_are_found_whatever_the_case_of_their_names(library, name, form, c
     assert searched_name(typed) == searched_name(stored)
 
 
-def test_files_are_found_by_names_of_words_and_signs(library):
+def test_files_are_found_by_names_of_words_and_signs_and_by_their_path(library):
     names = ("Paris (1).jpg", "Paris 2019.jpg", "not me.jpg", "a,  b & c.jpg", "-x.jpg", "Old Town.JPG")
     for name in names:
         library.photo(f"a/{name}")
@@ -103,9 +96,6 @@ def test_files_are_found_by_names_of_words_and_signs(library):
         text_query(library.database, "old town", {})
     query = text_query(library.database, "old town.jpg 2019", {}).query
     assert (query.under, query.year) == ((library.root / "a/Old Town.JPG",), (2019,))
-
-
-def test_a_named_file_is_found_by_its_path(library):
     library.photo("a/IMG_1.jpg")
     library.photo("b/IMG_1.jpg")
     paths = [file.path for file in files_by_name(library.database, {}, "img_1.", 9)]
@@ -131,30 +121,15 @@ def test_a_day_without_a_year_is_found_in_every_year(library):
     assert found("not 12 january") == {str(times[2]), "2023-01-13 00:00:00", "2023-02-12 00:00:00", "None"}
 
 
-def test_files_are_read_along_an_index(library):
+def test_files_and_folders_are_read_and_counted_along_an_index(library):
     with query_plans(library.database, "photos.path") as plans:
         files_by_name(library.database, {}, "img_", 9)
     assert "ix_photos_name" in plans[0]
-
-
-def test_folders_are_counted_along_an_index(library):
     with query_plans(library.database, "photos.path") as plans:
         folder_counts(library.database, {})
     if library.database.is_sqlite:  # PostgreSQL reads the table
         assert "ix_photos_folder" in plans[0]
         assert "TEMP B-TREE" not in plans[0]
-
-
-def test_folders_count_the_photos_below(library):
-    for path in PATHS:
-        library.photo(path)
-    library.photo(b"a/odd-\xff/x.jpg")
-    library.photo("gone/x.jpg")
-    library.gone("gone/x.jpg")
-    counts = {each.path: each.photos for each in folder_counts(library.database, {})}
-    assert counts == {"": 7, "a": 4, "a/b": 3, "a b": 1, "z": 1}
-    for each in folder_counts(library.database, {"photos": Path("/elsewhere")}):
-        assert each.folder == str(Path("/elsewhere") / each.path)
 
 
 def test_the_circle_of_a_city_has_its_photos(library):
@@ -175,7 +150,19 @@ def test_the_circle_of_a_city_has_its_photos(library):
         assert len(list(find_tagged(library.database, query))) == city.photos
 
 
-def test_a_word_that_is_not_understood_has_similar_names(library):
+def test_folders_count_the_photos_below(library):
+    for path in PATHS:
+        library.photo(path)
+    library.photo(b"a/odd-\xff/x.jpg")
+    library.photo("gone/x.jpg")
+    library.gone("gone/x.jpg")
+    counts = {each.path: each.photos for each in folder_counts(library.database, {})}
+    assert counts == {"": 7, "a": 4, "a/b": 3, "a b": 1, "z": 1}
+    for each in folder_counts(library.database, {"photos": Path("/elsewhere")}):
+        assert each.folder == str(Path("/elsewhere") / each.path)
+
+
+def test_unknown_words_have_similar_names_and_landmarks_without_photos_are_found(library):
     library.photo("tower.jpg", ("eiffel-tower", 0.9, True))
     with pytest.raises(SearchTextInvalid, match=r"eif: .*Did you mean Eiffel Tower"):
         text_query(library.database, "eif 2019", {})
@@ -183,6 +170,17 @@ def test_a_word_that_is_not_understood_has_similar_names(library):
         text_query(library.database, " - ", {})
     with pytest.raises(SearchTextInvalid, match="June 2019: no photo can match"):
         text_query(library.database, "May 2019 June 2019", {})
+    names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
+    with library.database.write() as connection:
+        connection.execute(insert(landmarks), [{"slug": slug, "name": name} for slug, name in names.items()])
+    for text in ("kelonia", "bab al futuh", "erg chebbi"):
+        assert (
+            list(find_tagged(library.database, text_query(library.database, text, {}).within(PhotoQuery())))
+            == []
+        )
+    with library.database.read() as connection:
+        slugs = [find_landmark(connection, name).slug for name in ("KELONIA", "bab al-futuh", "erg chebbi")]
+    assert slugs == list(names)
 
 
 def test_trips_are_found_by_their_names_and_places(database, tmp_path):
@@ -198,20 +196,6 @@ def test_trips_are_found_by_their_names_and_places(database, tmp_path):
         assert text_query(database, text, {}).query.trip == "2024-05-03-paris"
     with pytest.raises(SearchTextInvalid, match="nothing in the library has this name"):
         text_query(database, "qwertz", {})
-
-
-def test_landmarks_that_no_photo_has_are_found_by_name(library):
-    names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
-    with library.database.write() as connection:
-        connection.execute(insert(landmarks), [{"slug": slug, "name": name} for slug, name in names.items()])
-    for text in ("kelonia", "bab al futuh", "erg chebbi"):
-        assert (
-            list(find_tagged(library.database, text_query(library.database, text, {}).within(PhotoQuery())))
-            == []
-        )
-    with library.database.read() as connection:
-        slugs = [find_landmark(connection, name).slug for name in ("KELONIA", "bab al-futuh", "erg chebbi")]
-    assert slugs == list(names)
 
 
 def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(library):
@@ -241,6 +225,7 @@ def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(libra
 PARIS, BERLIN, COLOGNE = (48.8584, 2.2945), (52.5191, 13.4011), (50.9413, 6.9583)
 BONN, DRESDEN, HOI_AN = (50.7353, 7.1022), (51.0519, 13.7416), (15.8773, 108.3279)
 ROME, AGRA, DELHI = (41.8902, 12.4922), (27.1751, 78.0421), (28.5535, 77.2588)
+# Folders, days, positions, landmarks and numbers of photos. At home, in Bonn, there is one each month.
 SHOTS = [
     ("Paris", "2023-09-24", PARIS, "eiffel-tower", 3),
     ("Paris", "2023-09-25", PARIS, "", 2),
@@ -257,7 +242,6 @@ SHOTS = [
     *(("Alltag", f"{year}-{month:02}-10", BONN, "", 1) for year in (2022, 2023) for month in range(1, 13)),
     ("Scans", None, None, "golden-temple", 2),
 ]
-"""Folders, days, positions, landmarks and numbers of photos. At home, in Bonn, there is one each month."""
 
 TODAY = date(2026, 11, 29)
 SEARCHES = [

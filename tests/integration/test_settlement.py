@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from PIL import Image
 from sqlalchemy import make_url, select, true, update
 from support.artifacts import colour_of, tiny_artifact
 from support.camera_photos import NOON, gps_tags
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.databases import read_scalars
 from support.examples import examples
 from support.teaching import teachable_artifact
 
@@ -150,8 +150,7 @@ class Library(TaggedFolder):
 
     def ids(self, names: Sequence[str]) -> list[int]:
         query = select(photos.c.id).where(photos.c.path.in_(names)).order_by(photos.c.id)
-        with self.database.read() as connection:
-            return list(connection.scalars(query))
+        return read_scalars(self.database, query)
 
     def assert_settled(self) -> set[tuple[int, str]]:
         """Stored tags, lists, counts and the view are those of the rule. Returns photos with landmarks."""
@@ -366,5 +365,5 @@ def test_tags_follow_the_rule_and_readers_agree_after_any_history(database_url, 
             yield stack.enter_context(closing(open_database(url)))
 
     run_state_machine_as_test(
-        partial(History, library, copy), settings=settings(examples(4), stateful_step_count=20)
+        partial(History, library, copy), settings=settings(examples(2), stateful_step_count=20)
     )

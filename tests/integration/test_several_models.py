@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.databases import statements
+from support.databases import read_row, read_rows, statements
 from support.models import record_inferences
 
 from tagger.cli.commands.tag import print_predictions
@@ -63,8 +63,7 @@ class Library(TaggedFolder):
             .join(landmarks, landmarks.c.id == tags.c.landmark_id)
             .where(tags.c.rank == 1)
         )
-        with self.database.read() as connection:
-            return {(row.name, row.slug) for row in connection.execute(query)}
+        return {(row.name, row.slug) for row in read_rows(self.database, query)}
 
     def states(self) -> Mapping[str, tuple[str, str | None]]:
         """The state and the model of each landmark that has one."""
@@ -73,8 +72,7 @@ class Library(TaggedFolder):
             .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
             .outerjoin(models, models.c.id == effective_tags.c.model_id)
         )
-        with self.database.read() as connection:
-            return {row.slug: (row.state, row.name) for row in connection.execute(query)}
+        return {row.slug: (row.state, row.name) for row in read_rows(self.database, query)}
 
 
 @pytest.fixture
@@ -152,7 +150,6 @@ def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library):
 
 
 def with_third(library: Library, in_use: Sequence[str]) -> RegisteredModel:
-    """A third model, after which these are in use."""
     tiny_artifact(library.folder / "third.pt", LABELS[1:3], name="third")
     third = add_model(library.database, library.folder / "third.pt")
     use_models(library.database, in_use)
@@ -166,13 +163,11 @@ def test_an_image_goes_back_to_the_classification_before_that_of_a_removed_model
     states = []
     for model in (library.other, library.model, third):
         library.tag(model=model)
-        with library.database.read() as connection:
-            states.append(connection.execute(last).one())
+        states.append(read_row(library.database, last))
     use_models(library.database, ["tiny"])
     for name, before in (("third", states[1]), ("other", states[1])):
         remove_model(library.database, name)
-        with library.database.read() as connection:
-            assert connection.execute(last).one() == before
+        assert read_row(library.database, last) == before
     assert list(check_database(library.database)) == []
 
 

@@ -43,21 +43,17 @@ def similar_to(library: TaggedFolder, name: str, **options: object) -> list[str]
 
 
 @pytest.mark.postgresql
-def test_images_are_listed_once_and_the_best_come_first(library):
+def test_images_are_listed_once_in_order_also_page_by_page(library, monkeypatch):
     found = similar_to(library, "church/0.jpg")
     assert len(found) == len(set(found)) == 9
     assert len({"church/1.jpg", "copy.jpg"} & set(found[:3])) == 1
     assert {"church/2.jpg", "church/3.jpg"} < set(found[:3])
-
-
-def test_pages_give_the_same_as_one(library, monkeypatch):
-    found = similar_to(library, "church/0.jpg")
     monkeypatch.setattr(similarity, "PAGE", 2)
     assert similar_to(library, "church/0.jpg") == found
     assert similar_to(library, "church/0.jpg", limit=4) == found[:4]
 
 
-def test_only_photos_that_are_present_in_the_folders_are_listed(library):
+def test_only_present_photos_in_the_folders_are_listed_and_few_need_no_sketches(library):
     with library.database.write() as connection:
         is_gone = photos.c.path.in_(["church/1.jpg", "church/2.jpg"])
         connection.execute(update(photos).where(is_gone).values(gone_since=datetime(2026, 1, 1, tzinfo=UTC)))
@@ -65,6 +61,8 @@ def test_only_photos_that_are_present_in_the_folders_are_listed(library):
     below = similar_to(library, "church/0.jpg", under=[library.folder / "church"])
     assert below == ["church/3.jpg"]
     assert similar_to(library, "church/0.jpg", under=[library.folder / "nowhere"]) == []
+    update_sketches(library.database, [library.model])
+    assert library.count(tables.sketches) == 0
 
 
 @pytest.mark.postgresql
@@ -82,11 +80,6 @@ def test_photos_that_come_after_the_sketches_were_stored_are_found(library, monk
     library.tag(reprocess=True)
     assert library.count(tables.sketches) == 0
     assert len(similar_to(library, "church/0.jpg")) == len(before) + 1
-
-
-def test_small_libraries_store_no_sketches(library):
-    update_sketches(library.database, [library.model])
-    assert library.count(tables.sketches) == 0
 
 
 def test_sketches_of_images_without_a_photo_give_way_to_others(library, monkeypatch):
@@ -139,17 +132,6 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown):
     assert groups(unknown) == [church, bridge]
 
 
-def test_photos_with_a_verdict_leave_their_group_at_once(unknown):
-    found = find_look_alikes(unknown.database, unknown.model)
-    dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
-    give_verdicts(
-        unknown.database, [unknown.photo("church/0.jpg").id], EIFFEL, VerdictKind.CONFIRMED, "ada", {}
-    )
-    listed = photos_of_groups(unknown.database, found.groups, {})
-    assert [len(group) for group in listed] == [5]
-    assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]
-
-
 def test_only_the_photos_that_were_added_last_are_compared(unknown, monkeypatch):
     monkeypatch.setattr(similarity, "PAGE", 5)
     assert not find_look_alikes(unknown.database, unknown.model).is_limited
@@ -158,8 +140,15 @@ def test_only_the_photos_that_were_added_last_are_compared(unknown, monkeypatch)
     assert sum(map(len, found.groups)) <= 7
 
 
-def test_a_photo_that_is_gone_is_not_listed(unknown):
+def test_photos_with_a_verdict_or_gone_leave_their_group(unknown):
     found = find_look_alikes(unknown.database, unknown.model)
     (unknown.folder / "church" / "0.jpg").unlink()
     unknown.tag()
     assert {len(group) for group in photos_of_groups(unknown.database, found.groups, {})} == {5, 4}
+    dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
+    give_verdicts(
+        unknown.database, [unknown.photo("church/0.jpg").id], EIFFEL, VerdictKind.CONFIRMED, "ada", {}
+    )
+    listed = photos_of_groups(unknown.database, found.groups, {})
+    assert [len(group) for group in listed] == [5]
+    assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]

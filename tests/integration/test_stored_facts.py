@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Row, delete, func, insert, or_, select, update
+from support.databases import execute, read_rows
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
@@ -65,20 +66,17 @@ class Library:
         store_results(self.database, claim, items, {claim.model_id: TaughtCache(claim.model_id)})
 
     def rows(self) -> list[Row[object]]:
-        """The photos with their cameras."""
         query = (
             select(photos, cameras.c.key.label("camera_key"), cameras.c.name.label("camera"))
             .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
             .order_by(photos.c.id)
         )
-        with self.database.read() as connection:
-            return list(connection.execute(query).all())
+        return list(read_rows(self.database, query))
 
     def take_changes(self) -> list[int]:
         """The ids of the photos whose evidence has changed since the last call."""
         of_photo = or_(
-            changed_days.c.photo_id == photos.c.id,
-            changed_days.c.content_id == photos.c.content_id,
+            changed_days.c.photo_id == photos.c.id, changed_days.c.content_id == photos.c.content_id
         )
         with self.database.write() as connection:
             query = select(photos.c.id).join(changed_days, of_photo).distinct().order_by(photos.c.id)
@@ -104,6 +102,17 @@ def test_all_camera_facts_are_stored(library):
     assert (row.gps_error_m, row.utc_offset_s, row.origin) == (12.5, 7200, "edited")
     assert (row.camera_key, row.camera) == ("camera|apple|iphone 7|", "Apple iPhone 7")
     assert library.take_changes() == [row.id]
+
+
+def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library):
+    failure = PhotoFailure(FailureKind.CORRUPT, "It is damaged.")
+    ids = library.photos("a.jpg", "gone.jpg")
+    gone = Failed(PhotoFailure(FailureKind.GONE, "There is no such file."))
+    library.store(ids, [Failed(failure, "1-a", VERSION, PHONE), gone])
+    first, second = library.rows()
+    assert (first.taken_at, first.latitude, first.camera) == (PHONE.taken_at, 48.8584, "Apple iPhone 7")
+    assert library.take_changes() == ids[:1]
+    assert (second.taken_at, second.camera_id) == (None, None)
 
 
 @pytest.mark.parametrize("column", [*PHOTO_FACTS, *FIRST_FACTS])
@@ -136,8 +145,7 @@ def test_cameras_of_folders_move_with_their_root(library, tmp_path):
     with library.database.write() as connection:
         root = ensure_root(connection, inner, {})
     ids = library.photos("a.jpg", "x/a.jpg")
-    with library.database.write() as connection:
-        connection.execute(update(photos).values(root_id=root.id))
+    execute(library.database, update(photos).values(root_id=root.id))
     library.store(ids, [classified("1-a", CameraFacts()), classified("1-b", CameraFacts())])
     with library.database.write() as connection:
         outer = ensure_root(connection, tmp_path, {})
@@ -212,17 +220,6 @@ def test_a_photo_with_another_image_is_recorded(library):
     assert library.take_changes() == ids[:1]
 
 
-def test_facts_of_a_photo_that_cannot_be_decoded_are_stored(library):
-    failure = PhotoFailure(FailureKind.CORRUPT, "It is damaged.")
-    ids = library.photos("a.jpg", "gone.jpg")
-    gone = Failed(PhotoFailure(FailureKind.GONE, "There is no such file."))
-    library.store(ids, [Failed(failure, "1-a", VERSION, PHONE), gone])
-    first, second = library.rows()
-    assert (first.taken_at, first.latitude, first.camera) == (PHONE.taken_at, 48.8584, "Apple iPhone 7")
-    assert library.take_changes() == ids[:1]
-    assert (second.taken_at, second.camera_id) == (None, None)
-
-
 @pytest.mark.postgresql
 def test_chunks_with_the_same_new_cameras_are_stored_at_once(library):
     ids = library.photos(*(f"{number}.jpg" for number in range(64)))
@@ -286,17 +283,11 @@ def found(tmp_path_factory) -> dict[str, Any]:
     return dict(json.loads(output))
 
 
-def test_a_fact_comes_from_the_photo_and_else_from_its_sidecar_when_that_changes_too(found):
+def test_a_fact_has_the_same_sources_and_results_wherever_it_is_shown(found):
     others = [["a.jpg", 5, "camera"], ["b.CR3", None, "camera"]]
     assert found["rows"] == [*others, ["b.jpg", 2, "sidecar"], ["c.qoi", 5, "camera"]]
     assert found["changed"] == [*others, ["b.jpg", 1, "sidecar"], ["c.qoi", 5, "camera"]]
-
-
-def test_a_raw_file_keeps_a_fact_when_it_becomes_a_photo_of_its_own(found):
     assert found["separated"][1] == ["b.CR3", 1, "sidecar"]
-
-
-def test_results_have_the_fact(found):
     assert found["json"] == {"a.jpg": 5, "b.jpg": 2, "c.qoi": 5}
     assert next(row["rating"] for row in csv.DictReader(found["csv"].splitlines())) == "5"
     assert "<dt>Rating</dt><dd>5</dd>" in found["page"]

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import GATE, TaggedFolder
+from support.databases import read_row, read_scalar
 from support.written_folder import EMBED
 
 from tagger.database.connection import Database
@@ -66,10 +67,7 @@ def tiny_settings(folder) -> Settings:
 
 
 def stored_options(database: Database, job: int) -> dict[str, object]:
-    with database.read() as connection:
-        options: dict[str, object] = connection.execute(
-            select(jobs.c.options).where(jobs.c.id == job)
-        ).scalar_one()
+    options: dict[str, object] = read_scalar(database, select(jobs.c.options).where(jobs.c.id == job))
     return options
 
 
@@ -78,8 +76,7 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(fol
     write = MetadataOptions(Target.SIDECAR)
     request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
     job, report = submit(folder.database, tiny_settings, request, Priority.INTERACTIVE)
-    with folder.database.read() as connection:
-        row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
+    row = read_row(folder.database, select(jobs).where(jobs.c.id == job))
     assert (row.model_id, row.top_k, row.reprocess, row.runner, row.priority) == (
         folder.model.id,
         2,
@@ -128,13 +125,10 @@ def test_options_that_no_backfill_stores_are_refused(options):
         backfill_from_options("all", options)
 
 
-def test_tag_job_records_only_its_first_paths(folder, tiny_settings):
+def test_a_job_records_its_first_paths_and_notes_what_it_leaves_to_others(folder, tiny_settings):
     selection = Selection((), tuple(folder.folder / f"{number}.jpg" for number in range(MOST_PATHS + 1)))
     options = Tagging(selection).new_job(folder.database, tiny_settings).options or {}
     assert tag_job_paths(options) == list(selection.files[:MOST_PATHS])
-
-
-def test_tag_job_notes_that_there_are_no_photos(folder, tiny_settings):
     job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), local=True)
     assert folder.progress(job).note == "no photos were found there"
 
@@ -164,12 +158,17 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder, tiny_settings):
         assert folder.progress(job).total + report.in_other_jobs.total() == 30
 
 
-def test_a_job_notes_which_other_one_has_its_photos(folder, tiny_settings):
+def test_photos_of_another_job_are_noted_and_changed_ones_taken(folder, tiny_settings):
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
     job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])))
     progress = folder.progress(job)
     assert (progress.state, progress.note) == (JobState.FINISHED, f"1 photo is in job {other} already")
+    photo = folder.draw("a.jpg")
+    folder.record(runner=Runner.WORKERS, top_k=2)
+    os.utime(photo, (0, 0))
+    job, report = submit(folder.database, tiny_settings, Tagging(select_paths([photo])))
+    assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
 @pytest.mark.parametrize(
@@ -198,14 +197,6 @@ def test_a_job_leaves_photos_to_another_one_that_does_the_same(folder, tiny_sett
     assert report.in_other_jobs == ({other: 1} if is_left else {})
     note = f"1 photo is in job {other} already" if is_left else None
     assert (folder.progress(job).total, folder.progress(job).note) == (0 if is_left else 1, note)
-
-
-def test_a_changed_photo_is_in_a_new_job_too(folder, tiny_settings):
-    photo = folder.draw("a.jpg")
-    folder.record(runner=Runner.WORKERS, top_k=2)
-    os.utime(photo, (0, 0))
-    job, report = submit(folder.database, tiny_settings, Tagging(select_paths([photo])))
-    assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
 IMPOSSIBLE: tuple[tuple[Callable[[Path], JobRequest], type[TaggerError]], ...] = (
@@ -362,7 +353,6 @@ def test_a_photos_job_is_the_last_that_processed_it(folder):
     cancelled = folder.record(reprocess=True, runner=Runner.WORKERS)
     job_control.cancel(folder.database, cancelled)
     job = photo_details(folder.database, folder.folder / "a.jpg").job
-    assert job is not None
     assert (job.job, job.outcome) == (1, Outcome.TAGGED)
 
 

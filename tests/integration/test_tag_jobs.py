@@ -12,6 +12,7 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.databases import execute, read_rows, read_scalars
 from support.ledgers import claim_one
 from support.threads import in_threads
 
@@ -114,7 +115,7 @@ def test_a_photo_is_read_again_if_it_was_touched_and_classified_again_if_its_ima
     assert folder.tags_of("a.jpg")[0] == (GATE, 1, True)
 
 
-def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder):
+def test_a_corrupt_photo_loses_its_tags_and_a_copy_does_not_clear_a_gone_one(folder):
     path = folder.draw("a.jpg", 0)
     original = path.read_bytes()
     folder.tag()
@@ -127,10 +128,6 @@ def test_a_photo_that_became_corrupt_loses_its_tags_until_it_is_restored(folder)
     assert folder.tag() == {"a.jpg": "tagged"}
     assert folder.tags_of("a.jpg")[0] == (EIFFEL, 1, True)
     assert folder.failing() == []
-
-
-def test_a_readable_copy_does_not_clear_a_gone_file(folder):
-    path = folder.draw("a.jpg", 0)
     folder.tag()
     job = folder.record(reprocess=True)
     shutil.copy(path, folder.folder / "z.jpg")
@@ -251,8 +248,7 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder):
         folder.draw(f"{number:03}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
-    with folder.database.read() as connection:
-        numbers = connection.scalars(select(chunks.c.chunk).where(chunks.c.job_id == job)).all()
+    numbers = read_scalars(folder.database, select(chunks.c.chunk).where(chunks.c.job_id == job))
     ends = []
 
     def work() -> None:
@@ -265,8 +261,7 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder):
     progress = folder.progress(job)
     assert progress.running == 0
     assert 0 < progress.tagged < 128
-    with folder.database.read() as connection:
-        open_chunks = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
+    open_chunks = read_rows(folder.database, select(chunks).where(chunks.c.done.is_(False)))
     assert {(row.token, row.attempts) for row in open_chunks} == {(None, 0)}
     executor = folder.executor()
     while claimed := claim_next_chunk(folder.database, job, "w"):
@@ -311,8 +306,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     executor = folder.executor()
 
     def take_over(_stored: StoredBatch) -> None:
-        with folder.database.write() as connection:
-            connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
+        execute(folder.database, update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
         release_expired(folder.database)
         again.append(claim_next_chunk(folder.database, job, "w"))
 

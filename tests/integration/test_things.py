@@ -48,13 +48,13 @@ from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_en
 from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 
 DOG = Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, aliases=("puppy",), parent="animal")
+# The thing at a position has the colour of the landmark at it.
 THINGS = (
     DOG,
     Label(label="castle", slug="castle", name="Castle", names={"de": "Burg"}),
     Label(label="animal", slug="animal", name="Animal", names={"de": "Tier"}),
     Label(label="cat", slug="cat", name="Cat", names={"de": "Katze"}, parent="animal"),
 )
-"""The thing at a position has the colour of the landmark at it."""
 FISH = Label(label="fish", slug="fish", name="Fish")
 
 
@@ -78,7 +78,6 @@ class Library(TaggedFolder):
         return [each.thing for each in photo_details(self.database, self.folder / name).photo.things]
 
     def names(self, **options: object) -> set[str]:
-        """The names of the files that a query finds."""
         found = find_tagged(self.database, PhotoQuery.parse(options))
         return {Path(photo.path).name for photo in found}
 
@@ -116,10 +115,18 @@ def test_things_come_beside_landmarks_and_decide_nothing_about_them(library, mon
     assert names_in_use(library.database) == ["tiny", "objects"]
 
 
-def test_a_threshold_of_the_settings_is_one_of_landmarks(library):
+def test_settings_set_the_threshold_of_landmarks_and_names_a_prefix_of_things(library):
     settings = library.in_use.model_copy(update={"threshold": 0.9})
     thresholds = inference_options(library.database, settings).thresholds
     assert thresholds == {library.model.id: 0.9, library.objects.id: 0.5}
+    library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    add_landmark(library.database, NewLandmark(name="Dog"))
+    photo = [library.folder / "dog.jpg"]
+    give_verdicts(library.database, photo, "dog", VerdictKind.REJECTED, "ann", {})
+    assert library.names(thing="dog") == {"dog.jpg"}
+    give_verdicts(library.database, photo, "thing:dog", VerdictKind.REJECTED, "ann", {})
+    assert library.names(thing="dog") == set()
 
 
 def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outcomes(library, monkeypatch):
@@ -257,7 +264,8 @@ def test_two_models_that_find_one_thing_keep_a_row_each(library, second):
     assert list(check_database(library.database)) == []
 
 
-def test_a_score_that_no_model_gives_any_more_does_not_come_back(library):
+@pytest.mark.postgresql
+def test_scores_and_models_that_are_gone_leave_no_things(library):
     path = library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
     give_verdicts(library.database, [path], "dog", VerdictKind.CONFIRMED, "ann", {})
@@ -269,6 +277,17 @@ def test_a_score_that_no_model_gives_any_more_does_not_come_back(library):
     assert [(each.thing, each.score is None) for each in shown] == [("dog", True), ("cat", False)]
     withdraw_verdicts(library.database, [path], "dog", VerdictKind.CONFIRMED, {})
     assert library.things("dog.jpg") == ["cat"]
+    library.draw("dog.jpg", 0)
+    library.draw("castle.jpg", 1)
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, [library.folder / "dog.jpg"], "dog", VerdictKind.CONFIRMED, "ann", {})
+    use_models(library.database, ["tiny"])
+    remove_model(library.database, "objects")
+    assert library.names(thing="dog") == {"dog.jpg"}
+    with pytest.raises(ThingNotFound):
+        library.names(thing="castle")
+    assert library.names(landmark=EIFFEL) == {"dog.jpg"}
+    assert list(check_database(library.database)) == []
 
 
 @pytest.mark.postgresql
@@ -308,21 +327,6 @@ def test_a_check_finds_things_that_no_model_can_have_found(library, change, prob
         connection.execute(insert(things).values(slug="extra", name="Extra", names={}, aliases=[]))
         connection.execute(text(change))
     assert problem in "".join(check_database(library.database))
-
-
-@pytest.mark.postgresql
-def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library):
-    library.draw("dog.jpg", 0)
-    library.draw("castle.jpg", 1)
-    library.tag(others=[library.objects])
-    give_verdicts(library.database, [library.folder / "dog.jpg"], "dog", VerdictKind.CONFIRMED, "ann", {})
-    use_models(library.database, ["tiny"])
-    remove_model(library.database, "objects")
-    assert library.names(thing="dog") == {"dog.jpg"}
-    with pytest.raises(ThingNotFound):
-        library.names(thing="castle")
-    assert library.names(landmark=EIFFEL) == {"dog.jpg"}
-    assert list(check_database(library.database)) == []
 
 
 @pytest.mark.parametrize("is_added_again", [True, False])
@@ -423,17 +427,6 @@ def test_metadata_has_things_only_if_that_is_asked(library):
     assert [each.tag_fields.keywords for each in requests] == [("Eiffelturm",), ("Eiffelturm", "Hund")]
     assert requests[1].tag_fields.paths[-1] == ("Things", "Tier", "Hund")
     assert MetadataOptions.from_job_options(with_things.to_job_options()) == with_things
-
-
-def test_a_thing_is_meant_by_its_prefix_where_a_landmark_has_its_name(library):
-    library.draw("dog.jpg", 0)
-    library.tag(others=[library.objects])
-    add_landmark(library.database, NewLandmark(name="Dog"))
-    photo = [library.folder / "dog.jpg"]
-    give_verdicts(library.database, photo, "dog", VerdictKind.REJECTED, "ann", {})
-    assert library.names(thing="dog") == {"dog.jpg"}
-    give_verdicts(library.database, photo, "thing:dog", VerdictKind.REJECTED, "ann", {})
-    assert library.names(thing="dog") == set()
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from support.databases import query_plans
+from support.databases import execute, query_plans
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
 from tagger.query import sorted_scan
-from tagger.query.find import (
-    find_tagged,
-    find_tagged_page,
-)
+from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
-from tagger.query.timeline import (
-    MANY_OF_A_DAY,
-    SectionStart,
-    find_section_ids,
-    timeline_sections,
-)
+from tagger.query.timeline import MANY_OF_A_DAY, SectionStart, find_section_ids, timeline_sections
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
@@ -44,12 +36,10 @@ def library(shared_database, tmp_path_factory) -> StoredPhotos:
 
 @pytest.fixture
 def own_library(database, tmp_path) -> StoredPhotos:
-    """The same photos, for a test that changes them."""
     return stored_photos(database, tmp_path)
 
 
 def stored_photos(database: Database, folder: Path) -> StoredPhotos:
-    """Photos of 2023, 2024 and of no date."""
     library = StoredPhotos.with_tiny_model(database, folder)
     library.photo("b.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 30, 23, 59, 59))
     library.photo("c.jpg", (EIFFEL, 0.6, True), (GATE, 0.55, True), taken_at=datetime(2024, 7, 1))
@@ -102,14 +92,11 @@ ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-def test_all_photos_are_counted_in_the_order_of_images(library):
+def test_photos_are_counted_and_listed_in_their_order(library):
     with query_plans(library.database, "GROUP BY") as plans:
         timeline_sections(library.database, PhotoQuery(sort="newest", distinct=True))
     assert any("ix_photos_content_id_gone_since" in plan for plan in plans)
     assert not any("ix_photos_camera" in plan for plan in plans)
-
-
-def test_photos_are_in_their_order(library):
     for options, expected in ORDERS:
         assert names(library, **options) == expected, options
         query = PhotoQuery(**options)
@@ -197,13 +184,17 @@ def test_the_sections_of_the_whole_library_count_exact_copies_once(own_library, 
     assert (section.photos, section.aspect) == (1, pytest.approx(4 / 3))
 
 
-def test_a_result_that_is_not_in_order_of_time_has_one_section(library):
+def test_results_out_of_order_have_one_section_and_months_must_be_some(library):
     query = PhotoQuery(sort="name")
     (section,) = timeline_sections(library.database, query)
     assert (section.month, section.photos) == (None, 6)
     page = find_tagged_page(library.database, query, {}, None, 10, skip=4)
     assert [Path(photo.path).name for photo in page.photos] == ["e.jpg", "f.jpg"]
     assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
+    with pytest.raises(QueryOptionInvalid, match="not a month"):
+        find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="2024-13")
+    last = find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="9999-12")
+    assert last.photos == ()
 
 
 def test_scores_are_those_of_the_effective_tags(own_library):
@@ -234,7 +225,7 @@ def test_scores_are_those_of_the_effective_tags(own_library):
         assert scores == sorted(scores, reverse=True), options
 
 
-def test_exact_copies_are_one_photo_among_those_that_match(own_library):
+def test_exact_copies_are_one_photo_and_images_with_decisions_alone_are_counted(own_library):
     for path, taken_at in (("x/1.jpg", datetime(2022, 1, 1)), ("y/2.jpg", datetime(2022, 2, 1))):
         own_library.photo(path, (GATE, 0.9, True), digest="same", taken_at=taken_at)
     own_library.photo("z.jpg", (GATE, 0.9, True), digest="same", gone_since=datetime(2024, 1, 1).astimezone())
@@ -243,18 +234,7 @@ def test_exact_copies_are_one_photo_among_those_that_match(own_library):
     assert names(own_library, **all_of_2022, distinct=True) == "1"
     assert names(own_library, **all_of_2022, distinct=True, taken_after=datetime(2022, 1, 15)) == "2"
     assert names(own_library, sort="newest", distinct=True, under=(own_library.root / "y",)) == "2"
-
-
-def test_a_month_that_is_none_is_refused(library):
-    with pytest.raises(QueryOptionInvalid, match="not a month"):
-        find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="2024-13")
-    last = find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="9999-12")
-    assert last.photos == ()
-
-
-def test_images_that_only_people_have_decided_about_are_counted(own_library):
     query = PhotoQuery(sort="newest")
     before = timeline_sections(own_library.database, query)
-    with own_library.database.write() as connection:
-        connection.execute(update(contents).values(outcome=None))
+    execute(own_library.database, update(contents).values(outcome=None))
     assert timeline_sections(own_library.database, query) == before != []

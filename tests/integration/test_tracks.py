@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
-from support.databases import audit_entries, query_plans
+from support.databases import audit_entries, query_plans, read_scalar
 from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 from support.threads import in_threads
@@ -25,13 +25,7 @@ from tagger.landmarks.edits import (
 )
 from tagger.positions.clocks import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
-from tagger.positions.tracks import (
-    list_tracks,
-    read_track,
-    remove_track,
-    store_track,
-    track_spool,
-)
+from tagger.positions.tracks import list_tracks, read_track, remove_track, store_track, track_spool
 from tagger.query.counts import sight_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -75,8 +69,12 @@ def test_two_processes_add_the_same_track_once(database, tmp_path):
     in_threads([lambda: results.append(add_track(database, file).is_new)] * 4)
     assert sorted(results) == [False, False, False, True]
     assert len(list_tracks(database)) == 1
-    with database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(track_parts)) == 1
+    assert read_scalar(database, select(func.count()).select_from(track_parts)) == 1
+
+
+def test_a_name_that_is_not_utf8_is_stored(database, tmp_path):
+    file = write_gpx(tmp_path / "caf\udce9.gpx", walk(3))
+    assert add_track(database, file).name == "caf\\udce9.gpx"
 
 
 def test_positions_between_points_are_interpolated_with_an_error(database, tmp_path):
@@ -115,9 +113,7 @@ def test_positions_cross_the_date_line_and_the_pole(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "a.gpx", [(0, 10, 179.99), (60, 10, -179.99)]))
     add_track(database, write_gpx(tmp_path / "b.gpx", [(100, 89.99, 90), (400, 89.99, -90)]))
     date_line, pole = located(database, 30, 250)
-    assert date_line is not None
     assert (date_line.latitude, abs(date_line.longitude)) == pytest.approx((10, 180), abs=1e-6)
-    assert pole is not None
     assert pole.latitude == pytest.approx(90, abs=1e-6)
 
 
@@ -125,7 +121,6 @@ def test_of_two_tracks_the_more_exact_one_counts(database, tmp_path):
     add_track(database, write_gpx(tmp_path / "phone.gpx", [(0, 48, 2), (600, 48.006, 2)]))
     watch = add_track(database, write_gpx(tmp_path / "watch.gpx", walk(61)))
     (fix,) = located(database, 299)
-    assert fix is not None
     assert (fix.evidence["track"], place(fix)) == (watch.id, (48.00299, 2.0))
 
 
@@ -160,6 +155,24 @@ def test_photos_of_the_time_of_a_track_are_recorded(database, tmp_path):
     assert _recorded(database) == sorted(["1.jpg", "2.jpg", "3.jpg"] * 2)
 
 
+def test_a_track_is_removed_by_name_or_number(database, tmp_path):
+    (tmp_path / "other").mkdir()
+    first = add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
+    second = add_track(database, write_gpx(tmp_path / "other" / "a.gpx", walk(20, start_s=1000)))
+    with pytest.raises(NameAmbiguous, match=f"Use the number of one of them: {first.id}, {second.id}"):
+        remove_track(database, "a.gpx")
+    assert remove_track(database, str(first.id)).points == 10
+    assert remove_track(database, "a.gpx").id == second.id
+    assert located(database, 5, 1005) == [None, None]
+    for name in ("a.gpx", str(first.id), "9" * 30, "٣"):
+        with pytest.raises(NameNotFound):
+            remove_track(database, name)
+    assert read_scalar(database, select(func.count()).select_from(track_parts)) == 0
+    entries = audit_entries(database)[:10]
+    actions = [entry.action for entry in entries]
+    assert actions == ["track-remove", "track-remove", "track-add", "track-add"]
+
+
 def _insert_photos(database: Database, times: list[datetime | None]) -> None:
     with database.write() as connection:
         root = {"name": "photos", "location": "/photos", "location_bytes": b""}
@@ -175,26 +188,7 @@ def _recorded(database: Database) -> list[str]:
         return sorted(connection.scalars(query.where(changed_days.c.step == "positions")))
 
 
-def test_a_track_is_removed_by_name_or_number(database, tmp_path):
-    (tmp_path / "other").mkdir()
-    first = add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
-    second = add_track(database, write_gpx(tmp_path / "other" / "a.gpx", walk(20, start_s=1000)))
-    with pytest.raises(NameAmbiguous, match=f"Use the number of one of them: {first.id}, {second.id}"):
-        remove_track(database, "a.gpx")
-    assert remove_track(database, str(first.id)).points == 10
-    assert remove_track(database, "a.gpx").id == second.id
-    assert located(database, 5, 1005) == [None, None]
-    for name in ("a.gpx", str(first.id), "9" * 30, "٣"):
-        with pytest.raises(NameNotFound):
-            remove_track(database, name)
-    with database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(track_parts)) == 0
-    entries = audit_entries(database)[:10]
-    actions = [entry.action for entry in entries]
-    assert actions == ["track-remove", "track-remove", "track-add", "track-add"]
-
-
-def test_a_refused_file_changes_nothing(database, tmp_path):
+def test_a_refused_file_changes_nothing_and_one_that_breaks_off_adds_its_good_points(database, tmp_path):
     for name, text, reason in (
         ("broken.gpx", gpx_text(walk(6000))[:140], "line 2, column"),
         (
@@ -207,8 +201,12 @@ def test_a_refused_file_changes_nothing(database, tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ImportRefused, match=reason):
             add_track(database, tmp_path / name)
-    with database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(tracks)) == 0
+    assert read_scalar(database, select(func.count()).select_from(tracks)) == 0
+    file = tmp_path / "cut.gpx"
+    file.write_text(gpx_text(walk(6000))[:-200])
+    added = add_track(database, file)
+    assert (added.points, added.left_out) == (5997, {"unreadable": 1})
+    assert "line 5999, column" in str(added.fault)
 
 
 def test_a_track_that_is_removed_between_reading_and_storing_is_refused(database, tmp_path):
@@ -221,19 +219,6 @@ def test_a_track_that_is_removed_between_reading_and_storing_is_refused(database
             store_track(connection, known, spool)
     assert list_tracks(database) == []
     assert add_track(database, file).is_new
-
-
-def test_the_good_points_of_a_track_that_breaks_off_are_added(database, tmp_path):
-    file = tmp_path / "cut.gpx"
-    file.write_text(gpx_text(walk(6000))[:-200])
-    added = add_track(database, file)
-    assert (added.points, added.left_out) == (5997, {"unreadable": 1})
-    assert "line 5999, column" in str(added.fault)
-
-
-def test_a_name_that_is_not_utf8_is_stored(database, tmp_path):
-    file = write_gpx(tmp_path / "caf\udce9.gpx", walk(3))
-    assert add_track(database, file).name == "caf\\udce9.gpx"
 
 
 @pytest.mark.postgresql
@@ -293,8 +278,6 @@ def test_a_photo_knows_the_sight_at_which_it_was_taken_and_queries_find_it(libra
     library.update()
     assert _sights(library) == {louvre: "Louvre Museum", liberty: "Statue of Liberty", street: None}
     (photo,) = find_tagged(library.database, PhotoQuery(sight=("louvre",)), {})
-    assert photo.position is not None
-    assert photo.position.sight is not None
     assert (photo.position.sight.name, photo.position.sight.kind) == ("Louvre Museum", "museum")
     assert photo.position.sight.distance_m < 20
     assert photo.position.whole_place == "Louvre Museum, Paris, France"
@@ -303,12 +286,16 @@ def test_a_photo_knows_the_sight_at_which_it_was_taken_and_queries_find_it(libra
         _found(library, sight=("xyzzy",))
 
 
-def test_an_estimate_of_kilometres_names_no_sight(library):
+def test_sights_are_named_by_exact_positions_and_may_be_anywhere(library):
     library.shot(0, gps=LOUVRE)
     between = library.shot(60)
     library.shot(120, gps=STREET)
     library.update()
     assert _sights(library)[between] is None
+    library.shot(0, gps=STREET)
+    library.update()
+    near = place_near(library.database, "machu picchu", {})
+    assert (round(near.latitude), round(near.longitude)) == (-13, -73)
 
 
 def test_a_search_finds_a_sight_in_any_language_and_with_other_words(library):
@@ -324,12 +311,15 @@ def test_a_search_finds_a_sight_in_any_language_and_with_other_words(library):
         assert understood.query.sight == (sight,), text
 
 
-def test_a_place_near_can_be_any_sight_of_the_world(library):
-    library.shot(0, gps=STREET)
+def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspelling(library):
+    library.shot(0, gps=LOUVRE)
+    library.shot(600, gps=LOUVRE)
     library.update()
-    near = place_near(library.database, "machu picchu", {})
-    assert near is not None
-    assert (round(near.latitude), round(near.longitude)) == (-13, -73)
+    (count,) = sight_counts(library.database)
+    assert (count.sight.name, count.photos, count.country) == ("Louvre Museum", 2, "France")
+    assert text_query(library.database, "louvre musem", {}).query.sight == ("Louvre Museum",)
+    (meaning,) = suggest("louv", [sight_names([count], [])], lambda _start, _limit: [], this_day())
+    assert (meaning.label, meaning.detail) == ("Louvre Museum", "France")
 
 
 MOVED = (48.8610, 2.3500)
@@ -351,7 +341,6 @@ def test_people_correct_a_sight_by_the_landmark_of_its_name(library):
     assert _found(library, sight=("louvre museum",)) == _found(library, sight=("der louvre",)) != set()
     with in_language(load_language("de")):
         (photo,) = find_tagged(database, PhotoQuery(sight=("the louvre",)), {})
-    assert photo.position is not None
     assert photo.position.sight_name == "Der Louvre"
     edit_landmark(database, "louvre", {"position": MOVED})
     library.update()
@@ -383,17 +372,6 @@ def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(l
     withdraw_verdicts(database, [here], "sight:Louvre Museum", VerdictKind.REJECTED, {})
     library.update()
     assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
-
-
-def test_sights_are_counted_and_found_by_the_beginning_of_a_name_or_a_misspelling(library):
-    library.shot(0, gps=LOUVRE)
-    library.shot(600, gps=LOUVRE)
-    library.update()
-    (count,) = sight_counts(library.database)
-    assert (count.sight.name, count.photos, count.country) == ("Louvre Museum", 2, "France")
-    assert text_query(library.database, "louvre musem", {}).query.sight == ("Louvre Museum",)
-    (meaning,) = suggest("louv", [sight_names([count], [])], lambda _start, _limit: [], this_day())
-    assert (meaning.label, meaning.detail) == ("Louvre Museum", "France")
 
 
 def test_a_day_is_called_after_the_sight_of_most_photos_else_after_their_city():

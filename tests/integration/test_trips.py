@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 from sqlalchemy import select, update
-from support.databases import query_plans
+from support.databases import execute, query_plans, read_rows
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import open_database
@@ -68,10 +68,7 @@ def test_a_trip_has_all_photos_of_its_time(library):
     library.shot(5 * DAY)
     library.shot(None)
     summary = only(library)
-    assert (summary.trip.id, summary.title) == (
-        "2024-05-03-paris",
-        "Paris, 3\N{EN DASH}6 May 2024",
-    )
+    assert (summary.trip.id, summary.title) == ("2024-05-03-paris", "Paris, 3\N{EN DASH}6 May 2024")
     assert summary.photos == 8
     assert [(place.city, place.country, place.photos) for place in summary.trip.places] == [
         ("Paris", "France", 5)
@@ -101,7 +98,7 @@ def test_pages_are_in_order_of_time(library):
     assert [photo.id for photo in (*first.photos, *second.photos)] == ids
 
 
-def test_dates_of_no_clock_make_no_trip(library):
+def test_dates_of_no_clock_and_of_new_year_are_told_apart(library):
     midnight = datetime(2023, 7, 1)  # noqa: DTZ001 - the camera's local time
     for days in range(3):
         for minute in range(5):
@@ -117,9 +114,6 @@ def test_dates_of_no_clock_make_no_trip(library):
             connection.execute(photos.update().where(photos.c.id == photo_id).values(taken_at=taken_at))
     library.update()
     assert trip_summaries(library.database) == []
-
-
-def test_new_year_without_a_time_zone_is_a_time_after_the_day_before(library):
     old_year = (datetime(2023, 12, 30, 12) - NOON).total_seconds() / 60  # noqa: DTZ001
     for number in range(12):
         library.shot(old_year + number * 6 * HOUR, gps=ROME if number > 7 else PARIS)
@@ -308,8 +302,7 @@ def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library):
     near = library.shot(2 * DAY + 1, camera=2)
     library.update()
     assert (position_of(library, near) or ("",))[0] == "trip"
-    with library.database.read() as connection:
-        days = connection.execute(select(visits.c.part, visits.c.country, visits.c.camera_id)).all()
+    days = read_rows(library.database, select(visits.c.part, visits.c.country, visits.c.camera_id))
     of_third_day = [row.country for row in days if row.camera_id == 2 and date.fromordinal(row.part).day == 5]
     assert of_third_day == [""]  # without a place
 
@@ -340,16 +333,22 @@ def test_positions_follow_the_trip(library):
     assert library.update() == 0
 
 
-def test_a_change_without_a_consequence_leaves_visits_alone(database, tmp_path):
+def test_visits_follow_copies_and_no_change_without_a_consequence(database, tmp_path):
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     library.shot(0, gps=(48.86, 2.35))
     update_kept(database)
-    with database.write() as connection:
-        connection.execute(update(photos).values(size_bytes=photos.c.size_bytes + 1, gone_since=None))
+    execute(database, update(photos).values(size_bytes=photos.c.size_bytes + 1, gone_since=None))
     with database.read() as connection:
         assert connection.execute(select(changed_days)).all() == []
         assert len(connection.execute(select(visits)).all()) == 1
+    url = f"sqlite:///{tmp_path / 'copy.db'}"
+    copy_database(database, url)
+    copy = open_database(url)
+    with database.read() as connection, copy.read() as copied:
+        assert list(read_visits(copied)) == list(read_visits(connection)) != []
+        assert copied.execute(select(changed_days)).all() == []
+    copy.close()
 
 
 def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(database, tmp_path, monkeypatch):
@@ -363,8 +362,7 @@ def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(datab
     def stop_at_second(step: str, _done: int, _total: int | None) -> None:
         if step != "counting photos":
             return
-        with database.read() as connection:
-            stored.append(len(connection.execute(select(visits)).all()))
+        stored.append(len(read_rows(database, select(visits))))
         if stored[-1] == 2:
             raise KeyboardInterrupt
 
@@ -372,19 +370,4 @@ def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(datab
         update_kept(database, stop_at_second)
     assert stored == [1, 2]
     update_kept(database)
-    with database.read() as connection:
-        assert len(connection.execute(select(visits)).all()) == 3
-
-
-def test_a_copy_has_the_visits(database, tmp_path):
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
-    library.shot(0, gps=(48.86, 2.35))
-    update_kept(database)
-    url = f"sqlite:///{tmp_path / 'copy.db'}"
-    copy_database(database, url)
-    copy = open_database(url)
-    with database.read() as connection, copy.read() as copied:
-        assert list(read_visits(copied)) == list(read_visits(connection)) != []
-        assert copied.execute(select(changed_days)).all() == []
-    copy.close()
+    assert len(read_rows(database, select(visits))) == 3

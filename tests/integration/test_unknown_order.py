@@ -60,12 +60,14 @@ def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[
         position = page.next
 
 
-def test_the_likeliest_come_first_and_those_without_a_candidate_last(library):
+def test_unknown_photos_are_in_order_of_their_candidates_within_filters(library):
     for size in (1, 2, 100):
         found = [name for page in pages(library, BY_SCORE, size) for name in page]
         assert sorted(found[:2]) == ["copy", "near"]
         assert found[2:4] == ["middle", "far"]
         assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
+    of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
+    assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
 
 
 def test_pages_continue_when_the_photos_become_few_or_many(library, monkeypatch):
@@ -85,11 +87,6 @@ def test_pages_continue_when_the_photos_become_few_or_many(library, monkeypatch)
                 break
             position = page.next
         assert found == listed, (size, is_sorted)
-
-
-def test_filters_apply(library):
-    of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
-    assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
 
 
 @pytest.mark.postgresql

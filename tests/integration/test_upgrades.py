@@ -1,12 +1,18 @@
-"""The schema of a new database, and a library of an earlier release that gets it, or stays as it is."""
+"""Upgrades of the schema, and copies of whole databases between SQLite and PostgreSQL."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -16,20 +22,31 @@ from sqlalchemy import (
     Constraint,
     Engine,
     Index,
+    Row,
+    Table,
+    delete,
     insert,
     inspect,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import SchemaItem
+from support.artifacts import tiny_artifact
+from support.colour_folders import EIFFEL, TaggedFolder
+from support.databases import execute, read_scalars
 from support.schemas import BEFORE, migrate, released_library
+from support.teaching import draw_place, teachable_artifact
 
+from tagger import transfer
 from tagger.database import schema
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
+from tagger.database.enums import Runner, VerdictKind
 from tagger.database.schema import (
     SCHEMA_REVISION,
+    bulk_load,
     migrations_folder,
     read_revision,
     schema_revision,
@@ -38,16 +55,34 @@ from tagger.database.schema import (
 )
 from tagger.database.tables import (
     audit_log,
+    cameras,
+    changed_days,
+    classifications,
     image_things,
     ledgers,
     metadata,
+    metadata_writes,
     model_labels,
+    positions,
+    schedule_runs,
+    schedules,
     thing_verdicts,
+    track_parts,
+    tracks,
+    trip_edits,
     verdicts,
     views,
+    workers,
 )
-from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
-from tagger.transfer import upgrade_database
+from tagger.errors import Conflict, DatabaseUnavailable, SchemaOutdated, Unavailable
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.metadata.formats.jpeg import Splice, inverse_of
+from tagger.photos.paths import path_to_json
+from tagger.registry.registered_models import add_model
+from tagger.tags.settlement import settle
+from tagger.teaching.learning import update_taught
+from tagger.transfer import TABLES, check_database, copy_database, upgrade_database
+from tagger.verdicts.verdicts import dismiss_photos, give_verdicts, star_photos
 
 
 class Library:
@@ -136,8 +171,7 @@ def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(libra
         "removed: the access of ann, phone to the page",
         "removed: links for visitors (2)",
     ]
-    with database.read() as connection:
-        actions = connection.scalars(select(audit_log.c.action)).all()
+    actions = read_scalars(database, select(audit_log.c.action))
     assert "share-add" in actions
     database.close()
 
@@ -219,8 +253,10 @@ _OLD_TRIGGERS = {
         ),
     ],
 }
+
 _ACCEPTED = """INSERT INTO effective_tags (content_id, landmark_id, state, score, source)
     SELECT 1, min(id), 'accepted', 0.9, 'model' FROM landmarks"""
+
 _MARKED = {
     "visit_changes": ("camera_id, day", "1, '2019-05-03'"),
     "trip_changes": ("day", "'2019-05-04'"),
@@ -302,7 +338,7 @@ def engine(empty_database_url) -> Iterator[Engine]:
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_a_new_database_has_the_tables_and_views(engine):
+def test_a_new_database_has_the_tables_views_and_their_columns(engine):
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
     assert set(inspect(engine).get_table_names()) == {*metadata.tables, "alembic_version"}
@@ -311,6 +347,8 @@ def test_a_new_database_has_the_tables_and_views(engine):
         options = {"compare_type": True, "include_object": partial(_is_of_dialect, connection)}
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
     assert differences == []
+    for view in views.tables.values():
+        assert [column["name"] for column in inspect(engine).get_columns(view.name)] == view.columns.keys()
 
 
 def _is_of_dialect(connection: Connection, each: SchemaItem, *_: object) -> bool:
@@ -336,19 +374,6 @@ def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(tmp_path, reques
     assert schema_revision(engine) == BEFORE
     assert upgrade_schema(url) == BEFORE
     engine.dispose()
-
-
-@pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
-def test_views_have_the_columns_of_their_table_objects(engine):
-    upgrade(engine)
-    for view in views.tables.values():
-        assert [column["name"] for column in inspect(engine).get_columns(view.name)] == view.columns.keys()
 
 
 @pytest.mark.postgresql
@@ -407,26 +432,14 @@ def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_d
 @pytest.mark.filterwarnings(
     "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
 )
-def test_a_newer_database_is_refused(database, database_url):
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+def test_newer_databases_and_those_of_version_1_are_refused_with_the_way(database, database_url):
+    execute(database, text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseUnavailable, match=r"a newer version.*9999"):
         open_database(database_url)
     with pytest.raises(DatabaseUnavailable, match=r"a newer version.*9999"):
         upgrade_database(database_url)
-
-
-@pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
-def test_a_database_of_version_1_is_refused_and_says_the_way(database, database_url):
     for revision in ("0033", "1007"):
-        with database.write() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": revision})
+        execute(database, text("UPDATE alembic_version SET version_num = :old"), {"old": revision})
         for use in (open_database, upgrade_database):
             with pytest.raises(DatabaseUnavailable, match=rf"before 2\.0.*{revision}.*version 2\.1 first"):
                 use(database_url)
@@ -453,3 +466,193 @@ def test_concurrent_processes_can_open_a_new_database(empty_database_url):
     ledger_ids = {process.communicate(timeout=60)[0] for process in processes}
     assert {process.returncode for process in processes} == {0}
     assert len(ledger_ids) == 1
+
+
+NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
+
+A_DIGEST = "a1" * 32
+
+ODD = os.fsdecode(b"caf\xe9 \n.jpg")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Iterator[TaggedFolder]:
+    with closing(open_database(f"sqlite:///{tmp_path}/library.sqlite")) as database:
+        yield _filled(database, tmp_path)
+
+
+def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
+    """Photos in every state, verdicts, a taught landmark, two jobs, a schedule."""
+    folder = TaggedFolder(database, tmp_path, teachable_artifact)
+    for number in range(3):
+        folder.draw(f"{number}.jpg", number, shade=number)
+    folder.draw("grey.jpg", None)
+    folder.draw("naïve 写真.jpg", 1, shade=9)
+    shutil.copy(folder.folder / "0.jpg", folder.folder / ODD)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    church = [draw_place(folder.folder / f"church-{seed}.jpg", 0, seed=seed) for seed in range(4)]
+    folder.tag()
+    _teach(folder, church[:3])
+    give_verdicts(database, [folder.folder / "0.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(database, [folder.folder / "grey.jpg"], EIFFEL, VerdictKind.CONFIRMED, None, {})
+    dismiss_photos(database, [folder.photo("2.jpg").id], "ada")
+    star_photos(database, [folder.photo("2.jpg").id], "ada", starred=True)
+    (folder.folder / "1.jpg").unlink()
+    tiny_artifact(tmp_path / "other.pt", name="other")
+    other = add_model(database, tmp_path / "other.pt")
+    with database.write() as connection:
+        of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
+        connection.execute(insert(classifications).values(of_image))
+        settle(connection, [1])
+        noon = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - local time
+        renamed = {"kind": "rename", "camera_id": 1, "taken_at": noon, "name": "Easter"}
+        connection.execute(insert(trip_edits).values(renamed))
+    folder.record(reprocess=True, others=[other], runner=Runner.WORKERS)
+    _insert_schedule(database)
+    _insert_track(database)
+    return folder
+
+
+def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
+    church = add_landmark(folder.database, NewLandmark("Our church"))
+    for example in examples:
+        give_verdicts(folder.database, [example], church.slug, VerdictKind.CONFIRMED, "ada", {})
+    update_taught(folder.database, folder.model)
+
+
+def _insert_track(database: Database) -> None:
+    """A track, a camera and its companion, two trips that were merged, and a photo's position."""
+    points = np.array([[NOW.timestamp(), 48.0, 2.0]], "<f8").tobytes()
+    place = {"latitude": 48.0, "longitude": 2.0, "country": "France", "region": None, "city": "Paris"}
+    with database.write() as connection:
+        camera = {"key": "Canon EOS 5D 1", "name": "Canon EOS 5D", "clock_offset_s": -3600}
+        first = insert(cameras).values(**camera, clock_source="given").returning(cameras.c.id)
+        group = connection.execute(first).scalar_one()
+        connection.execute(insert(cameras).values(key="Pixel 3", name="Pixel 3", companions_id=group))
+        connection.execute(update(cameras).where(cameras.c.id == group).values(companions_id=group))
+        merge = {
+            "kind": "merge",
+            "taken_at": NOW.replace(tzinfo=None),
+            "other_taken_at": NOW.replace(tzinfo=None),
+        }
+        connection.execute(insert(trip_edits).values(**merge, camera_id=group, other_camera_id=group))
+        connection.execute(insert(tracks).values(digest=A_DIGEST, name="a.gpx", points=1, added_at=NOW))
+        part = {"track_id": 1, "part": 0, "first_at": NOW, "last_at": NOW}
+        connection.execute(insert(track_parts).values(**part, data=points))
+        connection.execute(delete(positions))
+        connection.execute(insert(changed_days).values(step="positions", content_id=1))
+        evidence = {"track": 1}
+        connection.execute(
+            insert(positions).values(photo_id=1, **place, error_m=20.0, source="track", evidence=evidence)
+        )
+
+
+def _insert_schedule(database: Database) -> None:
+    row = {
+        "name": "nightly",
+        "cron": "0 3 * * *",
+        "time_zone": "UTC",
+        "selection": "untagged",
+        "options": {"under": [path_to_json(ODD)]},
+    }
+    with database.write() as connection:
+        schedule = connection.execute(
+            insert(schedules)
+            .values(**row, priority="bulk", paused=False, created_at=NOW, next_due=NOW)
+            .returning(schedules.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(schedule_runs).values(schedule_id=schedule, due_at=NOW, started_at=NOW, job_id=1)
+        )
+        write = {
+            "photo_id": 1,
+            "job_id": 1,
+            "image_digest": f"1-{A_DIGEST}",
+            "target": "embed",
+            "file": "a.jpg",
+        }
+        inverse = inverse_of(b"original", [Splice(3, 5, b"new")])
+        digests = {"written_digest": A_DIGEST, "base_digest": A_DIGEST, "undo": inverse, "landmarks": ["a"]}
+        connection.execute(insert(metadata_writes).values(**write, **digests, written_at=NOW, complete=True))
+        connection.execute(insert(workers).values(name="w", device="cpu", started_at=NOW, heartbeat_at=1.0))
+
+
+def rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """All rows that are copied, by primary key. Each database has a ledger id of its own."""
+    with database.read() as connection:
+        return {
+            table.name: [
+                tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))
+            ]
+            for table in TABLES
+            if table is not ledgers
+        }
+
+
+@pytest.mark.postgresql
+def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
+    folder, empty_postgres_url, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tagger.database.diagnostics.PAGE", 2)
+    before = rows(folder.database)
+    filled = [name for name, stored in before.items() if stored]
+    assert len(filled) > 30, sorted(before.keys() - set(filled))
+    counts = copy_database(folder.database, empty_postgres_url)
+    assert counts == {name: len(stored) for name, stored in before.items()} | {"ledgers": 1}
+    back_url = f"sqlite:///{tmp_path}/back.sqlite"
+    with closing(open_database(empty_postgres_url)) as copy:
+        assert rows(copy) == before
+        assert list(check_database(copy)) == []
+        assert copy.ledger_id != folder.database.ledger_id
+        copy_database(copy, back_url)
+        add_landmark(copy, NewLandmark("New place"))  # sequences continue
+    with closing(open_database(back_url)) as back:
+        assert rows(back) == before
+        assert list(check_database(back)) == []
+
+
+def test_a_database_with_rows_is_refused(folder, tmp_path):
+    url = f"sqlite:///{tmp_path}/other.sqlite"
+    with closing(open_database(url)) as other:
+        add_landmark(other, NewLandmark("Our church"))
+        before = rows(other)
+        with pytest.raises(Conflict, match="contains 1 audit log, 1 landmark"):
+            copy_database(folder.database, url)
+        assert rows(other) == before
+
+
+def test_a_copy_that_misses_rows_stores_nothing(folder, tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/copy.sqlite"
+    insert_all = transfer._insert
+
+    def lose(connection: Connection, table: Table, page: Sequence[Row[Any]]) -> None:
+        insert_all(connection, table, page[1:] if table is verdicts else page)
+
+    monkeypatch.setattr(transfer, "_insert", lose)
+    with pytest.raises(Conflict, match="rows of verdicts"):
+        copy_database(folder.database, url)
+    with closing(open_database(url)) as copy:
+        assert not any(rows(copy).values())
+
+
+@pytest.mark.postgresql
+def test_rows_are_loaded_before_indexes_and_keys_are_created(database):
+    with database.write() as connection:
+        schema = _parts(connection)
+        with bulk_load(connection):
+            assert not _parts(connection)
+        assert _parts(connection) == schema
+        assert len(schema) > 40
+
+
+def _parts(connection: Connection) -> set[str]:
+    """The statements that create the indexes, foreign keys and triggers, except what a key implies."""
+    if connection.dialect.name == "sqlite":
+        every = "SELECT sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql > ''"
+        return set(connection.scalars(text(every)))
+    queries = (
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'ix%'",
+        "SELECT pg_get_constraintdef(oid) || conrelid FROM pg_constraint WHERE contype = 'f'",
+        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'",
+    )
+    return {part for query in queries for part in connection.scalars(text(query))}

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.databases import execute
 
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
@@ -25,25 +26,17 @@ from tagger.roots.roots import forget_path
 from tagger.texts import documents
 from tagger.verdicts import verdicts as verdicts_module
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
-from tagger.verdicts.verdicts import (
-    VerdictFilter,
-    give_verdicts,
-    list_verdicts,
-    withdraw_verdicts,
-)
+from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
 class VerdictFolder(TaggedFolder):
-    """A folder of photos with verdicts."""
-
     def give(self, kind: VerdictKind, name: str, landmark: str) -> None:
         give_verdicts(self.database, [self.folder / name], landmark, kind, "ada", {})
 
     def reject_all(self, query: PhotoQuery) -> None:
-        """Reject each tag that the query finds."""
         for photo in list(find_tagged(self.database, query)):
             for tag in photo.tags:
                 give_verdicts(self.database, [photo.id], tag.landmark, VerdictKind.REJECTED, "ada", {})
@@ -73,7 +66,6 @@ class VerdictFolder(TaggedFolder):
         ]
 
     def exported(self) -> list[dict[str, Any]]:
-        """All verdicts as JSON for another database."""
         return [
             {**vars(verdict), "at": verdict.at.isoformat()}
             for verdict in list_verdicts(self.database, VerdictFilter())
@@ -194,8 +186,7 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(tagged_folder):
 
 
 def _set_time(folder: VerdictFolder, at: datetime) -> None:
-    with folder.database.write() as connection:
-        connection.execute(update(verdicts).values(given_at=at))
+    execute(folder.database, update(verdicts).values(given_at=at))
 
 
 def test_newer_verdict_of_two_databases_wins(tagged_folder):

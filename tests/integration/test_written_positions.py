@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 from support.camera_photos import draw_shot
+from support.databases import execute, read_rows
 from support.written_folder import WrittenFolder
 
 from tagger.database.enums import Runner, Target
@@ -42,8 +43,7 @@ def sources(folder: WrittenFolder) -> dict[str, tuple[str, float]]:
     """The source and latitude of each photo's position, once they are up to date."""
     update_kept(folder.database)
     query = select(photos.c.path, positions).join(positions, positions.c.photo_id == photos.c.id)
-    with folder.database.read() as connection:
-        rows = connection.execute(query.where(photos.c.gone_since.is_(None))).all()
+    rows = read_rows(folder.database, query.where(photos.c.gone_since.is_(None)))
     return {row.path: (row.source, round(row.latitude, 5)) for row in rows}
 
 
@@ -103,12 +103,10 @@ def test_a_position_follows_its_estimate_until_it_is_gone(folder, options):
     folder.write(options)
     first = written()
     assert first is not None
-    with folder.database.write() as connection:
-        connection.execute(update(positions).where(positions.c.error_m > 300).values(latitude=47.5))
+    execute(folder.database, update(positions).where(positions.c.error_m > 300).values(latitude=47.5))
     assert folder.write(options)["between.jpg"] == "written"
     assert written() == "47,30.0000N" != first
-    with folder.database.write() as connection:
-        connection.execute(delete(positions))
+    execute(folder.database, delete(positions))
     folder.write(options)
     assert written() is None
     assert folder.files()["between.jpg"] == before["between.jpg"]

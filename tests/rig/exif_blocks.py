@@ -9,8 +9,8 @@ from tagger.metadata.errors import WriteRefused
 from tagger.metadata.exif import add, insertion_difference, remove
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
+# Type, count, and the bytes in the block's byte order, by tag.
 Values = Mapping[int, tuple[int, int, bytes]]
-"""Type, count, and the bytes in the block's byte order, by tag."""
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower")
 KEYWORDS = TagFields((TOWER,), keywords=("Eiffel Tower", "Paris"))

@@ -82,8 +82,8 @@ def draw(collection: Path, folder: Path, seed: int, streets: int = 0) -> None:
     (folder / TRUTH).write_text(json.dumps(truth))
 
 
+# A photo, its landmark, its local time, where it was taken, and whether it is an ordinary one.
 Shot = tuple[Path, str | None, datetime, Coordinates, bool]
-"""A photo, its landmark, its local time, where it was taken, and whether it is an ordinary one."""
 
 
 def _sights(collection: Path) -> tuple[list[Sight], list[Sight]]:

@@ -13,10 +13,8 @@ from .raw_files import TiffFile
 
 Pixels = npt.NDArray[np.generic]  # (H, W) or (H, W, samples), in the byte order of the file
 
-GRAY, RGB, CMYK, LAB = 1, 2, 5, 8
-"""Values of the TIFF field PhotometricInterpretation."""
-SEE_THROUGH = 2
-"""The value of the TIFF field ExtraSamples for transparency."""
+GRAY, RGB, CMYK, LAB = 1, 2, 5, 8  # Values of the TIFF field PhotometricInterpretation
+SEE_THROUGH = 2  # The value of the TIFF field ExtraSamples for transparency
 
 
 def png_of(pixels: Pixels, **chunks: bytes) -> bytes:

@@ -16,8 +16,7 @@ from .containers import encode_image, png_chunk
 from .raw_files import TiffFile, bare_dng
 
 Size = tuple[int, int]
-_STRIP_BYTES = 2**31
-"""More than any image has: all rows are one strip."""
+_STRIP_BYTES = 2**31  # More than any image has: all rows are one strip
 _DEFLATE = 8
 
 

@@ -28,30 +28,26 @@ from .postgres_databases import autocommitted
 
 ROOT = Path("/library/photos")
 CHUNK = 256
-BOUNDS = pack("<ff", -1, 1)
-"""The lowest and the highest value of an embedding."""
-JOBS = 40
-"""The number of jobs; each has the same number of photos."""
+BOUNDS = pack("<ff", -1, 1)  # The lowest and the highest value of an embedding
+JOBS = 40  # The number of jobs; each has the same number of photos
 
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS "
     "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :photos) ",
     "postgresql": "WITH numbers(n) AS (SELECT generate_series(1, CAST(:photos AS bigint))) ",
 }
-_SHUFFLED = "((n * 7919 + 104729) % 1000003)"
-"""A pseudo-random number below 1,000,003."""
+_SHUFFLED = "((n * 7919 + 104729) % 1000003)"  # A pseudo-random number below 1,000,003
+# Of a million photos. So many moments, of each day the same, are in as many shuffled numbers.
 _PHOTOS_A_DAY = 137
-"""Of a million photos. So many moments, of each day the same, are in as many shuffled numbers."""
-_DAY = f"({_SHUFFLED} / {_PHOTOS_A_DAY})"
-"""Days since 2000."""
+_DAY = f"({_SHUFFLED} / {_PHOTOS_A_DAY})"  # Days since 2000
 CAMERAS = 12
 _CAMERA = f"(1 + (n / 20) % {CAMERAS})"
 _FAMILY = f"({_CAMERA} % 4)"
 _FIVE_DAYS = f"({_DAY} / 5)"
 _DRAWN = f"((({_FIVE_DAYS} * 4 + {_FAMILY}) * 7919) % 1000)"
+# The index of a photo's landmark: of a trip, of which low ones are far more frequent, or near the family's home.
 _SIGHT = f"""(CASE WHEN ({_FIVE_DAYS} + {_FAMILY}) % 4 = 0 THEN {_DRAWN} * {_DRAWN} * :landmarks / 1000000
     ELSE 7 * {_FAMILY} END)"""
-"""The index of a photo's landmark: of a trip, of which low ones are far more frequent, or near the family's home."""
 _IS_TAGGED = f"({_SHUFFLED} % 10 < 6)"
 _IN_FOLDER = """
     'y' || CAST(2000 + n % 25 AS text) || '/m' || CAST(10 + (n / 25) % 12 AS text)

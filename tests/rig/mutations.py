@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ODD_NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-_FRONT_BYTES = 512
-"""Headers, sizes and metadata of small photos are there."""
+_FRONT_BYTES = 512  # Headers, sizes and metadata of small photos are there
 
 
 def broken(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:

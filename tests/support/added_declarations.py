@@ -26,7 +26,6 @@ ADDED_FIELD = '    rating: int | None = _fact("rating_source", (-1, 5), "Rating"
 def import_changed(name: str, text: str, changed: str) -> None:
     """Import a module that nothing has imported yet, with `changed` instead of `text` in its source."""
     spec = find_spec(name)
-    assert spec is not None
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
     source = Path(str(spec.origin)).read_text()

@@ -58,12 +58,12 @@ class Screen:
 
 PHONE = Screen(390, 844, touch=True)
 DESKTOP = Screen(1440, 900)
+# The smallest window with the layout of desktops: Chromium spends much of its time on drawing.
 WINDOW = Screen(1040, 650)
-"""The smallest window with the layout of desktops: Chromium spends much of its time on drawing."""
 MOVES = """() => document.getAnimations().some(
   (each) => each.playState === "running" && each.effect.getTiming().iterations !== Infinity)"""
+# Options of axe: it describes only violations, which takes far less time.
 VIOLATIONS_ONLY = {"resultTypes": ["violations"]}
-"""Options of axe: it describes only violations, which takes far less time."""
 
 
 # What a page is to show is awaited so long: on a machine with other work, five seconds are not enough

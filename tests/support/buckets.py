@@ -83,7 +83,6 @@ class Bucket:
 
 @contextmanager
 def open_bucket(server: BucketServer) -> Iterator[Bucket]:
-    """Create a bucket of its own name."""
     name = f"photos-{uuid4().hex[:12]}"
     client = server.client()
     client.create_bucket(Bucket=name)
@@ -93,8 +92,6 @@ def open_bucket(server: BucketServer) -> Iterator[Bucket]:
 
 @dataclass(frozen=True)
 class Call:
-    """A request that the proxy has seen."""
-
     method: str
     target: str
     headers: dict[str, str]
@@ -150,7 +147,6 @@ class BucketProxy:
 
     @contextmanager
     def refusing(self, status: int = 403, code: str = "AccessDenied") -> Iterator[None]:
-        """Refuse everything."""
         faults = [Fault(method=method, times=10**9, status=status, code=code) for method in ("GET", "HEAD")]
         self.inject(*faults)
         try:

@@ -13,6 +13,7 @@ GREY = (128, 128, 128)
 Degrees = tuple[float, float, float]
 
 
+# The photos of the documentation: their names in the test data, and there.
 SAMPLES = {
     "01.Alai_Minar__a57764.jpg": "IMG_2034.jpg",
     "01.Alai_Minar__da178a.jpg": "IMG_2036.jpg",
@@ -23,7 +24,6 @@ SAMPLES = {
     "45.Place_Massena_Nice__6c4c67.jpg": "nice-2014.jpg",
     "57.Theatre_Antique_Orange__582c62.jpg": "DSC_0131.jpg",
 }
-"""The photos of the documentation: their names in the test data, and there."""
 
 
 def copy_samples(test_data: Path, folder: Path) -> None:

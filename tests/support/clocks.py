@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+# Their modules read the time from `datetime`. SQLite reads the system's clock, like PostgreSQL.
 PACKAGES = {"celery", "kombu", "tagger", "worker"}
-"""Their modules read the time from `datetime`. SQLite reads the system's clock, like PostgreSQL."""
 
 
 class _Datetime(type):

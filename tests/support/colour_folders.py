@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy import Row, func, select
 from support.artifacts import colour_of, tiny_artifact
+from support.databases import read_row, read_rows, read_scalar
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
@@ -23,8 +24,7 @@ from tagger.registry.registered_models import RegisteredModel, add_model
 from tagger.settings import Settings
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
-GREY = (128, 128, 128)
-"""No label's colour."""
+GREY = (128, 128, 128)  # No label's colour
 
 
 class TaggedFolder:
@@ -148,12 +148,10 @@ class TaggedFolder:
             .where(photos.c.path == name)
             .order_by(tags.c.rank)
         )
-        with self.database.read() as connection:
-            return [(row.slug, row.rank, bool(row.enough)) for row in connection.execute(query)]
+        return [(row.slug, row.rank, bool(row.enough)) for row in read_rows(self.database, query)]
 
     def photo(self, name: str) -> Row:
-        with self.database.read() as connection:
-            return connection.execute(select(photos).where(photos.c.path == name)).one()
+        return read_row(self.database, select(photos).where(photos.c.path == name))
 
     def content(self, name: str) -> Row:
         rows = contents.join(photos, photos.c.content_id == contents.c.id)
@@ -162,8 +160,7 @@ class TaggedFolder:
             return connection.execute(query).one()
 
     def count(self, table: object) -> int:
-        with self.database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(table)) or 0
+        return read_scalar(self.database, select(func.count()).select_from(table)) or 0
 
     def failing(self) -> list[FailingPhoto]:
         return list(failing_photos(self.database, FailureFilter(kinds=tuple(FailureKind))))

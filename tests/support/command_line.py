@@ -46,8 +46,7 @@ class CommandOutput:
         return json.loads(self.out)
 
 
-CommandRunner = Callable[..., CommandOutput]
-"""`tagger("query", "--json")` runs that command."""
+CommandRunner = Callable[..., CommandOutput]  # `tagger("query", "--json")` runs that command
 
 
 def run_command(

@@ -22,6 +22,7 @@ from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import environment_of, run_command
+from support.databases import read_scalar
 from support.injection import injecting_path
 from support.job_runs import process_job, processing_jobs
 
@@ -36,10 +37,9 @@ from worker.broker import RedisEndpoint, RedisKeys
 from worker.embedded_socket import embedded_url
 
 BIN = Path(sys.executable).parent
+# Commands that install signal handlers, start processes and end on a signal.
 SERVICES = {"beat", "serve", "up", "worker"}
-"""Commands that install signal handlers, start processes and end on a signal."""
-REFUSED = {1, 2}
-"""The codes of services that do not start."""
+REFUSED = {1, 2}  # The codes of services that do not start
 Process = subprocess.Popen[bytes]
 
 
@@ -168,7 +168,6 @@ class Terminal:
 
     @contextmanager
     def database(self) -> Iterator[Database]:
-        """The database of the commands."""
         database = open_database(
             self.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{self.data}/tagger.sqlite"
         )
@@ -227,7 +226,6 @@ class Terminal:
 
 
 def end_embedded_redis(data_folder: Path, ledger_id: str) -> None:
-    """End the server of a database, if it runs."""
     broker = RedisEndpoint(embedded_url(data_folder, ledger_id), RedisKeys(ledger_id), embedded=True)
     with suppress(redis.RedisError), broker.client() as client:
         client.shutdown(nosave=True)
@@ -262,8 +260,7 @@ def _has_open_transaction(database: Database) -> bool:
         others = (
             "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid()"
         )
-        with database.read() as connection:
-            return bool(connection.scalar(text(f"{others} AND datname = current_database()")))
+        return bool(read_scalar(database, text(f"{others} AND datname = current_database()")))
     file = database.redacted_url.removeprefix("sqlite:///")
     try:
         with closing(sqlite3.connect(file, timeout=0.2)) as connection:

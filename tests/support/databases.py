@@ -51,7 +51,6 @@ def create_sqlite_database(file: Path) -> str:
 
 @contextmanager
 def empty_database(folder: Path) -> Iterator[Database]:
-    """A new database in this folder, opened."""
     with closing(open_database(create_sqlite_database(folder / "tagger.sqlite"))) as database:
         yield database
 
@@ -63,6 +62,32 @@ def _template() -> bytes:
         open_database(f"sqlite:///{file}").close()
         assert not file.with_name("template.sqlite-wal").exists()
         return file.read_bytes()
+
+
+def execute(database: Database, *statement: Any) -> None:
+    """Execute one statement, with its rows, in a transaction of its own."""
+    with database.write() as connection:
+        connection.execute(*statement)
+
+
+def read_rows(database: Database, query: Any) -> Sequence[Row[Any]]:
+    with database.read() as connection:
+        return connection.execute(query).all()
+
+
+def read_row(database: Database, query: Any) -> Row[Any]:
+    with database.read() as connection:
+        return connection.execute(query).one()
+
+
+def read_scalars(database: Database, query: Any) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.scalars(query))
+
+
+def read_scalar(database: Database, query: Any) -> Any:
+    with database.read() as connection:
+        return connection.scalar(query)
 
 
 @contextmanager

@@ -40,8 +40,6 @@ def local_reader(limits: Limits) -> Reader:
 
 
 def read_with(pipeline: Pipeline, reader: Reader) -> None:
-    """Replace how a pipeline reads photos."""
-
     def fetch(request: Request) -> Callable[[], OpenPhoto]:
         photo = reader(request.source, request.path)
         return lambda: photo

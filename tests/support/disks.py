@@ -26,12 +26,10 @@ def mounted_disk(folder: Path, size: str = "16m") -> Iterator[Path]:
 
 
 def make_read_only(disk: Path) -> None:
-    """Refuse further writes to a mounted disk."""
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 def fill(disk: Path) -> None:
-    """Leave no space on a disk."""
     with (disk / "filler").open("wb", buffering=0) as filler:
         for size in (1 << 16, 1 << 12, 1):
             try:
@@ -59,12 +57,10 @@ class Disk:
         return folder
 
     def unmount(self) -> None:
-        """Take it away from all folders."""
         while self._mounted:
             subprocess.run(["umount", "--lazy", self._mounted.pop()], check=True)
 
     def close(self) -> None:
-        """Discard it with its files."""
         self.unmount()
         subprocess.run(["umount", "--lazy", self._medium], check=True)
 
@@ -93,7 +89,6 @@ NOBODY = 65534
 
 @contextmanager
 def without_root_privileges() -> Iterator[None]:
-    """Drop root's privileges inside the context."""
     if os.geteuid():
         yield
         return

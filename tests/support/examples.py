@@ -18,5 +18,4 @@ def register_profiles() -> None:
 
 
 def examples(daily: int) -> settings:
-    """Try this many examples in the daily run."""
     return settings(max_examples=daily * FACTOR if settings.get_current_profile_name() == LONG else daily)

@@ -8,11 +8,11 @@ from typing import Any
 from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import select
 from support.commands import Process, Terminal, draw_many
+from support.databases import read_rows
 
 from tagger.database.tables import contents, job_items, tags
 
-PHOTOS = 160
-"""Four chunks, 40 batches: six seconds of work for one slow worker."""
+PHOTOS = 160  # Four chunks, 40 batches: six seconds of work for one slow worker
 END_S = 200.0
 
 
@@ -53,8 +53,7 @@ class FaultScenario:
         with self.terminal.database() as database:
             assert [violation for job in jobs for violation in job_violations(database, job)] == []
             assert library_violations(database) == []
-            with database.read() as connection:
-                assert len(connection.execute(select(contents.c.id)).all()) == PHOTOS
+            assert len(read_rows(database, select(contents.c.id))) == PHOTOS
 
     def attempts(self, job: int) -> list[int]:
         """How often each photo's chunk was claimed until the photo was stored, in order of position."""
@@ -73,7 +72,6 @@ class FaultScenario:
 
     @property
     def log(self) -> str:
-        """The workers' log."""
         return self.terminal.log.read_text(errors="replace")
 
 

@@ -59,7 +59,6 @@ def write_and_check(data: bytes, **new_blocks: bytes | None) -> bytes:
 
 
 def refusal(data: bytes, new_blocks: Blocks) -> RefusalKind:
-    """The kind of the refusal to write these blocks."""
     with pytest.raises(WriteRefused) as excinfo:
         replace_blocks(data, new_blocks)
     return excinfo.value.kind

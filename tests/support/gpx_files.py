@@ -7,15 +7,13 @@ from pathlib import Path
 from tagger.database.connection import Database
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
 
-Point = tuple[float, float, float]
-"""Seconds since START, latitude, longitude."""
+Point = tuple[float, float, float]  # Seconds since START, latitude, longitude
 
 START = datetime(2019, 5, 3, 8, tzinfo=UTC)
 START_S = START.timestamp()
 
 
 def gpx_text(*segments: Iterable[Point]) -> str:
-    """A document with one track of these segments."""
     inner = "".join(
         f"<trkseg>{''.join(point_text(*point) for point in segment)}</trkseg>" for segment in segments
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from sqlalchemy import select
+from support.databases import read_rows
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
@@ -58,12 +59,10 @@ def _process_until(stopping: threading.Event, database: Database, settings: Sett
 
 
 def _unfinished_chunks(database: Database) -> list[ChunkName]:
-    """The chunks of jobs for workers."""
     query = (
         select(chunks.c.job_id, chunks.c.chunk)
         .join(jobs, jobs.c.id == chunks.c.job_id)
         .where(chunks.c.done.is_(False), jobs.c.runner == Runner.WORKERS)
         .order_by(chunks.c.job_id, chunks.c.chunk)
     )
-    with database.read() as connection:
-        return [ChunkName(*row) for row in connection.execute(query)]
+    return [ChunkName(*row) for row in read_rows(database, query)]

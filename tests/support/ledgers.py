@@ -14,8 +14,6 @@ from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 
 
 class LedgerBuilder:
-    """Creates jobs of one model in a database."""
-
     def __init__(self, database: Database) -> None:
         self.database = database
         self._photos = 0
@@ -88,13 +86,11 @@ class LedgerBuilder:
                 finish_job(self.database, job)
 
     def expire(self, job: int) -> None:
-        """Expire the leases of the job's chunks."""
         with self.database.write() as connection:
             leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
             connection.execute(update(chunks).where(*leased).values(lease_until=0.0))
 
     def owner_died(self, job: int) -> None:
-        """Give the job an owner whose lease has expired."""
         with self.database.write() as connection:
             row = {"owner": "another-machine/1", "owner_lease_until": 0.0}
             connection.execute(update(jobs).where(jobs.c.id == job).values(row))
@@ -122,7 +118,6 @@ class LedgerBuilder:
 
 
 def claim_one(database: Database, job: int) -> Claim:
-    """Claim a chunk of a job that has a free one."""
     claim = claim_next_chunk(database, job, "w")
     assert claim is not None
     return claim

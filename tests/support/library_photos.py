@@ -58,7 +58,6 @@ class LibraryPhotos(StoredPhotos):
 def picture(
     colour: tuple[int, int, int] = (200, 60, 60), size: tuple[int, int] = (96, 64), kind: str = "JPEG"
 ) -> bytes:
-    """An image file in a single colour."""
     out = io.BytesIO()
     Image.new("RGB", size, colour).save(out, kind)
     return out.getvalue()

@@ -11,8 +11,7 @@ from socketserver import BaseServer
 from types import TracebackType
 from typing import Self
 
-POLL_S = 0.05
-"""The longest time that the end of a server takes."""
+POLL_S = 0.05  # The longest time that the end of a server takes
 
 
 class Quiet:
@@ -24,7 +23,6 @@ class Quiet:
 
 @contextmanager
 def running(server: BaseServer) -> Iterator[None]:
-    """Answer requests in a thread, until the end."""
     thread = threading.Thread(target=server.serve_forever, args=(POLL_S,))
     thread.start()
     try:
@@ -36,8 +34,8 @@ def running(server: BaseServer) -> Iterator[None]:
 
 
 _SO_ATTACH_FILTER = 26
+# A packet filter of Linux with one instruction: keep 0 bytes.
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-"""A packet filter of Linux with one instruction: keep 0 bytes."""
 
 
 class TcpProxy:

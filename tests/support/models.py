@@ -54,8 +54,6 @@ class SmallNetwork(nn.Module):
 
 
 class ScoresOnly(nn.Module):
-    """The network as a model of format 1."""
-
     def __init__(self) -> None:
         super().__init__()
         self.network = SmallNetwork()

@@ -26,8 +26,7 @@ from tagger.web.app import create_app, sign_in_router
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
 VIEW_TOKEN = "a-token-to-look-only"
-GREY = (128, 128, 128)
-"""No label's colour."""
+GREY = (128, 128, 128)  # No label's colour
 
 
 def settings_in(folder: Path) -> Settings:
@@ -52,11 +51,7 @@ def served(settings: Settings, database: Database, token: str | None = None, por
         port = listener.getsockname()[1]
         proxies = tuple(settings.web_trusted_proxies)
         policy = AccessPolicy(
-            "127.0.0.1",
-            port,
-            token,
-            trusted_proxies=proxies,
-            user_header=settings.web_user_header,
+            "127.0.0.1", port, token, trusted_proxies=proxies, user_header=settings.web_user_header
         )
         app = create_app(settings, database, policy)
         server = server_for(app)
@@ -111,8 +106,6 @@ def with_numbers(path: str) -> str:
 
 @dataclass(frozen=True)
 class JobClient:
-    """Starts jobs through the API and runs them."""
-
     client: TestClient
     database: Database
     settings: Settings

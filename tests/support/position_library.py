@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
+from support.databases import read_rows, read_scalar
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
@@ -36,8 +37,7 @@ class PositionLibrary(StoredPhotos):
         gps: tuple[float, float] | None = None,
         **columns: Any,
     ) -> int:
-        with self.database.read() as connection:
-            number = connection.scalar(select(func.max(photos.c.id))) or 0
+        number = read_scalar(self.database, select(func.max(photos.c.id))) or 0
         latitude, longitude = gps or (None, None)
         self.photo(
             f"{number}.jpg",
@@ -56,11 +56,10 @@ class PositionLibrary(StoredPhotos):
         return update_kept(self.database)
 
     def found(self) -> dict[int, tuple[str, float, float]]:
-        with self.database.read() as connection:
-            return {
-                row.photo_id: (row.source, round(row.latitude, 4), round(row.longitude, 4))
-                for row in connection.execute(select(positions))
-            }
+        return {
+            row.photo_id: (row.source, round(row.latitude, 4), round(row.longitude, 4))
+            for row in read_rows(self.database, select(positions))
+        }
 
     def evidence(self, photo_id: int) -> dict[str, Any]:
         with self.database.read() as connection:

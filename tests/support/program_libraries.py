@@ -82,9 +82,7 @@ LIBRARIES = {
         "Takeout/Google Photos/Bin/a.jpg": False,
         "tools/bin/a.jpg": True,
     },
-    "synchronised": {
-        ".stversions/a~20150822-100819.jpg": False,
-    },
+    "synchronised": {".stversions/a~20150822-100819.jpg": False},
     "editors": {
         "a.jpg": True,
         "darktable_exported/a.jpg": True,
@@ -114,10 +112,7 @@ LIBRARIES = {
         "photoview/storage/1/2/thumbnail_a_1.jpg": False,
         "photoview/photos/a.jpg": True,
     },
-    "cameras": {
-        "DCIM/100MSDCF/DSC00001.JPG": True,
-        "PRIVATE/M4ROOT/THMBNL/C0001T01.JPG": False,
-    },
+    "cameras": {"DCIM/100MSDCF/DSC00001.JPG": True, "PRIVATE/M4ROOT/THMBNL/C0001T01.JPG": False},
     "a user's own names": {
         "small/a.jpg": True,
         "own/thumbs/a.jpg": True,

@@ -7,6 +7,7 @@ from PIL import Image
 from rig.raw_files import RawContent, raw_file
 from sqlalchemy import select
 from support.artifacts import colour_of
+from support.databases import read_rows
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
@@ -32,7 +33,6 @@ class PairFolder(WrittenFolder):
         return path
 
     def unseen(self) -> list[str]:
-        """The files for which a watch makes a job."""
         inference = InferenceOptions(self.model.id, 3, 0.5, reprocess=False)
         changes = scan_watched(self.database, Selection((self.folder,), ()), inference, {})
         return [path.name for path in changes.unseen.files]
@@ -43,8 +43,7 @@ class PairFolder(WrittenFolder):
         query = select(photos.c.path, primary.c.path.label("primary")).join(
             primary, primary.c.id == photos.c.primary_id
         )
-        with self.database.read() as connection:
-            return {row.path: row.primary for row in connection.execute(query)}
+        return {row.path: row.primary for row in read_rows(self.database, query)}
 
     def found(self, **options: object) -> dict[str, list[str]]:
         """The landmarks of the photos that a query finds, by name."""

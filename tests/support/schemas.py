@@ -11,8 +11,7 @@ from sqlalchemy import Engine
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import migrations_folder
 
-BEFORE = "1014"
-"""The schema of 2.0."""
+BEFORE = "1014"  # The schema of 2.0
 
 
 def released_library(
@@ -26,7 +25,6 @@ def released_library(
 
 
 def migrate(engine: Engine, revision: str) -> None:
-    """Upgrade the schema to a revision."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     with engine.begin() as connection:

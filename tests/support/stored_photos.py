@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import func, insert, select, update
 from support.artifacts import tiny_artifact
+from support.databases import read_scalar
 
 from tagger.cameras import camera_of, ensure_cameras
 from tagger.database.connection import Database
@@ -112,15 +113,12 @@ class StoredPhotos:
             settle(connection, [content_id or 0], record=False)
 
     def landmark(self, slug: str, name: str) -> None:
-        """Insert a landmark that no model knows."""
         with self.database.write() as connection:
             new = insert(landmarks).values(slug=slug, name=name, names={}, aliases=[])
             self.landmark_ids[slug] = connection.execute(new.returning(landmarks.c.id)).scalar_one()
 
     def newest_id(self) -> int:
-        """The id of the photo that was inserted last."""
-        with self.database.read() as connection:
-            return connection.execute(select(func.max(photos.c.id))).scalar_one()
+        return read_scalar(self.database, select(func.max(photos.c.id)))
 
     def taught_place(self, slug: str, place: tuple[float, float]) -> None:
         """Insert a landmark at a place that teaching alone knows, and that half a percent of photos show."""
@@ -133,7 +131,6 @@ class StoredPhotos:
             connection.execute(insert(classifiers).values(row | facts | {"share": 0.005}))
 
     def taught(self, number: int, slug: str, score: float) -> None:
-        """Give a photo a taught tag."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
             connection.execute(
@@ -157,7 +154,6 @@ class StoredPhotos:
         region: str | None = None,
         **evidence: int,
     ) -> None:
-        """Insert the position of a photo."""
         with self.database.write() as connection:
             photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == path))
             place = {

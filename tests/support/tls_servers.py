@@ -17,8 +17,7 @@ from redis import Redis
 from rig.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "servers.md").read_text()
-USER = "nobody"
-"""PostgreSQL refuses to run as root."""
+USER = "nobody"  # PostgreSQL refuses to run as root
 
 
 def redis_program() -> Path | None:
@@ -94,7 +93,6 @@ class TlsRedisServer(RedisServer):
         )
 
     def client(self) -> Redis:
-        """A client with the rights of the page's user."""
         return Redis.from_url(self.url, socket_timeout=5)
 
     def _launch(self) -> "subprocess.Popen[bytes]":
@@ -157,7 +155,6 @@ class TlsPostgresServer(Server):
         )
 
     def create_roles(self) -> None:
-        """Run the SQL of the page."""
         as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
         for url, script in (
             (self._superuser_url, as_superuser),

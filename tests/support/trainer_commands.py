@@ -7,8 +7,8 @@ from support.command_line import run_command
 
 from trainer.cli.main import main
 
+# Downloads fail: nothing listens on that port.
 NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
-"""Downloads fail: nothing listens on that port."""
 
 
 def run_trainer(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

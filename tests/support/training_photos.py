@@ -73,8 +73,6 @@ def draw_tinted(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
 
 @dataclass(frozen=True)
 class NoiseSquares(CachedPhotos):
-    """Squares in memory."""
-
     pixels: npt.NDArray[np.uint8]  # (N, S, S, 3)
 
     def image(self, position: int) -> Pixels:
@@ -109,8 +107,7 @@ def training_set(targets: list[int], *, batch_size: int = 4, seed: int = 0) -> T
 
 SIZE = 32
 LABELS = ("Arch", "Bridge")
-BACKBONE = "squeezenet1_1"
-"""The network with the fewest weights."""
+BACKBONE = "squeezenet1_1"  # The network with the fewest weights
 
 
 def draw_small_world(folder: Path, photos: int = 8) -> Path:

@@ -77,7 +77,6 @@ def everyday(city: City, year: int = 2019, camera: int = 1) -> list[Shot]:
 
 
 def visits(*found: Iterable[Shot]) -> Iterator[Visit]:
-    """What the database makes of these photos."""
     groups: dict[tuple[int, date, City], list[Shot]] = defaultdict(list)
     for shot in (shot for some in found for shot in some):
         groups[shot.camera_id, shot.at.date(), shot.city].append(shot)
@@ -98,7 +97,6 @@ def visits(*found: Iterable[Shot]) -> Iterator[Visit]:
 
 
 def contains(trip: Trip, shot: Shot) -> bool:
-    """Whether the photo belongs to the trip."""
     return any(span.camera_id == shot.camera_id and span.first <= shot.at <= span.last for span in trip.spans)
 
 

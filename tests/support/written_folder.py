@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, update
 from support.buckets import Bucket
 from support.colour_folders import TaggedFolder
+from support.databases import execute, read_rows
 from support.scenes import tree
 
 from tagger.database.connection import Database
@@ -21,12 +22,12 @@ from tagger.photos.paths import parse_path
 from tagger.query.options import PhotoQuery
 from tagger.verdicts.verdicts import give_verdicts
 
+# By another program.
 SIDECAR_OF_USER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'
     "</rdf:RDF></x:xmpmeta>"
 )
-"""By another program."""
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 
 
@@ -82,8 +83,7 @@ class WrittenFolder(TaggedFolder):
         release_expired(self.database)
         for _ in range(expired):
             assert claim_next_chunk(self.database, job, "another worker")
-        with self.database.write() as connection:
-            connection.execute(update(chunks).where(*leased).values(lease_until=0.0, attempts=attempts))
+        execute(self.database, update(chunks).where(*leased).values(lease_until=0.0, attempts=attempts))
         release_expired(self.database)
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
@@ -111,7 +111,6 @@ class WrittenFolder(TaggedFolder):
         return tree(self.folder)
 
     def latest(self) -> JobProgress:
-        """The newest job."""
         with self.database.read() as connection:
             number = connection.scalar(
                 select(job_items.c.job_id).order_by(job_items.c.job_id.desc()).limit(1)
@@ -120,14 +119,11 @@ class WrittenFolder(TaggedFolder):
         return self.progress(number)
 
     def judge(self, name: str, slug: str, kind: VerdictKind) -> None:
-        """Give a verdict on a photo."""
         give_verdicts(self.database, [self.folder / name], slug, kind, None, self.settings.roots)
 
     @property
     def undo_rows(self) -> list[Row]:
-        """The rows of the undo log, oldest first."""
-        with self.database.read() as connection:
-            return list(connection.execute(select(metadata_writes).order_by(metadata_writes.c.id)))
+        return read_rows(self.database, select(metadata_writes).order_by(metadata_writes.c.id))
 
 
 class WrittenBucket(WrittenFolder):
@@ -152,7 +148,6 @@ class WrittenBucket(WrittenFolder):
         return self.tag_bucket()
 
     def objects(self) -> dict[str, bytes]:
-        """The content of every object."""
         client, name = self.bucket.client, self.bucket.name
         keys = [row["Key"] for row in client.list_objects_v2(Bucket=name).get("Contents", ())]
         return {key: client.get_object(Bucket=name, Key=key)["Body"].read() for key in keys}

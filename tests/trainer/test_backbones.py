@@ -1,4 +1,4 @@
-"""Backbones of every kind: their features, folded batch norms, their export, and their errors."""
+"""Networks of each family, their weights, and how they compare."""
 
 import io
 import pickle
@@ -9,11 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.models import ARTIFACT, shipped_module
+from support.trainer_commands import NO_NETWORK, run_trainer
+from support.training_photos import draw_world
 from torch import Tensor, nn
 from torchvision import models
 
 from tagger.model.artifact import checked_archive, file_digest
 from trainer.backbones import Torchvision, build_network, find_source, load_backbone
+from trainer.comparison import Trial, recommend
 from trainer.errors import BackboneUnusable
 from trainer.learning.classifier import (
     Encoder,
@@ -26,6 +29,7 @@ from trainer.learning.classifier import (
 from trainer.networks import Backbone, fuse_batch_norms
 
 IMAGENET = (123.675, 116.28, 103.53)
+
 FAMILIES = {
     "convnext_tiny": 768,
     "densenet121": 1024,
@@ -42,12 +46,15 @@ FAMILIES = {
     "timm/mobilenetv4_conv_small": 1280,
     "timm/vit_tiny_patch16_224": 192,
 }
+
 ONE_SIZE = {"timm/vit_tiny_patch16_224": 224}
+# A network with inverted residuals, and one of convolutions alone: most others have the same layers.
 DAILY = ("mobilenet_v3_small", "squeezenet1_1")
-"""A network with inverted residuals, and one of convolutions alone: most others have the same layers."""
+
 FAMILY = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in FAMILIES]
 )
+
 SIZE = 32
 
 
@@ -214,7 +221,6 @@ def test_folded_network_gives_the_same_features_and_is_built_again(name):
     before = {key: values.clone() for key, values in network.state_dict().items()}
     folded = fuse_batch_norms(network, SIZE)
 
-    assert folded is not None
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     torch.testing.assert_close(folded(images(64)), network(images(64)), rtol=1e-3, atol=1e-3)
     assert all(torch.equal(values, before[key]) for key, values in network.state_dict().items())
@@ -257,3 +263,46 @@ def test_batch_norm_that_does_not_belong_to_a_convolution_is_left_alone(network)
 
     assert fuse_batch_norms(network, SIZE) is None
     assert torch.equal(network(images()), before)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    return draw_world(tmp_path_factory.mktemp("compared"))
+
+
+def test_impossible_options_are_refused_before_any_work(world, tmp_path):
+    arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
+    unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "The backbone mobilenet_v22 cannot be used: there is none of this name" in unknown.stderr
+    assert not (tmp_path / "out").exists()
+    assert run_trainer(*arguments, "resnet18", "--weights", "resnet50=x").returncode == 2
+    assert run_trainer(*arguments, " , ").returncode == 2
+
+
+def test_where_not_one_can_be_compared_it_could_not_be_done(world, tmp_path):
+    done = run_trainer(
+        *("compare", "--data", world / "landmarks", "--out", tmp_path, "--backbones", "resnet18"),
+        **NO_NETWORK,
+        TORCH_HOME=str(tmp_path),
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: Training failed: none of the backbones could be compared."
+    )
+
+
+def test_of_those_as_good_as_the_best_the_fastest_is_chosen():
+    trials = {"large": _trial(0.95), "small": _trial(0.94), "tiny": _trial(0.90)}
+    speeds = {"large": 10.0, "small": 50.0, "tiny": 200.0}
+    backbone, sentence = recommend(trials, speeds)
+
+    assert backbone == "small"
+    assert "the best, large with 95.0%" in sentence
+    assert "50 photos/s" in sentence
+    assert recommend({"large": trials["large"]}, speeds)[0] == "large"
+
+
+def _trial(top1: float) -> Trial:
+    return Trial(weights="", features=1, parameters=1, size_bytes=1, photos=400, top1=top1, top3=1.0)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 from support.training_photos import noise_squares, training_set
 from torch import Tensor
@@ -98,11 +97,14 @@ def test_answers_sum_to_one_and_images_stay_in_range(targets, shares, smoothing,
     assert torch.equal(mixed_targets, same_targets)
 
 
-def test_without_mixing_photos_are_as_they_were_and_answers_smoothed():
+def test_without_mixing_or_alterations_photos_are_as_they_were():
     images, mixed_targets = mix_photos([1, 0], MixOptions(0.0, 0.0, 0.1), 0)
 
     assert torch.equal(images, photos(2))
     torch.testing.assert_close(mixed_targets[0], torch.tensor([0.02, 0.92, 0.02, 0.02, 0.02]))
+    views = {view(NOTHING, seed).tobytes() for seed in range(12)}
+
+    assert views == {PHOTO.tobytes(), PHOTO[:, ::-1].tobytes()}
 
 
 def mix_photos(targets: list[int], options: MixOptions, seed: int) -> tuple[Tensor, Tensor]:
@@ -142,12 +144,6 @@ def test_view_has_its_shape_and_comes_again_from_the_same_chance(side, size, opt
     assert view.dtype == np.uint8
     assert np.array_equal(view, augment(photo, size, options, np.random.default_rng(seed)))
     assert np.array_equal(photo, before)
-
-
-def test_without_alterations_there_is_the_photo_and_its_mirror_image():
-    views = {view(NOTHING, seed).tobytes() for seed in range(12)}
-
-    assert views == {PHOTO.tobytes(), PHOTO[:, ::-1].tobytes()}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from support.artifacts import tiny_artifact
+from support.databases import execute
 from support.scenes import draw_scene, tree
 from support.stored_photos import StoredPhotos
 
@@ -65,8 +66,7 @@ def test_photos_in_buckets_are_downloaded(data, tagged_photos, bucket, tmp_path)
     before = tree(tagged_photos.folder)
     for name in before:
         bucket.put(name, tagged_photos.folder / name)
-    with tagged_photos.library.database.write() as connection:
-        connection.execute(update(roots).values(location=bucket.address))
+    execute(tagged_photos.library.database, update(roots).values(location=bucket.address))
     shutil.rmtree(tagged_photos.folder)
     with bucket.proxy.refusing():
         refused = data("from-verdicts", "--out", tmp_path / "set")

@@ -102,7 +102,7 @@ def test_the_report_suggests_remedies(data, flawed, tmp_path):
     assert "(sheet.png)" in report
 
 
-def test_label_folders_may_lie_in_the_folder_itself(data, tmp_path):
+def test_labels_may_lie_in_the_folder_and_bad_gazetteers_are_findings(data, tmp_path):
     draw_label(tmp_path / "set" / "Tòa Xanh", range(20))
     draw_label(tmp_path / "set" / "B|ridge", range(40, 45))
     report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json
@@ -114,9 +114,6 @@ def test_label_folders_may_lie_in_the_folder_itself(data, tmp_path):
     report = (tmp_path / "report" / "report.md").read_text()
     assert "There is no landmarks.csv, so labels are named after their folders." in report
     assert "## landmarks.csv" not in report
-
-
-def test_a_gazetteer_that_cannot_be_used_is_a_finding(data, tmp_path):
     draw_label(tmp_path / "set" / "A", range(3))
     (tmp_path / "set" / "landmarks.csv").write_text("label,latitude\nA,north\n")
     report = data("inspect", tmp_path / "set", "--out", tmp_path / "report", "--json").json

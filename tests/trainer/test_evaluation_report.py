@@ -58,7 +58,6 @@ def evaluation(artifact, folder) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def report(evaluation, tmp_path_factory) -> Path:
-    """The folder of a report with every drawing."""
     folder = tmp_path_factory.mktemp("reports") / "new" / "report"
     write_report(replace(evaluation, false_tags=evaluation.mistakes[:2]), folder)
     return folder
@@ -85,21 +84,14 @@ def test_figures_are_those_of_the_scores(evaluation, artifact, folder):
     assert sum(label["photos"] for label in figures["labels"]) == 9
 
 
-def test_report_has_every_figure_and_every_drawing(report):
+def test_a_report_has_every_figure_its_interval_and_every_drawing(report):
     text = (report / "report.md").read_text("utf-8")
 
     for name in DRAWINGS:
         assert f"({name})" in text
         assert (report / name).read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in report.iterdir()} == {
-        *DRAWINGS,
-        "report.md",
-        "metrics.json",
-    }
+    assert {path.name for path in report.iterdir()} == {*DRAWINGS, "report.md", "metrics.json"}
     assert text.index("top-1") < text.index("## Calibration") < text.index("## Landmarks")
-
-
-def test_json_has_an_interval_beside_every_figure_and_is_strict(report):
     figures = json.loads((report / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
 
     for name in ("top1", "top3", "top5", "ece", "accepted"):

@@ -36,7 +36,7 @@ def test_slugs_are_unique(tmp_path):
     assert [label.slug for label in labels] == ["old-bridge", "old-bridge-2", "old-bridge-3"]
 
 
-def test_landmarks_file_supplies_what_it_knows(tmp_path):
+def test_a_landmarks_file_supplies_facts_names_and_aliases(tmp_path):
     _write(
         tmp_path,
         "label,slug,name,country,latitude,longitude,extent,confidence",
@@ -52,9 +52,6 @@ def test_landmarks_file_supplies_what_it_knows(tmp_path):
     )
     assert (listed.latitude, listed.longitude, listed.extent) == (44.142, 4.8047, "point")
     assert (unlisted.slug, unlisted.name, unlisted.country) == ("other-place", "Other Place", None)
-
-
-def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path):
     _write(
         tmp_path,
         "label,name,names,aliases",

@@ -151,7 +151,6 @@ Alteration = Callable[[Path], object]
 
 
 def rewritten(file: Path, data: bytes) -> None:
-    """Give a copied folder a file of its own."""
     file.unlink()
     file.write_bytes(data)
 
@@ -231,15 +230,12 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, text, reason):
         read_names(file, 3)
 
 
-def test_classes_of_one_name_are_one_label():
+def test_classes_of_one_name_are_one_label_and_regions_have_the_name_of_their_folder():
     region = make_region("europe", ["Tour", "Zoo", "tour", "Храм", "Zoo", "Zoo!", "Nørre", None])
     assert [label.name for label in region.labels] == ["Храм", "Nørre", "Tour", "Zoo"]
     assert [label.label for label in region.labels] == ["europe:3", "europe:6", "europe:0", "europe:1"]
     assert region.labels[3].slug == "zoo-europe"
     assert (region.order, region.counts) == ((3, 6, 0, 2, 1, 4, 5), ((2, 1), (1, 2), (1, 3)))
-
-
-def test_regions_are_named_after_their_folder_or_labels():
     folders = [Path("landmarks_north_america"), Path("a"), Path("b"), Path("Mine 2")]
     files = [Path("europe.json"), Path("asia.json"), Path("asia.json"), Path("x.csv")]
     assert region_keys(folders, files) == ["north-america", "asia", "asia-2", "mine-2"]

@@ -102,13 +102,20 @@ def test_a_label_is_one_however_its_accents_are_encoded(folder, tmp_path, data, 
     assert set(split["by_label"]) == {COMPOSED, "Bridge"}
 
 
-def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_path):
+def test_blanks_and_decomposed_labels_do_not_count(tmp_path):
     labels = (LABELS[0].model_copy(update={"label": DECOMPOSED}), *LABELS[1:])
     tiny_artifact(tmp_path / "tiny.pt", labels=labels)
     draw_label(tmp_path / "test" / COMPOSED, [1])
     result = evaluate(tmp_path / "tiny.pt", tmp_path, None, None, mixture=FAMILY, device="cpu")
 
     assert (result.photos, result.skipped) == (1, {})
+    path = tmp_path / "landmarks.csv"
+    path.write_text('label, name, aliases\nTower, "The Tower, Paris",\n Bridge , Old Bridge , \n', "utf-8")
+
+    assert {label: row.name for label, row in read_gazetteer(path).items()} == {
+        "Tower": "The Tower, Paris",
+        "Bridge": "Old Bridge",
+    }
 
 
 def test_sources_of_photos_are_found_however_their_accents_are_encoded(folder):
@@ -125,16 +132,6 @@ def test_a_list_that_is_no_list_of_sources_is_refused(folder, content):
     (folder / "sources.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(DataUnusable, match=r"sources\.csv cannot be used"):
         sources_of([folder / "train" / "Bridge" / "100.jpg"], folder)
-
-
-def test_blanks_in_a_gazetteer_do_not_count(tmp_path):
-    path = tmp_path / "landmarks.csv"
-    path.write_text('label, name, aliases\nTower, "The Tower, Paris",\n Bridge , Old Bridge , \n', "utf-8")
-
-    assert {label: row.name for label, row in read_gazetteer(path).items()} == {
-        "Tower": "The Tower, Paris",
-        "Bridge": "Old Bridge",
-    }
 
 
 def test_what_a_gazetteer_has_to_no_effect_is_said(folder, log):

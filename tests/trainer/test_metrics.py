@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 from torch import Tensor
 
@@ -25,8 +24,7 @@ from trainer.export.calibration import (
     library_precision,
     tail_shares,
 )
-from trainer.options import FAMILY, ORDINARY, Mixture
-from trainer.options import OTHERS as OTHER
+from trainer.options import FAMILY, ORDINARY, OTHERS as OTHER, Mixture
 
 EXAMPLES = examples(10)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
@@ -36,12 +34,24 @@ NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 NONE: dict[str, torch.Tensor] = {}
 
 
-def test_top_k_accuracy():
+def test_accuracy_and_intervals_agree_with_theory():
     scores = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7]])
     targets = torch.tensor([0, 1, 0, 2])
 
     assert [top_k_accuracy(scores, targets, k) for k in (1, 2, 3, 5)] == [0.5, 0.75, 1.0, 1.0]
     assert in_top_k(scores, targets, 2).tolist() == [True, True, False, True]
+    interval = wilson_interval(0.9, 100)
+
+    assert interval == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
+    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
+    assert wilson_interval(math.nan, 0)[0] == 0.0
+    values = torch.rand(500, generator=torch.Generator().manual_seed(3))
+    measured = bootstrap(lambda rows: rows.mean(dim=1), (values,))
+    expected = 1.959964 * values.std().item() / math.sqrt(500)
+
+    assert measured.value == pytest.approx(values.mean().item())
+    assert measured.high - measured.value == pytest.approx(expected, rel=0.15)
+    assert measured.value - measured.low == pytest.approx(expected, rel=0.15)
 
 
 @EXAMPLES
@@ -59,29 +69,10 @@ def test_calibration_error_has_fifteen_bins_of_equal_width(predictions):
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_wilson_interval_of_a_known_share():
-    interval = wilson_interval(0.9, 100)
-
-    assert interval == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
-    assert wilson_interval(1.0, 10)[1] == pytest.approx(1.0)
-    assert wilson_interval(math.nan, 0)[0] == 0.0
-
-
-def test_bootstrap_of_a_mean_agrees_with_theory():
-    values = torch.rand(500, generator=torch.Generator().manual_seed(3))
-    measured = bootstrap(lambda rows: rows.mean(dim=1), (values,))
-    expected = 1.959964 * values.std().item() / math.sqrt(500)
-
-    assert measured.value == pytest.approx(values.mean().item())
-    assert measured.high - measured.value == pytest.approx(expected, rel=0.15)
-    assert measured.value - measured.low == pytest.approx(expected, rel=0.15)
-
-
 def test_false_tags_are_counted_by_folder_of_distractors():
     distractors = torch.tensor([0.1, 0.2, 0.65, 0.95])
     rejection = measure_rejection(distractors, ["cats", "cats", "towers", "towers"], 0.5)
 
-    assert rejection is not None
     assert {name: folder.photos for name, folder in rejection.by_folder.items()} == {"cats": 2, "towers": 2}
     assert rejection.by_folder["cats"].false_tags.value == 0.0
     assert rejection.by_folder["cats"].false_tags.high > 0.5, "few photos prove little"
@@ -112,7 +103,7 @@ def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero():
     assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
 
 
-def test_kinds_of_photos_are_weighted_as_in_a_library():
+def test_mixtures_weight_the_kinds_of_photos():
     top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
     others = {ORDINARY: torch.tensor([0.75]), OTHER: torch.tensor([0.65, 0.1])}
     # From 0.6: 0.5 right against 0.375 wrong; from 0.7: 0.375 against 0.25; from 0.8: 0.25 against none.
@@ -124,6 +115,20 @@ def test_kinds_of_photos_are_weighted_as_in_a_library():
     assert threshold.false_tags == {ORDINARY: 0.0, OTHER: 0.0}
     assert "in a library of 50:25:25" in threshold.reason
     assert "1 ordinary photos, 2 photos of other landmarks" in threshold.reason
+    top, correct = torch.tensor([0.9, 0.7]), torch.tensor([True, True])
+    both = {ORDINARY: torch.tensor([0.8, 0.1]), OTHER: torch.tensor([0.8, 0.1])}
+    for kind, highest in both.items():
+        scores, expected = apart(top, correct, {kind: highest}), apart(top, correct, both)
+        for threshold in (0.5, 0.85):
+            assert library_precision(scores, HALF, threshold) == pytest.approx(
+                library_precision(expected, HALF, threshold)
+            )
+    assert Mixture.parse("5:15:80") == FAMILY
+    assert Mixture.parse("1:3:16") == FAMILY
+    assert str(FAMILY) == "5:15:80"
+    for text in ("", "5:15", "0:20:80", "5:-15:80", "5:15:inf", "5:15:80:0"):
+        with pytest.raises(ValueError, match="KNOWN:OTHER:ORDINARY"):
+            Mixture.parse(text)
 
 
 def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right():
@@ -150,17 +155,6 @@ def test_intervals_follow_the_number_of_groups():
         assert accepted.low <= accepted.value <= accepted.high
         widths.append(accepted.high - accepted.low)
     assert widths[1] > 1.5 * widths[0]
-
-
-def test_a_kind_without_photos_counts_like_the_other():
-    top, correct = torch.tensor([0.9, 0.7]), torch.tensor([True, True])
-    both = {ORDINARY: torch.tensor([0.8, 0.1]), OTHER: torch.tensor([0.8, 0.1])}
-    for kind, highest in both.items():
-        scores, expected = apart(top, correct, {kind: highest}), apart(top, correct, both)
-        for threshold in (0.5, 0.85):
-            assert library_precision(scores, HALF, threshold) == pytest.approx(
-                library_precision(expected, HALF, threshold)
-            )
 
 
 @EXAMPLES
@@ -194,15 +188,6 @@ def apart(top: Tensor, correct: Tensor, others: dict[str, Tensor]) -> Validation
     return ValidationScores(top, correct, others, groups)
 
 
-def test_mixtures_are_read_as_they_are_written():
-    assert Mixture.parse("5:15:80") == FAMILY
-    assert Mixture.parse("1:3:16") == FAMILY
-    assert str(FAMILY) == "5:15:80"
-    for text in ("", "5:15", "0:20:80", "5:-15:80", "5:15:inf", "5:15:80:0"):
-        with pytest.raises(ValueError, match="KNOWN:OTHER:ORDINARY"):
-            Mixture.parse(text)
-
-
 def test_a_library_weights_the_kinds_of_photos():
     yes, no = torch.tensor([True]), torch.tensor([False])
     library = measure_library(
@@ -212,7 +197,6 @@ def test_a_library_weights_the_kinds_of_photos():
         ordinary=torch.cat([yes, no, no, no, no]),
         mixture=Mixture(0.5, 0.3, 0.2),
     )
-    assert library is not None
     # Of 100 photos, 25 have a right tag; wrong ones: 12.5 of landmarks, 10 of others, 4 of ordinary ones.
     assert library.precision.value == pytest.approx(25 / 51.5)
     assert library.false_tags.value == pytest.approx(0.265)

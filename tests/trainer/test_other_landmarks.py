@@ -59,7 +59,7 @@ def test_whole_landmarks_are_held_out(world, seed):
     assert not held_out & set(places[~data.is_validation])
 
 
-def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data):
+def test_ordinary_photos_and_other_landmarks_are_classes_balanced_by_half(data):
     classes, training = data.classes_of_photos, ~data.is_validation
     assert data.classes == len(LABELS) + 1 + (PLACES - 2)
     assert set(classes[training]) == set(range(data.classes))
@@ -67,6 +67,9 @@ def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data):
         pairs = set(zip(classes[photos].tolist(), data.groups[photos].tolist(), strict=True))
         assert len(pairs) == len(set(data.groups[photos]))
     assert (classes[data.targets < len(LABELS)] == data.targets[data.targets < len(LABELS)]).all()
+    weights = data.training_weights()
+    is_ordinary = (~data.is_other & (data.targets == len(LABELS)))[data.training]
+    assert weights[is_ordinary] == pytest.approx(np.full(is_ordinary.sum(), is_ordinary.sum() ** -0.25))
 
 
 def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(world, tmp_path):
@@ -107,9 +110,3 @@ def test_landmarks_with_few_photos_are_sampled_as_often_as_labels(data, monkeypa
     is_landmark = data.is_other | (data.targets < len(LABELS))
     _, counts = np.unique(data.groups[rows[is_landmark[rows]]], return_counts=True)
     assert counts.min() > 0.9 * counts.max()
-
-
-def test_kinds_of_ordinary_photos_are_balanced_by_half(data):
-    weights = data.training_weights()
-    is_ordinary = (~data.is_other & (data.targets == len(LABELS)))[data.training]
-    assert weights[is_ordinary] == pytest.approx(np.full(is_ordinary.sum(), is_ordinary.sum() ** -0.25))

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 from torch import Tensor
 
@@ -35,7 +34,6 @@ class World:
         return torch.randn(*shape, generator=self.generator)
 
     def photos(self, per_label: int, ordinary: int = 0) -> tuple[Tensor, Tensor]:
-        """The features and targets of random photos."""
         targets = torch.arange(LABELS).repeat_interleave(per_label)
         at_labels = self.places[targets] + self.noise(len(targets), self.places.shape[1])
         others = self.ordinary_place + self.noise(ordinary, self.places.shape[1])
@@ -134,7 +132,7 @@ def test_few_photos_give_a_sane_rule(learned, validated, ordinary):
     assert far.sum(dim=1).max() < 0.1
 
 
-def test_a_label_may_have_one_photo_beside_labels_with_many():
+def test_few_and_equal_photos_give_sane_scores():
     world = World()
     features, targets = world.photos(10)
     few = torch.cat([torch.arange(1), torch.arange(10, len(targets))])
@@ -142,24 +140,24 @@ def test_a_label_may_have_one_photo_beside_labels_with_many():
 
     assert all(bool(values.isfinite().all()) for values in (space.offset, space.directions, space.landmarks))
     assert torch.bincount(space.labels).tolist() == [3, 10, 10, 10]
-
-
-def test_photos_nearer_to_other_photos_than_to_landmarks_are_rejected_wherever_they_are():
     world = World(off=2.0)
     fitted = FittedRule(world, learned=40, validated=30, ordinary=40)
     others = world.ordinary_place + world.noise(100, FEATURES)
 
     assert (fitted.scores(others).amax(dim=1) > 0.5).float().mean() < 0.05
     assert (fitted.scores(world.photos(30)[0]).amax(dim=1) > 0.5).float().mean() > 0.9
-
-
-def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_sane():
     values = torch.linspace(0, 1, 50, dtype=torch.float64)
 
     slope, midpoint = fit_logistic(values, values > 0.7, 0.7)
     assert 0 < slope < 1000
     assert midpoint == pytest.approx(0.7, abs=0.05)
     assert fit_logistic(values, values < 0.3, 0.7)[0] == classifier.LEAST_SLOPE
+    features = torch.ones(8, 5)
+    targets = torch.arange(8) % LABELS
+    neighbours = fit_neighbours(features, targets, LABELS)
+    rule = fit_score_rule([unlearnt(torch.zeros(8, LABELS), features, targets, neighbours)], LABELS)
+
+    assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())
 
 
 def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch):
@@ -171,15 +169,6 @@ def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch):
 
     assert torch.equal(space.landmarks, whole.landmarks[::2])
     assert space.others.shape == (20, whole.others.shape[1])
-
-
-def test_features_that_are_all_the_same_give_finite_scores():
-    features = torch.ones(8, 5)
-    targets = torch.arange(8) % LABELS
-    neighbours = fit_neighbours(features, targets, LABELS)
-    rule = fit_score_rule([unlearnt(torch.zeros(8, LABELS), features, targets, neighbours)], LABELS)
-
-    assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())
 
 
 def test_a_photo_near_the_threshold_is_looked_at_again_mirrored():

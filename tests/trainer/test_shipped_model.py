@@ -15,12 +15,7 @@ from PIL.Image import Resampling
 from support.commands import Terminal
 
 import tagger
-from tagger.model.artifact import (
-    file_digest,
-    load_module,
-    read_manifest,
-    without_deprecations,
-)
+from tagger.model.artifact import file_digest, load_module, read_manifest, without_deprecations
 from tagger.model.backends.openvino import OpenVinoBackend, convert, read_shipped_graph
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
@@ -34,7 +29,7 @@ CARD = PROJECT / "docs" / "reference" / "model-card.md"
 BATCH_SIZE = 8
 
 
-def test_it_is_small_and_its_manifest_is_whole():
+def test_it_is_small_its_manifest_whole_and_it_names_no_place_on_a_machine():
     manifest = read_manifest(SHIPPED)
 
     assert SHIPPED.stat().st_size <= 21_000_000
@@ -48,6 +43,23 @@ def test_it_is_small_and_its_manifest_is_whole():
     assert manifest.metrics["val_top1"] > 0.91
     assert "92%" in manifest.threshold_reason
     assert str(manifest.training["digest"]).startswith("blake3:")
+    assert not [
+        text
+        for text in _texts(read_manifest(SHIPPED).model_dump(mode="json"))
+        if text.startswith("/") or ":\\" in text
+    ]
+    with zipfile.ZipFile(SHIPPED) as archive:
+        assert not [entry for entry in archive.namelist() if b"site-packages" in archive.read(entry)]
+    card = CARD.read_text(encoding="utf-8")
+    manifest = read_manifest(SHIPPED)
+
+    assert card.startswith(f"# Model card: {manifest.name}\n")
+    assert file_digest(SHIPPED) in card
+    assert f"**{manifest.threshold}**" in card
+    assert f"{manifest.metrics['val_top1']:.1%}".replace("%", " %") in card
+    assert "trainer/data/shipped-landmarks.csv" in card
+    with (PROJECT / "trainer" / "data" / "shipped-landmarks.csv").open(encoding="utf-8") as table:
+        assert {row["slug"] for row in csv.DictReader(table)} == {label.slug for label in manifest.labels}
 
 
 def test_its_graph_for_openvino_is_what_a_conversion_gives():
@@ -130,29 +142,6 @@ def _copy_some(source: Path, folder: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for photo in {*photos[::8], *photos[-2:]}:
             shutil.copy(photo, target)
-
-
-def test_it_names_no_place_on_the_machine_that_made_it():
-    assert not [
-        text
-        for text in _texts(read_manifest(SHIPPED).model_dump(mode="json"))
-        if text.startswith("/") or ":\\" in text
-    ]
-    with zipfile.ZipFile(SHIPPED) as archive:
-        assert not [entry for entry in archive.namelist() if b"site-packages" in archive.read(entry)]
-
-
-def test_the_model_card_is_about_this_very_file():
-    card = CARD.read_text(encoding="utf-8")
-    manifest = read_manifest(SHIPPED)
-
-    assert card.startswith(f"# Model card: {manifest.name}\n")
-    assert file_digest(SHIPPED) in card
-    assert f"**{manifest.threshold}**" in card
-    assert f"{manifest.metrics['val_top1']:.1%}".replace("%", " %") in card
-    assert "trainer/data/shipped-landmarks.csv" in card
-    with (PROJECT / "trainer" / "data" / "shipped-landmarks.csv").open(encoding="utf-8") as table:
-        assert {row["slug"] for row in csv.DictReader(table)} == {label.slug for label in manifest.labels}
 
 
 def test_pictures_with_nothing_in_them_show_no_landmark():

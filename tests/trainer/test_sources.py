@@ -55,25 +55,19 @@ def held_out(data: TrainingData, label: str) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_a_whole_small_source_of_a_label_is_held_out(data):
+def test_sources_are_held_out_whole_or_in_part_and_ordinary_ones_are_a_class(data):
     assert held_out(data, "Arch") == {"web": (12, 0), "phone": (5, 0), "museum": (3, 3)}
-
-
-def test_large_sources_stay_in_training_with_a_share_of_photos_held_out(data):
     bridge, tower = held_out(data, "Bridge"), held_out(data, "Tower")
     assert sum(count for _, count in bridge.values()) == 3
     assert all(count < total for total, count in bridge.values())
     assert tower == {"web": (10, 2)}
-
-
-def test_each_kind_of_ordinary_photos_is_a_class(data):
     assert data.classes == 3 + 2
     kinds = np.array([photo.kind for photo in data.cached.photos])
     classes = {kind: set(data.classes_of_photos[kinds == kind].tolist()) for kind in ("roads", "rooms")}
     assert sorted(classes.values(), key=min) == [{3}, {4}]
 
 
-def test_the_largest_source_of_a_group_has_at_most_its_share_and_the_group_keeps_its_weight():
+def test_a_source_has_at_most_its_share_of_its_group_and_few_photos_are_repeated():
     groups = np.repeat([0, 1, 2], [20, 20, 20])
     sources = np.array(["a"] * 16 + ["b"] * 4 + ["a"] * 10 + ["b"] * 10 + ["a"] * 20)
     weights = photo_weights(groups, sources, 0.5)
@@ -81,8 +75,5 @@ def test_the_largest_source_of_a_group_has_at_most_its_share_and_the_group_keeps
     assert weights[:16].sum() == pytest.approx(0.6 * weights[:20].sum())
     assert weights[20:40] == pytest.approx(np.full(20, 20**-0.5))
     assert [weights[groups == group].sum() for group in range(3)] == pytest.approx([20**0.5] * 3)
-
-
-def test_few_photos_of_another_source_are_repeated_only_so_often():
     weights = photo_weights(np.zeros(101, dtype=np.int64), np.array(["a"] * 100 + ["b"]), 1.0)
     assert weights[100] == pytest.approx(4 * weights[0])

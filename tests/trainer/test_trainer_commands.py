@@ -12,11 +12,7 @@ from support.command_line import CommandOutput, run_command
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
 
-from tagger.model.artifact import (
-    file_digest,
-    load_module,
-    read_manifest,
-)
+from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.photos.decoding import decode_photo
@@ -145,11 +141,9 @@ def test_the_manifest_describes_the_model(trained):
     assert manifest.labels[0].country == "France"
     assert manifest.input.size == 64
     assert "95%" in manifest.threshold_reason
-    assert manifest.suggestion_threshold is not None
     assert manifest.suggestion_threshold <= manifest.threshold
     assert manifest.training["mixture"] == "5:15:80"
     training = manifest.training
-    assert manifest.embedding is not None
     assert manifest.embedding.dimension == 1280
     kinds = "photos", "ordinary_photos", "other_landmark_photos"
     assert manifest.embedding.background_photos == sum(int(str(training[kind])) for kind in kinds)

@@ -6,8 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 from support.training_photos import noise_squares
 from torch import Tensor, nn
@@ -45,8 +44,6 @@ class SmallNetwork(nn.Module):
 
 
 class OutOfMemoryNetwork(SmallNetwork):
-    """Fails as if the device had too little memory."""
-
     def forward(self, images: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
@@ -98,7 +95,7 @@ def weights(network: nn.Module) -> Tensor:
     return torch.cat([values.flatten().double() for values in network.state_dict().values()])
 
 
-def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine():
+def test_rates_follow_a_cosine_and_averages_the_network():
     plan = schedule(epochs=10, warm_up=2.0)
     rates = [plan.rate(done / 10) for done in range(101)]
 
@@ -110,26 +107,7 @@ def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine():
     assert plan.rate(10.0) == plan.rate(11.0) == 0.0
     assert schedule(warm_up=0.0).rate(0.0) == 1.0
 
-
-@examples(8)
-@given(
-    epochs=st.integers(1, 200),
-    strides=st.integers(1, 16),
-    parts=st.sampled_from([((0.6, 0.6), (0.92, 0.8), (1.0, 1.0)), ((0.75, 0.75), (1.0, 1.0))]),
-)
-def test_sizes_grow_in_whole_strides_to_the_final_size(epochs, strides, parts):
-    sizes = growing_sizes(epochs, 32 * strides, parts)
-
-    assert len(sizes) == epochs
-    assert sizes[-1] == 32 * strides
-    assert list(sizes) == sorted(sizes)
-    assert all(size % 32 == 0 and size >= 32 for size in sizes)
-
-
-def test_average_follows_the_network_slower_and_slower():
     class WeightRecorder(SmallNetwork):
-        """Records a layer's weights before each step."""
-
         def forward(self, images: Tensor) -> Tensor:
             if self.training:
                 before.append(self.linear.weight.detach().clone())
@@ -150,6 +128,21 @@ def test_average_follows_the_network_slower_and_slower():
     assert not average.requires_grad
     assert state.average.get_buffer("norm.num_batches_tracked") == len(after) == 8
     assert bool((state.average.get_buffer("norm.running_mean") != 0).all())
+
+
+@examples(8)
+@given(
+    epochs=st.integers(1, 200),
+    strides=st.integers(1, 16),
+    parts=st.sampled_from([((0.6, 0.6), (0.92, 0.8), (1.0, 1.0)), ((0.75, 0.75), (1.0, 1.0))]),
+)
+def test_sizes_grow_in_whole_strides_to_the_final_size(epochs, strides, parts):
+    sizes = growing_sizes(epochs, 32 * strides, parts)
+
+    assert len(sizes) == epochs
+    assert sizes[-1] == 32 * strides
+    assert list(sizes) == sorted(sizes)
+    assert all(size % 32 == 0 and size >= 32 for size in sizes)
 
 
 def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path):

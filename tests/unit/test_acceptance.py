@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 from tagger.tags.rule import (
@@ -24,8 +23,7 @@ from tagger.tags.rule import (
 TOWER, GATE, PALACE = 1, 2, 3
 CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
 FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
-RARE = PositionOdds(0.25, None)
-"""What the other photos of the day say."""
+RARE = PositionOdds(0.25, None)  # What the other photos of the day say
 FROM_OTHERS = PositionOdds(0.05, 9_718_000.0, OddsReason.TRIP)
 SILENT = PositionOdds(1.0, 150_000.0)
 TOO_FAST = PositionOdds(0.002, 9_718_000.0, OddsReason.SPEED)
@@ -56,7 +54,6 @@ def taught(landmark: int, score: float, odds: PositionOdds | None = None) -> Can
 def states(
     *candidates: Candidate, verdicts: Mapping[int, VerdictKind] | None = None, **image: bool
 ) -> dict[int, tuple[str, str | None]]:
-    """State and reason of each landmark."""
     return {
         tag.landmark_id: (tag.state, tag.reason)
         for tag in decide(candidates, verdicts or {}, ImageFacts(**image))
@@ -97,7 +94,7 @@ def test_of_two_landmarks_of_different_origins_one_is_accepted(winner, loser, re
     assert states(winner, loser) == {TOWER: ACCEPTED, GATE: ("doubtful", reason)}
 
 
-def test_of_the_same_landmark_by_several_models_the_best_score_counts():
+def test_one_landmark_of_several_models_has_its_best_score_and_may_be_taught():
     candidates = [predicted(TOWER, 0.6), predicted(TOWER, 0.9, rank=2, model=2), predicted(GATE, 0.7)]
     tower, gate = decide(candidates, {})
     assert (tower.state, tower.score, tower.candidate, tower.rank) == (
@@ -107,22 +104,25 @@ def test_of_the_same_landmark_by_several_models_the_best_score_counts():
         1,
     )
     assert (gate.state, gate.reason) == (TagState.DOUBTFUL, TagReason.SCORED_OTHER)
+    found = states(predicted(TOWER, 0.98), taught(TOWER, 0.99), predicted(GATE, 0.6, rank=2))
+    assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "taught-other")}
 
 
-def test_a_confirmation_needs_no_candidate_and_a_dismissed_image_has_only_verdicts():
+def test_verdicts_and_damage_decide_before_candidates():
     (tag,) = decide([], {GATE: CONFIRMED})
     assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.CONFIRMED, 0.0, "verdict", None)
     candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
     assert states(*candidates, verdicts={PALACE: REJECTED}, dismissed=True) == {PALACE: IS_REJECTED}
-
-
-def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay():
     found = states(predicted(TOWER, 0.98), taught(PALACE, 0.7), predicted(4, 0.1), verdicts={GATE: CONFIRMED})
     assert found == {
         TOWER: ("doubtful", "confirmed-other"),
         PALACE: ("suggested", None),
         GATE: IS_CONFIRMED,
     }
+    candidates = predicted(TOWER, 0.99, FAR), predicted(4, 0.1), taught(GATE, 0.7), taught(PALACE, 0.7, NEAR)
+    suggested = ("suggested", None)
+    expected = {TOWER: ("doubtful", "damaged"), GATE: suggested, PALACE: ("suggested", "certain-other")}
+    assert states(*candidates, damaged=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,6 @@ def test_what_is_taught_is_only_suggested_where_a_model_is_nearly_certain_of_ano
     assert states(certain, taught(GATE, 0.99), verdicts=verdicts) == expected
 
 
-def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landmark():
-    found = states(predicted(TOWER, 0.98), taught(TOWER, 0.99), predicted(GATE, 0.6, rank=2))
-    assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "taught-other")}
-
-
 @pytest.mark.parametrize(
     ("candidates", "score", "source"),
     [
@@ -170,13 +165,6 @@ def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landm
 def test_a_landmark_is_shown_with_the_score_that_decides_and_always_with_its_rank(candidates, score, source):
     (tag,) = decide(candidates, {})
     assert (tag.score, tag.source, tag.rank) == (score, source, 2)
-
-
-def test_a_damaged_image_has_doubtful_landmarks_and_suggestions():
-    candidates = predicted(TOWER, 0.99, FAR), predicted(4, 0.1), taught(GATE, 0.7), taught(PALACE, 0.7, NEAR)
-    suggested = ("suggested", None)
-    expected = {TOWER: ("doubtful", "damaged"), GATE: suggested, PALACE: ("suggested", "certain-other")}
-    assert states(*candidates, damaged=True) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 from rig.servers import KEYS
 from support.examples import examples
 
@@ -33,11 +32,10 @@ from tagger.texts.addresses import (
 )
 from worker.broker import RedisEndpoint, check_accepts_messages, check_broker, find_broker, queue_depths
 
+# Rare in messages, so that a piece of a password is not in them by chance.
 LETTERS = "ZQXJKVWYzqxjkvwy"
-"""Rare in messages, so that a piece of a password is not in them by chance."""
 PIECE = 4
-PHASES = [Phase.explicit, Phase.generate]
-"""Without shrinking, which takes minutes."""
+PHASES = [Phase.explicit, Phase.generate]  # Without shrinking, which takes minutes
 
 
 passwords = st.lists(
@@ -168,16 +166,7 @@ def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options)
         assert_hidden("ZQXJKV", shown_by(action, RedisEndpoint(url, KEYS, embedded=False)))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sslmode",
-        "connect_timeout",
-        "service",
-        "hostaddr",
-        "port",
-    ],
-)
+@pytest.mark.parametrize("name", ["sslmode", "connect_timeout", "service", "hostaddr", "port"])
 def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(name):
     url = f"postgresql://user@127.0.0.1:1/x?application_name=y&{name}=ZQXJKV"
     assert_hidden("ZQXJKV", shown_by(open_database, url))
@@ -224,13 +213,10 @@ def test_addresses_of_redis_are_understood(text, address):
 @pytest.mark.parametrize(
     "text",
     [
-        "host",
-        "host:6379",
-        "amqp://host",
-        "redis+sentinel://host",
+        "host", "host:6379", "amqp://host", "redis+sentinel://host",
         "rediss://h?ssl_cert_reqs=yes",
     ],
-)
+)  # fmt: skip
 def test_other_addresses_than_those_of_redis_are_refused(text):
     with pytest.raises(AddressInvalid):
         redis_address(text)
@@ -330,15 +316,7 @@ def test_an_invalid_address_is_refused_without_naming_it(text, reason):
 
 
 @pytest.mark.parametrize(
-    "access",
-    [
-        Path.exists,
-        Path.read_bytes,
-        Path.unlink,
-        os.fspath,
-        os.path.realpath,
-        open,
-    ],
+    "access", [Path.exists, Path.read_bytes, Path.unlink, os.fspath, os.path.realpath, open]
 )
 def test_the_system_never_takes_an_address_for_a_file(access, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,8 +6,7 @@ from contextlib import closing
 from math import asin, atan2, cos, degrees, radians, sin
 
 import pytest
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, strategies as st
 from sqlalchemy import Connection, create_engine, insert, select
 
 from tagger.database.engine import add_missing_functions

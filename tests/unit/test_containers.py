@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
@@ -122,14 +121,6 @@ def test_what_is_seen_of_a_jpeg_and_palette_and_gamma_of_a_png_change_their_dige
     assert digest_photo(png[:33] + png_chunk(b"gAMA", bytes([0, 1, 0, 0])) + png[33:]) != digest_photo(png)
 
 
-def test_progressive_and_restarted_scans_are_read_whole():
-    for options in ({"progressive": True}, {"restart_marker_rows": 1}):
-        jpeg = encode_image(PICTURE, "JPEG", **options)
-        container = read_container(jpeg)
-        assert container is not None
-        assert sum(len(part) for part in container.parts) > len(jpeg) - 40
-
-
 @examples(50)
 @given(
     coded=st.lists(st.sampled_from(b"\0\1\xcf\xd0\xd7\xd8\xfe\xff\xff"), max_size=20).map(bytes),
@@ -150,10 +141,19 @@ def test_orientation_and_exif_are_found(kind):
     assert orientation_in(encode_image(PICTURE, kind)) == 1
 
 
-def test_first_of_two_exif_blocks_counts():
+def test_the_first_exif_counts_and_a_cut_file_ends_where_its_data_does():
     jpeg = encode_image(PICTURE, "JPEG")
     blocks = [jpeg_segment(0xE1, b"Exif\0\0" + exif(k).tobytes().removeprefix(b"Exif\0\0")) for k in (8, 3)]
     assert orientation_in(jpeg[:2] + b"".join(blocks) + jpeg[2:]) == 8
+    jpeg = encode_image(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
+    bare = JPEG.reader.bare_file(jpeg[:-500])
+    assert bare.endswith(b"\xff\xd9")
+    assert b"sunset" not in bare
+    Image.open(io.BytesIO(bare)).load()
+    for options in ({"progressive": True}, {"restart_marker_rows": 1}):
+        jpeg = encode_image(PICTURE, "JPEG", **options)
+        container = read_container(jpeg)
+        assert sum(len(part) for part in container.parts) > len(jpeg) - 40
 
 
 @pytest.mark.parametrize(
@@ -164,25 +164,13 @@ def test_what_cannot_be_taken_apart_is_known_by_the_whole_file(data):
     assert digest_photo(data) != digest_photo(data + b"\0")
 
 
-def test_bare_file_ends_where_the_data_was_cut_off():
-    jpeg = encode_image(PICTURE, "JPEG", exif=exif(3), comment=b"sunset")
-    bare = JPEG.reader.bare_file(jpeg[:-500])
-    assert bare is not None
-    assert bare.endswith(b"\xff\xd9")
-    assert b"sunset" not in bare
-    Image.open(io.BytesIO(bare)).load()
-
-
-def test_tiff_that_names_the_same_data_often_is_not_followed():
+def test_directories_that_repeat_or_refer_to_each_other_are_read_once():
     strips = 2000
     tags = [(256, 4, 1, 10), (257, 4, 1, strips), (273, 4, strips, 100), (279, 4, strips, 100 + strips * 4)]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     data = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(100, b"\0")
     data += struct.pack("<I", 8) * strips + struct.pack("<I", 10_000) * strips
     assert read_container(data) is None
-
-
-def test_directories_in_a_circle_end():
     data = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 270, 4, 1, 7, 8)
     assert read_container(data) is None
     assert orientation_in(data) == 1
@@ -289,7 +277,6 @@ def test_broken_real_photos_are_shown_or_fail_alone(seed, tmp_path, test_data):
 
 @cache
 def _real_samples(folder: Path) -> list[bytes]:
-    """About as many drawn photos as small real ones."""
     files = [path for name in ("hostile", "exif") for path in sorted((folder / name).rglob("*"))]
     real = [path.read_bytes() for path in files if path.is_file() and 0 < path.stat().st_size < 300_000]
     return [*PHOTOS.values()] * max(1, len(real) // len(PHOTOS)) + real

@@ -31,13 +31,12 @@ CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 TEXT = (DEPLOY / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+# The services that run images of deploy/Containerfile.
 OWN = ("upgrade", "worker", "worker-gpu", "beat", "web")
-"""The services that run images of deploy/Containerfile."""
 UNITS = DEPLOY / "systemd"
 NAMES = ("tagger-worker", "tagger-worker-gpu@0", "tagger-beat", "tagger-web", "tagger-upgrade")
 SANDBOX = UNITS / "tagger-.service.d" / "10-sandbox.conf"
-MOST_EXPOSED = 2.0
-"""Of systemd's scale from 0 to 10; a unit without a sandbox has 9.2."""
+MOST_EXPOSED = 2.0  # Of systemd's scale from 0 to 10; a unit without a sandbox has 9.2
 
 
 @pytest.mark.slow
@@ -64,20 +63,24 @@ def test_own_services_are_hardened_and_read_photos_only(name):
     assert all(mount["read_only"] for mount in mounts)
 
 
-def test_servers_are_reached_by_nobody_else():
+def test_compose_publishes_no_server_and_its_variables_are_in_the_example():
     assert COMPOSE["networks"]["private"]["internal"] is True
     for name in ("postgres", "redis", "hide"):
         assert SERVICES[name]["networks"] == ["private"]
         assert "ports" not in SERVICES[name]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
-
-
-def test_variables_that_must_be_set_are_in_the_example():
     example = (DEPLOY / "example.env").read_text()
     required = set(re.findall(r"\$\{(\w+):\?", TEXT))
     assert required == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
     optional = set(re.findall(r"\$\{(\w+):-", TEXT))
     assert optional == set(re.findall(r"^#(\w+)=", example, re.MULTILINE))
+    healthcheck = re.findall(r'HEALTHCHECK .*CMD (\[.*\])|CMD (\["[ws].*\])', CONTAINERFILE)
+    words = [json.loads(first or second) for first, second in healthcheck]
+    words += [SERVICES[name]["command"] for name in OWN if "command" in SERVICES[name]]
+    words += [SERVICES[name]["healthcheck"]["test"][1:] for name in ("worker", "worker-gpu")]
+    assert len(words) == 10
+    for command in words:
+        check_command([word for word in command if word != "tagger"])
 
 
 def test_settings_exist_and_are_valid(monkeypatch):
@@ -94,16 +97,6 @@ def test_settings_exist_and_are_valid(monkeypatch):
     loaded = load_settings()
     assert loaded.web_folders == [Path("/photos")]
     assert loaded.web_write == "none"
-
-
-def test_commands_and_health_checks_exist():
-    healthcheck = re.findall(r'HEALTHCHECK .*CMD (\[.*\])|CMD (\["[ws].*\])', CONTAINERFILE)
-    words = [json.loads(first or second) for first, second in healthcheck]
-    words += [SERVICES[name]["command"] for name in OWN if "command" in SERVICES[name]]
-    words += [SERVICES[name]["healthcheck"]["test"][1:] for name in ("worker", "worker-gpu")]
-    assert len(words) == 10
-    for command in words:
-        check_command([word for word in command if word != "tagger"])
 
 
 def _interpolated(text: str, values: dict[str, str]) -> str:
@@ -146,19 +139,23 @@ def test_units_expose_little_and_only_a_worker_with_a_gpu_sees_devices(machine, 
     assert sees_devices == ("gpu" in name)
 
 
-def test_the_sandbox_sets_nothing_that_a_unit_sets_otherwise():
+def test_units_have_existing_commands_and_the_role_that_owns_the_schema():
     """systemd reads it after the units, so its lines would count."""
     shared = _names_in(SANDBOX)
     for unit in UNITS.glob("*.service"):
         # Each line of Environment adds to the others.
         assert not (_names_in(unit) & shared) - {"Environment"}, unit.name
     assert SANDBOX.name < "override.conf"  # which `systemctl edit` writes: it counts more
-
-
-def test_the_upgrade_uses_the_address_of_the_role_that_owns_the_schema():
     text = (UNITS / "tagger-upgrade.service").read_text()
     files = re.findall(r"^EnvironmentFile=(.+)$", text, re.MULTILINE)
     assert files == ["/etc/tagger.env", "-/etc/tagger-owner.env"]  # the last one counts
+    texts = [path.read_text() for path in UNITS.glob("*.service")]
+    commands = [
+        found[1] for text in texts if (found := re.search(r"^ExecStart=/\S+/tagger (.*)", text, re.MULTILINE))
+    ]
+    assert len(commands) == len(NAMES)
+    for command in commands:
+        check_command(command.split())
 
 
 def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch):
@@ -171,16 +168,6 @@ def test_settings_of_the_units_exist_and_their_examples_are_valid(monkeypatch):
         monkeypatch.setenv(name, shlex.split(value)[0])
     settings = load_settings()
     assert settings.roots == {"Pictures": Path("/mnt/nas/pictures")}
-
-
-def test_commands_of_the_units_exist():
-    texts = [path.read_text() for path in UNITS.glob("*.service")]
-    commands = [
-        found[1] for text in texts if (found := re.search(r"^ExecStart=/\S+/tagger (.*)", text, re.MULTILINE))
-    ]
-    assert len(commands) == len(NAMES)
-    for command in commands:
-        check_command(command.split())
 
 
 def _analyze(verb: str, root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -212,13 +199,20 @@ def test_manifests_match_the_schemas_of_kubernetes():
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
-def test_each_selector_selects_its_own_pods():
+def test_selectors_select_their_own_pods_and_only_a_silent_page_is_restarted():
     assert PODS.keys() == {"tagger-upgrade", "tagger-worker", "tagger-beat", "tagger-web"}
     for manifest in MANIFESTS:
         name, selector = manifest["metadata"]["name"], manifest["spec"].get("selector")
         labels = PODS[name]["metadata"]["labels"]
         assert labels == {"app": name}
         assert manifest["kind"] == "Job" or selector in (labels, {"matchLabels": labels})
+    alive = {container["name"] for container in containers() if "livenessProbe" in container}
+    assert alive == {"web"}
+    guide = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
+    secret = re.findall(r"create secret generic (\S+)", guide)
+    assert {container["envFrom"][0]["secretRef"]["name"] for container in containers()} == set(secret)
+    settings = re.findall(r"--from-literal=TAGGER_(\w+)=", guide)
+    assert {name.lower() for name in settings} <= set(Settings.model_fields)
 
 
 def test_pods_and_containers_are_hardened():
@@ -255,36 +249,11 @@ def test_commands_probes_and_settings_exist(monkeypatch):
     assert load_settings().web_folders == [Path("/photos")]
 
 
-def test_only_a_page_that_does_not_answer_is_restarted():
-    """Workers and beat may wait for their servers for long."""
-    alive = {container["name"] for container in containers() if "livenessProbe" in container}
-    assert alive == {"web"}
-
-
-def test_the_secret_of_the_guide_is_the_one_of_the_manifest():
-    guide = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
-    secret = re.findall(r"create secret generic (\S+)", guide)
-    assert {container["envFrom"][0]["secretRef"]["name"] for container in containers()} == set(secret)
-    settings = re.findall(r"--from-literal=TAGGER_(\w+)=", guide)
-    assert {name.lower() for name in settings} <= set(Settings.model_fields)
-
-
+# The packages of tagger whose modules are quick to import.
 WITHOUT_TORCH = (
-    "cli",
-    "database",
-    "jobs.enqueue",
-    "ledger",
-    "roots",
-    "texts",
-    "query",
-    "verdicts",
-    "landmarks",
-    "registry",
-    "tags",
-    "metadata",
-    "photos",
-)
-"""The packages of tagger whose modules are quick to import."""
+    "cli", "database", "jobs.enqueue", "ledger", "roots", "texts", "query", "verdicts",
+    "landmarks", "registry", "tags", "metadata", "photos",
+)  # fmt: skip
 
 IMPORT_WITH = """
 import importlib, pkgutil, sys
@@ -349,14 +318,6 @@ def _distributions_without_extras() -> set[str]:
     return {"landmark-tagger"} | {name for name, _extra in found}
 
 
-def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock():
-    whole, small = (_locked(Path(name)) for name in ("requirements.lock", "requirements-app.lock"))
-    assert small.items() <= whole.items(), "run: make lock"
-    assert "torch" not in {name.partition("==")[0] for name in small}
-    declared = {canonicalize_name(name) for name in _distributions_without_extras()} - {"landmark-tagger"}
-    assert declared <= {name.partition("==")[0] for name in small}
-
-
 @pytest.mark.parametrize(
     ("record", "text", "command"),
     [
@@ -394,7 +355,7 @@ def _locked(file: Path) -> dict[str, set[str]]:
     return {name.partition(" ;")[0].strip(): set(hashes.split()) for name, _, hashes in requirements}
 
 
-def test_what_make_and_the_images_download_has_hashes():
+def test_what_is_downloaded_has_hashes_and_runs_no_scripts():
     for file in ("Makefile", "deploy/Containerfile"):
         for command in _installs(Path(file).read_text()):
             is_local = "--no-deps" in command and re.search(r"(--editable \.|\.whl)$", command)
@@ -405,9 +366,6 @@ def test_what_make_and_the_images_download_has_hashes():
         pinned = re.split(r"^(?=[a-z])", lock.read_text(), flags=re.MULTILINE)[1:]
         assert pinned, lock
         assert all("==" in each and "--hash=sha256:" in each for each in pinned), lock
-
-
-def test_npm_installs_from_the_lock_without_scripts():
     commands = re.findall(r"\bnpm (?!keeps).*", Path("Makefile").read_text())
     assert [command.split()[1] for command in commands if ">" not in command] == ["ci"]
     assert all("--ignore-scripts" in command for command in commands if ">" not in command)
@@ -416,27 +374,31 @@ def test_npm_installs_from_the_lock_without_scripts():
         packages.pop("")["devDependencies"] == json.loads(Path("package.json").read_text())["devDependencies"]
     )
     assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+    whole, small = (_locked(Path(name)) for name in ("requirements.lock", "requirements-app.lock"))
+    assert small.items() <= whole.items(), "run: make lock"
+    assert "torch" not in {name.partition("==")[0] for name in small}
+    declared = {canonicalize_name(name) for name in _distributions_without_extras()} - {"landmark-tagger"}
+    assert declared <= {name.partition("==")[0] for name in small}
 
 
 def _installs(text: str) -> list[str]:
-    """The commands that install packages of Python."""
     joined = text.replace("\\\n", " ")
     return re.findall(r"\bpip install .*?(?=&&|\n|2>&1)", joined)
 
 
+# Packages whose wheels contain, or name, something under the GPL or AGPL.
 COPYLEFT = {
     "pillow-heif": "of the extra `heic`: its wheel has libx265, the GPL encoder, which is never called",
     "numpy": "libgfortran, with the GCC runtime library exception",
     "openvino": "of the extra `openvino`: a function of oneTBB, with the GCC runtime library exception",
     "torch": "lists the licence of a test suite that its wheel does not contain",
 }
-"""Packages whose wheels contain, or name, something under the GPL or AGPL."""
 
+# Packages that declare no licence.
 UNDECLARED = {
     "axe-playwright-python": "of the extra `dev`: MIT, by its licence file",
     "cuda-toolkit": "names NVIDIA's packages and contains nothing",
 }
-"""Packages that declare no licence."""
 
 _DECLARED = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 _IN_TEXT = re.compile(

@@ -5,10 +5,7 @@ import builtins
 import inspect
 import pickle
 import re
-import resource
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -22,17 +19,12 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from support.command_words import CLASSES, internal_words
-from support.databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
 from tagger.database.engine import is_transient, outage_text, reason_of, stated_error
 from tagger.database.tables import metadata
-from tagger.errors import (
-    DiskFull,
-    StatementRefused,
-    TaggerError,
-)
+from tagger.errors import DiskFull, StatementRefused, TaggerError
 from tagger.photos.object_store import error_text, is_worth_repeating
 from tagger.web.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
@@ -41,7 +33,6 @@ PROJECT = Path(__file__).parents[2]
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """The modules of the packages by their paths."""
     return {
         file.relative_to(PROJECT).as_posix(): ast.parse(file.read_text())
         for package in ("tagger", "trainer", "worker")
@@ -112,12 +103,11 @@ def test_a_listing_that_is_refused_says_why(status, code, reason):
     assert not is_worth_repeating(error)
 
 
-FORMATS = "tagger/metadata/formats/"
-"""The parts of PNG and WebP files are called chunks."""
+FORMATS = "tagger/metadata/formats/"  # The parts of PNG and WebP files are called chunks
 LOGGED = {"debug", "info", "warning", "error", "critical", "exception"}
 SHOWN = {"fail", "echo", "result", "BadParameter", "PhotoFailed", "ok", "note", "wrong", "write_result"}
+# Functions whose arguments are messages, besides the errors of the program.
 FUNCTIONS = LOGGED | SHOWN
-"""Functions whose arguments are messages, besides the errors of the program."""
 NO_TEXT = {"extra", "param_hint"}
 
 
@@ -180,12 +170,12 @@ def test_translated_texts_need_no_other_values_than_the_error_has(kind):
 
 
 WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
+# Modules that write tables that they do not name.
 OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
     "tagger/transfer.py",  # copies what was decided, too
     "tagger/kept/days.py",
 }
-"""Modules that write tables that they do not name."""
 VERDICTS = {"dismissals", "thing_verdicts", "verdicts"}
 GUARDED = VERDICTS | {"classifications", "effective_tags", "image_things", "tags", "taught_tags"}
 OWN_METHODS = {"insert", "update", "delete"}
@@ -226,7 +216,7 @@ def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA max_page_count = 20").close()
 
 
-def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path):
+def test_a_full_disk_is_named_with_what_to_do(tmp_path):
     event.listen(Engine, "connect", limit_pages)
     try:
         with pytest.raises(DiskFull, match=rf"tagger\.sqlite \(.*full\)\. {FREE_SPACE}"):
@@ -234,25 +224,6 @@ def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path):
     finally:
         event.remove(Engine, "connect", limit_pages)
 
-
-@pytest.mark.parametrize(
-    ("command", "code", "said"),
-    [
-        ("status", 0, "tagger.sqlite is full: free some space"),
-        ("query", 0, "no photo matches"),
-        pytest.param("doctor", 1, FREE_SPACE, marks=pytest.mark.slow),
-    ],
-)
-def test_commands_that_read_work_on_a_full_disk(tmp_path, command, code, said):
-    create_sqlite_database(tmp_path / "tagger.sqlite")
-    assert not (tmp_path / "tagger.sqlite-shm").exists()  # which SQLite creates to read
-    done = run_without_space(tmp_path, command)
-    assert done.returncode == code
-    assert said in done.stdout + done.stderr
-    assert "damaged" not in done.stdout + done.stderr
-
-
-def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path):
     def grow() -> None:
         with _connected(tmp_path / "tagger.sqlite", "rwc") as connection:
             limit_pages(connection, None)
@@ -260,24 +231,6 @@ def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path):
 
     with pytest.raises(DiskFull, match=FREE_SPACE):
         grow()
-
-
-def run_without_space(data: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command whose files cannot grow to a page of SQLite."""
-    environment = {
-        "TAGGER_DATA_FOLDER": str(data),
-        "HOME": str(data),
-        "PYTHONPATH": ":".join(sys.path),
-        "PYTHONDONTWRITEBYTECODE": "1",  # the files would be truncated
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "tagger", command],
-        env=environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def full_sqlite() -> Exception:

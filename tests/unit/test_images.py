@@ -89,7 +89,7 @@ def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(mon
     assert excinfo.value.failure.kind is FailureKind.UNSUPPORTED
 
 
-def test_square_is_the_middle_of_the_scaled_photo():
+def test_the_square_is_the_middle_and_its_short_side_keeps_detail():
     wide = Image.new("RGB", (900, 300), "red")
     wide.paste((0, 0, 255), (300, 0, 600, 300))
     square = decode(encode_image(wide, "PNG"), Resize(64, 64)).pixels
@@ -98,6 +98,12 @@ def test_square_is_the_middle_of_the_scaled_photo():
     inner = decode(encode_image(PICTURE, "PNG"), Resize(128, 64)).pixels
     outer = decode(encode_image(PICTURE, "PNG"), Resize(128, 128)).pixels
     assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
+    stripes = np.zeros((128, 3200, 3), dtype=np.uint8)
+    stripes[::16] = stripes[1::16] = stripes[2::16] = stripes[3::16] = 255
+    pixels = stretched(encode_image(Image.fromarray(stripes), "JPEG", quality=95), 128)
+
+    assert int(pixels[1::16].min()) > 200
+    assert int(pixels[9::16].max()) < 50
 
 
 @pytest.mark.parametrize(
@@ -119,11 +125,27 @@ def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(mode, options
     np.testing.assert_array_equal(pixels, decode(data).pixels)
 
 
-def test_a_progressive_jpeg_that_ends_early_keeps_its_scans():
+def test_cut_off_and_damaged_jpegs_show_what_is_there():
     data = encode_image(draw_photo(1, (1810, 1797)), "JPEG", progressive=True)
     for size in range(200, len(data), len(data) // 40):
         assert at_an_eighth(data[:size]) is None
     assert decode(data[: len(data) // 2]).is_damaged
+    for progressive in (False, True):
+        data = encode_image(PICTURE, "JPEG", quality=90, progressive=progressive)
+        image = decode(data[: len(data) * 2 // 3])
+        assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
+        assert image.is_damaged
+        assert failure(data[: data.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
+    assert difference(decode(data[:-2]), EXPECTED) < 3
+    assert not decode(data).is_damaged
+    png = encode_image(PICTURE, "PNG")
+    huge = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(4_000_000)))
+    assert np.array_equal(decode(png[:33] + huge + png[33:]).pixels, EXPECTED.pixels)
+    jpeg = encode_image(PICTURE, "JPEG", quality=95)
+    broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
+    data = jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]
+    assert difference(decode(data), EXPECTED) < 3
+    assert [decode(data[:end]).is_damaged for end in (len(data), len(data) // 2)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +183,28 @@ def test_xmp_does_not_turn_a_photo():
     assert decode(encode_image(PICTURE, "TIFF", tiffinfo=tags)).width == 600
 
 
-def test_one_bit_and_palette_images_keep_their_colours():
+def test_colours_of_bits_palettes_transparency_and_lab_are_kept():
     assert middle(decode(encode_image(Image.new("1", (200, 200), 1), "PNG"))) == [255, 255, 255]
     palette = Image.new("RGB", (200, 200), (200, 30, 90)).quantize(4)
     assert near(middle(decode(encode_image(palette, "PNG"))), (200, 30, 90))
+    assert near(middle(decode(encode_image(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
+    palette = Image.new("P", (200, 200), 0)
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    assert middle(decode(encode_image(palette, "PNG", transparency=0))) == [255, 255, 255]
+    assert near(middle(decode(encode_image(palette, "PNG", transparency=bytes([128, 255])))), (255, 127, 127))
+    assert middle(decode(encode_image(palette, "GIF", transparency=0))) == [255, 255, 255]
+    keyed = Image.new("RGB", (200, 200), (1, 2, 3))
+    assert middle(decode(encode_image(keyed, "PNG", transparency=(1, 2, 3)))) == [255, 255, 255]
+    orange = Image.new("RGB", (200, 200), (230, 120, 40))
+    to_lab = ImageCms.buildTransform(
+        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+    )
+    assert near(middle(decode(encode_image(to_lab.apply(orange), "TIFF"))), (230, 120, 40), 6)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile in (srgb, b"no profile", srgb[:200]):
+        assert np.array_equal(
+            decode(encode_image(PICTURE, "PNG", icc_profile=profile)).pixels, EXPECTED.pixels
+        )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
@@ -175,29 +215,10 @@ def test_transparency_is_seen_on_white(kind):
     assert middle(decode(encode_image(nothing, kind))) == [255, 255, 255]
 
 
-def test_gray_and_palette_transparency_are_seen_on_white():
-    assert near(middle(decode(encode_image(Image.new("LA", (200, 200), (0, 128)), "PNG"))), (127, 127, 127))
-    palette = Image.new("P", (200, 200), 0)
-    palette.putpalette([255, 0, 0, 0, 255, 0])
-    assert middle(decode(encode_image(palette, "PNG", transparency=0))) == [255, 255, 255]
-    assert near(middle(decode(encode_image(palette, "PNG", transparency=bytes([128, 255])))), (255, 127, 127))
-    assert middle(decode(encode_image(palette, "GIF", transparency=0))) == [255, 255, 255]
-    keyed = Image.new("RGB", (200, 200), (1, 2, 3))
-    assert middle(decode(encode_image(keyed, "PNG", transparency=(1, 2, 3)))) == [255, 255, 255]
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 @pytest.mark.parametrize(("inks", "shown"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 200), (55, 55, 55))])
 def test_cmyk_shows_its_colours_and_not_their_negative(kind, inks, shown):
     assert near(middle(decode(encode_image(Image.new("CMYK", (200, 200), inks), kind))), shown)
-
-
-def test_lab_shows_its_colours():
-    orange = Image.new("RGB", (200, 200), (230, 120, 40))
-    to_lab = ImageCms.buildTransform(
-        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
-    )
-    assert near(middle(decode(encode_image(to_lab.apply(orange), "TIFF"))), (230, 120, 40), 6)
 
 
 TO_XYZ_P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
@@ -228,41 +249,11 @@ def test_wide_colours_become_srgb(kind):
     assert np.abs(expected - numbers).max() > 8
 
 
-def test_srgb_profile_changes_nothing_and_a_broken_one_is_ignored():
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for profile in (srgb, b"no profile", srgb[:200]):
-        assert np.array_equal(
-            decode(encode_image(PICTURE, "PNG", icc_profile=profile)).pixels, EXPECTED.pixels
-        )
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_first_of_several_pictures_is_seen(kind):
     green = Image.new("RGB", (200, 200), (0, 160, 0))
     data = encode_image(green, kind, save_all=True, append_images=[Image.new("RGB", (200, 200), (200, 0, 0))])
     assert near(middle(decode(data)), (0, 160, 0), 5)
-
-
-def test_truncated_jpeg_shows_what_is_there():
-    for progressive in (False, True):
-        data = encode_image(PICTURE, "JPEG", quality=90, progressive=progressive)
-        image = decode(data[: len(data) * 2 // 3])
-        assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
-        assert image.is_damaged
-        assert failure(data[: data.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
-    assert difference(decode(data[:-2]), EXPECTED) < 3
-    assert not decode(data).is_damaged
-
-
-def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off():
-    png = encode_image(PICTURE, "PNG")
-    huge = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(4_000_000)))
-    assert np.array_equal(decode(png[:33] + huge + png[33:]).pixels, EXPECTED.pixels)
-    jpeg = encode_image(PICTURE, "JPEG", quality=95)
-    broken_exif = b"\xff\xe1\x00\x12Exif\0\0MM\x13*\0\0\0\x08"
-    data = jpeg[:2] + broken_exif + b"\0\0" + jpeg[2:]
-    assert difference(decode(data), EXPECTED) < 3
-    assert [decode(data[:end]).is_damaged for end in (len(data), len(data) // 2)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +293,6 @@ THUMBNAIL = Image.new("RGB", (60, 40), "red")
 
 
 def pages(*images: tuple[Image.Image, dict[int, int]], **options: object) -> bytes:
-    """A TIFF with these pages and their tags."""
     file = io.BytesIO()
     with TiffImagePlugin.AppendingTiffWriter(file) as writer:
         for image, tags in images:
@@ -320,20 +310,14 @@ def test_of_a_tiff_the_first_page_that_is_no_thumbnail_or_mask_is_read(kinds, co
     assert difference(image, EXPECTED) < 3
 
 
-def test_each_page_of_a_tiff_has_its_orientation():
+def test_each_page_of_a_tiff_has_its_orientation_and_thumbnails_alone_are_read():
     turned = PICTURE.transpose(Image.Transpose.ROTATE_90)
     data = pages((THUMBNAIL, {SUBFILE: 1}), (turned, {ORIENTATION: 6}))
     assert difference(decode(data), EXPECTED) < 3
     upright = pages((THUMBNAIL, {SUBFILE: 1, ORIENTATION: 6}), (PICTURE, {}))
     assert difference(decode(upright), EXPECTED) < 3
-
-
-def test_a_tiff_with_thumbnails_alone_is_read():
     image = decode(pages((THUMBNAIL, {SUBFILE: 1}), (THUMBNAIL, {SUBFILE: 1})))
     assert (image.width, image.height) == THUMBNAIL.size
-
-
-def test_the_page_that_is_read_and_its_tiles_are_limited():
     later = pages((THUMBNAIL, {SUBFILE: 1}), (PICTURE, {}))
     assert failure(later, max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
     data = encode_image(PICTURE.crop((0, 0, 64, 64)), "TIFF", compression="tiff_lzw")
@@ -357,7 +341,6 @@ SHOWN = "shown"
 
 
 def text_of(data: bytes) -> str:
-    """The text of the failure to decode this photo."""
     try:
         image = decode(data)
     except PhotoFailed as failed:
@@ -378,7 +361,6 @@ def test_every_odd_file_is_shown_or_fails_with_a_text(test_data, every):
 
 
 def iso_media(major: bytes, *compatible: bytes) -> bytes:
-    """The first box of an ISO base media file."""
     body = b"ftyp" + major + b"\0\0\0\0" + b"".join(compatible)
     return (4 + len(body)).to_bytes(4, "big") + body
 
@@ -432,15 +414,6 @@ def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size):
     draft = Image.open(io.BytesIO(data))
     draft.draft(None, (112, 112))
     assert min(draft.size) >= min(112, *size)
-
-
-def test_fine_detail_of_the_short_side_is_not_lost_in_a_wide_jpeg():
-    stripes = np.zeros((128, 3200, 3), dtype=np.uint8)
-    stripes[::16] = stripes[1::16] = stripes[2::16] = stripes[3::16] = 255
-    pixels = stretched(encode_image(Image.fromarray(stripes), "JPEG", quality=95), 128)
-
-    assert int(pixels[1::16].min()) > 200
-    assert int(pixels[9::16].max()) < 50
 
 
 def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused():

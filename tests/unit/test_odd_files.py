@@ -204,7 +204,7 @@ def test_what_else_was_saved_under_a_photos_name_is_named(data, kind, expected_t
     assert expected_text in decode_failure(data)[1]
 
 
-def test_decoder_messages_are_cleaned_and_bare_numbers_dropped():
+def test_messages_of_decoders_are_cleaned_and_every_kind_explained():
     def text_for(error: Exception) -> str:
         with pytest.raises(PhotoFailed) as excinfo, failing_alone(b""):
             raise error
@@ -213,16 +213,13 @@ def test_decoder_messages_are_cleaned_and_bare_numbers_dropped():
     assert "(odd name 'c ')" in text_for(ValueError("odd\nname\t'c\x01'"))
     assert "24068" not in text_for(ValueError(24068))
     assert len(text_for(OSError("a " * 500))) < 400
-
-
-# --- docs/reference/failures.md
-
-
-def test_every_kind_of_failure_is_explained_and_no_other():
     section = FAILURES.read_text().partition("## Kinds")[2].partition("\n## ")[0]
     explained = re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)
     assert sorted(explained) == sorted(FailureKind)
     assert len(explained) == len(set(explained))
+
+
+# --- docs/reference/failures.md
 
 
 def largest_difference(one: bytes, other: bytes) -> float:
@@ -237,10 +234,7 @@ def test_sizes_in_boxes_are_checked_against_the_limit(encode):
     assert decode_failure(huge)[0] is FailureKind.TOO_MANY_PIXELS
 
 
-@pytest.mark.parametrize(
-    "filler",
-    [b"\xff\xd0", b"\xff\xfe\0\2", b"\xff\xe1\0\2"],
-)
+@pytest.mark.parametrize("filler", [b"\xff\xd0", b"\xff\xfe\0\2", b"\xff\xe1\0\2"])
 def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler):
     data = b"\xff\xd8\xff\xc8" + filler * 100_000
     assert len(from_first_scan(data)) < 100_000
@@ -254,25 +248,25 @@ def test_the_decoder_gets_a_jpeg_without_metadata():
     assert np.array_equal(decode(readable).pixels, decode(jpeg).pixels)
 
 
-def test_a_png_with_too_many_chunks_is_refused():
+def test_files_of_too_many_parts_are_refused():
     png = encode_image(PICTURE, "PNG")
     assert decode_failure(png[:33] + png_chunk(b"tEXt", b"") * 100_001 + png[33:])[0] is FailureKind.CORRUPT
     assert largest_difference(png[:33] + png_chunk(b"tEXt", b"") * 1000 + png[33:], png) == 0
-
-
-def test_a_gif_with_too_many_blocks_is_refused():
     gif = encode_image(PICTURE, "GIF")
     at = 13 + 3 * 256
     assert gif[at] in b"!,"
     commented = gif[:at] + b"!\xfe" + b"\1a" * 50_000 + b"\0" + gif[at:]
     assert largest_difference(commented, gif) == 0
     assert decode_failure(gif[:at] + b"!\xfe" + b"\1a" * 100_001 + b"\0" + gif[at:])[0] is FailureKind.CORRUPT
-
-
-def test_a_tiff_with_too_many_strips_is_refused():
     few, many = (tiff_of(np.zeros((count, 8), np.uint8), GRAY, strip_rows=1) for count in (1000, 100_001))
     assert decode(few).width == 8
     assert decode_failure(many)[0] is FailureKind.UNSUPPORTED
+    jpeg = encode_image(PICTURE, "JPEG", progressive=True)
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    kind, text = decode_failure(jpeg[:-2] + scan * 200 + jpeg[-2:])
+    assert kind is FailureKind.UNSUPPORTED
+    assert "scans" in text
+    assert largest_difference(jpeg[:-2] + scan * 20 + jpeg[-2:], jpeg) < 6
 
 
 def test_exif_with_millions_of_numbers_takes_no_memory():
@@ -288,15 +282,6 @@ def test_exif_with_millions_of_numbers_takes_no_memory():
         assert tracemalloc.get_traced_memory()[1] < 2 * len(file)
     finally:
         tracemalloc.stop()
-
-
-def test_a_jpeg_with_too_many_scans_is_refused():
-    jpeg = encode_image(PICTURE, "JPEG", progressive=True)
-    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
-    kind, text = decode_failure(jpeg[:-2] + scan * 200 + jpeg[-2:])
-    assert kind is FailureKind.UNSUPPORTED
-    assert "scans" in text
-    assert largest_difference(jpeg[:-2] + scan * 20 + jpeg[-2:], jpeg) < 6
 
 
 @pytest.mark.parametrize("read", [digest_photo, camera_facts])
@@ -330,13 +315,9 @@ def test_scaling_in_bands_gives_the_same_pixels(mode, monkeypatch):
 
 ON_LINUX = pytest.mark.skipif(not CLEAR_PEAK.exists(), reason="reads the memory use from Linux's /proc")
 COSTLY_KINDS = [
-    "jpeg progressive cmyk",
-    "png gray 16 bit",
-    "gif animated",
-    "tiff rgba 16 bit strip rotated",
-    "tiff rgba 16 bit tile",
-    "avif alpha",
-]
+    "jpeg progressive cmyk", "png gray 16 bit", "gif animated", "tiff rgba 16 bit strip rotated",
+    "tiff rgba 16 bit tile", "avif alpha",
+]  # fmt: skip
 ALLOCATOR_BYTES = 2**21
 
 
@@ -389,7 +370,7 @@ def test_only_the_limit_of_pixels_of_this_program_counts(kind, monkeypatch):
         decode_photo(data, RESIZE, max_pixels=96 * 64 - 1)
 
 
-def test_images_wait_for_memory_in_order():
+def test_images_wait_for_memory_in_order_and_a_failing_photo_releases_it():
     budget, order = MemoryBudget(100), []
 
     def take(name: str, needed_bytes: int) -> None:
@@ -406,9 +387,6 @@ def test_images_wait_for_memory_in_order():
     for thread in waiting:
         thread.join()
     assert order == ["more than there is budget for", "large", "small"]
-
-
-def test_a_failing_photo_releases_its_memory():
     budget = MemoryBudget(10)
     with pytest.raises(ValueError, match="damaged"), budget.reserve(10):
         raise ValueError("damaged")

@@ -45,18 +45,6 @@ def test_a_new_database_is_closed_to_other_users(tmp_path):
 
 
 @pytest.mark.usefixtures("umask")
-def test_caches_and_logs_are_closed_to_other_users(tmp_path, monkeypatch):
-    folder = tmp_path / "data"
-    DiskCache(folder / "web-cache", 1000).put("name", b"x")
-    monkeypatch.setattr("sys.executable", "/bin/true")
-    with Pool(folder, print, 60.0) as pool:
-        pool.start("worker", "worker").wait(60)
-    for path in folder.rglob("*"):
-        assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
-    assert {"web-cache", "worker.log"} <= set(modes(folder))
-
-
-@pytest.mark.usefixtures("umask")
 def test_what_a_group_shares_stays_shared(tmp_path):
     tmp_path.chmod(0o2770)
     with closing(open_database(f"sqlite:///{tmp_path / 'tagger.sqlite'}")):
@@ -73,6 +61,18 @@ def test_output_follows_the_umask(tmp_path):
         file.write(b"x")
     assert mode(tmp_path / "file") == "0o644"
     os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_caches_and_logs_are_closed_to_other_users(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    DiskCache(folder / "web-cache", 1000).put("name", b"x")
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    with Pool(folder, print, 60.0) as pool:
+        pool.start("worker", "worker").wait(60)
+    for path in folder.rglob("*"):
+        assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
+    assert {"web-cache", "worker.log"} <= set(modes(folder))
 
 
 def test_a_folder_or_file_that_every_user_can_change_is_refused(tmp_path):

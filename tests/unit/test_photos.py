@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.cli.job_text import other_files_lines
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
@@ -52,11 +51,15 @@ def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     return kind
 
 
-def test_a_file_that_never_was_is_not_called_gone(tmp_path):
+def test_what_is_missing_is_an_error_and_not_gone(tmp_path):
     for root, said in ((None, "There is no such file. Check the name"), (tmp_path, "no such file any more")):
         with pytest.raises(PhotoFailed, match=said) as failed:
             read_photo(tmp_path / "a.jpg", max_bytes=MAX_BYTES, root=root)
         assert failed.value.failure.kind is FailureKind.GONE
+    with pytest.raises(PathNotFound, match="missing"):
+        FolderSource(tmp_path / "missing").photos()
+    with pytest.raises(PathNotFound, match=r"missing\.jpg"):
+        find_photo(tmp_path / "missing.jpg")
 
 
 def test_photos_of_every_extension_in_any_case_are_found(tmp_path):
@@ -85,6 +88,16 @@ def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path):
     assert counted(include=("*.mov", "a.*")) == (1, {".mov": 1})
 
 
+def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path):
+    for name in ("metadata.json", "a.jpg.supplemental-metadata.json", "b.mp4.json", "c.jpg", "c.jpg.json"):
+        (tmp_path / name).touch()
+    other_files = OtherFiles()
+    list(FolderSource(tmp_path).photos(other_files=other_files))
+    assert other_files.copies_lines() == [
+        "1 JSON file has no photo beside it: unpack all parts of a Google Takeout into one folder"
+    ]
+
+
 def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch):
     other_files = OtherFiles()
     for extension in (".mp4", ".heic", ".heic"):
@@ -95,16 +108,6 @@ def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch):
         f"to read .heic files, run: {install_command('heic')}",
     ]
     assert other_files_lines(OtherFiles()) == []
-
-
-def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path):
-    for name in ("metadata.json", "a.jpg.supplemental-metadata.json", "b.mp4.json", "c.jpg", "c.jpg.json"):
-        (tmp_path / name).touch()
-    other_files = OtherFiles()
-    list(FolderSource(tmp_path).photos(other_files=other_files))
-    assert other_files.copies_lines() == [
-        "1 JSON file has no photo beside it: unpack all parts of a Google Takeout into one folder"
-    ]
 
 
 def test_few_of_many_extensions_are_kept():
@@ -125,16 +128,9 @@ def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch):
 
 def test_paths_ascend_as_text_over_the_whole_walk(tmp_path):
     ordinary = (
-        "a.jpg",
-        "a/z.jpg",
-        "a/b/c.jpg",
-        "a b.jpg",
-        "a-b/c.jpg",
-        "a0.jpg",
-        "A/b.jpg",
-        "b!/x.jpg",
+        "a.jpg", "a/z.jpg", "a/b/c.jpg", "a b.jpg", "a-b/c.jpg", "a0.jpg", "A/b.jpg", "b!/x.jpg",
         "b.jpg",
-    )
+    )  # fmt: skip
     for name in (*ordinary, "é.jpg", "𝄞.jpg", "￿.jpg"):
         write(tmp_path / name)
     paths = names(tmp_path)
@@ -279,7 +275,7 @@ def deny_access(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refusing_open)
 
 
-def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(tmp_path, monkeypatch):
+def test_unreadable_folders_and_files_fail_with_their_kind(tmp_path, monkeypatch):
     for name in ("a/a.jpg", "b/b.jpg", "c.jpg"):
         write(tmp_path / name)
     deny_access(tmp_path / "b", monkeypatch)
@@ -287,6 +283,12 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(tmp_path, monk
     assert [entry.path.relative_to(tmp_path).as_posix() for entry in entries] == ["a/a.jpg", "b", "c.jpg"]
     assert isinstance(entries[1], FolderProblem)
     assert "permission denied" in entries[1].text
+    assert failure(tmp_path / "gone.jpg") is FailureKind.GONE
+    assert failure(write(tmp_path / "file.jpg") / "below.jpg") is FailureKind.GONE
+    assert failure(write(tmp_path / "empty.jpg", b"")) is FailureKind.EMPTY
+    assert failure(write(tmp_path / "large.jpg", bytes(MAX_BYTES + 1))) is FailureKind.TOO_LARGE
+    deny_access(write(tmp_path / "secret.jpg"), monkeypatch)
+    assert failure(tmp_path / "secret.jpg") is FailureKind.UNREADABLE
 
 
 def test_a_large_folder_takes_little_memory(tmp_path):
@@ -298,13 +300,6 @@ def test_a_large_folder_takes_little_memory(tmp_path):
     found, most_bytes = map(int, subprocess.check_output(command, text=True).split())
     assert found == count
     assert most_bytes < 300 * count
-
-
-def test_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(PathNotFound, match="missing"):
-        FolderSource(tmp_path / "missing").photos()
-    with pytest.raises(PathNotFound, match=r"missing\.jpg"):
-        find_photo(tmp_path / "missing.jpg")
 
 
 def test_file_that_a_person_named_needs_no_extension(tmp_path, monkeypatch):
@@ -331,15 +326,6 @@ def test_deep_folders_are_walked_without_recursion(tmp_path):
         assert names(tmp_path) == ["d/" * depth + "a.jpg"]
     finally:
         sys.setrecursionlimit(limit)
-
-
-def test_what_cannot_be_read_fails_with_its_kind(tmp_path, monkeypatch):
-    assert failure(tmp_path / "gone.jpg") is FailureKind.GONE
-    assert failure(write(tmp_path / "file.jpg") / "below.jpg") is FailureKind.GONE
-    assert failure(write(tmp_path / "empty.jpg", b"")) is FailureKind.EMPTY
-    assert failure(write(tmp_path / "large.jpg", bytes(MAX_BYTES + 1))) is FailureKind.TOO_LARGE
-    deny_access(write(tmp_path / "secret.jpg"), monkeypatch)
-    assert failure(tmp_path / "secret.jpg") is FailureKind.UNREADABLE
 
 
 def test_photo_that_is_still_being_written_is_waited_for_and_then_fails(tmp_path, monkeypatch):

@@ -26,8 +26,7 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline import pipeline as pipeline_module
-from tagger.pipeline import reader_pool
+from tagger.pipeline import pipeline as pipeline_module, reader_pool
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.reader_pool import MOST_HUNG
 from tagger.pipeline.requests import (
@@ -43,8 +42,7 @@ from tagger.pipeline.requests import (
 )
 
 LIMITS = Limits(readers=2, max_bytes=10**7, max_pixels=10**7)
-WAIT_S = 20.0
-"""Longer than any test waits unless something hangs."""
+WAIT_S = 20.0  # Longer than any test waits unless something hangs
 
 
 class BrightModel:
@@ -96,8 +94,6 @@ class _Manifest:
 
 @dataclass(eq=False)
 class CollectingSink:
-    """A sink that collects results."""
-
     classified: set[str] = field(default_factory=set)
     top_k: int = 2
     thresholds: Mapping[int, float] = field(default_factory=lambda: {1: 0.5})
@@ -138,7 +134,6 @@ def pipeline(model) -> Iterator[Pipeline]:
 
 
 def file_request(path: Path, sink: ResultSink, classified: PhotoVersion | None = None) -> Request:
-    """A request for a file."""
     return Request(FolderSource(path.parent), path.name, sink, classified)
 
 
@@ -739,8 +734,6 @@ def test_extra_readers_run_only_while_the_disk_is_slow(pipeline_with_timeout, tm
 
 @dataclass(frozen=True, eq=False)
 class RemoteStore(SlowFolder):
-    """Photos that arrive late, all at once."""
-
     extra_reads: ClassVar[int] = 40
 
 

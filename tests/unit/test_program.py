@@ -62,29 +62,25 @@ def help_of(words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_help_has_at_most_sixty_lines_of_eighty_columns_and_no_types(capsys, monkeypatch):
+def test_help_has_groups_and_lines_that_fit_and_help_all_the_rest(capsys, monkeypatch):
     for words in helps():
         lines = help_of(f"{words} --help", capsys, monkeypatch)
         assert 5 < len(lines) <= 60, words
         assert max(map(len, lines)) <= 80, words
         assert not re.search(r"<[a-z]|range|…$|\.\.\.$", "\n".join(lines[1:])), words
-
-
-def test_the_help_of_the_program_has_four_groups_and_names_the_rest(capsys, monkeypatch):
     lines = help_of("--help", capsys, monkeypatch)
     assert len(lines) <= 45
     assert [line for line in lines if line.endswith(":")] == [
-        "Start:",
-        "Find:",
-        "Correct:",
-        "Operate:",
-        "Options:",
-        "Output:",
-    ]
+        "Start:", "Find:", "Correct:", "Operate:", "Options:", "Output:",
+    ]  # fmt: skip
     text = " ".join(lines)
     assert all(name in text for name in commands)
     assert "  worker " in "\n".join(help_of("help all", capsys, monkeypatch))
     assert help_of("help tag", capsys, monkeypatch) == help_of("tag --help", capsys, monkeypatch)
+    text = "\n".join(help_of("tag --help", capsys, monkeypatch))
+    assert "--batch-size" not in text
+    assert "--help-all" in text
+    assert "--batch-size" in "\n".join(help_of("tag --help-all", capsys, monkeypatch))
 
 
 @pytest.mark.parametrize(
@@ -106,13 +102,6 @@ def test_wrong_usage_names_commands_and_arguments_as_their_help_does(words, usag
         help_of(f"{usage[7:]} --help", capsys, monkeypatch)[0],
         f"Try '{usage} -h' for help.",
     ]
-
-
-def test_help_all_adds_the_options_that_few_need(capsys, monkeypatch):
-    text = "\n".join(help_of("tag --help", capsys, monkeypatch))
-    assert "--batch-size" not in text
-    assert "--help-all" in text
-    assert "--batch-size" in "\n".join(help_of("tag --help-all", capsys, monkeypatch))
 
 
 def test_every_module_of_commands_is_in_the_table():
@@ -302,10 +291,8 @@ def test_a_zone_has_a_name_and_a_rule_has_none(monkeypatch, value, name):
 
 
 FOLDER = PROJECT / "deploy" / "observability"
-OF_PROMETHEUS = {"up"}
-"""What Prometheus itself records of each worker."""
-OF_LINUX = {"process_resident_memory_bytes"}
-"""What prometheus-client serves where there is /proc."""
+OF_PROMETHEUS = {"up"}  # What Prometheus itself records of each worker
+OF_LINUX = {"process_resident_memory_bytes"}  # What prometheus-client serves where there is /proc
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -313,7 +300,7 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_alerts_and_dashboard_use_metrics_that_workers_serve():
+def test_alerts_use_metrics_that_exist_and_are_documented_with_a_remedy():
     panels = json.loads((FOLDER / "dashboard.json").read_text())["panels"]
     expressions = [rule["expr"] for rule in alerts()]
     expressions += [target["expr"] for panel in panels for target in panel["targets"]]
@@ -328,9 +315,6 @@ def test_alerts_and_dashboard_use_metrics_that_workers_serve():
     }
     assert used - OF_PROMETHEUS - OF_LINUX <= served
     assert {f"{name}_total" for name in ("tagger_photos", "tagger_failures")} <= used
-
-
-def test_every_alert_is_documented_and_has_a_remedy():
     page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
     documented = re.findall(r"^\| `(Tagger\w+)`", page, flags=re.MULTILINE)
     assert documented == [rule["alert"] for rule in alerts()]
@@ -367,7 +351,6 @@ def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(promt
 
 @pytest.fixture
 def stop() -> threading.Event:
-    """Ends waits for the lock."""
     return threading.Event()
 
 

@@ -1,6 +1,6 @@
-"""Query options: the command line and URLs accept the same texts and refuse others for the same reasons."""
-# ruff: noqa: DTZ001 - cameras record no time zone
+"""Options of queries and fields of landmarks: the same everywhere, refused for the same reason."""
 
+# ruff: noqa: DTZ001 - cameras record no time zone
 import json
 import operator
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,9 @@ import pytest
 import typer
 
 from tagger.cli.options import query_usage
-from tagger.errors import QueryOptionInvalid
+from tagger.errors import LandmarkInvalid, QueryOptionInvalid
 from tagger.interface.results import BackfillConditions, Conditions
+from tagger.landmarks.edits import check_position, derive_slug
 from tagger.query.filter_words import conditions_text
 from tagger.query.option_values import BoundingBox, parse_box, parse_date, parse_position
 from tagger.query.options import (
@@ -28,6 +29,7 @@ from tagger.query.options import (
     options_used_by,
 )
 from tagger.query.tagged_photos import TaggedPhoto
+from tagger.texts.names import MAX_SLUG, check_language, check_slug, clean_name, clean_text, name_in_language
 from tagger.web.routes import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
@@ -68,6 +70,7 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
         ),
     ),
 )
+
 INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"box": "48,2"}, "box", "'48,2' is not a box"),
     ({"box": "48,nan,49,3"}, "box", "'48,nan,49,3' is not a box"),
@@ -129,6 +132,7 @@ def test_invalid_options_are_refused_for_the_same_reason_everywhere(options, opt
     assert (usage.value.message, usage.value.param_hint) == (text, "--" + option.replace("_", "-"))
 
 
+# As 1.0 and 1.1 store a query.
 EVERY_OPTION = {
     "landmark": "eiffel-tower",
     "country": ["France", "Italy"],
@@ -152,10 +156,9 @@ EVERY_OPTION = {
     "favourite": True,
     "any_rank": True,
 }
-"""As 1.0 and 1.1 store a query."""
 
 
-def test_stored_queries_of_released_versions_are_read_and_written_the_same():
+def test_queries_are_the_same_in_documents_addresses_and_those_of_released_versions():
     query = PhotoQuery.of_document(EVERY_OPTION)
     written = query.document
     assert written.pop("any_of") == ["country=Italy|near=48.1%2C2.3&radius_km=5|under=%2Fphotos%2Fcaf%E9"]
@@ -171,10 +174,6 @@ def test_stored_queries_of_released_versions_are_read_and_written_the_same():
     for name in ("sort", "by_slug"):
         with pytest.raises(QueryOptionInvalid):
             PhotoQuery.of_document({name: 1})
-
-
-def test_an_address_and_a_document_of_a_query_are_the_same_query():
-    query = PhotoQuery.of_document(EVERY_OPTION)
     address = QueryParams.of(**EVERY_OPTION).address("")
     texts = parse_qs(address.removeprefix("?"), errors="surrogateescape")
     single = {name: values if QUERY_OPTIONS[name].several else values[0] for name, values in texts.items()}
@@ -186,17 +185,7 @@ def test_an_address_and_a_document_of_a_query_are_the_same_query():
     assert (query.texts["taken_after"], query.texts["min_score"]) == ("2019-01-01", "0")
 
 
-def test_more_names_than_a_database_can_look_for_are_refused():
-    names = [f"name {number}" for number in range(MAX_NAMES + 1)]
-    query = PhotoQuery(landmark=names[1:], country=names[1:])
-    assert query.landmark == query.country == tuple(names[1:])
-    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
-        PhotoQuery(landmark=names)
-    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
-        PhotoQuery(country=names)
-
-
-def test_the_conditions_of_a_query_have_the_words_of_the_page():
+def test_conditions_have_words_types_and_limits():
     query = PhotoQuery(
         landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
     )
@@ -208,8 +197,18 @@ def test_the_conditions_of_a_query_have_the_words_of_the_page():
         conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
         == "Italy, 2019 or in photos, not Eiffel Tower"
     )
+    assert get_type_hints(Conditions).keys() == {*QUERY_OPTIONS, "text"}
+    assert get_type_hints(BackfillConditions).keys() == options_used_by("all").keys() - {"model"}
+    names = [f"name {number}" for number in range(MAX_NAMES + 1)]
+    query = PhotoQuery(landmark=names[1:], country=names[1:])
+    assert query.landmark == query.country == tuple(names[1:])
+    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
+        PhotoQuery(landmark=names)
+    with pytest.raises(QueryOptionInvalid, match="has 101 values"):
+        PhotoQuery(country=names)
 
 
+# Other forms of values that scripts may use.
 FORMS: dict[Any, set[Any]] = {
     parse_position: {str},
     parse_box: {str, tuple[float, float, float, float]},
@@ -217,12 +216,6 @@ FORMS: dict[Any, set[Any]] = {
     Alternatives.parse: {str},
     _parse_folder: {str, TaggedPhoto},
 }
-"""Other forms of values that scripts may use."""
-
-
-def test_type_checkers_know_each_condition_of_scripts():
-    assert get_type_hints(Conditions).keys() == {*QUERY_OPTIONS, "text"}
-    assert get_type_hints(BackfillConditions).keys() == options_used_by("all").keys() - {"model"}
 
 
 @pytest.mark.parametrize(("name", "option"), QUERY_OPTIONS.items())
@@ -238,3 +231,72 @@ def test_a_condition_of_scripts_has_the_type_of_its_option(name, option):
         values |= {NoneType}
     hint = get_type_hints(Conditions)[name]
     assert ({*get_args(hint)} or {hint}) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Frauenkirche", "frauenkirche"),
+        ("Cimetière du Père-Lachaise", "cimetiere-du-pere-lachaise"),
+        ("Łódź, Große Straße", "lodz-grosse-strasse"),
+        ("Эрмитаж (Hermitage)", "hermitage"),
+    ],
+)
+def test_the_slug_of_a_name(name, slug):
+    assert derive_slug(name) == slug == check_slug(slug)
+
+
+def test_slugs_of_long_names_and_other_scripts_are_stable():
+    names = ["富士山", "清水寺", "Храм 2", "Дом 2", "قلعة", "🗼"]
+    slugs = [derive_slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert slugs == [derive_slug(name) for name in names]
+    for slug in slugs:
+        assert check_slug(slug).startswith("landmark-")
+    assert len(check_slug(derive_slug("a b " * 50))) <= MAX_SLUG
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("  Old \u00a0 Bridge ", "Old Bridge"),
+        ("Cafe\u0301", "Café"),
+        ("\u200fDom\u200e", "Dom"),
+        ("\u202emoD\u202c", "moD"),
+        ("می‌دان", "می‌دان"),
+    ],
+)
+def test_names_are_cleaned(typed, name):
+    assert clean_name(typed) == name
+    assert clean_text(" \u200f", "country") == ""  # other texts may be empty
+
+
+@pytest.mark.parametrize("name", ["", "\u200f", "a\nb", "a\0b", "\x1b[2J", "\udcff", "a" * 201])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(LandmarkInvalid, match=r"^Invalid landmark: name: it "):
+        clean_name(name)
+
+
+@pytest.mark.parametrize("slug", ["", "Eiffel-Tower", "a--b", "-a", "a b", "a\n", "é", "a" * 101])
+def test_what_is_no_slug_is_refused_with_a_proposal(slug):
+    with pytest.raises(LandmarkInvalid, match=r"like [a-z0-9-]+") as refused:
+        check_slug(slug)
+    check_slug(str(refused.value).rpartition(" ")[2].removesuffix("."))
+
+
+@pytest.mark.parametrize("position", [(90.1, 0), (0, -180.1), (float("nan"), 0), (0, float("inf"))], ids=str)
+def test_positions_off_the_earth_are_refused(position):
+    with pytest.raises(LandmarkInvalid, match="position"):
+        check_position(position)
+
+
+def test_names_are_in_a_language_or_a_near_one():
+    assert [check_language(tag) for tag in ("de", "zh-Hant", "de-AT")] == ["de", "zh-Hant", "de-AT"]
+    for tag in ("", "German", "DE", "de_AT", "de\n", "d" * 500):
+        with pytest.raises(LandmarkInvalid, match="language"):
+            check_language(tag)
+    names = {"de": "Kölner Dom", "zh-Hant": "科隆大教堂"}
+    shown = [name_in_language("Cologne Cathedral", names, tag) for tag in ("de", "de-AT", "zh-Hant-TW")]
+    assert shown == ["Kölner Dom", "Kölner Dom", "科隆大教堂"]
+    for other in (None, "fr", "zh"):
+        assert name_in_language("Cologne Cathedral", names, other) == "Cologne Cathedral"

@@ -12,8 +12,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from rig.containers import encode_image
 from rig.drawing import draw_photo
@@ -54,7 +53,6 @@ SMALL = preview(THUMBNAIL)
 
 
 def shown(data: bytes) -> Pixels:
-    """The whole photo, stretched to a square."""
     return decode_photo(data, Resize(240, 240, "stretch"), max_pixels=MAX_PIXELS).pixels
 
 
@@ -242,16 +240,25 @@ with Sandbox(limits) as sandbox:
 """
 
 
-def test_without_a_confined_process_nothing_is_developed():
+def test_nothing_unconfined_or_too_large_is_developed():
     pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
     with pytest.raises(NoPreview, match=r"this one has none\. Export it as JPEG"):
         decode_photo(bare_dng(DRAWING), WHOLE, max_pixels=MAX_PIXELS)
+    limits = Limits(readers=1, max_bytes=10**7, max_pixels=1000)
+    with Sandbox(limits) as small:
+        assert failure_without_preview(small, bare_dng(DRAWING), limits).kind is FailureKind.TOO_MANY_PIXELS
 
 
-def test_a_preview_is_preferred(sandbox):
+def test_previews_are_preferred_and_damaged_photos_fail_alone(sandbox):
     shown = decode_photo(raw_file("dng"), WHOLE, max_pixels=MAX_PIXELS)
     assert np.array_equal(decoded(sandbox, raw_file("dng")).pixels, shown.pixels)
     assert np.array_equal(shown.pixels, decode_photo(preview(), WHOLE, max_pixels=MAX_PIXELS).pixels)
+    files = [bare_dng(DRAWING.resize((96, 64)), colours=colours) for colours in (1, 3)]
+    rng = random.Random(1)
+    for _ in range(60):
+        with suppress(PhotoFailed):
+            decoded(sandbox, broken(rng.choice(files), files, rng))
+    assert decoded(sandbox, files[0]).width == 96
 
 
 @pytest.mark.parametrize(
@@ -274,22 +281,6 @@ def test_what_libraw_does_not_read_is_told(sandbox, kind, failure_kind, text):
 )
 def test_a_photo_without_the_data_of_its_sensor_fails(sandbox, data):
     assert failure_without_preview(sandbox, data).kind in (FailureKind.TRUNCATED, FailureKind.UNSUPPORTED)
-
-
-def test_a_photo_with_too_many_pixels_is_not_developed():
-    pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
-    limits = Limits(readers=1, max_bytes=10**7, max_pixels=1000)
-    with Sandbox(limits) as small:
-        assert failure_without_preview(small, bare_dng(DRAWING), limits).kind is FailureKind.TOO_MANY_PIXELS
-
-
-def test_damaged_photos_fail_alone(sandbox):
-    files = [bare_dng(DRAWING.resize((96, 64)), colours=colours) for colours in (1, 3)]
-    rng = random.Random(1)
-    for _ in range(60):
-        with suppress(PhotoFailed):
-            decoded(sandbox, broken(rng.choice(files), files, rng))
-    assert decoded(sandbox, files[0]).width == 96
 
 
 def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(monkeypatch):
@@ -361,15 +352,12 @@ def test_directories_that_refer_to_each_other_are_read_once(order):
     examine(tiff.ending_at(first))
 
 
-def test_a_chain_of_thousands_of_directories_is_read_in_part():
+def test_chains_and_boxes_without_end_are_read_in_part():
     tiff = TiffFile()
     following = 0
     for _ in range(5000):
         following = tiff.directory({262: tiff.short(32803), 330: tiff.long(following or 8)}, following)
     examine(tiff.ending_at(following))
-
-
-def test_boxes_without_end_are_read_in_part():
     head = box(b"ftyp", b"crx \0\0\0\1crx isom")
     deep = b""
     for _ in range(2000):

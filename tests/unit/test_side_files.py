@@ -3,8 +3,7 @@
 from unicodedata import normalize
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from tagger.photos.names import StemGroups, is_raw_name, primary_files, stem_of
 from tagger.photos.paths import folded_name
@@ -102,14 +101,11 @@ def test_names_of_others(photo, side_file):
     assert side_files_of([photo], [side_file]) == {}
 
 
-def test_a_file_that_may_be_of_several_photos_is_of_none_unless_their_case_tells():
+def test_one_file_of_several_photos_is_of_the_right_one_or_none():
     assert side_files_of([f"{LONG}d_1.jpg", f"{LONG}d_2.jpg"], [f"{LONG}.json"]) == {}
     assert side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.json", "IMG_1.xmp"]) == {}
     found = side_files_of(["IMG_1.jpg", "IMG_1.JPG"], ["IMG_1.jpg.json", "IMG_1.JPG.json"])
     assert found == {"IMG_1.jpg": ("IMG_1.jpg.json",), "IMG_1.JPG": ("IMG_1.JPG.json",)}
-
-
-def test_originals_share_their_file_with_what_was_made_from_them():
     heic = side_files_of(["IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"], ["IMG_1.HEIC.json"])
     assert heic == dict.fromkeys(("IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"), ("IMG_1.HEIC.json",))
     title, file = LONG[:45], f"{LONG[:45]}..json"
@@ -117,15 +113,14 @@ def test_originals_share_their_file_with_what_was_made_from_them():
     assert cut == {f"{title}.jpg": (file,), f"{title}-e.jpg": (file,)}
     no_extension = side_files_of(["Party.jpg", "Party-edited.jpg"], ["Party.json"])
     assert no_extension == {"Party.jpg": ("Party.json",), "Party-edited.jpg": ("Party.json",)}
-
-
-def test_the_sidecar_of_a_stem_is_that_of_the_raw_file_and_comes_last():
     raw = side_files_of(["IMG_1.CR3", "IMG_1.jpg"], ["IMG_1.xmp", "IMG_1.jpg.xmp"])
     assert raw == {"IMG_1.CR3": ("IMG_1.xmp",), "IMG_1.jpg": ("IMG_1.jpg.xmp",)}
     both = side_files_of(["IMG_1.jpg"], ["IMG_1.jpg.json", "IMG_1.xmp", "IMG_1.jpg.xmp"])
     assert both == {"IMG_1.jpg": ("IMG_1.jpg.xmp", "IMG_1.xmp", "IMG_1.jpg.json")}
     named = side_files_of(["a.jpg", "a.jpg.cr3"], ["a.jpg.xmp"])
     assert named == {"a.jpg": ("a.jpg.xmp",)}
+    for other in ("IMG_1.heic", "IMG_1.srf", "IMG_1.jxl"):
+        assert side_files_of(["IMG_1.jpg"], [other, "IMG_1.xmp"]) == {}
 
 
 NAMES = st.lists(
@@ -155,26 +150,19 @@ def test_stored_side_files_are_those_of_the_folder():
 @pytest.mark.parametrize(
     "text",
     [
-        '[["../a.json", 1, 2]]',
-        '[["metadata/../a.json", 1, 2]]',
-        '[["album/a.json", 1, 2]]',
-        '[["/etc/passwd", 1, 2]]',
-        "[[1]]",
-        '[["a.jpg", 1, 2]]',
+        '[["../a.json", 1, 2]]', '[["metadata/../a.json", 1, 2]]', '[["album/a.json", 1, 2]]',
+        '[["/etc/passwd", 1, 2]]', "[[1]]", '[["a.jpg", 1, 2]]',
     ],
-)
+)  # fmt: skip
 def test_other_stored_texts_are_refused(text):
     with pytest.raises(ValueError):
         side_files_from_text(text)
 
 
-def test_the_jpeg_stands_for_the_raw_file_else_the_heic():
+def test_a_jpeg_or_heic_stands_for_the_raw_file_and_nothing_else_is_joined():
     assert primary_files(["a.CR3", "a.HEIC", "a.JPG"]) == {"a.CR3": "a.JPG"}
     assert primary_files(["a.CR3", "a.HEIC"]) == {"a.CR3": "a.HEIC"}
     assert primary_files(["a.CR3", "a.DNG", "a.jpeg", "a.jpg"]) == {"a.CR3": "a.jpeg", "a.DNG": "a.jpeg"}
-
-
-def test_nothing_but_raw_files_is_joined():
     assert primary_files(["a.HEIC", "a.JPG", "a.jpeg"]) == {}
     assert primary_files(["a.CR3", "a.DNG"]) == {}
     assert [stem_of(name) for name in ("a.CR3", "b/a.x.jpg", "a.png", "a.tif", "a.mov", "a", ".jpg")] == [
@@ -182,6 +170,11 @@ def test_nothing_but_raw_files_is_joined():
         "b/a.x",
         *[None] * 5,
     ]
+    groups = StemGroups[str](str)
+    paths = ["a.CR3", *(f"a.D/{number:06}.jpg" for number in range(10_000)), "a.JPG"]
+    complete = [list(groups.add([path])) for path in paths]
+    assert [len(found) for found in complete] == [0, 0, *[1] * 10_000]
+    assert list(groups.rest()) == [["a.CR3", "a.JPG"]]
 
 
 @given(st.sets(_NAMES))
@@ -200,14 +193,6 @@ def test_groups_of_sorted_paths_are_those_of_all_paths_and_raw_files_alone_have_
         assert not any(map(is_raw_name, primaries.values()))
 
 
-def test_a_folder_of_any_size_between_two_files_is_not_kept():
-    groups = StemGroups[str](str)
-    paths = ["a.CR3", *(f"a.D/{number:06}.jpg" for number in range(10_000)), "a.JPG"]
-    complete = [list(groups.add([path])) for path in paths]
-    assert [len(found) for found in complete] == [0, 0, *[1] * 10_000]
-    assert list(groups.rest()) == [["a.CR3", "a.JPG"]]
-
-
 @pytest.mark.parametrize(
     ("stated", "owner"), [("jpg", "IMG_1.jpg"), ("PNG", "IMG_1.png"), ("CR3", None), (None, None)]
 )
@@ -216,11 +201,6 @@ def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(stated, owner):
     for encoded in (data, data.decode().encode("utf-16")):
         found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": encoded}.get)
         assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
-
-
-def test_an_image_that_is_no_photo_here_keeps_its_sidecar():
-    for other in ("IMG_1.heic", "IMG_1.srf", "IMG_1.jxl"):
-        assert side_files_of(["IMG_1.jpg"], [other, "IMG_1.xmp"]) == {}
 
 
 @given(st.text(st.characters(categories=["Lu", "Ll", "Lt", "Lo", "Nd"], exclude_characters="\u0131")))

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 
 from tagger import sights
@@ -59,11 +58,15 @@ def test_where_people_live_there_is_no_sight(latitude, longitude):
     assert _name_at(latitude, longitude) is None
 
 
-def test_a_wide_error_names_parks_and_no_statue_and_a_small_sight_comes_before_its_park():
+def test_small_sights_come_before_their_park_also_across_the_date_line():
     assert _name_at(40.6896, -74.0450, error_m=100) == "Statue of Liberty"
     assert _name_at(40.6896, -74.0450, error_m=1000) is None
     assert _name_at(-2.3333, 34.8333, error_m=1000) == "Serengeti National Park"
     assert _name_at(44.4605, -110.8281) == "Old Faithful"
+    cells, _ = cells_in_reach(np.array([-16.8]), np.array([179.99]), np.array([5000.0]))
+    assert set(cells_of(np.array([-16.8, -16.8]), np.array([179.97, -179.98])).tolist()) <= set(
+        cells.tolist()
+    )
 
 
 positions = st.tuples(
@@ -96,13 +99,6 @@ def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch):
     assert 50 < np.count_nonzero(expected != NO_SIGHT) < 400
     monkeypatch.setattr(sights, "MAX_PAIRS", 100)
     assert world_sights().at(latitudes, longitudes, errors_m).tolist() == expected.tolist()
-
-
-def test_sights_reach_across_the_date_line():
-    cells, _ = cells_in_reach(np.array([-16.8]), np.array([179.99]), np.array([5000.0]))
-    assert set(cells_of(np.array([-16.8, -16.8]), np.array([179.97, -179.98])).tolist()) <= set(
-        cells.tolist()
-    )
 
 
 def test_a_damaged_table_is_named(monkeypatch, tmp_path):

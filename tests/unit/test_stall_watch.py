@@ -1,4 +1,4 @@
-"""Which processes are ended because they make no progress, with short limits, and what is reported of them."""
+"""Processes that stall, are interrupted, or share the cores and memory of a group."""
 
 import logging
 import os
@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tagger.model import devices
+from tagger.model.devices import core_count, cpu_limit, memory_limit, process_count, thread_share
 from tagger.processes import stall
 from tagger.settings import Settings
 
 LIMIT_S = 2.0
+
 PROGRAM = f"""
 import ctypes, sys, threading, time
 from pathlib import Path
@@ -36,6 +39,7 @@ since = time.monotonic()
 def slow():
     return "slow" if time.monotonic() - since > {LIMIT_S} else None
 """
+
 WATCH = f'stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})'
 
 
@@ -164,3 +168,220 @@ def test_what_is_no_report_is_passed_over(report_of_stall, obstacle):
         report_of_stall.symlink_to(report_of_stall.with_name("nothing"))
     assert stall.stalls(report_of_stall.parent) == {}
     stall._opened(report_of_stall).close()
+
+
+AN_HOUR_S = 3600  # No program below ends by itself
+
+BLOCKED_IN_SQLITE = f"""
+import sqlite3, tempfile
+with tempfile.NamedTemporaryFile() as file:
+    one, two = (sqlite3.connect(file.name, isolation_level=None, timeout={AN_HOUR_S}) for _ in range(2))
+    one.execute("BEGIN IMMEDIATE")
+    print("ready", flush=True)
+    two.execute("BEGIN IMMEDIATE")
+"""
+
+BLOCKED_BY_A_THREAD = f"""
+import threading, time
+threading.Thread(target=time.sleep, args=({AN_HOUR_S},)).start()
+print("ready", flush=True)
+time.sleep({AN_HOUR_S})
+"""
+
+STORES_FOR_AN_HOUR = f"""
+import time
+try:
+    print("ready", flush=True)
+    time.sleep({AN_HOUR_S})
+except KeyboardInterrupt:
+    print("storing", flush=True)
+    time.sleep({AN_HOUR_S})
+"""
+
+SERVICE = """
+import time
+from tagger.processes.process import handle_own_signals
+handle_own_signals()
+try:
+    print("ready", flush=True)
+    time.sleep(3600)
+except KeyboardInterrupt:
+    time.sleep(0.4)
+    print("served", flush=True)
+"""
+
+
+MISSES_THE_SIGNAL = """
+import signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # another thread receives it
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+DESTROYS_AN_OBJECT = f"""
+import time
+
+class Model:
+    def __del__(self):
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.01)
+
+Model()
+time.sleep({AN_HOUR_S})
+"""
+
+IMPORTS_TYPER = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+class Program:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.send_signal = process.send_signal
+        self.wait_for("ready")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, word: str) -> None:
+        assert self._process.stdout.readline() == f"{word}\n"
+
+    def output(self) -> tuple[int, str, str]:
+        """The exit code, stdout and stderr after its end."""
+        out, err = self._process.communicate(timeout=60)
+        return self._process.returncode, out, err
+
+
+@contextmanager
+def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
+    """A program of this body, which may take `end_s` to end; `before` runs first."""
+    lines = [
+        before,
+        "from tagger.processes import process",
+        f"process.END_S = {end_s}",
+        f"process.run_interruptible(lambda: exec({body!r}, {{}}), 'continue')",
+    ]
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", "\n".join(lines)]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [
+        (BLOCKED_IN_SQLITE, signal.SIGINT),
+        (BLOCKED_IN_SQLITE, signal.SIGTERM),
+        (BLOCKED_BY_A_THREAD, signal.SIGINT),
+        (STORES_FOR_AN_HOUR, signal.SIGTERM),
+        (MISSES_THE_SIGNAL, signal.SIGINT),
+        (DESTROYS_AN_OBJECT, signal.SIGINT),
+    ],
+)
+def test_a_program_ends_when_its_time_is_over(body, number):
+    with started(body, end_s=0.2) as program:
+        program.send_signal(number)
+        code, _, err = program.output()
+    assert code == 130
+    assert err.endswith("interrupted; continue\n")
+
+
+@pytest.mark.parametrize("program", ["tagger", "trainer"])
+def test_a_program_that_is_interrupted_while_it_is_imported_prints_one_line(program):
+    script = f"{IMPORTS_TYPER}\nfrom {program}.cli.main import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (130, "", 1)
+    assert done.stderr.startswith("interrupted; ")
+
+
+def test_services_end_as_they_like_and_ignored_signals_stay_ignored():
+    with started(SERVICE, end_s=0.1) as program:
+        program.send_signal(signal.SIGTERM)
+        assert program.output() == (0, "served\n", "")
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    with started(STORES_FOR_AN_HOUR, end_s=0.1, before=ignoring) as program:
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert program.is_running
+        program.send_signal(signal.SIGTERM)
+        assert program.output() == (130, "storing\n", "interrupted; continue\n")
+    with started(STORES_FOR_AN_HOUR, end_s=AN_HOUR_S) as program:
+        program.send_signal(signal.SIGINT)
+        program.wait_for("storing")
+        program.send_signal(signal.SIGINT)
+        assert program.output() == (130, "", "interrupted; continue\n")
+
+
+def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
+    """A root with this /proc/self/cgroup, and files of /sys/fs/cgroup."""
+    paths = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in {"proc/self/cgroup": groups, **paths}.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limits"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, (1.5, None)),
+        ("0::/\n", {"cpu.max": "max 100000\n", "memory.max": "max\n"}, (None, None)),
+        ("0::/system.slice/t.service\n", {"system.slice/t.service/cpu.max": "400000 100000"}, (4, None)),
+        ("0::/a/b\n", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"}, (2, None)),
+        ("0::/of/the/host\n", {"cpu.max": "50000 100000"}, (0.5, None)),
+        ("0::/a/b\n", {"a/memory.max": "4096\n", "a/b/memory.max": "8192\n"}, (None, 4096)),
+        ("5:memory:/docker/a\n3:cpu:/x\n", {"memory/memory.limit_in_bytes": "8192\n"}, (None, 8192)),
+    ],
+)
+def test_the_lowest_limits_of_the_groups_count(tmp_path, groups, files, limits):
+    assert (cpu_limit(tmp_path), memory_limit(tmp_path)) == (None, None)
+    root = machine(tmp_path, groups, files)
+    assert (cpu_limit(root), memory_limit(root)) == limits
+
+
+@pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])
+def test_a_process_uses_the_cores_of_its_limit(monkeypatch, limit, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
+    assert core_count() == cores
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "threads", "count"),
+    [
+        (2, 8 * GIB, None, 1),
+        (7, 64 * GIB, None, 1),
+        (8, 64 * GIB, None, 2),
+        (64, 512 * GIB, None, 16),
+        (64, 1 * GIB, None, 1),
+        (64, 512 * GIB, 8, 2),
+    ],
+)
+def test_there_are_as_many_processes_as_cores_and_memory_allow(monkeypatch, cores, memory, threads, count):
+    monkeypatch.setattr(devices, "core_count", lambda: cores)
+    monkeypatch.setattr(devices, "_memory_bytes", lambda: memory)
+    assert process_count(threads) == count
+
+
+@pytest.mark.parametrize(("threads", "processes"), [(8, 2), (19, 4), (2, 3), (64, 16)])
+def test_processes_share_out_the_threads(threads, processes):
+    shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
+    assert sum(shares) == max(threads, processes)
+    assert max(shares) - min(shares) <= 1

@@ -30,14 +30,11 @@ ESCAPES = "red\x1b[31m"
 
 
 class Terminal(io.TextIOWrapper):
-    """Standard output that is a terminal."""
-
     def isatty(self) -> bool:
         return True
 
     @property
     def text(self) -> str:
-        """What was printed, without bold."""
         self.flush()
         buffer = self.buffer
         assert isinstance(buffer, io.BytesIO)
@@ -61,7 +58,7 @@ def terminal_of_width(monkeypatch) -> TerminalOfWidth:
     return make
 
 
-def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width):
+def test_rows_that_do_not_fit_are_lines_and_narrow_columns_stay_whole(terminal_of_width):
     terminal = terminal_of_width(60)
     row = ["*", "landmarks-61-v2", "61", "899604b95f5e", "/opt/tagger/lib/python3.11/landmarks.pt"]
     write_table(("", "Name", "Landmarks", "Digest", "File"), [row])
@@ -69,9 +66,6 @@ def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width):
     assert lines[0].split() == ["Name", "Landmarks", "Digest", "File"]
     assert lines[2].split()[:4] == ["*", "landmarks-61-v2", "61", "899604b95f5e"]
     assert max(map(len, lines)) <= 60
-
-
-def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width):
     terminal = terminal_of_width(40)
     path = "/home/ada/Pictures/2019/IMG_20190714_213803_from_the_bridge.jpg"
     rows = [["*", "landmarks-203-v11", "203", path], ["", "places", "8", "/b.pt"]]
@@ -175,16 +169,6 @@ def test_a_full_disk_under_the_output_is_one_line():
     )
 
 
-def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC-5:30")
-    time.tzset()
-    try:
-        assert local_time(datetime(2026, 5, 1, 20, 0, 59, tzinfo=UTC)) == "2026-05-02 01:30 UTC"
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
 def test_a_day_and_a_moment_are_in_words():
     time = datetime(2024, 6, 3, 4, 5, 59)  # noqa: DTZ001 - cameras know no time zone
     assert day_text(time) == "3 June 2024"
@@ -199,11 +183,20 @@ def test_a_day_and_a_moment_are_in_words():
         assert (day_text(of_program), day_text(time)) == ("2 June 2024", "3 June 2024")
 
 
+def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC-5:30")
+    time.tzset()
+    try:
+        assert local_time(datetime(2026, 5, 1, 20, 0, 59, tzinfo=UTC)) == "2026-05-02 01:30 UTC"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 NO_QUEUES = {"interactive": None, "bulk": None}
 
 
 def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> JobProgress:
-    """A job of 37 photos."""
     numbers = dict.fromkeys(
         (
             *("queued", "running", "tagged", "unknown", "written", "unchanged", "refused"),
@@ -238,16 +231,7 @@ def test_unknown_queues_say_why(problem, text):
     assert lines == ["workers: none", f"queued messages: {text}", "schedules: last tick 12 s ago"]
 
 
-def test_nothing_is_promised_of_workers_that_are_silent():
-    lines = service_lines([WorkerStatus("a@rack", "cpu", datetime.now(UTC), 26.0, 2)], NO_QUEUES, None, None)
-    assert lines[0] == "workers: a@rack (cpu, last seen 26 s ago)"
-    (line,) = overview_lines([job(5, eta_seconds=18.0)], 0, is_served=False)
-    assert "left" not in line
-    (line,) = overview_lines([job(5, eta_seconds=18.0, runner="local")], 0, is_served=False)
-    assert "about 18 s left" in line
-
-
-def test_the_overview_says_what_metadata_jobs_wrote():
+def test_overviews_say_what_metadata_jobs_wrote_and_promise_nothing():
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
     tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
     written = "metadata written: 37 photos: 35 written, 0 unchanged, 2 refused"
@@ -261,3 +245,9 @@ def test_the_overview_says_what_metadata_jobs_wrote():
         "job 4 finished: 37 photos: 0 tagged, 0 unknown, 0 skipped (2026-05-01 14:30 UTC, backfill)",
         "… and 3 older jobs, finished; to list all, run: tagger job list",
     ]
+    lines = service_lines([WorkerStatus("a@rack", "cpu", datetime.now(UTC), 26.0, 2)], NO_QUEUES, None, None)
+    assert lines[0] == "workers: a@rack (cpu, last seen 26 s ago)"
+    (line,) = overview_lines([job(5, eta_seconds=18.0)], 0, is_served=False)
+    assert "left" not in line
+    (line,) = overview_lines([job(5, eta_seconds=18.0, runner="local")], 0, is_served=False)
+    assert "about 18 s left" in line

@@ -47,7 +47,6 @@ def library(web_database, web_settings, tmp_path) -> LibraryPhotos:
 
 @pytest.fixture
 def address(web_settings, library) -> Iterator[str]:
-    """The address of a real server of the library."""
     with serving(web_settings) as url:
         yield url
 
@@ -86,7 +85,6 @@ def client_of(web_settings, web_database) -> Iterator[Callable[..., TestClient]]
 
 @pytest.fixture
 def client(client_of) -> TestClient:
-    """A client on the same machine."""
     return client_of()
 
 

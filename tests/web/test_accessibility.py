@@ -35,8 +35,7 @@ VIEWS = (
     "/search", "/search?q=nothing",
     "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9", "/places/edit/eiffel-tower", f"/trips/edit/{TRIP}",
 )  # fmt: skip
-MAIN_VIEWS = 16
-"""The others are variants of the first ones."""
+MAIN_VIEWS = 16  # The others are variants of the first ones
 TOWER = re.compile("Eiffel|एफ़िल")
 LONG_NAME = f"\N{RIGHT-TO-LEFT OVERRIDE}gpj\N{POP DIRECTIONAL FORMATTING} {'without-any-break' * 14}"
 NARROWEST: ViewportSize = {"width": 320, "height": 568}

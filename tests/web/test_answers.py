@@ -23,7 +23,6 @@ def web_settings(tmp_path_factory) -> Settings:
 
 @pytest.fixture(scope="module")
 def web_database(web_settings) -> Iterator[Database]:
-    """With photos. These tests only read them."""
     with empty_database(web_settings.data_folder) as database:
         library = LibraryPhotos(database, web_settings, web_settings.data_folder.parent / "photos")
         library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(640, 480)))
@@ -33,8 +32,7 @@ def web_database(web_settings) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["/places", "/nothing", "/api/photos", "/api/photos.csv", "/static/app.css"],
+    "address", ["/places", "/nothing", "/api/photos", "/api/photos.csv", "/static/app.css"]
 )
 def test_text_is_compressed_and_says_so_to_caches(client, address):
     answer = client.get(address, headers={"accept-encoding": "br, gzip"})
@@ -45,27 +43,18 @@ def test_text_is_compressed_and_says_so_to_caches(client, address):
     assert "accept-encoding" in plain.headers["vary"].lower()
 
 
-def test_a_page_of_any_library_is_a_few_kilobytes(client):
+def test_text_is_compressed_and_images_and_events_are_not(client):
     size_bytes = {
         view: sent_bytes(client, view) for view in ("/places", "/photos", "/photos/1", "/jobs", "/try")
     }
     assert size_bytes["/places"] < 6_000
     assert max(size_bytes.values()) < 20_000, size_bytes
-
-
-def test_images_are_sent_as_they_are(client):
     for part in ("image", "thumbnail", "preview"):
         answer = client.get(f"/api/photos/1/{part}", headers={"accept-encoding": "gzip"})
         assert (answer.status_code, "content-encoding" in answer.headers) == (200, False)
-
-
-def test_events_are_not_held_back_by_a_compressor(client):
     with client.stream("GET", "/api/events", headers={"accept-encoding": "gzip"}) as answer:
         assert "content-encoding" not in answer.headers
         assert next(answer.iter_lines()).startswith("retry: ")
-
-
-def test_a_download_that_is_compressed_is_whole(client):
     with client.stream("GET", "/api/photos.csv", headers={"accept-encoding": "gzip"}) as answer:
         lines = gzip.decompress(b"".join(answer.iter_raw())).splitlines()
     assert len(lines) == 1 + PHOTOS
@@ -81,7 +70,7 @@ ADDRESSES = (
 )
 
 
-def test_an_address_answers_as_to_get_without_a_body(client):
+def test_head_answers_as_get_without_a_body_unless_it_is_only_posted(client):
     for address in ADDRESSES:
         head, get = client.head(address), client.get(address)
         assert (head.status_code, head.content) == (get.status_code, b""), address
@@ -89,14 +78,8 @@ def test_an_address_answers_as_to_get_without_a_body(client):
         # A page has times and counts of its own moment.
         assert headers[0].keys() == headers[1].keys(), address
         assert headers[0]["content-type"] == headers[1]["content-type"], address
-
-
-def test_a_stream_without_an_end_is_not_started(client):
     answer = client.head("/api/events")
     assert (answer.status_code, answer.content) == (200, b"")
-
-
-def test_what_is_only_posted_is_not_allowed(client):
     answer = client.head("/api/predict")
     assert answer.status_code == 405
     assert re.search("POST", answer.headers["allow"])
@@ -105,7 +88,7 @@ def test_what_is_only_posted_is_not_allowed(client):
 # ---------- static files ----------
 
 
-def test_all_scripts_of_a_page_are_requested_at_once_and_cached_for_ever(client):
+def test_scripts_of_a_page_are_cached_for_ever_and_those_of_before_an_update_are_new(client):
     page = client.get("/photos?any_rank=1").text
     addresses = re.findall(r'"(/static/scripts-\w+/\w+\.js)"', page)
     names = {address.rpartition("/")[2] for address in addresses}
@@ -114,9 +97,6 @@ def test_all_scripts_of_a_page_are_requested_at_once_and_cached_for_ever(client)
         script = client.get(address)
         assert "immutable" in script.headers["cache-control"]
         assert set(re.findall(r'(?:from|import) "\./(\w+\.js)"', script.text)) <= names
-
-
-def test_a_page_from_before_an_update_gets_the_scripts_of_now(client):
     script = client.get(f"/static/scripts-{16 * '0'}/toast.js")
     assert script.text == client.get("/static/toast.js").text
     assert script.headers["cache-control"] == "no-cache"

@@ -18,7 +18,7 @@ def client(client_of, web_database, tmp_path, bucket) -> TestClient:
     return client_of()
 
 
-def test_an_object_has_a_thumbnail_and_a_page(client, bucket):
+def test_an_object_has_a_page_and_no_job_starts_in_another_bucket(client, bucket):
     thumbnail = client.get("/api/photos/1/thumbnail")
     assert thumbnail.headers["content-type"] == "image/webp"
     assert decoded(thumbnail.content).size == (80, 60)
@@ -32,6 +32,15 @@ def test_an_object_has_a_thumbnail_and_a_page(client, bucket):
     assert f"<dd>{bucket.address}/trip</dd>" in page
     assert client.get("/photos", params={"under": f"{bucket.address}/trip"}).text.count("thumbnail") >= 1
     assert client.get("/api/photos", params={"under": f"{bucket.address}/other"}).json()["photos"] == []
+    name = bucket.name
+    calls = len(bucket.proxy.calls)
+    for address in (
+        *("s3://other-bucket", f"s3://{name}-beside/x", f"gs://{name}", f"s3://{name}/../other"),
+        *("s3:/", f"s3://a@{name}", name, ""),
+    ):
+        assert client.post("/api/jobs", json={"paths": [address]}).status_code in {403, 422}, address
+        assert client.post("/jobs/new", data={"address": address}).status_code == 403, address
+    assert len(bucket.proxy.calls) == calls
 
 
 def test_what_is_not_available_says_why(client, bucket):
@@ -63,15 +72,3 @@ def test_jobs_start_at_addresses_in_known_buckets(client, bucket, tmp_path):
     whole = client.post("/api/jobs", json={"paths": [{"key": key}]})
     assert whole.status_code == 202
     assert "already" in whole.json()["note"]  # earlier jobs have both photos
-
-
-def test_no_job_starts_in_another_bucket(client, bucket):
-    name = bucket.name
-    calls = len(bucket.proxy.calls)
-    for address in (
-        *("s3://other-bucket", f"s3://{name}-beside/x", f"gs://{name}", f"s3://{name}/../other"),
-        *("s3:/", f"s3://a@{name}", name, ""),
-    ):
-        assert client.post("/api/jobs", json={"paths": [address]}).status_code in {403, 422}, address
-        assert client.post("/jobs/new", data={"address": address}).status_code == 403, address
-    assert len(bucket.proxy.calls) == calls

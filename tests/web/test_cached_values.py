@@ -12,6 +12,7 @@ import anyio
 import pytest
 from sqlalchemy import insert, update
 from starlette.exceptions import HTTPException
+from support.databases import execute
 from support.library_photos import EIFFEL
 
 from tagger.database.tables import cameras, models
@@ -130,7 +131,7 @@ def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all():
     assert closed.get_soon(0.0) is None
 
 
-def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch):
+def test_a_quick_query_does_not_wait_and_a_change_is_followed_by_another(monkeypatch):
     monkeypatch.setattr(overview, "QUICK_S", 30.0)
     changes, numbers = Changes(), count(1)
     quick = CachedQuery(lambda: next(numbers), changes)
@@ -138,9 +139,6 @@ def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch):
     changes.record_request()
     with changes.slow_queries:
         assert quick.get_soon(30.0) == 2
-
-
-def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     changes, query = Changes(), HeldQuery()
     cached = CachedQuery(query, changes)
@@ -178,8 +176,7 @@ def test_what_another_program_changes_is_seen_once_counting_again_costs_little(d
 
     cached = CachedQuery(find, Changes(database.change_mark))
     assert cached.get_soon(30.0) == 1
-    with database.write() as connection:
-        connection.execute(insert(cameras).values(key="a", name="a"))
+    execute(database, insert(cameras).values(key="a", name="a"))
     now_s[0] += overview.COST_FACTOR - 0.5
     assert cached.get_soon(30.0) == 1
     now_s[0] += 1.0
@@ -231,8 +228,7 @@ def test_what_has_not_changed_is_not_counted_again(database, monkeypatch):
     for _ in range(2):
         assert (cached.get_soon(30.0), counts.get(QUERY)) == (1, 1)
         changes.record_request()
-    with database.write() as connection:
-        connection.execute(insert(cameras).values(key="a", name="a"))
+    execute(database, insert(cameras).values(key="a", name="a"))
     for _ in range(2):
         assert (cached.get_soon(30.0), counts.get(QUERY)) == (2, 2)
 
@@ -241,8 +237,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(database, monkeypatch
     monkeypatch.setattr(overview, "COST_FACTOR", 0.0)
 
     def find() -> int:
-        with database.write() as connection:
-            connection.execute(insert(cameras).values(key=(key := str(next(numbers))), name=key))
+        execute(database, insert(cameras).values(key=(key := str(next(numbers))), name=key))
         return int(key)
 
     numbers = count(1)
@@ -253,8 +248,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(database, monkeypatch
 @pytest.mark.usefixtures("counted")
 def test_the_next_request_sees_a_verdict(client, library, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
-    with library.database.write() as connection:
-        connection.execute(update(models).values(suggestion_threshold=0.3))
+    execute(library.database, update(models).values(suggestion_threshold=0.3))
     library.number("tower.jpg", (EIFFEL, 0.9, True))
     likely = library.number("likely.jpg", (EIFFEL, 0.4, False))
 
@@ -278,8 +272,6 @@ def test_the_next_request_sees_a_verdict(client, library, monkeypatch):
 
 
 class Asking:
-    """A request whose client may go."""
-
     has_gone = False
 
     async def is_disconnected(self) -> bool:

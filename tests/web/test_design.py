@@ -1,14 +1,22 @@
-"""What docs/explanation/page-design.md promises of every page: contrast, and a small download."""
+"""What docs/explanation/page-design.md promises of every page, and its screenshots."""
 
 import gzip
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from playwright.sync_api import Browser
 
+from docs.pictures.demo_library import demo_library
+from docs.pictures.drawn_library import draw_library
+from docs.pictures.drawn_model import learn_landmarks
+from docs.pictures.screenshots import PICTURES, SCREENSHOTS, documented_names, take_screenshots
+from tagger.web.api.jobs import read_status
 from tagger.web.templating import STATIC, TEMPLATES
 
 STYLE = (STATIC / "app.css").read_text()
+
 WORDS_ON = [
     *((ink, ground) for ink in ("ink", "ink-soft") for ground in ("ground", "surface", "raised", "sunken")),
     *((ink, ground) for ink in ("accent", "bad", "open") for ground in ("ground", "surface", "raised")),
@@ -35,12 +43,9 @@ def map_scripts() -> list[Path]:
     return [*STATIC.glob("map*.js"), *(STATIC / "vendor" / "map").iterdir()]
 
 
-def test_all_scripts_together_are_small():
+def test_scripts_are_small_and_those_of_the_map_have_their_licences():
     scripts = set(STATIC.rglob("*.js")) - set(map_scripts())
     assert sum(path.stat().st_size for path in scripts) < 252_000
-
-
-def test_what_only_the_map_loads_is_small_and_comes_with_its_licences():
     files = [path for path in map_scripts() if path.suffix != ".txt"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 500_000
     assert (STATIC / "world.pmtiles").stat().st_size < 4_000_000
@@ -50,19 +55,13 @@ def test_what_only_the_map_loads_is_small_and_comes_with_its_licences():
         assert "vendor/map" not in template.read_text(), template.name
 
 
-def test_no_page_asks_another_site_for_anything():
+def test_pages_load_nothing_from_elsewhere_and_hold_no_script_of_their_own():
     loaded = re.compile(r"""(?<!<a )(?:src|href|action|url\()\s*=?\s*["'(]?\s*(?:https?:)?//""")
     for path in [*STATIC.glob("*.css"), *STATIC.glob("*.js"), *TEMPLATES.glob("*.html")]:
         assert not loaded.search(path.read_text()), path.name
-
-
-def test_no_template_holds_style_or_script_of_its_own():
     inline = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on", re.IGNORECASE)
     for path in TEMPLATES.glob("*.html"):
         assert not inline.search(path.read_text()), path.name
-
-
-def test_views_with_attributes_of_htmx_load_it():
     for path in TEMPLATES.glob("*.html"):
         view = path.read_text()
         if " hx-" in view:
@@ -88,3 +87,40 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+MAX_BYTES = 2_500_000
+
+MIN_COLOURS = 100
+
+
+def test_each_documented_screenshot_is_taken_and_stored():
+    assert documented_names()
+    assert set(documented_names()) <= set(SCREENSHOTS)
+    paths = [*PICTURES.iterdir()]
+    assert sorted(path.name for path in paths) == sorted(f"{name}.webp" for name in documented_names())
+    assert sum(path.stat().st_size for path in paths) < MAX_BYTES
+
+
+@pytest.mark.slow
+def test_screenshots_are_taken_of_a_drawn_library(browser, tmp_path):
+    draw_library(tmp_path / "Pictures", most=6)
+    learn_landmarks(tmp_path / "drawn.pt", per_label=8)
+    assert_screenshots(browser, tmp_path, tmp_path / "drawn.pt")
+
+
+def assert_screenshots(browser: Browser, home: Path, model: Path) -> None:
+    """Check the size of two screenshots of the photos in `home/Pictures`, and that they show something."""
+    names = ["library-phone", "jobs-phone"]
+    with demo_library(home, model) as library:
+        take_screenshots(browser, library, home / "out", names)
+        status = read_status(library.settings, library.database, 1)
+        assert status.has_redis  # else the page of jobs shows a warning
+        assert status.last_tick
+        assert status.last_tick.at
+    paths = sorted((home / "out").iterdir())
+    assert sorted(path.stem for path in paths) == sorted(names)
+    for path in paths:
+        with Image.open(path) as picture:
+            assert picture.size == (390, 844)
+            assert len(picture.convert("RGB").getcolors(2**20) or range(2**20)) > MIN_COLOURS

@@ -27,15 +27,12 @@ def address(web_settings, web_database, tmp_path) -> Iterator[str]:
 
 
 class Listener:
-    """A client of a server's events."""
-
     def __init__(self, stack: ExitStack, address: str, **headers: str) -> None:
         client = stack.enter_context(httpx.Client(timeout=30))
         self.answer = stack.enter_context(client.stream("GET", f"{address}/api/events", headers=headers))
         self._lines = self.answer.iter_lines() if self.answer.status_code == 200 else iter(())
 
     def event(self) -> dict[str, Any]:
-        """Wait for the next event and return its data."""
         data = next(line for line in self._lines if line.startswith("data: "))
         document: dict[str, Any] = json.loads(data.removeprefix("data: "))
         return document

@@ -105,7 +105,6 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser, address):
         for name in IMAGES | NO_IMAGES:
             image = f"/api/photos/{photo_ids[name]}/image"
             answer = page.goto(image)
-            assert answer is not None
             kind = answer.headers["content-type"]
             assert kind.startswith("image/") if name in IMAGES else kind == "application/json", name
             assert answer.headers["x-content-type-options"] == "nosniff"
@@ -119,6 +118,7 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser, address):
 # ---------- names ----------
 
 
+# Pages, and a text that each must contain, so that the test sees the hostile name.
 PAGES = {
     "/places": EVIL,
     "/search?q={evil}": EVIL,
@@ -135,7 +135,6 @@ PAGES = {
     "/": EVIL,
     "/no-such-{evil}": "Not found",
 }
-"""Pages, and a text that each must contain, so that the test sees the hostile name."""
 
 
 PERSON = {"accept": "text/html"}

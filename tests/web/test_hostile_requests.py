@@ -59,7 +59,6 @@ def port(server) -> Iterator[int]:
 def request(
     port: int, method: str, target: str, *lines: str, body: bytes = b"", host: str | None = None
 ) -> bytes:
-    """The bytes of a request."""
     head = [
         f"{method} {target} HTTP/1.1",
         f"Host: {host or f'127.0.0.1:{port}'}",
@@ -136,7 +135,7 @@ def test_odd_addresses_get_a_plain_answer(port):
 # --- methods, headers
 
 
-def test_odd_methods_do_nothing(port):
+def test_odd_methods_and_broken_headers_do_nothing(port):
     for method in ("HEAD", "OPTIONS", "TRACE", "CONNECT", "get", "X" * 1000):
         for target in ("/api/predict", "/static/app.css"):
             answer = exchange(port, request(port, method, target, "X-Secret: secret"))
@@ -144,9 +143,6 @@ def test_odd_methods_do_nothing(port):
             assert b"X-Secret" not in answer
             assert b"access-control-allow" not in answer.lower()
     assert exchange(port, request(port, "HEAD", "/static/app.css")).endswith(b"\r\n\r\n")
-
-
-def test_broken_headers_are_refused(port):
     for lines in (
         *(["X-Long: " + "a" * 200_000], ["X-Odd: a\x00b"], ["X-Odd : a"], [": a"], ["X-Odd: a\n X: b"]),
         *(["Content-Length: -1"], ["Content-Length: 1e3"], ["Content-Length: 5", "Content-Length: 6"]),
@@ -164,17 +160,9 @@ READ_HEADERS = (
     "X-Forwarded-Proto",
 )  # fmt: skip
 ODD_VALUES = (
-    "http://[x",
-    "//[::1",
-    "http://a:99999/",
-    "[",
-    "\xff",
-    '="',
-    "a;q=nan",
-    "1e999",
-    "%",
+    "http://[x", "//[::1", "http://a:99999/", "[", "\xff", '="', "a;q=nan", "1e999", "%",
     "bytes=9-1",
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
@@ -192,16 +180,12 @@ def test_odd_headers_do_not_fail(web_settings, web_database, every):
     assert failed == []
 
 
-def test_request_hidden_in_a_body_is_not_answered(port):
+def test_hidden_and_refused_bodies_are_not_taken_for_requests(port):
     """Length and chunks contradict each other, as when two servers are to read two different requests."""
     hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: image/png", "Content-Length: 4", "Transfer-Encoding: chunked"]
     sent = request(port, "POST", "/api/predict", *lines, body=b"0\r\n\r\n" + hidden)
     assert exchange(port, sent.replace(CLOSE, b"", 1)).count(b"HTTP/1.1 ") == 1
-
-
-def test_body_of_a_refused_request_is_not_taken_for_the_next_one(port):
-    hidden = request(port, "GET", "/api/openapi.json")
     lines = ["Content-Type: text/plain", f"Content-Length: {len(hidden)}"]
     refused = request(port, "POST", "/api/predict", *lines, body=hidden).replace(CLOSE, b"", 1)
     answer = exchange(port, refused + request(port, "GET", "/nothing"))
@@ -363,7 +347,6 @@ def is_as_described(client: TestClient, address: str, method: str, answer: Respo
 
 
 def operations(client: TestClient) -> dict[str, Any]:
-    """The documented operations of each address."""
     paths: dict[str, Any] = client.app.openapi()["paths"]
     return paths
 
@@ -402,7 +385,7 @@ def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
 # --- photos that are something else or too large
 
 
-def test_files_that_are_no_photos_are_refused(client):
+def test_files_that_are_no_photos_are_refused_and_what_follows_one_is_not_read(client):
     for data in (
         b"<html><script>alert(1)</script></html>",
         b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
@@ -419,10 +402,6 @@ def test_files_that_are_no_photos_are_refused(client):
         assert (answer.status_code, answer.json()["outcome"]) == (422, "failed"), data[:20]
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-def test_data_appended_to_a_photo_is_neither_read_nor_returned(client):
-    """Phones append videos to photos, so this is no reason to refuse one."""
     data = photo(0, kind="JPEG") + b"<script>alert(1)</script>PK\x03\x04" + bytes(100)
     answer = client.post("/api/predict", content=data, headers=PNG)
     assert answer.json()["outcome"] == "tagged"

@@ -39,10 +39,10 @@ OTHERS = [tag for tag in templating.languages() if tag != "en"]
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{[^}]*\}|</?[a-z][^>]*>")
 IN_CATALOGUE = re.compile(r"\{%-? *trans\b.*?\{%-? *endtrans *-?%\}", re.DOTALL)
 JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+# Not translated.
 NAMES = re.compile(
     r"(· )?landmark tagger|RAW|JPEG\b.*|Ctrl|Shift|Esc|Home|End|tagger up|TAGGER_WEB_FOLDERS=.*"
 )
-"""Not translated."""
 
 
 # ---------- texts outside of the catalogue ----------
@@ -191,27 +191,13 @@ def test_numbers_dates_and_names_follow_the_language():
         ]
 
     english = [
-        "12,345",
-        "83%",
-        "1.1 km",
-        "3 June 2024",
-        "3\N{EN DASH}9 May 2019",
-        "Arles and Nice",
-        "Florence, Italy",
-        "3 days",
-        "64\u202fMB",
-    ]
+        "12,345", "83%", "1.1 km", "3 June 2024", "3\N{EN DASH}9 May 2019", "Arles and Nice",
+        "Florence, Italy", "3 days", "64\u202fMB",
+    ]  # fmt: skip
     german = [
-        "12.345",
-        "83\xa0%",
-        "1,1 km",
-        "3. Juni 2024",
-        "3.\N{EN DASH}9. Mai 2019",
-        "Arles und Nice",
-        "Florenz, Italien",
-        "3 Tage",
-        "64\xa0MB",
-    ]
+        "12.345", "83\xa0%", "1,1 km", "3. Juni 2024", "3.\N{EN DASH}9. Mai 2019",
+        "Arles und Nice", "Florenz, Italien", "3 Tage", "64\xa0MB",
+    ]  # fmt: skip
     assert texts() == english
     with in_language(templating.load_language("de")):
         assert texts() == german
@@ -233,13 +219,10 @@ def test_cities_have_their_names_in_the_language(tag, city, area, name):
         assert city_name(city, area) == name
 
 
-def test_only_the_name_of_a_time_zone_is_one():
+def test_names_of_zones_and_headings_of_days_are_in_the_language():
     for name in ("Europe", "../etc/passwd", "Mars/Base", "", "\0", "Europe/Paris; x"):
         found = templating.zone_of(Headers({"cookie": f"tagger_zone={name}"}))
         assert (found and found.key) == ("Europe/Paris" if "Paris" in name else None), name
-
-
-def test_headings_of_days_name_cities_in_the_language():
     day = date(2025, 8, 22)
     with in_language(templating.load_language("de")):
         (part,) = section_parts([(day, 50)], {day: {(None, "Attica", "Athens"): 50}}, by_day=True)
@@ -280,6 +263,16 @@ def test_programs_get_english(client, library):
         .json()["photos"][0]["guess"]
         .startswith("Eiffel Tower?")
     )
+
+
+def test_landmarks_and_countries_have_their_names_in_the_language(client, library):
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    page = client.get("/places", headers={"Accept-Language": "de"}).text
+    assert "Paris, Frankreich" in page
+    assert ">Frankreich<" in client.get("/photos/filter", headers={"Accept-Language": "de"}).text
+    of_scripts = {"Accept-Language": "de", "HX-Request": "true"}
+    assert client.get("/api/landmarks", headers=of_scripts).json()[0]["country"] == "Frankreich"
+    assert client.get("/api/landmarks", headers={"Accept-Language": "de"}).json()[0]["country"] == "France"
 
 
 def test_a_failure_is_explained_in_the_language_with_english_details(client, library):
@@ -326,16 +319,6 @@ def test_notes_of_jobs_and_workers_are_in_the_language():
         assert note_text("disk error", None) == "disk error"
         assert note_text("disk error", message) == "disk error", "an older worker replaced the text alone"
         assert note_text("it sleeps", {"code": "asleep", "values": {}}) == "it sleeps", "of a newer version"
-
-
-def test_landmarks_and_countries_have_their_names_in_the_language(client, library):
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    page = client.get("/places", headers={"Accept-Language": "de"}).text
-    assert "Paris, Frankreich" in page
-    assert ">Frankreich<" in client.get("/photos/filter", headers={"Accept-Language": "de"}).text
-    of_scripts = {"Accept-Language": "de", "HX-Request": "true"}
-    assert client.get("/api/landmarks", headers=of_scripts).json()[0]["country"] == "Frankreich"
-    assert client.get("/api/landmarks", headers={"Accept-Language": "de"}).json()[0]["country"] == "France"
 
 
 def test_a_template_evaluates_filters_in_the_language_of_each_reader():

@@ -17,25 +17,24 @@ from tagger.database.connection import open_database
 PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
 SMALL_WINDOW = Screen(720, 450)
+# Constants of the grid and smaller values, with which few photos are as many for it as 100,000.
 SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_PHOTOS = 6000": "MAX_PHOTOS = 120"}}
-"""Constants of the grid and smaller values, with which few photos are as many for it as 100,000."""
 TILES = """() => {
   const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];
   if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;
   return tiles.map((tile) => ({ number: Number(tile.getAttribute("aria-posinset")), photo: Number(tile.dataset.photo) }));
 }"""
+# Scroll, and wait until the grid was drawn there.
 SCROLL_ON = """() => {
   scrollBy(0, 0.8 * innerHeight);
   return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 }"""
-"""Scroll, and wait until the grid was drawn there."""
 DRAWN = "() => document.querySelector('[data-drawn]') !== null"
 LOADED = "() => performance.getEntriesByType('resource').map((entry) => entry.name)"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    """The address of a small library with files."""
     folder = tmp_path_factory.mktemp("small")
     settings = settings_in(folder)
     with closing(open_database(settings.effective_database_url)) as database:
@@ -150,8 +149,6 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser, many):
             }"""
         )
         after = tile.bounding_box()
-        assert before is not None
-        assert after is not None
         assert after["y"] == pytest.approx(before["y"], abs=1)
 
 
@@ -209,8 +206,6 @@ def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser, many):
         loaded_tiles(page)
         assert axe_findings(page) == []
         track, handle = scale.bounding_box(), page.locator(".scrubber-thumb").bounding_box()
-        assert track is not None
-        assert handle is not None
         page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
         page.mouse.down()
         page.mouse.move(handle["x"], track["y"], steps=4)

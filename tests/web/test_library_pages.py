@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
+from support.databases import execute
 from support.library_photos import EIFFEL, GATE, TRIP, add_trip
 
 from tagger.database.enums import Runner
@@ -40,7 +41,6 @@ def address_of(page: str, label: str) -> str:
 
 
 def panel_of(client: TestClient, page: str) -> str:
-    """The filter panel that a page opens."""
     (address,) = re.findall(r'data-filter-address="([^"]*)"', page)
     return client.get(unescape(address)).text
 
@@ -177,7 +177,14 @@ def test_the_photos_that_were_added_last_come_first_without_headings_of_days(cli
         assert found == ("not" not in text), text
 
 
-def test_phones_load_the_small_thumbnails_of_the_first_screen_first(client, library):
+def test_photos_have_ticks_and_phones_small_thumbnails(client, library):
+    library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
+    library.photo("b.jpg", (EIFFEL, 0.8, True))
+    library.verdict("seen", EIFFEL, "confirmed")
+    for address in ("/photos", "/landmarks/eiffel-tower", "/photos?any_rank=1"):
+        assert client.get(address).text.count('<span class="visually-hidden"> confirmed</span>') == 1, address
+    photos = client.get("/api/timeline/photos?month=none").json()["photos"]
+    assert {photo["file"]: photo["confirmed"] for photo in photos} == {"a.jpg": True, "b.jpg": False}
     for number in range(14):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
     first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
@@ -186,16 +193,6 @@ def test_phones_load_the_small_thumbnails_of_the_first_screen_first(client, libr
     assert f'sizes="(max-width: 37.5rem) {int(width[1]) // 3}px' in first
     assert 'fetchpriority="high"' in first
     assert 'loading="lazy"' in last
-
-
-def test_confirmed_landmarks_have_a_tick(client, library):
-    library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
-    library.photo("b.jpg", (EIFFEL, 0.8, True))
-    library.verdict("seen", EIFFEL, "confirmed")
-    for address in ("/photos", "/landmarks/eiffel-tower", "/photos?any_rank=1"):
-        assert client.get(address).text.count('<span class="visually-hidden"> confirmed</span>') == 1, address
-    photos = client.get("/api/timeline/photos?month=none").json()["photos"]
-    assert {photo["file"]: photo["confirmed"] for photo in photos} == {"a.jpg": True, "b.jpg": False}
 
 
 def test_every_filter_is_in_the_panel_and_stays_in_the_address(client, library):
@@ -324,8 +321,7 @@ def test_photos_leads_to_those_that_are_not_classified(client, library):
 @pytest.mark.usefixtures("counted")
 def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(client, library):
     row = {"root_id": library.root_id, "path_bytes": b"", "size_bytes": 1000, "mtime_ns": 1}
-    with library.database.write() as connection:
-        connection.execute(insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
+    execute(library.database, insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
     assert "More than 999 photos are not processed yet" in client.get("/photos?any_rank=1").text
 
 
@@ -365,10 +361,7 @@ def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_oth
         camera = library.camera(model=f"Camera {n}") if n < 11 else None
         library.photo(f"{n:03}/a.jpg", (EIFFEL, 0.9, True), camera_id=camera)
     panel = client.get("/photos/filter").text
-    assert rest_of(panel) == [
-        "3 more",
-        "195 more",
-    ]
+    assert rest_of(panel) == ["3 more", "195 more"]
     assert "3 are not listed: set other filters to see them." in panel
     assert (len(choices_of(panel, "camera")), len(choices_of(panel, "under"))) == (11, 200)
 
@@ -380,10 +373,7 @@ def test_a_choice_of_a_long_list_is_among_the_first_and_the_rest_stays_folded(cl
         library.photo(f"10/{name}/a.jpg", (EIFFEL, 0.9, True))
     folders = client.get("/photos/filter", params={"under": str(library.root / "10")}).text
     assert 'class="filter-rest" open' not in folders
-    assert rest_of(folders) == [
-        "4 more in 10",
-        "3 more",
-    ]
+    assert rest_of(folders) == ["4 more in 10", "3 more"]
     assert list(choices_of(first_choices(folders), "under"))[8:] == ["10", *inside[:8]]
     assert list(choices_of(folders, "under"))[8:] == ["10", *inside, "08", "09", "11"]
 
@@ -394,7 +384,6 @@ def rest_of(panel: str) -> list[str]:
 
 
 def first_choices(panel: str) -> str:
-    """The panel without the choices behind *more*."""
     return re.sub(r'<details class="filter-rest.*?</details>', "", panel, flags=re.DOTALL)
 
 
@@ -433,7 +422,7 @@ def test_a_chip_has_its_filter_in_words(client, library, typed, texts):
     assert re.findall(r"Remove filter ([^<]*)<", client.get(f"/photos?{typed}").text) == texts
 
 
-def test_a_wrong_filter_is_answered_with_what_to_do(client, library):
+def test_wrong_filters_are_answered_with_what_to_do_and_what_was_typed_is_text(client, library):
     for query, output in (
         ("landmark=Eifel+Tower", "Did you mean Eiffel Tower"),
         ("near=Paris", "is not a position"),
@@ -448,9 +437,6 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client, library):
         if query.startswith(("contry", "after")):
             continue
         assert output in panel_of(client, page.text)
-
-
-def test_what_was_typed_is_text(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for path in ("/places", "/search", "/photos"):
         page = client.get(path, params={"q": HOSTILE, "country": HOSTILE, "near": HOSTILE}).text

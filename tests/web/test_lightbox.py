@@ -207,7 +207,6 @@ def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser, address):
         page.on("request", lambda request: requests.append(request.url))
         open_photo(page, 2)
         box = page.locator("[data-stage]").bounding_box()
-        assert box is not None
         page.mouse.move(box["x"] + 300, box["y"] + 200)
         assert page.evaluate(TRANSFORM) == ""
         page.mouse.wheel(0, -500)
@@ -233,8 +232,6 @@ def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser, address):
 
 
 class Fingers:
-    """Touches on the photo, in pixels of the window."""
-
     def __init__(self, page: Page) -> None:
         self._session = page.context.new_cdp_session(page)
         self._time_s = time.time()
@@ -333,7 +330,6 @@ def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser, addres
         note = page.locator("#lightbox .toast")
         expect(note).to_contain_text("Eiffel Tower rejected")
         box = note.bounding_box()
-        assert box is not None
         assert box["y"] < WINDOW.height - 40 < box["y"] + box["height"]
         page.clock.run_for(7000)
         expect(note).to_have_count(0)

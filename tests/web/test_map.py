@@ -33,8 +33,7 @@ IN_SIGHT = """(photos) => {
 }"""
 LOADED_BYTES = """performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
     .reduce((sum, entry) => sum + entry.transferSize, 0)"""
-WAIT_MS = 120_000
-"""A map without a GPU is slow on a machine that has other work."""
+WAIT_MS = 120_000  # A map without a GPU is slow on a machine that has other work
 
 
 @pytest.fixture
@@ -86,7 +85,6 @@ def test_the_first_view_has_every_mark_on_a_phone_too(browser, web_settings, coa
 
 
 def drag_up(page: Page) -> None:
-    """Move a finger up on the map."""
     session = page.context.new_cdp_session(page)
     for kind, *ys in (("touchStart", 240), ("touchMove", 190, 140, 90), ("touchEnd",)):
         for points in [[{"x": 60, "y": y}] for y in ys] or [[]]:
@@ -99,8 +97,6 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(brow
         wait_for_clusters(page)
         boxes = [mark.bounding_box() for mark in page.locator(CLUSTER).all()]
         for one, other in combinations(boxes, 2):
-            assert one is not None
-            assert other is not None
             assert abs(one["x"] - other["x"]) >= 31 or abs(one["y"] - other["y"]) >= 31
         assert all(box is not None and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
         assert sum(int(mark.get_attribute("data-photos") or 0) for mark in page.locator(CLUSTER).all()) == 5
@@ -137,13 +133,7 @@ def test_a_cluster_has_the_address_of_its_photos(client, coast):
     assert (nothing["photos"], nothing["clusters"]) == (0, [])
 
 
-def test_an_invalid_part_of_the_map_is_refused(client):
-    for query in ("box=1,2&zoom=3", "box=0,0,1,1&zoom=-1", "box=0,0,1,1&zoom=nan", "zoom=3"):
-        assert client.get(f"/map/clusters?{query}").status_code in {400, 422}
-    assert client.get("/map?box=here").status_code == 400 or not client.get("/map").text.count("map-live")
-
-
-def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client):
+def test_tiles_are_served_in_ranges_and_invalid_parts_refused(client):
     part = client.get("/static/world.pmtiles", headers={"range": "bytes=0-6", "accept-encoding": "gzip"})
     assert (part.status_code, part.content) == (206, b"PMTiles")
     assert part.headers["content-range"].startswith("bytes 0-6/")
@@ -151,6 +141,9 @@ def test_the_tiles_are_served_in_ranges_and_the_library_is_compressed(client):
         packed = client.get(f"/static/vendor/map/{name}", headers={"accept-encoding": "gzip"})
         assert packed.headers["content-encoding"] == "gzip"
         assert "javascript" in packed.headers["content-type"]
+    for query in ("box=1,2&zoom=3", "box=0,0,1,1&zoom=-1", "box=0,0,1,1&zoom=nan", "zoom=3"):
+        assert client.get(f"/map/clusters?{query}").status_code in {400, 422}
+    assert client.get("/map?box=here").status_code == 400 or not client.get("/map").text.count("map-live")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +210,7 @@ def point(day: int, latitude: float, longitude: float, camera: int = 1) -> PathP
     return PathPoint(day, camera, taken_at, latitude, longitude, None, None, "camera")
 
 
-def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world():
+def test_ways_cross_the_edge_of_the_world_and_boxes_leave_out_the_widest_gap():
     path = [point(1, 10, 170), point(2, 11, 179), point(3, 12, -178), point(4, 12, -178)]
     path += [point(1, 20, 20, camera=2), point(2, 21, 22, camera=2), point(1, 30, 30, camera=3)]
     assert path_geometry(path)["coordinates"] == [[(170, 10), (179, 11), (182, 12)], [(20, 20), (22, 21)]]
@@ -225,9 +218,6 @@ def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world():
     assert (box.south, box.west, box.north, box.east) == (10, 170, 12, -178)
     assert box.contains(11, 179)
     assert not box.contains(11, 0)
-
-
-def test_the_box_around_photos_leaves_out_the_widest_gap():
     for longitudes, expected in (
         ([-103, 2, 107], (-103, 107)),
         ([-157, 140, 135], (135, -157)),
@@ -235,9 +225,6 @@ def test_the_box_around_photos_leaves_out_the_widest_gap():
     ):
         box = extent_of(trip_cells([point(1, 10, longitude) for longitude in longitudes]))
         assert (box.west, box.east) == expected
-
-
-def test_the_map_of_one_spot_shows_the_land_around_it():
     for longitude in (2.3, 179.99, -179.99):
         box = trip_bounds([point(1, 48.86, longitude), point(2, 48.861, longitude + 0.001)])
         assert box.contains(48.86, longitude)
@@ -245,7 +232,7 @@ def test_the_map_of_one_spot_shows_the_land_around_it():
         assert 7 < (box.east - box.west) % 360 < 9
 
 
-def test_the_path_and_the_clusters_are_of_the_trip_alone(client, journey):
+def test_the_path_and_estimated_marks_are_of_the_trip(client, journey):
     (way,) = client.get(f"/trips/{TRIP}/path").json()["coordinates"]
     assert way[0] == [2.33, 48.86]
     assert way[-1] == [2.41, 48.9]
@@ -261,6 +248,17 @@ def test_the_path_and_the_clusters_are_of_the_trip_alone(client, journey):
     assert client.get("/map/clusters", params={"box": PARIS, "zoom": 12}).json()["photos"] == 10
     assert client.get("/trips/2018-05-04-rome/path").status_code == 404
     assert client.get("/map/clusters?box=48,2,49,3&zoom=3&trip=rome").status_code == 404
+
+    def estimated() -> list[bool]:
+        found = client.get("/map/clusters", params={"box": PARIS, "zoom": 16, "trip": TRIP}).json()
+        return [each["estimated"] for each in found["clusters"]]
+
+    assert estimated().count(True) == 1  # by its landmark
+    with journey.database.write() as connection:
+        measured = select(func.max(positions.c.photo_id)).where(positions.c.source == "camera")
+        is_last = positions.c.photo_id == measured.scalar_subquery()
+        connection.execute(update(positions).where(is_last).values(source="neighbour"))
+    assert estimated().count(True) == 2
 
 
 @pytest.mark.slow
@@ -278,22 +276,8 @@ def test_the_map_shows_the_path_and_every_photo(browser, web_settings, journey):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_marks_of_estimated_positions_alone_are_drawn_and_called_so(client, journey):
-    def estimated() -> list[bool]:
-        found = client.get("/map/clusters", params={"box": PARIS, "zoom": 16, "trip": TRIP}).json()
-        return [each["estimated"] for each in found["clusters"]]
-
-    assert estimated().count(True) == 1  # by its landmark
-    with journey.database.write() as connection:
-        measured = select(func.max(positions.c.photo_id)).where(positions.c.source == "camera")
-        is_last = positions.c.photo_id == measured.scalar_subquery()
-        connection.execute(update(positions).where(is_last).values(source="neighbour"))
-    assert estimated().count(True) == 2
-
-
 NICE = "/map?box=43.685,7.25,43.715,7.29"
-WATER = {"light": (128, 222, 234), "dark": (49, 53, 63)}
-"""Of the published styles."""
+WATER = {"light": (128, 222, 234), "dark": (49, 53, 63)}  # Of the published styles
 
 
 @pytest.fixture

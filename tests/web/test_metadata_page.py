@@ -13,9 +13,9 @@ from tagger.database.enums import VerdictKind
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
 
+# The sidecar of another program.
 RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
-"""The sidecar of another program."""
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from tagger.landmarks.edits import RemovedLandmarkDocument
 from tagger.query.counts import TripDocument
 from tagger.query.details import PhotoDetailsDocument
 from tagger.query.photo_json import LandmarkDocument
-from tagger.verdicts.verdicts import (
-    VerdictsDocument,
-)
+from tagger.verdicts.verdicts import VerdictsDocument
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place, SearchResult
 from tagger.web.api.photos import PhotoPage
@@ -42,6 +40,7 @@ def library(library) -> LibraryPhotos:
 
 WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
 OLD = "/api/landmarks/old-tower"
+# Requests in order, and the shapes of their answers. `{root}`: the library's folder; bytes: a photo.
 ANSWERS: list[tuple[Any, str, str, Any]] = [
     (PhotoPage, "GET", "/api/photos?any_rank=1&limit=1", None),
     (PhotoDetailsDocument, "GET", "/api/photos/1", None),
@@ -67,10 +66,9 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (Problem, "GET", "/api/photos/99", None),
     (Problem, "GET", "/api/photos?min_score=2", None),
 ]
-"""Requests in order, and the shapes of their answers. `{root}`: the library's folder; bytes: a photo."""
 
 
-def test_answers_match_their_documented_schema(client, library):
+def test_answers_match_their_schema_and_unknown_options_are_a_mistake(client, library):
     for shape, method, address, body in ANSWERS:
         if isinstance(body, bytes):
             sent: dict[str, Any] = {"content": body, "headers": {"content-type": "image/png"}}
@@ -78,9 +76,6 @@ def test_answers_match_their_documented_schema(client, library):
             sent = {"json": json.loads(json.dumps(body).replace("{root}", str(library.root)))} if body else {}
         document = client.request(method, address, **sent).json()
         assert _keys(TypeAdapter(shape).validate_python(document)) == _keys(document), (method, address)
-
-
-def test_an_option_that_there_is_not_is_a_mistake(client, library):
     for address in ("/api/photos?contry=France", "/api/photos/1?v=2", "/api/status?limit=3&top=1"):
         answer = client.get(address)
         assert (answer.status_code, "Unknown option" in answer.json()["error"]) == (422, True), address

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
 from support.browser import open_page
+from support.databases import read_scalar
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.threads import wait_until
 from support.written_folder import WrittenFolder
@@ -43,7 +44,7 @@ def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirme
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_the_page_shows_the_known_facts(client, library):
+def test_the_page_shows_known_facts_and_taught_and_suggested_landmarks(client, library):
     answer = client.get("/photos/1")
     assert answer.status_code == 200
     page = answer.text.replace("<wbr>", "")
@@ -51,6 +52,12 @@ def test_the_page_shows_the_known_facts(client, library):
         assert words in page
     assert ">recognised<" not in page  # its score says so
     assert page.count("<li id=") == 1  # what is only predicted has no line
+    number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
+    library.taught(number, GATE, 0.9)
+    library.taught(number, VERSAILLES, 0.4)
+    page = client.get(f"/photos/{number}").text
+    states = re.findall(r'data-landmark="([^"]*)".*?data-state-text>([^<]*)<', page, re.DOTALL)
+    assert states == [(GATE, "taught"), (VERSAILLES, "suggested")]
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
@@ -80,16 +87,6 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(client, lib
     assert [photo["id"] for photo in found] == [3, 4]
     evidence_document = client.get("/api/photos/3").json()["evidence"]
     assert evidence_document["before"]["id"] == 1
-
-
-@pytest.mark.usefixtures("shared_thumbnails")
-def test_taught_and_suggested_landmarks_are_named_so(client, library):
-    number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
-    library.taught(number, GATE, 0.9)
-    library.taught(number, VERSAILLES, 0.4)
-    page = client.get(f"/photos/{number}").text
-    states = re.findall(r'data-landmark="([^"]*)".*?data-state-text>([^<]*)<', page, re.DOTALL)
-    assert states == [(GATE, "taught"), (VERSAILLES, "suggested")]
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
@@ -316,8 +313,7 @@ def folder(web_database, tmp_path) -> WrittenFolder:
 
 
 def page_of(client: TestClient, folder: WrittenFolder, name: str) -> str:
-    with folder.database.read() as connection:
-        number = connection.scalar(select(photos.c.id).where(photos.c.path == name))
+    number = read_scalar(folder.database, select(photos.c.id).where(photos.c.path == name))
     answer = client.get(f"/photos/{number}/details")
     assert answer.status_code == 200
     return answer.text

@@ -20,7 +20,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 
 
-def test_a_list_continues_after_the_previous_page(client, library):
+def test_lists_continue_after_a_page_and_refuse_what_the_command_does(client, library):
     for n in range(7):
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
     pages, after = [], {}
@@ -31,9 +31,6 @@ def test_a_list_continues_after_the_previous_page(client, library):
             break
         after = {"after": answer["next"]}
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
-
-
-def test_values_that_the_command_refuses_are_refused(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for refused, status, text in (
         ({"landmark": "Eifel Tower"}, 404, "Did you mean Eiffel Tower"),
@@ -58,14 +55,7 @@ def test_the_whole_answer_streams_byte_for_byte_as_the_command_writes_it(
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_nothing_but_a_known_number_finds_a_photo(client, library):
-    library.file("a.jpg", (EIFFEL, 0.9, True))
-    for number in ("999", "0", "-1", "1.5", "a.jpg", "9" * 30, "..%2f..%2fetc%2fpasswd"):
-        for rest in ("", "/image", "/thumbnail"):
-            assert client.get(f"/api/photos/{number}{rest}").status_code in {404, 422}, (number, rest)
-
-
-def test_a_photo_that_browsers_show_comes_as_it_is(client, library):
+def test_photos_come_as_they_are_or_as_jpeg(client, library):
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"):
         data = picture(kind=kind)
         number = library.file(f"{kind}.jpg", (EIFFEL, 0.9, True), data=data)  # a name is no evidence
@@ -73,6 +63,15 @@ def test_a_photo_that_browsers_show_comes_as_it_is(client, library):
         assert answer.content == data
         assert answer.headers["content-type"] == f"image/{kind.lower()}"
         assert answer.headers["x-content-type-options"] == "nosniff"
+    number = library.file("a.tif", (EIFFEL, 0.9, True), data=picture(size=(1800, 600), kind="TIFF"))
+    answer = client.get(f"/api/photos/{number}/image")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert decoded(answer.content).size == (1800, 600)
+    assert 'filename="a.jpg"' in answer.headers["content-disposition"]
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    edited = picture((0, 0, 255), size=(70, 70))
+    (library.root / "a.jpg").write_bytes(edited)
+    assert client.get(f"/api/photos/{number}/image").content == edited
 
 
 @pytest.mark.parametrize("route", ["file", "image"])
@@ -121,14 +120,6 @@ def test_a_range_behind_the_end_is_refused_and_others_are_the_whole_file(client,
     assert (changed.status_code, changed.content) == (200, data)
 
 
-def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client, library):
-    number = library.file("a.tif", (EIFFEL, 0.9, True), data=picture(size=(1800, 600), kind="TIFF"))
-    answer = client.get(f"/api/photos/{number}/image")
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert decoded(answer.content).size == (1800, 600)
-    assert 'filename="a.jpg"' in answer.headers["content-disposition"]
-
-
 @pytest.mark.parametrize(
     "kind", [RAW_KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in RAW_KINDS[1:])]
 )
@@ -170,6 +161,20 @@ def test_what_is_no_image_is_never_sent(client, library):
     assert "web page" in answer.json()["error"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_named_pipe_blocks_no_request(client, library):
+    os.mkfifo(library.root / "a.jpg")
+    number = library.number("a.jpg", (EIFFEL, 0.9, True))
+    assert client.get(f"/api/photos/{number}/image").status_code == 404
+
+
+def test_nothing_but_a_known_number_finds_a_photo(client, library):
+    library.file("a.jpg", (EIFFEL, 0.9, True))
+    for number in ("999", "0", "-1", "1.5", "a.jpg", "9" * 30, "..%2f..%2fetc%2fpasswd"):
+        for rest in ("", "/image", "/thumbnail"):
+            assert client.get(f"/api/photos/{number}{rest}").status_code in {404, 422}, (number, rest)
+
+
 def test_a_missing_file_and_an_unavailable_root_differ(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     library.file("b.jpg", (EIFFEL, 0.9, True))
@@ -205,20 +210,6 @@ def test_a_link_that_the_scan_recorded_is_shown(client, library, tmp_path):
     assert client.get(f"/api/photos/{number}/image").content == outside.read_bytes()
 
 
-def test_a_photo_that_was_edited_since_is_shown_as_it_is_now(client, library):
-    number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    edited = picture((0, 0, 255), size=(70, 70))
-    (library.root / "a.jpg").write_bytes(edited)
-    assert client.get(f"/api/photos/{number}/image").content == edited
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
-def test_a_named_pipe_blocks_no_request(client, library):
-    os.mkfifo(library.root / "a.jpg")
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    assert client.get(f"/api/photos/{number}/image").status_code == 404
-
-
 @pytest.fixture
 def named_library(library) -> LibraryPhotos:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
@@ -233,7 +224,7 @@ def listed(client: TestClient) -> dict[str, Any]:
     return {each["landmark"]: each for each in client.get("/api/landmarks?all=true").json()}
 
 
-def test_a_landmark_is_added_and_removed(client, named_library):
+def test_landmarks_are_added_and_removed_and_what_is_impossible_is_refused(client, named_library):
     answer = add(client, country="France", latitude=48.1, longitude=2.2, aliases=["Tower"])
     assert answer.status_code == 201
     assert (answer.json()["landmark"], answer.json()["aliases"]) == ("old-tower", ["Tower"])
@@ -243,6 +234,11 @@ def test_a_landmark_is_added_and_removed(client, named_library):
     assert (removed["landmark"], removed["confirmed"]) == ("other", 0)
     actions = [entry.action for entry in audit_entries(named_library.database)[:3]]
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
+    before = listed(client)
+    for method, address, body, status, text in IMPOSSIBLE:
+        answer = client.request(method, address, json=body)
+        assert (answer.status_code, text in answer.json()["error"]) == (status, True), (body, answer.text)
+    assert listed(client) == before
 
 
 def test_a_statement_that_the_database_refuses_is_a_defect_and_no_outage(client, named_library, caplog):
@@ -262,14 +258,6 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/api/landmarks", {"name": "x", "colour": "red"}, 422, "colour"),
     ("DELETE", f"/api/landmarks/{EIFFEL}", {}, 409, "label of the model"),
 ]
-
-
-def test_what_is_impossible_is_refused(client, named_library):
-    before = listed(client)
-    for method, address, body, status, text in IMPOSSIBLE:
-        answer = client.request(method, address, json=body)
-        assert (answer.status_code, text in answer.json()["error"]) == (status, True), (body, answer.text)
-    assert listed(client) == before
 
 
 EDIT = "/places/edit/old-tower"
@@ -374,19 +362,6 @@ def test_a_verdict_is_answered_as_on_the_command_line(client, library):
     assert verdict["given_by"] == f"web {getpass.getuser()}"
 
 
-def test_many_photos_get_a_verdict_and_report_the_previous_one(client, library):
-    numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
-    give(client, numbers[0])
-    output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
-    answer = client.post("/api/verdicts", json=output).json()
-    assert answer["left_out"] == [999]
-    assert [each["photo"] for each in answer["photos"]] == numbers
-    assert [each["before"] for each in answer["photos"]] == ["confirmed", None, None]
-    back = {"photos": numbers, "landmark": EIFFEL, "verdict": "rejected"}
-    assert all(each["changed"] for each in delete(client, "/api/verdicts", back).json()["photos"])
-    assert all(verdicts_of(client, number) == {} for number in numbers)
-
-
 def test_what_means_nothing_is_refused(client, library):
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     refused: list[tuple[dict[str, Any], int]] = [
@@ -401,6 +376,19 @@ def test_what_means_nothing_is_refused(client, library):
         answer = client.post("/api/verdicts", json=output)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), output
     assert verdicts_of(client, number) == {}
+
+
+def test_many_photos_get_a_verdict_and_report_the_previous_one(client, library):
+    numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
+    give(client, numbers[0])
+    output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
+    answer = client.post("/api/verdicts", json=output).json()
+    assert answer["left_out"] == [999]
+    assert [each["photo"] for each in answer["photos"]] == numbers
+    assert [each["before"] for each in answer["photos"]] == ["confirmed", None, None]
+    back = {"photos": numbers, "landmark": EIFFEL, "verdict": "rejected"}
+    assert all(each["changed"] for each in delete(client, "/api/verdicts", back).json()["photos"])
+    assert all(verdicts_of(client, number) == {} for number in numbers)
 
 
 def test_photos_are_favourites_until_their_star_is_removed(client, library):

@@ -35,7 +35,6 @@ AT_ONCE = 24
 
 
 def forward_passes() -> float:
-    """How many there were in this process."""
     (metric,) = BATCH_FILL.collect()
     return next(sample.value for sample in metric.samples if sample.name.endswith("_count"))
 
@@ -68,7 +67,7 @@ def test_answer_is_that_of_the_command(client, web_settings, web_database, capsy
     assert document["outcome"] == expected["outcome"]
 
 
-def test_top_k_and_threshold_are_the_askers(client):
+def test_predictions_have_the_askers_limits_or_a_reason(client):
     def predict(label: int | None, query: str = "") -> dict[str, Any]:
         document: dict[str, Any] = client.post(
             f"/api/predict{query}", content=photo(label), headers=PNG
@@ -81,9 +80,6 @@ def test_top_k_and_threshold_are_the_askers(client):
     document = predict(0, "?top_k=2&threshold=1")
     assert (len(document["tags"]), document["outcome"]) == (2, "unknown")
     assert len(predict(0, "?top_k=100")["tags"]) == len(LABELS)
-
-
-def test_a_photo_that_cannot_be_classified_returns_the_reason(client):
     for data, kind in (
         (b"", "empty"),
         (b"not an image at all", "not-an-image"),
@@ -97,12 +93,16 @@ def test_a_photo_that_cannot_be_classified_returns_the_reason(client):
         assert document["text"]
 
 
-def test_upload_that_is_too_large_is_refused_with_what_to_do(client, web_settings):
+def test_limits_of_uploads_and_models_are_said(client, web_settings):
     data = bytes(web_settings.web_upload_bytes + 1)
     for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
         answer = client.post("/api/predict", **sent)
         assert answer.status_code == 413
         assert "TAGGER_WEB_UPLOAD_BYTES" in answer.json()["error"]
+    (web_settings.data_folder.parent / "tiny.pt").unlink()
+    answer = client.post("/api/predict", content=photo(0), headers=PNG)
+    assert answer.status_code == 503
+    assert "error" in answer.json()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
@@ -155,13 +155,6 @@ def test_an_upload_finds_no_secrets_where_it_is_decoded(client_of, inject, monke
     assert "succeeded" not in results.values()
     assert not [name for name in surroundings["environment"] if name.startswith("TAGGER")]
     assert surroundings["descriptors"] == [0, 1, 2, 3]
-
-
-def test_model_that_cannot_be_run_is_not_the_photos_fault(client, web_settings):
-    (web_settings.data_folder.parent / "tiny.pt").unlink()
-    answer = client.post("/api/predict", content=photo(0), headers=PNG)
-    assert answer.status_code == 503
-    assert "error" in answer.json()
 
 
 @pytest.mark.slow

@@ -12,8 +12,7 @@ from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from starlette.types import Scope
 from support.databases import audit_entries
-from support.page_server import LOCAL_URL, TOKEN, served
-from support.page_server import client_at as client_of_app
+from support.page_server import LOCAL_URL, TOKEN, client_at as client_of_app, served
 
 from tagger.cli.commands.services import access_policy
 from tagger.database.audit_log import AuditAction
@@ -61,11 +60,22 @@ def status(client: TestClient, *values: str, **headers: str) -> int:
     return client.get("/api/openapi.json", headers=[*named, *others]).status_code
 
 
-def test_the_proxy_names_a_person_who_may_look(client_at):
+def test_the_proxy_names_people_before_cookies_and_odd_names_are_refused(client_at):
     client = client_at(PROXY)
     assert status(client, "Ada@Example.org") == 200
     page = client.get("/places", headers={HEADER: "ada@example.org"}).text
     assert "/sign-out" not in page
+    assert status(client, "eve", EDITOR) == 403
+    for name in ("eve, ada", "a b", "é", "x" * 200, "<script>", "TAGGER_WEB TOKEN"):
+        assert status(client, name) == 403, name
+    assert status(client, "") == 401
+    assert status(client) == 401
+    client.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN)
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    for headers in (ORIGIN, ORIGIN | bearer):
+        answer = client.post("/api/landmarks", json=PLACE, headers=headers | {HEADER: "eve"})
+        assert answer.status_code == 403
+    assert client.post("/api/landmarks", json=PLACE, headers=ORIGIN).status_code == 201
 
 
 @pytest.mark.parametrize("address", [STRANGER, "127.0.0.1"])
@@ -74,25 +84,6 @@ def test_nobody_else_is_believed(client_at, address):
     for forwarded in ({}, {"x-forwarded-for": PROXY}, {"forwarded": f"for={PROXY}"}):
         assert status(client, EDITOR, **forwarded) == 401
         assert status(client, "eve", **forwarded) == 401
-
-
-def test_two_names_and_odd_ones_are_refused(client_at):
-    client = client_at(PROXY)
-    assert status(client, "eve", EDITOR) == 403
-    for name in ("eve, ada", "a b", "é", "x" * 200, "<script>", "TAGGER_WEB TOKEN"):
-        assert status(client, name) == 403, name
-    assert status(client, "") == 401
-    assert status(client) == 401
-
-
-def test_the_header_goes_before_cookies_and_tokens(client_at):
-    client = client_at(PROXY)
-    client.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN)
-    bearer = {"authorization": f"Bearer {TOKEN}"}
-    for headers in (ORIGIN, ORIGIN | bearer):
-        answer = client.post("/api/landmarks", json=PLACE, headers=headers | {HEADER: "eve"})
-        assert answer.status_code == 403
-    assert client.post("/api/landmarks", json=PLACE, headers=ORIGIN).status_code == 201
 
 
 def test_only_editors_have_access_if_the_setting_says_so(client_at):
@@ -142,7 +133,7 @@ def test_settings_that_would_open_the_page_are_refused(monkeypatch, header, prox
         load_settings()
 
 
-def test_the_settings_are_read(monkeypatch):
+def test_settings_of_proxies_are_read_as_addresses_or_networks(monkeypatch):
     monkeypatch.setenv("TAGGER_WEB_TRUSTED_PROXIES", json.dumps([PROXY]))
     monkeypatch.setenv("TAGGER_WEB_USER_HEADER", HEADER)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
@@ -152,6 +143,14 @@ def test_the_settings_are_read(monkeypatch):
         refusing = access_policy(listener, load_settings())
     assert (by_default.user_header, by_default.user_role) == (HEADER, Role.VIEWER)
     assert (refusing.user_role, refusing.editors) == (Role.ANYBODY, ("ada", "bob"))
+    assert list(map(str, trusted(monkeypatch, '["127.0.0.1", "10.0.0.0/8", "::1"]'))) == [
+        "127.0.0.1/32",
+        "10.0.0.0/8",
+        "::1/128",
+    ]
+    for text in ('["proxy.example"]', '["10.0.0.1/8"]', "127.0.0.1", "[5]"):
+        with pytest.raises(SettingsInvalid):
+            trusted(monkeypatch, text)
 
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48")
@@ -200,7 +199,7 @@ def test_the_last_address_that_is_not_trusted_counts(values, address):
     assert client("127.0.0.1", *forwarded(*values)).address == address
 
 
-def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network():
+def test_the_first_proxy_says_the_scheme_and_a_network_is_a_client():
     for value, scheme in {
         "https": "https",
         "HTTP": "http",
@@ -217,18 +216,4 @@ def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network
         ("testclient", "testclient"),
     ):
         assert client(address, proxies=()).network == network
-
-
-def test_a_connection_without_an_address_has_none():
     assert client(None, *forwarded("192.0.2.1")) == Client("")
-
-
-def test_proxies_are_addresses_or_networks(monkeypatch):
-    assert list(map(str, trusted(monkeypatch, '["127.0.0.1", "10.0.0.0/8", "::1"]'))) == [
-        "127.0.0.1/32",
-        "10.0.0.0/8",
-        "::1/128",
-    ]
-    for text in ('["proxy.example"]', '["10.0.0.1/8"]', "127.0.0.1", "[5]"):
-        with pytest.raises(SettingsInvalid):
-            trusted(monkeypatch, text)

@@ -61,16 +61,14 @@ def test_names_that_somebody_else_made_lead_here_and_odd_ones_are_refused(client
     assert two.status_code == 400
 
 
-def test_port_80_needs_not_be_named():
+def test_addresses_of_the_network_need_a_token_that_is_not_shown():
     assert "localhost" in AccessPolicy("127.0.0.1", 80).hosts
     assert "localhost" not in AccessPolicy("127.0.0.1", 8080).hosts
-
-
-def test_address_of_the_network_needs_a_token():
     with pytest.raises(ValueError, match="token"):
         AccessPolicy("0.0.0.0")
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.2", "example.org", "")))
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert TOKEN not in repr(AccessPolicy("0.0.0.0", 8080, TOKEN))
 
 
 def test_with_a_token_any_name_leads_here(client_of):
@@ -79,14 +77,10 @@ def test_with_a_token_any_name_leads_here(client_of):
     assert answer.status_code == 200
 
 
-def test_token_is_not_shown_where_objects_are():
-    assert TOKEN not in repr(AccessPolicy("0.0.0.0", 8080, TOKEN))
-
-
 # --- the token
 
 
-def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with_token):
+def test_strangers_reveal_nothing_and_send_no_photo_to_the_page_to_sign_in(client_with_token):
     for address in ("/", "/places", "/api/openapi.json", "/api/predict", "/nothing", "/sign-out"):
         for method in ("GET", "POST", "PUT", "DELETE"):
             answer = client_with_token.request(method, address, headers={"origin": LOCAL_URL})
@@ -94,9 +88,21 @@ def test_without_a_token_nothing_is_revealed_but_the_page_to_sign_in(client_with
             assert answer.headers["www-authenticate"] == "Bearer"
     for address in ("/sign-in", "/static/app.css", "/static/app.js"):
         assert client_with_token.get(address).status_code == 200
+    form = {"content-type": "multipart/form-data; boundary=x", "origin": LOCAL_URL}
+    start = b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n'
+    for content in (
+        start + bytes(SMALL_BYTES),
+        iter([start, bytes(SMALL_BYTES)]),
+    ):  # with its length and without
+        assert client_with_token.post("/sign-in", content=content, headers=form).status_code == 413
+    sign_in(client_with_token)
+    for address in ("/jobs/", "/api/jobs/", "/static", "/sign-in/"):
+        answer = client_with_token.get(address, headers={"host": "evil.example"})
+        assert answer.status_code == 404
+        assert "evil" not in str(answer.headers)
 
 
-def test_person_is_led_to_sign_in_and_back(client_with_token):
+def test_people_are_led_to_sign_in_and_nowhere_else(client_with_token):
     client = client_with_token
     led = client.get("/places?country=France&q=%C3%A9", headers=PAGE)
     assert led.status_code == 303
@@ -106,6 +112,14 @@ def test_person_is_led_to_sign_in_and_back(client_with_token):
     assert signed_in.status_code == 303
     assert signed_in.headers["location"] == "/places?country=France&q=%C3%A9"
     assert client.get("/api/openapi.json").status_code == 200
+    for address in (
+        *("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)"),
+        *("", "/\t/evil.example", "/a\r\nset-cookie: a=b"),
+    ):
+        answer = sign_in(client_with_token, next=address)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/"), address
+        page = client_with_token.get("/sign-in", params={"next": address}).text
+        assert 'name="next" value="/"' in page
 
 
 def test_a_program_sends_the_token_and_wrong_ones_are_none(client_with_token):
@@ -122,11 +136,19 @@ def test_a_program_sends_the_token_and_wrong_ones_are_none(client_with_token):
         assert client_with_token.get("/api/openapi.json", headers=headers).status_code == status, header
 
 
-def test_cookie_is_not_the_token_and_out_of_reach_of_scripts_and_other_sites(client_with_token):
+def test_the_cookie_is_its_own_and_out_of_reach(client_with_token):
     output = sign_in(client_with_token).headers["set-cookie"]
     assert TOKEN not in output
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(output.split("; "))
     assert "Secure" not in output
+    name = cookie_name(client_with_token)
+    cookies = {}
+    for token in (TOKEN, VIEW_TOKEN):
+        sign_in(client_with_token, token)
+        cookies[token] = client_with_token.cookies[name]
+        client_with_token.cookies.clear()
+    both = {"cookie": f"{name}={cookies[VIEW_TOKEN]}; __Host-{name}={cookies[TOKEN]}"}
+    assert "read-only" not in client_with_token.get("/places", headers=both).text
 
 
 def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_token):
@@ -140,17 +162,6 @@ def test_cookie_travels_over_tls_only_where_the_browser_speaks_it(client_with_to
     assert client_with_token.get("/api/openapi.json", headers=cookie).status_code == 200
     signed_out = client_with_token.post("/sign-out", headers=cookie | origin)
     assert "Secure" in next(line for line in signed_out.headers.get_list("set-cookie") if "__Host-" in line)
-
-
-def test_the_cookie_of_a_neighbouring_name_does_not_take_the_place_of_the_own_one(client_with_token):
-    name = cookie_name(client_with_token)
-    cookies = {}
-    for token in (TOKEN, VIEW_TOKEN):
-        sign_in(client_with_token, token)
-        cookies[token] = client_with_token.cookies[name]
-        client_with_token.cookies.clear()
-    both = {"cookie": f"{name}={cookies[VIEW_TOKEN]}; __Host-{name}={cookies[TOKEN]}"}
-    assert "read-only" not in client_with_token.get("/places", headers=both).text
 
 
 def test_tampered_sessions_are_refused(client_with_token):
@@ -178,17 +189,6 @@ def test_signing_out_takes_the_cookie_from_this_browser(client_with_token):
     assert signed_out.headers["clear-site-data"] == '"cache"'  # thumbnails, which browsers keep for a year
     assert name not in client_with_token.cookies
     assert client_with_token.get("/api/openapi.json").status_code == 401
-
-
-def test_signing_in_leads_nowhere_else(client_with_token):
-    for address in (
-        *("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)"),
-        *("", "/\t/evil.example", "/a\r\nset-cookie: a=b"),
-    ):
-        answer = sign_in(client_with_token, next=address)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/"), address
-        page = client_with_token.get("/sign-in", params={"next": address}).text
-        assert 'name="next" value="/"' in page
 
 
 def test_guessing_is_slow_and_does_not_end_sessions(client_with_token):
@@ -221,7 +221,7 @@ def test_failures_are_forgotten_and_counted_by_address():
 # --- other sites' pages
 
 
-def test_another_sites_page_changes_nothing(client):
+def test_other_sites_change_nothing_and_may_only_lead_here(client):
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"referer": ""}):
         for address in ("/api/predict", "/anything"):
             answer = client.post(address, content=photo(0), headers=PNG | headers)
@@ -234,17 +234,11 @@ def test_another_sites_page_changes_nothing(client):
         *({"sec-fetch-site": "none"}, {"referer": f"{LOCAL_URL}/jobs?page=2"}),
     ):
         assert client.post("/api/predict", content=photo(0), headers=PNG | headers).status_code == 200
-
-
-def test_other_pages_may_lead_here_and_load_nothing(client):
     lead = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert client.get("/api/openapi.json", headers=lead).status_code == 200
     for mode in ("no-cors", "cors", "websocket"):
         load = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode}
         assert client.get("/api/openapi.json", headers=load).status_code == 403
-
-
-def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(client):
     for kind in (None, "application/x-www-form-urlencoded", "TEXT/PLAIN; charset=utf-8"):
         headers = {} if kind is None else {"content-type": kind}
         answer = client.post("/api/predict", content=b'{"a": 1}', headers=headers)
@@ -255,23 +249,20 @@ def test_what_forms_of_any_page_can_send_is_no_request_of_a_program(client):
 # --- how much
 
 
-def test_photos_are_accepted_only_at_predict_addresses(client):
+def test_photos_are_accepted_only_at_predict_and_answers_not_cached(client):
     whole = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
     for kind in ("image/png", "application/octet-stream", "multipart/form-data; boundary=x"):
         for address in ("/api/verdicts", "/api/jobs", "/jobs/new", "/sign-out"):
             headers = {"content-type": kind}
             answer = client.post(address, content=whole % bytes(SMALL_BYTES), headers=headers)
             assert answer.status_code == 413
-
-
-def test_a_stranger_sends_no_photo_to_the_page_to_sign_in(client_with_token):
-    form = {"content-type": "multipart/form-data; boundary=x", "origin": LOCAL_URL}
-    start = b'--x\r\nContent-Disposition: form-data; name="token"; filename="a"\r\n\r\n'
-    for content in (
-        start + bytes(SMALL_BYTES),
-        iter([start, bytes(SMALL_BYTES)]),
-    ):  # with its length and without
-        assert client_with_token.post("/sign-in", content=content, headers=form).status_code == 413
+    assert client.get("/api/openapi.json").headers["cache-control"] == "private, no-store"
+    assert client.get("/no-such-page").headers["cache-control"] == "private, no-store"
+    file = client.get("/static/app.css")
+    assert file.headers["cache-control"] == "no-cache"
+    assert client.get("/static/app.css", headers={"if-none-match": file.headers["etag"]}).status_code == 304
+    assert "immutable" in client.get("/static/app.css?v=0123456789abcdef").headers["cache-control"]
+    assert client.get("/static/no-such-file?v=1").headers["cache-control"] == "private, no-store"
 
 
 # --- what browsers may do with answers
@@ -300,16 +291,6 @@ def test_every_answer_has_security_headers(client):
     assert DOCUMENT_HEADERS.keys().isdisjoint(style.headers)
 
 
-def test_answers_are_not_cached_and_files_are_cached_by_digest(client):
-    assert client.get("/api/openapi.json").headers["cache-control"] == "private, no-store"
-    assert client.get("/no-such-page").headers["cache-control"] == "private, no-store"
-    file = client.get("/static/app.css")
-    assert file.headers["cache-control"] == "no-cache"
-    assert client.get("/static/app.css", headers={"if-none-match": file.headers["etag"]}).status_code == 304
-    assert "immutable" in client.get("/static/app.css?v=0123456789abcdef").headers["cache-control"]
-    assert client.get("/static/no-such-file?v=1").headers["cache-control"] == "private, no-store"
-
-
 def _broken() -> None:
     raise RuntimeError("a secret: /home/somebody/photos")
 
@@ -326,24 +307,13 @@ def test_unexpected_errors_are_logged_and_not_shown(client, caplog):
         caplog.clear()
 
 
-def test_errors_are_documents_for_programs_and_pages_for_people(client):
+def test_errors_are_documents_or_pages_with_commands_as_code(client):
     for_program = client.get("/api/<b>nothing</b>")
     assert for_program.json() == {"error": "There is no such page. Check the address."}
     for_person = client.get("/<b>nothing</b>", headers=PAGE)
     assert for_person.headers["content-type"] == "text/html; charset=utf-8"
     assert "There is no such page" in for_person.text
     assert "<b>" not in for_person.text
-
-
-def test_no_answer_leads_to_the_host_that_a_request_names(client_with_token):
-    sign_in(client_with_token)
-    for address in ("/jobs/", "/api/jobs/", "/static", "/sign-in/"):
-        answer = client_with_token.get(address, headers={"host": "evil.example"})
-        assert answer.status_code == 404
-        assert "evil" not in str(answer.headers)
-
-
-def test_commands_in_messages_are_code_and_wrong_parameters_are_named(client):
     assert with_code("run `tagger tag <b>`, & go") == "run <code>tagger tag &lt;b&gt;</code>, &amp; go"
     assert with_code("a lone ` and <b>") == "a lone ` and &lt;b&gt;"
     answer = client.post("/api/predict?top_k=0", content=photo(0), headers=PNG)

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 from support.browser import PHONE, Screen, axe_findings, open_page
+from support.databases import execute
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
 from tagger.database.tables import models
@@ -22,8 +23,7 @@ PHOTOS = 6
 @pytest.fixture
 def library(library) -> LibraryPhotos:
     """Six photos on which the model is less and less sure of the tower, from the first to the last."""
-    with library.database.write() as connection:
-        connection.execute(update(models).values(suggestion_threshold=0.3))
+    execute(library.database, update(models).values(suggestion_threshold=0.3))
     for n in range(PHOTOS):
         data = picture((30 * n, 120, 200 - 20 * n))
         library.file(f"photo-{n}.jpg", (EIFFEL, 0.48 - n / 100, False), data=data)
@@ -170,16 +170,13 @@ def test_what_is_likely_is_selected_and_confirmed_at_once(browser, address, libr
         wait_for_verdicts(page, {})
 
 
-def test_a_card_has_what_is_known_of_its_photo(client, library):
+def test_a_card_has_what_is_known_and_a_landmark_without_photos_a_map(client, library):
     library.file(
         "berlin.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)), taken_at=datetime(2025, 10, 3, 12)
     )
     library.position("berlin.jpg", 52.52, 13.405, "Germany", "camera", city="Berlin")
     page = " ".join(re.sub(r"<[^>]*>", " ", client.get("/review").text).split())
     assert "Brandenburg Gate? 40% Berlin, Germany · 3 October 2025 1.9 km away" in page
-
-
-def test_a_landmark_without_photos_is_on_a_map(client, library):
     gate = library.file("gate.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)))
     assert gate
     page = client.get(f"/review?landmark={GATE}").text

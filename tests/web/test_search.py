@@ -35,7 +35,7 @@ def search(client: TestClient, text: str, **headers: str) -> list[dict[str, Any]
     return list(answer.json())
 
 
-def test_every_kind_leads_to_photos(client, library):
+def test_every_kind_leads_to_photos_and_has_its_name_in_the_language(client, library):
     assert library.model.id
     for text, kind, label in (
         ("brandenburg", "landmark", "Brandenburg Gate"),
@@ -57,21 +57,14 @@ def test_every_kind_leads_to_photos(client, library):
         photos = client.get("/api/photos", params=found["options"]).json()["photos"]
         assert photos, text
         assert found["photos"] in (None, len(photos)), text
-
-
-def test_the_page_shows_names_in_its_language(client, library):
-    assert library.model.id
     (city, *_) = search(client, "munich", **{"Accept-Language": "de", "HX-Request": "true"})
     assert (city["label"], city["detail"]) == ("München", "Bavaria, Deutschland")
-
-
-def test_too_long_a_text_is_refused(client):
     assert client.get("/api/search", params={"q": "a" * 201}).status_code == 422
     assert client.get("/api/search").status_code == 422
     assert client.get("/api/search?q=").json() == []
 
 
-def test_what_is_not_understood_is_said(client, library, counted):
+def test_what_is_not_understood_or_guessed_is_said_with_the_filters_to_drop(client, library, counted):
     assert library.model.id
     page = page_of(client, "dogs in paris")
     assert "Left out: “dogs”, which is no date and no name in this library." in page
@@ -80,10 +73,6 @@ def test_what_is_not_understood_is_said(client, library, counted):
     nothing = client.get("/search", params={"q": "xqzwv"})
     assert (nothing.status_code, "No results for “xqzwv”" in nothing.text) == (200, True)
     assert "no date and no name" in nothing.text
-
-
-def test_a_guess_is_said_and_undone(client, library, counted):
-    assert library.model.id
     guessed = page_of(client, "eifel tower 2019")
     assert "<mark>“eifel tower” was read as Eiffel Tower.</mark>" in guessed
     (undo,) = re.findall(r'href="(/search\?[^"]*)">Search for exactly these words', guessed)
@@ -91,10 +80,6 @@ def test_a_guess_is_said_and_undone(client, library, counted):
     assert "<mark>" not in exact
     # A tower is a kind of landmark.
     assert "Left out: “eifel”, which is no date and no name in this library. Did you mean" in exact
-
-
-def test_where_nothing_matches_the_filters_to_drop_are_named(client, library, counted):
-    assert library.model.id
     empty = page_of(client, "munich 2019")
     found = dict(re.findall(r'<li><a href="([^"]*)">([^<]*without[^<]*)</a>', empty))
     assert list(found.values()) == ["9 without “Munich”", "1 without “2019”"]
@@ -102,7 +87,6 @@ def test_where_nothing_matches_the_filters_to_drop_are_named(client, library, co
 
 
 def page_of(client: TestClient, question: str) -> str:
-    """The page that a question leads to."""
     return unescape(client.get(client.get("/search", params={"q": question}).headers["location"]).text)
 
 
@@ -137,7 +121,7 @@ def type_text(page: Page, text: str) -> None:
     raise AssertionError(text)
 
 
-def test_suggestions_are_chosen_and_opened_by_keyboard(browser, address):
+def test_suggestions_are_chosen_by_keyboard_and_parts_changed(browser, address):
     with open_page(browser, f"{address}/places", screen=DESKTOP) as page:
         box = page.locator("#search")
         expect(box).to_have_role("combobox")
@@ -175,9 +159,6 @@ def test_suggestions_are_chosen_and_opened_by_keyboard(browser, address):
         page.wait_for_url("**/photos?landmark=eiffel-tower&q=*")
         expect(page.locator("#search")).to_have_value("dogs at the eifel tower")
         expect(page.get_by_text("Left out: “dogs”")).to_be_visible()
-
-
-def test_the_parts_of_a_search_are_changed_and_removed(browser, address):
     with open_page(browser, f"{address}/photos?landmark=eiffel-tower&q=eiffel%20tower%20dogs") as page:
         expect(page.get_by_text("Left out: “dogs”")).to_be_visible()
         page.get_by_role("button", name="Change filter Eiffel Tower").click()
@@ -197,7 +178,6 @@ def test_the_list_is_accessible_and_clicked(browser, address):
         page.keyboard.press("ArrowDown")
         assert axe_findings(page) == []
         box = page.locator("[data-panel]").bounding_box()
-        assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE.width
         page.locator("#search").fill("")

@@ -13,7 +13,6 @@ PHOTOS = 60
 
 @pytest.fixture
 def library(library) -> LibraryPhotos:
-    """Photos without files."""
     for n in range(PHOTOS):
         library.photo(f"photo-{n}.jpg", (EIFFEL, 0.8, True), (GATE, 0.1, False))
     return library
@@ -100,9 +99,7 @@ def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser, address):
 
 @contextmanager
 def finger_on(page: Page, tile: Locator) -> Iterator[None]:
-    """Touch the tile until the context ends."""
     box = tile.bounding_box()
-    assert box is not None
     point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     finger = page.context.new_cdp_session(page)
     finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
@@ -124,7 +121,6 @@ def test_on_a_phone_fingers_choose_reject_and_undo(browser, address):
             bar.get_by_role("button", name=name).bounding_box() for name in ("Confirm 5", "Reject 5", "Done")
         ]
         for box in boxes:
-            assert box is not None
             assert box["height"] >= 44
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= PHONE.width
@@ -135,8 +131,6 @@ def test_on_a_phone_fingers_choose_reject_and_undo(browser, address):
         expect(toast).to_contain_text("5 photos rejected")
         finish_animations(page)
         message, actions = toast.bounding_box(), bar.bounding_box()
-        assert message is not None
-        assert actions is not None
         assert message["y"] + message["height"] <= actions["y"], "the message is on the way to undo it"
         photos = page.request.get(f"/api/photos?landmark={EIFFEL}&limit=10").json()["photos"]
         assert [photo["id"] for photo in photos][:4] == [1, 4, 8, 9]

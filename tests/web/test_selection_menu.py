@@ -52,14 +52,11 @@ def test_selected_photos_get_stars_and_are_downloaded(browser, address, library)
         expect(page.locator(".photo-tile-favourite")).to_have_count(0)
 
 
-def test_more_photos_are_sent_than_a_form_has_fields(client, library):
+def test_large_and_invalid_selections_are_answered(client, library):
     numbers = ",".join(map(str, range(1, 1500)))
     page = client.post("/photos/metadata", data={"photo": numbers, "action": "write"}, headers=FORM)
     assert page.status_code == 200
     assert numbers in page.text
-
-
-def test_invalid_selections_are_refused(client):
     many = ",".join(map(str, range(1, 2_002)))
     for data in ({}, {"photo": ""}, {"photo": "1;2"}, {"photo": "-1"}, {"photo": many}):
         assert client.post("/photos/download", data=data, headers=FORM).status_code == 422, data

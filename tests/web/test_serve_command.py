@@ -207,17 +207,13 @@ def run_refused(terminal: Terminal, *arguments: str, code: int) -> str:
     return output.err
 
 
-def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal):
+def test_ports_in_use_and_ports_without_a_page_are_refused(terminal):
     draw(terminal.folder / "photos/a.jpg", 0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         output = run_refused(terminal, "up", "--port", str(other.getsockname()[1]), "photos", code=1)
     assert output.startswith("error: Another program listens at 127.0.0.1, port ")
     assert output.count("\n") == 1
     assert not terminal.data.exists()
-
-
-def test_once_refuses_a_port_because_it_serves_no_page(terminal):
-    draw(terminal.folder / "photos/a.jpg", 0)
     output = run_refused(terminal, "up", "--once", "photos", "--port", "9000", code=2)
     assert "cannot be combined with --watch or --port" in output
 

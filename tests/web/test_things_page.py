@@ -47,14 +47,6 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client, dog):
     assert "Hund" in german
 
 
-def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
-    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
-    say(client, dog)
-    assert "thing=dog" in client.get("/places").text
-    say(client, dog, "rejected")
-    assert "thing=dog" not in client.get("/places").text
-
-
 def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client, dog):
     say(client, dog)
     page = client.get(f"/photos/{dog}/details").text
@@ -79,6 +71,14 @@ def test_a_search_for_a_thing_leads_to_its_photos(client, dog):
     assert (
         client.get("/api/search?q=hun", headers={**german, "HX-Request": "true"}).json()[0]["label"] == "Hund"
     )
+
+
+def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
+    say(client, dog)
+    assert "thing=dog" in client.get("/places").text
+    say(client, dog, "rejected")
+    assert "thing=dog" not in client.get("/places").text
 
 
 def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database):

@@ -176,20 +176,20 @@ def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path):
     assert len(files_in(tmp_path)) <= 40 * 1.25
 
 
-def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
-    (tmp_path / "file").write_text("in the way")
-    cache = DiskCache(tmp_path / "file", 1000)
-    cache.put("a", b"x")
-    assert cache.get("a") is None
-    assert "cannot store thumbnails" in caplog.text
-
-
 def test_no_name_leads_out_of_the_folder(tmp_path):
     cache = DiskCache(tmp_path / "cache", 10_000)
     for name in ("../../out", "/etc/out", "a\0b", "\udcff", ""):
         cache.put(name, b"x")
         assert cache.get(name) == b"x"
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    cache = DiskCache(tmp_path / "file", 1000)
+    cache.put("a", b"x")
+    assert cache.get("a") is None
+    assert "cannot store thumbnails" in caplog.text
 
 
 # ---------- previews ----------
@@ -218,7 +218,7 @@ def slow(monkeypatch) -> Iterator[SlowPreviews]:
     previews.go_on.set()
 
 
-def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(client, library):
+def test_a_preview_is_the_whole_upright_photo_cached_by_its_digest(client, library):
     for n, (size, shown) in enumerate((((2000, 1000), (1600, 800)), ((90, 200), (90, 200)))):
         number = library.file(f"{n}.jpg", data=picture((200, 60, 60), size))
         answer = client.get(f"/api/photos/{number}/preview")
@@ -226,9 +226,6 @@ def test_a_preview_is_the_whole_photo_and_no_larger_than_a_screen(client, librar
         image = decoded(answer.content)
         assert (image.format, image.size) == ("WEBP", shown)
         assert image.convert("RGB").getpixel((9, 9)) == pytest.approx((200, 60, 60), abs=6)
-
-
-def test_a_preview_is_upright_and_cached_by_its_digest(client, library):
     image = Image.new("RGB", (90, 60), (255, 255, 255))
     exif = image.getexif()
     exif[0x0112] = 6

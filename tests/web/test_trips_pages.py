@@ -13,7 +13,6 @@ def tiles_of(page: str) -> list[int]:
 
 
 def trips_page(client: TestClient) -> str:
-    """The list of trips once they are found."""
     while "Finding trips" in (page := client.get("/trips").text):
         pass
     return page
@@ -36,6 +35,15 @@ def test_trips_are_listed_by_year(client, library):
     assert "3\N{EN DASH}5 May 2019" in page
     assert "9 photos" in page
     assert f"/api/photos/{ids[4]}/thumbnail" in page
+
+
+def test_the_api_lists_trips(client, library):
+    ids = add_trip(library)
+    answer = client.get("/api/trips")
+    assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]
+    assert [trip["trip"] for trip in answer.json()] == [TRIP]
+    assert client.get("/api/trips?taken_before=2019-05-03").json() == []
+    assert [photo["id"] for photo in client.get(f"/api/photos?trip={TRIP}").json()["photos"]] == ids
 
 
 def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client, library):
@@ -113,12 +121,3 @@ def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(client, li
         refused = client.post(f"/trips/edit/{TRIP}", data=form, headers={"origin": LOCAL_URL})
         assert (refused.status_code, reason in refused.text) == (409, True)
     assert [undo(TRIP), undo(TRIP)] == ["Paris, 18", "Paris, 9"]
-
-
-def test_the_api_lists_trips(client, library):
-    ids = add_trip(library)
-    answer = client.get("/api/trips")
-    assert answer.json() == [client.get(f"/api/trips/{TRIP}").json()]
-    assert [trip["trip"] for trip in answer.json()] == [TRIP]
-    assert client.get("/api/trips?taken_before=2019-05-03").json() == []
-    assert [photo["id"] for photo in client.get(f"/api/photos?trip={TRIP}").json()["photos"]] == ids

@@ -34,12 +34,11 @@ def tiles_of(page: str) -> list[int]:
 
 
 def words_of(page: str, photo: int) -> str:
-    """The text of a tile."""
     (tile,) = re.findall(rf'<li class="photo-tile" data-photo="{photo}"[^>]*>(.*?)</li>', page, re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", tile)).split())
 
 
-def test_the_nearest_to_a_landmark_come_first_with_their_guess(client, library):
+def test_the_nearest_come_first_with_their_guess_named_by_what_they_show(client, library):
     page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 2, 1, 4]
     assert 'href="/photos?unknown=1" aria-current="page">Unknown<' in page
@@ -47,6 +46,11 @@ def test_the_nearest_to_a_landmark_come_first_with_their_guess(client, library):
     assert words_of(page, 2) == "8 June 2024, 12:30"
     listed = client.get("/api/timeline/photos?unknown=1").json()["photos"]
     assert [(photo["id"], photo["guess"]) for photo in listed][:2] == [(3, GUESS), (2, None)]
+    taken_at = datetime(2024, 4, 12, 10, 5)
+    library.file("gate.jpg", (GATE, 0.9, True), data=picture((7, 7, 7)), taken_at=taken_at)
+    names = re.findall(r'alt="([^"]*)"', client.get("/photos?any_rank=1").text)
+    assert "Brandenburg Gate, 12 April 2024, 10:05" in names
+    assert "Brandenburg Gate" in names  # without a date
 
 
 def test_a_refused_guess_is_explained_beside_the_photo_alone(client, library):
@@ -96,11 +100,3 @@ def test_settings_open_without_script(browser, address):
         page.get_by_role("button", name="Settings").click()
         settings.get_by_role("link", name="Jobs").click()
         page.wait_for_url("**/jobs")
-
-
-def test_photos_are_named_by_what_they_show_and_when(client, library):
-    taken_at = datetime(2024, 4, 12, 10, 5)
-    library.file("gate.jpg", (GATE, 0.9, True), data=picture((7, 7, 7)), taken_at=taken_at)
-    names = re.findall(r'alt="([^"]*)"', client.get("/photos?any_rank=1").text)
-    assert "Brandenburg Gate, 12 April 2024, 10:05" in names
-    assert "Brandenburg Gate" in names  # without a date

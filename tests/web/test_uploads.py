@@ -49,16 +49,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
-def test_photos_and_folders_are_stored_under_their_names_and_tagged(sender, folder):
+def test_photos_keep_their_names_and_replace_none(sender, folder):
     assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
     assert send(sender, "Rome/day 1/b.PNG", photo(1))[0] == 200
     assert files(folder) == {"a.png": photo(), "Rome/day 1/b.PNG": photo(1)}
     assert oct((folder / "a.png").stat().st_mode)[-3:] == "644"
     job = sender.post("/api/uploads/tag").json()["job"]
     assert sender.get(f"/api/jobs/{job}").json()["total"] == 2
-
-
-def test_no_file_is_replaced_and_none_stored_twice(sender, folder):
     send(sender, "a.png", photo())
     assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": False})
     assert send(sender, "a.png", photo(1)) == (200, {"path": "a-2.png", "is_new": True})
@@ -117,6 +114,14 @@ def test_names_as_systems_and_people_give_them_are_kept(sender, folder):
     assert sorted(files(folder)) == sorted(names)
 
 
+def test_names_that_lead_elsewhere_are_refused(sender, folder):
+    for path in ELSEWHERE:
+        assert send(sender, path, photo())[0] in {400, 422}, path
+    assert sender.post("/api/uploads?path=%ff.png", content=photo(), headers=SENT).status_code == 400
+    assert files(folder) == {}
+    assert list(folder.parent.glob("*.png")) == []
+
+
 ELSEWHERE = (
     "../a.png",
     "/etc/a.png",
@@ -138,14 +143,6 @@ ELSEWHERE = (
 )
 
 
-def test_names_that_lead_elsewhere_are_refused(sender, folder):
-    for path in ELSEWHERE:
-        assert send(sender, path, photo())[0] in {400, 422}, path
-    assert sender.post("/api/uploads?path=%ff.png", content=photo(), headers=SENT).status_code == 400
-    assert files(folder) == {}
-    assert list(folder.parent.glob("*.png")) == []
-
-
 NO_PHOTOS = (
     ("a.exe", photo(), 415, ""),
     ("a.svg", b"<svg/>", 415, ""),
@@ -157,11 +154,15 @@ NO_PHOTOS = (
 )
 
 
-def test_what_is_no_photo_or_too_large_leaves_nothing(sender, folder):
+def test_refused_photos_and_photos_below_a_file_leave_nothing(sender, folder):
     for name, data, status, reason in NO_PHOTOS:
         refused, answer = send(sender, f"new/{name}", data)
         assert (refused, reason in str(answer)) == (status, True), name
         assert list(folder.iterdir()) == []
+    send(sender, "a.png", photo())
+    status, answer = send(sender, "a.png/b.png", photo(1))
+    assert (status, "Rename it" in str(answer)) == (422, True)
+    assert list(files(folder)) == ["a.png"]
 
 
 @pytest.mark.parametrize(
@@ -189,13 +190,6 @@ def test_a_link_below_the_folder_is_not_followed(sender, folder, tmp_path):
     (folder / "out").symlink_to(tmp_path / "secret")
     assert send(sender, "out/a.png", photo())[0] == 422
     assert list((tmp_path / "secret").iterdir()) == []
-
-
-def test_a_photo_below_the_name_of_a_file_is_refused_for_its_name(sender, folder):
-    send(sender, "a.png", photo())
-    status, answer = send(sender, "a.png/b.png", photo(1))
-    assert (status, "Rename it" in str(answer)) == (422, True)
-    assert list(files(folder)) == ["a.png"]
 
 
 def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(sender, folder, monkeypatch):
@@ -235,16 +229,13 @@ def test_photos_that_arrive_together_stay_within_the_quota(sender, folder):
     assert send(sender, "small.png", photo())[0] == 200
 
 
-def test_a_line_that_breaks_leaves_nothing(settings, web_database, folder):
+def test_broken_lines_and_killed_servers_leave_nothing(settings, web_database, folder):
     with served(settings, web_database) as port:
         with socket.create_connection(("127.0.0.1", port)) as line:
             head = f"POST /api/uploads?path=a.png HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/png\r\n"
             line.sendall(head.encode() + b"Content-Length: 5000\r\n\r\n" + photo()[:100])
             wait_until(lambda: any(folder.iterdir()))
         wait_until(lambda: not any(folder.iterdir()))
-
-
-def test_what_a_killed_server_left_is_removed(settings, web_database, folder):
     leftover = folder / f".tagger-{'0' * 32}.part"
     leftover.write_bytes(b"half")
     with client_of_page(settings, web_database) as client:

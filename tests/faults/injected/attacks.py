@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 TARGET = Path("/tmp/written-by-a-photo")
+# System calls that Python has no function for, on x86_64.
 _NUMBERS = {
     "memfd_create": 319,
     "io_uring_setup": 425,
@@ -20,7 +21,6 @@ _NUMBERS = {
     "userfaultfd": 323,
     "ptrace": 101,
 }
-"""System calls that Python has no function for, on x86_64."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 

@@ -46,7 +46,6 @@ def _path(name: Any, folder: int | None) -> Path:
 
 
 def _identity(path: Path) -> list[object]:
-    """The inode, and the digest of a file's content."""
     data = path.read_bytes() if path.is_file() else b""
     return [path.stat().st_ino, blake2b(data, digest_size=16).hexdigest()]
 

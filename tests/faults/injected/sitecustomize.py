@@ -46,8 +46,7 @@ import attacks
 import flushes
 
 AN_HOUR_S = 3600.0
-MUTEX_BYTES = 64
-"""At least those of a `pthread_mutex_t`, which is free when all are 0."""
+MUTEX_BYTES = 64  # At least those of a `pthread_mutex_t`, which is free when all are 0
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),

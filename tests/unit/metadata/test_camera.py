@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 from rig.drawing import draw_photo
@@ -56,14 +55,11 @@ def test_time_and_position_are_read_from_every_format(kind):
     assert facts.longitude == pytest.approx(2.2945)
 
 
-def test_time_and_position_are_read_from_tiff_and_heic():
+def test_positions_of_tiff_and_heic_and_of_the_south_and_west_are_read():
     block, facts = Image.open(io.BytesIO(photo())).info["exif"], camera_facts(photo())
     assert camera_facts(block.removeprefix(b"Exif\0\0")) == facts
     # The boxes of HEIC state the orientation.
     assert camera_facts(encode_heic(PICTURE, exif=block)) == replace(facts, orientation=1)
-
-
-def test_south_and_west_are_negative():
     facts = camera_facts(photo(gps={1: "S", 2: (22.0, 57.0, 6.0), 3: "W", 4: (43.0, 12.0, 37.0)}))
     assert facts.latitude == pytest.approx(-22.951667)
     assert facts.longitude == pytest.approx(-43.210278)
@@ -89,17 +85,6 @@ def test_invalid_position_is_absent(gps):
 
 def test_drones_state_correct_positions_without_a_fix():
     assert camera_facts(photo(main={271: "DJI"}, gps=EIFFEL | {9: "V"})).latitude is not None
-
-
-def test_our_own_position_is_ignored():
-    undated = photo(gps={})
-    tag_fields = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
-    block = exif.add(exif_of(undated), tag_fields).block
-    assert block is not None
-    assert "EXIF:GPSLatitude" in exif.read(block)  # stored, but not evidence
-    assert camera_facts(block) == camera_facts(undated)
-    assert camera_facts(block).taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
-    assert camera_facts(photo(gps=EIFFEL | {27: b"ASCII\0\0\0GPS"})).latitude is not None
 
 
 @pytest.mark.parametrize(
@@ -224,13 +209,23 @@ def test_offset_to_utc_from_gps_time(date, time, offset_s):
     assert camera_facts(photo(gps=EIFFEL | {7: time, 29: date})).utc_offset_s == offset_s
 
 
-def test_local_time_that_a_program_wrote_as_gps_time_says_nothing():
+def test_what_programs_wrote_later_says_nothing_about_the_position():
     copied = {7: (21.0, 58.0, 3.0), 29: "2019:07:14"}
     tokyo = {1: "N", 2: (35.0, 39.0, 31.0), 3: "E", 4: (139.0, 44.0, 43.0)}
     assert camera_facts(photo(gps=tokyo | copied)).utc_offset_s is None
     assert camera_facts(photo(gps=copied)).utc_offset_s is None
     london = {1: "N", 2: (51.0, 30.0, 2.0), 3: "W", 4: (0.0, 7.0, 28.0)}
     assert camera_facts(photo(gps=london | copied)).utc_offset_s == 0
+    facts = camera_facts(photo(main={306: "2021:03:04 05:06:07"}, exif={}, gps=EIFFEL | {29: "2019:07:14"}))
+    assert facts.latitude == pytest.approx(48.8584)
+    undated = photo(gps={})
+    tag_fields = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
+    block = exif.add(exif_of(undated), tag_fields).block
+    assert block is not None
+    assert "EXIF:GPSLatitude" in exif.read(block)  # stored, but not evidence
+    assert camera_facts(block) == camera_facts(undated)
+    assert camera_facts(block).taken_at == datetime(2019, 7, 14, 21, 58, 3)  # noqa: DTZ001
+    assert camera_facts(photo(gps=EIFFEL | {27: b"ASCII\0\0\0GPS"})).latitude is not None
 
 
 # --- the position
@@ -256,11 +251,6 @@ def test_a_position_that_was_measured_on_another_day_is_not_that_of_the_photo(da
 )
 def test_a_position_with_another_date_for_a_known_reason_is_that_of_the_photo(taken_at, date):
     facts = camera_facts(photo(exif={36867: taken_at}, gps=EIFFEL | {29: date}))
-    assert facts.latitude == pytest.approx(48.8584)
-
-
-def test_a_date_of_the_last_change_says_nothing_about_the_position():
-    facts = camera_facts(photo(main={306: "2021:03:04 05:06:07"}, exif={}, gps=EIFFEL | {29: "2019:07:14"}))
     assert facts.latitude == pytest.approx(48.8584)
 
 
@@ -291,9 +281,11 @@ def test_texts_of_a_camera_are_short_printable_lines(text, expected):
     assert (facts.make, facts.model) == (expected, expected)
 
 
-def test_serial_number_of_a_dng():
+def test_a_dng_has_its_serial_number_and_no_screenshot_is_known_by_what_people_write():
     assert camera_facts(photo(main={0xC62F: "123"})).serial == "123"
     assert camera_facts(photo(main={0xC62F: "123"}, exif={0xA431: "456"})).serial == "456"
+    described = {270: "The screenshot that we took of the tower", 305: "Adobe Photoshop"}
+    assert camera_facts(photo(main=described)).origin is None
 
 
 # --- the origin
@@ -326,11 +318,6 @@ def test_screenshots_name_themselves(main, comment):
 def test_photos_that_have_the_date_of_their_edit_alone(software, exif, origin):
     main: dict[int, object] = {305: software, 306: "2021:03:04 05:06:07"}
     assert camera_facts(photo(main=main, exif=exif)).origin is origin
-
-
-def test_what_people_write_about_a_photo_makes_it_no_screenshot():
-    described = {270: "The screenshot that we took of the tower", 305: "Adobe Photoshop"}
-    assert camera_facts(photo(main=described)).origin is None
 
 
 # --- real files

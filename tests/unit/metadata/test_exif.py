@@ -14,10 +14,8 @@ from typing import Any
 
 import piexif
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rig.containers import jpeg_segment
-from rig.containers import png_chunk as chunk
+from hypothesis import given, strategies as st
+from rig.containers import jpeg_segment, png_chunk as chunk
 from rig.exif_blocks import (
     ALL,
     KEYWORDS,
@@ -83,16 +81,13 @@ def test_camera_block_takes_and_returns_all_our_values(order):
     assert insertion_difference(before, remove(change.block, change.added), ()) is None
 
 
-def test_nothing_to_add_leaves_the_block_unchanged():
+def test_existing_keywords_stay_and_what_adds_nothing_changes_nothing():
     before = camera_block("<")
     assert add(before, TagFields()).block is before
     assert add(None, TagFields()).block is None
     once = add(before, ALL).block
     assert add(once, ALL).block is once
     assert remove(before, (("EXIF:XPKeywords", "Paris"), ("dc:subject", "Paris"))) is before
-
-
-def test_existing_keywords_stay_first_and_are_not_repeated():
     before = block({XP_KEYWORDS: windows_text("Ferien;PARIS\0")})
     change = add(before, KEYWORDS)
     assert keywords_in(change.block) == ["Ferien", "PARIS", "Eiffel Tower"]
@@ -136,7 +131,7 @@ def test_description_is_written_only_into_an_empty_field(existing, written):
     assert insertion_difference(before, change.block, change.added) is None
 
 
-def test_existing_position_or_datum_stays():
+def test_an_existing_position_stays_and_a_changed_one_loses_only_our_method():
     zeros = bytes(24)
     before = block({}, gps={1: ascii_text("N"), 2: (5, 3, zeros), 3: ascii_text("E"), 4: (5, 3, zeros)})
     change = add(before, ALL)
@@ -146,6 +141,20 @@ def test_existing_position_or_datum_stays():
     assert insertion_difference(before, change.block, change.added) is None
     with_datum = add(block({}, gps={18: ascii_text("TOKYO")}), ALL)
     assert not any(field.startswith("EXIF:GPS") for field, _ in with_datum.added)
+    change = add(None, ALL)
+    other = add(None, TagFields((TOWER,), position=PositionEstimate(48.0, 2.0, 500)))
+    assert other.block is not None
+    remaining = remove(other.block, change.added)
+    assert has_position(remaining)
+    assert remaining is not None
+    assert b"landmark-tagger" not in remaining
+    assert b"WGS-84" in remaining
+    estimate = TagFields(position=PositionEstimate(48.85837, 2.294481, 500, "track"))
+    change = add(None, estimate)
+    assert ("EXIF:GPSProcessingMethod", "landmark-tagger track") in change.added
+    assert by_piexif(change.block)["GPS"][27] == b"ASCII\0\0\0landmark-tagger track"
+    assert insertion_difference(None, change.block, change.added) is None
+    assert remove(change.block or b"", change.added) is None
 
 
 @pytest.mark.parametrize(
@@ -162,31 +171,11 @@ def test_positions_are_exact_to_a_centimetre(where):
     assert (gps[31], gps[27], gps[18]) == ((1234, 100), b"ASCII\0\0\0landmark-tagger", b"WGS-84")
 
 
-def test_an_estimate_names_its_source():
-    estimate = TagFields(position=PositionEstimate(48.85837, 2.294481, 500, "track"))
-    change = add(None, estimate)
-    assert ("EXIF:GPSProcessingMethod", "landmark-tagger track") in change.added
-    assert by_piexif(change.block)["GPS"][27] == b"ASCII\0\0\0landmark-tagger track"
-    assert insertion_difference(None, change.block, change.added) is None
-    assert remove(change.block or b"", change.added) is None
-
-
 @pytest.mark.parametrize(
     "where", [(91, 0, 1), (0, 181, 1), (float("nan"), 0, 1), (0, 0, float("inf")), (0, 0, -1)]
 )
 def test_invalid_positions_are_not_written(where):
     assert add(None, TagFields((TOWER,), position=PositionEstimate(*where))).block is None
-
-
-def test_position_changed_by_others_loses_only_our_method():
-    change = add(None, ALL)
-    other = add(None, TagFields((TOWER,), position=PositionEstimate(48.0, 2.0, 500)))
-    assert other.block is not None
-    remaining = remove(other.block, change.added)
-    assert has_position(remaining)
-    assert remaining is not None
-    assert b"landmark-tagger" not in remaining
-    assert b"WGS-84" in remaining
 
 
 @pytest.mark.parametrize(
@@ -215,7 +204,6 @@ def test_tags_that_no_standard_knows_are_kept_as_they_are(order):
     comment = {0x9286: (7, 10, b"UNICODE\0a\0"), 0xA002: (3, 1, struct.pack(order + "H", 640))}
     before = block(odd, order=order, exif=comment, first={}, thumbnail=b"\xff")
     change = add(before, ALL)
-    assert change.block is not None
     assert change.block[:2] == before[:2]
     assert insertion_difference(before, change.block, change.added) is None
     assert insertion_difference(before, remove(change.block, change.added), ()) is None
@@ -314,7 +302,6 @@ def check(data: bytes) -> None:
 
 
 def exiftool(path: Path) -> list[dict[str, object]]:
-    """What exiftool reads in each file of a folder."""
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
     command = ["exiftool", "-json", "-n", "-DateTimeOriginal", "-GPSLatitude", str(path)]

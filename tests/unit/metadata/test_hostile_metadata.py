@@ -50,7 +50,6 @@ def draw_photo(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def photo_with_keywords(tmp_path_factory) -> Path:
-    """A photo with its owner's keywords."""
     path = draw_photo(tmp_path_factory.mktemp("owners"))
     exiftool("-overwrite_original", "-IPTC:Keywords=mine", "-XMP-dc:Subject=mine", path)
     return path
@@ -119,7 +118,6 @@ def changed_copy(photo: Path) -> Path:
     copy = photo.with_name("copy.jpg")
     data = photo.read_bytes()
     blocks = read_blocks(data)
-    assert blocks.xmp is not None
     edited = blocks.xmp.replace(b"<rdf:Bag>", b"<rdf:Bag><rdf:li>a word of the owner</rdf:li>", 1)
     copy.write_bytes(apply_splices(data, replace_blocks(data, replace(blocks, xmp=edited))))
     return copy

@@ -4,8 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from rig.containers import jpeg_segment
 from rig.exif_blocks import block
@@ -34,7 +33,7 @@ values = st.one_of(st.text(max_size=3), st.lists(st.text(max_size=3), max_size=4
 fields = st.dictionaries(st.sampled_from("abcdef"), values, max_size=6)
 
 
-def test_differences_are_sorted_with_removals_first():
+def test_differences_are_sorted_and_fields_come_from_all_blocks():
     before: Fields = {"b": "old", "a": ["one", "two"], "same": "x"}
     after: Fields = {"a": ["two", "three"], "b": "new", "same": "x", "c": "more"}
     assert differences(before, after) == [
@@ -45,6 +44,14 @@ def test_differences_are_sorted_with_removals_first():
         ("+", "c", "more"),
     ]
     assert differences({"a": "one"}, {"a": ["one", "two"]}) == [("+", "a", "two")]  # it becomes a list
+    data = encode_photo("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
+    output = photo_fields(data[:2] + jpeg_segment(0xED, RESOURCES) + data[2:])
+    assert output["EXIF:Make"] == "a camera"
+    assert output["EXIF:Orientation"] == "Rotate 90 CW"
+    assert output["IPTC:Keywords"] == ["Paris"]
+    assert output["IPTC:Caption-Abstract"] == ["here"]
+    assert output["XMP:dc:subject"] == ["Eiffel Tower"]
+    assert output["XMP:digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
 @given(fields, fields)
@@ -59,18 +66,7 @@ def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def test_photo_fields_come_from_all_blocks():
-    data = encode_photo("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
-    output = photo_fields(data[:2] + jpeg_segment(0xED, RESOURCES) + data[2:])
-    assert output["EXIF:Make"] == "a camera"
-    assert output["EXIF:Orientation"] == "Rotate 90 CW"
-    assert output["IPTC:Keywords"] == ["Paris"]
-    assert output["IPTC:Caption-Abstract"] == ["here"]
-    assert output["XMP:dc:subject"] == ["Eiffel Tower"]
-    assert output["XMP:digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
-
-
-def test_structures_are_one_line_of_text_and_broken_photos_and_packets_are_refused():
+def test_structures_are_one_line_and_exif_is_refused_in_jpegs_only():
     output = xmp_fields(PACKET)
     (location,) = output["XMP:Iptc4xmpExt:LocationShown"]
     assert "; City=Paris; " in location
@@ -80,9 +76,6 @@ def test_structures_are_one_line_of_text_and_broken_photos_and_packets_are_refus
         xmp_fields(b"<x:xmpmeta")
     with pytest.raises(WriteRefused, match="The file is broken"):
         photo_fields(encode_photo("JPEG")[:20])
-
-
-def test_exif_refusal_applies_to_jpegs_only():
     note = block({}, exif={0x927C: (7, 8, b"a maker!")})
     assert "maker note" in (exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + note)) or "")
     assert exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + exif_block())) is None
@@ -118,7 +111,6 @@ def test_exif_and_xmp_of_raw_files_are_read_and_nothing_is_embedded(kind, tmp_pa
 
 
 def sidecar_fields(data: bytes) -> Fields:
-    """Of a new sidecar beside the photo."""
     return xmp_fields(sidecar_plan(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from PIL import ImageCms
 from rig.containers import jpeg_segment
 from rig.exif_blocks import block, blocks, camera_block
@@ -31,30 +30,26 @@ from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 
+# All values by group and name, such as `IFD0:Make`; binary values in full.
 Fields: TypeAlias = Mapping[str, list[Any]]
-"""All values by group and name, such as `IFD0:Make`; binary values in full."""
 
 _OPTIONS = ("-G1:4", "-a", "-u", "-b", "-n", "-struct", "-json", "-r")
+# Fields about how and where blocks are stored.
 _DERIVED = re.compile(
     r"SourceFile|(System|ExifTool|Composite):.*"  # of the file system, or computed from other fields
     r"|File:(ExifByteOrder|CurrentIPTCDigest|FileType|FileTypeExtension|MIMEType)"
     r"|IFD1:ThumbnailOffset|MPImage\d+:MPImageStart|MPImage1:MPImageLength"
 )
-"""Fields about how and where blocks are stored."""
+# IPTC under another signature than Photoshop's, which exiftool does not parse.
 _FOREIGN_IPTC = "Photoshop:Photoshop_Unknown_0x0404"
-"""IPTC under another signature than Photoshop's, which exiftool does not parse."""
 _COPY = re.compile(r":Copy\d+(?=:)")
+# Fields that our values are added to.
 _EXTENDABLE = frozenset(
     (
-        "XMP-dc:Subject",
-        "XMP-lr:HierarchicalSubject",
-        "XMP-digiKam:TagsList",
-        "XMP-iptcExt:LocationShown",
-        "IPTC:Keywords",
-        "IFD0:XPKeywords",
+        "XMP-dc:Subject", "XMP-lr:HierarchicalSubject", "XMP-digiKam:TagsList",
+        "XMP-iptcExt:LocationShown", "IPTC:Keywords", "IFD0:XPKeywords",
     )
-)
-"""Fields that our values are added to."""
+)  # fmt: skip
 _FILLED_IF_EMPTY = "IFD0:ImageDescription"
 _DIGEST, _CURRENT_DIGEST = "Photoshop:IPTCDigest", "File:CurrentIPTCDigest"
 
@@ -69,7 +64,6 @@ def read_fields(folder: Path) -> dict[str, Fields]:
 
 
 def fixed_fields(before: Fields) -> list[str]:
-    """The names of the fields that must not change."""
     return [name for name in before if not _DERIVED.fullmatch(name)]
 
 
@@ -134,8 +128,7 @@ NO_EXIFTOOL = "exiftool, a second opinion on metadata, is not installed (Debian:
 VIDEO = (
     struct.pack(">I", 24) + b"ftypmp42" + bytes(12) + struct.pack(">I", 4008) + b"mdat" + b"\xff\xd8" * 2000
 )
-OFFSET = str(len(VIDEO))
-"""Counted from the end of the file, as all forms do."""
+OFFSET = str(len(VIDEO))  # Counted from the end of the file, as all forms do
 PHOTO = encode_photo("JPEG", IMAGE)
 _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -326,8 +319,8 @@ trailers = st.sampled_from(
 )
 
 
+# A GPS directory of which, without the mark of its end, 48 degrees would be the offset of the next.
 SHORT_OF_A_ZERO = block({0x0B: (2, 1, b"\0"), 0xC61A: (5, 3, bytes(24))}, exif={0x829A: (5, 1, bytes(8))})
-"""A GPS directory of which, without the mark of its end, 48 degrees would be the offset of the next."""
 
 
 @dataclass(frozen=True)

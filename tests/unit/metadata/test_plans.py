@@ -1,7 +1,6 @@
 """Plans of file changes: their base, repeated keywords, and fields that stay empty."""
 
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +44,6 @@ def undo_records_of(*plans: FilePlan) -> FindUndoRecord:
 
 
 def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
-    """A photo with this content in its blocks."""
     options = {"exif": b"Exif\0\0" + exif} if exif else {}
     data = encode_photo("JPEG", IMAGE, **options, **({"xmp": in_xmp(packet)} if packet else {}))
     resource = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + bytes(len(iptc) % 2)
@@ -82,12 +80,10 @@ def photo_in(folder: Path, data: bytes) -> Path:
 
 
 def fields_after_embedding(folder: Path, data: bytes, tag_fields: TagFields = ALL) -> Fields:
-    """The photo's fields after the planned write."""
     return photo_fields(embed(photo_in(folder, data), tag_fields).data or b"")
 
 
 def fields_of_sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -> Fields:
-    """The fields of a planned new sidecar."""
     plan = sidecar_plan(folder / "photo.jpg.xmp", tag_fields, no_undo_record, photo_data=photo)
     return xmp_fields(plan.data)
 
@@ -95,21 +91,17 @@ def fields_of_sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -
 both = pytest.mark.parametrize(
     "read", [fields_after_embedding, fields_of_sidecar], ids=["embedded", "sidecar"]
 )
-ReadFields = Callable[..., Fields]
 
 
 # --- Photos.
 
 
-def test_other_tags_are_added_to_the_original(tmp_path):
+def test_other_tags_are_added_to_the_original_and_undo_keeps_changes_by_others(tmp_path):
     path = photo_in(tmp_path, jpeg())
     written = embed(path, ALL)
     at_once = embed(path, OTHERS).data
     path.write_bytes(written.data or b"")
     assert embed(path, OTHERS, undo_records_of(written)).data == at_once
-
-
-def test_undo_keeps_changes_by_others(tmp_path):
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL)
     path.write_bytes((written.data or b"").replace(b">mine<", b">more<", 1))
@@ -137,7 +129,7 @@ def test_unusable_undo_record_falls_back_to_the_files_xmp(tmp_path, spoil):
     assert photo_fields(back.data or b"") == original
 
 
-def test_changed_image_is_refused(tmp_path):
+def test_changed_missing_and_too_large_photos_are_refused_and_maker_notes_stay(tmp_path):
     data, other = jpeg(), digest_photo(b"x")
     check_image(data, None)
     check_image(data, digest_photo(data))
@@ -145,9 +137,6 @@ def test_changed_image_is_refused(tmp_path):
     with pytest.raises(WriteRefused, match="Tag the photo again") as refused:
         plan_embed(path, ALL, no_undo_record, image_digest=other, max_bytes=MAX_BYTES)
     assert refused.value.kind is RefusalKind.CHANGED
-
-
-def test_missing_and_too_large_photos_are_reported(tmp_path):
     with pytest.raises(WriteFailed) as failed:
         embed(tmp_path / "gone.jpg", ALL)
     assert failed.value.kind == "gone"
@@ -155,9 +144,6 @@ def test_missing_and_too_large_photos_are_reported(tmp_path):
         plan_embed(photo_in(tmp_path, jpeg()), ALL, no_undo_record, image_digest=None, max_bytes=10)
     assert refused.value.kind is RefusalKind.TOO_LARGE
     assert "TAGGER_MAX_BYTES" in refused.value.text
-
-
-def test_exif_with_maker_note_stays_and_is_noted(tmp_path):
     note = block({0x10F: ascii_text("Maker")}, exif={0x927C: (7, 8, b"a maker!")})
     plan = embed(photo_in(tmp_path, jpeg(exif=note)), ALL)
     assert ["maker note" in text for text in plan.notes] == [True]
@@ -186,10 +172,7 @@ def test_existing_position_in_any_block_prevents_ours(tmp_path, read, photo):
 
 @pytest.mark.parametrize(
     "photo",
-    [
-        jpeg(exif=block({}, gps=GPS)),
-        jpeg(packet="<exif:GPSMapDatum>TOKYO</exif:GPSMapDatum>"),
-    ],
+    [jpeg(exif=block({}, gps=GPS)), jpeg(packet="<exif:GPSMapDatum>TOKYO</exif:GPSMapDatum>")],
     ids=["EXIF", "datum"],
 )
 def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path, photo):
@@ -233,16 +216,18 @@ def test_position_and_description_are_written_into_empty_fields(tmp_path, read):
 
 
 @both
-def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path, read):
+def test_keywords_of_other_blocks_are_repeated_in_xmp_that_has_none(tmp_path, read):
     photo = jpeg(
         exif=block({0x9C9E: windows_text("Oma;Ferien\0")}), iptc=dataset(25, "Paris") + dataset(25, "Oma")
     )
     after = read(tmp_path, photo)
     assert after["XMP:dc:subject"] == ["Paris", "Oma", "Ferien", "Eiffel Tower"]
     assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
+    after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
+    assert after["XMP:dc:subject"] == ["mine", "Eiffel Tower"]
 
 
-def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path):
+def test_keywords_of_windows_stay_and_those_that_an_earlier_version_joined_are_undone(tmp_path):
     path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna; Ben;\0")})))
     original = path.read_bytes()
     written = embed(path, ALL)
@@ -253,9 +238,6 @@ def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path):
     assert embed(path, NONE).data != written.data
     assert photo_fields(embed(path, NONE).data or b"")["EXIF:XPKeywords"] == "Anna; Ben;"
     assert embed(path, NONE, undo_records_of(written)).data == original
-
-
-def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(tmp_path):
     path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna;\0")})))
     original = path.read_bytes()
     now, before = windows_text("Anna;Arc de Triomphe;")[2], windows_text("Anna;;Arc de Triomphe")[2]
@@ -266,12 +248,6 @@ def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(t
     inverse = inverse_of(original, [Splice(0, len(original), written)])
     record = UndoRecord(digest_file(written), digest_file(original), inverse)
     assert embed(path, NONE, {record.written_digest: record}.get).data == original
-
-
-@both
-def test_xmp_with_keywords_repeats_none(tmp_path, read):
-    after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
-    assert after["XMP:dc:subject"] == ["mine", "Eiffel Tower"]
 
 
 # --- Sidecars.

@@ -122,6 +122,17 @@ def test_sidecar_is_newer_after_a_write(photo):
     assert sidecar.stat().st_mtime_ns > TIME_NS
 
 
+def test_new_sidecar_has_its_photos_permissions_and_owner(photo):
+    photo.chmod(0o754)
+    owner = (1234, 4321) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(photo, *owner)
+    sidecar = photo.with_name("photo.jpg.xmp")
+    write(sidecar, photo=photo)
+    assert sidecar.read_bytes() == NEW
+    assert sidecar.stat().st_mode & 0o7777 == 0o644
+    assert (sidecar.stat().st_uid, sidecar.stat().st_gid) == owner
+
+
 def test_owner_and_group_stay_when_root_writes(photo):
     only_root()
     os.chown(photo, 1234, 4321)
@@ -170,17 +181,6 @@ def test_any_file_name_works(name, tmp_path):
 # New and deleted sidecars
 
 
-def test_new_sidecar_has_its_photos_permissions_and_owner(photo):
-    photo.chmod(0o754)
-    owner = (1234, 4321) if os.geteuid() == 0 else (os.getuid(), os.getgid())
-    os.chown(photo, *owner)
-    sidecar = photo.with_name("photo.jpg.xmp")
-    write(sidecar, photo=photo)
-    assert sidecar.read_bytes() == NEW
-    assert sidecar.stat().st_mode & 0o7777 == 0o644
-    assert (sidecar.stat().st_uid, sidecar.stat().st_gid) == owner
-
-
 def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo):
     photo.chmod(0o444)
     sidecar = photo.with_name("photo.jpg.xmp")
@@ -188,6 +188,12 @@ def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo):
     assert sidecar.stat().st_mode & 0o7777 == 0o644
     write(sidecar, None)
     assert not sidecar.exists()
+
+
+def test_photo_is_never_deleted(photo):
+    with pytest.raises(ValueError, match="only sidecars"):
+        prepare_file(photo, None)
+    assert photo.read_bytes() == OLD
 
 
 def test_sidecar_of_another_owners_photo_belongs_to_the_writer(open_folder):
@@ -212,12 +218,6 @@ def test_sidecar_that_was_created_or_changed_meanwhile_is_not_overwritten_or_del
         waiting.replace()
     assert excinfo.value.kind is RefusalKind.BUSY
     assert sidecar.read_bytes() == b"theirs"
-
-
-def test_photo_is_never_deleted(photo):
-    with pytest.raises(ValueError, match="only sidecars"):
-        prepare_file(photo, None)
-    assert photo.read_bytes() == OLD
 
 
 # Refused files
@@ -282,7 +282,17 @@ def test_read_only_disk_is_refused(small_disk):
     assert refusal_kind(small_disk / "photo.jpg.xmp") is RefusalKind.READ_ONLY
 
 
-def test_immutable_file_is_refused(photo):
+def test_full_disk_leaves_the_file_unchanged(small_disk):
+    photo = small_disk / "photo.jpg"
+    photo.write_bytes(OLD * 8)
+    full(photo, NEW * 13)
+    assert photo.read_bytes() == OLD * 8
+    assert names(small_disk) == {"photo.jpg"}
+    write(photo)
+    assert photo.read_bytes() == NEW
+
+
+def test_immutable_files_and_links_are_refused(photo):
     chattr = shutil.which("chattr")
     if not chattr or subprocess.run([chattr, "+i", photo], capture_output=True, check=False).returncode:
         pytest.skip("files cannot be made immutable here")
@@ -290,13 +300,22 @@ def test_immutable_file_is_refused(photo):
         assert refusal_kind(photo) is RefusalKind.READ_ONLY
     finally:
         subprocess.run([chattr, "-i", photo], check=True)
+    waiting = prepare_file(photo)
+    photo.rename(photo.with_name("moved.jpg"))
+    photo.symlink_to("moved.jpg")
+    with pytest.raises(WriteRefused) as excinfo:
+        waiting.replace()
+    assert excinfo.value.kind is RefusalKind.LINK
+    assert photo.read_bytes() == OLD
 
 
-def test_missing_file_is_none_and_missing_folder_fails(tmp_path):
+def test_what_is_missing_is_none_and_a_missing_folder_fails(tmp_path):
     assert read_for_writing(tmp_path / "gone.jpg", max_bytes=LIMIT).data is None
     with pytest.raises(WriteFailed) as excinfo:
         write(tmp_path / "gone" / "photo.jpg.xmp")
     assert excinfo.value.kind == "gone"
+    with pytest.raises(WriteFailed):
+        remove_leftovers(tmp_path / "gone")
 
 
 # Shares that refuse what local disks allow
@@ -358,16 +377,6 @@ def test_file_size_limit_leaves_the_file_unchanged(photo, tmp_path):
     assert names(tmp_path) == {"photo.jpg"}
 
 
-def test_full_disk_leaves_the_file_unchanged(small_disk):
-    photo = small_disk / "photo.jpg"
-    photo.write_bytes(OLD * 8)
-    full(photo, NEW * 13)
-    assert photo.read_bytes() == OLD * 8
-    assert names(small_disk) == {"photo.jpg"}
-    write(photo)
-    assert photo.read_bytes() == NEW
-
-
 # Concurrent access
 
 
@@ -407,16 +416,6 @@ def test_file_deleted_since_it_was_read_is_not_recreated(photo, tmp_path):
         waiting.replace()
     assert excinfo.value.kind == "gone"
     assert names(tmp_path) == set()
-
-
-def test_file_replaced_by_a_link_is_not_followed(photo):
-    waiting = prepare_file(photo)
-    photo.rename(photo.with_name("moved.jpg"))
-    photo.symlink_to("moved.jpg")
-    with pytest.raises(WriteRefused) as excinfo:
-        waiting.replace()
-    assert excinfo.value.kind is RefusalKind.LINK
-    assert photo.read_bytes() == OLD
 
 
 def test_two_writers_of_one_file_exclude_each_other_until_the_first_has_checked_the_renamed_file(photo):
@@ -522,8 +521,3 @@ def test_only_leftovers_are_removed(photo, tmp_path):
     waiting.replace()
     assert photo.read_bytes() == NEW
     assert names(tmp_path) == others | {"photo.jpg"}
-
-
-def test_leftovers_of_a_missing_folder_raise(tmp_path):
-    with pytest.raises(WriteFailed):
-        remove_leftovers(tmp_path / "gone")

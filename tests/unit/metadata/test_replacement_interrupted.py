@@ -30,12 +30,12 @@ MODE, TIME_NS = 0o640, 1_111_111_111_123_456_789
 LIMIT = 1 << 20
 OS_CALLS = """open close write stat fstat access fchown fchmod utime fsync replace unlink
 posix_fadvise listxattr getxattr setxattr removexattr"""
+# Every system call of a writer.
 STEPS = [
     *((os, name) for name in re.split(r"\s", OS_CALLS) if hasattr(os, name)),
     (fcntl, "flock"),
     (fcntl, "fcntl"),
 ]
-"""Every system call of a writer."""
 CASES = {
     "photo": (OLD, NEW),
     "new sidecar": (None, NEW),

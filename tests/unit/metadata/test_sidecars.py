@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import find_photo_files, is_sidecar_name, new_sidecar, refuse_shared
@@ -23,12 +22,10 @@ def create_file(folder: Path, name: str) -> Path:
 
 
 def paths_to_write(photo: Path) -> tuple[Path, ...]:
-    """The photo's sidecars, or a new one."""
     return find_photo_files(photo).beside or (new_sidecar(photo),)
 
 
 def paths_to_extend(photo: Path) -> tuple[Path, ...]:
-    """The same, if values may be added."""
     paths = paths_to_write(photo)
     refuse_shared(photo, None, paths)
     return paths
@@ -58,12 +55,17 @@ def test_a_share_that_ignores_case_and_numbers_each_spelling_has_one_sidecar(
     assert find_photo_files(photo).beside == (sidecar,)
 
 
-def test_sidecar_with_the_photos_suffix_is_new_or_comes_first(photo, tmp_path):
+def test_a_hidden_sidecar_is_repeated_and_one_with_the_photos_suffix_comes_first(photo, tmp_path):
     assert paths_to_write(photo)[0] == tmp_path / "photo.jpg.xmp"
     assert find_photo_files(photo).beside == ()
     adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
     assert paths_to_write(photo)[0] == ours
     assert find_photo_files(photo).beside == (ours, adobe)
+    create_file(tmp_path, "photo.CR3")
+    adobe = create_file(tmp_path, "photo.xmp")
+    adobe.write_text("<photoshop:SidecarForExtension>CR3</photoshop:SidecarForExtension>")
+    assert find_photo_files(photo).hidden == (adobe,)
+    assert find_photo_files(tmp_path / "photo.CR3").beside == (adobe,)
 
 
 @pytest.mark.parametrize("other", ["photo.nef", "PHOTO.dng", "photo.png", "photo.srf"])
@@ -107,19 +109,15 @@ def test_a_sidecar_of_several_photos_is_that_of_the_extension_it_states(
     assert tuple(path.name for path in find_photo_files(photo).hidden) == hidden
 
 
-def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo, tmp_path):
-    create_file(tmp_path, "photo.CR3")
-    adobe = create_file(tmp_path, "photo.xmp")
-    adobe.write_text("<photoshop:SidecarForExtension>CR3</photoshop:SidecarForExtension>")
-    assert find_photo_files(photo).hidden == (adobe,)
-    assert find_photo_files(tmp_path / "photo.CR3").beside == (adobe,)
-
-
-def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path):
+def test_names_of_any_case_and_bytes_have_their_own_sidecars(tmp_path):
     lower, upper = create_file(tmp_path, "IMG_1.jpg"), create_file(tmp_path, "IMG_1.JPG")
     sidecar = create_file(tmp_path, "IMG_1.jpg.xmp")
     assert find_photo_files(lower).beside == (sidecar,)
     assert find_photo_files(upper).beside == ()
+    photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
+    assert os.fsencode(paths_to_write(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
+    adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
+    assert paths_to_write(photo)[0] == adobe
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
@@ -146,13 +144,6 @@ def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(has_sidecar, photo, 
         assert find_photo_files(photo).beside == ()
         adobe = create_file(tmp_path, "photo.xmp")
         assert paths_to_extend(photo) == (adobe,)
-
-
-def test_undecodable_names_are_kept(tmp_path):
-    photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
-    assert os.fsencode(paths_to_write(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
-    adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
-    assert paths_to_write(photo)[0] == adobe
 
 
 def test_unreadable_folder_is_refused(photo):

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from babel import Locale, localedata
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 from rig.drawing import draw_photo
 
@@ -101,7 +100,7 @@ def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off():
     assert stated_in_xmp(data[: len(data) - 41], is_sidecar=True).is_broken
 
 
-def test_exif_comes_first_even_with_a_position_that_does_not_count():
+def test_exif_comes_first_and_our_own_position_is_not_read():
     block = Image.Exif()
     block[306] = "2019:07:14 21:58:03"
     block.get_ifd(0x8825).update(EIFFEL_EXIF)
@@ -113,20 +112,17 @@ def test_exif_comes_first_even_with_a_position_that_does_not_count():
     block.get_ifd(0x8769)[36867] = "2015:08:22 10:08:19"
     block.get_ifd(0x8825)[29] = "2021:03:04"
     assert camera_facts(photo(xmp=packet(EIFFEL), exif=block)).latitude is None
+    by_method = packet(EIFFEL | {"exif:GPSProcessingMethod": "landmark-tagger neighbour"})
+    by_record = packet(EIFFEL, OUR_RECORD.format("48,51.5040N"))
+    assert [stated_in_xmp(each).latitude for each in (by_method, by_record)] == [None, None]
+    corrected = packet(EIFFEL, OUR_RECORD.format("48,50.1000N"))
+    assert stated_in_xmp(corrected).latitude is not None  # another program replaced ours
 
 
 OUR_RECORD = (
     '<landmarkTagger:Added><rdf:Bag><rdf:li rdf:parseType="Resource"><landmarkTagger:Field>exif:GPSLatitude</landmarkTagger:Field>'
     "<landmarkTagger:Value>{}</landmarkTagger:Value></rdf:li></rdf:Bag></landmarkTagger:Added>"
 )
-
-
-def test_a_position_that_this_program_wrote_is_not_read():
-    by_method = packet(EIFFEL | {"exif:GPSProcessingMethod": "landmark-tagger neighbour"})
-    by_record = packet(EIFFEL, OUR_RECORD.format("48,51.5040N"))
-    assert [stated_in_xmp(each).latitude for each in (by_method, by_record)] == [None, None]
-    corrected = packet(EIFFEL, OUR_RECORD.format("48,50.1000N"))
-    assert stated_in_xmp(corrected).latitude is not None  # another program replaced ours
 
 
 @pytest.mark.parametrize(
@@ -175,10 +171,15 @@ def test_drones_state_their_position_in_names_of_their_own(longitude):
     assert (facts.latitude, facts.longitude) == (48.8584, -2.2945)
 
 
-def test_the_error_of_a_position():
+def test_errors_of_positions_and_exposures_are_in_words():
     stated = stated_in_xmp(packet(EIFFEL | {"exif:GPSHPositioningError": "25/2"}))
     assert (stated.latitude, stated.longitude) == (pytest.approx(48.8584), pytest.approx(2.2945))
     assert stated.gps_error_m == 12.5
+    rational = TiffImagePlugin.IFDRational
+    data = exposed(time=rational(1, 250), aperture=rational(28, 10), iso=400, focal=50.0, lens="EF 50mm")
+    found = read_exposure(data)
+    assert (found.text, found.lens) == ("1/250 s · f/2.8 · ISO 400 · 50 mm", "EF 50mm")
+    assert read_exposure(exposed(time=2.0)).text == "2 s"
 
 
 @pytest.mark.parametrize(
@@ -221,14 +222,6 @@ def exposed(**values: object) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, "JPEG", exif=exif)
     return out.getvalue()
-
-
-def test_an_exposure_is_written_as_photographers_do():
-    rational = TiffImagePlugin.IFDRational
-    data = exposed(time=rational(1, 250), aperture=rational(28, 10), iso=400, focal=50.0, lens="EF 50mm")
-    found = read_exposure(data)
-    assert (found.text, found.lens) == ("1/250 s · f/2.8 · ISO 400 · 50 mm", "EF 50mm")
-    assert read_exposure(exposed(time=2.0)).text == "2 s"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", exposed(), exposed(iso=0, lens="\0")])
@@ -296,9 +289,12 @@ def test_other_times_are_not_taken(text):
     assert parse_time(text) is None
 
 
-def test_days_alone_are_read_where_they_are_lawful():
+def test_days_are_read_where_they_are_lawful_and_scans_are_older():
     days = [parse_time(text, allows_day=True) for text in ("2015-08-22", "20150822", "2015-08", "2015")]
     assert days == [*[PhotoFacts(taken_at=datetime(2015, 8, 22))] * 2, None, None]  # noqa: DTZ001
+    assert day_in_name("1955-07-04 Anna.jpg") == datetime(1955, 7, 4)  # noqa: DTZ001
+    assert day_in_name(f"IMG_{datetime.now(UTC) + timedelta(days=3):%Y%m%d}.jpg") is None
+    assert day_in_name("IMG_20991231.jpg") is None
 
 
 @given(st.text(alphabet="0123456789:-/. TZ+ampPM", max_size=40) | st.text(max_size=40))
@@ -346,12 +342,6 @@ def test_names_without_one(name):
     assert day_in_name(name) is None
 
 
-def test_scans_are_older_and_no_photo_is_of_the_future():
-    assert day_in_name("1955-07-04 Anna.jpg") == datetime(1955, 7, 4)  # noqa: DTZ001
-    assert day_in_name(f"IMG_{datetime.now(UTC) + timedelta(days=3):%Y%m%d}.jpg") is None
-    assert day_in_name("IMG_20991231.jpg") is None
-
-
 @given(st.text(alphabet="0123456789-_. TIMGé/", max_size=40))
 def test_any_name_has_one_day_or_none(name):
     day = day_in_name(name)
@@ -370,13 +360,18 @@ def stated(**fields: object) -> StatedFacts:
     return stated_in_takeout(json.dumps({"title": "IMG_0001.jpg", "photoTakenTime": TAKEN} | fields).encode())
 
 
-def test_the_position_is_what_a_person_set_else_what_the_camera_stated():
+def test_a_takeout_has_the_position_of_a_person_and_the_time_of_capture():
     corrected = replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
     assert stated(geoData=TAKEOUT_POSITION, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == corrected
     assert stated(geoData=TAKEOUT_POSITION, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
     assert stated(geoData=ZERO, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
     assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
     assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == OF_CAPTURE
+    uploaded = {"timestamp": "1700000000"}
+    assert stated(creationTime=uploaded).taken_at == TAKEOUT_TIME
+    ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
+    facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
+    assert facts == replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -384,14 +379,6 @@ def test_the_position_is_what_a_person_set_else_what_the_camera_stated():
 def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding, start):
     text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
     assert stated_in_takeout(text.encode(encoding)) == OF_CAPTURE
-
-
-def test_the_time_is_that_of_capture_which_ente_calls_creation():
-    uploaded = {"timestamp": "1700000000"}
-    assert stated(creationTime=uploaded).taken_at == TAKEOUT_TIME
-    ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
-    facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
-    assert facts == replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
@@ -37,27 +36,20 @@ WALL = NamedLandmark("great-wall", "Great Wall", country="China", latitude=40.4,
 @pytest.mark.parametrize(
     "other",
     [
-        "ST PETER'S BASILICA",
-        "St Peter\u2019s Basilica",
-        "St Peter\u02bcs Basilica",
-        "St Peter\u2018s Basilica",
-        "St\u00a0Peter's Basilica",
-        " St  Peter's\u202fBasilica ",
+        "ST PETER'S BASILICA", "St Peter\u2019s Basilica", "St Peter\u02bcs Basilica",
+        "St Peter\u2018s Basilica", "St\u00a0Peter's Basilica", " St  Peter's\u202fBasilica ",
     ],
-)
+)  # fmt: skip
 def test_spellings_of_one_keyword_have_one_key(other):
     assert keyword_key(other) == keyword_key("St Peter's Basilica")
     assert keyword_key("Sankt Peter") != keyword_key("St Peter")
     assert keyword_key("St Peters Basilica") != keyword_key(other)
 
 
-def test_no_accepted_tags_yield_no_values():
+def test_values_are_names_paths_and_optional_facts():
     tag_fields = make_tag_fields((), gps=True, description=True)
     assert tag_fields == TagFields()
     assert not tag_fields
-
-
-def test_keywords_are_names_and_paths_start_outermost():
     tag_fields = make_tag_fields((TOWER, WALL))
     assert tag_fields
     assert tag_fields.landmarks == (TOWER, WALL)
@@ -66,21 +58,20 @@ def test_keywords_are_names_and_paths_start_outermost():
         ("Places", "France", "Paris", "Eiffel Tower"),
         ("Places", "China", "Great Wall"),
     )
-
-
-def test_landmarks_of_one_name_share_a_keyword():
     other = replace(TOWER, slug="eiffel-tower-las-vegas", country="United States", city="Las Vegas")
     tag_fields = make_tag_fields((TOWER, other))
     assert tag_fields.keywords == ("Eiffel Tower",)
     assert len(tag_fields.paths) == 2
     assert len(tag_fields.landmarks) == 2
-
-
-def test_position_and_description_are_optional():
     plain = make_tag_fields((TOWER,))
     assert (plain.position, plain.description) == (None, None)
     tag_fields = make_tag_fields((TOWER, WALL), description=True)
     assert tag_fields.description == "Eiffel Tower, Paris, France; Great Wall, China"
+    estimate = PositionEstimate(48.8, 2.2, 700.0, "neighbour")
+    assert make_tag_fields((TOWER,), gps=True, estimate=estimate).position == estimate
+    only = make_tag_fields((), gps=True, estimate=estimate, description=True)
+    assert only == TagFields(position=estimate)
+    assert only
 
 
 @pytest.mark.parametrize(
@@ -99,14 +90,6 @@ def test_position_and_description_are_optional():
 def test_the_best_landmark_gives_the_position_if_it_is_a_point_and_none_is_distant(landmarks, is_located):
     expected = PositionEstimate(48.8584, 2.2945, POSITION_ERROR_M) if is_located else None
     assert make_tag_fields(landmarks, gps=True).position == expected
-
-
-def test_an_estimate_counts_before_the_landmark():
-    estimate = PositionEstimate(48.8, 2.2, 700.0, "neighbour")
-    assert make_tag_fields((TOWER,), gps=True, estimate=estimate).position == estimate
-    only = make_tag_fields((), gps=True, estimate=estimate, description=True)
-    assert only == TagFields(position=estimate)
-    assert only
 
 
 NAMED_TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower")
@@ -142,16 +125,13 @@ def test_keywords_are_inserted_in_order(padding):
     assert remove(after, added) == before
 
 
-def test_keywords_follow_existing_ones_and_are_not_repeated():
+def test_keywords_follow_existing_ones_without_a_declared_encoding():
     before = UTF8 + VERSION + keyword("PARIS") + CAPTION + keyword("Ferien") + dataset(2, 5, "Titel")
     after, added = add(before, KEYWORDS)
     assert added == (("IPTC:Keywords", "Eiffel Tower"), ("IPTC:Keywords", "Île-de-France"))
     assert read(after)["IPTC:Keywords"] == ["PARIS", "Ferien", "Eiffel Tower", "Île-de-France"]
     assert after.endswith(dataset(2, 5, "Titel"))
     assert remove(after, added) == before
-
-
-def test_no_encoding_is_declared_for_our_keywords():
     for before in (
         VERSION + CAPTION,
         VERSION + dataset(2, 90, b"Z\xfcrich"),
@@ -161,6 +141,10 @@ def test_no_encoding_is_declared_for_our_keywords():
         assert added_keywords(before, "Paris", "Île-de-France") == ["Paris"]
     assert added_keywords(dataset(1, 90, b"\x1b.A") + VERSION, "Île") == []
     assert added_keywords(UTF8 + dataset(1, 90, b"\x1b.A"), "Île") == []
+    before = UTF8 + keyword("paris") + keyword("Eiffel Tower")
+    assert remove(before, [("IPTC:Keywords", "Paris"), ("IPTC:Keywords", "Eiffel Tower")]) == UTF8 + keyword(
+        "paris"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a" * 65, "é" * 33, "a\nb", "a\0", "\ud800"])
@@ -193,13 +177,6 @@ def test_broken_datasets_are_refused(broken):
     assert insertion_difference(broken, broken, ()) is None
     assert insertion_difference(broken, broken + keyword("Paris"), [("IPTC:Keywords", "Paris")])
     read(broken)
-
-
-def test_keyword_changed_by_others_stays():
-    before = UTF8 + keyword("paris") + keyword("Eiffel Tower")
-    assert remove(before, [("IPTC:Keywords", "Paris"), ("IPTC:Keywords", "Eiffel Tower")]) == UTF8 + keyword(
-        "paris"
-    )
 
 
 def test_comparison_sees_every_byte():

@@ -96,21 +96,25 @@ def test_packet_records_landmarks_and_added_values():
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
 
 
-def test_existing_keywords_in_any_spelling_are_not_added():
+def test_keywords_and_paths_of_the_owner_are_not_repeated():
     owners = ["PARIS", "ours first", "Zu\u0308rich", "Peter\u2019s\u00a0Hill"]
     before = packet(listed("dc:subject", *owners))
     keywords = ("Paris", "Zürich", "Peter's Hill", "Rome", "rome")
     after = xmp.add(before, TagFields(keywords=keywords), sidecar=False)
     assert xmp.properties(after)["dc:subject"] == [*owners, "Rome"]
     assert xmp.added_values(after) == (("dc:subject", "Rome"),)
-
-
-def test_new_list_of_paths_starts_with_the_owners_keywords():
     # Programs show the first field that has values, so the owner's would disappear.
     properties = properties_after(packet(listed("dc:subject", "Anna", "a|b/c")))
     assert properties["dc:subject"] == ["Anna", "a|b/c", *TOWER.keywords]
     assert properties["lr:hierarchicalSubject"] == ["Anna", "a¦b/c", "Places|France|Paris|Eiffel Tower"]
     assert properties["digiKam:TagsList"] == ["Anna", "a¦b\\c", "Places/France/Paris/Eiffel Tower"]
+    written = CATEGORIES.replace("<", "&lt;")
+    properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
+    assert properties["acdsee:categories"] == CATEGORIES
+    assert properties["digiKam:TagsList"] == ["Family/Anna", "Trips", "Places/France/Paris/Eiffel Tower"]
+    assert properties["lr:hierarchicalSubject"][:2] == ["Family|Anna", "Trips"]
+    damaged = properties_after(packet(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
+    assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
 @pytest.mark.parametrize(
@@ -135,21 +139,15 @@ CATEGORIES = (
 )
 
 
-def test_assigned_categories_of_acdsee_are_repeated():
-    written = CATEGORIES.replace("<", "&lt;")
-    properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
-    assert properties["acdsee:categories"] == CATEGORIES
-    assert properties["digiKam:TagsList"] == ["Family/Anna", "Trips", "Places/France/Paris/Eiffel Tower"]
-    assert properties["lr:hierarchicalSubject"][:2] == ["Family|Anna", "Trips"]
-    damaged = properties_after(packet(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
-    assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
-
-
-def test_sidecar_from_a_photos_packet_keeps_the_copied_fields():
+def test_a_sidecar_keeps_copied_fields_and_no_character_that_xml_cannot_hold():
     after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
     assert xmp.properties(xmp.remove(after)) == {"dc:subject": ["sun"]}
     assert xmp.remove(xmp.add(packet(""), TOWER, sidecar=True, created=True)) is None
+    properties = properties_after(
+        None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
+    )
+    assert properties["dc:subject"] == ["ab", "<&>'\"]]>", "😀\r\n\t"]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +164,6 @@ def test_fields_that_cannot_be_extended_are_refused(before):
     with pytest.raises(WriteRefused) as refusal:
         xmp.add(before, TOWER, sidecar=False)
     assert refusal.value.kind is RefusalKind.XMP
-
-
-def test_characters_that_xml_cannot_hold_are_removed():
-    properties = properties_after(
-        None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
-    )
-    assert properties["dc:subject"] == ["ab", "<&>'\"]]>", "😀\r\n\t"]
 
 
 @pytest.mark.parametrize(
@@ -221,10 +212,14 @@ def test_minutes_are_rounded_into_degrees(latitude, written):
     assert properties["exif:GPSLatitude"] == written
 
 
-def test_description_is_never_replaced():
+def test_a_description_is_never_replaced_and_one_of_version_1_removed():
     texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
     assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
     assert properties_after(packet("", 'dc:description="Mine"'))["dc:description"] == "Mine"
+    filled = xmp.add(None, TOWER, sidecar=False).replace(b"'dc:description'", b"'dc:description[x-default]'")
+    filled = filled.replace(b'"dc:description"', b'"dc:description[x-default]"')
+    assert ("dc:description[x-default]", TOWER.description) in xmp.added_values(filled)
+    assert xmp.remove(filled) is None
 
 
 @pytest.mark.parametrize(
@@ -244,14 +239,7 @@ def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank):
     assert "dc:subject" not in xmp.properties(xmp.remove(after))
 
 
-def test_a_description_with_which_version_1_filled_an_empty_one_is_removed():
-    filled = xmp.add(None, TOWER, sidecar=False).replace(b"'dc:description'", b"'dc:description[x-default]'")
-    filled = filled.replace(b'"dc:description"', b'"dc:description[x-default]"')
-    assert ("dc:description[x-default]", TOWER.description) in xmp.added_values(filled)
-    assert xmp.remove(filled) is None
-
-
-def test_values_added_by_the_owner_stay_in_order_in_their_packet_and_in_ours():
+def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
     after = xmp.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
     edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>c</rdf:li><rdf:li>Paris</rdf:li>")
     assert xmp.properties(xmp.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
@@ -261,6 +249,18 @@ def test_values_added_by_the_owner_stay_in_order_in_their_packet_and_in_ours():
     assert xmp.properties(remaining) == {"dc:subject": ["mine"]}
     assert remaining is not None
     assert b"landmark-tagger:xmp" not in remaining
+    rewritten = packet(
+        f"<Iptc4xmpExt:LocationShown><rdf:Seq><rdf:li Iptc4xmpExt:LocationId='{URN}'/></rdf:Seq>"
+        "</Iptc4xmpExt:LocationShown>"
+        "<landmarkTagger:Added><rdf:Seq>"
+        "<rdf:li rdf:parseType='Resource'><landmarkTagger:Field>dc:subject</landmarkTagger:Field>"
+        "<landmarkTagger:Value>Paris</landmarkTagger:Value></rdf:li>"
+        "<rdf:li><rdf:Description landmarkTagger:Field='dc:description' landmarkTagger:Value='Tower'/></rdf:li>"
+        f"<rdf:li landmarkTagger:Field='Iptc4xmpExt:LocationShown' landmarkTagger:Value='{URN}'/>"
+        "</rdf:Seq></landmarkTagger:Added>",
+        'dc:subject="Paris" dc:description="Tower" landmarkTagger:Sidecar="created"',
+    )
+    assert xmp.remove(rewritten) is None
 
 
 @pytest.mark.parametrize(
@@ -280,31 +280,13 @@ def test_position_is_removed_only_if_unchanged(latitude, remaining):
     assert xmp.properties(xmp.remove(edited)).keys() == remaining
 
 
-def test_location_extended_by_others_stays():
+def test_fields_that_others_extended_or_hold_in_extended_xmp_stay():
     after = xmp.add(packet(""), TOWER, sidecar=False)
     end = b"</Iptc4xmpExt:City>"
     edited = after.replace(end, end + b"<Iptc4xmpExt:Sublocation>7e</Iptc4xmpExt:Sublocation>")
     (place,) = xmp.properties(xmp.remove(edited))["Iptc4xmpExt:LocationShown"]
     assert isinstance(place, dict)
     assert place["Iptc4xmpExt:Sublocation"] == "7e"
-
-
-def test_values_are_found_in_forms_of_other_programs():
-    rewritten = packet(
-        f"<Iptc4xmpExt:LocationShown><rdf:Seq><rdf:li Iptc4xmpExt:LocationId='{URN}'/></rdf:Seq>"
-        "</Iptc4xmpExt:LocationShown>"
-        "<landmarkTagger:Added><rdf:Seq>"
-        "<rdf:li rdf:parseType='Resource'><landmarkTagger:Field>dc:subject</landmarkTagger:Field>"
-        "<landmarkTagger:Value>Paris</landmarkTagger:Value></rdf:li>"
-        "<rdf:li><rdf:Description landmarkTagger:Field='dc:description' landmarkTagger:Value='Tower'/></rdf:li>"
-        f"<rdf:li landmarkTagger:Field='Iptc4xmpExt:LocationShown' landmarkTagger:Value='{URN}'/>"
-        "</rdf:Seq></landmarkTagger:Added>",
-        'dc:subject="Paris" dc:description="Tower" landmarkTagger:Sidecar="created"',
-    )
-    assert xmp.remove(rewritten) is None
-
-
-def test_extended_xmp_is_checked_for_our_fields():
     assert not xmp.conflicts_with_extended(b"")
     assert not xmp.conflicts_with_extended(packet("", 'dc:title="a"'))
     assert xmp.conflicts_with_extended(packet(listed("dc:subject", "a")))

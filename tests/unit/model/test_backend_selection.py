@@ -172,7 +172,6 @@ def test_images_with_scores_in_a_range_are_looked_at_again_mirrored():
 
 
 def sideways(images: Images) -> Scores:
-    """Scores that mirroring changes."""
     left = np.asarray(images)[:, :, : SIZE // 4]
     return np.asarray((half_brightness(images) + half_brightness(left)) / 2)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from support.examples import examples
 from support.models import ARTIFACT, SIZE, SmallNetwork, shipped_module, shipped_size, small_module
@@ -46,21 +45,25 @@ def small_ranges() -> tuple[tuple[float, float], ...]:
     return convolution_ranges(SmallNetwork().eval(), [images[:8], images[8:]])
 
 
-def test_ranges_are_the_mean_extremes_of_the_inputs_in_order():
+def test_ranges_are_mean_extremes_of_inputs_and_those_of_another_network_are_refused():
     images = torch.from_numpy(generated_images(SIZE, 3)).permute(0, 3, 1, 2)
     ranges = convolution_ranges(SmallNetwork().eval(), [images])
     pixels = (images / 255.0 - 0.5).flatten(start_dim=1)
     assert len(ranges) == 3
     assert ranges[0] == pytest.approx((pixels.amin(dim=1).mean().item(), pixels.amax(dim=1).mean().item()))
     assert ranges[1][0] == 0  # after a ReLU
-
-
-def test_a_network_that_runs_a_convolution_twice_has_no_ranges():
     convolution = torch.nn.Conv2d(3, 3, 1)
     assert convolution_ranges(torch.nn.Sequential(convolution, convolution), [torch.rand(2, 3, 4, 4)]) == ()
+    selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
+    with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
+        selector.load("openvino-int8")
+    with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
+        BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
+    chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8")
+    assert chosen.backend.name == "openvino-int8"
 
 
-def test_the_outputs_are_near_to_those_in_floating_point():
+def test_outputs_are_near_to_floating_point_and_inputs_rounded_for_all_users():
     images = generated_images(SIZE, 16)
     expected = TorchScriptBackend(small_module(), FLOAT32, at_once=1).forward(images)
     backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
@@ -69,6 +72,14 @@ def test_the_outputs_are_near_to_those_in_floating_point():
     difference = Difference.between(expected, actual)
     assert difference.is_small
     assert difference.embeddings > 0
+    model = convert(small_module(Residual()), SIZE)
+    quantise_convolutions(model, [(0.0, 1.0)])
+    (padding,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "Pad")
+    rounded = padding.input_value(0)
+    assert rounded.get_node().get_type_name() == "FakeQuantize"
+    assert len(rounded.get_node().input_value(0).get_target_inputs()) == 1, (
+        "nothing uses the unrounded values"
+    )
 
 
 class Residual(torch.nn.Module):
@@ -83,36 +94,12 @@ class Residual(torch.nn.Module):
         return values + self.convolution(torch.nn.functional.pad(values, (0, 1, 0, 1)))
 
 
-def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded():
-    model = convert(small_module(Residual()), SIZE)
-    quantise_convolutions(model, [(0.0, 1.0)])
-    (padding,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "Pad")
-    rounded = padding.input_value(0)
-    assert rounded.get_node().get_type_name() == "FakeQuantize"
-    assert len(rounded.get_node().input_value(0).get_target_inputs()) == 1, (
-        "nothing uses the unrounded values"
-    )
-
-
-def test_it_is_a_candidate_only_of_models_with_ranges():
-    with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
-        BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
-    chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8")
-    assert chosen.backend.name == "openvino-int8"
-
-
 @pytest.mark.parametrize(
     ("sets", "candidates"), [({"avx2"}, ["openvino-int8", "openvino"]), (set(), ["openvino"])]
 )
 def test_it_is_a_candidate_only_on_processors_on_which_it_was_measured(monkeypatch, sets, candidates):
     monkeypatch.setattr("tagger.model.backends.selection.instruction_sets", lambda: sets)
     assert shipped_selector()._alternatives() == candidates
-
-
-def test_ranges_of_another_network_are_refused():
-    selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
-    with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
-        selector.load("openvino-int8")
 
 
 def shipped_selector() -> BackendSelector:
@@ -134,8 +121,7 @@ openvino.cpu_has_vnni = lambda: True
 overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
 print(json.dumps([selected, overflowing]))
 """
-ROOM = 1.45
-"""Limits are as far from what is selected as from what is refused."""
+ROOM = 1.45  # Limits are as far from what is selected as from what is refused
 
 
 @pytest.mark.slow
@@ -188,11 +174,9 @@ def test_two_neighbouring_products_fit_into_16_bits(channels, side, seed):
             assert abs(255 * part.sum(axis=1)).max() <= 32767
 
 
-STEP = 0x10000
-"""The distance between neighbouring bfloat16 values, in the bits of a float32."""
+STEP = 0x10000  # The distance between neighbouring bfloat16 values, in the bits of a float32
 LARGEST = float(torch.finfo(torch.bfloat16).max)
-SUMS_WITHIN = 2.0**-21
-"""The number of weights in a row; sums are computed in float32."""
+SUMS_WITHIN = 2.0**-21  # The number of weights in a row; sums are computed in float32
 
 ordinary = st.floats(-4, 4, width=32)
 exact = st.integers(-256, 256).map(lambda number: number / 64)

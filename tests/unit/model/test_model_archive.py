@@ -223,14 +223,10 @@ def test_hostile_data_is_refused(artifact, old, new):
 @pytest.mark.parametrize(
     "constants",
     [
-        b"\x80\x02K\x00)R.",
-        b"\x80\x02(K\x01t.",
-        b"\x80\x02cos\nsystem\n.",
-        b"",
-        b"\x80\x02h\x00.",
-        b"\x80\x02t.",
+        b"\x80\x02K\x00)R.", b"\x80\x02(K\x01t.", b"\x80\x02cos\nsystem\n.", b"",
+        b"\x80\x02h\x00.", b"\x80\x02t.",
     ],
-)
+)  # fmt: skip
 def test_hostile_constants_are_refused(artifact, constants):
     with pytest.raises(ProgramRefused, match=r"constants\.pkl"):
         checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))

@@ -9,25 +9,19 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 
 from tagger.errors import InstallationDamaged
 from tagger.positions import cities
-from tagger.positions.cities import (
-    City,
-    find_cities,
-    nearest_cities,
-    nearest_discs,
-    time_zone,
-)
+from tagger.positions.cities import City, find_cities, nearest_cities, nearest_discs, time_zone
 from tagger.sphere import chords_km, unit_vectors
 
 LANDMARKS = list(
     csv.DictReader(Path("trainer/data/shipped-landmarks.csv").read_text(encoding="utf-8").splitlines())
 )
 
+# Of the landmarks' cities in GeoNames.
 OTHER_NAMES = {
     "Washington, D.C.": "Washington",
     "Bà Nà Hills": "Bà Nà",
@@ -41,7 +35,7 @@ OTHER_NAMES = {
     "Sanchi": "Sānchi",
     "Thessaloniki": "Thessaloníki",
 }
-"""Of the landmarks' cities in GeoNames."""
+# Landmarks in a city next to a larger one, whose disc reaches them.
 OTHER_CITIES = {
     "basilica-of-bom-jesus": "Corlim",  # Old Goa has fewer than 5,000 inhabitants
     "bhaktapur-durbar-square": "Kathmandu",
@@ -52,9 +46,8 @@ OTHER_CITIES = {
     "pyramids-of-giza": "Cairo",
     "wagah-border": "Chugānwān",
 }
-"""Landmarks in a city next to a larger one, whose disc reaches them."""
+# Landmarks whose nearest city is in another country.
 ACROSS_THE_BORDER = {"dead-sea": "Israel", "matterhorn": "Italy", "niagara-falls": "United States"}
-"""Landmarks whose nearest city is in another country."""
 
 positions = st.tuples(
     st.floats(-90, 90) | st.sampled_from([-90.0, 90.0]),
@@ -71,7 +64,7 @@ def name_of(latitude: float, longitude: float) -> str | None:
     return city and city.name
 
 
-def test_landmarks_are_in_their_country_and_city():
+def test_landmarks_are_in_their_country_and_city_and_no_more_are_found_than_the_limit():
     found = nearest_cities(
         *(np.array([float(row[axis]) for row in LANDMARKS]) for axis in ("latitude", "longitude"))
     )
@@ -82,6 +75,8 @@ def test_landmarks_are_in_their_country_and_city():
     assert [city and city.name for _, city in named] == [
         OTHER_CITIES.get(row["slug"], OTHER_NAMES.get(row["city"], row["city"])) for row, _ in named
     ]
+    assert [len(find_cities("san", limit)) for limit in (0, 1, 7)] == [0, 1, 7]
+    assert find_cities("no city of this name", 7) == []
 
 
 @pytest.mark.parametrize(
@@ -160,11 +155,6 @@ def test_no_city_of_the_table_is_inside_of_a_larger_one():
 def test_a_city_is_found_by_the_start_of_its_name(text, city, country):
     found = find_cities(text, 3)[0]
     assert (found.name, found.country) == (city, country)
-
-
-def test_no_more_cities_are_found_than_the_limit():
-    assert [len(find_cities("san", limit)) for limit in (0, 1, 7)] == [0, 1, 7]
-    assert find_cities("no city of this name", 7) == []
 
 
 @given(st.text(max_size=20))

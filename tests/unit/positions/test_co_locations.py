@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.positions.companions import (
     CoLocations,
@@ -43,20 +42,14 @@ def test_cameras_that_are_at_three_places_together_are_companions_in_spite_of_on
     assert count_co_locations(anchors(*DAYS), wrong).are_companions
 
 
-def test_cameras_that_meet_at_home_only_are_not_companions():
+def test_cameras_that_meet_only_at_home_or_are_apart_at_times_are_no_companions():
     home = anchors(*((24.0 * day + 0.5, 48.0) for day in range(30)))
     found = count_co_locations(home, home)
     assert (found.agreeing, found.elsewhere, found.are_companions) == (30, 0, False)
-
-
-def test_cameras_that_are_apart_at_times_are_not_companions():
     away = [(hour, latitude + (0.5 if hour > 150 else 0)) for hour, latitude in DAYS]
     found = count_co_locations(anchors(*DAYS), anchors(*away))
     assert (found.agreeing, found.contradicting) == (7, 3)
     assert found.are_apart
-
-
-def test_inexact_anchors_and_those_of_other_times_tell_nothing():
     first = anchors((0, 48.0), (20, 48.1), (40, 48.2))
     assert count_co_locations(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0
     assert count_co_locations(first, anchors((1, 48.0), (21, 48.1), (41, 49.2))).occasions == 0
@@ -73,16 +66,13 @@ def test_companions_of_companions_form_one_group_unless_they_are_apart():
     assert group_companions({(1, 2): UNTOLD, (1, 3): STRANGERS}) == {}
 
 
-def test_a_photo_lies_between_anchors_of_two_cameras_unless_its_own_contradicts():
+def test_a_photo_lies_between_anchors_of_companions_unless_one_is_elsewhere():
     found = estimate_together(anchors((0, 48.0), (0.5, np.nan)), anchors((1, 48.1)), 2 * HOUR_S)
     assert found.latitude[1] == pytest.approx(48.05)
     assert (found.before.tolist(), found.after.tolist()) == ([-1, 0], [-1, 2])
     # A landmark of the camera itself, and a phone that is on another continent an hour later.
     own = anchors((0, 48.0), (0.5, np.nan), trust=2)
     assert estimate_together(own, anchors((1, -33.0)), 2 * HOUR_S).latitude[1] == 48.0
-
-
-def test_a_companion_that_is_elsewhere_for_once_locates_nothing_that_day():
     own = anchors((0, 48.0), (1, 48.0), (2.2, np.nan))
     elsewhere = anchors((0.1, 48.3), (1.1, 48.3), (2.3, 48.3))
     assert np.isnan(estimate_together(own, elsewhere, 2 * HOUR_S).latitude[2])

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from tagger.geo import distance_km
 from tagger.positions.estimation import (
@@ -53,10 +52,15 @@ def positions(estimates: Estimates) -> list[tuple[float, float] | None]:
     ]
 
 
-def test_a_photo_between_two_anchors_lies_between_them():
+def test_a_photo_lies_between_its_anchors_or_at_the_near_one():
     found = estimate(line(camera(0, 48.0, 2.0), unknown(900), camera(3600, 48.1, 2.0)), GAP_S)
     assert positions(found) == [None, (48.025, 2.0), None]
     assert (found.before[1], found.after[1]) == (0, 2)
+    found = estimate(line(unknown(0), camera(600, 48.0, 2.0), unknown(600 + ONE_ANCHOR_S)), GAP_S)
+    assert positions(found) == [(48.0, 2.0), None, (48.0, 2.0)]
+    assert (found.before.tolist(), found.after.tolist()) == ([-1, -1, 1], [1, -1, -1])
+    found = estimate(line(camera(0, 0.0, 179.9), unknown(1800), camera(3600, 0.0, -179.9)), GAP_S)
+    assert abs(positions(found)[1][1]) == pytest.approx(180.0)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +76,7 @@ def test_behind_an_anchor(photos, second):
     assert positions(estimate(line(camera(0, 48.0, 2.0), *photos), GAP_S)) == [None, second, None]
 
 
-def test_near_one_anchor_a_photo_has_its_position():
-    found = estimate(line(unknown(0), camera(600, 48.0, 2.0), unknown(600 + ONE_ANCHOR_S)), GAP_S)
-    assert positions(found) == [(48.0, 2.0), None, (48.0, 2.0)]
-    assert (found.before.tolist(), found.after.tolist()) == ([-1, -1, 1], [1, -1, -1])
-
-
-def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them():
+def test_the_error_grows_with_time_distance_and_the_speed_between_others():
     def error(until: float, latitude: float, at: float) -> float:
         photos = line(camera(0, 48.0, 2.0), unknown(at), camera(until, latitude, 2.0))
         return float(estimate(photos, GAP_S).error_m[1])
@@ -86,10 +84,13 @@ def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them()
     assert error(3600, 48.0, 0) == pytest.approx(30.0)
     assert error(600, 48.0, 300) < error(3600, 48.0, 1800) < error(3600, 48.5, 1800)
 
+    def error(*others: tuple[float, Anchor, int]) -> float:
+        photos = line(*others, camera(0, 48.0, 2.0), unknown(600))
+        return float(estimate(photos, GAP_S).error_m[-1])
 
-def test_across_the_date_line_the_way_is_the_short_one():
-    found = estimate(line(camera(0, 0.0, 179.9), unknown(1800), camera(3600, 0.0, -179.9)), GAP_S)
-    assert abs(positions(found)[1][1]) == pytest.approx(180.0)
+    still, walking, driving = (error(camera(-1200, 48.0 - degrees, 2.0)) for degrees in (0, 0.015, 0.2))
+    assert still < walking < driving
+    assert still < error(camera(-10, 48.0, 2.0)) < error() < driving
 
 
 @pytest.mark.parametrize("wrong", [landmark(300, 29.98, 31.13), camera(300, -33.9, 151.2)])
@@ -113,14 +114,11 @@ def test_photos_of_two_people_are_not_placed_between_them():
     assert set(between) <= {(48.0, 2.0), (40.7, -74.0)}
 
 
-def test_an_airliner_is_no_contradiction():
+def test_ways_that_people_can_go_are_bridged():
     photos = line(camera(0, 48.0, 2.0), unknown(1800), camera(3600, 48.0, 13.0))  # 820 km
     assert not contradicted(photos, GAP_S).any()
     # It can be anywhere between Paris and Vienna.
     assert positions(estimate(photos, GAP_S)) == [None, None, None]
-
-
-def test_anchors_of_one_place_are_bridged_over_night():
     evening, morning = 0.0, 12 * 3600.0
     for latitude, expected in ((48.001, (48.0005, 2.0)), (48.02, None)):
         photos = [camera(evening, 48.0, 2.0), unknown(morning / 2), camera(morning, latitude, 2.0)]
@@ -128,18 +126,6 @@ def test_anchors_of_one_place_are_bridged_over_night():
     photos = [camera(evening, 48.0, 2.0), unknown(morning), camera(reach_s(GAP_S) + 1, 48.0, 2.0)]
     assert positions(estimate(line(*photos), GAP_S)) == [None, None, None]
 
-
-def test_the_error_near_one_anchor_follows_the_speed_between_others():
-    def error(*others: tuple[float, Anchor, int]) -> float:
-        photos = line(*others, camera(0, 48.0, 2.0), unknown(600))
-        return float(estimate(photos, GAP_S).error_m[-1])
-
-    still, walking, driving = (error(camera(-1200, 48.0 - degrees, 2.0)) for degrees in (0, 0.015, 0.2))
-    assert still < walking < driving
-    assert still < error(camera(-10, 48.0, 2.0)) < error() < driving
-
-
-def test_who_moved_may_have_moved_there_and_back():
     def error(latitude: float) -> float:
         photos = line(camera(0, 48.0, 2.0), unknown(1800), camera(3600, latitude, 2.0))
         return float(estimate(photos, GAP_S).error_m[1])
@@ -149,8 +135,7 @@ def test_who_moved_may_have_moved_there_and_back():
 
 
 DEGREES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
-OPPOSITE_M = 20_015_000.0
-"""Between places on opposite sides of the Earth, any way is the shortest."""
+OPPOSITE_M = 20_015_000.0  # Between places on opposite sides of the Earth, any way is the shortest
 PHOTOS = st.lists(
     st.tuples(st.floats(0, 1e5), st.one_of(st.none(), st.tuples(DEGREES, st.integers(1, 3)))), max_size=30
 )

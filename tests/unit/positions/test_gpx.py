@@ -9,8 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from support.examples import examples
 from support.gpx_files import START_S, gpx_text, point_text, walk
 
@@ -23,7 +22,6 @@ NO_POINTS: Points = np.zeros((0, 3))
 
 
 def read(text: str | bytes) -> tuple[list[Points], PointCounts]:
-    """The points of each segment."""
     counts = PointCounts()
     segments: list[Points] = []
     for piece in read_segments(io.BytesIO(text.encode() if isinstance(text, str) else text), FILE, counts):
@@ -37,11 +35,20 @@ def in_track(points: str) -> str:
     return f"<gpx><trk><trkseg>{points}</trkseg></trk></gpx>"
 
 
-def test_points_of_all_segments_are_read_in_order():
+def test_points_of_all_segments_are_read_with_any_prefix_and_extensions():
     (first, second), counts = read(gpx_text(walk(3), [], walk(2, start_s=100)))
     assert (first[:, 0] - START_S).tolist() == [0, 10, 20]
     assert second.tolist() == [[START_S + 100, 48.0, 2.0], [START_S + 110, 48.0001, 2.0]]
     assert (counts.read, counts.used, counts.left_out) == (5, 5, {})
+    text = (
+        '<g:gpx xmlns:g="http://www.topografix.com/GPX/1/1"><g:trk><g:trkseg><g:trkpt lat="1.5" lon="2.5"><g:extensions>'
+        "<time>2001-01-01T00:00:00Z</time><trkpt lat='9' lon='9'/></g:extensions><g:time>2019-05-03<!-- a -->T08:00:00Z</g:time>"
+        "</g:trkpt></g:trkseg></g:trk></g:gpx>"
+    )
+    (points,), _ = read(text)
+    assert points.tolist() == [[START_S, 1.5, 2.5]]
+    text = '\n\n<?xml version="1.0"?>\n' + in_track(point_text(0, 48.5, 2.5)) + "\n&"
+    assert (read(text)[1].fault or "").startswith(f"line {text.count(chr(10)) + 1}, column 1: ")
 
 
 @pytest.mark.parametrize(
@@ -57,16 +64,6 @@ def test_only_points_of_tracks_count_in_every_version(document):
     assert (points.tolist(), counts.read) == ([[START_S, 48.5, 2.5]], 1)
 
 
-def test_any_prefix_and_extensions_are_understood():
-    text = (
-        '<g:gpx xmlns:g="http://www.topografix.com/GPX/1/1"><g:trk><g:trkseg><g:trkpt lat="1.5" lon="2.5"><g:extensions>'
-        "<time>2001-01-01T00:00:00Z</time><trkpt lat='9' lon='9'/></g:extensions><g:time>2019-05-03<!-- a -->T08:00:00Z</g:time>"
-        "</g:trkpt></g:trkseg></g:trk></g:gpx>"
-    )
-    (points,), _ = read(text)
-    assert points.tolist() == [[START_S, 1.5, 2.5]]
-
-
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("start", ["", "\n", "\r\n \t\r\n", "\ufeff", "\n\ufeff\n"])
 @pytest.mark.parametrize(
@@ -76,11 +73,6 @@ def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding, s
     document = gpx_text(walk(2)).removeprefix('<?xml version="1.0"?>\n')
     (points,), counts = read((start + declaration + document).encode(encoding))
     assert (len(points), counts.fault) == (2, None)
-
-
-def test_a_fault_behind_blank_lines_has_the_line_of_the_file():
-    text = '\n\n<?xml version="1.0"?>\n' + in_track(point_text(0, 48.5, 2.5)) + "\n&"
-    assert (read(text)[1].fault or "").startswith(f"line {text.count(chr(10)) + 1}, column 1: ")
 
 
 @pytest.mark.parametrize(
@@ -116,16 +108,12 @@ def test_times_have_zones_and_fractions(time, seconds):
         *(
             (f"<trkpt {position}><time>2019-05-03T08:00:00Z</time></trkpt>", "invalid_position")
             for position in (
-                'lat="1"',
-                'lat="NaN" lon="2"',
-                'lat="90.1" lon="2"',
-                'lat="48,5" lon="2"',
-                'lat="1_0" lon="2"',
-                'lat="0" lon="0.0"',
+                'lat="1"', 'lat="NaN" lon="2"', 'lat="90.1" lon="2"', 'lat="48,5" lon="2"',
+                'lat="1_0" lon="2"', 'lat="0" lon="0.0"',
             )
         ),
     ],
-)
+)  # fmt: skip
 def test_a_point_without_a_valid_time_and_position_is_counted(point, reason):
     segments, counts = read(in_track(point + point_text(0, 48, 2)))
     assert [segment.tolist() for segment in segments] == [[[START_S, 48, 2]]]

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.landmarks.landmarks import REACHES_KM
 from tagger.positions.tag_odds import LEAST, MOST, position_odds
@@ -19,11 +18,15 @@ def odds_of(distance_km: float, extent: str | None = "point", error_km: float = 
     return float(position_odds(np.array([distance_km]), np.array([error_km]), [extent])[0])
 
 
-def test_near_a_landmark_the_odds_rise_and_far_from_it_they_fall():
+def test_odds_rise_near_a_landmark_and_bayes_rule_multiplies_them():
     assert odds_of(0.2) == pytest.approx(MOST)
     assert odds_of(9560.0) == pytest.approx(LEAST)
     assert odds_of(1.0) == pytest.approx(2.2, abs=0.1)
     assert odds_of(200.0) == pytest.approx(0.045, abs=0.005)
+    assert weighed(0.5, 3.0) == pytest.approx(0.75)
+    assert weighed(0.8, 0.25) == pytest.approx(0.5)
+    assert weighed(1.0, 1.0) == SURE_SCORE
+    assert is_accepted(0.6, LEAST, 0.0, by_score=True)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +74,3 @@ def test_a_position_gives_and_takes_in_one_direction(score, odds, threshold):
     assert is_accepted(score, odds, threshold, by_score=True) or odds < 1
     raised = is_accepted(score, odds, threshold, by_score=False)
     assert not raised or (odds > 1 and score >= LEAST_SCORE)
-
-
-def test_bayes_rule_multiplies_odds_and_a_threshold_of_zero_accepts_everything():
-    assert weighed(0.5, 3.0) == pytest.approx(0.75)
-    assert weighed(0.8, 0.25) == pytest.approx(0.5)
-    assert weighed(1.0, 1.0) == SURE_SCORE
-    assert is_accepted(0.6, LEAST, 0.0, by_score=True)

@@ -1,8 +1,7 @@
 """What the other photos of a camera's day say about a landmark: the factor of its odds."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.positions.tag_odds import MOST_OF_DAY, SeenLandmark, odds_of_day, share_odds
 
@@ -33,7 +32,7 @@ def seen(image: int, landmark: int, *, hours: float | None = 0.0, is_shown: bool
     return SeenLandmark(image, landmark, at, is_shown, PLACES[landmark], "point")
 
 
-def test_a_landmark_is_likelier_only_beside_others_of_it():
+def test_only_landmarks_in_other_places_and_on_other_images_speak_for_or_against():
     towers = [seen(image, TOWER) for image in range(4)]
     odds = odds_of_day([*towers, seen(5, TOWER, is_shown=False), seen(6, GATE, is_shown=False, hours=3)], 8)
     assert odds[0, TOWER] == share_odds(7, 3)
@@ -41,6 +40,9 @@ def test_a_landmark_is_likelier_only_beside_others_of_it():
     assert odds[6, GATE] == 1.0
     assert odds_of_day([seen(0, TOWER)], 200) == {(0, TOWER): 1.0}
     assert odds_of_day([seen(0, TOWER, is_shown=False), seen(1, TOWER, is_shown=False)], 2)[0, TOWER] == 1.0
+    nowhere = SeenLandmark(1, GATE, 0.0, is_shown=True)
+    assert odds_of_day([seen(0, TOWER), nowhere], 9)[0, TOWER] == 1.0
+    assert odds_of_day([seen(0, TOWER), seen(0, GATE)], 9)[0, TOWER] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -60,9 +62,3 @@ def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(hours, g
     most = odds_of_day([*several, seen(1, GATE, hours=0.1)], 20)
     assert most[90, TOWER] == share_odds(19, 3)  # without the gate
     assert most[1, GATE] == 0.25
-
-
-def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing():
-    nowhere = SeenLandmark(1, GATE, 0.0, is_shown=True)
-    assert odds_of_day([seen(0, TOWER), nowhere], 9)[0, TOWER] == 1.0
-    assert odds_of_day([seen(0, TOWER), seen(0, GATE)], 9)[0, TOWER] == 1.0

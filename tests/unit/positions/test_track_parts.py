@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.examples import examples
 from support.gpx_files import Point, walk
 
@@ -37,51 +36,36 @@ def points_of(parts: Iterable[Points]) -> list[tuple[float, ...]]:
     return sorted({tuple(point) for part in parts for point in part.tolist()})
 
 
-def test_segments_in_order_of_time_become_one_part():
+def test_parts_follow_segments_in_order_of_time_and_have_at_most_a_day():
     (part,), counts = divide(walk(3), walk(3, start_s=100, latitude=48.1))
     assert part[:, 0].tolist() == [0, 10, 20, 100, 110, 120]
     assert counts.used == 6
-
-
-def test_each_part_begins_with_the_last_point_of_the_one_before():
     points = walk(4 * PART_POINTS, step_s=1)
     parts, counts = divide(points)
     assert len(parts) == 5
     assert all((before[-1] == after[0]).all() for before, after in pairwise(parts))
     assert points_of(parts) == sorted(points)
     assert counts.left_out == {}
-
-
-def test_a_part_has_at_most_a_day():
     parts, _ = divide(walk(100, step_s=3600))
     assert [len(part) for part in parts] == [25, 25, 25, 25, 4]
     parts, _ = divide(walk(3, step_s=100_000))
     assert [len(part) for part in parts] == [1, 1, 1]
-
-
-def test_points_out_of_order_are_sorted():
     points = walk(2000)
     shuffled = [points[number] for number in np.random.default_rng(0).permutation(2000)]
     (part,), _ = divide(shuffled)
     assert part.tolist() == [list(point) for point in points]
 
 
-def test_a_segment_that_runs_backwards_keeps_every_way_between_two_points():
+def test_segments_that_run_backwards_or_begin_earlier_keep_their_ways():
     points = walk(3 * PART_POINTS, step_s=1)
     parts, _ = divide(points[::-1])
     assert points_of(parts) == sorted(points)
     parts.sort(key=lambda part: float(part[0, 0]))
     assert all((before[-1] == after[0]).all() for before, after in pairwise(parts))
-
-
-def test_a_segment_that_begins_earlier_is_a_line_of_its_own():
     ada, bob = walk(10, latitude=48), walk(10, start_s=5, latitude=52)
     parts, counts = divide(ada, bob)
     assert [points_of([part]) for part in parts] == [list(ada), list(bob)]
     assert counts.left_out == {}
-
-
-def test_duplicates_and_loops():
     loop = [*walk(5), *((50 + 10 * number, *position) for number, (_, *position) in enumerate(walk(5)))]
     (part,), counts = divide([*loop, loop[3], (30, 48.0004, 2.0)])
     assert part.tolist() == [list(point) for point in loop]
@@ -101,22 +85,15 @@ def test_a_jump_there_and_back_is_left_out(at, length):
     assert points_of(parts) == sorted(point for number, point in enumerate(points) if number not in there)
 
 
-def test_outliers_in_several_places_in_a_row_are_left_out():
+def test_outliers_are_left_out_and_airliners_are_possible():
     points = list(walk(20))
     points[5:8] = [(50, 10, 10), (60, -30, 70), (70, 10, 10)]
     points[9] = (90, 0, 0.5)
     (part,), counts = divide(points)
     assert len(part) == 16
     assert counts.left_out == {"outliers": 4}
-
-
-def test_a_long_way_at_an_impossible_speed_stays():
-    """A flight whose receiver was off, and a file that mixes two people: nobody knows which points are wrong."""
     parts, counts = divide([*walk(20), *walk(20, start_s=200, latitude=-30), *walk(20, start_s=400)])
     assert (len(points_of(parts)), counts.left_out) == (60, {})
-
-
-def test_airliners_are_possible_and_faster_ways_are_not():
     start = np.array([[0.0, 50.0, 179.9]])
     for degrees, is_too_fast in ((0.1, False), (0.3, True)):
         end = np.array([[60.0, 50.0 + degrees, -179.9]])

@@ -1,8 +1,7 @@
 """Names of landmarks and countries are found by their parts, in other languages, and with typing errors."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.search.names import country_names
 from tagger.search.words import Match, NameIndex, folded, is_similar

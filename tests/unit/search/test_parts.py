@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tagger.positions.cities import find_cities
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount, TripSummary
@@ -131,6 +130,7 @@ def understood(text: str) -> UnderstoodText:
 
 UNKNOWN = ", which is no date and no name in this library"
 SO_PARIS = "“Paris” is also a city: Paris, Texas, United States."
+# Questions with what they mean, and what is left out of them.
 QUESTIONS = [
     # landmarks
     ("eiffelturm 2019", "Eiffel Tower, 2019"),
@@ -297,7 +297,6 @@ QUESTIONS = [
     ("home", "in 7 folders: home"),
     ("", ""),
 ]  # fmt: skip
-"""Questions with what they mean, and what is left out of them."""
 
 
 @pytest.mark.parametrize(
@@ -311,10 +310,21 @@ def test_a_question_means_what_people_mean(text, words, left_out, hints):
     assert (found.words, found.note, found.hints) == (words, note, hints)
 
 
-def test_guesses_are_said_and_quoted_words_are_not_guessed():
+def test_guesses_are_said_and_only_the_first_words_of_a_long_text_are_read():
     guesses = [(words, each.label) for words, each in understood("eifel tower in germani 2019").guesses]
     assert guesses == [("eifel tower", "Eiffel Tower"), ("germani", "Germany")]
     assert understood('"eifel tower" 2019').guesses == []
+    found = understood("2019 " * (MAX_WORDS - 1) + "paris eiffel tower")
+    assert found.words == "Paris, 2019"
+    assert found.note == "Left out: “eiffel tower”, since a search has at most 24 words."
+    words = [first + second for first in "abcdefgh" for second in "ijklmnop"]
+    folders = [
+        FolderCount(f"{word} {number}", f"{word}{number}", "/photos", 1, 1)
+        for word in words
+        for number in range(50)
+    ]
+    found = understand(" ".join(words), (*LISTS, (folder_names(folders),)), files, TODAY)
+    assert len(found.parts[-1].text.split()) == len(words) - MAX_WORDS
 
 
 def test_the_query_has_the_options_of_all_parts():
@@ -330,23 +340,6 @@ def test_the_query_has_the_options_of_all_parts():
     assert found.words == "Eiffel Tower, Louvre, 2018, 2019, May"
     assert understood("since 2019 canon").options == {"taken_after": "2019-01-01", "camera": ("Canon EOS 5D",), "any_rank": "1"}  # fmt: skip
     assert understood("unknown eiffel tower").options == {"unknown": "1"}
-
-
-def test_only_the_first_words_of_a_long_text_are_read():
-    found = understood("2019 " * (MAX_WORDS - 1) + "paris eiffel tower")
-    assert found.words == "Paris, 2019"
-    assert found.note == "Left out: “eiffel tower”, since a search has at most 24 words."
-
-
-def test_a_text_of_many_short_words_is_divided_at_once():
-    words = [first + second for first in "abcdefgh" for second in "ijklmnop"]
-    folders = [
-        FolderCount(f"{word} {number}", f"{word}{number}", "/photos", 1, 1)
-        for word in words
-        for number in range(50)
-    ]
-    found = understand(" ".join(words), (*LISTS, (folder_names(folders),)), files, TODAY)
-    assert len(found.parts[-1].text.split()) == len(words) - MAX_WORDS
 
 
 def test_lists_are_read_until_every_word_is_understood():
@@ -382,16 +375,13 @@ def labels(text: str) -> list[tuple[str, str]]:
     return [(each.kind.value, each.label) for each in found(text)]
 
 
-def test_each_kind_leads_to_its_photos():
+def test_suggestions_lead_to_photos_by_kind_and_the_best_match_comes_first():
     assert [(each.label, each.detail, each.photos, each.options) for each in found("tour eif")] == [
         ("Eiffel Tower", "Paris, France", 9, {"landmark": "eiffel-tower"})
     ]
     assert found("fra")[0].options == {"country": "France"}
     assert found("lyon")[0].options == {"near": "45.76,4.84", "radius_km": "3.0"}
     assert found("paris-8")[0].options == {"under": "/photos/2019/paris-8.jpg", "any_rank": "1"}
-
-
-def test_kinds_stay_together_and_the_best_match_comes_first():
     assert labels("paris") == [
         ("city", "Paris"),
         ("city", "Paris"),
@@ -416,23 +406,17 @@ def test_parts_together_come_first_and_an_unfinished_last_part_is_completed():
     assert found("india or old prin")[-1].options["any_of"] == ("country=India|under=%2Fphotos%2FOld+prints",)
 
 
-def test_similar_names_are_found_only_where_no_name_starts_so():
+def test_similar_names_and_meanings_are_suggested_where_no_name_starts_so():
     assert labels("eiffle") == [("landmark", "Eiffel Tower")]
     assert labels("pari") == labels("paris")
     assert labels("parsi") == [("city", "Paris"), ("city", "Paris"), ("folder", "Paris")]
     assert labels("pasi") == []  # too short
-
-
-def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that():
     assert labels("turm")[0] == ("photos", "Eiffel Tower, Clérigos Tower")
     assert labels("around milan") == [("photos", "around Milan")]
     assert labels("hoi an")[:2] == [
         ("photos", "Hoi An Ancient Town or Hoi An"),
         ("landmark", "Hoi An Ancient Town"),
     ]
-
-
-def test_no_more_are_suggested_than_a_list_shows_and_nothing_without_photos_or_a_text():
     assert labels("tower bridge") == labels("") == labels("  ") == []
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
     names = (landmark_names(many), country_names(countries_of(many, ())))

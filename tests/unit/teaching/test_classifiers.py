@@ -1,10 +1,9 @@
-"""Classifiers of taught landmarks and groups of look-alikes, on embeddings of normal distributions."""
+"""Classifiers of taught landmarks, and the sketches that find similar images."""
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from support.examples import examples
 
@@ -16,15 +15,20 @@ from tagger.teaching.classifiers import (
     MAX_COLUMNS,
     NOISE,
     Classifier,
+    Embeddings,
     EmbeddingSpace,
     best_scores,
     calibrate,
     fit_direction,
+    quantize,
+    restore,
 )
-from tagger.teaching.similarity import group_directions, merge_groups
+from tagger.teaching.similarity import DIMENSIONS, SketchSpace, group_directions, merge_groups
 
 DIMENSION = 64
+
 Values = npt.NDArray[np.float32]
+
 NONE: Values = np.zeros((0, DIMENSION), np.float32)
 
 
@@ -74,7 +78,7 @@ def test_more_examples_find_more_photos():
     assert found[0] < found[1] < found[2]
 
 
-def test_a_rejected_photo_scores_less():
+def test_rejected_photos_and_rare_landmarks_score_less_and_copies_count_once():
     library = np.concatenate([strangers(500, seed=1), photos_of_landmark(20, seed=1)])
     examples = photos_of_landmark(5)
     lookalikes = photos_of_landmark(10, seed=3, spread=1.0)
@@ -85,9 +89,6 @@ def test_a_rejected_photo_scores_less():
 
     assert after.scores(lookalikes[:1])[0] < before.scores(lookalikes[:1])[0]
     assert after.scores(unseen)[0] > SUGGESTED_SCORE
-
-
-def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted():
     examples, photos = photos_of_landmark(5), photos_of_landmark(200, seed=2)
     rare = strangers(10_000, seed=1)
     frequent = np.concatenate([strangers(500, seed=1), photos_of_landmark(500, seed=3)])
@@ -96,9 +97,6 @@ def test_the_rarer_a_landmark_is_in_the_library_the_less_is_accepted():
         learn(SPACE, examples, NONE, rare).scores(photos).mean()
         < learn(SPACE, examples, NONE, frequent).scores(photos).mean()
     )
-
-
-def test_copies_of_a_photo_count_once():
     library, examples = strangers(500, seed=1), photos_of_landmark(3)
     copies = np.concatenate([examples, examples[:1] + np.float32(0.01), examples])
 
@@ -145,7 +143,7 @@ def test_photos_are_compared_with_a_limited_number_of_examples():
     assert classifier.weights.shape == (DIMENSION, MAX_COLUMNS)
 
 
-def test_classifiers_side_by_side_give_the_scores_of_each():
+def test_classifiers_give_the_same_scores_side_by_side_stored_and_of_an_older_release():
     library, photos = strangers(200, seed=1), photos_of_landmark(50, seed=2)
     several = [learn(SPACE, photos_of_landmark(count), NONE, library) for count in (1, 3, 2)]
 
@@ -154,23 +152,23 @@ def test_classifiers_side_by_side_give_the_scores_of_each():
 
     for column, each in zip(scores.T, several, strict=True):
         np.testing.assert_allclose(column, each.scores(photos), rtol=1e-4)
-
-
-def test_a_classifier_of_one_column_from_an_older_release_keeps_its_scores():
     weights, photos = strangers(1, seed=3)[0], photos_of_landmark(20, seed=2)
 
     restored = Classifier.from_bytes(np.append(weights, -2.5).astype("<f4").tobytes(), DIMENSION)
 
     expected = 1 / (1 + np.exp(2.5 - photos @ weights))
     np.testing.assert_allclose(restored.scores(photos), expected, rtol=1e-4, atol=1e-6)
+    classifier = learn(SPACE, photos_of_landmark(3), NONE, strangers(50, seed=1))
+
+    restored = Classifier.from_bytes(classifier.to_bytes(), DIMENSION)
+
+    photos = photos_of_landmark(20, seed=2)
+    np.testing.assert_array_equal(restored.scores(photos), classifier.scores(photos))
 
 
-def test_a_landmark_without_examples_is_refused():
+def test_without_examples_or_variance_nothing_is_learned():
     with pytest.raises(ValueError, match="without an example"):
         learn(SPACE, NONE, NONE, NONE)
-
-
-def test_a_space_without_variance():
     constant = np.ones((10, 3), np.float32)
     space = EmbeddingSpace.of(BackgroundStatistics.measured(constant))
 
@@ -207,15 +205,6 @@ def test_the_order_of_examples_does_not_matter(order):
     ordered, permuted = learn(SPACE, examples, NONE, library), learn(SPACE, examples[order], NONE, library)
 
     np.testing.assert_allclose(permuted.scores(library), ordered.scores(library), rtol=1e-3, atol=1e-6)
-
-
-def test_a_classifier_survives_being_stored():
-    classifier = learn(SPACE, photos_of_landmark(3), NONE, strangers(50, seed=1))
-
-    restored = Classifier.from_bytes(classifier.to_bytes(), DIMENSION)
-
-    photos = photos_of_landmark(20, seed=2)
-    np.testing.assert_array_equal(restored.scores(photos), classifier.scores(photos))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"\0" * 9, np.full(3, np.nan, np.float32).tobytes()])
@@ -263,3 +252,45 @@ def test_a_comparison_can_be_ended():
     compared: list[int] = []
     group_directions(directions(1000, 4, 1), 0.9, compared.append)
     assert compared == [512, 1000]
+
+
+def drawn(random: np.random.Generator, number: int, dimension: int) -> Embeddings:
+    """Embeddings whose dimensions vary less and less, as those of a network."""
+    spread = 1 / np.sqrt(np.arange(1, dimension + 1))
+    mixed = np.linalg.qr(np.random.default_rng(1).standard_normal((dimension, dimension)))[0]
+    return ((random.standard_normal((number, dimension)) * spread) @ mixed + 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("dimension", [8, 64, 300])
+def test_axes_are_at_right_angles(dimension):
+    space = SketchSpace.of(
+        BackgroundStatistics.measured(drawn(np.random.default_rng(0), 2 * dimension, dimension))
+    )
+    expected = min(dimension, DIMENSIONS)
+    assert np.allclose(space.axes.T @ space.axes, np.eye(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("variances", [[0.0] * 100, [1.0] + [0.0] * 99, [1e6] * 3 + [1e-6] * 97])
+def test_a_background_that_hardly_varies_has_axes(variances):
+    covariance = np.diag(np.array(variances, np.float32))
+    axes = SketchSpace.of(BackgroundStatistics(9, np.zeros(100, np.float32), covariance)).axes
+    assert np.allclose(axes.T @ axes, np.eye(DIMENSIONS), atol=1e-4)
+
+
+def test_rounding_changes_axes_little():
+    random = np.random.default_rng(0)
+    background = BackgroundStatistics.measured(drawn(random, 400, 300))
+    noise = 1 + 1e-6 * random.standard_normal((300, 300)).astype(np.float32)
+    other = BackgroundStatistics(400, background.mean, background.covariance * (noise + noise.T) / 2)
+    assert np.allclose(SketchSpace.of(background).axes, SketchSpace.of(other).axes, atol=1e-3)
+
+
+def test_the_most_similar_images_are_among_those_with_the_most_similar_sketches():
+    random = np.random.default_rng(0)
+    space = SketchSpace.of(BackgroundStatistics.measured(drawn(random, 1000, 300)))
+    directions = space.directions(drawn(random, 3000, 300))
+    sketches = restore(quantize(directions @ space.axes), DIMENSIONS)
+    for row in range(20):
+        best = np.argsort(-directions @ directions[row])[:20]
+        likely = np.argsort(-sketches @ (directions[row] @ space.axes))[:300]
+        assert len(np.intersect1d(best, likely)) >= 19

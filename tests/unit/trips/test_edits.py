@@ -3,8 +3,7 @@
 
 from datetime import datetime
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.trip_visits import ARLES, HAMBURG, NICE, Shot, contains, everyday, libraries, shots, visits
 
 from tagger.database.enums import TripEditKind
@@ -27,14 +26,11 @@ def days(trips: list[Trip]) -> list[tuple[str | None, int, int]]:
     return [(trip.given_name, trip.first.day, trip.last.day) for trip in trips]
 
 
-def test_a_name_stays_as_photos_are_added():
+def test_edits_name_split_and_merge_trips():
     named = edited(NAMED, more=(shots("2019-05-01", "2019-05-02", ARLES),))
     assert days(named) == [("Honeymoon", 1, 6), (None, 1, 2)]
     assert named[0].id == "2019-05-01-arles"
     assert days(edited(NAMED, TripEdit(2, TripEditKind.RENAME, IN_FIRST)))[0] == (None, 3, 6)
-
-
-def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name():
     parts = edited(NAMED, SPLIT)
     found = [(trip.given_name, *(day.day for day in trip.days)) for trip in parts]
     assert found == [("Honeymoon", 3, 4), (None, 5, 6), (None, 1, 2)]
@@ -42,30 +38,18 @@ def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name(
     assert edited(MERGED, late)[0].dates == "3\N{EN DASH}6 May 2019"
     assert parts[0].contains(TripReference(1, datetime(2019, 5, 4, 23)))
     assert parts[0].name == "Arles and Nice"
-
-
-def test_a_merge_is_one_trip_with_the_time_between_in_which_nothing_else_was():
     (trip,) = edited(MERGED)
     assert (trip.first.day, trip.last.day) == (3, 2)
     assert trip.contains(TripReference(1, datetime(2019, 5, 15)))
     home = shots("2019-05-15", "2019-05-15", HAMBURG)
     (trip,) = edited(MERGED, more=(home, everyday(HAMBURG)))
     assert not trip.contains(TripReference(1, home[0].at))
-
-
-def test_a_merge_of_the_parts_of_a_split_is_the_trip_before():
     merged = TripEdit(4, TripEditKind.MERGE, TripReference(1, datetime(2019, 5, 4)), other=IN_FIRST)
     before, after = edited()[0], edited(SPLIT, merged)[0]
     assert (after.id, after.spans, after.places) == (before.id, before.spans, before.places)
-
-
-def test_the_moment_of_a_merged_trip_is_one_of_a_trip_before():
     (trip,), parts = edited(MERGED), edited()
     assert [part.contains(trip.moment) for part in parts] == [True, False]
     assert not any(part.contains(TripReference(1, datetime(2019, 5, 15))) for part in parts)
-
-
-def test_an_edit_whose_trip_is_gone_changes_nothing():
     gone = TripReference(1, datetime(2017, 5, 5))
     edits = [TripEdit(1, kind, gone, "x", datetime(2019, 5, 5), gone) for kind in TripEditKind]
     assert edited(*edits) == edited()

@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.trip_visits import (
     ARLES,
     AT_SEA,
@@ -49,20 +48,11 @@ def test_photos_away_from_home_are_a_trip():
     assert [(trip.id, trip.name) for trip in trips] == [("2019-05-03-arles-and-avignon", "Arles and Avignon")]
     assert (trips[0].first, trips[0].last) == (datetime(2019, 5, 3, 10), datetime(2019, 5, 9, 17))
     assert [(place.city, place.photos) for place in trips[0].places] == [("Arles", 12), ("Avignon", 9)]
-
-
-def test_without_a_home_every_group_is_a_trip():
     assert ids(shots("2019-05-03", "2019-05-09", HAMBURG)) == ["2019-05-03-hamburg"]
     assert ids(AT_HOME) == []
     assert ids(AT_HOME, shots("2019-06-01", "2019-06-10", HAMBURG, LUENEBURG)) == []
-
-
-def test_a_place_of_yearly_holidays_is_no_home():
     holidays = [shots(f"{year}-07-05", f"{year}-07-25", NICE) for year in range(2015, 2022)]
     assert len(ids(*holidays)) == 7
-
-
-def test_people_who_move_have_two_homes():
     moved = everyday(HAMBURG, 2018) + everyday(PARIS, 2019) + everyday(PARIS, 2020)
     assert ids(moved) == []
     assert ids(moved, everyday(PARIS, 2021), shots("2021-08-03", "2021-08-05", HAMBURG)) == [
@@ -70,14 +60,11 @@ def test_people_who_move_have_two_homes():
     ]
 
 
-def test_days_at_home_end_a_trip():
+def test_a_trip_ends_at_home_and_has_neither_departure_nor_return():
     home = shots("2019-05-06", "2019-05-06", HAMBURG)
     assert ids(
         AT_HOME, shots("2019-05-04", "2019-05-05", ARLES), home, shots("2019-05-07", "2019-05-08", ARLES)
     ) == ["2019-05-04-arles", "2019-05-07-arles"]
-
-
-def test_photos_of_the_departure_and_return_are_not_part_of_the_trip():
     departure = shots("2019-05-03", "2019-05-03", HAMBURG, hours=[6])
     back = shots("2019-05-05", "2019-05-05", HAMBURG, hours=[22])
     (trip,) = group_trips(visits(AT_HOME, departure, shots("2019-05-03", "2019-05-05", ARLES), back))
@@ -104,13 +91,10 @@ def test_a_gap_in_time_ends_a_trip_and_longer_ones_in_one_place_and_abroad(home,
     assert len(ids(at_home, shots("2019-05-03", "2019-05-04", ARLES), later)) == number
 
 
-def test_a_gap_abroad_ends_a_trip_if_another_camera_was_at_home():
+def test_a_gap_or_a_jump_abroad_ends_a_trip_and_a_plane_does_not():
     journey = shots("2019-05-03", "2019-05-05", ARLES), shots("2019-05-10", "2019-05-12", ARLES)
     at_home = shots("2019-05-07", "2019-05-07", HAMBURG, camera=2)
     assert (len(ids(AT_HOME, *journey)), len(ids(AT_HOME, *journey, at_home))) == (1, 2)
-
-
-def test_a_jump_into_another_country_ends_a_trip_and_an_excursion_by_plane_does_not():
     paris = shots("2019-05-03", "2019-05-05", PARIS)
     assert ids(paris, shots("2019-05-06", "2019-05-09", ROME)) == ["2019-05-03-paris", "2019-05-06-rome"]
     excursion, back = shots("2019-05-06", "2019-05-06", ROME), shots("2019-05-07", "2019-05-09", PARIS)
@@ -133,7 +117,7 @@ def test_a_day_trip_needs_ten_photos():
     ]
 
 
-def test_cameras_that_are_together_are_on_one_trip():
+def test_cameras_that_are_together_are_on_one_trip_and_people_apart_on_two():
     (trip,) = group_trips(
         visits(
             AT_HOME,
@@ -146,9 +130,6 @@ def test_cameras_that_are_together_are_on_one_trip():
     assert trip.last == datetime(2019, 5, 10, 17)
     # What the second camera took in between belongs to the trip, with or without a position.
     assert [(span.camera_id, span.first.day, span.last.day) for span in trip.spans] == [(1, 3, 9), (2, 4, 10)]
-
-
-def test_people_at_two_places_are_on_two_trips():
     assert ids(
         AT_HOME,
         shots("2019-05-03", "2019-05-09", ARLES),
@@ -195,22 +176,22 @@ def test_a_day_beside_a_trip_without_a_known_position_belongs_to_it_up_to_a_phot
     assert [contains(found, shot) for shot in (*unknown, *home)] == [True, False, False]
 
 
-def test_days_in_the_folder_of_a_trip_belong_to_it_unless_the_next_photo_elsewhere_is_there_too():
+def test_days_beside_trips_belong_to_one():
     trip = shots("2019-05-03", "2019-05-05", ARLES, folder="arles/")
     after = shots("2019-05-06", "2019-05-11", NOWHERE, folder="arles/")
     home = shots("2019-05-13", "2019-05-13", HAMBURG)
     assert days_of(trip, after, home) == [(3, 11)]
     assert days_of(trip, after, [replace(shot, folder="arles/") for shot in home]) == [(3, 6)]
     assert days_of(trip, after[:3], after[-3:], home) == [(3, 6)]
-
-
-def test_a_day_between_two_trips_belongs_to_one():
     unknown = shots("2019-05-06", "2019-05-06", NOWHERE, folder="rome/")
     before, after = (
         shots("2019-05-03", "2019-05-05", PARIS),
         shots("2019-05-07", "2019-05-09", ROME, folder="rome/"),
     )
     assert days_of(before, unknown, after) == [(3, 6), (7, 9)]
+    first = shots("2019-05-03", "2019-05-04", ARLES, hours=[6, 7])
+    second = shots("2019-05-05", "2019-05-06", AVIGNON, hours=[21, 22])
+    assert len(ids(everyday(PARIS), first, second)) == 1
 
 
 def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_cameras():
@@ -225,12 +206,6 @@ def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_c
         shots("2019-05-06", "2019-05-08", NUREMBERG, camera=2),
     )
     assert days_of(*in_germany) == [(3, 5), (6, 8)]
-
-
-def test_days_that_follow_each_other_have_no_gap():
-    first = shots("2019-05-03", "2019-05-04", ARLES, hours=[6, 7])
-    second = shots("2019-05-05", "2019-05-06", AVIGNON, hours=[21, 22])
-    assert len(ids(everyday(PARIS), first, second)) == 1
 
 
 def test_places_are_compared_as_often_as_there_are_visits(monkeypatch):

@@ -43,15 +43,12 @@ def test_json_lines_are_documents_with_the_fields_of_the_record():
     assert second["exception"].splitlines()[-1] == "FileNotFoundError"
 
 
-def test_text_lines_have_the_fields_of_the_record():
+def test_text_lines_have_the_fields_of_the_record_on_one_line():
     text = output_of(TextLines())
     assert "INFO a photo failed (job 7, photo 12, kind corrupt)" in text
     assert "ERROR reading failed\n" in text
     assert "FileNotFoundError" in text
     assert "secret" not in text, "no path is logged"
-
-
-def test_a_text_line_stays_one_line_without_control_characters():
     record = logging.LogRecord("tagger", logging.INFO, "", 0, "%s failed", ("a\n\x1b[2J",), None)
     record.kind = "b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg"
     line = TextLines().format(record)

@@ -35,18 +35,9 @@ print("waits", flush=True)
 """
 
 
-def test_an_import_of_the_app_reads_no_settings(monkeypatch):
+def test_imports_read_no_settings_and_messages_return_without_a_database(monkeypatch):
     monkeypatch.setenv("TAGGER_REDIS_URL", "no address")
     subprocess.run([sys.executable, "-c", "import worker.app"], check=True)
-
-
-def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_ends_it_at_once():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["2", "8", "3", "stops"]
-    assert "A second signal" in done.stderr
-
-
-def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch):
     monkeypatch.setattr(tasks, "current_engine", lambda: None)
     monkeypatch.setattr(tasks, "RETURN_S", 0.0)
     database_unreachable.set()
@@ -56,6 +47,12 @@ def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch)
     finally:
         database_unreachable.clear()
     assert rejected.value.requeue
+
+
+def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_ends_it_at_once():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "8", "3", "stops"]
+    assert "A second signal" in done.stderr
 
 
 def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):

@@ -10,15 +10,11 @@ from worker.tasks import Watchdog
 
 @dataclass
 class Sweeper:
-    """A sweeper whose status the test sets."""
-
     waiting: int = 0
     silent_s: float = 0.0
 
 
 class Clock:
-    """A clock that the test sets."""
-
     def __init__(self) -> None:
         self.now = 1000.0
 
@@ -34,7 +30,7 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def test_work_without_progress_is_a_problem(clock):
+def test_work_and_sweeps_without_progress_are_problems(clock):
     activity = ActivityMonitor()
     with activity.chunk() as beat:
         clock.now += 1000  # its models are loaded
@@ -48,6 +44,11 @@ def test_work_without_progress_is_a_problem(clock):
         clock.now += 2
         assert activity.problem(60) == "the current work has made no progress for 60 s"
     assert activity.problem(60) is None
+    sweeper = Sweeper(silent_s=59)
+    watchdog = Watchdog(ActivityMonitor(), sweeper, timeout_s=60)
+    assert watchdog.problem() is None
+    sweeper.silent_s = 61
+    assert watchdog.problem() == "jobs and workers were not checked for 60 s"
 
 
 def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clock):
@@ -63,11 +64,3 @@ def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clo
         activity.record_message()
         assert watchdog.problem() is None
         clock.now += 40
-
-
-def test_a_hanging_sweeper_is_a_problem(clock):
-    sweeper = Sweeper(silent_s=59)
-    watchdog = Watchdog(ActivityMonitor(), sweeper, timeout_s=60)
-    assert watchdog.problem() is None
-    sweeper.silent_s = 61
-    assert watchdog.problem() == "jobs and workers were not checked for 60 s"

@@ -13,7 +13,6 @@ from tagger.settings import Settings
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The folder in which the page may start jobs."""
     folder = tmp_path / "photos"
     folder.mkdir()
     return folder

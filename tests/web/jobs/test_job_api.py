@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.commands import draw_many
+from support.databases import execute
 
 from tagger.database import statements
 from tagger.database.enums import Priority, Target
@@ -130,7 +131,7 @@ def tricks(inside: Path, outside: Path) -> list[str]:
     ]
 
 
-def test_no_path_and_no_key_leads_to_a_folder_outside(client, tmp_path, folder):
+def test_no_path_and_no_key_leads_to_a_folder_outside(client, tmp_path, folder, jobs):
     outside, inside = tmp_path / "outside", folder
     draw_many(outside, 1)
     draw_many(outside / "deeper", 1)
@@ -152,15 +153,9 @@ def test_no_path_and_no_key_leads_to_a_folder_outside(client, tmp_path, folder):
         page = client.get("/jobs/new", params={"folder": key["key"]} if trick else {})
         assert page.status_code == (403 if trick else 200), trick
     assert client.get("/api/status").json()["jobs"] == []
-
-
-def test_an_invalid_key_is_refused(client):
     for key in ("%%%", "====", "_", "a" * 8193, "\N{SNOWMAN}"):
         assert client.get("/jobs/new", params={"folder": key}).status_code in {403, 414, 422}
     assert client.post("/api/jobs", json={"paths": [{"key": "%%%"}]}).status_code == 403
-
-
-def test_files_and_missing_folders_are_refused(jobs, folder):
     draw_many(folder, 1)
     jobs.start(folder / "00/00000.jpg", status=404)
     jobs.start(folder / "nowhere", status=404)
@@ -207,7 +202,6 @@ def test_a_folder_whose_name_is_not_utf8_is_named_by_its_key(client, folder):
 
 @pytest.fixture
 def nightly(web_database, folder) -> Path:
-    """The folder of a schedule, with two photos."""
     inside = folder / "in"
     draw_many(inside, 2)
     backfill = Backfill(BackfillScope.UNTAGGED, PhotoQuery(under=(inside,)), scan=(inside,))
@@ -282,9 +276,7 @@ def test_a_schedule_of_the_command_line_that_the_page_may_not_add_is_not_run_or_
         "other folder": Backfill(BackfillScope.ALL, PhotoQuery(under=(folder,)), scan=(library_folder,)),
         "every folder": Backfill(BackfillScope.ALL, PhotoQuery()),
         "writes": Backfill(
-            BackfillScope.ALL,
-            PhotoQuery(under=(folder,)),
-            write=MetadataOptions(Target.EMBED),
+            BackfillScope.ALL, PhotoQuery(under=(folder,)), write=MetadataOptions(Target.EMBED)
         ),
     }[kind]
     add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK)
@@ -306,8 +298,7 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(client, web_data
     assert "Last checked: " in on_time
     assert "Schedules do not run" not in on_time
     assert client.get("/api/status").json()["last_tick"]["is_late"] is False
-    with web_database.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now() - 200))
+    execute(web_database, update(ledgers).values(last_tick_at=db_now() - 200))
     assert client.get("/api/status").json()["last_tick"]["is_late"] is True
     late = client.get("/jobs").text
     assert "Schedules do not run" in late

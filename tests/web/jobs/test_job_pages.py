@@ -20,20 +20,24 @@ from tagger.metadata.errors import RefusalKind
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.web.api.job_starter import WriteMode, folder_key
-from tagger.web.errors import FAILURES as FAILURE_TEXTS
-from tagger.web.errors import REFUSALS
+from tagger.web.errors import FAILURES as FAILURE_TEXTS, REFUSALS
 from tagger.web.pages.jobs import FAILURES_PER_PAGE, worker_text
 from tagger.web.templating import environment
 
 FAILURES = FAILURES_PER_PAGE + 5
 
 
-def test_an_empty_page_suggests_what_to_do(client):
+def test_an_empty_page_suggests_what_to_do_and_invalid_forms_are_refused(client):
     page = client.get("/jobs").text
     assert "No jobs yet" in page
     assert "Choose a folder" in page
     assert "tagger up" in page
     assert "No schedules yet" in page
+    assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
+    assert client.post("/jobs/new", data={"folder": "Lw", "write": "everywhere"}).status_code == 422
+    assert client.post("/jobs/1/explode").status_code == 422
+    assert client.post("/jobs/1/pause").status_code == 404
+    assert client.get("/jobs/12").status_code == 404
 
 
 def without_folders(client: TestClient) -> TestClient:
@@ -80,14 +84,6 @@ def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_f
     page = client.get("/jobs/new").text
     assert "Folder on the server" in page
     assert str(tmp_path / "Pictures") in page
-
-
-def test_invalid_forms_are_refused(client):
-    assert client.post("/jobs/new", data={"folder": "Lw", "write": "none"}).status_code == 403
-    assert client.post("/jobs/new", data={"folder": "Lw", "write": "everywhere"}).status_code == 422
-    assert client.post("/jobs/1/explode").status_code == 422
-    assert client.post("/jobs/1/pause").status_code == 404
-    assert client.get("/jobs/12").status_code == 404
 
 
 def test_a_job_that_is_refused_keeps_what_was_chosen(client, folder):
@@ -271,15 +267,12 @@ def test_failures_are_shown_page_by_page_each_of_them_once(client, jobs, folder)
     assert pages == -(-FAILURES // FAILURES_PER_PAGE)
 
 
-def test_every_kind_of_failure_and_refusal_has_a_text():
+def test_failures_and_workers_have_texts():
     assert set(FAILURE_TEXTS) == set(FailureKind)
     assert set(REFUSALS) == {*FailureKind, *RefusalKind, "disk-full"}
     meanings = environment().get_template("failure.html").module
     assert set(meanings.failures) == {*FailureKind, "unavailable"}
     assert set(meanings.refusals) == {*RefusalKind, "disk-full"}
-
-
-def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits():
     started_at = datetime.now(UTC)
 
     def text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
