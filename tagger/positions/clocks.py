@@ -295,7 +295,7 @@ def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
         begin = first_at.replace(tzinfo=None) - LOCAL_TIMES
         end = last_at.replace(tzinfo=None) + LOCAL_TIMES
         if spans and begin <= spans[-1][1]:
-            spans[-1] = spans[-1][0], max(spans[-1][1], end)
-        else:
-            spans.append((begin, end))
+            begin, end_of_before = spans.pop()
+            end = max(end, end_of_before)
+        spans.append((begin, end))
     return spans

@@ -196,10 +196,11 @@ def distances_m(
     """Great-circle distances between positions in degrees (haversine formula)."""
     phi, to_phi = np.radians(latitude), np.radians(to_latitude)
     half_lambda = np.radians(to_longitude - longitude) / 2
-    haversine = (
-        np.sin((to_phi - phi) / 2) ** 2 + np.cos(phi) * np.cos(to_phi) * np.sin(half_lambda) ** 2
-    )
-    return np.asarray(2000 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, haversine))))
+    north = np.sin((to_phi - phi) / 2) ** 2
+    east = np.cos(phi) * np.cos(to_phi) * np.sin(half_lambda) ** 2
+    # Rounding can take opposite sides of the earth above 1.
+    half_chord = np.sqrt(np.minimum(1.0, north + east))
+    return np.asarray(2000 * EARTH_RADIUS_KM * np.arcsin(half_chord))
 
 
 def interpolate(
@@ -226,7 +227,9 @@ def interpolate(
         np.sin(fraction * angle) / safe,
     )
     x, y, z = first * start + second * end
-    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+    latitudes = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    longitudes = np.degrees(np.arctan2(y, x))
+    return latitudes, longitudes
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
@@ -341,7 +344,8 @@ def _near(
     wandered_m2 = QUANTILE_90**2 * WANDERING**2 * seconds
     # The speed that 90 % do not exceed: those who stood may walk, those who walked may take a bus.
     leaving_m_s = 0.5 + 2.5 * np.sqrt(paces) + 1.2 * paces
-    error_m = np.sqrt(sequence.error_m[anchor] ** 2 + wandered_m2 + (leaving_m_s * seconds) ** 2)
+    left_m2 = (leaving_m_s * seconds) ** 2
+    error_m = np.sqrt(sequence.error_m[anchor] ** 2 + wandered_m2 + left_m2)
     return *_positions(sequence, anchor), error_m
 
 

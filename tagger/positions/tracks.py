@@ -101,8 +101,10 @@ def _bounds(at: npt.NDArray[np.float64]) -> Iterator[tuple[int, int]]:
             )
         )
         yield start, end
-        is_connected = end < len(at) and abs(at[end] - at[end - 1]) <= PART_S
-        start = end - 1 if is_connected else end
+        start = end
+        # The next part begins with the last point of this one, unless a day lies between them.
+        if end < len(at) and abs(at[end] - at[end - 1]) <= PART_S:
+            start -= 1
 
 
 def _clean(points: Points, counts: PointCounts) -> Points:
@@ -131,8 +133,9 @@ def _jumps_back(points: Points, jumps: npt.NDArray[np.intp]) -> list[int]:
     back = np.zeros(len(jumps), np.intp)
     for ahead in range(min(OUTLIER_POINTS, len(jumps) - 1), 0, -1):
         first, last = jumps[:-ahead], jumps[ahead:]
-        is_back = (last - first <= OUTLIER_POINTS) & ~are_too_fast(points[first - 1], points[last])
-        back[:-ahead][is_back] = ahead
+        is_short = last - first <= OUTLIER_POINTS
+        is_back = ~are_too_fast(points[first - 1], points[last])
+        back[:-ahead][is_short & is_back] = ahead
     return back.tolist()
 
 

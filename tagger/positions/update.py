@@ -250,7 +250,12 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
             whole_rows,
         )
     # One whose sight alone differs has not moved.
-    return sum(values.get(each, ())[:-1] != stored.get(each, ())[:-1] for each in different)
+    moved = [
+        photo_id
+        for photo_id in different
+        if values.get(photo_id, ())[:-1] != stored.get(photo_id, ())[:-1]
+    ]
+    return len(moved)
 
 
 def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, str]:

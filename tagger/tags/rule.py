@@ -170,8 +170,8 @@ def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]
     best: dict[int, Candidate] = {}
     for each in candidates:
         if each.rank is not None:
-            other = best.get(each.landmark_id)
-            if other is None or (each.score, -each.model_order) > (other.score, -other.model_order):
+            other = best.setdefault(each.landmark_id, each)
+            if each.strength > other.strength:
                 best[each.landmark_id] = each
     return best
 

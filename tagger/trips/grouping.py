@@ -107,8 +107,9 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
         shares = [number / total for _, number in most_first]
         if level != "country" and sum(share >= _STOP for share in shares) > 2:
             continue
-        is_one = bool(shares) and shares[0] >= _MOST
-        are_two = len(shares) > 1 and shares[1] >= _SMALL and shares[0] + shares[1] >= _BOTH
+        first, second, *_ = (*shares, 0.0, 0.0)
+        is_one = first >= _MOST
+        are_two = second >= _SMALL and first + second >= _BOTH
         if are_two and not (is_one and level == "city"):
             return joined(names[:2])
         if is_one:
