@@ -111,7 +111,10 @@ def _measure(
         SIZES[0],
     )
     photos = photos_in(folder / "photos")
-    chosen = evenly_spread(photos if pictures is None else photos_in(pictures), COMPARED)
+    chosen = evenly_spread(
+        photos if pictures is None else photos_in(pictures),
+        COMPARED,
+    )
     yield from compare(
         _outputs(Device("cpu", "float32", CPU_BATCH), chosen), _outputs(device, chosen)
     )
@@ -125,7 +128,10 @@ def _measure(
     yield from _without_model(device, folder, len(photos))
     environment = _environment(device, folder / "data")
     alone = environment | {"TAGGER_PROCESSES": "1"}
-    yield _figure("`tagger tag` in one process", _rate(_tag_rate(folder, len(photos), alone)))
+    yield _figure(
+        "`tagger tag` in one process",
+        _rate(_tag_rate(folder, len(photos), alone)),
+    )
     rate = _tag_rate(folder, len(photos), environment)
     yield _figure("`tagger tag`", _rate(rate))
     share, goal = rate / limit, f"≥ {SHARE}"
@@ -270,7 +276,11 @@ def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
         yield _figure(f"`tagger tag` without its model in {where}", _rate(rate))
 
 
-def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
+def _tag_rate(
+    folder: Path,
+    count: int,
+    environment: dict[str, str],
+) -> float:
     """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
 
     def tag(*folders: Path) -> Finished:
@@ -286,7 +296,11 @@ def _tag(*folders: Path) -> list[str | Path]:
     return [*TAGGER, "tag", "--again", *folders]
 
 
-def _environment(device: Device, data: Path, **settings: str) -> dict[str, str]:
+def _environment(
+    device: Device,
+    data: Path,
+    **settings: str,
+) -> dict[str, str]:
     options = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript", **settings}
     return tagger_environment(data, **options)
 

@@ -152,7 +152,12 @@ def draw_photos(
         )
 
 
-def _draw(file: Path, number: int, *, size: tuple[int, int]) -> None:
+def _draw(
+    file: Path,
+    number: int,
+    *,
+    size: tuple[int, int],
+) -> None:
     width, height = size
     rng = np.random.default_rng(number)
     rows, columns = -(-height // _SQUARE_PX), -(-width // _SQUARE_PX)

@@ -56,7 +56,12 @@ def main() -> None:
             folder = Path(name, f"photos-{number}")
             copy_photos(source.resolve(), folder, args.photos)
             workload = Workload(args.model, data_folder, warm_up, folder)
-            results = compare(source.resolve().name, workload, programs, args.rounds)
+            results = compare(
+                source.resolve().name,
+                workload,
+                programs,
+                args.rounds,
+            )
             print(results.report(), flush=True)
 
 

@@ -139,8 +139,18 @@ def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
 def measure_worker(workload: Workload) -> Measurement:
     with _temporary_folder() as folder:
         shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
-        costs = run_worker(folder, workload.model, workload.warm_up, workload.folder)
-        return Measurement.of(folder / LIBRARY, TAGGER_QUERY, workload, *costs)
+        costs = run_worker(
+            folder,
+            workload.model,
+            workload.warm_up,
+            workload.folder,
+        )
+        return Measurement.of(
+            folder / LIBRARY,
+            TAGGER_QUERY,
+            workload,
+            *costs,
+        )
 
 
 def measure_celery(workload: Workload) -> Measurement:
@@ -152,7 +162,11 @@ def measure_celery(workload: Workload) -> Measurement:
         return Measurement.of(database, LOADER_QUERY, workload, *costs)
 
 
-def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
+def read_top_tags(
+    database: Path,
+    query: str,
+    workload: Workload,
+) -> dict[str, str]:
     with closing(sqlite3.connect(database)) as connection:
         stored = dict(connection.execute(query))
     return {path: stored[path] for path in map(str, workload.photos)}
@@ -161,7 +175,10 @@ def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, s
 def read_backend(database: Path) -> str:
     query = "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
     with closing(sqlite3.connect(database)) as connection:
-        return next((backend for (backend,) in connection.execute(query)), "-")
+        return next(
+            (backend for (backend,) in connection.execute(query)),
+            "-",
+        )
 
 
 @contextmanager
@@ -181,7 +198,10 @@ def _run_tag(
 
 
 def _run_loader(
-    model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]
+    model: Path,
+    folder: Path,
+    paths: Sequence[Path],
+    options: Sequence[str],
 ) -> Finished:
     loader = [sys.executable, "-m", "bench.compare.loader", *options]
     command: list[str | Path] = [*loader, model, folder / LIBRARY, *paths]
@@ -204,7 +224,12 @@ def _measure_command(
     with _temporary_folder() as folder:
         total = run_command(folder, [workload.warm_up, workload.folder])
         costs = total.cpu_s - start.cpu_s, total.wall_s - start.wall_s
-        return Measurement.of(folder / LIBRARY, query, workload, *costs)
+        return Measurement.of(
+            folder / LIBRARY,
+            query,
+            workload,
+            *costs,
+        )
 
 
 @dataclass(frozen=True)
@@ -252,7 +277,12 @@ def run_worker(
     """
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
-        environment = tagger_environment(data, model=str(model), device="cpu", redis_url=server.url)
+        environment = tagger_environment(
+            data,
+            model=str(model),
+            device="cpu",
+            redis_url=server.url,
+        )
         database = stack.enter_context(
             closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}"))
         )
@@ -292,7 +322,11 @@ def run_peer(
             _wait_for_photos(worker, database, len(warm_up_photos))
             cpu_before_s, start = cpu_seconds(worker.pid), time.monotonic()
             _send(sender, photos)
-            _wait_for_photos(worker, database, len(warm_up_photos) + len(photos))
+            _wait_for_photos(
+                worker,
+                database,
+                len(warm_up_photos) + len(photos),
+            )
             return cpu_seconds(worker.pid) - cpu_before_s, time.monotonic() - start
 
 
@@ -314,7 +348,10 @@ def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
 
 
 def _run_job(
-    folder: Path, environment: dict[str, str], worker: Worker, database: Database
+    folder: Path,
+    environment: dict[str, str],
+    worker: Worker,
+    database: Database,
 ) -> JobProgress:
     """Enqueue a folder and wait for the job's end."""
     enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
@@ -325,7 +362,9 @@ def _run_job(
 
 @contextmanager
 def _process(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
 ) -> Iterator[Worker]:
     """Run a worker process, with a log in the folder; stop it with SIGTERM at the end."""
     with (folder / "worker.log").open("ab") as log:

@@ -69,7 +69,10 @@ def add(block: bytes | None, tag_fields: TagFields) -> ExifChange:
     added = new_values(before.tags, tag_fields)
     if not added:
         return ExifChange(block, ())
-    return ExifChange(_rewritten(before, with_values(before.tags, added)), added)
+    return ExifChange(
+        _rewritten(before, with_values(before.tags, added)),
+        added,
+    )
 
 
 def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
@@ -147,7 +150,11 @@ def _packed(block: ParsedBlock) -> bytes:
         number.pack_into(packed, following_at, len(packed))
         slots[FIRST] = append_directory(packed, order, directories[FIRST])
     if block.thumbnail is not None:
-        number.pack_into(packed, slots[FIRST][_THUMBNAIL], len(packed))
+        number.pack_into(
+            packed,
+            slots[FIRST][_THUMBNAIL],
+            len(packed),
+        )
         packed += block.thumbnail
     return bytes(packed)
 
@@ -534,7 +541,10 @@ def removal_difference(
         return None
     try:
         old = parse_block(before)
-        remaining = replace(old, tags=without_values(old.tags, _exif_values(added)))
+        remaining = replace(
+            old,
+            tags=without_values(old.tags, _exif_values(added)),
+        )
         return _other_order(before, after) or _described(difference(remaining, parse_block(after)))
     except WriteRefused as error:
         return error.text

@@ -136,7 +136,12 @@ class _BlockReader:
             self._read_thumbnail(main.following)
         pairs = zip(self._tiff.data, self._referenced, strict=True)
         has_unreferenced_bytes = any(byte for byte, referenced in pairs if not referenced)
-        return ParsedBlock(self._tiff.order, self._tags, self._thumbnail, has_unreferenced_bytes)
+        return ParsedBlock(
+            self._tiff.order,
+            self._tags,
+            self._thumbnail,
+            has_unreferenced_bytes,
+        )
 
     def _read_directory(self, name: str, offset: int) -> TiffDirectory:
         directory = self._tiff.directory(offset)

@@ -71,7 +71,9 @@ def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
 
 
 def insertion_difference(
-    before: bytes, after: bytes, added: Sequence[tuple[str, str]]
+    before: bytes,
+    after: bytes,
+    added: Sequence[tuple[str, str]],
 ) -> str | None:
     """None if `after` is `before` with the `added` keywords inserted at one offset, else the difference."""
     inserted = b"".join(_pack_keyword(value) for field, value in added if field == KEYWORDS)

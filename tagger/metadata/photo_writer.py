@@ -227,7 +227,12 @@ class _Planner:
         if request.tag_fields or not recorded_only or Target.SIDECAR in request.written_targets:
             creates = request.target is Target.SIDECAR or refusal is not None
             files += self._plan_sidecars(found, own_file, creates=creates)
-        return PhotoPlan(request, tuple(files), refusal, _find_lost(request, files))
+        return PhotoPlan(
+            request,
+            tuple(files),
+            refusal,
+            _find_lost(request, files),
+        )
 
     def _without_known_position(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
@@ -351,7 +356,11 @@ class _Planner:
         return None
 
     def _is_unchanged(self, path: Path, written_digest: str) -> bool:
-        data = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=self._request.root).data
+        data = read_for_writing(
+            path,
+            max_bytes=SIDECAR_MAX_BYTES,
+            root=self._request.root,
+        ).data
         return data is not None and digest_file(data) == written_digest
 
     def _tagged_photo(self) -> bytes:

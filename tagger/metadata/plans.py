@@ -98,7 +98,11 @@ def plan_embed(
         tag_fields = without_occupied_fields(base.data, blocks, tag_fields)
     if tag_fields:
         new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
-        record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
+        record = UndoRecord(
+            digest_file(new),
+            digest_file(base.data),
+            inverse,
+        )
         plan = FilePlan(
             Target.EMBED,
             original,
@@ -255,7 +259,12 @@ def _plan_insertion(
 ) -> FilePlan:
     """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
     start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
-    add = partial(xmp.add, tag_fields=tag_fields, sidecar=True, created=base is None)
+    add = partial(
+        xmp.add,
+        tag_fields=tag_fields,
+        sidecar=True,
+        created=base is None,
+    )
     try:
         new = add(start, repeated=existing_keywords(blocks))
     except WriteRefused:
@@ -269,7 +278,14 @@ def _plan_insertion(
         refuse_difference(xmp.insertion_difference(start, new))
     if base is None:
         record = UndoRecord(digest_file(new), None, None)
-        return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position, template=start)
+        return FilePlan(
+            Target.SIDECAR,
+            original,
+            new,
+            record,
+            tag_fields.position,
+            template=start,
+        )
     record = UndoRecord(
         digest_file(new),
         digest_file(base),
@@ -298,7 +314,11 @@ def _single_splice(base: bytes, new: bytes) -> Splice:
     """One splice from the first byte that differs to the last."""
     start = _common_bytes(base, new)
     end = _common_bytes(base[start:][::-1], new[start:][::-1])
-    return Splice(start, len(base) - end, new[start : len(new) - end])
+    return Splice(
+        start,
+        len(base) - end,
+        new[start : len(new) - end],
+    )
 
 
 def _common_bytes(one: bytes, other: bytes) -> int:
@@ -484,7 +504,11 @@ def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: B
         _other_difference(base, new),
         xmp.insertion_difference(before.xmp, after.xmp),
         exif.insertion_difference(before.exif, after.exif, added),
-        iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
+        iptc.insertion_difference(
+            before.iptc or b"",
+            after.iptc or b"",
+            added,
+        ),
         None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
     )
 
@@ -508,7 +532,11 @@ def _verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: 
         difference_outside_blocks(data, base),
         xmp.removal_difference(data_blocks.xmp, remaining.xmp),
         exif.removal_difference(data_blocks.exif, remaining.exif, added),
-        iptc.removal_difference(data_blocks.iptc or b"", remaining.iptc or b"", added),
+        iptc.removal_difference(
+            data_blocks.iptc or b"",
+            remaining.iptc or b"",
+            added,
+        ),
         None if remaining == base_blocks else _OTHER_BLOCKS,
     )
 

@@ -326,7 +326,12 @@ _REQUIRED_PREFIXES = ("user.", "system.")
 # Checksums of the file itself.
 _NEVER_COPIED = ("security.ima", "security.evm")
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_NO_PERMISSIONS = (errno.EPERM, errno.EACCES, errno.EINVAL, *_NO_ATTRIBUTES)
+_NO_PERMISSIONS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    *_NO_ATTRIBUTES,
+)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
 

@@ -402,7 +402,10 @@ def stated_in_details(data: bytes) -> Mapping[str, StatedFacts]:
     except (ValueError, csv.Error):  # no text, no such column, or a field without end
         return {}
     return {
-        name: StatedFacts(**vars(times_of_name.pop()), may_correct=frozenset({"taken_at"}))
+        name: StatedFacts(
+            **vars(times_of_name.pop()),
+            may_correct=frozenset({"taken_at"}),
+        )
         for name, times_of_name in times.items()
         if len(times_of_name) == 1
     }
@@ -566,7 +569,11 @@ def _read(source: PhotoSource, photo: str, file: SideFile) -> StatedFacts:
 
 # For all photos of a folder. `_file`: another version is read again.
 @lru_cache(maxsize=16)
-def _read_details(location: str, path: str, _file: SideFile) -> Mapping[str, StatedFacts]:
+def _read_details(
+    location: str,
+    path: str,
+    _file: SideFile,
+) -> Mapping[str, StatedFacts]:
     data = open_source(location).read(path, max_bytes=SIDECAR_MAX_BYTES).data
     return stated_in_details(data)
 

@@ -160,7 +160,11 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
     return changed
 
 
-def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
+def _others(
+    connection: Connection,
+    camera_id: int,
+    own: Sequence[Sighting],
+) -> list[Sighting]:
     # What other cameras saw, or passed, in the same days, in UTC.
     times = [sighting.at for sighting in own]
     first = clock_time(min(times) - 2 * WIDEST_S)
@@ -243,7 +247,11 @@ def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list
         )
         .join(effective_tags, effective_tags.c.content_id == newest.c.content_id)
         .where(effective_tags.c.accepted == true())
-        .order_by(newest.c.taken_at.desc(), newest.c.id, effective_tags.c.landmark_id)
+        .order_by(
+            newest.c.taken_at.desc(),
+            newest.c.id,
+            effective_tags.c.landmark_id,
+        )
         .limit(MOST_SIGHTINGS)
     )
     return [

@@ -182,10 +182,18 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
         own.trust + others.trust.max(initial=0),
         0,
     )
-    joined, place = _join(replace(own, trust=trust), _select(others, used))
+    joined, place = _join(
+        replace(own, trust=trust),
+        _select(others, used),
+    )
     estimates = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
-    number[place] = np.concatenate([np.arange(len(own.at)), len(own.at) + used])
+    number[place] = np.concatenate(
+        [
+            np.arange(len(own.at)),
+            len(own.at) + used,
+        ]
+    )
     number[-1] = -1  # no anchor
     place = place[: len(own.at)]
     return estimation.Estimates(
@@ -264,7 +272,10 @@ def find_companions(connection: Connection) -> list[Companions]:
         changed_groups = {group_of.get(camera_id) for camera_id in changed} - {None}
         affected.update(each for each, group in group_of.items() if group in changed_groups)
     if affected:
-        record_matching_photos(connection, among(photos.c.camera_id, sorted(affected)))
+        record_matching_photos(
+            connection,
+            among(photos.c.camera_id, sorted(affected)),
+        )
     return [
         Companions(
             cameras=(stored[first].name, stored[second].name),

@@ -96,7 +96,12 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
         covered = slice(*np.searchsorted(times, [first, np.nextafter(last, np.inf)]))
         latitude, longitude, error_m = _fixes_of(points, times[covered])
         so_far = best[:, covered]
-        distance_m = distances_m(latitude, longitude, so_far[0], so_far[1])
+        distance_m = distances_m(
+            latitude,
+            longitude,
+            so_far[0],
+            so_far[1],
+        )
         is_contradicted[covered] |= distance_m > error_m + so_far[2]
         track_ids = np.full(len(error_m), float(track_id))
         new = np.stack([latitude, longitude, error_m, track_ids])
@@ -624,7 +629,11 @@ def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, 
 _Places = set[tuple[float, float]]
 
 
-def _nearest_places(places_of: Mapping[date, _Places], day: date, step: int) -> _Places:
+def _nearest_places(
+    places_of: Mapping[date, _Places],
+    day: date,
+    step: int,
+) -> _Places:
     # Those of the first day with some, that many days apart.
     for number in range(1, DAYS_AROUND + 1):
         other = _day_of(day.toordinal() + step * number)

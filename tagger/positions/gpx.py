@@ -126,7 +126,11 @@ def read_blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:
         raise _system_refused(path, error) from error
 
 
-def read_segments(file: IO[bytes], path: Path, counts: PointCounts) -> Iterator[SegmentPiece]:
+def read_segments(
+    file: IO[bytes],
+    path: Path,
+    counts: PointCounts,
+) -> Iterator[SegmentPiece]:
     """Yield the valid points of a GPX file's tracks, in pieces of up to some thousands, and count all points.
 
     If the XML is invalid somewhere, the points before that are read, and those after it are counted.

@@ -248,7 +248,12 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
     of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
     for table, threshold, suggested_from, share in (
         (tags, of_model, models.c.suggestion_threshold, null()),
-        (taught_tags, literal(TAUGHT_THRESHOLD), literal(SUGGESTED_SCORE), classifiers.c.share),
+        (
+            taught_tags,
+            literal(TAUGHT_THRESHOLD),
+            literal(SUGGESTED_SCORE),
+            classifiers.c.share,
+        ),
     ):
         query: Select[Any] = (
             select(
@@ -500,7 +505,11 @@ def _odds_of_fixes(
         yield (row.content_id, row.landmark_id), photo_id, rounded
 
 
-def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
+def position_odds(
+    distance_km: Floats,
+    error_km: Floats,
+    extents: Sequence[str | None],
+) -> Floats:
     """P(distance | right) / P(distance | wrong) of N photos and landmarks.
 
     Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third
@@ -559,7 +568,10 @@ def _day_fixes(
         if moment.latitude is None and moment.origin is None
         if is_clock_time(moment.taken_at, moment.utc_offset_s)
     ]
-    by_gps = fixes_of_days(connection, {moment.taken_at.date() for moment in timed})
+    by_gps = fixes_of_days(
+        connection,
+        {moment.taken_at.date() for moment in timed},
+    )
     images_of_places: dict[Day, dict[tuple[float, float], set[int]]] = {}
     for day, of_day in seen.items():
         images_of = images_of_places.setdefault(day, defaultdict(set))
@@ -642,7 +654,10 @@ def _seen_landmarks(
     )
     weighed = set(content_ids)
     seen = defaultdict[Day, list[SeenLandmark]](list)
-    for run in runs_of(sorted({day for _, day in days}), timedelta(days=1)):
+    for run in runs_of(
+        sorted({day for _, day in days}),
+        timedelta(days=1),
+    ):
         for row in connection.execute(
             query.where(
                 is_around(
@@ -689,7 +704,10 @@ def _odds_of_days(
         .group_by(photos.c.camera_id, DAY_NUMBER)
     )
     images: dict[Day, int] = {}
-    for run in runs_of(sorted({day for _, day in seen}), timedelta(days=1)):
+    for run in runs_of(
+        sorted({day for _, day in seen}),
+        timedelta(days=1),
+    ):
         for camera_id, number, count in connection.execute(
             query.where(is_around(run[0], run[-1], days=0))
         ):

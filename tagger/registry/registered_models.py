@@ -431,7 +431,9 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
         columns = (column for column in models.c if column is not models.c.manifest)
         is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
         query: Select[Any] = select(
-            *columns, is_taught, cast(models.c.manifest, Text).label("manifest")
+            *columns,
+            is_taught,
+            cast(models.c.manifest, Text).label("manifest"),
         )
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         ids_in_order = models_in_use.ids_in_use(connection)
@@ -642,6 +644,10 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
         # Give things the names that the models that are left give them, and delete those that go.
         of_things = select(models.c.id, models.c.manifest).where(models.c.kind == THINGS)
         for row in connection.execute(of_things.order_by(models.c.id)).all():
-            record_things(connection, row.id, Manifest.model_validate(row.manifest).labels)
+            record_things(
+                connection,
+                row.id,
+                Manifest.model_validate(row.manifest).labels,
+            )
         delete_unused_things(connection)
     record_action(connection, AuditAction.MODEL_REMOVE, model.name, digest=model.digest)

@@ -92,7 +92,9 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
 
 
 def _united(
-    manifest: Manifest, by_slug: Mapping[str, Landmark], every: Iterable[Landmark]
+    manifest: Manifest,
+    by_slug: Mapping[str, Landmark],
+    every: Iterable[Landmark],
 ) -> dict[str, Landmark]:
     """The landmarks that new labels stand for although they have other slugs: those of their names.
 
@@ -211,7 +213,12 @@ def landmark_ids_of_labels(
 
 
 def register(
-    database: Database, digest: str, manifest: Manifest, *, file: Path | None, name: str | None
+    database: Database,
+    digest: str,
+    manifest: Manifest,
+    *,
+    file: Path | None,
+    name: str | None,
 ) -> int:
     """Register a model, and return its id. `file` is None for the shipped model. One digest has one row.
 
@@ -284,7 +291,13 @@ def _insert_model(
     }
     model_id = connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one()
     if path is not None:  # any command registers the shipped model when it needs it
-        record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
+        record_action(
+            connection,
+            AuditAction.MODEL_ADD,
+            row["name"],
+            digest=digest,
+            file=path,
+        )
     return int(model_id)
 
 

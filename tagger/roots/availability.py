@@ -291,7 +291,10 @@ class _MountRow(NamedTuple):
 
 def _row(root: Root, folder: Path, *, is_mounted: bool) -> _MountRow:
     path = "" if folder == root.folder else str(folder.relative_to(root.folder))
-    return _MountRow(root.id, *path_text(path if is_mounted else path + "/"))
+    return _MountRow(
+        root.id,
+        *path_text(path if is_mounted else path + "/"),
+    )
 
 
 def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
@@ -331,7 +334,13 @@ def move_root(database: Database, old: Path, new: Path, root_paths: RootPaths) -
         forget_path(database, new, root_paths)
     with database.write() as connection:
         lock_tables(connection, roots)
-        record_action(connection, AuditAction.PHOTOS_MOVE, old, to=str(new), photos=count)
+        record_action(
+            connection,
+            AuditAction.PHOTOS_MOVE,
+            old,
+            to=str(new),
+            photos=count,
+        )
         location, location_bytes = path_text(str(new))
         values = {"location": location, "location_bytes": location_bytes}
         connection.execute(update(roots).where(roots.c.id == root.id).values(values))

@@ -174,8 +174,14 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
     if not prefix_bytes:
         connection.execute(
             update(photos)
-            .where(photos.c.root_id == child.id, photos.c.path_bytes == b"")
-            .values(root_id=root.id, path=literal(prefix).concat(photos.c.path))
+            .where(
+                photos.c.root_id == child.id,
+                photos.c.path_bytes == b"",
+            )
+            .values(
+                root_id=root.id,
+                path=literal(prefix).concat(photos.c.path),
+            )
         )
     path = path_from_text(prefix, prefix_bytes)
     # The databases concatenate bytes differently. Such names are rare, so they are moved one by one.

@@ -130,7 +130,13 @@ def _of_any_year(first: date, end: date) -> Dates:
 def _range(plain: str, today: date) -> Dates | None:
     # Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`.
     plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
-    ends = [(plain[: to.start()], plain[to.end() :]) for to in _TO.finditer(plain)]
+    ends = [
+        (
+            plain[: to.start()],
+            plain[to.end() :],
+        )
+        for to in _TO.finditer(plain)
+    ]
     if between := _BETWEEN.fullmatch(plain):
         ends = [tuple(filter(None, between.groups()))]
     for begin, end in ends:

@@ -627,7 +627,12 @@ class Vocabulary:
             [each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)]
         )
 
-    def _matches(self, phrase: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
+    def _matches(
+        self,
+        phrase: str,
+        *,
+        is_hint: bool = False,
+    ) -> list[WordMatch[Meaning]]:
         every = (
             match for index in self._names for match in index.find_words(phrase, is_hint=is_hint)
         )

@@ -145,7 +145,12 @@ class NameIndex(Generic[T]):
         """The things with exactly this name, in order of preference; each once."""
         return list(self._with_text.get(self._folded(text), {}).values())
 
-    def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[T]]:
+    def find_words(
+        self,
+        text: str,
+        *,
+        is_hint: bool = False,
+    ) -> list[WordMatch[T]]:
         """The things with all words of the text in a name, the best first; each thing once.
 
         The text may have one typing error for every six letters, but none in a word of three, or in words of
@@ -182,7 +187,10 @@ class NameIndex(Generic[T]):
                 errors += any(
                     word not in spelled and folded(word) not in spelled for word in accents
                 )
-            further_words = max(len(self._words(name.text)) - len(words), 0)
+            further_words = max(
+                len(self._words(name.text)) - len(words),
+                0,
+            )
             if errors <= most and not (errors and name.is_alias and further_words):
                 match = WordMatch(
                     errors,

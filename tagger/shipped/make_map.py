@@ -128,7 +128,12 @@ def _country_names(file: Path) -> Iterator[Feature]:
             (zoom for zoom, least in LEAST_AREAS if _area(land) >= least),
             MAX_ZOOM,
         )
-        yield _feature(_point(*place), zoom, name=name, rank=zoom)
+        yield _feature(
+            _point(*place),
+            zoom,
+            name=name,
+            rank=zoom,
+        )
 
 
 def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:
@@ -175,7 +180,14 @@ def _city_names(file: Path) -> Iterator[Feature]:
                     if other
                 }
                 place = _point(longitude / 10_000, latitude / 10_000)
-                yield _feature(place, zoom, name=name, rank=zoom, inhabitants=number, **local)
+                yield _feature(
+                    place,
+                    zoom,
+                    name=name,
+                    rank=zoom,
+                    inhabitants=number,
+                    **local,
+                )
 
 
 def _point(longitude: float, latitude: float) -> Feature:

@@ -196,7 +196,10 @@ def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection
 
 def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
     for table in _RESULTS:
-        connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
+        connection.execute(
+            _delete_of_model(table),
+            {"ids": list(content_ids), "model": model_id},
+        )
 
 
 @cache
@@ -377,7 +380,12 @@ def write_verdicts(
     images_of: dict[type[Subject], set[int]] = {}
     for kind, table in VERDICT_TABLES.items():
         of_kind = [each for each in latest.values() if type(each.subject) is kind]
-        _upsert(connection, table, sorted(of_kind, key=attrgetter("key")), newer_only=newer_only)
+        _upsert(
+            connection,
+            table,
+            sorted(of_kind, key=attrgetter("key")),
+            newer_only=newer_only,
+        )
         images_of[kind] = {each.content_id for each in of_kind}
     queue_position_updates(connection, images_of[SightName])
     # No landmark depends on a thing, or on a sight.

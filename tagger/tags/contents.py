@@ -88,7 +88,10 @@ def count_photos_of_job(connection: Connection, job: int, *conditions: ColumnEle
     of_job = (
         select(func.count())
         .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
-        .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
+        .where(
+            job_items.c.job_id == job,
+            job_items.c.outcome.in_(CLASSIFIED_OUTCOMES),
+        )
         .where(photos.c.content_id.in_(images))
     )
     return connection.scalar(of_job) or 0
@@ -214,7 +217,11 @@ def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
     # An image that a worker has locked is about to get a photo.
     unused = (
         select(contents.c.id)
-        .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
+        .where(
+            among(contents.c.id, content_ids),
+            ~has_photo,
+            ~has_verdict(),
+        )
         .with_for_update(skip_locked=True)
     )
     if content_ids:

@@ -101,7 +101,10 @@ def settle(
             connection.execute(
                 delete(effective_tags).where(among(effective_tags.c.content_id, replaced))
             )
-        new = sorted((row for row in rows if row[0] in changed), key=_KEY)
+        new = sorted(
+            (row for row in rows if row[0] in changed),
+            key=_KEY,
+        )
         insert_page(connection, effective_tags, _NAMES, new)
         if record:
             queue_position_updates(connection, changed)
@@ -290,7 +293,13 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
             cause.counts[model_id, rank] = bool(counts)
         if order is not None:
             threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
-            of_model = (threshold, model_id, rank, stored_odds(*odds), order)
+            of_model = (
+                threshold,
+                model_id,
+                rank,
+                stored_odds(*odds),
+                order,
+            )
             least = SUGGESTED_SCORE if rank is None else suggested_from[model_id]
             cause.candidates.append(
                 Candidate(landmark_id, score, bool(is_enough), *of_model, least)

@@ -128,7 +128,10 @@ def label_folders(split: Path, other_files: OtherFiles | None = None) -> list[Pa
     for entry in sorted(split.iterdir()) if split.is_dir() else ():
         if not entry.is_dir():
             continue
-        owner = find_program_folder(str(entry.absolute()), os.path.lexists)
+        owner = find_program_folder(
+            str(entry.absolute()),
+            os.path.lexists,
+        )
         if owner is not None and owner.content:
             if other_files is not None:
                 other_files.folders[owner.reason].add(str(entry))
@@ -353,7 +356,15 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
         PathNotFound, DataUnusable: there are no photos in label folders.
     """
     dataset = read_dataset(folder)
-    results = examine_photos([photo.path for photo in dataset.photos])
+
+    # The facts about each photo, or why it cannot be read, in order. Decodes in threads.
+    paths = [photo.path for photo in dataset.photos]
+    results = []
+    with photo_progress("examining photos", len(paths)) as advance:
+        for result in compute_ahead(examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"):
+            results.append(result)
+            advance(1)
+
     pairs = list(zip(dataset.photos, results, strict=True))
     readable = [(photo, result) for photo, result in pairs if isinstance(result, ExaminedPhoto)]
     return ExaminedPhotos(
@@ -361,21 +372,15 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
         tuple(photo for photo, _ in readable),
         tuple(facts for _, facts in readable),
         tuple(
-            {"path": dataset.name_of(photo.path), "kind": result.kind, "text": result.text}
+            {
+                "path": dataset.name_of(photo.path),
+                "kind": result.kind,
+                "text": result.text,
+            }
             for photo, result in pairs
             if isinstance(result, PhotoFailure)
         ),
     )
-
-
-def examine_photos(paths: Sequence[Path]) -> list[ExaminedPhoto | PhotoFailure]:
-    """The facts about each photo, or why it cannot be read, in order. Decodes in threads."""
-    results = []
-    with photo_progress("examining photos", len(paths)) as advance:
-        for result in compute_ahead(examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"):
-            results.append(result)
-            advance(1)
-    return results
 
 
 def examine_photo(path: Path) -> ExaminedPhoto | PhotoFailure:
@@ -529,7 +534,12 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     listed = read_gazetteer(path) if path.is_file() else {}
     labels = list(labels)
     if unused := sorted(set(listed) - set(labels)):
-        log.info("%s: rows of other labels: %d, such as %s", path.name, len(unused), unused[0])
+        log.info(
+            "%s: rows of other labels: %d, such as %s",
+            path.name,
+            len(unused),
+            unused[0],
+        )
     slugs = {landmark.slug for landmark in listed.values()}
     result = []
     for label in labels:

@@ -73,7 +73,11 @@ def inspect_folder(folder: Path) -> Inspection:
         each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"]
         for each in labels
     }
-    exact = _groups(dataset, photos, [entry.digest for entry in facts])
+    exact = _groups(
+        dataset,
+        photos,
+        [entry.digest for entry in facts],
+    )
     # Near-duplicates are groups with more than one image that is not blank.
     groups = group_near_duplicates([entry.sketch for entry in facts])
     images: dict[int, set[str]] = defaultdict(set)
@@ -280,7 +284,11 @@ def findings(inspection: Inspection) -> dict[str, list[str]]:
     return dict(zip(MEANINGS, lines, strict=True))
 
 
-def _section(title: str, meaning: str, entries: Sequence[str]) -> Iterator[str]:
+def _section(
+    title: str,
+    meaning: str,
+    entries: Sequence[str],
+) -> Iterator[str]:
     if not entries:
         yield f"**{title}:** none."
         yield ""

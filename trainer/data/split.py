@@ -71,7 +71,12 @@ class Split(ExaminedPhotos):
         }
 
 
-def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
+def plan_split(
+    folder: Path,
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+) -> Split:
     """Assign each photo to a split; existing splits of the folder are pooled. Writes nothing.
 
     Raises:
@@ -183,7 +188,11 @@ def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
     return targets
 
 
-def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
+def _order(
+    positions: list[int],
+    digests: Sequence[str],
+    seed: int,
+) -> str:
     """A pseudorandom sort key of a group."""
     return blake3(f"{seed}:{min(digests[position] for position in positions)}".encode()).hexdigest()
 

@@ -96,7 +96,10 @@ def complete_run(
         )[:, 0]
     )
     parts = list(_unlearnt(data, model, embeddings, features))
-    score_rule = fit_score_rule([part for _, part in parts], len(data.labels))
+    score_rule = fit_score_rule(
+        [part for _, part in parts],
+        len(data.labels),
+    )
     scores = torch.zeros(len(features), len(data.labels))
     for rows, part in parts:
         scores[rows] = part.scores(len(data.labels), score_rule)
@@ -184,7 +187,13 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
         save_run(options.out, run)
         if record.epochs:
             draw_curves(record.epochs, options.out / CURVES)
-    write_validation_report(options.out, data.labels, model.scores, targets, paths)
+    write_validation_report(
+        options.out,
+        data.labels,
+        model.scores,
+        targets,
+        paths,
+    )
     return run
 
 
@@ -206,13 +215,25 @@ def _unlearnt(
         neighbours = neighbours_of(photos, embeddings)
         with torch.no_grad():
             logits, seen = head(features[rows]), embedding_of(features[rows])
-        yield rows, UnlearntPhotos(logits, seen, targets[rows], neighbours)
+        yield (
+            rows,
+            UnlearntPhotos(
+                logits,
+                seen,
+                targets[rows],
+                neighbours,
+            ),
+        )
 
 
 def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     """The training photos, by the embeddings of all photos, float32 (N, F)."""
     targets = torch.from_numpy(data.targets[data.training])
-    return fit_neighbours(embeddings[data.training], targets, len(data.labels))
+    return fit_neighbours(
+        embeddings[data.training],
+        targets,
+        len(data.labels),
+    )
 
 
 def measure(
@@ -241,7 +262,10 @@ def measure(
     is_tested = are_tested(int(is_other.sum()), places)
     least = LEAST_THRESHOLD if is_tested else CAREFUL_THRESHOLD
     threshold = choose_threshold(
-        ValidationScores(top, correct, others, groups), options.mixture, options.precision, least
+        ValidationScores(top, correct, others, groups),
+        options.mixture,
+        options.precision,
+        least,
     )
     if not is_tested:
         reason = (
@@ -498,7 +522,10 @@ def tail_shares(scores: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def _shares_above(scores: Tensor, thresholds: Tensor) -> Tensor:
-    below = torch.searchsorted(scores.double().sort().values, thresholds.double())
+    below = torch.searchsorted(
+        scores.double().sort().values,
+        thresholds.double(),
+    )
     return 1 - below.double() / max(len(scores), 1)
 
 

@@ -39,10 +39,19 @@ def main(artifact: Path, out: Path) -> None:
     with zipfile.ZipFile(out, "w") as archive:
         archive.comment = digest.encode()
         for name, data in ((GRAPH, graph.encode()), (CONSTANTS, constants)):
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
+            archive.writestr(
+                zipfile.ZipInfo(name),
+                data,
+                zipfile.ZIP_DEFLATED,
+                9,
+            )
 
 
-def place_in_artifact(graph: str, weights: bytes, artifact: bytes) -> tuple[str, bytes]:
+def place_in_artifact(
+    graph: str,
+    weights: bytes,
+    artifact: bytes,
+) -> tuple[str, bytes]:
     """Return the graph with places counted from the start of the artifact, and constants to append to it."""
     constants = bytearray()
 

@@ -130,7 +130,10 @@ class Trunk(nn.Module):
         embedded = self.embed(hidden).float()
         unit = embedded * embedded.square().sum(dim=1, keepdim=True).clamp(min=1e-12).rsqrt()
         of_classes = unit @ self.classes.float().t()
-        return torch.cat([block(of_classes) for block in self.blocks], dim=1), unit
+        return torch.cat(
+            [block(of_classes) for block in self.blocks],
+            dim=1,
+        ), unit
 
 
 class SimilarityClassifier(nn.Module):
@@ -230,7 +233,10 @@ def read_names(file: Path, count: int) -> list[str | None]:
         )
         by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
     except OSError as error:
-        raise _invalid(file, (error.strerror or str(error)).lower()) from error
+        raise _invalid(
+            file,
+            (error.strerror or str(error)).lower(),
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, LandmarkInvalid, csv.Error) as error:
         raise _invalid(file, f"it has no names of classes ({error})") from error
     if by_id.keys() != set(range(count)):
@@ -249,9 +255,10 @@ def make_region(key: str, names: Sequence[str | None]) -> RegionClasses:
     classes: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name is not None:
-            classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(
-                number
-            )
+            classes.setdefault(
+                slug_of_name(name) or digest_slug("landmark", name),
+                [],
+            ).append(number)
     groups = sorted(classes.values(), key=len)
     sizes = Counter(map(len, groups))
     return RegionClasses(
@@ -337,7 +344,10 @@ def calibrate(
 def lowest_threshold(similarities: Tensor, false_names: float) -> float:
     """The lowest similarity at which no more than a share of ordinary photos, float64 (N,), get a name."""
     highest = similarities.sort(descending=True).values
-    allowed = min(math.floor(false_names * len(highest)), len(highest) - 1)
+    allowed = min(
+        math.floor(false_names * len(highest)),
+        len(highest) - 1,
+    )
     above = (math.floor(highest[allowed].item() / STEP) + 1) * STEP
     return min(max(round(above, 6), STEP), 1 - STEP)
 
@@ -484,4 +494,8 @@ def _background_of_classes(trunks: Sequence[Trunk]) -> BackgroundStatistics:
         own = slice(DIMENSION * number, DIMENSION * (number + 1))
         covariance[own, own] = part.covariance
     means = np.concatenate([part.mean for part in parts])
-    return BackgroundStatistics(sum(part.photos for part in parts), means, covariance)
+    return BackgroundStatistics(
+        sum(part.photos for part in parts),
+        means,
+        covariance,
+    )

@@ -305,7 +305,11 @@ def network_of(graph: Graph) -> LandmarkNetwork:
 
 
 @torch.no_grad()
-def _assign(layer: nn.Conv2d | nn.Linear, kernel: Weights, bias: Weights) -> None:
+def _assign(
+    layer: nn.Conv2d | nn.Linear,
+    kernel: Weights,
+    bias: Weights,
+) -> None:
     """Set a layer's weights. Kernels are (…, inputs, outputs), depthwise ones (height, width, outputs, 1)."""
     if isinstance(layer, nn.Conv2d):
         kernel = kernel.transpose((2, 3, 0, 1) if layer.groups > 1 else (3, 2, 0, 1))

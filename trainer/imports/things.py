@@ -364,7 +364,10 @@ class ThingClassifier(nn.Module):
 def log_odds_of_classes(logits: Tensor, groups: Tensor, least: float = 1e-6) -> Tensor:
     """Logits (B, C) → log-odds of things, float32 (B, T); 0 of a thing without classes."""
     groups = groups.float()
-    probabilities = torch.matmul(torch.softmax(logits.float(), dim=1), groups)
+    probabilities = torch.matmul(
+        torch.softmax(logits.float(), dim=1),
+        groups,
+    )
     inside = probabilities.clamp(least, 1.0 - least)
     return torch.log(inside / (1.0 - inside)) * (groups.sum(dim=0) > 0)
 
@@ -663,7 +666,11 @@ def lowest_threshold(evidence: Values, shown: Values, precision: float) -> float
 
 
 @torch.enable_grad()
-def calibrate(evidence: Tensor, labels: Tensor, thresholds: Tensor) -> tuple[Tensor, float]:
+def calibrate(
+    evidence: Tensor,
+    labels: Tensor,
+    thresholds: Tensor,
+) -> tuple[Tensor, float]:
     """The slope of each thing, float32 (T,), and the height of the curves that make scores of evidence.
 
     They are fitted by maximum likelihood ("Probabilistic Outputs for Support Vector Machines", Platt, 1999).
@@ -722,7 +729,10 @@ def _manifest(
             for label in labels
         ),
         input=INPUT,
-        threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),
+        threshold=round(
+            float(torch.tensor(height).sigmoid()) - ROUNDING,
+            4,
+        ),
         threshold_reason=f"of each thing, at least {PRECISIONS[0]:.0%} of the tags on labelled photos of "
         "other sources are right",
         calibration={"method": "a slope of each thing, fitted on photos of other sources"},

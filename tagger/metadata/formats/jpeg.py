@@ -37,7 +37,8 @@ def read_blocks(data: bytes) -> Blocks:
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
         exif=jpeg.content(exif[0], EXIF) if exif else None,
         iptc=next(
-            (iptc for resource in resources if (iptc := iptc_in(resource)) is not None), None
+            (iptc for resource in resources if (iptc := iptc_in(resource)) is not None),
+            None,
         ),
     )
 
@@ -54,7 +55,11 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     index = _read_index(jpeg)
     _require_movable(jpeg, index)
     if index:
-        changes += _offset_patches(jpeg, index, partial(_shifted, tuple(changes)))
+        changes += _offset_patches(
+            jpeg,
+            index,
+            partial(_shifted, tuple(changes)),
+        )
     return tuple(sorted(changes, key=lambda change: change.start))
 
 
@@ -80,7 +85,13 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             raise ambiguous_blocks("It has several EXIF segments")
         if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
             raise broken_structure("an EXIF segment has an invalid name")
-        exif_change = _change(existing, EXIF, new.exif, _after_jfif(jpeg), APP1)
+        exif_change = _change(
+            existing,
+            EXIF,
+            new.exif,
+            _after_jfif(jpeg),
+            APP1,
+        )
         changes.append(exif_change)
     if new.xmp != current.xmp:
         existing = jpeg.segments_named(APP1, XMP)
@@ -91,7 +102,13 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         ]
         if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
             raise broken_structure("an XMP segment has an invalid name")
-        xmp_change = _change(existing, XMP, new.xmp, _after_exif(jpeg), APP1)
+        xmp_change = _change(
+            existing,
+            XMP,
+            new.xmp,
+            _after_exif(jpeg),
+            APP1,
+        )
         changes.append(xmp_change)
     if new.iptc != current.iptc:
         segments = jpeg.segments_named(APP13, PHOTOSHOP)

@@ -159,7 +159,11 @@ class _PacketInsertion:
         landmarks: Sequence[NamedLandmark],
         also_added: Sequence[tuple[str, str]],
     ) -> None:
-        _add_records(self.node, LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
+        _add_records(
+            self.node,
+            LANDMARKS,
+            [_landmark_record(landmark) for landmark in landmarks],
+        )
         records = [
             *self._added,
             *((clean(field), clean(value)) for field, value in also_added),

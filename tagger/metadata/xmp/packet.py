@@ -291,7 +291,13 @@ def read_packet(packet: bytes) -> Packet:
     found = list(_parse(stripped).iter(tag("rdf:RDF")))
     if len(found) != 1:
         raise xmp_refused(f"holds {len(found)} rdf:RDF elements instead of one")
-    return Packet(found[0], head, tail, padding, len(packet))
+    return Packet(
+        found[0],
+        head,
+        tail,
+        padding,
+        len(packet),
+    )
 
 
 def utf8_packet(packet: bytes) -> bytes:

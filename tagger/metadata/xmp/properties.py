@@ -342,7 +342,11 @@ def conflicts_with_extended(extended: bytes) -> bool:
     return any(name.partition(":")[2].encode() in extended for name in WRITABLE_FIELDS)
 
 
-def _remove_value(remaining: dict[str, Value], name: str, text: str) -> None:
+def _remove_value(
+    remaining: dict[str, Value],
+    name: str,
+    text: str,
+) -> None:
     if name == FILLED_DESCRIPTION:
         if remaining.get(DESCRIPTION) == {DEFAULT_LANG: text}:
             remaining[DESCRIPTION] = {DEFAULT_LANG: ""}
@@ -356,7 +360,12 @@ def _remove_value(remaining: dict[str, Value], name: str, text: str) -> None:
         remaining[name] = _without_last(value, text, by_identifier=name in LOCATIONS)
 
 
-def _without_last(items: list[Value], text: str, *, by_identifier: bool) -> list[Value]:
+def _without_last(
+    items: list[Value],
+    text: str,
+    *,
+    by_identifier: bool,
+) -> list[Value]:
     for at in reversed(range(len(items))):
         item = items[at]
         if by_identifier:
@@ -384,7 +393,10 @@ def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
         return refused.text
     added: dict[str, set[str]] = {}
     for field, value in added_in_properties(old):
-        added.setdefault(DESCRIPTION if field == FILLED_DESCRIPTION else field, set()).add(value)
+        added.setdefault(
+            DESCRIPTION if field == FILLED_DESCRIPTION else field,
+            set(),
+        ).add(value)
     for name in (*old, *new):
         if not _is_valid_field(
             name,
@@ -444,7 +456,11 @@ def _is_valid_list(old: Sequence[Value], new: Value, is_our_value: ValueTest) ->
     return at == len(new)
 
 
-def _is_valid_text(old: dict[str, Value], new: Value, is_our_value: ValueTest) -> bool:
+def _is_valid_text(
+    old: dict[str, Value],
+    new: Value,
+    is_our_value: ValueTest,
+) -> bool:
     """Whether only the text in the default language was removed or emptied."""
     if not isinstance(new, dict) or not new.keys() <= old.keys():
         return False
