@@ -106,8 +106,8 @@ def _backbone_of_model(path: Path, architecture: str) -> tuple[Backbone, nn.Modu
     described = read_manifest(path).training.get("backbone")
     backbone = TypeAdapter(Backbone).validate_python(described) if described else None
     if backbone is None or backbone.architecture != architecture:
-        found = backbone.architecture if backbone else "of an unknown kind"
-        raise _unsuitable(path, architecture, f"its backbone is {found}")
+        kind = backbone.architecture if backbone else "of an unknown kind"
+        raise _unsuitable(path, architecture, f"its backbone is {kind}")
     digest = file_digest(path)
     tensors = load_module(path, digest).state_dict()
     network = build_network(backbone)

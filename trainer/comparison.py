@@ -89,15 +89,15 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
     """
     for backbone in options.backbones:
         find_source(backbone)
-    found = find_training_photos(options.data, options.unknown, None)
-    if found.are_few:
+    photos = find_training_photos(options.data, options.unknown, None)
+    if photos.are_few:
         log_few(
-            found,
+            photos,
             ". The comparison goes on; `trainer train transfer` without --backbone teaches them",
         )
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
-    results = {backbone: _try_trial(backbone, found, options) for backbone in options.backbones}
+    results = {backbone: _try_trial(backbone, photos, options) for backbone in options.backbones}
     trials = {name: result for name, result in results.items() if isinstance(result, Trial)}
     if not trials:
         raise TrainingFailed(
@@ -145,9 +145,9 @@ def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
     yield document["sentence"]
 
 
-def _try_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> Trial | str:
+def _try_trial(backbone: str, photos: FoundPhotos, options: ComparisonOptions) -> Trial | str:
     try:
-        return run_trial(backbone, found, options)
+        return run_trial(backbone, photos, options)
     except (BackboneUnusable, ExportImpossible) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
@@ -156,7 +156,7 @@ def _try_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) ->
     return reason
 
 
-def run_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> Trial:
+def run_trial(backbone: str, photos: FoundPhotos, options: ComparisonOptions) -> Trial:
     """Train a linear layer on the backbone's features, and export it."""
     log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
@@ -171,7 +171,7 @@ def run_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> 
         backbone=backbone,
         weights=options.weights.get(backbone),
     )
-    run = train_found(found, transfer)
+    run = train_found(photos, transfer)
     export_run(folder, model, name=backbone)
     return Trial(
         weights=run.record.backbone.weights,

@@ -76,7 +76,7 @@ def evaluate(
         ModelRefused, PathNotFound, DataUnusable: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
-    found, skipped = _photos_of(data, manifest)
+    test_photos, skipped = _photos_of(data, manifest)
     ordinary = find_ordinary_photos(distractors) if distractors else ()
     labels = {name for label in manifest.labels for name in (label_of(label.label), label.slug)}
     other = (
@@ -84,7 +84,7 @@ def evaluate(
         if others
         else []
     )
-    digests = {photo: image_digest(photo.path) for photo in (*found, *ordinary, *other)}
+    digests = {photo: image_digest(photo.path) for photo in (*test_photos, *ordinary, *other)}
     warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
     learnt = trained_photos(manifest)
     trained = {
@@ -92,7 +92,7 @@ def evaluate(
     }
     known_places = {photo.place for photo in other if photo in trained}
     trained |= {photo for photo in other if photo.place in known_places}
-    photos = [photo for photo in found if photo not in trained]
+    photos = [photo for photo in test_photos if photo not in trained]
     if not photos:
         raise _unusable(data, "all of its photos were in training")
     strangers = [photo for photo in (*ordinary, *other) if photo not in trained]

@@ -78,26 +78,26 @@ log = logging.getLogger("trainer")
 
 def train_transfer(options: TransferOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run."""
-    found = find_training_photos(options.data, options.unknown, options.others)
-    if found.are_few and options.backbone is None and options.weights is None:
+    photos = find_training_photos(options.data, options.unknown, options.others)
+    if photos.are_few and options.backbone is None and options.weights is None:
         create_run_folder(options.out)
-        log_few(found, ", so they are taught. To train one, name its --backbone")
-        return train_taught(found, options)
-    places = {photo.place for photo in found.other}
-    if len(found.labels) < LEAST_LABELS and not are_tested(len(found.other), len(places)):
+        log_few(photos, ", so they are taught. To train one, name its --backbone")
+        return train_taught(photos, options)
+    places = {photo.place for photo in photos.other}
+    if len(photos.labels) < LEAST_LABELS and not are_tested(len(photos.other), len(places)):
         raise TrainingFailed(
-            reason=f"a network that learns {len(found.labels)} landmarks gives their names to many others",
+            reason=f"a network that learns {len(photos.labels)} landmarks gives their names to many others",
             remedy=f"Name --others, a folder with {LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} other "
             "landmarks or more. Or leave out --backbone and --weights: then they are taught",
         )
-    if found.are_few:
+    if photos.are_few:
         log_few(
-            found, ". Training goes on; to teach them, which may be better, leave out --backbone"
+            photos, ". Training goes on; to teach them, which may be better, leave out --backbone"
         )
-    return train_found(found, options)
+    return train_found(photos, options)
 
 
-def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
+def train_found(photos: FoundPhotos, options: TransferOptions) -> FinishedRun:
     """Train on photos that were found before, however few they are."""
     create_run_folder(options.out)
     device = choose_device(options.device, None)
@@ -110,7 +110,7 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     if goes_on_from_model(options.weights) and not options.epochs:
         learnt = trained_photos(read_manifest(options.weights)) or None
     data = prepare(
-        found,
+        photos,
         options.pixels,
         size=options.size,
         seed=options.seed,
@@ -151,9 +151,9 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     return complete_run(data, model, options, device)
 
 
-def log_few(found: FoundPhotos, advice: str) -> None:
+def log_few(photos: FoundPhotos, advice: str) -> None:
     """Say that the photos are few, what happens, and what else can be done."""
-    counts = len(found.labels), len(found.train)
+    counts = len(photos.labels), len(photos.train)
     log.info("%d landmarks with %d photos are few for a network%s", *counts, advice)
 
 
@@ -334,11 +334,11 @@ SCRATCH_SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 
 def train_scratch(options: RecipeOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run."""
-    found = find_training_photos(options.data, options.unknown, options.others)
+    photos = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)
     data = prepare(
-        found,
+        photos,
         options.pixels,
         size=options.size,
         seed=options.seed,

@@ -140,11 +140,13 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     )
     iptc_time = stated_time(f"{day} {time}", day)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", iptc_time)]
-    found = merge_facts(statements)
-    is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
+    merged_facts = merge_facts(statements)
+    is_unread = merged_facts["taken_at"] is None and any(
+        each.is_date_unread for _, each in statements
+    )
     return replace(
         facts,
-        **{name: found[name] for name in PHOTO_FACTS},
+        **{name: merged_facts[name] for name in PHOTO_FACTS},
         is_date_unread=is_unread,
     )
 

@@ -100,9 +100,9 @@ def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
         raise exif_refused(
             "With our values the EXIF would exceed the limit of a JPEG segment, so it was left unchanged."
         )
-    if found := difference(target, parse_block(data)):
+    if change := difference(target, parse_block(data)):
         raise exif_refused(
-            f"Rewriting the EXIF would change other tags ({found}), so it was left unchanged."
+            f"Rewriting the EXIF would change other tags ({change}), so it was left unchanged."
         )
     return data
 
@@ -563,12 +563,12 @@ def _insertion_difference(
     """Compare both ways: the old block with our values is the new one, and the new one without is the old."""
     if obstacle := rewrite_obstacle(old):
         return f"The EXIF was rewritten although it holds {obstacle}."
-    expected, found = with_values(old.tags, our_values), new.tags
+    expected, actual = with_values(old.tags, our_values), new.tags
     if any(field == KEYWORDS for field, _ in our_values):
         # Versions before 2.1 wrote "Anna;;Bern" behind "Anna;".
-        expected, found = _with_sorted_keywords(expected), _with_sorted_keywords(found)
+        expected, actual = _with_sorted_keywords(expected), _with_sorted_keywords(actual)
     return _described(
-        difference(replace(old, tags=expected), replace(new, tags=found))
+        difference(replace(old, tags=expected), replace(new, tags=actual))
         or difference(
             replace(old, tags=without_blank_values(old.tags, our_values)),
             replace(new, tags=without_values(new.tags, our_values)),
@@ -592,5 +592,7 @@ def _exif_values(added: Sequence[AddedValue]) -> list[AddedValue]:
     return [(field, value) for field, value in added if field in OUR_FIELDS]
 
 
-def _described(found: str | None) -> str | None:
-    return f"The EXIF differs in more than our values; {found}." if found else None
+def _described(difference_text: str | None) -> str | None:
+    return (
+        f"The EXIF differs in more than our values; {difference_text}." if difference_text else None
+    )

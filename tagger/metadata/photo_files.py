@@ -137,10 +137,10 @@ def _find_written(path: Path, root: Path | None = None) -> Path:
             if folder.exists(path.name):
                 return path
             folded = folded_name(path.name)
-            found = [
+            spellings = [
                 name for name in folder.file_names() if folded_name(path_text(name)[0]) == folded
             ]
-    return path.with_name(found[0]) if len(found) == 1 else path
+    return path.with_name(spellings[0]) if len(spellings) == 1 else path
 
 
 def is_among(path: Path, others: Collection[Path]) -> bool:

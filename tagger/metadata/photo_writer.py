@@ -207,9 +207,9 @@ class _Planner:
 
     def plan(self, refusal: WriteRefused | None) -> PhotoPlan:
         request = self._request
-        found = find_photo_files(request.path, request.root, request.written_files)
+        photo_files = find_photo_files(request.path, request.root, request.written_files)
         request = self._request = replace(
-            request, tag_fields=self._without_known_position(request.tag_fields, found)
+            request, tag_fields=self._without_known_position(request.tag_fields, photo_files)
         )
         own_file = None
         if refusal is None:
@@ -226,7 +226,7 @@ class _Planner:
         recorded_only = request.target is not None or request.single_job
         if request.tag_fields or not recorded_only or Target.SIDECAR in request.written_targets:
             creates = request.target is Target.SIDECAR or refusal is not None
-            files += self._plan_sidecars(found, own_file, creates=creates)
+            files += self._plan_sidecars(photo_files, own_file, creates=creates)
         return PhotoPlan(
             request,
             tuple(files),
@@ -234,10 +234,10 @@ class _Planner:
             _find_lost(request, files),
         )
 
-    def _without_known_position(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
+    def _without_known_position(self, tag_fields: TagFields, photo_files: PhotoFiles) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
         paths = (
-            (*found.beside, *found.hidden, *found.recorded)
+            (*photo_files.beside, *photo_files.hidden, *photo_files.recorded)
             if tag_fields.position is not None
             else ()
         )
@@ -272,7 +272,7 @@ class _Planner:
             return False
 
     def _plan_sidecars(
-        self, found: PhotoFiles, own_file: FilePlan | None, *, creates: bool
+        self, photo_files: PhotoFiles, own_file: FilePlan | None, *, creates: bool
     ) -> list[FilePlan]:
         """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
         request = self._request
@@ -280,10 +280,10 @@ class _Planner:
             plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)
         ]
         others = {plan.path for plan in of_raw_files}
-        unfinished = [path for path, is_complete in found.absent.items() if not is_complete]
-        recorded = (*found.recorded, *(unfinished if not request.tag_fields else ()))
+        unfinished = [path for path, is_complete in photo_files.absent.items() if not is_complete]
+        recorded = (*photo_files.recorded, *(unfinished if not request.tag_fields else ()))
         paths = (
-            *found.beside,
+            *photo_files.beside,
             *(path for path in recorded if not is_among(path, others)),
         )
         if not paths and creates:
@@ -296,12 +296,12 @@ class _Planner:
             data,
             request.tag_fields,
             paths,
-            found,
+            photo_files,
         )
         planned = {*paths, *others}
         left = [
             plan_sidecar(self._read(path), TagFields())
-            for path, digest in found.left.items()
+            for path, digest in photo_files.left.items()
             if not is_among(path, planned) and self._is_unchanged(path, digest)
         ]
         return [*plans, *of_raw_files, *left]
@@ -310,11 +310,13 @@ class _Planner:
         """The sidecars of one of the photo's RAW files, whatever the target. A deleted file has none."""
         request = self._request
         try:
-            found = find_photo_files(path, request.root)
-            paths = found.beside or ((new_sidecar(path),) if request.target is not None else ())
-            tag_fields = self._without_known_position(request.tag_fields, found)
+            photo_files = find_photo_files(path, request.root)
+            paths = photo_files.beside or (
+                (new_sidecar(path),) if request.target is not None else ()
+            )
+            tag_fields = self._without_known_position(request.tag_fields, photo_files)
             data = self._read_photo(path) if tag_fields and paths else None
-            return self._plan_beside(path, data, tag_fields, paths, found)
+            return self._plan_beside(path, data, tag_fields, paths, photo_files)
         except WriteFailed as failed:
             if failed.kind != "gone":
                 raise
@@ -326,7 +328,7 @@ class _Planner:
         data: bytes | None,
         tag_fields: TagFields,
         paths: Iterable[Path],
-        found: PhotoFiles,
+        photo_files: PhotoFiles,
     ) -> list[FilePlan]:
         """Plan these sidecars of one file, whose content is `data` if values are added."""
         blocks = Blocks()
@@ -340,7 +342,9 @@ class _Planner:
         for path in paths:
             sidecar = self._read(path)
             template = (
-                self._template(found.hidden) if tag_fields and sidecar.base.data is None else None
+                self._template(photo_files.hidden)
+                if tag_fields and sidecar.base.data is None
+                else None
             )
             fields = tag_fields if folded_name(path.name) == own_name else stem_fields
             plans.append(plan_sidecar(sidecar, fields, blocks, template))
@@ -457,9 +461,9 @@ def _refuse_place(path: Path, target: Target | None) -> None:
         write = "To write tags, copy the photos to a folder"
         text = f"Buckets are only read. {undo if target is None else write}."
         raise WriteRefused(RefusalKind.BUCKET, text)
-    found = owning_folder(str(path), os.path.lexists) if target is not None else None
-    if found is not None:
-        folder, owner = found
+    program_folder = owning_folder(str(path), os.path.lexists) if target is not None else None
+    if program_folder is not None:
+        folder, owner = program_folder
         name = folder.rpartition("/")[2]
         raise WriteRefused(
             RefusalKind.LIBRARY,

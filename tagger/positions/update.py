@@ -155,24 +155,24 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
 def _fixes(
     line: Sequence[Shot],
     evidence: Sequence[Shot],
-    found: estimation.Estimates,
+    estimates: estimation.Estimates,
     is_utc: Container[bool],
 ) -> dict[int, Fix]:
     # The estimates by photo id, of photos whose time is known in UTC, or is not.
     located = [
-        (line[index], index) for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()
+        (line[index], index) for index in np.flatnonzero(np.isfinite(estimates.error_m)).tolist()
     ]
     return {
         photo.photo_id: Fix(
-            float(found.latitude[index]),
-            float(found.longitude[index]),
-            float(found.error_m[index]),
+            float(estimates.latitude[index]),
+            float(estimates.longitude[index]),
+            float(estimates.error_m[index]),
             PositionSource.NEIGHBOUR,
             _evidence(
                 photo,
                 evidence,
-                int(found.before[index]),
-                int(found.after[index]),
+                int(estimates.before[index]),
+                int(estimates.after[index]),
             ),
         )
         for photo, index in located

@@ -126,8 +126,8 @@ def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Co
     )
 
 
-def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
-    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in found)
+def _counted(counted_landmarks: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
+    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in counted_landmarks)
     return sorted(
         counts,
         key=lambda count: (-count.photos, count.landmark),

@@ -450,8 +450,8 @@ class ResolvedQuery:
         for group in self.any_of:
             # Of each alternative, the first that indexes find.
             indexed = [[each.found for each in query.filters if each.found][:1] for query in group]
-            found = list(chain.from_iterable(indexed))
-            ids = [select(photos.c.id).where(each.among) for each in found]
+            indexes = list(chain.from_iterable(indexed))
+            ids = [select(photos.c.id).where(each.among) for each in indexes]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
             yield Filter(
                 matches,

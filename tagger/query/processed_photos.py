@@ -176,7 +176,7 @@ class NamedPrediction:
 
 def named_predictions(
     database: Database,
-    found: Sequence[ModelPredictions],
+    predictions_of_models: Sequence[ModelPredictions],
     top_k: int,
 ) -> list[NamedPrediction]:
     """The best landmarks that models, in order of their use, give a photo."""
@@ -184,7 +184,7 @@ def named_predictions(
 
     best = [
         (order, of, prediction)
-        for order, of in enumerate(found)
+        for order, of in enumerate(predictions_of_models)
         for prediction in of.predictions[:top_k]
     ]
     labels = [of.model.manifest.labels[prediction.position] for _, of, prediction in best]

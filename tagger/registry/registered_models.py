@@ -110,33 +110,33 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
         ModelNotFound: neither a registered name nor a file.
         ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: there is no file to run.
     """
-    found: Sequence[RegisteredModel]
+    selected: Sequence[RegisteredModel]
     if selector is None:
         used = database.rows(select(models.c.file, models.c.kind).where(models.c.in_use))
         shipped = [row.kind for row in used if row.file is None]
         for kind in shipped if used else [models_in_use.LANDMARKS]:
             _shipped(database, kind)
-        found = _in_use(database)
+        selected = _in_use(database)
     elif (named := _by_name(database, selector)) is not None:
-        found = [named]
+        selected = [named]
     elif _is_file(selector):
-        found = [add_model(database, Path(selector))]
+        selected = [add_model(database, Path(selector))]
     else:
         raise _not_found(database, selector)
-    return _with_file(found)
+    return _with_file(selected)
 
 
-def _with_file(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+def _with_file(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
     """These models, if the file of one can be run."""
-    for model in found:
+    for model in candidates:
         try:
             verify_model(model)
         except TaggerError:
-            if model is found[-1]:
+            if model is candidates[-1]:
                 raise
         else:
             break
-    return found
+    return candidates
 
 
 def embedding_model(database: Database, selector: str | None) -> RegisteredModel:
@@ -148,14 +148,14 @@ def embedding_model(database: Database, selector: str | None) -> RegisteredModel
     return with_embeddings(resolve_models(database, selector))
 
 
-def with_embeddings(found: Sequence[RegisteredModel]) -> RegisteredModel:
+def with_embeddings(candidates: Sequence[RegisteredModel]) -> RegisteredModel:
     """Of these models, the first of `models_to_teach`, else the first."""
-    return (models_to_teach(found) or found)[0]
+    return (models_to_teach(candidates) or candidates)[0]
 
 
-def models_to_teach(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+def models_to_teach(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
     """Of these models, those that verdicts teach: all that are taught, else the first with embeddings."""
-    given = [model for model in found if model.manifest.embedding is not None]
+    given = [model for model in candidates if model.manifest.embedding is not None]
     return [model for model in given if model.is_taught] or given[:1]
 
 
@@ -166,13 +166,13 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
         ModelNotFound, ModelNotSelected: there is none.
         ModelRefused: a file cannot be read.
     """
-    found: Sequence[RegisteredModel] = []
+    selected: Sequence[RegisteredModel] = []
     if database is not None and selector is None:
-        found = _in_use(database)
+        selected = _in_use(database)
     elif database is not None and selector is not None:
         named = _registered(database, selector)
-        found = [] if named is None else [named]
-    return found or [_preview_unregistered(database, selector)]
+        selected = [] if named is None else [named]
+    return selected or [_preview_unregistered(database, selector)]
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
@@ -236,12 +236,12 @@ def models_to_try(database: Database, selector: str | None) -> Sequence[Register
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
-    found = preview_models(database, selector)
-    return _with_file(models_of_landmarks(found) or found)
+    selected = preview_models(database, selector)
+    return _with_file(models_of_landmarks(selected) or selected)
 
 
-def models_of_landmarks(found: Iterable[RegisteredModel]) -> list[RegisteredModel]:
-    return [model for model in found if model.manifest.kind == models_in_use.LANDMARKS]
+def models_of_landmarks(candidates: Iterable[RegisteredModel]) -> list[RegisteredModel]:
+    return [model for model in candidates if model.manifest.kind == models_in_use.LANDMARKS]
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -257,10 +257,10 @@ def models_by_name(database: Database, names: Iterable[str]) -> Sequence[Registe
         ModelNotFound: no model has one of the names.
         ModelFileNotFound, ModelChanged: a file cannot be run.
     """
-    found = [model_by_name(database, name) for name in dict.fromkeys(names)]
-    for model in found:
+    named_models = [model_by_name(database, name) for name in dict.fromkeys(names)]
+    for model in named_models:
         verify_model(model)
-    return found
+    return named_models
 
 
 def use_models(
@@ -300,8 +300,8 @@ def use_models(
 
 def list_models(database: Database) -> list[RegisteredModel]:
     """Every registered model, in order of registration, and shipped ones, which a job will register."""
-    found = _select(database)
-    known = {model.digest for model in found}
+    registered_models = _select(database)
+    known = {model.digest for model in registered_models}
     for kind in models_in_use.KINDS:
         shipped = models_in_use.shipped_digest(kind)
         if shipped is not None and shipped not in known:
@@ -309,7 +309,7 @@ def list_models(database: Database) -> list[RegisteredModel]:
             digests = [model.digest for model in used]
             order = digests.index(shipped) + 1 if shipped in digests else None
             new = unregistered_model(models_in_use.shipped_file(kind))
-            found.append(
+            registered_models.append(
                 replace(
                     new,
                     shipped=True,
@@ -317,7 +317,7 @@ def list_models(database: Database) -> list[RegisteredModel]:
                     use_order=order,
                 )
             )
-    return found
+    return registered_models
 
 
 def model_by_id(database: Database, model_id: int) -> RegisteredModel:
@@ -414,10 +414,10 @@ def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredMode
 def _in_use(database: Database) -> list[RegisteredModel]:
     with database.read() as connection:
         first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
-    found = {model.id: model for model in _select(database, models.c.id.in_(first))}
+    model_of = {model.id: model for model in _select(database, models.c.id.in_(first))}
     in_use = []
     for model_id in first:
-        model = found[model_id]
+        model = model_of[model_id]
         shipped = models_in_use.shipped_file(model.manifest.kind)
         if model.in_use:
             in_use.append(model)
@@ -438,7 +438,7 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         ids_in_order = models_in_use.ids_in_use(connection)
     orders = {ids[0]: number for number, ids in enumerate(ids_in_order, 1)}
-    found = []
+    registered_models = []
     for row in rows:
         shipped = models_in_use.shipped_digest(row.kind)
         is_shipped = row.file is None or row.digest == shipped
@@ -453,8 +453,8 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
             use_order=use_order,
             shipped=is_shipped,
         )
-        found.append(model)
-    return found
+        registered_models.append(model)
+    return registered_models
 
 
 @lru_cache(maxsize=8)

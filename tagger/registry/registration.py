@@ -107,13 +107,13 @@ def _united(
         if landmark.id not in known:
             for name in set(map(normalize_name, landmark.all_names)):
                 by_name.setdefault(name, []).append(landmark)
-    found: dict[int, list[tuple[str, Landmark]]] = {}
+    landmarks_of: dict[int, list[tuple[str, Landmark]]] = {}
     for label in manifest.labels if by_name else ():
         if label.slug not in by_slug and (named := by_name.get(normalize_name(label.name))):
             matches = [landmark for landmark in named if _is_same_place(label, landmark)]
             if len(matches) == 1:
-                found.setdefault(matches[0].id, []).append((label.slug, matches[0]))
-    return dict(each[0] for each in found.values() if len(each) == 1)
+                landmarks_of.setdefault(matches[0].id, []).append((label.slug, matches[0]))
+    return dict(each[0] for each in landmarks_of.values() if len(each) == 1)
 
 
 def _is_same_place(label: Label, landmark: Landmark) -> bool:
@@ -190,15 +190,15 @@ def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list
     by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
     language = display_language(connection)
     nothing: dict[str, Any] = {"id": 0, "edited": [], "merged_slugs": [], "own": False}
-    found = []
+    label_landmarks = []
     for label in labels:
         landmark = by_slug.get(label.slug)
         if landmark is None:
             facts = label.model_dump(exclude=_OF_THE_MODEL) | {"aliases": list(label.aliases)}
             name = name_in_language(label.name, label.names, language)
             landmark = Landmark(**nothing, display_name=name, **facts)
-        found.append(landmark)
-    return found
+        label_landmarks.append(landmark)
+    return label_landmarks
 
 
 def landmark_ids_of_labels(

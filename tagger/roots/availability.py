@@ -157,13 +157,13 @@ def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mou
 
 def _unmounted(connection: Connection, root: Root) -> list[UnavailableFolder]:
     """The outermost of the recorded folders of a root that are unavailable."""
-    found: list[UnavailableFolder] = []
+    unavailable: list[UnavailableFolder] = []
     for recorded in _recorded_folders(connection, root):
         folder = recorded.folder
-        is_inner = any(folder.is_relative_to(each.folder) for each in found)
+        is_inner = any(folder.is_relative_to(each.folder) for each in unavailable)
         if not is_inner and not recorded.is_available(connection, root):
-            found.append(UnavailableFolder(root, folder, recorded.mount))
-    return found
+            unavailable.append(UnavailableFolder(root, folder, recorded.mount))
+    return unavailable
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def store_mounts(
     database: Database,
     root: Root,
     folder: Path,
-    found: Iterable[str],
+    mount_points: Iterable[str],
     links: Iterable[str],
 ) -> None:
     """Record the mounted folders that a scan of a folder found, and links in whose place photos are stored.
@@ -245,7 +245,7 @@ def store_mounts(
     longer mounted, and has its photos; or if it is guarded, and has files.
     """
     around = (outer for outer in (folder, *folder.parents) if outer.is_relative_to(root.folder))
-    mounted = {path for path in map(Path, found) if path.is_relative_to(folder)}
+    mounted = {path for path in map(Path, mount_points) if path.is_relative_to(folder)}
     mounted.update(filter(is_mount_point, around))
     guarded = set[Path]()
     outdated = set[_MountRow]()
@@ -362,5 +362,5 @@ def _refusal(
 def _is_at(connection: Connection, root: Root, folder: Path) -> bool:
     """Whether most of the root's photos are at the same paths in a folder."""
     moved = replace(root, folder=folder)
-    found = [photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)]
-    return sum(found) * 2 > len(found)
+    are_there = [photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)]
+    return sum(are_there) * 2 > len(are_there)

@@ -69,7 +69,7 @@ class Root:
 
 def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
     """Every root, by id. From now on, this process requests their buckets only where they were scanned."""
-    found = [
+    stored_roots = [
         Root(
             row.id,
             row.name,
@@ -80,9 +80,9 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
         )
         for row in connection.execute(select(roots).order_by(roots.c.id))
     ]
-    for root in found:
+    for root in stored_roots:
         note_endpoint(root.folder, root.endpoint)
-    return found
+    return stored_roots
 
 
 def note_endpoints(connection: Connection) -> None:
@@ -360,10 +360,10 @@ def _photos_at(
 def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
     page = select(photos.c.id, photos.c.content_id).where(condition).limit(PAGE)
     with database.write() as connection:
-        found = {row.id: row.content_id for row in connection.execute(page)}
-        photo_ids = list(found)
-        if _lock(connection, found) != found:  # results were stored since
-            return len(found)
+        content_of = {row.id: row.content_id for row in connection.execute(page)}
+        photo_ids = list(content_of)
+        if _lock(connection, content_of) != content_of:  # results were stored since
+            return len(content_of)
         record_photos(connection, photo_ids)
         # RAW files of a folder's photos may be on another page.
         joined = photos.c.primary_id.in_(photo_ids)
@@ -371,16 +371,16 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
         connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
         delete_unused(
             connection,
-            {each for each in found.values() if each is not None},
+            {each for each in content_of.values() if each is not None},
         )
-    return len(found)
+    return len(content_of)
 
 
-def _lock(connection: Connection, found: Mapping[int, int | None]) -> dict[int, int | None]:
+def _lock(connection: Connection, content_of: Mapping[int, int | None]) -> dict[int, int | None]:
     """Lock contents, items and photos, in the order in which results are stored; return what is there."""
     if connection.dialect.name == "sqlite":  # the transaction has locked all
-        return dict(found)
-    photo_ids, content_ids = list(found), list(found.values())
+        return dict(content_of)
+    photo_ids, content_ids = list(content_of), list(content_of.values())
     of_contents = (
         select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
     )

@@ -25,6 +25,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, IntEnum, auto
 from functools import lru_cache
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from tagger.landmarks.landmarks import normalize_name
@@ -139,7 +140,7 @@ class NameIndex(Generic[T]):
                 continue
             if id(name.thing) not in best or match < best[id(name.thing)][0]:
                 best[id(name.thing)] = match, name.thing
-        return sorted(best.values(), key=lambda found: found[0])
+        return sorted(best.values(), key=itemgetter(0))
 
     def named(self, text: str) -> list[T]:
         """The things with exactly this name, in order of preference; each once."""

@@ -272,21 +272,21 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
 
 
 def replace_taught_tags(
-    connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
+    connection: Connection, model_id: int, new_tags: TaughtTags, *conditions: ColumnElement[bool]
 ) -> EffectiveTags:
     """Replace the taught tags of images by a model: those with these conditions."""
-    lock_contents(connection, found)
-    of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
+    lock_contents(connection, new_tags)
+    of_model = among(taught_tags.c.content_id, new_tags), taught_tags.c.model_id == model_id
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
-    _insert_taught_tags(connection, model_id, found)
-    return settle(connection, found)
+    _insert_taught_tags(connection, model_id, new_tags)
+    return settle(connection, new_tags)
 
 
-def _insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> None:
+def _insert_taught_tags(connection: Connection, model_id: int, new_tags: TaughtTags) -> None:
     rows = [
         (content_id, landmark_id, score, model_id)
-        for content_id in sorted(found)
-        for landmark_id, score in found[content_id].items()
+        for content_id in sorted(new_tags)
+        for landmark_id, score in new_tags[content_id].items()
     ]
     insert_page(connection, taught_tags, ("content_id", "landmark_id", "score", "model_id"), rows)
 

@@ -51,9 +51,9 @@ _MODELS = select(
 def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
     with database.read() as connection:
-        found = [row.name for row in _in_use(connection)]
-    if found or (shipped := shipped_name()) is None:
-        return found
+        model_names = [row.name for row in _in_use(connection)]
+    if model_names or (shipped := shipped_name()) is None:
+        return model_names
     return [shipped]
 
 

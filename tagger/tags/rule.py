@@ -202,7 +202,7 @@ def decide(
     rivals = _rivals(chain.from_iterable(is_open))
     is_named = any(some and key not in verdicts for key, some in counting.items())
     is_named |= VerdictKind.CONFIRMED in verdicts.values()
-    found = []
+    effective_tags = []
     for landmark_id, own in by_landmark.items():
         accepted = counting[landmark_id]
         state: TagState | None
@@ -236,8 +236,8 @@ def decide(
                 default=None,
             )
 
-            found.append(EffectiveTag(landmark_id, state, reason, shown, rank))
-    return found
+            effective_tags.append(EffectiveTag(landmark_id, state, reason, shown, rank))
+    return effective_tags
 
 
 def _counting(

@@ -78,7 +78,7 @@ def settle(
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         causes = read_causes(connection, page)
-        found = {content_id: each.effective_tags() for content_id, each in causes.items()}
+        tags_of = {content_id: each.effective_tags() for content_id, each in causes.items()}
 
         # Which predictions count.
         images = defaultdict[tuple[int, int, bool], list[int]](list)
@@ -95,7 +95,9 @@ def settle(
 
         # The effective tags of images with rows that differ.
         stored: set[_Row] = {tuple(row) for row in connection.execute(_STORED, {"ids": page})}
-        rows = {_row(content_id, tag) for content_id, of_image in found.items() for tag in of_image}
+        rows = {
+            _row(content_id, tag) for content_id, of_image in tags_of.items() for tag in of_image
+        }
         changed = {row[0] for row in stored ^ rows}
         if replaced := {row[0] for row in stored} & changed:
             connection.execute(
@@ -112,14 +114,14 @@ def settle(
         # The outcomes of images that a model has classified, and of items of jobs.
         images_with = defaultdict[Outcome, list[int]](list)
         for content_id, each in causes.items():
-            outcome = outcome_of(found[content_id])
+            outcome = outcome_of(tags_of[content_id])
             if each.outcome not in (None, outcome):
                 images_with[outcome].append(content_id)
         for outcome, of_images in images_with.items():
             is_image = among(contents.c.id, of_images)
             connection.execute(update(contents).where(is_image).values(outcome=outcome))
             follow_images(connection, is_image)
-        settled |= found
+        settled |= tags_of
     return settled
 
 
@@ -207,20 +209,20 @@ def unsettled(connection: Connection) -> Iterator[int]:
         for row in connection.execute(_STORED, {"ids": page}):
             stored[row[0]].add(tuple(row))
         for content_id, each in causes.items():
-            found = each.effective_tags()
-            right = {_row(content_id, tag) for tag in found}
+            tags_of_image = each.effective_tags()
+            right = {_row(content_id, tag) for tag in tags_of_image}
             is_counted = not any(each.wrong_counts())
             if (
                 not is_counted
                 or right != stored[content_id]
-                or each.outcome not in (None, outcome_of(found))
+                or each.outcome not in (None, outcome_of(tags_of_image))
             ):
                 yield content_id
 
 
-def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
+def outcome_of(tags_of_image: Sequence[EffectiveTag]) -> Outcome:
     """The outcome of the photos of a classified image with these effective tags."""
-    return Outcome.TAGGED if any(tag.is_accepted for tag in found) else Outcome.UNKNOWN
+    return Outcome.TAGGED if any(tag.is_accepted for tag in tags_of_image) else Outcome.UNKNOWN
 
 
 @dataclass
@@ -243,8 +245,8 @@ class Causes:
 
         `in_use`: as of `ids_in_use`.
         """
-        found = ([key for key in each if key in self.thresholds][:1] for each in in_use)
-        return [*chain.from_iterable(found)] or list(self.thresholds)[:1]
+        first_of_each = ([key for key in each if key in self.thresholds][:1] for each in in_use)
+        return [*chain.from_iterable(first_of_each)] or list(self.thresholds)[:1]
 
     def wrong_counts(self) -> Iterator[tuple[int, int, bool]]:
         """The model and rank of each prediction of which the wrong thing is stored, and what is right."""

@@ -142,7 +142,7 @@ def _without_photos(label: str, data: Path) -> DataUnusable:
 
 
 def prepare(
-    found: FoundPhotos,
+    found_photos: FoundPhotos,
     cache: Path,
     *,
     size: int,
@@ -152,7 +152,7 @@ def prepare(
     """Read the photos. A seventh of train/ is held out if there is no val/, and of other landmarks.
 
     Args:
-        found: the photos
+        found_photos: the photos
         cache: the folder of decoded photos
         size: side of the model's input, in pixels
         seed: the same seed and photos give the same split
@@ -162,10 +162,10 @@ def prepare(
     Raises:
         DataUnusable, OutputUnwritable: with what to change.
     """
-    data, labels = found.data, found.labels
+    data, labels = found_photos.data, found_photos.labels
     side = 32 * round(size * CACHE_SCALE / 32)
     cached = cache_photos(
-        (*found.train, *found.val, *found.ordinary, *found.other),
+        (*found_photos.train, *found_photos.val, *found_photos.ordinary, *found_photos.other),
         side,
         cache,
     )
@@ -176,14 +176,14 @@ def prepare(
     )
     paths = [photo.path for photo in cached.photos]
     listed = zip(
-        *(sources_of(paths, folder) for folder in (data, found.unknown) if folder),
+        *(sources_of(paths, folder) for folder in (data, found_photos.unknown) if folder),
         strict=True,
     )
     sources = np.array(
         [next(filter(None, names), "") for names in listed],
         dtype=np.str_,
     )
-    own = set(found.val)
+    own = set(found_photos.val)
     duplicates = group_near_duplicates(
         [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
     )

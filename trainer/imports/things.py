@@ -279,7 +279,7 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
     Raises:
         BackboneUnusable, ExtraMissing: there is no such network, or its weights end with no such layer.
     """
-    found, network = load_backbone(backbone, weights, SIZE)
+    description, network = load_backbone(backbone, weights, SIZE)
     if backbone.startswith(TENSORFLOW):
         # For the side of INPUT; timm asks for that of each image, in Python.
         pad_like_tensorflow(network)
@@ -287,7 +287,7 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
     state = (
         source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
     )
-    sizes = (CLASSES, found.features)
+    sizes = (CLASSES, description.features)
     matrix = next(
         (key for key, values in state.items() if tuple(values.shape) == sizes),
         "",
@@ -296,9 +296,9 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
     if bias not in state:
         reason = f"its weights have no linear layer of {CLASSES} classes"
         raise BackboneUnusable(backbone=backbone, reason=reason, remedy=f"Use {BACKBONE}")
-    head = nn.Linear(found.features, CLASSES)
+    head = nn.Linear(description.features, CLASSES)
     head.load_state_dict({"weight": state[matrix], "bias": state[bias]})
-    return Encoder(found, network).eval(), head, f"{backbone}, {found.weights}"
+    return Encoder(description, network).eval(), head, f"{backbone}, {description.weights}"
 
 
 @torch.inference_mode()
@@ -619,8 +619,8 @@ def usefulness(evidence: Tensor, is_shown: Tensor) -> Tensor:
     hits = is_shown[evidence.argsort(descending=True, stable=True)].float()
     right = hits.cumsum(0)
     shares = right / torch.arange(1, len(hits) + 1)
-    found = (right * (shares >= PRECISIONS[0])).amax() / right[-1]
-    return (shares * hits).sum() / right[-1] + found
+    share_found = (right * (shares >= PRECISIONS[0])).amax() / right[-1]
+    return (shares * hits).sum() / right[-1] + share_found
 
 
 def choose_thresholds(

@@ -278,18 +278,18 @@ class _PacketInsertion:
 
     def _container(self, field: str, kind: str) -> Element:
         """The list to which items are added. Texts in another form, or none, become a list of this kind."""
-        found = find_fields(self._rdf, field)
-        if len(found) == 1 and (items := list_container(found[0])) is not None:
+        occurrences = find_fields(self._rdf, field)
+        if len(occurrences) == 1 and (items := list_container(occurrences[0])) is not None:
             return items
         values = self._values(field)
         is_list_of_texts = all(isinstance(value, str) for value in values) and all(
-            map(is_unqualified, found)
+            map(is_unqualified, occurrences)
         )
         if values and not is_list_of_texts:
             raise xmp_refused(
                 f"has {field} in a form other than a list of texts, which cannot be extended"
             )
-        for occurrence in found:
+        for occurrence in occurrences:
             occurrence.remove()
         items = new_container(self.node, field, kind)
         for text in texts(values):

@@ -288,11 +288,11 @@ def read_packet(packet: bytes) -> Packet:
     body, tail = _split_tail(text[end:])
     stripped = body.rstrip(_PADDING_CHARACTERS)
     padding = len(body) - len(stripped) if tail else 0
-    found = list(_parse(stripped).iter(tag("rdf:RDF")))
-    if len(found) != 1:
-        raise xmp_refused(f"holds {len(found)} rdf:RDF elements instead of one")
+    roots = list(_parse(stripped).iter(tag("rdf:RDF")))
+    if len(roots) != 1:
+        raise xmp_refused(f"holds {len(roots)} rdf:RDF elements instead of one")
     return Packet(
-        found[0],
+        roots[0],
         head,
         tail,
         padding,
@@ -434,8 +434,8 @@ def list_container(occurrence: Occurrence) -> Element | None:
     # With attributes, the value is a list with qualifiers or has another type.
     if occurrence.element is None or occurrence.element.attrib:
         return None
-    found = elements(occurrence.element)
-    return found[0] if len(found) == 1 and found[0].tag in (BAG, SEQ) else None
+    containers = elements(occurrence.element)
+    return containers[0] if len(containers) == 1 and containers[0].tag in (BAG, SEQ) else None
 
 
 def is_unqualified(occurrence: Occurrence) -> bool:
@@ -518,23 +518,28 @@ def remove_if_empty(node: Element) -> None:
 
 def remove_namespace(rdf: Element, namespace: str) -> None:
     """Remove the prefixes of a namespace that is no longer used. All other prefixes stay."""
-    declared = [found for _, found in etree.iterwalk(rdf.getroottree(), events=("start-ns",))]
-    pairs = [found for found in declared if isinstance(found, tuple)]
+    declared = [
+        namespace_event
+        for _, namespace_event in etree.iterwalk(rdf.getroottree(), events=("start-ns",))
+    ]
+    pairs = [namespace_event for namespace_event in declared if isinstance(namespace_event, tuple)]
     if any(uri == namespace for _, uri in pairs):
         used_prefixes = {prefix for prefix, uri in pairs if prefix and uri != namespace}
         etree.cleanup_namespaces(rdf.getroottree(), keep_ns_prefixes=sorted(used_prefixes))
 
 
 def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
-    found: list[Occurrence] = []
+    occurrences: list[Occurrence] = []
     for node in elements(rdf):
-        found += [Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)]
-        found += [
+        occurrences += [
+            Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)
+        ]
+        occurrences += [
             Occurrence(node, tag_of(child), child)
             for child in elements(node)
             if matches(tag_of(child))
         ]
-    return found
+    return occurrences
 
 
 def sidecar_template(
