@@ -167,18 +167,18 @@ def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
     #
     # Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else
     # both.
-    kept = np.flatnonzero(sequence.trust > 0)
-    while len(kept) > 1:
-        first, second = kept[:-1], kept[1:]
+    remaining = np.flatnonzero(sequence.trust > 0)
+    while len(remaining) > 1:
+        first, second = remaining[:-1], remaining[1:]
         seconds = sequence.at[second] - sequence.at[first]
         most_m = MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)
         is_too_far = _moved_m(sequence, first, second) > most_m
         is_too_fast = is_too_far & (seconds <= max_gap_s)
         if not is_too_fast.any():
             break
-        kept = kept[~_blamed(sequence.trust[kept], is_too_fast)]
+        remaining = remaining[~_blamed(sequence.trust[remaining], is_too_fast)]
     reachable: Truth = np.zeros(len(sequence.at), np.bool_)
-    reachable[kept] = True
+    reachable[remaining] = True
     return (sequence.trust > 0) & ~reachable
 
 

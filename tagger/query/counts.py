@@ -190,14 +190,14 @@ class SightCount:
 def sight_counts(database: Database) -> list[SightCount]:
     """The sights of photos that exist, most photos first. Copies at one position count once."""
     with database.snapshot() as connection:
-        kept = kept_places(connection)
+        places = kept_places(connection)
         query = select(
-            kept.c.sight,
-            func.max(kept.c.country).label("country"),
-            *located_photos(kept),
+            places.c.sight,
+            func.max(places.c.country).label("country"),
+            *located_photos(places),
         )
-        is_at_sight = kept.c.located > 0, kept.c.sight.is_not(None)
-        rows = connection.execute(query.where(*is_at_sight).group_by(kept.c.sight)).all()
+        is_at_sight = places.c.located > 0, places.c.sight.is_not(None)
+        rows = connection.execute(query.where(*is_at_sight).group_by(places.c.sight)).all()
         if not rows:
             return []
         from tagger.sights import library_sights  # numpy, and a table of 20,900 sights
@@ -248,10 +248,10 @@ def city_counts(database: Database) -> list[CityCount]:
     """The cities of photos that exist, most photos first. Copies at one position count once."""
     cities = []
     with database.snapshot() as connection:
-        kept = kept_places(connection)
-        place = kept.c.country, kept.c.region, kept.c.city
-        is_in_city = kept.c.located > 0, kept.c.city.is_not(None), kept.c.country.is_not(None)
-        query = select(*place, *located_photos(kept)).where(*is_in_city).group_by(*place)
+        places = kept_places(connection)
+        place = places.c.country, places.c.region, places.c.city
+        is_in_city = places.c.located > 0, places.c.city.is_not(None), places.c.country.is_not(None)
+        query = select(*place, *located_photos(places)).where(*is_in_city).group_by(*place)
         for row in connection.execute(query):
             box = document_of(PositionCell, row, sight=None, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)

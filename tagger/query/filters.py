@@ -596,9 +596,11 @@ def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[i
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    named = [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
+    named_landmarks = (
+        [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
+    )
     matches = [
-        *named,
+        *named_landmarks,
         *(area.landmarks for area in query_areas(connection, query)),
     ]
     return frozenset.intersection(*matches) if matches else None

@@ -106,21 +106,21 @@ def has_position_of(option: PositionOption) -> Condition:
 
 
 def has_verdict_of(option: VerdictOption) -> Condition:
-    given = exists().where(verdicts.c.content_id == photos.c.content_id)
+    of_image = exists().where(verdicts.c.content_id == photos.c.content_id)
     match option:
         case "none":
-            return ~given & ~is_dismissed(photos.c.content_id)
+            return ~of_image & ~is_dismissed(photos.c.content_id)
         case "any":
-            return given
+            return of_image
         case "corrected":
             other = verdicts.alias()
             rejected = exists().where(
                 other.c.content_id == photos.c.content_id,
                 other.c.verdict == "rejected",
             )
-            return given.where(verdicts.c.verdict == "confirmed") & rejected
+            return of_image.where(verdicts.c.verdict == "confirmed") & rejected
         case verdict:
-            return given.where(verdicts.c.verdict == verdict)
+            return of_image.where(verdicts.c.verdict == verdict)
 
 
 def has_tag(
@@ -352,8 +352,10 @@ def path_ranges(
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
     pairs = product(roots, folders)
-    named = {range_ for root, folder in pairs for range_ in _ranges_in(root, folder)}
-    candidates = sorted(named.union(_primary_ranges(connection, named)) if named else ())
+    folder_ranges = {range_ for root, folder in pairs for range_ in _ranges_in(root, folder)}
+    candidates = sorted(
+        folder_ranges.union(_primary_ranges(connection, folder_ranges)) if folder_ranges else ()
+    )
     ranges: list[PathRange] = []
     # Sorted by low end, so a range comes before those that it contains.
     for candidate in candidates:

@@ -191,7 +191,7 @@ def named_predictions(
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, labels)
     numbers = {landmark.slug: number for number, landmark in enumerate(landmarks)}
-    named = {}
+    prediction_of = {}
     for (order, of, prediction), label, landmark in zip(best, labels, landmarks, strict=True):
         candidate = Candidate(
             numbers[landmark.slug],
@@ -202,15 +202,15 @@ def named_predictions(
             prediction.rank,
             model_order=order,
         )
-        named[candidate] = landmark, label, of
-    accepted = {tag.landmark_id for tag in decide(named, {}) if tag.is_accepted}
+        prediction_of[candidate] = landmark, label, of
+    accepted = {tag.landmark_id for tag in decide(prediction_of, {}) if tag.is_accepted}
     in_order = sorted(
-        best_predictions(named).values(),
+        best_predictions(prediction_of).values(),
         key=lambda candidate: (-candidate.score, candidate.rank or 0),
     )
     predictions = []
     for rank, candidate in enumerate(in_order[:top_k], 1):
-        landmark, label, of = named[candidate]
+        landmark, label, of = prediction_of[candidate]
         is_accepted = candidate.landmark_id in accepted
         predictions.append(
             NamedPrediction(

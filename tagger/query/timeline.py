@@ -253,20 +253,20 @@ def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
 
 def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool) -> list[_Group]:
     # The photos of all days, by area.
-    kept = kept_places(connection).c
+    places = kept_places(connection).c
     keys = (
         (
-            kept.part,
-            kept.sight,
-            kept.region,
-            kept.city,
+            places.part,
+            places.sight,
+            places.region,
+            places.city,
         )
         if is_by_date
         else ()
     )
     counted = "classified" if query.any_rank else "tagged"
-    number_of = func.sum(kept[counted])
-    aspects_of = func.sum(kept[f"{counted}_aspect"])
+    number_of = func.sum(places[counted])
+    aspects_of = func.sum(places[f"{counted}_aspect"])
     statement = select(number_of, aspects_of, *keys).group_by(*keys).having(number_of > 0)
     groups = []
     for number, aspects, *key in connection.execute(statement):

@@ -117,8 +117,8 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
         for kind in shipped if used else [models_in_use.LANDMARKS]:
             _shipped(database, kind)
         selected = _in_use(database)
-    elif (named := _by_name(database, selector)) is not None:
-        selected = [named]
+    elif (registered := _by_name(database, selector)) is not None:
+        selected = [registered]
     elif _is_file(selector):
         selected = [add_model(database, Path(selector))]
     else:
@@ -155,8 +155,8 @@ def with_embeddings(candidates: Sequence[RegisteredModel]) -> RegisteredModel:
 
 def models_to_teach(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
     """Of these models, those that verdicts teach: all that are taught, else the first with embeddings."""
-    given = [model for model in candidates if model.manifest.embedding is not None]
-    return [model for model in given if model.is_taught] or given[:1]
+    embedding_models = [model for model in candidates if model.manifest.embedding is not None]
+    return [model for model in embedding_models if model.is_taught] or embedding_models[:1]
 
 
 def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
@@ -170,8 +170,8 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
     if database is not None and selector is None:
         selected = _in_use(database)
     elif database is not None and selector is not None:
-        named = _registered(database, selector)
-        selected = [] if named is None else [named]
+        registered = _registered(database, selector)
+        selected = [] if registered is None else [registered]
     return selected or [_preview_unregistered(database, selector)]
 
 
@@ -274,11 +274,11 @@ def use_models(
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
     """
-    named = models_by_name(database, names)
-    of_landmarks = models_of_landmarks(named)
+    new_models = models_by_name(database, names)
+    of_landmarks = models_of_landmarks(new_models)
     chosen = [
         *of_landmarks,
-        *(model for model in named if model not in of_landmarks),
+        *(model for model in new_models if model not in of_landmarks),
     ]
     with database.write() as connection:
         # First, as `settle_models`.

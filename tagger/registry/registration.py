@@ -109,8 +109,8 @@ def _united(
                 by_name.setdefault(name, []).append(landmark)
     landmarks_of: dict[int, list[tuple[str, Landmark]]] = {}
     for label in manifest.labels if by_name else ():
-        if label.slug not in by_slug and (named := by_name.get(normalize_name(label.name))):
-            matches = [landmark for landmark in named if _is_same_place(label, landmark)]
+        if label.slug not in by_slug and (same_name := by_name.get(normalize_name(label.name))):
+            matches = [landmark for landmark in same_name if _is_same_place(label, landmark)]
             if len(matches) == 1:
                 landmarks_of.setdefault(matches[0].id, []).append((label.slug, matches[0]))
     return dict(each[0] for each in landmarks_of.values() if len(each) == 1)

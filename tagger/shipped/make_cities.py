@@ -137,15 +137,15 @@ def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
     by_country = defaultdict(list)
     for city in cities:
         by_country[city["countrycode"]].append(city)
-    kept = []
+    towns = []
     for country in by_country.values():
         vectors, radii = (
             _vectors(country),
             disc_radii_km(np.array([city["population"] for city in country])),
         )
         nearest = nearest_discs(vectors, vectors, radii)
-        kept += [city for index, city in enumerate(country) if nearest[index] == index]
-    return kept
+        towns += [city for index, city in enumerate(country) if nearest[index] == index]
+    return towns
 
 
 def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:

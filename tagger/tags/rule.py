@@ -186,10 +186,12 @@ def decide(
     `verdicts` are by landmark id. A landmark that a person rejected is there if something else speaks for it.
     """
     # Most candidates are only predicted, with a low score.
-    more = {
+    landmark_ids = {
         each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable
     }
-    by_landmark: dict[int, list[Candidate]] = {key: [] for key in sorted(more | verdicts.keys())}
+    by_landmark: dict[int, list[Candidate]] = {
+        key: [] for key in sorted(landmark_ids | verdicts.keys())
+    }
     for candidate in candidates:
         if candidate.landmark_id in by_landmark:
             by_landmark[candidate.landmark_id].append(candidate)
@@ -197,10 +199,12 @@ def decide(
     for candidate in () if image.damaged else _counting(by_landmark, verdicts):
         counting[candidate.landmark_id].append(candidate)
     is_open = (
-        some for key, some in counting.items() if verdicts.get(key) is not VerdictKind.REJECTED
+        of_landmark
+        for key, of_landmark in counting.items()
+        if verdicts.get(key) is not VerdictKind.REJECTED
     )
     rivals = _rivals(chain.from_iterable(is_open))
-    is_named = any(some and key not in verdicts for key, some in counting.items())
+    is_named = any(of_landmark and key not in verdicts for key, of_landmark in counting.items())
     is_named |= VerdictKind.CONFIRMED in verdicts.values()
     effective_tags = []
     for landmark_id, own in by_landmark.items():
@@ -225,13 +229,13 @@ def decide(
 
             # The candidate that shows a landmark: of those that count or are suggested, or of all,
             # models first.
-            among = (
+            shown_by = (
                 [each for each in own if each.is_probable]
                 if state is TagState.SUGGESTED
                 else accepted or own
             )
             shown = max(
-                among,
+                shown_by,
                 key=lambda each: (each.rank is not None, each.score, -each.model_order),
                 default=None,
             )

@@ -77,26 +77,26 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
     `for_reader`: in the reader's language. Ids of trips have the English name.
     """
     joined = list_text if for_reader else _joined
-    named = [place for place in places if place.country]
-    if not named:
+    places_with_country = [place for place in places if place.country]
+    if not places_with_country:
         # `64.8° S, 62.9° W`: a place without a country.
         latitude, longitude = places[0].latitude, places[0].longitude
         north_south, east_west = "NS"[latitude < 0], "EW"[longitude < 0]
         return f"{abs(latitude):.1f}° {north_south}, {abs(longitude):.1f}° {east_west}"
     if for_reader:
-        named = [
+        places_with_country = [
             replace(
                 place,
                 city=place.city and city_name(place.city, place.country),
                 country=country_name(place.country or ""),
             )
-            for place in named
+            for place in places_with_country
         ]
-    total = sum(place.photos for place in named)
+    total = sum(place.photos for place in places_with_country)
     names: list[str] = []
     for level in ("city", "region", "country"):
         photos: Counter[tuple[str, str | None]] = Counter()
-        for place in named:
+        for place in places_with_country:
             if name := getattr(place, level):
                 photos[name, place.country] += place.photos
         most_first = sorted(
@@ -467,11 +467,11 @@ def _split(draft: _Draft, midnight: datetime) -> list[_Draft]:
 def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
     # The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`.
     numbers = Counter[str]()
-    named = []
+    trips_with_ids = []
     for trip in trips:
         first_day = min(visit.day for visit in trip.visits)
         trip_id = f"{first_day.isoformat()}-{slug_of_name(trip.name) or 'trip'}"
         numbers[trip_id] += 1
         suffix = f"-{numbers[trip_id]}" if numbers[trip_id] > 1 else ""
-        named.append(replace(trip, id=f"{trip_id}{suffix}"))
-    return named
+        trips_with_ids.append(replace(trip, id=f"{trip_id}{suffix}"))
+    return trips_with_ids

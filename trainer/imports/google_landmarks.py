@@ -330,11 +330,11 @@ def calibrate(
         return Calibration(similarity, source, reason)
     similarities, embeddings = _score_photos(classifier, unknown)
     similarity = threshold or lowest_threshold(similarities, FALSE_NAMES)
-    named, count = float((similarities >= similarity).double().mean()), len(similarities)
-    asked = "as given" if threshold else f"at most {FALSE_NAMES:.1%} are allowed"
-    named_text = f"at which {named:.1%} of {count} ordinary photos get a name"
-    reason = f"a similarity of {similarity:g}, {named_text} ({asked})"
-    metrics = {"unknown_photos": float(count), "unknown_false_names_at_threshold": named}
+    named_share, count = float((similarities >= similarity).double().mean()), len(similarities)
+    limit_text = "as given" if threshold else f"at most {FALSE_NAMES:.1%} are allowed"
+    named_text = f"at which {named_share:.1%} of {count} ordinary photos get a name"
+    reason = f"a similarity of {similarity:g}, {named_text} ({limit_text})"
+    metrics = {"unknown_photos": float(count), "unknown_false_names_at_threshold": named_share}
     background = (
         BackgroundStatistics.measured(embeddings.numpy()) if count >= LEAST_UNKNOWN else None
     )

@@ -157,27 +157,27 @@ def import_things(
         labelled,
     )
     qualities, confusions = fitted.judged()
-    kept = [column for column, quality in enumerate(qualities) if quality.threshold is not None]
-    if not kept:
+    columns = [column for column, quality in enumerate(qualities) if quality.threshold is not None]
+    if not columns:
         reason = "no thing is right often enough on these photos"
         raise DataUnusable(
             path=labels, reason=reason, remedy="Label more photos, or use another network"
         )
-    kept_qualities = [qualities[column] for column in kept]
+    kept_qualities = [qualities[column] for column in columns]
     thresholds = torch.tensor([quality.threshold for quality in kept_qualities])
     slopes, height = calibrate(
-        fitted.evidence[:, kept],
-        fitted.labels[:, kept],
+        fitted.evidence[:, columns],
+        fitted.labels[:, columns],
         thresholds,
     )
-    layer = fitted.layer(embeddings.shape[1], kept)
+    layer = fitted.layer(embeddings.shape[1], columns)
     with torch.no_grad():
         layer.bias.sub_(thresholds)
-    groups = groups_of(table)[:, kept]
+    groups = groups_of(table)[:, columns]
     classifier = ThingClassifier(encoder, head, groups, layer, slopes, height)
     manifest = _manifest(
         name or out.stem,
-        [table[column].label for column in kept],
+        [table[column].label for column in columns],
         height,
         kept_qualities,
         origin,
@@ -706,7 +706,7 @@ def _manifest(
     photos: int,
 ) -> Manifest:
     """The description of the model. Labels whose parent is left out have none."""
-    kept = {label.slug for label in labels}
+    slugs = {label.slug for label in labels}
     tagged = sum(quality.tagged for quality in qualities)
     right = sum(quality.right for quality in qualities)
     new_tagged = sum(quality.new_tagged for quality in qualities)
@@ -725,7 +725,7 @@ def _manifest(
         name=name,
         created_at=datetime.now(UTC).replace(microsecond=0),
         labels=tuple(
-            label if label.parent in kept else label.model_copy(update={"parent": None})
+            label if label.parent in slugs else label.model_copy(update={"parent": None})
             for label in labels
         ),
         input=INPUT,
