@@ -92,9 +92,10 @@ from tagger.search.words import (
 )
 from tagger.tags.models_in_use import THINGS, shipped_file, things_off_text
 from tagger.texts.text_format import N_, country_name, gettext, list_text, without_accents
-from tagger.things import PREFIX, count_things, find_thing
+from tagger.things import PREFIX, ThingCount, all_things, count_things, find_thing
 
 Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text, at most so many
+Unshown = Callable[[str], Sequence[Meaning]]  # what has a name, but no photos
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
 _BY_WORDS = (
@@ -235,9 +236,10 @@ def understand(
     lists: Iterable[Iterable[Names]],
     files: Files,
     today: date,
+    unshown: Unshown = lambda _: (),
 ) -> UnderstoodText:
-    """Understand a text. Of the lists, no more are read than it needs."""
-    words, vocabulary = words_of(text), Vocabulary(files, today)
+    """Understand a text. Of the lists, no more are read than it needs, and what is unshown last."""
+    words, vocabulary = words_of(text), Vocabulary(files, today, unshown=unshown)
     name = text.strip(SPACES_AND_QUOTES)
     if is_photo_name(name) and vocabulary.named_files(name):
         words = [name]  # with its marks: `Paris (1).jpg`, `a & b.jpg`
@@ -460,8 +462,15 @@ def _both(option: str, value: Any, of_text: Any) -> Any:
 class Vocabulary:
     """The meanings of words. `names`: lists that were read before."""
 
-    def __init__(self, files: Files, today: date, names: Iterable[Names] = ()) -> None:
+    def __init__(
+        self,
+        files: Files,
+        today: date,
+        names: Iterable[Names] = (),
+        unshown: Unshown = lambda _: (),
+    ) -> None:
         self._names = list(names)
+        self._unshown = unshown
         self._today = today
         # Kept, since each list of names is tried with the same phrases.
         self._dates = cache(lambda phrase: _date_meanings(parse_dates(phrase, today)))
@@ -609,15 +618,10 @@ class Vocabulary:
         meanings = _of_one_kind([match.thing for match in best])
         if not exact:
             meanings = [replace(meaning, match=Match.SIMILAR) for meaning in meanings]
-        return (
-            Part(
-                phrase,
-                meanings,
-                is_of_name=best[0].further_words > 0,
-            )
-            if meanings
-            else None
-        )
+        if meanings:
+            return Part(phrase, meanings, is_of_name=best[0].further_words > 0)
+        unshown = () if is_grammar(phrase) else self._unshown(phrase)
+        return Part(phrase, unshown) if unshown else None
 
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
         # The landmarks with photos of which this is a kind: `church`.
@@ -800,6 +804,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
         lists_of_names(database, text, lambda name: queries[name]()),
         named_files(database, root_paths),
         this_day(),
+        unshown_things(database),
     )
     if not understood.parts:
         raise SearchTextInvalid(text=repr(text), reason="it has no words.", hint="")
@@ -818,10 +823,10 @@ def thing_hint(database: Database, text: str) -> str:
         off_text = things_off_text(connection)
         if not off_text:
             try:
-                thing = find_thing(connection, name)
+                find_thing(connection, name)
             except ThingNotFound as error:
                 return str(error) if text.startswith(PREFIX) else ""
-            return f"No photo shows the thing {thing.display_name}."
+            return ""
     from tagger.model.artifact import read_manifest  # pydantic
 
     for label in read_manifest(shipped_file(THINGS)).labels:
@@ -865,6 +870,19 @@ def _around_sight(database: Database, name: str) -> Near | None:
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
     return lambda start, limit: file_meanings(files_by_name(database, root_paths, start, limit))
+
+
+def unshown_things(database: Database) -> Unshown:
+    """The things of models that a text names, which are read if nothing in the library has the name."""
+
+    @cache
+    def names() -> Names:
+        with database.read() as connection:
+            is_off = bool(things_off_text(connection))
+            things = () if is_off else all_things(connection).values()
+        return thing_names(ThingCount(thing, 0, 0, "") for thing in things)
+
+    return lambda text: names().named(text)
 
 
 def this_day() -> date:

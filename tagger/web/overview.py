@@ -46,6 +46,7 @@ from tagger.search.text_query import (
     suggest,
     this_day,
     understand,
+    unshown_things,
 )
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
@@ -345,7 +346,8 @@ class SearchLists:
         self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
     def understand(self, text: str) -> UnderstoodText:
-        return understand(text, self._names(text, by_name=True), self._files, this_day())
+        names, unshown = self._names(text, by_name=True), unshown_things(self._database)
+        return understand(text, names, self._files, this_day(), unshown)
 
     def suggest(self, text: str) -> list[Meaning]:
         names = [index for each in self._names(text) for index in each]

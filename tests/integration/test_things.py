@@ -201,6 +201,7 @@ def test_a_search_understands_things(library, words, found):
 
 
 def test_where_things_are_off_a_search_and_an_option_say_how_to_turn_them_on(library):
+    assert library.search("dog") == library.search("thing:dog 2019") == set(), "they are on"
     use_models(library.database, ["tiny"])
     remove_model(library.database, "objects")
     for search in (lambda: library.names(thing="dog"), lambda: library.search("dog")):
