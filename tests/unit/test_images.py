@@ -78,7 +78,10 @@ def test_every_format_shows_the_same_picture(kind, options):
 
 
 def test_heic_shows_the_same_picture_and_without_its_extra_names_the_package(monkeypatch):
-    assert difference(decode(encode_heic(PICTURE, quality=95)), EXPECTED) < 4
+    heic = encode_heic(PICTURE, quality=95)
+    assert difference(decode(heic), EXPECTED) < 4
+    for damaged_video in (b"\0\0\0\x40moov" + bytes(56), b"\0\0\x40\0moov", b"\0\0\0\x10freeSEFHSEFT"):
+        assert difference(decode(heic + damaged_video), EXPECTED) < 4
 
     def missing(name: str) -> None:
         raise ImportError(name)

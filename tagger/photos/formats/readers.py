@@ -400,7 +400,16 @@ class _Codec:
             if width and height:
                 check_pixels(width, height, max_pixels)
             at = data.find(b"ispe", at + 4, _BOXES_BYTES)
-        return opened(self.image_class(), data, max_pixels)
+        try:
+            return opened(self.image_class(), data, max_pixels)
+        except PhotoFailed:
+            raise
+        except Exception:
+            # The decoder of HEIC refuses files for damage to a motion photo's video, too.
+            still = _without_video(data)
+            if still == data:
+                raise
+            return opened(self.image_class(), still, max_pixels)
 
     def blocks(self, data: bytes) -> Blocks:
         try:
@@ -434,6 +443,27 @@ class _Codec:
             memory=self.memory,
             load_decoder=self.load,
         )
+
+
+def _without_video(data: bytes) -> bytes:
+    """The file with the boxes of its still images alone, at their places, as other boxes refer to these."""
+    still, at, names = bytearray(data), 0, set[bytes]()
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if size == 1 and at + 16 <= len(data):
+            (size,) = struct.unpack_from(">Q", data, at + 8)
+        end = at + size if size else len(data)
+        is_of_still = name == b"mdat" or (name in _STILL_BOXES and name not in names)
+        if end > len(data) or end < at + 8:
+            return bytes(still if is_of_still else still[:at])
+        if not is_of_still:
+            still[at + 4 : at + 8] = b"free"
+        names.add(name)
+        at = end
+    return bytes(still[:at])
+
+
+_STILL_BOXES = (b"ftyp", b"meta")
 
 
 def _heic_image() -> Any:
