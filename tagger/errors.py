@@ -49,8 +49,19 @@ class TaggerError(PicklableError):
 
     def __init__(self, **values: object) -> None:
         self.values = values
-        template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
-        super().__init__(template.format(**values))
+        super().__init__(self._template().format(**values))
+
+    @classmethod
+    def _template(cls) -> str:
+        return inspect.cleandoc(cls.__doc__ or "").replace("\n", " ")
+
+    def parts(self) -> tuple[str, str]:
+        """The first sentence, whose values may have several, and what follows it: the remedy."""
+        sentence, stop, remedy = self._template().partition(". ")
+        if not stop:
+            sentence, _, remedy = str(self).partition(". ")
+            return sentence, remedy
+        return sentence.format(**self.values), remedy.format(**self.values)
 
 
 class NotFound(TaggerError):
@@ -290,6 +301,12 @@ class DiskFull(Unavailable):
 class DatabaseConnectionLost(Unavailable):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again
     when the database is back.
+    """
+
+
+class DatabaseLimitReached(DatabaseConnectionLost):
+    """The database server is at one of its limits: {reason}. Stored results are safe; run the same command
+    again later, or raise this limit of the server.
     """
 
 

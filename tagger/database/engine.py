@@ -38,6 +38,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabaseConnectionLost,
+    DatabaseLimitReached,
     DatabasePermissionMissing,
     DatabaseReadOnly,
     DatabaseUnavailable,
@@ -390,6 +391,8 @@ DAMAGED_ROWS = (
 _MISSING_RIGHTS = frozenset({"42501", "3F000"})
 # PostgreSQL's codes. For its driver, the second is no operational error.
 _DISK_FULL, _READ_ONLY = "53100", "25006"
+# PostgreSQL's codes of memory, connections and limits such as `temp_file_limit`.
+_LIMITS = frozenset({"53200", "53300", "53400"})
 # SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too.
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
@@ -420,6 +423,11 @@ def may_only_read(error: DatabaseError) -> bool:
     return is_disk_full(error) or is_read_only(error) or is_permission_missing(error)
 
 
+def _is_at_limit(error: DatabaseError) -> bool:
+    """Whether the server is short of memory, connections or temporary files, which passes."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _LIMITS
+
+
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:
     """The driver's message, in one line. SQLite calls a lack of space for `-shm` an I/O error."""
     cause = getattr(error, "orig", None) or error
@@ -447,6 +455,8 @@ def stated_error(error: DatabaseError, reason: str) -> TaggerError:
         return DiskFull(what="the database", reason=reason)
     if is_permission_missing(error):
         return DatabasePermissionMissing(reason=reason)
+    if _is_at_limit(error):
+        return DatabaseLimitReached(reason=reason)
     return (StatementRefused if is_defect(error) else DatabaseConnectionLost)(reason=reason)
 
 
@@ -459,6 +469,8 @@ def outage_text(error: DatabaseError) -> str:
         return f"the database is read-only ({reason_of(error)})"
     if is_permission_missing(error):
         return f"the user of the database lacks a right ({reason_of(error)})"
+    if _is_at_limit(error):
+        return f"the database server is at one of its limits ({reason_of(error)})"
     if is_defect(error):
         return f"the database refuses a statement, which is a defect of this program ({reason_of(error)})"
     return f"the database does not answer ({reason_of(error)})"

@@ -2,8 +2,10 @@
 
 import importlib
 import math
+import mmap
 import os
 import platform
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tagger.errors import SettingsInvalid
+from tagger.errors import SettingsInvalid, Unavailable
 from tagger.extensions import install_command, is_installed
 
 if TYPE_CHECKING:
@@ -52,6 +54,23 @@ class Device:
     kind: str
     precision: Precision
     batch_size: int
+
+    def require_machine_code(self) -> None:
+        """Check that engines may compile models, as all do for processors.
+
+        Raises:
+            Unavailable: the system refuses memory that is written and executed.
+        """
+        if self.kind != "cpu" or sys.platform != "linux":
+            return
+        try:
+            mmap.mmap(-1, 1, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+        except OSError as error:
+            reason = (
+                f"No model can run: the system refuses memory for machine code ({error.strerror}). Turn off "
+                "MemoryDenyWriteExecute of systemd, or what else forbids it here."
+            )
+            raise Unavailable(reason=reason) from error
 
     @property
     def dtype(self) -> "torch.dtype":

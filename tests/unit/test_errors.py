@@ -24,7 +24,7 @@ from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
 from tagger.database.engine import is_transient, outage_text, reason_of, stated_error
 from tagger.database.tables import metadata
-from tagger.errors import DiskFull, StatementRefused, TaggerError
+from tagger.errors import DiskFull, RedisRefused, StatementRefused, TaggerError, Unavailable
 from tagger.photos.object_store import error_text, is_worth_repeating
 from tagger.web.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
@@ -245,8 +245,20 @@ def full_sqlite() -> Exception:
 def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error):
     full = OperationalError("INSERT", None, make_error())
     assert outage_text(full) == "the disk of the database is full: free some space"
+    limit = OperationalError("SELECT", None, psycopg.errors.ConfigurationLimitExceeded("temp_file_limit"))
+    assert outage_text(limit) == "the database server is at one of its limits (temp_file_limit)"
+    assert is_transient(limit)
+    assert "again later" in str(stated_error(limit, "temp_file_limit"))
     away = OperationalError("INSERT", None, sqlite3.OperationalError("locked\nby another"))
     assert outage_text(away) == "the database does not answer (locked)"
+
+
+def test_the_first_sentence_of_an_error_has_all_that_a_server_says():
+    reason = "MISCONF It cannot save. Commands are disabled. Check the logs"
+    sentence, remedy = RedisRefused(url="redis://a", reason=reason).parts()
+    assert sentence.endswith(reason)
+    assert remedy.startswith("Give it more memory")
+    assert Unavailable(reason="It fails. Stop it.").parts() == ("It fails", "Stop it.")
 
 
 def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_space():

@@ -189,8 +189,8 @@ def wrong(name: str, found: str, remedy: str) -> Finding:
 
 
 def failed(name: str, error: TaggerError) -> Finding:
-    """The finding of an error, whose message has a remedy after the first sentence."""
-    found, _, remedy = str(error).partition(". ")
+    """The finding of an error, whose message has a remedy after the first sentence of its own."""
+    found, remedy = error.parts()
     return wrong(name, found, remedy or "correct it, then run tagger doctor again")
 
 

@@ -167,7 +167,9 @@ class BackendSelector:
         Raises:
             SettingsInvalid: its engine does not support the device, or cannot run this model.
             ExtraMissing: the engine, or the model's conversion to it, needs torch, which is not installed.
+            Unavailable: the system lets no engine compile models.
         """
+        self._device.require_machine_code()
         if name == "torchscript":
             if not is_installed("torch"):
                 raise extra_missing("The backend torchscript", "torch")
