@@ -28,11 +28,13 @@ from starlette.types import Message, Receive
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import TemporaryFile, create_locked, remove_leftovers, write_whole
+from tagger.metadata.stated_facts import stated_in_takeout, stated_in_xmp
 from tagger.photos.containers import has_image
 from tagger.photos.files import OpenFolder, flush_to_disk, open_folder
 from tagger.photos.folders import PathFilter
 from tagger.photos.formats import detect_format
-from tagger.photos.names import is_photo_name
+from tagger.photos.names import SIDECAR_EXTENSION, is_photo_name
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, is_side_file_name, side_files_of
 from tagger.texts.text_format import INVISIBLE, N_, gettext, has_controls
 from tagger.texts.text_format import size as size_text
 
@@ -334,14 +336,28 @@ def _names_of(path: str) -> Sequence[str]:
         for name in names
     )
     if not names or len(names) > MOST_FOLDERS + 1 or not is_plain:
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
-    if not is_photo_name(names[-1]):
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name(names))
+    if not (is_photo_name(names[-1]) or is_side_file_name(names[-1])):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo())
     return names
 
 
-def _unusable_name() -> str:
-    return gettext("The name of the file cannot be used here. Rename it, then send it again.")
+def _unusable_name(names: Sequence[str] = ()) -> str:
+    """The text for a name of a file or folder: which letter is at fault, if one is."""
+    letters = [letter for name in names for letter in name if _is_hidden(letter)]
+    letters += [name[0] for name in names if name.startswith((".", "/", "~"))]
+    if not letters:
+        return gettext("The name of the file cannot be used here. Rename it, then send it again.")
+    letter = f"U+{ord(letters[0]):04X}" if _is_hidden(letters[0]) else letters[0]
+    return gettext(
+        "The letter “%(letter)s” cannot be used here in the name of a file or folder. Rename it, then send "
+        "it again.",
+        letter=letter,
+    )
+
+
+def _is_hidden(letter: str) -> bool:
+    return has_controls(letter) or INVISIBLE.search(letter) is not None
 
 
 def _no_photo() -> str:
@@ -374,9 +390,30 @@ def _require_image(descriptor: int) -> None:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
 
 
+def _require_photo_of(folder: OpenFolder, name: str, data: bytes) -> None:
+    """Raises:
+    HTTPException: a side file is broken, or belongs to no photo in the folder.
+    """
+    is_sidecar = name.lower().endswith(SIDECAR_EXTENSION)
+    stated = stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
+    photos = list(filter(is_photo_name, folder.file_names()))
+    if stated.is_broken or not side_files_of(photos, [name], lambda _: data):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo_of_side_file())
+
+
+def _no_photo_of_side_file() -> str:
+    return gettext(
+        "This file belongs to no photo that was sent, or the photo has another one, so it was not stored."
+    )
+
+
 def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[ReceivedPhoto, int]:
-    # Give a whole photo its name. Returns how many folders were created, too.
-    _require_image(temporary.descriptor)
+    # Give a whole photo or side file its name. Returns how many folders were created, too.
+    is_side_file = is_side_file_name(names[-1])
+    if not is_side_file:
+        _require_image(temporary.descriptor)
+    elif not root.joinpath(*names[:-1]).is_dir():
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo_of_side_file())
     os.fchmod(temporary.descriptor, 0o644)
     flush_to_disk(temporary.descriptor)
     path = root
@@ -392,6 +429,9 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
         path /= name
     with open_folder(path, root) as folder:
+        if is_side_file:
+            data = os.pread(temporary.descriptor, SIDECAR_MAX_BYTES, 0)
+            _require_photo_of(folder, names[-1], data)
         name, is_new = _name_in(folder, names[-1], temporary)
         folder.flush()
     return ReceivedPhoto("/".join((*names[:-1], name)), is_new), new_folders
@@ -400,7 +440,11 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[
 def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
     """Name the file as its sender does, with a number if another file has the name; or find it there.
 
-    Any number of files may have the name: some phones send each photo as `image.jpg`.
+    Any number of files may have the name: some phones send each photo as `image.jpg`. Side files are named
+    as their photos.
+
+    Raises:
+        HTTPException: there is another side file of the name.
     """
     stem, extension = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     numbered, number = name, 1
@@ -410,6 +454,8 @@ def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[s
         except FileExistsError:
             if _is_same(folder, numbered, temporary.descriptor):
                 return numbered, False
+            if is_side_file_name(name):
+                raise HTTPException(HTTPStatus.CONFLICT, _no_photo_of_side_file()) from None
         else:
             return numbered, True
         number += 1

@@ -143,6 +143,36 @@ ELSEWHERE = (
 )
 
 
+@pytest.mark.parametrize(
+    ("name", "letter"), [("a\u200bb.png", "U+200B"), ("~a.png", "~"), ("a\tb.png", "U+0009")]
+)
+def test_a_refused_name_says_which_letter_is_at_fault(sender, name, letter):
+    status, answer = send(sender, name, photo())
+    assert (status, f"The letter “{letter}”" in str(answer)) == (422, True)
+
+
+def test_side_files_are_stored_with_the_photos_they_belong_to(sender, folder):
+    stated, other = (
+        b'{"photoTakenTime": {"timestamp": "1563140283"}}',
+        b'{"photoTakenTime": {"timestamp": "9"}}',
+    )
+    for name, data in (("new/a.png.json", stated), ("a.png.json", stated)):
+        assert send(sender, name, data)[0] == 415
+    assert list(folder.iterdir()) == []
+    send(sender, "a.png", photo())
+    for name in ("b.png.json", "metadata.json", "a.png.txt"):
+        assert send(sender, name, stated)[0] == 415
+    assert send(sender, "a.xmp", b"<x:xmpmeta tiff:Orientation")[0] == 415
+    assert send(sender, "a.png.json", stated) == (200, {"path": "a.png.json", "is_new": True})
+    assert send(sender, "a.png.json", stated) == (200, {"path": "a.png.json", "is_new": False})
+    status, answer = send(sender, "a.png.json", other)
+    assert (status, "belongs to no photo that was sent, or the photo has another one" in str(answer)) == (
+        409,
+        True,
+    )
+    assert files(folder) == {"a.png": photo(), "a.png.json": stated}
+
+
 NO_PHOTOS = (
     ("a.exe", photo(), 415, ""),
     ("a.svg", b"<svg/>", 415, ""),
@@ -274,6 +304,7 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(browser, settings, w
         attempts.append(route.request.url)
         route.abort() if len(attempts) == 1 else route.continue_()
 
+    (folder / "a.png").write_bytes(photo(2))  # another photo of this name
     limited = settings.model_copy(update={"web_upload_bytes": 2**20})
     with serving(limited) as address, browser.new_context(base_url=address) as context:
         page = context.new_page()
@@ -282,13 +313,14 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(browser, settings, w
         assert axe_findings(page) == []
         page.get_by_label("Choose photos").set_input_files(
             [
+                {"name": "a.png.json", "mimeType": "application/json", "buffer": b"{}"},
                 {"name": "a.png", "mimeType": "image/png", "buffer": photo()},
                 {"name": "b.txt", "mimeType": "text/plain", "buffer": b"text"},
                 {"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(2**20 + 1)},
                 {"name": ".DS_Store", "mimeType": "text/plain", "buffer": b"of a Mac"},
             ]
         )
-        expect(page.locator("[data-uploads-here]")).to_contain_text("1 of 3 · Connection lost. Trying again…")
+        expect(page.locator("[data-uploads-here]")).to_contain_text("1 of 4 · Connection lost. Trying again…")
         expect(page.locator("[data-uploads-here] [role=status]")).to_contain_text(
             "1 photo sent · No worker is running", timeout=20_000
         )
@@ -300,7 +332,7 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(browser, settings, w
         page.goto("/map")  # photos are dropped on any page
         drop(page, "c.png", photo(1))
         expect(page.locator(".toast")).to_contain_text("1 photo sent · ", timeout=20_000)
-        wait_until(lambda: set(files(folder)) == {"a.png", "c.png"})
+        wait_until(lambda: set(files(folder)) == {"a.png", "a-2.png.json", "a-2.png", "c.png"})
 
 
 @pytest.mark.slow

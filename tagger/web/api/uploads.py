@@ -236,7 +236,10 @@ PhotoPath = Annotated[
 )
 @requires(Role.EDITOR)
 async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
-    """Store a photo, the body of the request. Another photo of the same name gets a number."""
+    """Store a photo, the body of the request. Another photo of the same name gets a number.
+
+    Side files (`.xmp`, `.json`) follow their photos, and are named as these were stored.
+    """
     return await _folder(request, state).receive(path, request.stream())
 
 

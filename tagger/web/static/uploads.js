@@ -18,26 +18,41 @@ let note = null; // on other pages, what shows the status
 let queue = Promise.resolve(); // files are sent in the order of their choice
 let isSending = false;
 
-/** Sends files, each as [path, file], and starts the job. */
-async function sendAll(files) {
+const isBeside = (path) => /\.(xmp|json)$/i.test(path); // whether it is a side file
+const withoutEnding = (path) => path.replace(/\.[^./]*$/, "");
+
+/** Where a side file belongs, if its photo, the one whose name it begins with, was stored under another name. */
+function besidePhoto(path, stored) {
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  const starts = [...stored.keys()].filter((photo) => photo.lastIndexOf("/") + 1 === folder.length && path.startsWith(withoutEnding(photo)));
+  const photo = starts.sort((one, other) => other.length - one.length)[0];
+  return photo ? withoutEnding(stored.get(photo)) + path.slice(withoutEnding(photo).length) : path;
+}
+
+/** Sends files, each as [path, file], side files after their photos, and starts the job. */
+async function sendAll(found) {
+  const files = [...found.filter(([path]) => !isBeside(path)), ...found.filter(([path]) => isBeside(path))];
+  const stored = new Map(); // photos by the paths under which they were chosen
   const refused = new Map(); // the names of files that were not sent, by the reason
   const broken = []; // files that the line did not carry
   isSending = true;
   for (const [at, [path, file]] of files.entries()) {
     const place = gettext("%(number)s of %(total)s", { number: number(at + 1), total: number(files.length) });
     showProgress(at / files.length, place);
+    const name = isBeside(path) ? besidePhoto(path, stored) : path;
     try {
-      await send(path, file, () => showProgress(at / files.length, `${place} · ${gettext("Connection lost. Trying again…")}`));
+      const received = await send(name, file, () => showProgress(at / files.length, `${place} · ${gettext("Connection lost. Trying again…")}`));
+      if (!isBeside(path)) stored.set(path, received.path);
     } catch (error) {
       refused.set(error.message, [...(refused.get(error.message) ?? []), file.name]);
-      if (!error.isFinal) broken.push([path, file]);
+      if (!error.isFinal) broken.push([name, file]);
     }
   }
   isSending = false;
   const left = [...refused.values()].flat().length;
-  showProgress(null, ngettext("%(count)s photo sent", "%(count)s photos sent", files.length - left));
+  showProgress(null, ngettext("%(count)s photo sent", "%(count)s photos sent", stored.size));
   if (left) report(left, refused, broken);
-  if (left < files.length) await startJob();
+  if (stored.size) await startJob();
 }
 
 /** Shows how far it is, from 0 to 1; null: it is over. */
@@ -63,7 +78,7 @@ async function send(path, file, onLost) {
     try {
       const headers = { Accept: "application/json", "HX-Request": "true", "Content-Type": "application/octet-stream" };
       const response = await fetch(`/api/uploads?path=${encodeURIComponent(path)}`, { method: "POST", headers, body: file });
-      if (response.ok) return;
+      if (response.ok) return await response.json();
       const { error } = await response.json();
       throw problem(error, response.status < 500 || response.status === 507);
     } catch (error) {
