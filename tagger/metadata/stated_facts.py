@@ -49,7 +49,7 @@ from tagger.texts.text_format import plain_number, with_ascii_digits
 
 def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
     """Read a time, or with `allows_day` a day, at midnight. None: it is no time, or can mean several."""
-    text = with_ascii_digits(text)
+    text = _in_ascii(text)
     match = _TIME.match(text)
     if match is None:
         day = _WRITTEN_DAY.fullmatch(text.strip()) if allows_day else None
@@ -83,7 +83,7 @@ def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
 
 def parse_offset(text: str) -> int | None:
     """The seconds of an offset like `+05:30`, or `Z`; None if no time zone has it."""
-    stripped = with_ascii_digits(text).strip(" \0")
+    stripped = _in_ascii(text).strip(" \0")
     if stripped in ("Z", "UTC", "GMT"):
         return 0
     match = _OFFSET.fullmatch(stripped)
@@ -93,6 +93,10 @@ def parse_offset(text: str) -> int | None:
     offset_s = (hours * 60 + minutes) * (-60 if sign == "-" else 60)
     is_zone = LEAST_OFFSET_S <= offset_s <= LARGEST_OFFSET_S and offset_s % _OFFSET_STEP_S == 0
     return offset_s if is_zone and minutes < 60 else None
+
+
+def _in_ascii(text: str) -> str:
+    return with_ascii_digits(text).replace("\N{MINUS SIGN}", "-")
 
 
 def is_blank(text: str) -> bool:
@@ -250,6 +254,9 @@ _WRITTEN = (
     ("last_year", "second_month", "first_day"),
     ("telegram_year", "telegram_month", "telegram_day"),
 )
+# Names of copies that programs could not synchronise go on with the day of the copy:
+# `a.sync-conflict-20230101-…`, `a (in Konflikt stehende Kopie 2021-05-06)`.
+_CONFLICT = re.compile(r"[ck]onfli[ckt]", re.IGNORECASE)
 _ONLY_MILLISECONDS = re.compile(r"1\d{12}(?:\(\d+\))?\.\w+", re.ASCII)
 
 
@@ -262,6 +269,8 @@ def day_in_name(path: str) -> datetime | None:
     and tomorrow is none.
     """
     name = with_ascii_digits(path.rpartition("/")[2])
+    if conflict := _CONFLICT.search(name):
+        name = name[: conflict.start()]
     if not _LIKE_DAY.search(name) or _ONLY_MILLISECONDS.fullmatch(name):
         return None
     matches = list(_DAY.finditer(name))
@@ -482,12 +491,15 @@ def stated_in_xmp(
         return StatedFacts(is_broken=True)
     times = [_text(fields, name) for name in _PROPERTIES["taken_at"]]
     captured = stated_time(*times[: len(_CAPTURED)])
+    time = stated_time(*times)
+    if time.taken_at is not None and time.utc_offset_s is None:
+        time = replace(time, utc_offset_s=parse_offset(_text(fields, _OFFSET_OF_CAPTURE)))
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
     # Programs also write when a scan was made, or a file, which corrects nothing.
     may_correct = {"latitude"} if captured.taken_at is None else {"latitude", "taken_at"}
     return StatedFacts(
-        **vars(stated_time(*times)) | _xmp_position(fields),
+        **vars(time) | _xmp_position(fields),
         is_sidecar=is_sidecar,
         orientation=orientation,
         may_correct=frozenset(may_correct),
@@ -496,6 +508,7 @@ def stated_in_xmp(
 
 # What states a fact. The times of capture come before those of digitisation.
 _CAPTURED = ("exif:DateTimeOriginal", "photoshop:DateCreated")
+_OFFSET_OF_CAPTURE = "exifEX:OffsetTimeOriginal"
 _PROPERTIES = {
     "taken_at": (*_CAPTURED, "exif:DateTimeDigitized", "xmp:CreateDate"),
     "latitude": (LATITUDE, "drone-dji:GpsLatitude"),

@@ -109,6 +109,11 @@ def is_any_raw_name(name: str) -> bool:
     return is_raw_name(name) or extension_of(name) in _OTHER_RAW_EXTENSIONS
 
 
+def words_of_lines(lines: str) -> list[str]:
+    """The words of a table, in any case: `|` and line ends stand between them."""
+    return lines.strip().casefold().replace("\n", "|").split("|")
+
+
 def extension_of(path: str) -> str:
     """The extension in lower case, with its dot; empty if there is none."""
     return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a Path for each is slow
@@ -284,15 +289,10 @@ class _Row:
     """Patterns of the folder's name and the one around it; paths relative to it, one of which exists."""
 
     names: str
-    folder: ProgramFolder
+    program: str
+    content: str = ""
     inside: str = ""
     clues: tuple[str, ...] = ()
-
-
-def _row(
-    names: str, program: str, content: str = "", *, inside: str = "", clues: tuple[str, ...] = ()
-) -> _Row:
-    return _Row(names, ProgramFolder(program, content), inside, clues)
 
 
 _APPLE = r".+\.(photoslibrary|photolibrary|aplibrary|migratedphotolibrary|migratedaplibrary)|iphoto library"
@@ -308,91 +308,91 @@ tong sampah|basurahan|ゴミ箱|回收站|垃圾桶|回收筒|已删除|휴지�
 šiukšlės|šiukšlinė|miskaste|atkritne|prügikast|ruslið|asblik|zakarrontzia|papeleira|ნაგავი
 ѓубре|koshi|wastebasket|bruscar|scovacere|escobilhièr
 """
-_TRASH = _TRASH_WORDS.replace("\n", "|").strip("|").casefold()
+_TRASH = "|".join(words_of_lines(_TRASH_WORDS))
 _IMMICH = (IMMICH_MARKER, "../encoded-video")
 _TABLE = (
     # Libraries, whose originals are photos.
-    _row(_APPLE, "Apple Photos"),
-    _row(r"(?!(originals|masters)$).*", "Apple Photos", "derivatives", inside=_APPLE),
-    _row(r"photo booth library", "Photo Booth"),
-    _row(r"(?!pictures$).*", "Photo Booth", "copies", inside=r"photo booth library"),
-    _row(r".+\.cocatalog", "Capture One"),
-    _row(r"(?!originals$).*", "Capture One", "previews", inside=r".+\.cocatalog"),
-    _row(r"cache", "Capture One", "previews", inside=r"captureone"),
-    _row(r".+\.lrlibrary", "Lightroom"),
-    _row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
-    _row(r"encoded-video", "Immich", "converted videos"),
-    _row(
+    _Row(_APPLE, "Apple Photos"),
+    _Row(r"(?!(originals|masters)$).*", "Apple Photos", "derivatives", inside=_APPLE),
+    _Row(r"photo booth library", "Photo Booth"),
+    _Row(r"(?!pictures$).*", "Photo Booth", "copies", inside=r"photo booth library"),
+    _Row(r".+\.cocatalog", "Capture One"),
+    _Row(r"(?!originals$).*", "Capture One", "previews", inside=r".+\.cocatalog"),
+    _Row(r"cache", "Capture One", "previews", inside=r"captureone"),
+    _Row(r".+\.lrlibrary", "Lightroom"),
+    _Row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
+    _Row(r"encoded-video", "Immich", "converted videos"),
+    _Row(
         r"thumbs", "Immich", "thumbnails", clues=(*_IMMICH, "../upload", "../library", "../profile")
     ),
-    _row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
-    _row(r"backups", "Immich", "backups", clues=_IMMICH),
-    _row(r"upload|library", "Immich", clues=_IMMICH),
+    _Row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
+    _Row(r"backups", "Immich", "backups", clues=_IMMICH),
+    _Row(r"upload|library", "Immich", clues=_IMMICH),
     # Caches, thumbnails and previews.
-    _row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
-    _row(r"cache", "PhotoPrism", "thumbnails", clues=("../sidecar", f"../{PHOTOPRISM_MARKER}")),
-    _row(
+    _Row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
+    _Row(r"cache", "PhotoPrism", "thumbnails", clues=("../sidecar", f"../{PHOTOPRISM_MARKER}")),
+    _Row(
         r"sidecar", "PhotoPrism", "converted photos", clues=("../cache", f"../{PHOTOPRISM_MARKER}")
     ),
-    _row(r"\.photoprism", "PhotoPrism", "converted photos"),
-    _row(r"appdata_.+", "Nextcloud", "previews"),
-    _row(r"files_versions", "Nextcloud", "older versions"),
-    _row(r"files_trashbin", "Nextcloud", "deleted files"),
-    _row(
+    _Row(r"\.photoprism", "PhotoPrism", "converted photos"),
+    _Row(r"appdata_.+", "Nextcloud", "previews"),
+    _Row(r"files_versions", "Nextcloud", "older versions"),
+    _Row(r"files_trashbin", "Nextcloud", "deleted files"),
+    _Row(
         r"cache|uploads|thumbnails",
         "Nextcloud",
         "copies",
         clues=("../files_versions", "../files_trashbin"),
     ),
-    _row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
-    _row(r"\.@__thumb", "QNAP", "thumbnails"),
-    _row(r"mipmaps-.+\.d", "darktable", "thumbnails"),
-    _row(r"thmbnl", "Sony", "thumbnails", inside=r"m4root"),
-    _row(
+    _Row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
+    _Row(r"\.@__thumb", "QNAP", "thumbnails"),
+    _Row(r"mipmaps-.+\.d", "darktable", "thumbnails"),
+    _Row(r"thmbnl", "Sony", "thumbnails", inside=r"m4root"),
+    _Row(
         r"thumb|thumb2x|small|small2x|medium|medium2x|placeholder",
         "Lychee",
         "smaller copies",
         inside=r"uploads",
         clues=("../original", "../big"),
     ),
-    _row(r"media[_-]cache", "Photoview", "smaller copies"),
-    _row(r"cache|storage", "Photoview", "smaller copies", inside=r"photoview"),
-    _row(r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")),
-    _row(r"pwg_representative", "Piwigo", "thumbnails"),
-    _row(r"protected_media", "LibrePhotos", "thumbnails"),
-    _row(r"plex media server", "Plex", "thumbnails"),
-    _row(r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"),
+    _Row(r"media[_-]cache", "Photoview", "smaller copies"),
+    _Row(r"cache|storage", "Photoview", "smaller copies", inside=r"photoview"),
+    _Row(r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")),
+    _Row(r"pwg_representative", "Piwigo", "thumbnails"),
+    _Row(r"protected_media", "LibrePhotos", "thumbnails"),
+    _Row(r"plex media server", "Plex", "thumbnails"),
+    _Row(r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"),
     # Photos before they were edited: the edited ones are beside them.
-    _row(r"\.picasaoriginals", "Picasa", "unedited copies"),
-    _row(r"\[originals\]", "ACDSee", "unedited copies"),
+    _Row(r"\.picasaoriginals", "Picasa", "unedited copies"),
+    _Row(r"\[originals\]", "ACDSee", "unedited copies"),
     # Snapshots, older versions and backups.
-    _row(r"#snapshot|@sharesnap", "Synology", "snapshots"),
-    _row(r"@synologydrive|@sharebin", "Synology", "older versions"),
-    _row(r"@recently-snapshot", "QNAP", "snapshots"),
-    _row(r"[.~]snapshots?", "the file server", "snapshots"),
-    _row(r"\.zfs", "ZFS", "snapshots"),
-    _row(r"timeshift-btrfs", "Timeshift", "snapshots"),
-    _row(r".+\.(backupdb|sparsebundle|backupbundle)", "Time Machine", "backups"),
-    _row(r"\.stversions", "Syncthing", "older versions"),
-    _row(r"\.sync", "Resilio Sync", "older versions"),
+    _Row(r"#snapshot|@sharesnap", "Synology", "snapshots"),
+    _Row(r"@synologydrive|@sharebin", "Synology", "older versions"),
+    _Row(r"@recently-snapshot", "QNAP", "snapshots"),
+    _Row(r"[.~]snapshots?", "the file server", "snapshots"),
+    _Row(r"\.zfs", "ZFS", "snapshots"),
+    _Row(r"timeshift-btrfs", "Timeshift", "snapshots"),
+    _Row(r".+\.(backupdb|sparsebundle|backupbundle)", "Time Machine", "backups"),
+    _Row(r"\.stversions", "Syncthing", "older versions"),
+    _Row(r"\.sync", "Resilio Sync", "older versions"),
     # Deleted files.
-    _row(r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"),
-    _row(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
-    _row(r"trashbox", "Buffalo", "deleted files"),
-    _row(r"network trash folder", "macOS", "deleted files"),
-    _row(r"#recycle", "Synology", "deleted files"),
-    _row(r"@recycle", "QNAP", "deleted files"),
-    _row(r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"),
-    _row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
-    _row(r"\.dtrash", "digiKam", "deleted photos"),
-    _row(r"recently deleted", "iCloud", "deleted photos"),
-    _row(_TRASH, "Google Photos", "deleted photos", inside=r"google .+|.+ google"),
+    _Row(r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"),
+    _Row(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
+    _Row(r"trashbox", "Buffalo", "deleted files"),
+    _Row(r"network trash folder", "macOS", "deleted files"),
+    _Row(r"#recycle", "Synology", "deleted files"),
+    _Row(r"@recycle", "QNAP", "deleted files"),
+    _Row(r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"),
+    _Row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
+    _Row(r"\.dtrash", "digiKam", "deleted photos"),
+    _Row(r"recently deleted", "iCloud", "deleted photos"),
+    _Row(_TRASH, "Google Photos", "deleted photos", inside=r"google .+|.+ google"),
     # Files of systems.
-    _row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
-    _row(r"system volume information", "Windows", "system files"),
-    _row(r"__macosx|\.appledouble", "macOS", "metadata"),
-    _row(r"temporary items|\.temporaryitems", "macOS", "unfinished transfers"),
-    _row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
+    _Row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
+    _Row(r"system volume information", "Windows", "system files"),
+    _Row(r"__macosx|\.appledouble", "macOS", "metadata"),
+    _Row(r"temporary items|\.temporaryitems", "macOS", "unfinished transfers"),
+    _Row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
 )
 _ROWS = tuple((re.compile(row.names), re.compile(row.inside), row) for row in _TABLE)
 _NAMES = re.compile("|".join(row.names for row in _TABLE if not row.inside))
@@ -416,7 +416,7 @@ def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
         if is_named and (
             not row.clues or any(has_entry(_joined(path, clue)) for clue in row.clues)
         ):
-            return row.folder
+            return ProgramFolder(row.program, row.content)
     return None
 
 

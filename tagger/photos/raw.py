@@ -488,7 +488,7 @@ class _Box:
 
 def cr3_layout(data: bytes) -> RawLayout:
     """Read the layout, as far as the boxes are valid."""
-    top = list(_boxes(data, 0, len(data)))
+    top = list(boxes_in(data, 0, len(data)))
     movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
     tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
     tracks = [_samples(data, table) for table in tables]
@@ -507,7 +507,7 @@ def cr3_layout(data: bytes) -> RawLayout:
     )
 
 
-def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
+def boxes_in(data: bytes, start: int, end: int) -> Iterator[_Box]:
     """Yield the boxes in a range. The last one may be cut off."""
     at = start
     for _ in range(_BOX_LIMIT):
@@ -528,7 +528,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
 
 
 def _children(data: bytes, box: _Box) -> Iterator[_Box]:
-    return _boxes(data, box.start, box.end)
+    return boxes_in(data, box.start, box.end)
 
 
 def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:

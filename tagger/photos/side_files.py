@@ -35,6 +35,7 @@ from tagger.photos.names import (
     is_raw_name,
     may_have_stem_sidecar,
     stem_of,
+    words_of_lines,
 )
 from tagger.photos.paths import folded_name
 from tagger.texts.documents import encoding_of
@@ -250,21 +251,11 @@ def sort_stem_sidecars(
             folded_name(name) == folded_name(sidecar[:-4]) for name in names
         ):
             continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
-        elif _is_same_photo(photo, owner) or stated_extension(read_sidecar(sidecar)) in (
-            None,
-            extension_of(photo),
-        ):
+        elif (owner is not None and _are_one_photo([photo, owner], [owner])) or stated_extension(
+            read_sidecar(sidecar)
+        ) in (None, extension_of(photo)):
             hidden.append(sidecar)
     return Sidecars(owned, hidden)
-
-
-def _is_same_photo(photo: str, raw_file: str | None) -> bool:
-    """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
-    return (
-        raw_file is not None
-        and is_raw_name(raw_file)
-        and None not in (stem_of(photo), stem_of(raw_file))
-    )
 
 
 def stated_extension(sidecar: bytes | None) -> str | None:
@@ -401,10 +392,13 @@ def _base_and_number(name: str) -> tuple[str, str]:
 
 
 def _title(base: str) -> str:
-    """The name of a photo in that of its JSON file, without `.supplemental-metadata` or a beginning of it."""
+    """The name of a photo in that of its JSON file, without `.supplemental-metadata` or a beginning of it.
+
+    Some archives have `.metadata`.
+    """
     title, dot, supplement = base.rpartition(".")
-    has_supplement = dot and title and _SUPPLEMENT.startswith(supplement.lower())
-    return title if has_supplement else base
+    is_supplement = _SUPPLEMENT.startswith(supplement.lower()) or supplement.lower() == "metadata"
+    return title if dot and title and is_supplement else base
 
 
 def names_a_photo(json_file: str) -> bool:
@@ -427,7 +421,11 @@ def takeout_pairs(photos: Collection[str], names: Collection[str]) -> Iterator[t
         ) == 1:
             guessed.setdefault(name, []).append(photo)
     for name, candidates in guessed.items():
-        originals = [photo for photo in candidates if not _is_edited(photo)] or candidates
+        originals = [
+            photo
+            for photo in candidates
+            if all(_original(_stem(title)) is None for title, _ in _titles(photo))
+        ] or candidates
         if len(originals) == 1:
             yield from ((photo, name) for photo in candidates)
 
@@ -446,7 +444,8 @@ def _original(stem: str) -> str | None:
     # Some of the words have a hyphen.
     for at in reversed([match.start() for match in re.finditer("-", normalized)]):
         words = _edited_key(normalized[at + 1 :])
-        if at > 0 and (words in _EDITED or (is_cut and _is_cut_word(words))):
+        is_cut_word = is_cut and any(known.startswith(words) for known in _EDITED)
+        if at > 0 and (words in _EDITED or is_cut_word):
             return normalized[:at]
     return None
 
@@ -455,15 +454,7 @@ def _edited_key(words: str) -> str:
     return "".join(letter for letter in words.casefold() if letter not in _JOINERS)
 
 
-_EDITED = frozenset(map(_edited_key, _EDITED_WORDS.replace("\n", "|").strip("|").split("|")))
-
-
-def _is_cut_word(words: str) -> bool:
-    return any(known.startswith(words) for known in _EDITED)
-
-
-def _is_edited(photo: str) -> bool:
-    return any(_original(_stem(title)) is not None for title, _ in _titles(photo))
+_EDITED = frozenset(map(_edited_key, words_of_lines(_EDITED_WORDS)))
 
 
 def _extensions(title: str) -> Sequence[str]:

@@ -32,6 +32,7 @@ _NAMES = st.builds(
         ("IMG_1.JPG", "IMG_1.JPG.JSON"),
         ("IMG_1.JPG", "img_1.jpg.json"),
         ("IMG_1.jpg", "IMG_1.jpg.supplemental-metadata.json"),
+        ("IMG_1.jpg", "IMG_1.jpg.metadata.json"),
         *((PIXEL, f"{PIXEL}.{cut}.json") for cut in ("supplemental-meta", "su", "s", "")),
         ("IMG_1(1).jpg", "IMG_1(1).jpg.json"),
         ("IMG_1(1).jpg", "IMG_1.jpg(1).json"),

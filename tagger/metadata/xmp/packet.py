@@ -115,8 +115,9 @@ DEFAULT_LANG = "x-default"
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign.
+# Programs write floating-point numbers with 17 digits, before which there may be zeros.
 _COORDINATE = re.compile(
-    r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
+    r"([+-]?)(\d{1,3}(?:\.\d{1,20})?)(?:,(\d{1,2}(?:\.\d{1,20})?)(?:,(\d{1,2}(?:\.\d{1,20})?))?)?([NSEW]?)",
     re.ASCII,
 )
 _SAME_DEGREES = 1e-5

@@ -47,7 +47,7 @@ from tagger.photos.jpeg import (
     jpeg_parts,
     scans_and_coding,
 )
-from tagger.photos.raw import read_raw
+from tagger.photos.raw import boxes_in, read_raw
 from tagger.photos.tiff import first_with_tags, has_tags, open_tiff
 
 # JPEG: opened without metadata, and with a bounded number of scans.
@@ -447,23 +447,17 @@ class _Codec:
 
 def _without_video(data: bytes) -> bytes:
     """The file with the boxes of its still images alone, at their places, as other boxes refer to these."""
-    still, at, names = bytearray(data), 0, set[bytes]()
-    while at + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
-        if size == 1 and at + 16 <= len(data):
-            (size,) = struct.unpack_from(">Q", data, at + 8)
-        end = at + size if size else len(data)
-        is_of_still = name == b"mdat" or (name in _STILL_BOXES and name not in names)
-        if end > len(data) or end < at + 8:
-            return bytes(still if is_of_still else still[:at])
+    still, at = bytearray(data), 0
+    lacking = {b"ftyp", b"meta"}
+    for box in boxes_in(data, 0, len(data)):
+        is_of_still = box.kind == b"mdat" or box.kind in lacking
+        if box.stated_end > box.end and not is_of_still:
+            break
         if not is_of_still:
             still[at + 4 : at + 8] = b"free"
-        names.add(name)
-        at = end
+        lacking.discard(box.kind)
+        at = box.stated_end
     return bytes(still[:at])
-
-
-_STILL_BOXES = (b"ftyp", b"meta")
 
 
 def _heic_image() -> Any:

@@ -78,6 +78,13 @@ def test_each_date_of_xmp_counts_and_that_of_capture_first(name):
     assert stated_in_xmp(packet(fields)).taken_at == AT
 
 
+def test_the_offset_of_a_time_may_be_beside_it():
+    name = "exifEX:OffsetTimeOriginal"
+    offset = f'<{name} xmlns:exifEX="http://cipa.jp/exif/1.0/">+02:00</{name}>'
+    xmp = packet({"exif:DateTimeOriginal": "2015-08-22T10:08:19"}, offset)
+    assert stated_in_xmp(xmp).utc_offset_s == 7200
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("start", ["", "\n\n", "\r\n\ufeff"])
 @pytest.mark.parametrize(
@@ -134,6 +141,7 @@ OUR_RECORD = (
         ("48,51,30.24", "South", -48.8584),
         ("2,17.67w", "", -2.2945),
         ("48.8584", "", 48.8584),
+        ("2,17.6700000000000017E", "", 2.2945),
         ("-48.8584", "", -48.8584),
         ("48.8584 S", "", -48.8584),
         ("48,51.504", "", None),  # of which hemisphere?
@@ -250,6 +258,7 @@ def test_damaged_exif_is_read_without_an_error(start, damage):
         ("2015: 8:22 10: 8: 9", "2015-08-22T10:08:09", None),
         ("2015:08:22 10:08:19+02:00", "2015-08-22T10:08:19", 7200),
         ("2015:08:22 10:08:19.52 -0330", "2015-08-22T10:08:19", -12600),
+        ("2015:08:22 10:08:19\N{MINUS SIGN}03:30", "2015-08-22T10:08:19", -12600),
         ("2015:08:22 10:08:19 UTC+02:00", "2015-08-22T10:08:19", 7200),
         ("2015:08:22 10:08:19+99:00", "2015-08-22T10:08:19", None),
         ("2015:08:22 10:08:19 PM", "2015-08-22T22:08:19", None),
@@ -334,7 +343,8 @@ def test_names_with_a_day(name):
         *("IMG_2015_8_2.jpg", "144023089900.jpg", "9440230899000.jpg", "3fa1440230899000.jpg"),
         *("31.02.2015.jpg", "22.08.15.jpg", "2015-8-22 and 2015-8-23.jpg", "1999999999999.jpg"),
         *("22-08-2015.jpg", "3fa20150822.jpg", "20150822abc.jpg", "201508221.jpg", "20150822_20150823.jpg"),
-        *("1440230899000.jpg", "1440230899000(1).jpg"),
+        *("1440230899000.jpg", "1440230899000(1).jpg", "a.sync-conflict-20230101-120000-ABCDEFG.jpg"),
+        *("a (Bob's conflicted copy 2021-05-06).jpg", "a (In Konflikt stehende Kopie 2021-05-06).jpg"),
         *("1920-10-80.jpg", "20150822256199.jpg", "1799-01-01.jpg", "", "."),
     ],
 )
