@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tagger.model import devices
-from tagger.model.devices import core_count, cpu_limit, memory_limit, process_count, thread_share
+from tagger.model.devices import Device, core_count, cpu_limit, memory_limit, process_count, thread_share
 from tagger.processes import stall
 from tagger.settings import Settings
 
@@ -385,3 +385,17 @@ def test_processes_share_out_the_threads(threads, processes):
     shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
     assert sum(shares) == max(threads, processes)
     assert max(shares) - min(shares) <= 1
+
+
+def test_a_system_that_refuses_memory_for_machine_code_is_named():
+    # systemd's MemoryDenyWriteExecute (PR_SET_MDWE), which cannot be taken back.
+    code = """
+import ctypes
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    raise SystemExit("Turn off MemoryDenyWriteExecute (this kernel has none)")
+from tagger.model.devices import Device
+Device("cpu", "float32", 8).require_machine_code()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert "Turn off MemoryDenyWriteExecute" in ended.stderr
+    Device("cpu", "float32", 8).require_machine_code()
