@@ -170,7 +170,11 @@ class ObjectSource:
 
     def open(self, path: str, scanned: PhotoVersion) -> OpenFile:  # noqa: ARG002
         photo = self.read(path, max_bytes=MOST_OPENED_BYTES)
-        return OpenFile(BytesIO(photo.data), photo.size_bytes, photo.mtime_ns)
+        return OpenFile(
+            BytesIO(photo.data),
+            photo.size_bytes,
+            photo.mtime_ns,
+        )
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:  # noqa: ARG002
         try:
@@ -359,7 +363,11 @@ def _pages(
     while True:
         try:
             store = open_store(prefix, patient=patient)
-            for page in store.list(prefix.key or None, offset=after or None, chunk_size=PAGE):
+            for page in store.list(
+                prefix.key or None,
+                offset=after or None,
+                chunk_size=PAGE,
+            ):
                 for meta in page:
                     # The empty object that stands for a folder is listed without the slash at its end.
                     if meta["path"] <= after and meta["size"]:

@@ -128,7 +128,12 @@ class FolderSource:
     ) -> Iterator[FoundPhoto | FolderProblem]:
         if not self.folder.exists():
             raise PathNotFound(path=self.folder)
-        path_filter = PathFilter(str(self.folder.absolute()), os.path.lexists, include, exclude)
+        path_filter = PathFilter(
+            str(self.folder.absolute()),
+            os.path.lexists,
+            include,
+            exclude,
+        )
         return _Walk(
             self.folder, path_filter, other_files, frozenset(map(str, unavailable))
         ).photos()
@@ -147,7 +152,11 @@ class FolderSource:
             raise PhotoFailed(
                 FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}"
             )
-        return open_scanned(self.folder / path, self.folder, scanned)
+        return open_scanned(
+            self.folder / path,
+            self.folder,
+            scanned,
+        )
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
         opened = self.open(path, scanned)
@@ -215,14 +224,22 @@ class FolderSource:
 
     def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
         if mount.state is MountState.LINK:
-            return FolderReplaced(folder=self.folder, photos=photos, target=self.folder.resolve())
+            return FolderReplaced(
+                folder=self.folder,
+                photos=photos,
+                target=self.folder.resolve(),
+            )
         state = {
             MountState.SILENT: "does not answer",
             MountState.UNMOUNTED: "is no longer a disk or share of its own",
         }.get(mount.state, "is empty or missing")
         if mount.problem:
             state = f"cannot be read ({mount.problem})"
-        return RootUnavailable(folder=self.folder, photos=photos, state=state)
+        return RootUnavailable(
+            folder=self.folder,
+            photos=photos,
+            state=state,
+        )
 
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""
@@ -363,7 +380,11 @@ class PathFilter:
         """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
         parts = folder.split("/") if folder else []
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
-        for name, path in zip(parts, paths, strict=True):
+        for name, path in zip(
+            parts,
+            paths,
+            strict=True,
+        ):
             markers = (
                 each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}")
             )
@@ -446,7 +467,11 @@ class _Walk:
             else:
                 names = side_files.get(name)
                 found = _side_files(path, names) if names else ()
-                yield from self._photo(path + name, found, is_link=kind is _Kind.LINK)
+                yield from self._photo(
+                    path + name,
+                    found,
+                    is_link=kind is _Kind.LINK,
+                )
             previous = text
 
     def _entries(
@@ -479,7 +504,11 @@ class _Walk:
                         others += [name] if counts_beside_photos(name) else []
                         marked = marked or self._closing_marker(folder, name)
         except OSError as error:
-            problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
+            problem = FolderProblem(
+                Path(path),
+                os_error_text("The folder", error),
+                is_folder=True,
+            )
         if marked and folder:  # not in the folder that the user named
             self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
             return [], {}, None
@@ -519,7 +548,12 @@ class _Walk:
         photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
         path = Path(self.root, folder)
         read_sidecar = read_sidecar_in(path, Path(self.root))
-        names_of, lone_json = _side_files_of(str(path), photos, others, read_sidecar)
+        names_of, lone_json = _side_files_of(
+            str(path),
+            photos,
+            others,
+            read_sidecar,
+        )
         for name in lone_json:
             if f"/{METADATA_FOLDER}/" not in f"/{folder}{name}":
                 self._filter.count_other(folder + name, self._other_files)

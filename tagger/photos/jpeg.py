@@ -101,7 +101,11 @@ def at_an_eighth(data: bytes) -> bytes | None:
             parts.append(view[start:after])
     if not unneeded or data.find(b"\xff\xd9", after) < 0:
         return None
-    height, width = struct.unpack_from(">HH", frame, 1)
+    height, width = struct.unpack_from(
+        ">HH",
+        frame,
+        1,
+    )
     zeros = bytes(2 * (width * height // _BLOCK_PIXELS // _ZERO_RUN + 1))
     scans = (
         b"\xff\xda\0\x08\x01%c\0\x01\x3f\0%b" % (component, zeros)
@@ -117,7 +121,11 @@ def _largest_components(components: bytes) -> Mapping[int, bool]:
     most = [max((sampling[axis] for sampling in samplings), default=0) for axis in (0, 1)]
     return {
         number: across == most[0] or down == most[1]
-        for number, (across, down) in zip(components[::3], samplings, strict=False)
+        for number, (across, down) in zip(
+            components[::3],
+            samplings,
+            strict=False,
+        )
     }
 
 
@@ -170,7 +178,11 @@ def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
     """Read the frame before the first scan; None if there is none."""
     for marker, start, end in islice(_segments(data, scans=False), _FRAME_WITHIN):
         if marker in _FRAMES and end - start >= 10:
-            bits, height, width, components = struct.unpack_from(">BHHB", data, start + 4)
+            bits, height, width, components = struct.unpack_from(
+                ">BHHB",
+                data,
+                start + 4,
+            )
             return JpegFrame(marker, bits, width, height, components)
     return None
 
@@ -209,8 +221,17 @@ def _end_of_scan(data: bytes | memoryview, start: int) -> int:
 
     NumPy lets other threads run meanwhile, as a search in bytes does not.
     """
-    for at in range(start, len(data) - 1, _SEARCHED_BYTES):
-        block = np.frombuffer(data, np.uint8, min(_SEARCHED_BYTES + 1, len(data) - at), at)
+    for at in range(
+        start,
+        len(data) - 1,
+        _SEARCHED_BYTES,
+    ):
+        block = np.frombuffer(
+            data,
+            np.uint8,
+            min(_SEARCHED_BYTES + 1, len(data) - at),
+            at,
+        )
         first_bytes = np.flatnonzero(block[:-1] == 0xFF)
         markers = first_bytes[_ENDS_SCAN[block[first_bytes + 1]]]
         if len(markers):
@@ -261,5 +282,10 @@ def resources_in(payload: bytes) -> Iterator[Resource]:
         number = int.from_bytes(payload[at + 4 : at + 6], "big")
         # The last resource may lack its padding, which is needed once another one follows.
         raw = payload[at:end] + b"\0" * (end - len(payload))
-        yield Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
+        yield Resource(
+            number,
+            raw,
+            payload[at:head],
+            payload[head + 4 : head + 4 + size],
+        )
         at = end

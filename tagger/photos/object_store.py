@@ -67,7 +67,12 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
-    return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
+    return _open_store(
+        path.scheme,
+        path.bucket,
+        frozenset(variables.items()),
+        patient,
+    )
 
 
 def current_endpoint(path: Path) -> str | None:
@@ -182,7 +187,11 @@ def _open_store(
         return AzureStore(bucket, **options)
     if endpoint:
         options["endpoint"] = endpoint
-    return S3Store(bucket, **_s3_options(variables), **options)
+    return S3Store(
+        bucket,
+        **_s3_options(variables),
+        **options,
+    )
 
 
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:

@@ -118,7 +118,11 @@ def _sensor_image(
     """The largest stored image that is no preview; empty if it is too small or partly outside the file."""
     previewed = {preview.span for preview in previews}
     others = [image for image in images if len(image) != 1 or image[0] not in previewed]
-    largest = max(others, key=lambda image: sum(span.size_bytes for span in image), default=())
+    largest = max(
+        others,
+        key=lambda image: sum(span.size_bytes for span in image),
+        default=(),
+    )
     size_bytes = sum(span.size_bytes for span in largest)
     # More bytes than the file: strips overlap, which could make a small file as expensive as a large one.
     if not len(data) / _LEAST_SHARE <= size_bytes <= len(data) or not all(
@@ -136,7 +140,11 @@ def _raf_layout(data: bytes) -> RawLayout:
         ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT)
     )
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
-    return RawLayout((jpeg,), images=((sensor,),), exif=exif)
+    return RawLayout(
+        (jpeg,),
+        images=((sensor,),),
+        exif=exif,
+    )
 
 
 def _mrw_layout(data: bytes) -> RawLayout:
@@ -149,7 +157,11 @@ def _mrw_layout(data: bytes) -> RawLayout:
     for _ in range(_BLOCK_LIMIT):
         if at + 8 > min(end, len(data)):
             break
-        kind, size_bytes = struct.unpack_from(">4sI", data, at)
+        kind, size_bytes = struct.unpack_from(
+            ">4sI",
+            data,
+            at,
+        )
         at += 8
         if kind == _TIFF_BLOCK:
             exif = data[at : min(at + size_bytes, end)]
@@ -299,7 +311,13 @@ def tiff_layout(data: bytes) -> RawLayout:
         )
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
-    return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
+    return RawLayout(
+        jpegs,
+        images,
+        data,
+        has_exif,
+        bytes(xmp.raw) if xmp else None,
+    )
 
 
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[ByteRange]:
@@ -338,7 +356,14 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
     )
     if len(starts) != len(sizes):
         return ()
-    return tuple(ByteRange(start, size) for start, size in zip(starts, sizes, strict=True))
+    return tuple(
+        ByteRange(start, size)
+        for start, size in zip(
+            starts,
+            sizes,
+            strict=True,
+        )
+    )
 
 
 def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
@@ -375,15 +400,45 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
     if head.startswith(b"Nikon\0\2"):
         yield from _nikon(block, note.start + 10)
     elif head.startswith(b"OLYMPUS\0"):
-        yield from _olympus(block, note, head[8:10], entries_at=12, is_relative=True)
+        yield from _olympus(
+            block,
+            note,
+            head[8:10],
+            entries_at=12,
+            is_relative=True,
+        )
     elif head.startswith(b"OM SYSTEM\0"):
-        yield from _olympus(block, note, head[12:14], entries_at=16, is_relative=True)
+        yield from _olympus(
+            block,
+            note,
+            head[12:14],
+            entries_at=16,
+            is_relative=True,
+        )
     elif head.startswith(b"OLYMP\0"):
-        yield from _olympus(block, note, b"", entries_at=8, is_relative=False)
+        yield from _olympus(
+            block,
+            note,
+            b"",
+            entries_at=8,
+            is_relative=False,
+        )
     elif head.startswith(b"AOC\0"):
-        yield from _pentax(block, note, head[4:6], entries_at=6, is_relative=False)
+        yield from _pentax(
+            block,
+            note,
+            head[4:6],
+            entries_at=6,
+            is_relative=False,
+        )
     elif head.startswith(b"PENTAX \0"):
-        yield from _pentax(block, note, head[8:10], entries_at=10, is_relative=True)
+        yield from _pentax(
+            block,
+            note,
+            head[8:10],
+            entries_at=10,
+            is_relative=True,
+        )
 
 
 def _span_in(
@@ -410,7 +465,13 @@ def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
 def _olympus(
     block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
 ) -> Iterator[ByteRange]:
-    inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
+    inner, base = _inner_block(
+        block,
+        note,
+        order,
+        entries_at,
+        is_relative=is_relative,
+    )
     main = inner.directory(inner.first)
     if main is None:
         return
@@ -426,8 +487,20 @@ def _olympus(
 def _pentax(
     block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
 ) -> Iterator[ByteRange]:
-    inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
-    yield from _span_in(inner, inner.directory(inner.first), _PENTAX_START, _PENTAX_SIZE, base)
+    inner, base = _inner_block(
+        block,
+        note,
+        order,
+        entries_at,
+        is_relative=is_relative,
+    )
+    yield from _span_in(
+        inner,
+        inner.directory(inner.first),
+        _PENTAX_START,
+        _PENTAX_SIZE,
+        base,
+    )
 
 
 def _inner_block(
@@ -450,9 +523,17 @@ def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
     )
     if at + 8 > len(data):
         return
-    (count,) = struct.unpack_from(order + "I", data, at)
+    (count,) = struct.unpack_from(
+        order + "I",
+        data,
+        at,
+    )
     end = at + 8 + min(count, _PHASE_ONE_ENTRIES) * entry.size
-    for entry_at in range(at + 8, min(end, len(data) - entry.size + 1), entry.size):
+    for entry_at in range(
+        at + 8,
+        min(end, len(data) - entry.size + 1),
+        entry.size,
+    ):
         tag, _, size_bytes, start = entry.unpack_from(data, entry_at)
         if tag == _PHASE_ONE_SENSOR:
             yield (ByteRange(_PHASE_ONE_START + start, size_bytes),)
@@ -488,7 +569,13 @@ class _Box:
 
 def cr3_layout(data: bytes) -> RawLayout:
     """Read the layout, as far as the boxes are valid."""
-    top = list(boxes_in(data, 0, len(data)))
+    top = list(
+        boxes_in(
+            data,
+            0,
+            len(data),
+        )
+    )
     movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
     tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
     tracks = [_samples(data, table) for table in tables]
@@ -502,7 +589,11 @@ def cr3_layout(data: bytes) -> RawLayout:
     return RawLayout(
         tuple(jpegs),
         images=tuple(samples for samples in tracks if samples),
-        exif=_merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
+        exif=_merged_exif(
+            blocks.get(b"CMT1"),
+            exif=blocks.get(b"CMT2"),
+            gps=blocks.get(b"CMT4"),
+        ),
         xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP_BOX), None),
     )
 
@@ -523,7 +614,12 @@ def boxes_in(data: bytes, start: int, end: int) -> Iterator[_Box]:
         content = at + head
         if kind == b"uuid":
             kind, content = data[content : content + 16], content + 16
-        yield _Box(kind, min(content, end), min(at + size, end), at + size)
+        yield _Box(
+            kind,
+            min(content, end),
+            min(at + size, end),
+            at + size,
+        )
         at += size
 
 
@@ -532,7 +628,11 @@ def _children(data: bytes, box: _Box) -> Iterator[_Box]:
 
 
 def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:
-    start = data.find(_PREVIEW_START, box.start, min(box.start + _PREVIEW_HEAD_BYTES, box.end))
+    start = data.find(
+        _PREVIEW_START,
+        box.start,
+        min(box.start + _PREVIEW_HEAD_BYTES, box.end),
+    )
     if start >= 0:
         yield ByteRange(start, box.stated_end - start)
 
@@ -548,21 +648,40 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
 def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
     """The images of a track; none if its tables contradict each other."""
     sizes = _sizes(data, table.get(b"stsz"))
-    chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(data, table.get(b"stco"), "I")
+    chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(
+        data,
+        table.get(b"stco"),
+        "I",
+    )
     if len(chunks) == 1:
         chunks = tuple(accumulate(sizes[:-1], initial=chunks[0]))
     if len(chunks) != len(sizes):
         return ()
-    return tuple(ByteRange(start, size) for start, size in zip(chunks, sizes, strict=True))
+    return tuple(
+        ByteRange(start, size)
+        for start, size in zip(
+            chunks,
+            sizes,
+            strict=True,
+        )
+    )
 
 
 def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
     """The sizes of a track's samples: one for all, or a table."""
     if box is None or box.end - box.start < 12:
         return ()
-    common, count = struct.unpack_from(">II", data, box.start + 4)
+    common, count = struct.unpack_from(
+        ">II",
+        data,
+        box.start + 4,
+    )
     if not common:
-        return _numbers(data, replace(box, start=box.start + 4), "I")
+        return _numbers(
+            data,
+            replace(box, start=box.start + 4),
+            "I",
+        )
     return (common,) * count if count <= _SAMPLE_LIMIT else ()
 
 
@@ -570,7 +689,11 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
     """A table of numbers after its version and their count."""
     if box is None or box.end - box.start < 8:
         return ()
-    (count,) = struct.unpack_from(">I", data, box.start + 4)
+    (count,) = struct.unpack_from(
+        ">I",
+        data,
+        box.start + 4,
+    )
     if count > _SAMPLE_LIMIT or box.start + 8 + count * struct.calcsize(letter) > box.end:
         return ()
     return struct.unpack_from(f">{count}{letter}", data, box.start + 8)
@@ -583,7 +706,14 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
     if block is None or directory is None:
         return None
     order = block.order
-    merged = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8))
+    merged = bytearray(
+        struct.pack(
+            order + "2sHI",
+            b"II" if order == "<" else b"MM",
+            42,
+            8,
+        )
+    )
     children = {}
     for pointer, other in (
         (EXIF_POINTER, open_tiff(exif or b"")),
@@ -593,9 +723,18 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
         if other is not None and child is not None and other.order == order:
             children[pointer] = child.tags
     pointers = dict.fromkeys(children, (_LONG, 1, bytes(4)))
-    slots = append_directory(merged, order, _short_values(directory.tags) | pointers)
+    slots = append_directory(
+        merged,
+        order,
+        _short_values(directory.tags) | pointers,
+    )
     for pointer, tags in children.items():
-        struct.pack_into(order + "I", merged, slots[pointer], len(merged))
+        struct.pack_into(
+            order + "I",
+            merged,
+            slots[pointer],
+            len(merged),
+        )
         append_directory(merged, order, _short_values(tags))
     return bytes(merged)
 

@@ -190,7 +190,12 @@ def side_files_of(
     details = tuple(sorted(by_extension.pop(".csv", [])))
     unlisted = [name for names in by_extension.values() for name in names]
     names_of: dict[str, list[str]] = {}
-    for photo, name in _sidecars(photos, unlisted, sidecars, read_sidecar):
+    for photo, name in _sidecars(
+        photos,
+        unlisted,
+        sidecars,
+        read_sidecar,
+    ):
         names_of.setdefault(photo, []).append(name)
     for photo, name in takeout_pairs(photos, takeout):
         names_of.setdefault(photo, []).append(name)
@@ -294,7 +299,11 @@ def _sidecars(
         if named:
             yield (base if base in named else named[0]), sidecar
         elif folded_name(base) not in unlisted_names:
-            owner = owner_of_stem_sidecar(sidecar, by_stem.get(folded_name(base), ()), read_sidecar)
+            owner = owner_of_stem_sidecar(
+                sidecar,
+                by_stem.get(folded_name(base), ()),
+                read_sidecar,
+            )
             if owner is not None:
                 of_stem.append((owner, sidecar))
     listed = set(photos) if of_stem else ()
@@ -473,7 +482,11 @@ def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
         stem = _stem(title)
         original = _original(stem)
         if original is None:
-            name = files.of_extensions(stem, _extensions(title), number)
+            name = files.of_extensions(
+                stem,
+                _extensions(title),
+                number,
+            )
         else:
             name = (
                 files.of_extensions(original, _extensions(title), number)

@@ -117,7 +117,11 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     # sRGB profiles have many names, so the profile is recognised by its effect.
     levels = np.array([0, 16, 64, 128, 192, 255], dtype=np.uint8)
-    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(
+        1,
+        -1,
+        3,
+    )
     after = np.asarray(transform.apply(Image.fromarray(cube)), dtype=np.int16)
     return bool(np.abs(after - cube.astype(np.int16)).max() <= 2)
 
@@ -143,7 +147,11 @@ def scaled(image: Image.Image, box: Box, side: int) -> Image.Image:
         (box[2] - around[0]) / across,
         (box[3] - around[1]) / down,
     )
-    small = reduced.resize((side, side), Image.Resampling.BILINEAR, within)
+    small = reduced.resize(
+        (side, side),
+        Image.Resampling.BILINEAR,
+        within,
+    )
     return small.convert(_FINAL[small.mode]) if small.mode in _FINAL else small
 
 
@@ -152,7 +160,11 @@ def scaling_bytes(image: Image.Image, box: Box, side: int) -> int:
     per_pixel = mode_bytes(image.mode) + scalable_bytes(image)
     if image.width * image.height <= _BAND_PIXELS:
         return image.width * image.height * (per_pixel + _REDUCED_BYTES)
-    left, top, right, bottom = _with_neighbours(image, box, side)
+    left, top, right, bottom = _with_neighbours(
+        image,
+        box,
+        side,
+    )
     width, height = right - left, bottom - top
     across, down = _factor(box[2] - box[0], side), _factor(box[3] - box[1], side)
     band_pixels = width * min(height, _band_rows(width, down))

@@ -138,7 +138,11 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(SEGMENT_LIMIT + 1):
         if at + 8 > len(data):
             return
-        length, kind = struct.unpack_from(">I4s", data, at)
+        length, kind = struct.unpack_from(
+            ">I4s",
+            data,
+            at,
+        )
         yield kind, view[at : at + 12 + length]
         if kind == b"IEND":
             return
@@ -247,7 +251,12 @@ def _chunk_text(kind: bytes, content: bytes) -> bytes:
 
 
 PNG_READER = FormatReader(
-    lambda data, max_pixels: opened(PngImageFile, data, max_pixels, png_chunks(data)),
+    lambda data, max_pixels: opened(
+        PngImageFile,
+        data,
+        max_pixels,
+        png_chunks(data),
+    ),
     image_parts=_png_parts,
     may_have_image=lambda data: _png_parts(data) is not None,
     exif=_png_exif,
@@ -283,7 +292,12 @@ def _gif_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> 
 
 
 GIF_READER = FormatReader(
-    lambda data, max_pixels: opened(GifImageFile, data, max_pixels, _gif_blocks(data)),
+    lambda data, max_pixels: opened(
+        GifImageFile,
+        data,
+        max_pixels,
+        _gif_blocks(data),
+    ),
     memory=_gif_memory,
 )
 
@@ -353,7 +367,11 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(SEGMENT_LIMIT + 1):
         if at + 8 > len(data):
             return
-        kind, length = struct.unpack_from("<4sI", data, at)
+        kind, length = struct.unpack_from(
+            "<4sI",
+            data,
+            at,
+        )
         yield kind, view[at : at + 8 + length]
         at += 8 + length + length % 2
 
@@ -396,10 +414,18 @@ class _Codec:
         # The decoders have limits of their own and do not report them as such.
         at = data.find(b"ispe", 0, _BOXES_BYTES)
         while at >= 0 and at + 16 <= len(data):
-            width, height = struct.unpack_from(">II", data, at + 8)
+            width, height = struct.unpack_from(
+                ">II",
+                data,
+                at + 8,
+            )
             if width and height:
                 check_pixels(width, height, max_pixels)
-            at = data.find(b"ispe", at + 4, _BOXES_BYTES)
+            at = data.find(
+                b"ispe",
+                at + 4,
+                _BOXES_BYTES,
+            )
         try:
             return opened(self.image_class(), data, max_pixels)
         except PhotoFailed:
@@ -489,4 +515,8 @@ def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
     )
 
 
-RAW_READER = FormatReader(_open_raw, image_parts=_raw_parts, exif=lambda data: read_raw(data).exif)
+RAW_READER = FormatReader(
+    _open_raw,
+    image_parts=_raw_parts,
+    exif=lambda data: read_raw(data).exif,
+)

@@ -177,7 +177,11 @@ def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
         return None
     view = memoryview(block.data)
     pixels: list[Part] = []
-    for offset, size in zip(offsets, sizes, strict=True):
+    for offset, size in zip(
+        offsets,
+        sizes,
+        strict=True,
+    ):
         if offset < 0 or size < 0 or offset + size > len(block.data):
             return None
         pixels += (size.to_bytes(8, "little"), view[offset : offset + size])
@@ -234,7 +238,11 @@ def _decoding_bytes(image: TiffImageFile) -> int:
         codec_bytes = min(codec_bytes, _JPEG_LIMIT_BYTES)
     needed = part.size_bytes + codec_bytes
     if image.tag_v2.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
-        needed = part.size_bytes * part.planes + pixel_bytes("RGBA", part.width, part.height)
+        needed = part.size_bytes * part.planes + pixel_bytes(
+            "RGBA",
+            part.width,
+            part.height,
+        )
     is_rotated: bool = image.tag_v2.get(ORIENTATION, 1) != 1
     return needed + is_rotated * pixel_bytes(image.mode, *image.size)
 
