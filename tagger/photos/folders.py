@@ -61,6 +61,7 @@ from tagger.photos.side_files import (
     Sidecars,
     SideFile,
     counts_beside_photos,
+    is_in_takeout,
     is_side_file_name,
     metadata_files,
     names_a_photo,
@@ -324,9 +325,9 @@ def _side_files_of(
     names_of = side_files_of(photos, others, read_sidecar)
     json_files = {name for name in others if extension_of(name) == TAKEOUT_EXTENSION}
     lone = json_files.difference(*names_of.values())
-    lacking = [photo for photo in photos if json_files.isdisjoint(names_of.get(photo, ()))]
-    if not (lone or lacking):
+    if not is_in_takeout(folder):
         return names_of, lone
+    lacking = [photo for photo in photos if json_files.isdisjoint(names_of.get(photo, ()))]
     of_parts, of_other_parts = side_files_of_parts(folder, lacking, lone)
     added = {photo: (*names_of.get(photo, ()), name) for photo, name in of_parts.items()}
     return {**names_of, **added}, lone.difference(of_other_parts)
@@ -545,8 +546,10 @@ class _Walk:
         self, entries: Iterable[_Entry], others: Sequence[str], folder: str
     ) -> Mapping[str, Sequence[str]]:
         """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
-        photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
         path = Path(self.root, folder)
+        if not (others or is_in_takeout(str(path))):
+            return {}
+        photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
         read_sidecar = read_sidecar_in(path, Path(self.root))
         names_of, lone_json = _side_files_of(
             str(path),

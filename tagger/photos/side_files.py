@@ -94,6 +94,11 @@ def _names_in(folder: str) -> list[str]:
         return []
 
 
+def is_in_takeout(folder: str) -> bool:
+    """Whether the same folder may be in other parts of a Takeout."""
+    return "takeout" in folder.lower()
+
+
 def side_files_of_parts(
     folder: str, photos: Collection[str], json_files: Collection[str]
 ) -> tuple[Mapping[str, str], Collection[str]]:
@@ -128,7 +133,7 @@ def _folders_of_other_parts(folder: str) -> Iterator[str]:
     """
     names = os.path.abspath(folder).split("/")  # noqa: PTH100 - see names
     for at, part in enumerate(names):
-        if not any("takeout" in name.lower() for name in names[at : at + 2]):
+        if not any(map(is_in_takeout, names[at : at + 2])):
             continue
         inner = names[at + 1 :]
         outer = "/".join([*names[:at], ""])
