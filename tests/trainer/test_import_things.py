@@ -37,26 +37,19 @@ RGB = (224, 224, 3)
 def test_a_threshold_is_the_lowest_from_which_on_enough_photos_show_the_thing():
     evidence = np.array([6, 5, 4, 3, 2, 1], np.float32)
     assert lowest_threshold(evidence, np.array([1, 1, 1, 1, 0, 0], np.float32), 0.9) == 3
-    assert (
-        lowest_threshold(evidence, np.array([1, 1, 1, 0, 0, 0], np.float32), 0.9) is None
-    )  # too few are right
-    assert lowest_threshold(evidence, np.array([0, 1, 1, 1, 1, 1], np.float32), 0.9) is None  # 83 % are right
-    assert (
-        lowest_threshold(evidence - 3.5, np.ones(6, np.float32), 0.9) is None
-    )  # the fourth has less than even odds
+    few_right = np.array([1, 1, 1, 0, 0, 0], np.float32)
+    assert lowest_threshold(evidence, few_right, 0.9) == NEVER
+    five_of_six = np.array([0, 1, 1, 1, 1, 1], np.float32)
+    assert lowest_threshold(evidence, five_of_six, 0.9) == NEVER
+    # The fourth has less than even odds.
+    assert lowest_threshold(evidence - 3.5, np.ones(6, np.float32), 0.9) == NEVER
 
 
-def test_things_with_few_photos_have_a_threshold_together():
-    # Columns: a thing with photos of its own, and two that share a threshold.
+def test_photos_of_which_nothing_is_known_choose_no_threshold():
     labels = np.array([[1, 1, 0]] * 4 + [[1, -1, 1]] * 4, np.int8)
     evidence = np.array([[9, 8, 1]] * 4 + [[9, 0, 7]] * 4, np.float32)
-    thresholds, has_own = choose_thresholds(evidence, labels, 0.9)
-    assert (thresholds.tolist(), has_own.tolist()) == ([9, 8, 7], [True, True, True])
-    labels, evidence = labels[2:6], evidence[2:6]
-    thresholds, has_own = choose_thresholds(evidence, labels, 0.9)
-    assert (thresholds.tolist(), has_own.tolist()) == ([9, 7, 7], [True, False, False])
-    thresholds, _ = choose_thresholds(evidence[:1], labels[:1], 0.9)
-    assert thresholds.tolist() == [NEVER] * 3
+    assert choose_thresholds(evidence, labels, 0.9).tolist() == [9, 8, 7]
+    assert choose_thresholds(evidence[1:5], labels[1:5], 0.9).tolist() == [9, NEVER, NEVER]
 
 
 def test_photos_of_one_source_are_in_one_part():

@@ -59,8 +59,6 @@ LEAST_PRECISION = 0.7
 FEW_WRONG = 3
 # Right tags of a thing that are enough to choose its threshold by.
 LEAST_RIGHT = 4
-# Things that fewer photos show have one threshold together, if none was found for one alone.
-RARE = 8
 # No threshold is lower, in log-odds.
 LEAST_EVIDENCE = 0.0
 # A threshold that no evidence reaches.
@@ -98,14 +96,13 @@ class LabelledThings:
 class ThingQuality:
     """A thing on labelled photos, as a layer finds it that has not learnt their source.
 
-    `threshold`: of its evidence, chosen by all photos; None: the thing is left out. `has_own`: it was chosen
-    by its own photos alone. `tagged`, `right`, `shown`: how many photos get its tag, rightly, and should.
-    `new_tagged`, `new_right`: the first two with thresholds that have not learnt the source either.
+    `threshold`: of its evidence, chosen by all photos; None: the thing is left out. `tagged`, `right`,
+    `shown`: how many photos get its tag, rightly, and should. `new_tagged`, `new_right`: the first two with
+    thresholds that have not learnt the source either.
     """
 
     thing: str
     threshold: float | None
-    has_own: bool
     tagged: int
     right: int
     shown: int
@@ -399,40 +396,39 @@ class FittedThings:
 
     def judged(self) -> tuple[list[ThingQuality], list[tuple[str, str, int]]]:
         """The things with their thresholds, and which are taken for which."""
+        evidence, labels = self.evidence.numpy(), self.labels.numpy()
+        is_known, is_shown = labels >= 0, labels > 0
         qualities: dict[str, ThingQuality] = {}
         wrong_tags: dict[int, Judged] = {}
         for precision in PRECISIONS:
-            limits, has_own = choose_thresholds(
-                self.evidence.numpy(), self.labels.numpy(), precision
-            )
-            is_tagged, is_new_tag = self.evidence.numpy() >= limits, self._new_tags(precision)
-            is_shown, is_known = self.labels.numpy() > 0, self.labels.numpy() >= 0
+            limits = choose_thresholds(evidence, labels, precision)
+            is_tagged = (evidence >= limits) & is_known
+            is_right = is_tagged & is_shown
+            is_new_tag = self._new_tags(precision) & is_known
+            is_wrong = is_new_tag & ~is_shown
             for column, slug in enumerate(self.slugs):
                 if slug in qualities and qualities[slug].threshold is not None:
                     continue
-                tags, new_tags = is_tagged[:, column], is_new_tag[:, column]
-                new_tagged = int((new_tags & is_known[:, column]).sum())
-                new_right = int((new_tags & is_shown[:, column]).sum())
-                wrong = new_tagged - new_right
+                wrong_tags[column] = is_wrong[:, column]
+                new_tagged = int(is_new_tag[:, column].sum())
+                wrong = int(is_wrong[:, column].sum())
                 is_right_enough = wrong <= max((1 - LEAST_PRECISION) * new_tagged, FEW_WRONG)
                 is_usable = limits[column] < NEVER and is_right_enough
                 qualities[slug] = ThingQuality(
                     slug,
                     float(limits[column]) if is_usable else None,
-                    bool(has_own[column]),
-                    int((tags & is_known[:, column]).sum()),
-                    int((tags & is_shown[:, column]).sum()),
-                    int(is_shown[:, column].sum()),
-                    new_tagged,
-                    new_right,
+                    tagged=int(is_tagged[:, column].sum()),
+                    right=int(is_right[:, column].sum()),
+                    shown=int(is_shown[:, column].sum()),
+                    new_tagged=new_tagged,
+                    new_right=new_tagged - wrong,
                 )
-                wrong_tags[column] = new_tags & is_known[:, column] & ~is_shown[:, column]
 
         # Wrong tags, with what the photos show instead, the most frequent first.
         counts: Counter[tuple[str, str]] = Counter()
         parents = {thing.label.parent for thing in read_things()}
-        for column, is_wrong in wrong_tags.items():
-            for row in np.flatnonzero(is_wrong).tolist():
+        for column, wrong_rows in wrong_tags.items():
+            for row in np.flatnonzero(wrong_rows).tolist():
                 shown = sorted(self.photos[row].shown - parents) or ["something else"]
                 counts.update((self.slugs[column], instead) for instead in shown)
         confusions = [(tag, instead, count) for (tag, instead), count in counts.most_common()]
@@ -445,11 +441,7 @@ class FittedThings:
         is_tagged = np.zeros(labels.shape, bool)
         for part in np.unique(self.parts):
             rows = self.parts == part
-            limits, _ = choose_thresholds(
-                evidence[~rows],
-                labels[~rows],
-                precision,
-            )
+            limits = choose_thresholds(evidence[~rows], labels[~rows], precision)
             is_tagged[rows] = evidence[rows] >= limits
         return is_tagged
 
@@ -623,10 +615,8 @@ def usefulness(evidence: Tensor, is_shown: Tensor) -> Tensor:
     return (shares * hits).sum() / right[-1] + share_found
 
 
-def choose_thresholds(
-    evidence: Values, labels: npt.NDArray[np.int8], precision: float
-) -> tuple[Values, Judged]:
-    """The threshold of each thing, (T,), `NEVER` if none is right often enough, and whether it has its own.
+def choose_thresholds(evidence: Values, labels: npt.NDArray[np.int8], precision: float) -> Values:
+    """The threshold of each thing, (T,), `NEVER` if none is right often enough.
 
     Args:
         evidence: (N, T)
@@ -634,35 +624,24 @@ def choose_thresholds(
         precision: of the tags
     """
     thresholds = np.full(labels.shape[1], NEVER, np.float32)
-    is_rare = np.zeros(labels.shape[1], bool)
-    of_rare = []
     for column in range(labels.shape[1]):
         is_known = labels[:, column] >= 0
-        judged = evidence[is_known, column], labels[is_known, column].astype(np.float32)
-        threshold = lowest_threshold(judged[0], judged[1], precision)
-        if threshold is not None:
-            thresholds[column] = threshold
-        elif judged[1].sum() < RARE:
-            is_rare[column] = True
-            of_rare.append(judged)
-    if of_rare:
-        all_evidence, all_shown = map(np.concatenate, zip(*of_rare, strict=True))
-        together = lowest_threshold(all_evidence, all_shown, precision)
-        thresholds[is_rare] = NEVER if together is None else together
-    return thresholds, ~is_rare
+        shown = labels[is_known, column].astype(np.float32)
+        thresholds[column] = lowest_threshold(evidence[is_known, column], shown, precision)
+    return thresholds
 
 
-def lowest_threshold(evidence: Values, shown: Values, precision: float) -> float | None:
+def lowest_threshold(evidence: Values, shown: Values, precision: float) -> float:
     """The lowest evidence from which on a share of `precision` of the photos show the thing.
 
-    None: there is none with LEAST_RIGHT photos that show it.
+    NEVER: there is none with LEAST_RIGHT photos that show it.
     """
     order = np.argsort(-evidence, kind="stable")
     right = np.cumsum(shown[order])
     share = right / np.arange(1, len(order) + 1)
     is_enough = (share >= precision) & (right >= LEAST_RIGHT) & (evidence[order] >= LEAST_EVIDENCE)
-    last = np.flatnonzero(is_enough)
-    return float(evidence[order][last[-1]]) if len(last) else None
+    candidates = evidence[order][is_enough]
+    return float(candidates[-1]) if len(candidates) else NEVER
 
 
 @torch.enable_grad()
