@@ -286,9 +286,8 @@ def _tag_rate(
     def tag(*folders: Path) -> Finished:
         return run(_tag(*folders), environment).checked(0, 3)
 
-    *_, start = (
-        tag(folder / "warm-up") for _ in repeat(None, 2)
-    )  # the first one chooses the batch size
+    # The first one chooses the batch size.
+    *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))
     return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
 
 

@@ -198,9 +198,8 @@ class Torchvision:
     def published_state(self, name: str) -> tuple[str, State]:
         weights = models.get_model_weights(name).DEFAULT
         try:
-            with redirect_stdout(
-                sys.stderr
-            ):  # stdout is for results only, not for download messages
+            # Stdout is for results only, not for download messages.
+            with redirect_stdout(sys.stderr):
                 return f"torchvision:{weights}", weights.get_state_dict(
                     progress=False, check_hash=True
                 )
@@ -230,9 +229,8 @@ def _remove_last_layer(network: nn.Module) -> str:
 def _outputs(module: nn.Module) -> int:
     if isinstance(module, nn.Linear):
         return module.out_features
-    return (
-        module.out_channels if isinstance(module, nn.Conv2d) else 0
-    )  # SqueezeNet ends in a convolution
+    # SqueezeNet ends in a convolution.
+    return module.out_channels if isinstance(module, nn.Conv2d) else 0
 
 
 class Timm:

@@ -57,9 +57,8 @@ class FeatureNetwork:
     """A network without its classifier, with random weights, and the facts about its published weights."""
 
     network: nn.Module  # normalised images (B, 3, H, W) → features (B, F)
-    classifier_prefixes: tuple[
-        str, ...
-    ]  # of tensor names in the weights that belong to removed layers
+    # Tensor names in the weights that belong to removed layers begin so.
+    classifier_prefixes: tuple[str, ...]
     normalisation: Normalisation
     training_size: int  # side of the images that the weights were trained on, in pixels
 
@@ -130,9 +129,8 @@ def fuse_in_place(network: nn.Module) -> nn.Module:
             and module.num_features == previous[1].out_channels
         ):
             setattr(network, previous[0], fuse_conv_bn_eval(previous[1], module))
-            activation = getattr(
-                module, "act", None
-            )  # timm's batch norms include the activation that follows
+            # The batch norms of timm include the activation that follows.
+            activation = getattr(module, "act", None)
             setattr(
                 network, name, activation if isinstance(activation, nn.Module) else nn.Identity()
             )

@@ -152,9 +152,8 @@ def best_scores(
     """Return the `count` best scores of each image of a batch, uint8 (B, 3, H, W)."""
     with torch.inference_mode():
         output = network(images)
-    scores: torch.Tensor = (
-        output[0] if isinstance(output, tuple) else output
-    )  # format 2 has embeddings
+    # Format 2 has embeddings.
+    scores: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return scores.float().topk(count, dim=1)
 
 

@@ -205,9 +205,8 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     if keywords:
         text, end = _keywords_text(tags.get(_KEYWORDS))
         parts = text.split(_SEPARATOR) if text else []
-        at = len(parts) - text.endswith(
-            _SEPARATOR
-        )  # Windows ends a list with a separator, or does not
+        # Windows ends a list with a separator, or does not.
+        at = len(parts) - text.endswith(_SEPARATOR)
         parts[at:at] = keywords
         result[_KEYWORDS] = TagValue(
             BYTE,

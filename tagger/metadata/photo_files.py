@@ -507,10 +507,11 @@ def _lock(descriptor: int) -> bool | None:
     """Lock an open file. False if another process has locked it, None if its share has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Some shares raise the latter for a file that is locked.
     except (
         BlockingIOError,
         PermissionError,
-    ):  # some shares raise the latter for a file that is locked
+    ):
         return False
     except OSError as error:
         if error.errno in _NO_LOCKS:

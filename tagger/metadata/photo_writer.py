@@ -495,9 +495,8 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
     try:
         for file in plan.files:
             if not file.changes:
-                remove_leftover(
-                    file.original.path, file.original.root
-                )  # left by a process that died while it wrote other values
+                # Left by a process that died while it wrote other values.
+                remove_leftover(file.original.path, file.original.root)
                 continue
             ready.append(
                 (

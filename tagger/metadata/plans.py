@@ -298,9 +298,8 @@ def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
     try:
         blocks = read_blocks(photo)
-        if xmp.has_our_fields(
-            blocks.xmp
-        ):  # they cannot be removed from the photo (see base_of_photo)
+        # They cannot be removed from the photo (see base_of_photo).
+        if xmp.has_our_fields(blocks.xmp):
             blocks = (
                 Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
             )

@@ -321,10 +321,11 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
     """
     try:
         document = json.loads(decoded_text(data), parse_constant=_refuse)
+    # Neither text nor JSON, too deep, or a number of thousands of digits.
     except (
         ValueError,
         RecursionError,
-    ):  # neither text nor JSON, too deep, or a number of thousands of digits
+    ):
         return StatedFacts(is_broken=True)
     if isinstance(document, list):
         return _stated_by_exiftool(document)

@@ -237,9 +237,8 @@ def file_digest(path: Path) -> str:
     try:
         _check_file(path)
         hasher = blake3()
-        with open_regular(
-            path
-        ) as file:  # a mapped file that is truncated meanwhile ends the process
+        # A mapped file that is truncated meanwhile ends the process.
+        with open_regular(path) as file:
             while piece := file.read(PIECE_BYTES):
                 hasher.update(piece)
     except OSError as error:

@@ -242,9 +242,8 @@ class _Reader:
 
     def _set_items(self, values: tuple[Any, ...]) -> None:
         target, keys = self._stack[-1], values[::2]
-        _require(
-            all(isinstance(key, str | int | float) for key in keys)
-        )  # hashing deep tuples crashes Python
+        # Hashing deep tuples crashes Python.
+        _require(all(isinstance(key, str | int | float) for key in keys))
         _require(isinstance(target, dict) and not target and len(set(keys)) == len(keys))
         target.update(zip(keys, values[1::2], strict=True))
 

@@ -553,9 +553,8 @@ def _text(value: object) -> str:
         case float():
             return str(value).removesuffix(".0")
         case datetime():
-            return (
-                value.isoformat().removesuffix("T00:00:00").removesuffix(":00")
-            )  # as fields of forms have it
+            # As fields of forms have it.
+            return value.isoformat().removesuffix("T00:00:00").removesuffix(":00")
         case Path():
             return str(absolute_path(value))
         case tuple():

@@ -649,9 +649,8 @@ class NameCache:
         if not new:
             return
         self._landmarks |= landmarks_by_id(connection, new)
-        of_model = model_labels.c.model_id.in_(
-            select(models.c.id)
-        )  # with the model, the index finds the label
+        # With the model, the index finds the label.
+        of_model = model_labels.c.model_id.in_(select(models.c.id))
         query = select(model_labels).where(of_model, among(model_labels.c.landmark_id, new))
         for row in connection.execute(query):
             self._labels[row.model_id, row.landmark_id] = row.label

@@ -336,10 +336,11 @@ _EDGES = ",;:.!?\"'()“”„«»"
 SPACES_AND_QUOTES = string.whitespace + '"“”„«»'
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
 _SIGNS = (
+    # As in `paris -louvre` and `2019 -2018`.
     (
         re.compile(r"(?<!\S)[-!](?=[^\W\d])|(?<=\s)[-!](?=\d{4}\b)"),
         "not ",
-    ),  # paris -louvre, 2019 -2018
+    ),
     (re.compile(r"(?<!\S)[&+](?!\S)"), "and"),
     (re.compile("के (?:बिना|अलावा|सिवाय)|को छोड़कर"), _NOT_AFTER),
 )

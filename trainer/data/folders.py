@@ -453,16 +453,13 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
     if not sketches:
         return []
     hashes = np.array([sketch.difference_hash for sketch in sketches], dtype=np.uint64)
-    thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(
-        len(sketches), -1
-    )  # uint8 (N, 256)
+    # One thumbnail in each row: uint8, N x 256.
+    thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(len(sketches), -1)
     roots: _Array = np.arange(len(sketches))
     for rows, columns in _near_pairs(hashes):
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
-            one, other = (
-                rows[first : first + _PAIRS_AT_ONCE],
-                columns[first : first + _PAIRS_AT_ONCE],
-            )
+            block = slice(first, first + _PAIRS_AT_ONCE)
+            one, other = rows[block], columns[block]
             apart = roots[one] != roots[other]
             one, other = one[apart], other[apart]
             products = _standardised(thumbnails[one]) * _standardised(thumbnails[other])
@@ -498,10 +495,10 @@ def _near_pairs(hashes: _Array) -> Iterator[tuple[_Array, _Array]]:
     """Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time."""
     for top in range(0, len(hashes), _TILE_ROWS):
         for left in range(top, len(hashes), _TILE_COLUMNS):
-            across = (
-                hashes[top : top + _TILE_ROWS, None] ^ hashes[None, left : left + _TILE_COLUMNS]
-            )
-            rows, columns = np.nonzero(np.bitwise_count(across) <= NEAR_BITS)
+            tile_rows = hashes[top : top + _TILE_ROWS, None]
+            tile_columns = hashes[None, left : left + _TILE_COLUMNS]
+            bits = np.bitwise_count(tile_rows ^ tile_columns)
+            rows, columns = np.nonzero(bits <= NEAR_BITS)
             rows, columns = rows + top, columns + left
             upper = rows < columns  # each pair once
             if upper.any():

@@ -6,6 +6,7 @@ The result is report.md, inspection.json, and sheets with a few photos of each l
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -346,18 +347,14 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
     """Draw the rows below each other, or in several columns, line by line."""
     step = CELL.size + GAP
     width = NAME_WIDTH + max(len(row.photos) for row in rows) * step + COLUMN_GAP
-    sheet = Image.new(
-        "RGB",
-        (width * columns + GAP - COLUMN_GAP, -(-len(rows) // columns) * step + GAP),
-        PAPER,
-    )
-    draw, name_font, note_font = (
-        ImageDraw.Draw(sheet),
-        _font("DejaVuSans-Bold"),
-        _font("DejaVuSans"),
-    )
+    height = math.ceil(len(rows) / columns) * step + GAP
+    sheet = Image.new("RGB", (width * columns + GAP - COLUMN_GAP, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    name_font = _font("DejaVuSans-Bold")
+    note_font = _font("DejaVuSans")
     for number, row in enumerate(rows):
-        left, top = number % columns * width + GAP, number // columns * step + GAP
+        sheet_line, sheet_column = divmod(number, columns)
+        left, top = sheet_column * width + GAP, sheet_line * step + GAP
         lines = wrap(row.name, LETTERS_PER_LINE)[:MOST_LINES]
         draw.text(
             (left, top),

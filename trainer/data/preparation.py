@@ -227,9 +227,8 @@ class TrainingData:
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
     is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
-    together: npt.NDArray[
-        np.int64
-    ]  # (N,), photos of one place or source, and near-duplicates, have a number
+    # (N,), photos of one place or source, and near-duplicates, have a number.
+    together: npt.NDArray[np.int64]
 
     def folds(self) -> npt.NDArray[np.int64]:
         """The part of validation that each photo is in, int64 (N,), 0 to `FOLDS` - 1; -1: none.
@@ -492,9 +491,8 @@ def decode_batches(
                 positions.append(position)
                 pixels.append(result)
         if pixels:
-            images = torch.from_numpy(np.stack(pixels)).permute(
-                0, 3, 1, 2
-            )  # channels last in memory already
+            # Channels last in memory already.
+            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
             yield DecodedBatch(tuple(positions), images)
 
 
@@ -589,9 +587,8 @@ def _store_squares(
     with photo_progress("decoding photos", len(paths)) as advance:
         for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
-                partial_file = folder / (
-                    uuid4().hex + PARTIAL
-                )  # another run may store the same photo now
+                # Another run may store the same photo now.
+                partial_file = folder / (uuid4().hex + PARTIAL)
                 try:
                     partial_file.write_bytes(pixels.tobytes())
                     partial_file.replace(folder / digests[position])

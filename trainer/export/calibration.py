@@ -446,9 +446,8 @@ def _lowest_score(
     scores: ValidationScores, mixture: Mixture, precision: float, below: float = math.inf
 ) -> float:
     """The lowest score from which so many labels are right, of those with scores `below` a value."""
-    candidates = (
-        torch.cat([scores.top, *scores.others.values()]).double().sort().values
-    )  # ascending
+    # In ascending order.
+    candidates = torch.cat([scores.top, *scores.others.values()]).double().sort().values
     right, accepted = library_shares(scores, mixture, candidates)
     if below < math.inf:
         right_above, above = library_shares(

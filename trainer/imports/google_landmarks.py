@@ -112,9 +112,10 @@ class Trunk(nn.Module):
         self.features = network.features
         self.hidden = network.hidden
         self.embed = network.embed
+        # The vectors of C classes, of dimension D.
         self.classes = nn.Parameter(
             torch.from_numpy(network.classes[list(order)]), requires_grad=False
-        )  # (C, D)
+        )
         blocks, first = [], 0
         for labels, each in counts:
             blocks.append(LabelGroup(first, labels, each))

@@ -187,9 +187,8 @@ def round_kernels(model: openvino.Model) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupConvolution":
             continue
-        weights = _values(
-            node.input_value(1).get_node()
-        )  # (groups, outputs, inputs, height, width)
+        # The shape of kernels: groups, outputs, inputs, height and width.
+        weights = _values(node.input_value(1).get_node())
         if weights.shape[2] == 1 and weights.shape[3] * weights.shape[4] > 1:
             kernels = round_keeping_sums(weights.reshape(-1, weights.shape[3] * weights.shape[4]))
             rounded = openvino.opset13.constant(kernels.reshape(weights.shape))
