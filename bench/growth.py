@@ -185,7 +185,7 @@ def _costs_of_view(library: _Library, path: str) -> tuple[Cost, Cost]:
 
 
 @dataclass(frozen=True)
-class Server:
+class PageServer:
     process: subprocess.Popen[bytes]
     url: str
 
@@ -206,7 +206,7 @@ class Server:
 
 
 @contextmanager
-def running_server(database_url: str) -> Iterator[Server]:
+def running_server(database_url: str) -> Iterator[PageServer]:
     """Start `tagger serve` as a user does, with an empty data folder; stop it with SIGTERM at the end."""
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         log = Path(name) / "serve.log"
@@ -222,7 +222,7 @@ def running_server(database_url: str) -> Iterator[Server]:
                 stderr=output,
             )
         try:
-            yield Server(process, f"http://127.0.0.1:{_wait_for_port(process, log)}")
+            yield PageServer(process, f"http://127.0.0.1:{_wait_for_port(process, log)}")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
