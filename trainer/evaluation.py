@@ -303,7 +303,10 @@ def measure_recognition(
     """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
     top, predicted = scores.max(dim=1)
     correct, accepted = predicted == targets, top >= threshold
-    mistakes = confusion_counts(predicted, targets, len(labels)).fill_diagonal_(0)
+    # Photos by right label (row) and predicted label (column), int64 (L, L), the right ones left out.
+    count = len(labels)
+    pairs = torch.bincount(targets * count + predicted, minlength=count * count)
+    mistakes = pairs.reshape(count, count).fill_diagonal_(0)
     results = []
     for position, label in enumerate(labels):
         photos = targets == position
@@ -552,13 +555,6 @@ def in_top_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
     """
     best = scores.topk(min(k, scores.shape[1]), dim=1).indices  # int64 (N, k)
     return (best == targets[:, None]).any(dim=1)
-
-
-def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
-    """Photos by right label (row) and predicted label (column), int64 (L, L)."""
-    return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(
-        labels, labels
-    )
 
 
 def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ...]:

@@ -49,7 +49,12 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     if changes and any(
         b"c2pa" in jpeg.content(segment, b"")[:128] for segment in jpeg.segments_named(APP11, b"JP")
     ):
-        raise signed_file()
+        # A signature over the whole file, which any change breaks.
+        raise WriteRefused(
+            RefusalKind.SIGNED,
+            "It carries content credentials (C2PA), a signature over the whole file, "
+            "which a write would break. Keep its tags in a sidecar.",
+        )
     if all(len(change.replacement) == change.end - change.start for change in changes):
         return tuple(changes)
     index = _read_index(jpeg)
@@ -85,14 +90,8 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             raise ambiguous_blocks("It has several EXIF segments")
         if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
             raise broken_structure("an EXIF segment has an invalid name")
-        exif_change = _change(
-            existing,
-            EXIF,
-            new.exif,
-            _after_jfif(jpeg),
-            APP1,
-        )
-        changes.append(exif_change)
+        new_at = _after_jfif(jpeg)
+        changes.append(_change(existing, EXIF, new.exif, new_at, APP1))
     if new.xmp != current.xmp:
         existing = jpeg.segments_named(APP1, XMP)
         if len(existing) > 1:
@@ -102,14 +101,8 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         ]
         if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
             raise broken_structure("an XMP segment has an invalid name")
-        xmp_change = _change(
-            existing,
-            XMP,
-            new.xmp,
-            _after_exif(jpeg),
-            APP1,
-        )
-        changes.append(xmp_change)
+        new_at = _after_exif(jpeg)
+        changes.append(_change(existing, XMP, new.xmp, new_at, APP1))
     if new.iptc != current.iptc:
         segments = jpeg.segments_named(APP13, PHOTOSHOP)
         if len(segments) > 1:
@@ -120,14 +113,8 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             jpeg.content(segments[0], PHOTOSHOP) if segments else b"",
             new.iptc,
         )
-        iptc_change = _change(
-            segments,
-            PHOTOSHOP,
-            payload or None,
-            _after_exif(jpeg),
-            APP13,
-        )
-        changes.append(iptc_change)
+        new_at = _after_exif(jpeg)
+        changes.append(_change(segments, PHOTOSHOP, payload or None, new_at, APP13))
     return in_order(changes)
 
 
@@ -148,8 +135,15 @@ def _change(
     if block is None:
         return Splice(start, end, b"")
     if len(name) + len(block) > PAYLOAD_LIMIT:
-        raise too_large("The photo's metadata would exceed the 64 KB of a JPEG segment")
-    return Splice(start, end, pack_segment(marker, name + block))
+        raise WriteRefused(
+            RefusalKind.TOO_LARGE,
+            "The photo's metadata would exceed the 64 KB of a JPEG segment. "
+            "Keep its tags in a sidecar.",
+        )
+    payload = name + block
+    # The size counts its own two bytes, too.
+    size = (len(payload) + 2).to_bytes(2, "big")
+    return Splice(start, end, b"\xff" + bytes([marker]) + size + payload)
 
 
 def _after_jfif(jpeg: Jpeg) -> int:
@@ -436,11 +430,6 @@ def read_jpeg(data: bytes) -> Jpeg:
     raise broken_structure("it holds no image")
 
 
-def pack_segment(marker: int, payload: bytes) -> bytes:
-    """Build a segment; the payload has at most PAYLOAD_LIMIT bytes."""
-    return b"\xff" + bytes([marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
-
-
 def _segments(data: bytes) -> Iterator[Segment]:
     at = 2
     while at + 4 <= len(data):
@@ -666,16 +655,3 @@ def fixed_offsets(problem: str) -> WriteRefused:
         RefusalKind.OFFSETS,
         f"{problem}, which a write into the file would break. Keep its tags in a sidecar.",
     )
-
-
-def signed_file() -> WriteRefused:
-    """Content credentials are a signature over the whole file, which any change breaks."""
-    return WriteRefused(
-        RefusalKind.SIGNED,
-        "It carries content credentials (C2PA), a signature over the whole file, which a write would break. "
-        "Keep its tags in a sidecar.",
-    )
-
-
-def too_large(problem: str) -> WriteRefused:
-    return WriteRefused(RefusalKind.TOO_LARGE, f"{problem}. Keep its tags in a sidecar.")
