@@ -124,7 +124,7 @@ def assert_scores(manifest: Manifest, scores: Any, name: str, similarity: float)
     assert own[int(scores.argmax())] == name
 
 
-def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_rest():
+def test_scores_are_of_similarity_and_the_threshold_keeps_to_the_share_of_false_names():
     threshold = Curve.through(0.9)
     assert threshold.score(0.9) == pytest.approx(0.9)
     classifier = SimilarityClassifier([], threshold)
@@ -132,6 +132,11 @@ def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_res
     assert scores[:, 0].tolist() == pytest.approx([threshold.score(0.95), threshold.score(0.3)], rel=1e-4)
     assert scores.argsort(dim=1, descending=True).tolist() == [[0, 1, 2, 3]] * 2
     assert 0.99 < scores[0].sum().item() <= 1
+    similarities = torch.linspace(0.2, 0.6, 101, dtype=torch.float64)
+    for share in (0.0, 0.01, 0.1):
+        threshold = lowest_threshold(similarities, share)
+        assert (similarities >= threshold).double().mean().item() <= share
+        assert (similarities >= threshold - 0.005).double().mean().item() > share
 
 
 def test_the_manifest_says_what_is_known(imported):
@@ -239,14 +244,6 @@ def test_classes_of_one_name_are_one_label_and_regions_have_the_name_of_their_fo
     folders = [Path("landmarks_north_america"), Path("a"), Path("b"), Path("Mine 2")]
     files = [Path("europe.json"), Path("asia.json"), Path("asia.json"), Path("x.csv")]
     assert region_keys(folders, files) == ["north-america", "asia", "asia-2", "mine-2"]
-
-
-def test_the_threshold_keeps_to_the_share_of_false_names():
-    similarities = torch.linspace(0.2, 0.6, 101, dtype=torch.float64)
-    for share in (0.0, 0.01, 0.1):
-        threshold = lowest_threshold(similarities, share)
-        assert (similarities >= threshold).double().mean().item() <= share
-        assert (similarities >= threshold - 0.005).double().mean().item() > share
 
 
 def test_ordinary_photos_give_the_threshold(classifier, tmp_path):

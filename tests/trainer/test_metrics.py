@@ -88,7 +88,7 @@ def _scores(values: list[float]) -> Tensor:
 HALF = Mixture(0.5, 0.25, 0.25)
 
 
-def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero():
+def test_thresholds_reach_a_precision_and_suggestions_half_of_it():
     top = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     correct = torch.tensor([True, True, True, True, False, False])
     # From 0.4: 4 of 6 right; from 0.5: 4 of 5; from 0.6: 4 of 4.
@@ -101,6 +101,13 @@ def test_threshold_is_the_least_that_reaches_the_precision_and_never_zero():
     few, right = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([False, True, False])
     assert chosen(few, right, NONE, 0.95).value == pytest.approx(0.55)
     assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
+    top, correct = torch.tensor([0.9, 0.8, 0.6, 0.5, 0.3]), torch.tensor([True, True, True, False, True])
+    others = {ORDINARY: torch.tensor([0.65, 0.2, 0.1]), OTHER: torch.tensor([0.2, 0.1])}
+    threshold = chosen(top, correct, others, 0.9)
+    assert threshold.value == pytest.approx(0.725)
+    # Below it, of half a library's five landmark photos, down to 0.6 0.1 of 0.183 are right, to 0.5 0.1 of
+    # 0.283, to 0.3 0.2 of 0.383, and to 0.2 0.2 of 0.592.
+    assert threshold.suggested_from == pytest.approx(0.25)
 
 
 def test_mixtures_weight_the_kinds_of_photos():
@@ -131,17 +138,7 @@ def test_mixtures_weight_the_kinds_of_photos():
             Mixture.parse(text)
 
 
-def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right():
-    top, correct = torch.tensor([0.9, 0.8, 0.6, 0.5, 0.3]), torch.tensor([True, True, True, False, True])
-    others = {ORDINARY: torch.tensor([0.65, 0.2, 0.1]), OTHER: torch.tensor([0.2, 0.1])}
-    threshold = chosen(top, correct, others, 0.9)
-    assert threshold.value == pytest.approx(0.725)
-    # Below it, of half a library's five landmark photos, down to 0.6 0.1 of 0.183 are right, to 0.5 0.1 of
-    # 0.283, to 0.3 0.2 of 0.383, and to 0.2 0.2 of 0.592.
-    assert threshold.suggested_from == pytest.approx(0.25)
-
-
-def test_intervals_follow_the_number_of_groups():
+def test_intervals_follow_groups_and_tails_go_on_above_the_highest_score():
     """Many photos of few places say less than as many of different ones."""
     generator = torch.Generator().manual_seed(0)
     top, correct = torch.rand(400, generator=generator) * 0.5 + 0.5, torch.ones(400, dtype=torch.bool)
@@ -155,6 +152,11 @@ def test_intervals_follow_the_number_of_groups():
         assert accepted.low <= accepted.value <= accepted.high
         widths.append(accepted.high - accepted.low)
     assert widths[1] > 1.5 * widths[0]
+    logits = -torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log() * 2
+    beyond = logits.max() + 2
+    assert tail_shares(logits.sigmoid(), beyond.sigmoid()[None]).item() == pytest.approx(
+        math.exp(-beyond / 2), rel=0.8
+    )
 
 
 @EXAMPLES
@@ -168,14 +170,6 @@ def test_shares_above_few_scores_are_those_of_a_falling_tail(values):
         sum(value >= threshold for value in values) / len(values) for threshold in thresholds[below].tolist()
     ]
     assert shares[below].tolist() == pytest.approx(counted, abs=1e-6)
-
-
-def test_a_tail_goes_on_above_the_highest_score():
-    logits = -torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log() * 2
-    beyond = logits.max() + 2
-    assert tail_shares(logits.sigmoid(), beyond.sigmoid()[None]).item() == pytest.approx(
-        math.exp(-beyond / 2), rel=0.8
-    )
 
 
 def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> ChosenThreshold:

@@ -104,7 +104,7 @@ def test_scores_are_chances_that_never_sum_to_more_than_one(logits, landmark, ot
     assert bool((at_distances(landmark, nearer, rule, logits) <= scores).all())
 
 
-def test_rule_that_was_fitted_is_calibrated():
+def test_the_fitted_rule_is_calibrated_also_in_parts():
     world = World(apart=0.4, off=1.5)
     fitted = FittedRule(world, learned=60, validated=150, ordinary=150)
     features, targets = world.photos(300, 300 * LABELS)  # half are other photos
@@ -114,6 +114,17 @@ def test_rule_that_was_fitted_is_calibrated():
     error = calibration_errors(top[None], (labels == targets)[None]).item()
     assert error < 0.06
     assert error < 0.5 * calibration_errors(uncalibrated[None], (labels == targets)[None]).item()
+    world = World()
+    neighbours = fit_neighbours(*world.photos(20, 200), LABELS)
+    photos, targets = world.photos(10, ordinary=100)
+    logits = world.logits(photos)
+    rows = torch.randperm(len(photos), generator=torch.Generator().manual_seed(1))
+    parts = [unlearnt(logits[each], photos[each], targets[each], neighbours) for each in rows.split(40)]
+    whole = fit_score_rule([unlearnt(logits, photos, targets, neighbours)], LABELS)
+
+    divided = fit_score_rule(parts, LABELS)
+
+    assert vars(divided) == pytest.approx(vars(whole), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -188,17 +199,3 @@ def test_a_photo_near_the_threshold_is_looked_at_again_mirrored():
     assert 0 < int(is_near.sum()) < len(photos)
     assert torch.allclose(scores[is_near], (first + second)[is_near] / 2)
     assert torch.equal(scores[~is_near], first[~is_near])
-
-
-def test_parts_of_validation_give_the_same_rule_as_all_of_it():
-    world = World()
-    neighbours = fit_neighbours(*world.photos(20, 200), LABELS)
-    photos, targets = world.photos(10, ordinary=100)
-    logits = world.logits(photos)
-    rows = torch.randperm(len(photos), generator=torch.Generator().manual_seed(1))
-    parts = [unlearnt(logits[each], photos[each], targets[each], neighbours) for each in rows.split(40)]
-    whole = fit_score_rule([unlearnt(logits, photos, targets, neighbours)], LABELS)
-
-    divided = fit_score_rule(parts, LABELS)
-
-    assert vars(divided) == pytest.approx(vars(whole), rel=1e-3)

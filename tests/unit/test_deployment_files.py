@@ -276,7 +276,7 @@ for name in names:
 """
 
 
-def test_modules_import_nothing_that_only_extras_install():
+def test_modules_import_nothing_of_extras_define_all_before_they_run_and_name_licences():
     declared = _distributions_without_extras()
     undeclared = [
         module
@@ -286,15 +286,14 @@ def test_modules_import_nothing_that_only_extras_install():
     program = IMPORT_WITH.format(undeclared=undeclared, packages=WITHOUT_TORCH)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_programs_define_everything_before_they_run():
     for folder in ("tagger", "trainer", "worker", "migrations"):
         for file in (PROJECT / folder).rglob("*.py"):
             *before, _ = ast.parse(file.read_bytes()).body or [None]
             assert "__main__" not in "".join(ast.dump(each) for each in before if isinstance(each, ast.If)), (
                 file
             )
+    found = {name for name, package in locked_packages() if not declared_licences(package)}
+    assert found - UNDECLARED.keys() == set()
 
 
 def _distributions_without_extras() -> set[str]:
@@ -416,11 +415,6 @@ def test_packages_under_the_gpl_are_known():
         or any(_IN_TEXT.search(text) for text in licence_texts(package))
     }
     assert found - COPYLEFT.keys() == set()
-
-
-def test_packages_declare_their_licences():
-    found = {name for name, package in locked_packages() if not declared_licences(package)}
-    assert found - UNDECLARED.keys() == set()
 
 
 def locked_packages() -> Iterator[tuple[str, Distribution]]:

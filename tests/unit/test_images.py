@@ -278,7 +278,7 @@ def test_what_is_no_photo_fails_with_its_kind(data, kind):
     assert failure(data) in (kind, FailureKind.TRUNCATED)
 
 
-def test_too_many_pixels_are_refused_by_the_header():
+def test_too_many_pixels_and_short_sides_that_cannot_be_cut_are_refused():
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
     png = b"\x89PNG\r\n\x1a\n" + header + bytes(12) + b"\0\0\0\x04IDAT"
     tracemalloc.start()
@@ -289,6 +289,19 @@ def test_too_many_pixels_are_refused_by_the_header():
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+    with pytest.raises(ValueError, match="short_side"):
+        Resize(short_side=100, size=112)
+    with pytest.raises(ValueError, match="short_side must be size"):
+        Resize(128, 112, "stretch")
+    with pytest.raises(ValidationError, match="short_side must be size"):
+        InputRule(size=112, short_side=128, fit="stretch")
+    with pytest.raises(ValidationError, match="fit"):
+        InputRule.model_validate({"size": 112, "short_side": 112, "fit": "squeeze"})
+    rule = InputRule.model_validate_json('{"size": 112, "short_side": 128}')
+
+    assert rule.resize == Resize(128, 112, "crop")
+    stretching = InputRule(size=112, short_side=112, fit="stretch")
+    assert InputRule.model_validate_json(stretching.model_dump_json()).resize == STRETCH
 
 
 SUBFILE = 254
@@ -417,22 +430,3 @@ def test_jpeg_decoded_at_a_fraction_keeps_pixels_enough_for_both_sides(size):
     draft = Image.open(io.BytesIO(data))
     draft.draft(None, (112, 112))
     assert min(draft.size) >= min(112, *size)
-
-
-def test_short_sides_that_cannot_be_cut_or_stretched_to_the_size_are_refused():
-    with pytest.raises(ValueError, match="short_side"):
-        Resize(short_side=100, size=112)
-    with pytest.raises(ValueError, match="short_side must be size"):
-        Resize(128, 112, "stretch")
-    with pytest.raises(ValidationError, match="short_side must be size"):
-        InputRule(size=112, short_side=128, fit="stretch")
-    with pytest.raises(ValidationError, match="fit"):
-        InputRule.model_validate({"size": 112, "short_side": 112, "fit": "squeeze"})
-
-
-def test_manifests_without_a_fit_crop():
-    rule = InputRule.model_validate_json('{"size": 112, "short_side": 128}')
-
-    assert rule.resize == Resize(128, 112, "crop")
-    stretching = InputRule(size=112, short_side=112, fit="stretch")
-    assert InputRule.model_validate_json(stretching.model_dump_json()).resize == STRETCH

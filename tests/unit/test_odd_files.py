@@ -119,12 +119,16 @@ def test_a_profile_determines_ink_colours(kind):
     assert shown(0, (0, 0, 0)).min() > 250
 
 
-def test_cmyk_jpeg_without_adobe_marker_is_not_its_negative():
+def test_jpegs_without_a_marker_or_metadata_are_decoded_as_they_are():
     jpeg = encode_image(PICTURE.convert("CMYK"), "JPEG", quality=97)
     at = jpeg.index(b"\xff\xeeAdobe"[:2])
     bare = jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
     assert b"Adobe" not in bare
     assert difference(bare, COLOURS) < 1.5
+    jpeg = encode_image(PICTURE, "JPEG", icc_profile=SRGB, comment=b"sunset" * 1000)
+    readable = from_first_scan(jpeg)
+    assert b"sunset" not in readable
+    assert np.array_equal(decode(readable).pixels, decode(jpeg).pixels)
 
 
 # --- orientation
@@ -239,13 +243,6 @@ def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler):
     data = b"\xff\xd8\xff\xc8" + filler * 100_000
     assert len(from_first_scan(data)) < 100_000
     assert decode_failure(data)[0] in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
-
-
-def test_the_decoder_gets_a_jpeg_without_metadata():
-    jpeg = encode_image(PICTURE, "JPEG", icc_profile=SRGB, comment=b"sunset" * 1000)
-    readable = from_first_scan(jpeg)
-    assert b"sunset" not in readable
-    assert np.array_equal(decode(readable).pixels, decode(jpeg).pixels)
 
 
 def test_files_of_too_many_parts_are_refused():

@@ -242,7 +242,6 @@ ONLY_EDITORS_MAY_READ = {
     "/jobs/new", "/places/edit/{slug}", "/review",
     "/trips/edit/{trip_id}",
 }  # fmt: skip
-ClientOf = Callable[..., TestClient]
 
 
 @pytest.fixture

@@ -100,12 +100,24 @@ def test_our_estimates_are_ignored_in_any_character_code(method):
     assert (facts.latitude, facts.longitude, facts.gps_error_m) == (None, None, None)
 
 
-def test_digitisation_or_change_time_is_the_fallback():
+def test_dates_and_offsets_are_those_of_capture():
     zeros = "0000:00:00 00:00:00"
     scanned = camera_facts(photo(exif={36867: zeros, 36868: "2001-02-03T04:05:06"}))
     assert scanned.taken_at == datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001
     changed = photo(main={306: "2011:12:13 14:15:16"}, exif={}, gps={})
     assert camera_facts(changed).taken_at == datetime(2011, 12, 13, 14, 15, 16)  # noqa: DTZ001
+    edited_elsewhere = {306: "2020:01:02 03:04:05"}
+    facts = camera_facts(photo(main=edited_elsewhere, exif=TAKEN | {0x9010: "+09:00"}))
+    assert facts.utc_offset_s is None
+    both = photo(main=edited_elsewhere, exif=TAKEN | {0x9010: "+09:00", 0x9011: "+02:00"})
+    assert camera_facts(both).utc_offset_s == 7200
+    # Some phones write the same time into all fields, and the offset beside one.
+    same = photo(main={306: "2019:07:14 21:58:03"}, exif=TAKEN | {0x9010: "+02:00"})
+    assert camera_facts(same).utc_offset_s == 7200
+    digitised = photo(exif={36868: "2019:07:14 21:58:03", 0x9011: "+09:00", 0x9012: "+02:00"})
+    assert camera_facts(digitised).utc_offset_s == 7200
+    other_time = EIFFEL | {7: (12.0, 58.0, 3.0), 29: "2019:07:14"}
+    assert camera_facts(photo(exif=TAKEN | {0x9011: "+02:00"}, gps=other_time)).utc_offset_s == 7200
 
 
 @examples(38)
@@ -173,21 +185,6 @@ def test_all_facts_of_a_photo():
 )
 def test_stated_offset_to_utc(text, offset_s):
     assert camera_facts(photo(exif=TAKEN | {0x9011: text})).utc_offset_s == offset_s
-
-
-def test_the_offset_belongs_to_the_time_of_capture():
-    edited_elsewhere = {306: "2020:01:02 03:04:05"}
-    facts = camera_facts(photo(main=edited_elsewhere, exif=TAKEN | {0x9010: "+09:00"}))
-    assert facts.utc_offset_s is None
-    both = photo(main=edited_elsewhere, exif=TAKEN | {0x9010: "+09:00", 0x9011: "+02:00"})
-    assert camera_facts(both).utc_offset_s == 7200
-    # Some phones write the same time into all fields, and the offset beside one.
-    same = photo(main={306: "2019:07:14 21:58:03"}, exif=TAKEN | {0x9010: "+02:00"})
-    assert camera_facts(same).utc_offset_s == 7200
-    digitised = photo(exif={36868: "2019:07:14 21:58:03", 0x9011: "+09:00", 0x9012: "+02:00"})
-    assert camera_facts(digitised).utc_offset_s == 7200
-    other_time = EIFFEL | {7: (12.0, 58.0, 3.0), 29: "2019:07:14"}
-    assert camera_facts(photo(exif=TAKEN | {0x9011: "+02:00"}, gps=other_time)).utc_offset_s == 7200
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,22 @@ def test_ambiguous_and_broken_files_are_refused(data, new_blocks):
     assert refusal(data, new_blocks) == RefusalKind.STRUCTURE
 
 
-def test_extended_xmp_stays_and_can_be_read():
+def test_xmp_exif_and_extended_xmp_are_read_and_stay():
     parts = [EXTENSION + b"0123456789ABCDEF" * 2 + struct.pack(">II", 17, at) for at in (0, 10)]
     segments = (jpeg_segment(0xE1, parts[0] + b"a" * 10), jpeg_segment(0xE1, parts[1] + b"b" * 7))
     data = with_segments(PLAIN, MORE_XMP, *segments)
     assert extended_xmp(data) == b"a" * 10 + b"b" * 7
     assert extended_xmp(write_and_check_pixels(data, xmp=LARGE)) == extended_xmp(data)
     assert extended_xmp(PLAIN) == b""
+    info = PngInfo()
+    info.add_itxt(NAME[:-1].decode(), SMALL.decode(), zip=True)
+    assert read_blocks(encode_photo("PNG", pnginfo=info)).xmp == SMALL
+    prefixed = png_chunk(b"eXIf", b"Exif\0\0" + exif_block())
+    png = encode_photo("PNG")
+    assert read_blocks(png[:33] + prefixed + png[33:]).exif == exif_block()
+    webp = read_blocks(encode_photo("WEBP", xmp=SMALL, exif=b"Exif\0\0" + exif_block()))
+    assert (webp.xmp, webp.exif) == (SMALL, exif_block())
+    assert read_blocks(encode_photo("TIFF", IMAGE)).xmp is None
 
 
 # --- IPTC among Photoshop's resources.
@@ -508,18 +517,6 @@ def test_a_forged_record_does_not_change_the_image(tmp_path, name):
     refusal = undo_refusal(path, {digest_file(written): record})
     assert "would have changed other data" in refusal.text
     assert path.read_bytes() == written
-
-
-def test_xmp_and_exif_are_read():
-    info = PngInfo()
-    info.add_itxt(NAME[:-1].decode(), SMALL.decode(), zip=True)
-    assert read_blocks(encode_photo("PNG", pnginfo=info)).xmp == SMALL
-    prefixed = png_chunk(b"eXIf", b"Exif\0\0" + exif_block())
-    png = encode_photo("PNG")
-    assert read_blocks(png[:33] + prefixed + png[33:]).exif == exif_block()
-    webp = read_blocks(encode_photo("WEBP", xmp=SMALL, exif=b"Exif\0\0" + exif_block()))
-    assert (webp.xmp, webp.exif) == (SMALL, exif_block())
-    assert read_blocks(encode_photo("TIFF", IMAGE)).xmp is None
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_backend_with_other_scores_is_not_chosen(classify):
     assert chosen(FakeBackend("openvino", classify)) == "torchscript"
 
 
-def test_the_first_backend_that_agrees_is_chosen():
+def test_the_first_backend_that_agrees_is_chosen_and_small_gpus_get_small_passes():
     noise = np.random.default_rng(3).normal(1, 0.1, (IMAGES, 6)).astype(np.float32)
     similar = FakeBackend(
         "openvino",
@@ -127,6 +127,13 @@ def test_the_first_backend_that_agrees_is_chosen():
     )
     assert chosen(FakeBackend("openvino-int8", fails), similar) == "openvino"
     assert chosen(FakeBackend("openvino-int8"), similar) == "openvino-int8"
+    backend = FakeBackend("torchscript", max_batch=3)
+    model, images = model_on("cuda", backend), generated_images(SIZE, 3)
+    np.testing.assert_array_equal(model.outputs(images).scores, half_brightness(images))
+    assert (model.batch_size, backend.sizes) == (2, [8, 4, 2, 2])
+    backend.max_batch = 0
+    with pytest.raises(OutOfDeviceMemory):
+        model.outputs(images[:1])
 
 
 @pytest.mark.parametrize(
@@ -174,16 +181,6 @@ def test_images_with_scores_in_a_range_are_looked_at_again_mirrored():
 def sideways(images: Images) -> Scores:
     left = np.asarray(images)[:, :, : SIZE // 4]
     return np.asarray((half_brightness(images) + half_brightness(left)) / 2)
-
-
-def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones():
-    backend = FakeBackend("torchscript", max_batch=3)
-    model, images = model_on("cuda", backend), generated_images(SIZE, 3)
-    np.testing.assert_array_equal(model.outputs(images).scores, half_brightness(images))
-    assert (model.batch_size, backend.sizes) == (2, [8, 4, 2, 2])
-    backend.max_batch = 0
-    with pytest.raises(OutOfDeviceMemory):
-        model.outputs(images[:1])
 
 
 def test_a_model_that_fails_in_the_selection_is_still_used(caplog):

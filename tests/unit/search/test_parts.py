@@ -327,7 +327,7 @@ def test_guesses_are_said_and_only_the_first_words_of_a_long_text_are_read():
     assert len(found.parts[-1].text.split()) == len(words) - MAX_WORDS
 
 
-def test_the_query_has_the_options_of_all_parts():
+def test_lists_are_read_until_every_word_has_its_options():
     found = understood("eiffel tower may louvre 2018 2019")
     assert found.options == {
         "landmark": ("eiffel-tower", "louvre"),
@@ -340,9 +340,6 @@ def test_the_query_has_the_options_of_all_parts():
     assert found.words == "Eiffel Tower, Louvre, 2018, 2019, May"
     assert understood("since 2019 canon").options == {"taken_after": "2019-01-01", "camera": ("Canon EOS 5D",), "any_rank": "1"}  # fmt: skip
     assert understood("unknown eiffel tower").options == {"unknown": "1"}
-
-
-def test_lists_are_read_until_every_word_is_understood():
     read = []
 
     def lists() -> Sequence[Sequence[object]]:

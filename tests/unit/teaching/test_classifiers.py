@@ -51,7 +51,7 @@ def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: flo
     return centre + spread * strangers(count, seed=100 * landmark + seed)
 
 
-def test_the_photos_of_a_landmark_are_found_and_strangers_are_not():
+def test_more_examples_and_both_sides_find_more_photos_and_no_strangers():
     others = strangers(2000, seed=1)
     library = np.concatenate([others, photos_of_landmark(40, seed=1)])
 
@@ -61,9 +61,6 @@ def test_the_photos_of_a_landmark_are_found_and_strangers_are_not():
     assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
     nothing_in_common = learn(SPACE, strangers(5, seed=2), NONE, others)
     assert (nothing_in_common.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.002
-
-
-def test_more_examples_find_more_photos():
     photos = photos_of_landmark(200, seed=2, spread=1.0)
     library = np.concatenate([strangers(2000, seed=1), photos[:50]])
 
@@ -76,6 +73,15 @@ def test_more_examples_find_more_photos():
     ]
 
     assert found[0] < found[1] < found[2]
+    sides = [photos_of_landmark(30, side, seed=1) for side in (1, 2)]
+    others = strangers(2000, seed=1)
+    examples = np.concatenate([photos_of_landmark(4, landmark=1), photos_of_landmark(4, landmark=2)])
+
+    classifier = learn(SPACE, examples, NONE, np.concatenate([others, *sides]))
+
+    for side in sides:
+        assert (classifier.scores(side) >= SUGGESTED_SCORE).mean() > 0.5
+    assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
 def test_rejected_photos_and_rare_landmarks_score_less_and_copies_count_once():
@@ -106,18 +112,6 @@ def test_rejected_photos_and_rare_landmarks_score_less_and_copies_count_once():
     np.testing.assert_array_equal(once.bias, repeated.bias)
 
 
-def test_a_landmark_of_two_sides_is_found_from_both():
-    sides = [photos_of_landmark(30, side, seed=1) for side in (1, 2)]
-    others = strangers(2000, seed=1)
-    examples = np.concatenate([photos_of_landmark(4, landmark=1), photos_of_landmark(4, landmark=2)])
-
-    classifier = learn(SPACE, examples, NONE, np.concatenate([others, *sides]))
-
-    for side in sides:
-        assert (classifier.scores(side) >= SUGGESTED_SCORE).mean() > 0.5
-    assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
-
-
 def test_photos_near_one_of_very_different_examples_are_found():
     dimension = 400  # as many as networks have
     space = EmbeddingSpace(np.zeros(dimension), np.eye(dimension), NOISE * dimension)
@@ -137,10 +131,13 @@ def test_photos_near_one_of_very_different_examples_are_found():
     assert (nearest.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
 
 
-def test_photos_are_compared_with_a_limited_number_of_examples():
+def test_comparisons_are_with_few_examples_and_can_be_ended():
     classifier = learn(SPACE, photos_of_landmark(40, spread=1.0), NONE, strangers(200, seed=1))
 
     assert classifier.weights.shape == (DIMENSION, MAX_COLUMNS)
+    compared: list[int] = []
+    group_directions(directions(1000, 4, 1), 0.9, compared.append)
+    assert compared == [512, 1000]
 
 
 def test_classifiers_give_the_same_scores_side_by_side_stored_and_of_an_older_release():
@@ -246,12 +243,6 @@ def test_groups_of_one_place_are_joined_and_take_in_its_single_photos():
     assert sorted(merged) == [list(range(10)), list(range(10, 20))]
     assert merge_groups(rows, begun, 1.1) == [[], [], [], []]
     assert merge_groups(rows, [[0], [1]], 0.2) == []
-
-
-def test_a_comparison_can_be_ended():
-    compared: list[int] = []
-    group_directions(directions(1000, 4, 1), 0.9, compared.append)
-    assert compared == [512, 1000]
 
 
 def drawn(random: np.random.Generator, number: int, dimension: int) -> Embeddings:
