@@ -53,7 +53,7 @@ _SOURCE_NAMES = {
 # Who states a date or a position, if not the photo itself.
 STATED_BY = {
     "sidecar": N_("From the sidecar"),
-    "takeout": N_("From Google Takeout"),
+    "takeout": N_("From Google Takeout, ente or iCloud"),
     "name": N_("The day in the file's name"),
 }
 
