@@ -33,9 +33,8 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-`--help` of a command has examples, too. Arguments in brackets may be left out. Options of several commands
-are described once, in [Shared options](#shared-options). A name like `TAGGER_MODEL` in the description of an
-option is a [setting](settings.md), too.
+`--help` of a command has examples, too. Arguments in brackets may be left out. [Shared](#shared-options) are
+options and arguments of several commands. Names like `TAGGER_MODEL` are [settings](settings.md), too.
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
@@ -185,7 +184,7 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
     counts = Counter(
         row for command in commands.values() for row in _rows(command) if row not in in_named
     )
-    common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
+    common = tuple(row for row, count in counts.items() if count >= SHARED_BY)
     return [*named, OptionGroup(COMMON, common)]
 
 
@@ -246,11 +245,6 @@ def _shared_options(group: OptionGroup, rows: list[str]) -> str:
     if 2 * len(missing) < len(rows):
         return f"{group.link} (all{' but ' if missing else ''}{', '.join(missing)})"
     return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
-
-
-def _is_optional(row: str) -> bool:
-    """Whether the line is an option that may be left out. Others stay with their commands."""
-    return row.startswith("- `-") and "Required." not in row
 
 
 def _option_name(row: str) -> str:

@@ -10,7 +10,7 @@ import codecs
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import StrEnum
@@ -44,15 +44,19 @@ class Score(float):
 
 
 class Counter:
-    """Iterates over `items` once, and counts them."""
+    """Iterates over `items` once, and counts them, and those that are `matching` a condition."""
 
-    def __init__(self, items: Iterable[Any]) -> None:
+    def __init__(
+        self, items: Iterable[Any], condition: Callable[[Any], bool] = lambda _item: False
+    ) -> None:
         self._items = items
-        self.count = 0
+        self._condition = condition
+        self.count = self.matching = 0
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._items:
             self.count += 1
+            self.matching += self._condition(item)
             yield item
 
 

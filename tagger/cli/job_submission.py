@@ -29,7 +29,7 @@ from tagger.cli.job_text import (
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority
-from tagger.ledger.job_control import JobProgress, find_job, has_write_option
+from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
 from tagger.processes.process import resume_collection, set_advice
@@ -225,19 +225,13 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
             reported = problem
             on_poll()
             time.sleep(POLL_S)
-    return (
-        print_end(database, job, json=json)
-        if progress.is_over
-        else _print_silent(progress, json=json)
-    )
-
-
-def _print_silent(progress: JobProgress, *, json: bool) -> int:
-    # Print a job that nobody continues, unless its process answers again.
+    if progress.is_over:
+        return print_end(database, job, json=json)
+    # Nobody continues the job, unless its process answers again.
     if json:
         write_json(progress)
     console.result(job_summary(progress))
-    console.warning(f"job {progress.job}: {progress.note}")
+    console.warning(f"job {job}: {progress.note}")
     return console.NOT_DONE
 
 

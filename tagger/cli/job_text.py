@@ -320,8 +320,11 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     findings = job_findings(database, progress.job)
     landmarks, suggested = findings.landmarks, findings.suggested
     of_things = _things_lines(database, progress.job, findings.things)
-    if of_things and _is_for_things(database, progress):
-        return vars(findings), of_things
+    if of_things and progress.kind == JobKind.BACKFILL:
+        from tagger.ledger.job_control import has_classified_landmarks
+
+        if not has_classified_landmarks(database, progress):
+            return vars(findings), of_things
     lines = [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
     if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
         lines.append(f"        and {more} more; to list all, run: tagger landmark list")
@@ -343,13 +346,6 @@ def _things_lines(database: Database, job: int, things: Sequence[FoundThing]) ->
     counts = [f"{printable(each.name)} {number_text(each.photos)}" for each in things]
     verb = "shows" if count == 1 else "show"
     return [f"{count_of(count, 'photo')} {verb} things: {first_names(counts, LANDMARKS_SHOWN)}"]
-
-
-def _is_for_things(database: Database, progress: JobProgress) -> bool:
-    # Whether models of things alone classified the photos of a backfill.
-    from tagger.ledger.job_control import has_classified_landmarks
-
-    return progress.kind == JobKind.BACKFILL and not has_classified_landmarks(database, progress)
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

@@ -340,11 +340,10 @@ class _DeclaredOptions:
         raise AttributeError(name)
 
     def parse(self, **others: Any) -> PhotoQuery:
-        """Return the query of these options and `others`.
-
-        Raises:
-            typer.BadParameter: an option has an invalid value, or contradicts another one.
-        """
+        # Return the query of these options and `others`.
+        #
+        # Raises:
+        #     typer.BadParameter: an option has an invalid value, or contradicts another one.
         values = vars(self) | others
         if any(map(str.isalpha, values.get("near") or "")):
             values |= _place_options(values["near"], values.get("radius_km"))

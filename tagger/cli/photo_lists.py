@@ -239,7 +239,7 @@ def print_details(details: PhotoDetails) -> None:
             and details.evidence
             and _evidence(details.evidence, photo.position.source),
         ),
-        ("shows", ", ".join(f"{each.name}{_certainty(each)}" for each in photo.things) or None),
+        ("shows", ", ".join(map(_shown_text, photo.things)) or None),
         ("classified", classified),
         ("threshold", details.threshold),
         *(
@@ -280,11 +280,11 @@ def print_details(details: PhotoDetails) -> None:
     write_table((*titles, "Model") if len(details.thresholds) > 1 else titles, rows)
 
 
-def _certainty(shown: ShownThing) -> str:
-    # ` 93%`, or ` (rejected)`.
-    if shown.verdict is not None:
-        return f" ({shown.verdict})"
-    return "" if shown.score is None else f" {shown.score:.0%}"
+def _shown_text(shown: ShownThing) -> str:
+    # `Dog 93%`, or `Dog (rejected)`.
+    if shown.verdict is not None or shown.score is None:
+        return f"{shown.name} ({shown.verdict})"
+    return f"{shown.name} {shown.score:.0%}"
 
 
 def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
@@ -334,8 +334,6 @@ def _verdict(text: str, given: Verdict | Dismissal) -> str:
 
 
 def _state(tag: Tag) -> str:
-    if tag.reason:
-        return tag.reason
-    if tag.verdict or not tag.accepted:
-        return tag.state or ""
+    if tag.reason or tag.verdict or not tag.accepted:
+        return tag.reason or tag.state or ""
     return "taught" if tag.source == "taught" else "accepted"

@@ -257,11 +257,10 @@ class _JobProcesses(Pool):
             self.children.append(child)
 
     def run(self) -> None:
-        """Run until the job ends or waits for an unavailable root, and print what is stored.
-
-        Raises:
-            ProcessFailed: processes keep dying. Unavailable: an error has ended one.
-        """
+        # Run until the job ends or waits for an unavailable root, and print what is stored.
+        #
+        # Raises:
+        #     ProcessFailed: processes keep dying. Unavailable: an error has ended one.
         done, over_at = 0, math.inf
         while self.children and time.monotonic() < over_at + JOB_END_S:
             time.sleep(JOB_POLL_S)
@@ -276,11 +275,10 @@ class _JobProcesses(Pool):
                 over_at = min(over_at, time.monotonic())
 
     def is_needed(self, child: Child) -> bool:
-        """Release what an ended process held. It is started again if its job needs it.
-
-        Raises:
-            Unavailable: an error has ended it.
-        """
+        # Release what an ended process held. It is started again if its job needs it.
+        #
+        # Raises:
+        #     Unavailable: an error has ended it.
         last_line = child.last_line()
         if last_line.startswith(ERROR):
             raise Unavailable(reason=last_line.removeprefix(ERROR))
@@ -328,11 +326,6 @@ IDLE_END_S = 60.0
 RETRY_S = 30.0
 
 
-def tags_photos(settings: Settings, database: Database) -> bool:
-    """Whether `tagger serve` runs a worker itself: not where workers may run on other machines."""
-    return database.is_sqlite or settings.redis_url is None
-
-
 class PageWorker:
     """Starts a worker when a job waits for one or a schedule is due, and nobody else runs any; ends it later.
 
@@ -377,11 +370,10 @@ class PageWorker:
                 log.exception("The check for jobs failed unexpectedly")  # the thread goes on
 
     def _check(self) -> None:
-        """Start, restart or stop the worker.
-
-        Raises:
-            TaggerError, OSError: it cannot run.
-        """
+        # Start, restart or stop the worker.
+        #
+        # Raises:
+        #     TaggerError, OSError: it cannot run.
         now = time.monotonic()
         workers = list_workers(self._database)
         self._started |= {f"tagger-{child.pid}@" for child in self._pool.children}

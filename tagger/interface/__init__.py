@@ -47,7 +47,9 @@ def open(  # noqa: A001 - as gzip.open and others
         DatabaseUnavailable, SchemaOutdated: the database cannot be opened.
     """
     if address is not None:
-        settings["database_url"] = _database_url(str(address))
+        text = str(address)
+        file_url = f"sqlite:///{quote(str(named_path(text).absolute()))}"
+        settings["database_url"] = text if "://" in text else file_url
     loaded = _settings(**settings)
     file = sqlite_file(loaded.effective_database_url)
     if (
@@ -65,12 +67,6 @@ def _settings(**settings: Any) -> Settings:
         # `./NAME` is a file, and NAME is not.
         settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111
     return load_settings(**settings)
-
-
-def _database_url(address: str) -> str:
-    return (
-        address if "://" in address else f"sqlite:///{quote(str(named_path(address).absolute()))}"
-    )
 
 
 def load_model(model: str | Path | None = None, *, device: str = "auto") -> PhotoModel:

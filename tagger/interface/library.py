@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeVar, Unpack, cast, overload
@@ -89,7 +90,9 @@ class Library:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = open_configured(settings)
-        self._database.after_decisions = self._update_derived_facts
+        self._database.after_decisions = partial(
+            update_consequences, self._database, settings.model
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -376,10 +379,6 @@ class Library:
             self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots
         )
 
-    def _update_derived_facts(self) -> None:
-        # Bring up to date what follows from photos and verdicts.
-        update_consequences(self._database, self._settings.model)
-
 
 def _tagging(
     paths: str | Path | Iterable[str | Path],
@@ -401,20 +400,18 @@ def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOpti
 
 
 def _require_text(**values: object) -> None:
-    """Raises:
-    ArgumentInvalid: a value is not a text.
-    """
+    # Raises:
+    # ArgumentInvalid: a value is not a text.
     for argument, value in values.items():
         if not isinstance(value, str):
             raise ArgumentInvalid(argument=argument, reason=f"{value!r} is not a text")
 
 
 def _choice(kind: type[Choice], argument: str, value: str) -> Choice:
-    """The member of an enumeration that an argument names.
-
-    Raises:
-        ArgumentInvalid: it names none.
-    """
+    # The member of an enumeration that an argument names.
+    #
+    # Raises:
+    #     ArgumentInvalid: it names none.
     try:
         return kind(value)
     except ValueError:
@@ -542,12 +539,11 @@ def _is_single(images: object) -> bool:
 
 
 def _file(image: object) -> bytes:
-    """Return the image as a file; of pixels, one without loss, so that they are decoded as photos are.
-
-    Raises:
-        ArgumentInvalid: it is no image.
-        PhotoFailed: Pillow cannot read it.
-    """
+    # Return the image as a file; of pixels, one without loss, so that they are decoded as photos are.
+    #
+    # Raises:
+    #     ArgumentInvalid: it is no image.
+    #     PhotoFailed: Pillow cannot read it.
     if isinstance(image, bytes):
         return image
     if isinstance(image, np.ndarray):

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
@@ -205,6 +205,12 @@ POLL_S = 0.5
 Progress = Callable[["Job"], None]
 
 
+def _count(name: str, doc: str) -> int:
+    # A number of a job's photos that can only be read.
+    count = property(lambda job: getattr(job._progress, name), doc=doc)  # noqa: SLF001
+    return cast("int", count)
+
+
 class Job:
     """A job, with the numbers of its photos when it was last looked at: see `refresh`."""
 
@@ -236,45 +242,19 @@ class Job:
         """Whether it is finished or cancelled."""
         return self._progress.is_over
 
-    @property
-    def total(self) -> int:
-        """How many photos it has. All numbers below, with those in work, add up to it."""
-        return self._progress.total
-
-    @property
-    def tagged(self) -> int:
-        """Photos with an accepted landmark."""
-        return self._progress.tagged
-
-    @property
-    def unknown(self) -> int:
-        """Photos that were classified, and have none."""
-        return self._progress.unknown
-
-    @property
-    def skipped(self) -> int:
-        """Photos that had been classified in the same way before."""
-        return self._progress.skipped
-
-    @property
-    def written(self) -> int:
-        """Photos whose metadata was written, or by an undo, changed back."""
-        return self._progress.written
-
-    @property
-    def unchanged(self) -> int:
-        """Photos whose metadata said the same already."""
-        return self._progress.unchanged
-
-    @property
-    def refused(self) -> int:
-        """Photos whose metadata was not written, for a reason that `failures` gives."""
-        return self._progress.refused
-
-    @property
-    def failed(self) -> int:
-        """Photos that could not be read; `failures` says why."""
-        return self._progress.failed
+    total = _count(
+        "total", "How many photos it has. All numbers below, with those in work, add up to it."
+    )
+    tagged = _count("tagged", "Photos with an accepted landmark.")
+    unknown = _count("unknown", "Photos that were classified, and have none.")
+    skipped = _count("skipped", "Photos that had been classified in the same way before.")
+    written = _count("written", "Photos whose metadata was written, or by an undo, changed back.")
+    unchanged = _count("unchanged", "Photos whose metadata said the same already.")
+    refused = _count(
+        "refused", "Photos whose metadata was not written, for a reason that `failures` gives."
+    )
+    gone = _count("gone", "Photos whose file was deleted or moved.")
+    failed = _count("failed", "Photos that could not be read; `failures` says why.")
 
     @property
     def waiting(self) -> int:

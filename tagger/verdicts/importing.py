@@ -125,7 +125,7 @@ class _NotJson(PicklableError):
 
 
 def _json_elements(source: IO[bytes]) -> Iterator[str]:
-    """Yield the JSON of each element of a list, or of each of the documents that follow one another."""
+    # Yield the JSON of each element of a list, or of each of the documents that follow one another.
     blocks = text_blocks(source)
     text = next(blocks, "")
     is_list = text.startswith("[")
@@ -160,7 +160,7 @@ def _json_elements(source: IO[bytes]) -> Iterator[str]:
 
 
 def _element_bounds(text: str, position: int, before: re.Pattern[str]) -> tuple[int, int]:
-    """Start and end of the next element, after what has to be before it."""
+    # Start and end of the next element, after what has to be before it.
     gap = before.match(text, position)
     if not gap:
         raise json.JSONDecodeError("expected a comma or the end of the list", text, position)
@@ -241,7 +241,7 @@ class _NewRows:
 def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> _NewRows:
-    """Count what a page changes, and return those rows. With `add`, unknown images get rows."""
+    # Count what a page changes, and return those rows. With `add`, unknown images get rows.
     landmarks = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     known = {*landmarks, None}
     if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
@@ -294,7 +294,7 @@ def _count_page(
 def _content_ids(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> dict[str, int]:
-    """Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`."""
+    # Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`.
     digests = {entry.digest for entry in page}
     content_ids = lock_contents_shared(connection, digests)
     missing = digests - content_ids.keys()

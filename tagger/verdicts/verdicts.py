@@ -224,7 +224,7 @@ class _CurrentVerdicts:
     def document(
         self, connection: Connection, root_paths: RootPaths, *, dry_run: bool
     ) -> VerdictsDocument:
-        """What has become of them in this transaction."""
+        # What has become of them in this transaction.
         after = _kinds(connection, self.before, self.subject.id)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
@@ -255,7 +255,7 @@ class _CurrentVerdicts:
 
 
 def _find_subject(connection: Connection, name: str) -> Landmark | Thing | NamedSight:
-    """The landmark of a name; without one, or with its prefix, the thing; with its prefix, the sight."""
+    # The landmark of a name; without one, or with its prefix, the thing; with its prefix, the sight.
     if name.startswith(SIGHT_PREFIX):
         return NamedSight(SightName(name.removeprefix(SIGHT_PREFIX)))
     if name.startswith(PREFIX):
@@ -271,7 +271,7 @@ def _find_subject(connection: Connection, name: str) -> Landmark | Thing | Named
 def _kinds(
     connection: Connection, images: Collection[int], subject: Subject
 ) -> dict[int, VerdictKind | None]:
-    """The verdict of each image about a landmark or thing."""
+    # The verdict of each image about a landmark or thing.
     table, is_about_it = verdicts_about(subject)
     given = among(table.c.content_id, images), is_about_it
     rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
@@ -352,7 +352,7 @@ def restore_photos(
 def _compare_page(
     connection: Connection, page: Sequence[int], result: DismissedPhotos, *, away: bool
 ) -> set[int]:
-    """Sort photos by whether they have to be put away, or brought back. Returns the images of those."""
+    # Sort photos by whether they have to be put away, or brought back. Returns the images of those.
     images = images_of(connection, page)
     content_ids = {*images.values()}
     dismissed = stored_dismissals(connection, content_ids).keys()
@@ -521,7 +521,7 @@ class _Listing:
 def _select_rows(
     connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
 ) -> Select[Any]:
-    """A query for the rows of a table of verdicts, each with the digest and a photo of its image."""
+    # A query for the rows of a table of verdicts, each with the digest and a photo of its image.
     of_files = replace(
         verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None
     )

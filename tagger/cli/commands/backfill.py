@@ -48,7 +48,7 @@ from tagger.query.filter_words import conditions_text
 from tagger.registry.registered_models import resolve_models
 
 if TYPE_CHECKING:
-    from tagger.jobs.enqueue.scan import ScanReport
+    pass
 
 BackfillScopeName = Annotated[
     str,
@@ -128,7 +128,12 @@ def backfill(
     settings, database = session
     if dry_run:
         new = selection.new_job(database, settings)
-        _print_plan(count_photos(database, selection, new, settings.roots), selection, json=json)
+        count = count_photos(database, selection, new, settings.roots)
+        document = {"job": None, "total": count, "what": selection.scope, "dry_run": True}
+        scan_text = "; the scan may find more" if selection.scan else ""
+        verb = "compared" if selection.scope == BackfillScope.TAUGHT else "classified"
+        plan = f"{count_of(count, 'photo')} would be {verb}{scan_text}; nothing was recorded"
+        console.write_result(document, plan, json=json)
         return
     is_local = runs_here(session, local=local)
     if is_local and selection.scope is BackfillScope.OUTDATED:
@@ -147,7 +152,11 @@ def backfill(
     if discard_empty_job(database, job):
         if is_local:  # the command may have been interrupted after its last photo
             update_derived_facts(session)
-        _print_nothing(report, json=json)
+        note = f"{gone_text(report.gone)}; nothing else to do" if report.gone else "nothing to do"
+        if json:
+            numbers = {"total": 0, "gone": report.gone, "skipped_folders": report.skipped_folders}
+            write_json({"job": None, **numbers, "note": note})
+        console.result(note)
         code = console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE
         for other in report.in_other_jobs if wait and not is_local else ():
             code = follow(database, other) or code
@@ -155,14 +164,6 @@ def backfill(
     if is_local and local is None:
         announce_local_job()
     finish_job(session, job, report.in_other_jobs, wait=wait, json=json)
-
-
-def _print_nothing(report: ScanReport, *, json: bool) -> None:
-    note = f"{gone_text(report.gone)}; nothing else to do" if report.gone else "nothing to do"
-    if json:
-        numbers = {"total": 0, "gone": report.gone, "skipped_folders": report.skipped_folders}
-        write_json({"job": None, **numbers, "note": note})
-    console.result(note)
 
 
 def describe_backfill(selection: Backfill) -> str:
@@ -173,14 +174,6 @@ def describe_backfill(selection: Backfill) -> str:
     if selection.write:
         parts += [f"tags written to {selection.write.to}"]
     return ", ".join(parts)
-
-
-def _print_plan(count: int, selection: Backfill, *, json: bool) -> None:
-    document = {"job": None, "total": count, "what": selection.scope, "dry_run": True}
-    scan = "; the scan may find more" if selection.scan else ""
-    verb = "compared" if selection.scope == "taught" else "classified"
-    text = f"{count_of(count, 'photo')} would be {verb}{scan}; nothing was recorded"
-    console.write_result(document, text, json=json)
 
 
 schedule_app = typer.Typer(

@@ -123,10 +123,9 @@ def _findings(*groups: CheckGroup) -> Iterator[Finding]:
 
 
 def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
-    """The health check: disk space, database and Redis, within QUICK_LIMIT_S and without a model.
-
-    With `worker`, a worker of this machine must be alive, too.
-    """
+    # The health check: disk space, database and Redis, within QUICK_LIMIT_S and without a model.
+    #
+    # With `worker`, a worker of this machine must be alive, too.
     checks = DatabaseChecks(settings.effective_database_url)
     redis = []
     if settings.redis_url is not None:  # the embedded one starts when it is needed

@@ -152,17 +152,12 @@ def failures(
     )
     documents = failure_documents(database, photos, settings.roots)
     count = write_failures(documents, output_format, end=b"\0" if print0 else b"\n")
-    if is_write_job:
-        _print_unwritten(database, job or 0, count, kind)
-    else:
+    if job is None or not is_write_job:
         console.info(count_of(count, "failed photo") if count else "no failed photos")
-
-
-def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
-    # Print what was listed of a metadata job, and how to list photos that others have edited.
+        return
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
-    console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
-    edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
+    console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else f'not {undone}'}")
+    edited = 0 if kind else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
     if edited:
         text = f"edited: {count_of(edited, 'photo')}, which another program has changed since the write"
         console.info(f"{text}; to list them, run: tagger job failures {job} --kind edited")

@@ -159,18 +159,13 @@ def write(
     require_folders(database, query.under, settings.roots)
     request = Write(metadata, query)
     if dry_run:
-        _preview_write(session, request, json=json)
+        pages = request.photo_id_pages(database, settings.roots)
+        print_differences(_previews(session, pages, metadata), json=json)
+        if metadata.max_error_m is not None and count_changes(database):
+            console.warning("positions are not up to date; run: tagger locate")
         return
     job, _ = submit_job(session, request, priority, "photos", local=not enqueue)
     finish_job(session, job, wait=wait, json=json)
-
-
-def _preview_write(session: Session, request: Write, *, json: bool) -> None:
-    settings, database = session
-    pages = request.photo_id_pages(database, settings.roots)
-    print_differences(_previews(session, pages, request.options), json=json)
-    if request.options.max_error_m is not None and count_changes(database):
-        console.warning("positions are not up to date; run: tagger locate")
 
 
 @metadata_app.command("undo")

@@ -102,7 +102,8 @@ def add(
         )
         return
     model = registered_models.add_model(database, file, name)
-    _print_result(model, f"registered as {model.name}", json=json)
+    text = printable(f"registered as {model.name}")
+    console.write_result(model_document(model), text, json=json)
     if not model.in_use:
         in_use = models_in_use.names_in_use(database)
         beside = f" beside {list_text(in_use)}" if in_use else ""
@@ -220,13 +221,8 @@ def remove(
         )
     if not dry_run:
         update_derived_facts(session)
-    counts = {
-        "classified": removed.classified,
-        "tagged": removed.tagged,
-        "unclassified": removed.unclassified,
-        "taught": removed.taught,
-        "jobs": removed.jobs,
-    }
+    names = ("classified", "tagged", "unclassified", "taught", "jobs")
+    counts = {each: getattr(removed, each) for each in names}
     text = (
         f"{name} {'would be' if dry_run else 'is'} removed, with all that it predicted of "
         f"{count_of(removed.classified, 'photo')} ({removed.tagged} with an accepted tag), "
@@ -297,10 +293,6 @@ def verify(
         f"{printable(str(path))}: valid, {label_count} {kind}, digest {checked.digest}, {registered}",
         json=json,
     )
-
-
-def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
-    console.write_result(model_document(model), printable(text), json=json)
 
 
 def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +37,7 @@ from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tagger.database.connection import Database
     from tagger.query.counts import TripSummary
@@ -103,8 +102,7 @@ def query(
         console.write_result({"photos": number}, str(number), json=output_format is Format.JSON)
         print_due(database)
         return
-    with_tags = collections.Counter[bool]()
-    photos = _counted(find_tagged(database, photo_query, settings.roots), with_tags)
+    photos = console.Counter(find_tagged(database, photo_query, settings.roots), _has_no_tag)
     folder = absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
     number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
     if not number:
@@ -116,20 +114,15 @@ def query(
                 console.info(off_text)
     elif sys.stdout.isatty():
         by_position = photo_query.country or photo_query.near or photo_query.box
-        untagged = with_tags[False] if by_position else 0
+        untagged = photos.matching if by_position else 0
         others = f", {untagged} of them by position alone" if untagged else ""
         place = "" if folder is None else f" in {printable(str(folder))}"
         console.info(f"{count_of(number, 'photo')}{place}{others}")
     print_due(database)
 
 
-def _counted(
-    photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]
-) -> Iterator[TaggedPhoto]:
-    # The same photos. Counts those that have tags, and those that have none.
-    for photo in photos:
-        with_tags[bool(photo.tags)] += 1
-        yield photo
+def _has_no_tag(photo: TaggedPhoto) -> bool:
+    return not photo.tags
 
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
@@ -300,12 +293,11 @@ def similar(
 def _given_embeddings(
     session: Session, model: RegisteredModel, photos: Iterable[Path]
 ) -> tuple[Embeddings, list[int], bool]:
-    """The embeddings (N, D) of photos, the content ids of stored ones, and whether a photo could not be used.
-
-    Raises:
-        ExamplesMissing: none of the photos can be used.
-        PathNotFound: there is no such file.
-    """
+    # The embeddings (N, D) of photos, the content ids of stored ones, and whether a photo could not be used.
+    #
+    # Raises:
+    #     ExamplesMissing: none of the photos can be used.
+    #     PathNotFound: there is no such file.
     import numpy as np
 
     from tagger.photos.source import check_exists

@@ -208,10 +208,10 @@ def _supervise(
     *,
     once: bool,
 ) -> int:
-    """Run the services, and follow the job over `selection`; returns the exit code.
-
-    `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does not run.
-    """
+    # Run the services, and follow the job over `selection`; returns the exit code.
+    #
+    # `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does
+    # not run.
     from tagger.cli.job_submission import send_job, submit_tagging
     from tagger.cli.pools import Services
     from tagger.jobs.enqueue.submission import Tagging
@@ -280,7 +280,10 @@ def _page_listener(port: int | None) -> socket.socket | None:
         return listen(HOST, port)
     try:
         check_extra()
-        return listen_nearby(HOST, PORT)
+        for candidate in range(PORT, PORT + PORTS_TRIED):
+            with suppress(Unavailable):
+                return listen(HOST, candidate)
+        raise _in_use(HOST, PORT)
     except TaggerError as error:
         console.info(f"the web page is not served. {error}")
         return None
@@ -322,7 +325,7 @@ def serve(
     Example: tagger serve
     """
     check_extra()
-    from tagger.cli.pools import PageWorker, tags_photos
+    from tagger.cli.pools import PageWorker
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
 
@@ -334,7 +337,8 @@ def serve(
         closing(_listener(host, port, fd)) as listener,
     ):
         policy = access_policy(listener, settings)
-        starts_worker = fd is None and tags_photos(settings, database)  # only `tagger up` has --fd
+        # Only `tagger up` has --fd. With Redis and PostgreSQL, workers may run on other machines.
+        starts_worker = fd is None and (database.is_sqlite or settings.redis_url is None)
         app = create_app(settings, database, policy, has_own_worker=starts_worker or fd is not None)
         state = app.state.app_state
         _print_address(policy, settings, has_own_worker=state.has_own_worker)
@@ -381,14 +385,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise AddressRefused(
             host=host, port=port, reason=(error.strerror or str(error)).lower()
         ) from error
-
-
-def listen_nearby(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at `port` or at the next free port, of PORTS_TRIED ports."""
-    for candidate in range(port, port + PORTS_TRIED):
-        with suppress(Unavailable):
-            return listen(host, candidate)
-    raise _in_use(host, port)
 
 
 def _in_use(host: str, port: int) -> Unavailable:

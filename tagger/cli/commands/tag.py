@@ -191,11 +191,10 @@ def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> 
 def _predict(
     opened: Sequence[tuple[RegisteredModel, LocalModel]], file: str, settings: Settings
 ) -> tuple[list[ModelPredictions], bool]:
-    """The predictions of each model for a photo, decoded once for each size, and whether it is damaged.
-
-    Raises:
-        PhotoFailed: it cannot be read.
-    """
+    # The predictions of each model for a photo, decoded once for each size, and whether it is damaged.
+    #
+    # Raises:
+    #     PhotoFailed: it cannot be read.
     photo = opened[0][1].open(file)
     sizes = dict.fromkeys(local.resize for _, local in opened)
     images = {resize: photo.decode(resize) for resize in sizes}
@@ -445,15 +444,10 @@ def watch(
 
     announce_stop("start the same command again: it finds what is not tagged yet")
     watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every)
-    console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
+    counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
+    nouns = sorted(counts.items(), reverse=True)
+    sources = " and ".join(count_of(count, noun) for noun, count in nouns)
+    console.info(f"watching {sources}; press Ctrl-C to stop")
     while True:
         watcher.step()
         time.sleep(POLL_S)
-
-
-def _sources_text(selection: Selection) -> str:
-    # `2 folders`, `1 folder and 1 bucket`.
-    counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
-    return " and ".join(
-        count_of(count, noun) for noun, count in sorted(counts.items(), reverse=True)
-    )

@@ -43,7 +43,6 @@ from tagger.teaching.lessons import teach as teach_landmark
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.database.connection import Database
     from tagger.registry.registered_models import RegisteredModel
 
 
@@ -96,17 +95,6 @@ def effect_lines(landmark: Landmark, state: TaughtState, then: str) -> Iterator[
 
 def _names_text(named: Sequence[NamedOtherwise]) -> str:
     return ", ".join(f"{each.name} on {count_of(each.photos, 'photo')}" for each in named)
-
-
-def warn_of_similar_names(database: Database, added: Landmark) -> None:
-    """Warn of landmarks with names like that of a new one, which may be mistyped."""
-    with database.read() as connection:
-        similar = landmarks_spelled_like(connection, added)
-    for landmark in similar:
-        console.warning(
-            f"there is also {landmark.display_name} ({landmark.slug}); if you meant it, name it, or run: "
-            f"tagger landmark merge {added.slug} --into {landmark.slug}"
-        )
 
 
 # What a dry run tells of the state that teaching would lead to.
@@ -203,7 +191,14 @@ def teach(
             _print_state(taught, is_new=is_new)
         warn_of_other_models(session, model)
     if is_new:
-        warn_of_similar_names(session.database, planned)
+        # The new name may be mistyped.
+        with session.database.read() as connection:
+            similar = landmarks_spelled_like(connection, planned)
+        for each in similar:
+            console.warning(
+                f"there is also {each.display_name} ({each.slug}); if you meant it, name it, or run: "
+                f"tagger landmark merge {planned.slug} --into {each.slug}"
+            )
     if not dry_run and lesson.left_out:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
@@ -260,10 +255,17 @@ def _name(landmark: Landmark, *, is_new: bool) -> str:
 
 def _print_state(taught: Taught, *, is_new: bool) -> None:
     landmark, state = taught.landmark, taught.state
-    if not state.examples:
-        _print_unlearned(landmark, state)
-        return
     name = _name(landmark, is_new=is_new)
+    if not state.examples and state.is_label:
+        typer.echo(f"{name}: the verdicts are stored; the model knows it itself")
+        console.info(
+            f"it is learned too once you have confirmed {LEAST_MISSED} photos that the model missed"
+        )
+        return
+    if not state.examples:
+        typer.echo(f"{name}: the verdicts are stored; no photo of it is confirmed")
+        console.info(f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…")
+        return
     typer.echo(
         f"{name}: learned from {examples_text(state)}; {count_of(taught.compared, 'photo')} compared"
     )
@@ -285,14 +287,3 @@ def _print_state(taught: Taught, *, is_new: bool) -> None:
             "no other photo shows it yet; photos that are tagged from now on are compared with it, too"
         )
     console.info(f"to undo this, run: {undo_command(landmark, state)}")
-
-
-def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
-    why = "the model knows it itself" if state.is_label else "no photo of it is confirmed"
-    typer.echo(f"{_name(landmark, is_new=False)}: the verdicts are stored; {why}")
-    if state.is_label:
-        console.info(
-            f"it is learned too once you have confirmed {LEAST_MISSED} photos that the model missed"
-        )
-    else:
-        console.info(f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…")
