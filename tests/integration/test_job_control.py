@@ -80,6 +80,8 @@ def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger):
     ledger.append(job, ledger.photos(5))
     job_control.pause(ledger.database, job)
     ledger.owner_died(job)
+    silent = ledger.progress(job)
+    assert (silent.is_silent, silent.eta_seconds) == (True, None), "nobody works on it"
     recover_stale_jobs(ledger.database)
     progress = ledger.progress(job)
     assert progress.state is JobState.PAUSED

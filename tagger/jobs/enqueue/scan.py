@@ -87,8 +87,7 @@ def select_paths(
 
     Raises:
         PathNotFound: a path does not exist, or its disk or share does not answer.
-        ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not
-        answer.
+        ObjectAddressInvalid, BucketUnavailable: an address is invalid, or its bucket does not answer.
     """
     folders, files = set[Path](), set[Path]()
     for path in paths:
@@ -146,8 +145,7 @@ class ScanReport:
     gone: int = 0
     other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
-    # Folders of roots that do not exist any more, each with the scanned folder that has their
-    # photos.
+    # Folders of roots that do not exist any more, each with the scanned one that has their photos.
     moved: list[tuple[Path, Path]] = field(default_factory=list)
     # Open jobs with photos that the job would have, and the number of these.
     in_other_jobs: Counter[int] = field(default_factory=Counter)
@@ -156,22 +154,13 @@ class ScanReport:
     def skipped_folders(self) -> int:
         return sum(problem.is_folder for problem in self.problems)
 
-    def note(self) -> Note | str | None:
-        """What the scan could not read, left out or no longer found; None if there is nothing to report."""
-        nothing = [] if self.found else ["no photos were found there"]
-        lines = [
-            *self._problem_lines(),
-            *nothing,
-            *self.other_files.copies_lines(),
-            *self.other_job_lines(),
-        ]
-        return self._with_gone(lines)
-
-    def problem_note(self) -> Note | str | None:
-        """What could not be read, was left to others or is gone; None if there is nothing to report."""
-        return self._with_gone([*self._problem_lines(), *self.other_job_lines()])
-
-    def _with_gone(self, lines: list[str]) -> Note | str | None:
+    def note(self, *, is_tagging: bool = False) -> Note | str | None:
+        """What could not be read, was left to others or is gone; of a tagging job, what was left out, too."""
+        lines = self._problem_lines()
+        if is_tagging:
+            lines += [] if self.found else ["no photos were found there"]
+            lines += self.other_files.copies_lines()
+        lines += self.other_job_lines()
         gone = Note(NoteCode.PHOTOS_GONE, {"number": str(self.gone)})
         if self.gone and not lines:
             return gone
@@ -184,10 +173,10 @@ class ScanReport:
         ]
 
     def _problem_lines(self) -> list[str]:
+        more = len(self.problems) - NOTED_PROBLEMS
         first = self.problems[:NOTED_PROBLEMS]
-        more = len(self.problems) - len(first)
         lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
-        return [*lines, f"and {more} more that could not be read"] if more else lines
+        return [*lines, f"and {more} more that could not be read"] if more > 0 else lines
 
     def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
         """Add a folder whose photos are left alone, once."""
@@ -265,9 +254,7 @@ class Scan:
                 self._record(folder, list(chain.from_iterable(complete)))
         files = sorted(selection.files, key=lambda file: _folder_of(str(file)))
         named = without_problems(find_named(files), self.report)
-        for parent, photos_in_parent in groupby(
-            named, key=lambda photo: _folder_of(photo.location)
-        ):
+        for parent, photos_in_parent in groupby(named, lambda photo: _folder_of(photo.location)):
             of_parent = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
             while group_page := list(islice(of_parent, PAGE)):
                 self._record(parse_path(parent), list(chain.from_iterable(group_page)))
@@ -283,9 +270,8 @@ class Scan:
             found = _photos_by_key(root.folder, page)
             rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
-            changed = [
-                key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)
-            ]
+            known = [key for key in found if key in rows]
+            changed = [key for key in known if is_changed(rows[key], found[key])]
             if new:
                 rows |= insert_photos(connection, root, {key: found[key] for key in new}, self.new)
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))

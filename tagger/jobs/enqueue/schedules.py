@@ -504,7 +504,7 @@ def _run(
                 raise Conflict(reason=f"{text} {remedy}")
         report = queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
         if discard_empty_job(database, run.job):
-            note = report.problem_note() or Note(NoteCode.NOTHING_TO_DO)
+            note = report.note() or Note(NoteCode.NOTHING_TO_DO)
             nothing = _set_note(database, row.id, due, note)
             return replace(run, job=None, **nothing)
     except RunInterrupted:

@@ -251,7 +251,7 @@ def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
     finish_scan(
         scan.database,
         scan.job_id,
-        report.note() if scan.new.kind is JobKind.TAG else report.problem_note(),
+        report.note(is_tagging=scan.new.kind is JobKind.TAG),
         other_files=report.other_files.count,
         skipped_folders=report.skipped_folders,
     )
