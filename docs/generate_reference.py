@@ -34,7 +34,8 @@ CLI_INTRODUCTION = f"""# Commands
 {HEADER}
 
 `--help` of a command has examples, too. Arguments in brackets may be left out. [Shared](#shared-options) are
-options and arguments of several commands. Names like `TAGGER_MODEL` are [settings](settings.md), too.
+options and arguments of several commands, or whole groups of them. Names like `TAGGER_MODEL` are
+[settings](settings.md), too.
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
@@ -243,7 +244,7 @@ def _shared_options(group: OptionGroup, rows: list[str]) -> str:
     if group.name == COMMON:
         return ", ".join(f"`{_option_name(row)}`" for row in rows)
     if 2 * len(missing) < len(rows):
-        return f"{group.link} (all{' but ' if missing else ''}{', '.join(missing)})"
+        return group.link + (f" but {', '.join(missing)}" if missing else "")
     return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
 
 
