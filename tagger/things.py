@@ -116,11 +116,11 @@ def things_of_labels(
     connection: Connection, model_ids: Collection[int]
 ) -> dict[int, dict[int, str]]:
     """The things of those of these models that name things, by the positions in their scores."""
-    found: dict[int, dict[int, str]] = {}
-    query = select(thing_labels.c.model_id, thing_labels.c.position, thing_labels.c.thing)
-    for row in connection.execute(query.where(thing_labels.c.model_id.in_(model_ids))):
-        found.setdefault(row.model_id, {})[row.position] = row.thing
-    return found
+    slugs: dict[int, dict[int, str]] = {}
+    labels = select(thing_labels).where(thing_labels.c.model_id.in_(model_ids))
+    for row in connection.execute(labels):
+        slugs.setdefault(row.model_id, {})[row.position] = row.thing
+    return slugs
 
 
 def all_things(connection: Connection) -> dict[str, Thing]:
@@ -177,11 +177,12 @@ _is_rejected = exists().where(
     thing_verdicts.c.thing == image_things.c.thing,
     thing_verdicts.c.verdict == VerdictKind.REJECTED,
 )
-_found = select(image_things.c.content_id, image_things.c.thing).where(_IS_IN_USE, ~_is_rejected)
-_decided = select(thing_verdicts.c.content_id, thing_verdicts.c.thing)
-shown_things = union_all(
-    _found, _decided.where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
-).subquery("shown_things")
+_image_and_thing = image_things.c.content_id, image_things.c.thing
+_found = select(*_image_and_thing).where(_IS_IN_USE, ~_is_rejected)
+_confirmed = select(thing_verdicts.c.content_id, thing_verdicts.c.thing).where(
+    thing_verdicts.c.verdict == VerdictKind.CONFIRMED
+)
+shown_things = union_all(_found, _confirmed).subquery("shown_things")
 
 
 def things_of_images(
@@ -198,16 +199,17 @@ def things_of_images(
     if not content_ids:
         return {}
     is_of_model = _IS_IN_USE if model_ids is None else image_things.c.model_id.in_(model_ids)
-    key = image_things.c.content_id, image_things.c.thing
-    best = select(*key, func.max(image_things.c.score).label("score")).group_by(*key)
-    is_found = among(image_things.c.content_id, content_ids), is_of_model
-    scores = {
-        (row.content_id, row.thing): row.score for row in connection.execute(best.where(*is_found))
-    }
+    best = (
+        select(*_image_and_thing, func.max(image_things.c.score).label("score"))
+        .where(among(image_things.c.content_id, content_ids), is_of_model)
+        .group_by(*_image_and_thing)
+    )
+    scores = {(row.content_id, row.thing): row.score for row in connection.execute(best)}
     decided = select(thing_verdicts).where(among(thing_verdicts.c.content_id, content_ids))
     verdicts = {
         (row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)
     }
+    # What only people say comes first.
     certainty = dict.fromkeys(verdicts, 1.0) | scores
     every = all_things(connection) if certainty else {}
     shown: dict[int, list[ShownThing]] = {}
@@ -269,9 +271,9 @@ def count_things(database: Database, job: int | None = None) -> list[ThingCount]
         .join(contents, contents.c.id == photos.c.content_id)
     )
     with database.read() as connection:
-        counts = {row.kind: row for row in connection.execute(with_digests)}
+        rows = {row.kind: row for row in connection.execute(with_digests)}
         return [
-            ThingCount(thing, counts[slug].images, counts[slug].latest, counts[slug].digest)
+            ThingCount(thing, row.images, row.latest, row.digest)
             for slug, thing in all_things(connection).items()
-            if slug in counts
+            if (row := rows.get(slug)) is not None
         ]
