@@ -108,7 +108,7 @@ class Sights:
         return strongest
 
     def _strengths(self, sights: Indices, positions: Floats, errors_m: Floats) -> Floats:
-        """How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach."""
+        # How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach.
         chords = np.linalg.norm(self._positions[:, sights] - positions, axis=0)
         distances_m = 1000 * EARTH_RADIUS_KM * chords
         spreads = self.sizes_m[sights] ** 2 + errors_m**2
@@ -118,12 +118,12 @@ class Sights:
 
     @cached_property
     def _positions(self) -> Floats:
-        """Unit vectors, (3, number of sights)."""
+        # Unit vectors, (3, number of sights).
         return unit_vectors(self.latitudes, self.longitudes)
 
     @cached_property
     def _reached_cells(self) -> tuple[Indices, Indices]:
-        """The cells in order, one for each sight that reaches it, and these sights."""
+        # The cells in order, one for each sight that reaches it, and these sights.
         cells, sights = cells_in_reach(self.latitudes, self.longitudes, self.reaches_m)
         order = np.argsort(cells, kind="stable")
         return cells[order], sights[order]
@@ -281,6 +281,6 @@ def cells_in_reach(
 
 
 def _ranges(first: Indices, counts: Indices) -> Indices:
-    """The integers from each first one on, as many as counted, one range after the other."""
+    # The integers from each first one on, as many as counted, one range after the other.
     starts = np.cumsum(counts) - counts
     return np.repeat(first - starts, counts) + np.arange(counts.sum())

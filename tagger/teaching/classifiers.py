@@ -28,6 +28,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tagger.model.artifact import BackgroundStatistics
 
 
-Values = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 STORED = np.dtype("<f4")
@@ -113,7 +114,7 @@ class EmbeddingSpace:
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
 
-    def directions(self, embeddings: Values) -> Matrix:
+    def directions(self, embeddings: Embeddings) -> Matrix:
         """The directions (N, D) of the transformed photos z, of length 1: their products are cosines."""
         transformed = (embeddings - self.mean) @ self._root_of_precision
         lengths = np.linalg.norm(transformed, axis=1, keepdims=True)
@@ -131,10 +132,10 @@ class Classifier:
     A classifier that release 1.0 learned has one column.
     """
 
-    weights: Values
-    bias: Values
+    weights: Embeddings
+    bias: Embeddings
 
-    def scores(self, embeddings: Values) -> Values:
+    def scores(self, embeddings: Embeddings) -> Embeddings:
         """The probability that each photo shows the landmark, in the library that was given to `calibrate`.
 
         Args:
@@ -145,9 +146,9 @@ class Classifier:
         """
         return _sigmoid(self.logits(embeddings))
 
-    def logits(self, embeddings: Values) -> Values:
+    def logits(self, embeddings: Embeddings) -> Embeddings:
         """The log-odds of these scores, (N,)."""
-        return best_logits(embeddings, self.weights, self.bias, [0])[:, 0]
+        return _best_logits(embeddings, self.weights, self.bias, [0])[:, 0]
 
     def at_share(self, share: float, before: float) -> Self:
         """The classifier for a library with another share of the landmark's photos than `before`."""
@@ -171,21 +172,50 @@ class Classifier:
         return cls(columns[:, :-1].T, columns[:, -1])
 
 
-def best_scores(
-    embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]
-) -> Values:
-    """The scores (N, L) of photos by L classifiers side by side, whose columns begin at `starts`."""
-    return _sigmoid(best_logits(embeddings, weights, biases, starts))
+@dataclass(frozen=True)
+class SeveralClassifiers:
+    """The columns of classifiers side by side: `weights` (D, C) and `bias` (C,), each from its start on."""
+
+    weights: Embeddings
+    bias: Embeddings
+    starts: Sequence[int]
+
+    @classmethod
+    def of(cls, stored: Sequence[bytes], dimension: int) -> Self:
+        """Those of stored classifiers, of which there is at least one."""
+        classifiers = [Classifier.from_bytes(data, dimension) for data in stored]
+        return cls(
+            np.hstack([each.weights for each in classifiers]),
+            np.concatenate([each.bias for each in classifiers]),
+            [0, *accumulate(len(each.bias) for each in classifiers[:-1])],
+        )
+
+    def scores(self, embeddings: Embeddings) -> Embeddings:
+        """The scores (N, L) of photos by each of L classifiers."""
+        return _sigmoid(
+            _best_logits(
+                embeddings,
+                self.weights,
+                self.bias,
+                self.starts,
+            )
+        )
 
 
-def best_logits(
-    embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]
-) -> Values:
-    """The log-odds of these scores."""
+def _best_logits(
+    embeddings: Embeddings,
+    weights: Embeddings,
+    biases: Embeddings,
+    starts: Sequence[int],
+) -> Embeddings:
     logits = np.empty((len(embeddings), len(starts)), np.float32)
     for start in range(0, len(embeddings), BLOCK):
         rows = slice(start, start + BLOCK)
-        logits[rows] = np.maximum.reduceat(embeddings[rows] @ weights + biases, starts, axis=1)
+        logits[rows] = np.maximum.reduceat(
+            embeddings[rows] @ weights + biases,
+            starts,
+            axis=1,
+        )
     return logits
 
 
@@ -211,7 +241,11 @@ def classifier_bytes(dimension: int) -> int:
     return STORED.itemsize * (dimension + 1)
 
 
-def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -> Direction:
+def fit_direction(
+    space: EmbeddingSpace,
+    positives: Embeddings,
+    negatives: Embeddings,
+) -> Direction:
     """Learn a landmark from examples.
 
     Args:
@@ -224,7 +258,12 @@ def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -
     """
     if not len(positives):
         raise ValueError("a landmark cannot be learned without an example")
-    examples = _distinct(space, evenly(positives, MAX_EXAMPLES) - space.mean)
+    # Photos that are copies of an earlier one count once.
+    several = evenly(positives, MAX_EXAMPLES) - space.mean
+    alike = several @ space.precision @ several.T
+    lengths = np.sqrt(alike.diagonal())
+    is_copy = np.triu(alike > DUPLICATE_COSINE * np.outer(lengths, lengths), 1).any(axis=0)
+    examples = several[~is_copy]
     centred = np.concatenate([examples, evenly(negatives, MAX_EXAMPLES) - space.mean])  # (E, D)
     targets = np.arange(len(centred)) < len(examples)
     products = centred @ space.precision @ centred.T  # (E, E), those of the transformed photos z
@@ -233,14 +272,25 @@ def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -
     length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
     left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
     weights = space.precision @ (coefficients @ centred) / length
-    nearest = _nearest(space, examples)
-    nearest_offset = space.mean @ nearest + USUAL_LIKENESS
-    offset = float(weights @ space.mean)
-    return Direction(weights, offset, nearest, nearest_offset, len(examples), _expected(left_out))
+    # The weights of the likeness to single examples.
+    compared = evenly(examples, MAX_COLUMNS).T
+    nearest = space.precision @ compared
+    lengths = np.sqrt((compared * nearest).sum(axis=0))
+    nearest /= np.where(lengths == 0, 1, lengths)
+    return Direction(
+        weights,
+        float(weights @ space.mean),
+        nearest,
+        space.mean @ nearest + USUAL_LIKENESS,
+        len(examples),
+        _expected(left_out),
+    )
 
 
 def calibrate(
-    direction: Direction, library: Values, logit_per_likeness: float = LOGIT_PER_LIKENESS
+    direction: Direction,
+    library: Embeddings,
+    logit_per_likeness: float = LOGIT_PER_LIKENESS,
 ) -> Classifier:
     """The classifier of a landmark for a library.
 
@@ -252,12 +302,18 @@ def calibrate(
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
-    classifier = calibrate_at_assumed_share(direction, library, logit_per_likeness)
+    classifier = calibrate_at_assumed_share(
+        direction,
+        library,
+        logit_per_likeness,
+    )
     return classifier.at_share(share_in(classifier, library), ASSUMED_SHARE)
 
 
 def calibrate_at_assumed_share(
-    direction: Direction, library: Values, logit_per_likeness: float = LOGIT_PER_LIKENESS
+    direction: Direction,
+    library: Embeddings,
+    logit_per_likeness: float = LOGIT_PER_LIKENESS,
 ) -> Classifier:
     """As `calibrate`, with `ASSUMED_SHARE` instead of the landmark's share in the library."""
     centre, spread = _measure_strangers(
@@ -265,7 +321,11 @@ def calibrate_at_assumed_share(
     )
     slope = LOGIT_PER_DEVIATION / spread
     weights = slope * direction.weights[:, np.newaxis] + logit_per_likeness * direction.nearest
-    bias = _intercept(direction, centre, spread) - slope * direction.offset
+    # The log-odds of a photo without resemblance, with `ASSUMED_SHARE` of the landmark.
+    expected = (direction.expected - centre) / spread
+    caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
+    bias = LOGIT_AT_CENTRE + LOGIT_PER_EXPECTED * expected + caution
+    bias -= slope * (centre + direction.offset)
     biases = bias - logit_per_likeness * direction.nearest_offset
     classifier = Classifier(weights.astype(np.float32), biases.astype(np.float32))
     if not (np.isfinite(classifier.weights).all() and np.isfinite(classifier.bias).all()):
@@ -280,23 +340,6 @@ def evenly(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
-def _distinct(space: EmbeddingSpace, centred: Matrix) -> Matrix:
-    """The photos (P, D) without those that are copies of an earlier one."""
-    products = centred @ space.precision @ centred.T
-    lengths = np.sqrt(products.diagonal())
-    is_copy = np.triu(products > DUPLICATE_COSINE * np.outer(lengths, lengths), 1).any(axis=0)
-    return np.asarray(centred[~is_copy])
-
-
-def _nearest(space: EmbeddingSpace, examples: Matrix) -> Matrix:
-    """The weights (D, C) of the likeness to single examples, which are centred (P, D)."""
-    centred = evenly(examples, MAX_COLUMNS).T
-    weights = space.precision @ centred
-    lengths = np.sqrt((centred * weights).sum(axis=0))
-    lengths[lengths == 0] = 1
-    return np.asarray(weights / lengths)
-
-
 def _expected(left_out: Matrix) -> float:
     if len(left_out) == 1:
         return EXPECTED_OF_ONE
@@ -305,7 +348,7 @@ def _expected(left_out: Matrix) -> float:
 
 
 def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
-    """The centre and the spread of the resemblance of photos that are probably not of the landmark."""
+    # The centre and the spread of the resemblance of photos that are probably not of the landmark.
     strangers = resemblances[resemblances < STRANGERS_BELOW]
     if not len(strangers):
         return 0.0, ASSUMED_SPREAD
@@ -315,15 +358,7 @@ def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
     return float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD)
 
 
-def _intercept(direction: Direction, centre: float, spread: float) -> float:
-    """The log-odds of a photo without resemblance, in a library with `ASSUMED_SHARE` of the landmark."""
-    expected = (direction.expected - centre) / spread
-    caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
-    at_centre = LOGIT_AT_CENTRE + LOGIT_PER_EXPECTED * expected + caution
-    return at_centre - LOGIT_PER_DEVIATION * centre / spread
-
-
-def share_in(classifier: Classifier, library: Values) -> float:
+def share_in(classifier: Classifier, library: Embeddings) -> float:
     """Estimate the share of the landmark's photos by expectation maximisation (Saerens et al., 2002).
 
     Args:
@@ -347,8 +382,6 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))  # does not overflow
 
 
-Embeddings = npt.NDArray[np.float32]
-
 _BOUND = np.dtype("<f4")
 # A stored embedding begins with its lowest and highest value.
 BOUNDS_BYTES = 2 * _BOUND.itemsize
@@ -359,12 +392,23 @@ def quantize(embeddings: Embeddings) -> list[bytes]:
     """What is stored for embeddings (N, D): the two bounds, then one byte for a dimension of each half."""
     low, high = embeddings.min(axis=1, keepdims=True), embeddings.max(axis=1, keepdims=True)
     step = np.where(high > low, (high - low) / _LEVELS, 1)
-    levels = np.clip(np.rint((embeddings - low) / step), 0, _LEVELS).astype(np.uint8)
+    levels = np.clip(
+        np.rint((embeddings - low) / step),
+        0,
+        _LEVELS,
+    ).astype(np.uint8)
     half = _packed_bytes(embeddings.shape[1])
     packed = levels[:, :half] << 4
     packed[:, : levels.shape[1] - half] |= levels[:, half:]
     bounds = np.hstack([low, high]).astype(_BOUND)
-    return [bound.tobytes() + row.tobytes() for bound, row in zip(bounds, packed, strict=True)]
+    return [
+        bound.tobytes() + row.tobytes()
+        for bound, row in zip(
+            bounds,
+            packed,
+            strict=True,
+        )
+    ]
 
 
 def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:

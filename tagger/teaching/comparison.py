@@ -10,9 +10,9 @@ If that is interrupted, the classifier stays marked as not applied, and images t
 was learned are outdated.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -35,32 +35,28 @@ from tagger.model.predictions import least_score
 from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import EffectiveTags
-from tagger.teaching.classifiers import Classifier, Embeddings, best_scores, quantize, restore
+from tagger.teaching.classifiers import Embeddings, SeveralClassifiers, quantize, restore
 
 
 @dataclass(frozen=True)
 class TaughtLandmarks:
-    """The classifiers of a model at one version, each with its landmark's id.
+    """The classifiers of a model at one version, each with its landmark's id; None without any landmark.
 
-    `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side. `starts` has the first
-    column of each, and `least` the lowest score that is stored.
+    `least`: the lowest score of each that is stored.
     """
 
     version: int
     landmark_ids: Sequence[int]
-    weights: Embeddings
-    biases: Embeddings
-    starts: Sequence[int]
+    classifiers: SeveralClassifiers | None
     least: Embeddings
 
-    def tags(self, embeddings: Embeddings) -> list[dict[int, float]]:
-        """The scores of the taught tags of each image, by landmark id, from embeddings (N, D)."""
-        tags: list[dict[int, float]] = [{} for _ in range(len(embeddings))]
-        if not self.landmark_ids:
-            return tags
-        scores = best_scores(embeddings, self.weights, self.biases, self.starts)
-        for row, column in np.argwhere(scores >= self.least).tolist():
-            tags[row][self.landmark_ids[column]] = float(scores[row, column])
+    def tags(self, stored: Sequence[bytes]) -> list[dict[int, float]]:
+        """The scores of the taught tags of each image, by landmark id, from stored embeddings."""
+        tags: list[dict[int, float]] = [{} for _ in stored]
+        if self.classifiers is not None:
+            scores = self.classifiers.scores(restore(stored, len(self.classifiers.weights)))
+            for row, column in np.argwhere(scores >= self.least).tolist():
+                tags[row][self.landmark_ids[column]] = float(scores[row, column])
         return tags
 
 
@@ -86,52 +82,46 @@ def load_classifiers(
     landmark_ids: Collection[int] | None = None,
 ) -> TaughtLandmarks:
     """The classifiers of a model: of these landmarks, or of all."""
-    columns = classifiers.c.landmark_id, classifiers.c.data, classifiers.c.share
     query = (
-        select(*columns)
+        select(classifiers.c.landmark_id, classifiers.c.data, classifiers.c.share)
         .where(classifiers.c.model_id == model_id)
         .order_by(classifiers.c.landmark_id)
     )
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
     rows = connection.execute(query).all()
-    if not rows:
-        return TaughtLandmarks(
-            version,
-            [],
-            np.empty((0, 0), np.float32),
-            np.empty(0, np.float32),
-            [],
-            np.empty(0, np.float32),
+    several = None
+    if rows:
+        dimension = models.c.manifest["embedding"]["dimension"].as_integer()
+        several = SeveralClassifiers.of(
+            [row.data for row in rows],
+            connection.scalars(select(dimension).where(models.c.id == model_id)).one(),
         )
-    manifest = connection.scalars(select(models.c.manifest).where(models.c.id == model_id)).one()
-    loaded = [Classifier.from_bytes(row.data, manifest["embedding"]["dimension"]) for row in rows]
-    return TaughtLandmarks(
-        version,
-        [row.landmark_id for row in rows],
-        np.hstack([each.weights for each in loaded]),
-        np.concatenate([each.bias for each in loaded]),
-        [0, *accumulate(len(each.bias) for each in loaded[:-1])],
-        np.array([least_score(row.share) for row in rows], np.float32),
-    )
+    least = np.array([least_score(row.share) for row in rows], np.float32)
+    return TaughtLandmarks(version, [row.landmark_id for row in rows], several, least)
 
 
 def next_version(connection: Connection, model_id: int) -> int:
     """Count a change of the model's classifiers, after all comparisons with the previous ones."""
-    counted = (
-        update(models)
-        .where(models.c.id == model_id)
-        .values(taught_version=models.c.taught_version + 1)
+    return int(
+        connection.execute(
+            update(models)
+            .where(models.c.id == model_id)
+            .values(taught_version=models.c.taught_version + 1)
+            .returning(models.c.taught_version)
+        ).scalar_one()
     )
-    return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
 def lock_version(connection: Connection, model_id: int) -> int:
     """The version of the model's classifiers, which does not change before the transaction ends."""
-    query = (
-        select(models.c.taught_version).where(models.c.id == model_id).with_for_update(read=True)
+    return int(
+        connection.execute(
+            select(models.c.taught_version)
+            .where(models.c.id == model_id)
+            .with_for_update(read=True)
+        ).scalar_one()
     )
-    return int(connection.execute(query).scalar_one())
 
 
 # Embeddings that are compared at once: 40 MB. Each page with a tag takes a transaction.
@@ -149,15 +139,14 @@ def compare_batch(
     values = {content_id: each for content_id, each in found.items() if each is not None}
     if not values:
         return ComparedBatch(tags, [])
-    stacked = np.stack(list(values.values()))
     landmarks = taught.current(connection)
-    stored = quantize(stacked)
+    stored = quantize(np.stack(list(values.values())))
     # Compared as they are stored, so that a later comparison gives the same scores.
-    tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
-    rows = [
-        (key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))
-    ]
-    return ComparedBatch(tags, rows)
+    tags |= zip(values, landmarks.tags(stored), strict=True)
+    return ComparedBatch(
+        tags,
+        [(key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))],
+    )
 
 
 def compare_all(
@@ -165,10 +154,15 @@ def compare_all(
 ) -> int:
     """Compare all stored embeddings of a model with the classifiers not applied. Returns how many."""
     with database.read() as connection:
-        unapplied = select(classifiers.c.landmark_id).where(
-            classifiers.c.model_id == model_id, ~classifiers.c.applied
+        versions = _versions(
+            connection,
+            model_id,
+            classifiers.c.landmark_id.in_(
+                select(classifiers.c.landmark_id).where(
+                    classifiers.c.model_id == model_id, ~classifiers.c.applied
+                )
+            ),
         )
-        versions = _versions(connection, model_id, classifiers.c.landmark_id.in_(unapplied))
         taught = load_classifiers(connection, model_id, 0, versions)
     if not versions:
         return 0
@@ -204,10 +198,15 @@ def compare_images(
     """
     landmarks = taught.current(connection)
     lock_contents(connection, content_ids)
-    rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
-    found = _tags(rows, landmarks)
-    compared = embeddings.c.content_id.in_(found), embeddings.c.model_id == model_id
-    connection.execute(update(embeddings).where(*compared).values(taught_version=landmarks.version))
+    found = _tags(
+        connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all(),
+        landmarks,
+    )
+    connection.execute(
+        update(embeddings)
+        .where(embeddings.c.content_id.in_(found), embeddings.c.model_id == model_id)
+        .values(taught_version=landmarks.version)
+    )
     return replace_taught_tags(connection, model_id, found)
 
 
@@ -223,49 +222,52 @@ def outdated(model_id: int) -> ColumnElement[bool]:
 
 def has_unapplied(connection: Connection, model_id: int) -> bool:
     """Whether not all embeddings of a model were compared with its classifiers."""
-    unapplied = exists().where(classifiers.c.model_id == model_id, ~classifiers.c.applied)
-    return bool(connection.scalar(select(unapplied)))
+    return bool(
+        connection.scalar(
+            select(exists().where(classifiers.c.model_id == model_id, ~classifiers.c.applied))
+        )
+    )
 
 
 def mark_applied(connection: Connection, model_id: int) -> None:
     """Mark as applied the classifiers that every image was compared with."""
-    is_outdated = exists().where(
-        embeddings.c.model_id == model_id, embeddings.c.taught_version < classifiers.c.version
-    )
     connection.execute(
         update(classifiers)
-        .where(classifiers.c.model_id == model_id, ~classifiers.c.applied, ~is_outdated)
+        .where(
+            classifiers.c.model_id == model_id,
+            ~classifiers.c.applied,
+            ~exists().where(
+                embeddings.c.model_id == model_id,
+                embeddings.c.taught_version < classifiers.c.version,
+            ),
+        )
         .values(applied=True)
     )
 
 
 def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
-    is_of_model = unindexed(embeddings.c.model_id) == model_id
-    return select(embeddings.c.content_id, embeddings.c.data).where(is_of_model, *conditions)
+    return select(embeddings.c.content_id, embeddings.c.data).where(
+        unindexed(embeddings.c.model_id) == model_id, *conditions
+    )
 
 
 def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, dict[int, float]]:
-    """The taught tags of stored embeddings, by content id."""
-    if not rows:
-        return {}
-    content_ids, stored = zip(*rows, strict=True)
-    if not taught.landmark_ids:
-        return {content_id: {} for content_id in content_ids}
-    found = taught.tags(restore(stored, len(taught.weights)))
-    return dict(zip(content_ids, found, strict=True))
+    # The taught tags of stored embeddings, by content id.
+    content_ids = (row.content_id for row in rows)
+    return dict(zip(content_ids, taught.tags([row.data for row in rows]), strict=True))
 
 
 def _versions(
     connection: Connection, model_id: int, *conditions: ColumnElement[bool]
 ) -> dict[int, set[int]]:
-    """The versions of a model's classifiers, by landmark id."""
+    # The versions of a model's classifiers, by landmark id.
     query = select(classifiers.c.landmark_id, classifiers.c.version).where(
         classifiers.c.model_id == model_id, *conditions
     )
-    versions: dict[int, set[int]] = {}
+    versions = defaultdict[int, set[int]](set)
     for row in connection.execute(query):
-        versions.setdefault(row.landmark_id, set()).add(row.version)
+        versions[row.landmark_id].add(row.version)
     return versions
 
 
@@ -275,30 +277,34 @@ def _replace_page(
     versions: Mapping[int, Collection[int]],
     found: TaughtTags,
 ) -> None:
-    """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
-    first, last = min(found), max(found)
-    of_page = (
-        taught_tags.c.content_id.between(first, last),
-        taught_tags.c.model_id == model_id,
-        among(taught_tags.c.landmark_id, versions),
-    )
+    # Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile.
     with database.read() as connection:
-        stored = set(connection.scalars(select(taught_tags.c.content_id).where(*of_page)))
+        stored = set(
+            connection.scalars(
+                select(taught_tags.c.content_id).where(
+                    taught_tags.c.content_id.between(min(found), max(found)),
+                    taught_tags.c.model_id == model_id,
+                    among(taught_tags.c.landmark_id, versions),
+                )
+            )
+        )
     changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})
     if not changed:
         return
     with database.write() as connection:
-        lock_version(
-            connection, model_id
-        )  # a landmark is learned anew before this transaction, or after it
+        # A landmark is learned anew before this transaction, or after it.
+        lock_version(connection, model_id)
         lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
-        of_changed = (
-            among(embeddings.c.content_id, changed),
-            unindexed(embeddings.c.model_id) == model_id,
+        kept = set(
+            connection.scalars(
+                select(embeddings.c.content_id).where(
+                    among(embeddings.c.content_id, changed),
+                    unindexed(embeddings.c.model_id) == model_id,
+                )
+            )
         )
-        kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
         tags_of_same = {
             content_id: {
                 key: score for key, score in found.get(content_id, {}).items() if key in same

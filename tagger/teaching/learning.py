@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -65,7 +63,6 @@ from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
     ASSUMED_SHARE,
     Classifier,
-    Direction,
     Embeddings,
     EmbeddingSpace,
     calibrate_at_assumed_share,
@@ -103,9 +100,14 @@ def changed_landmarks(
 ) -> frozenset[int]:
     """The ids of landmarks whose verdicts have changed since they were learned: of these, or of all."""
     evidence = find_evidence(connection, model_id, landmark_ids)
-    query = select(classifiers.c.landmark_id, classifiers.c.evidence)
-    rows = connection.execute(query.where(*_of_landmarks(model_id, landmark_ids)))
-    stored = {row.landmark_id: row.evidence for row in rows}
+    stored = {
+        row.landmark_id: row.evidence
+        for row in connection.execute(
+            select(classifiers.c.landmark_id, classifiers.c.evidence).where(
+                *_of_landmarks(model_id, landmark_ids)
+            )
+        )
+    }
     stale = {key for key, each in evidence.items() if stored.get(key) != each.digest}
     return frozenset(stale | (stored.keys() - evidence.keys()))
 
@@ -113,17 +115,17 @@ def changed_landmarks(
 def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) -> Sequence[str]:
     """The slugs of landmarks not learned from all verdicts, if the model `is_taught`, or not yet compared."""
     with database.read() as connection:
-        unapplied = select(classifiers.c.landmark_id).where(
-            classifiers.c.model_id == model_id, ~classifiers.c.applied
-        )
         ids = {
-            *connection.scalars(unapplied),
+            *connection.scalars(
+                select(classifiers.c.landmark_id).where(
+                    classifiers.c.model_id == model_id, ~classifiers.c.applied
+                )
+            ),
             *(changed_landmarks(connection, model_id) if is_taught else ()),
         }
-        slugs = (
+        return connection.scalars(
             select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
-        )
-        return connection.scalars(slugs).all()
+        ).all()
 
 
 def embedding_of(model: RegisteredModel) -> Embedding:
@@ -179,36 +181,23 @@ class Learner:
         return find_evidence(connection, self._model.id, [landmark_id]).get(landmark_id)
 
     def _classifier(self, connection: Connection, evidence: Evidence) -> tuple[Classifier, float]:
-        """The landmark's classifier, at its share of the library's photos."""
+        # The landmark's classifier, at its share of the library's photos.
         if self._library is None:
             self._library = library_sample(connection, self._model.id)
         judged = {*evidence.confirmed, *evidence.rejected}
         library = [content_id for content_id in self._library if content_id not in judged]
-        direction = self._direction(connection, evidence)
-        others = self._load(connection, library)
-        with self._refuse_on_error():
+        confirmed, rejected, others = (
+            load_embeddings(connection, self._model.id, content_ids, self._embedding.dimension)
+            for content_ids in (evidence.confirmed, evidence.rejected, library)
+        )
+        try:
+            direction = fit_direction(self.space, confirmed, rejected)
             usual = calibrate_at_assumed_share(direction, others)
             share = share_in(usual, others)
-            return usual.at_share(share, ASSUMED_SHARE), share
-
-    def _direction(self, connection: Connection, evidence: Evidence) -> Direction:
-        confirmed, rejected = (
-            self._load(connection, content_ids)
-            for content_ids in (evidence.confirmed, evidence.rejected)
-        )
-        with self._refuse_on_error():
-            return fit_direction(self.space, confirmed, rejected)
-
-    def _load(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
-        return load_embeddings(connection, self._model.id, content_ids, self._embedding.dimension)
-
-    @contextmanager
-    def _refuse_on_error(self) -> Iterator[None]:
-        try:
-            yield
         except ValueError as error:  # also numpy's LinAlgError
             reason = f"no landmark can be learned from its embeddings ({error})"
             raise ModelRefused(path=self._model.file, reason=reason) from error
+        return usual.at_share(share, ASSUMED_SHARE), share
 
     def _store(
         self,
@@ -218,7 +207,7 @@ class Learner:
         evidence: Evidence | None,
         classifier: tuple[Classifier, float] | None,
     ) -> None:
-        """Replace the landmark's classifier. Without one, its tags go too."""
+        # Replace the landmark's classifier. Without one, its tags go too.
         model_id = self._model.id
         connection.execute(delete(classifiers).where(*_of_landmarks(model_id, [landmark_id])))
         if evidence is None or classifier is None:
@@ -248,7 +237,7 @@ class Learner:
 def _of_landmarks(
     model_id: int, landmark_ids: Collection[int] | None
 ) -> Iterator[ColumnElement[bool]]:
-    """The conditions on `classifiers` for a model: of these landmarks, or of all."""
+    # The conditions on `classifiers` for a model: of these landmarks, or of all.
     yield classifiers.c.model_id == model_id
     if landmark_ids is not None:
         yield classifiers.c.landmark_id.in_(landmark_ids)
@@ -263,9 +252,15 @@ def library_sample(connection: Connection, model_id: int) -> list[int]:
         draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
         wanted = sorted(map(int, draws))
     # Otherwise, SQLite reads all images of the model along another index.
-    drawn = among(embeddings.c.content_id, wanted), unindexed(embeddings.c.model_id) == model_id
-    query = select(embeddings.c.content_id).where(*drawn).order_by(embeddings.c.content_id)
-    return list(connection.scalars(query))
+    return list(
+        connection.scalars(
+            select(embeddings.c.content_id)
+            .where(
+                among(embeddings.c.content_id, wanted), unindexed(embeddings.c.model_id) == model_id
+            )
+            .order_by(embeddings.c.content_id)
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -322,19 +317,45 @@ def update_taught(
 
 
 def taught_state(database: Database, model: RegisteredModel, landmark: Landmark) -> TaughtState:
+    examples = select(classifiers.c.examples, classifiers.c.rejected)
+    label = select(model_labels.c.position).where(
+        model_labels.c.model_id == model.id,
+        model_labels.c.landmark_id == landmark.id,
+    )
+    # Numbers of photos and images, and their mean score, by state, where teaching finds the landmark.
+    counted = (
+        select(
+            effective_tags.c.state,
+            func.count().label("photos"),
+            func.count(effective_tags.c.content_id.distinct()).label("images"),
+            func.avg(effective_tags.c.score).label("score"),
+        )
+        .join(
+            photos,
+            and_(
+                photos.c.content_id == effective_tags.c.content_id,
+                photos.c.gone_since.is_(None),
+            ),
+        )
+        .where(
+            effective_tags.c.landmark_id == landmark.id,
+            effective_tags.c.source == "taught",
+            effective_tags.c.state.in_((TagState.ACCEPTED, TagState.SUGGESTED)),
+        )
+        .group_by(effective_tags.c.state)
+    )
+    own, other = effective_tags.alias(), effective_tags.c
+    is_doubtful = own.c.accepted == true(), other.reason.in_(_OF_OTHERS)
+    is_kept = own.c.reason == TagReason.CERTAIN_OTHER, other.accepted == true()
     with database.read() as connection:
         learned = connection.execute(
-            select(classifiers.c.examples, classifiers.c.rejected).where(
-                *_of_landmarks(model.id, [landmark.id])
-            )
+            examples.where(*_of_landmarks(model.id, [landmark.id]))
         ).one_or_none()
-        label = select(model_labels.c.position).where(
-            model_labels.c.model_id == model.id, model_labels.c.landmark_id == landmark.id
-        )
         is_label = connection.scalar(label) is not None
-        counts = {row.state: row for row in _counts(connection, landmark)}
+        counts = {row.state: row for row in connection.execute(counted)}
         doubtful, kept = (
-            tuple(find(connection, landmark.id)) for find in (doubtful_otherwise, kept_otherwise)
+            tuple(_photos_of_others(connection, own, landmark.id, *conditions))
+            for conditions in (is_doubtful, is_kept)
         )
     tagged, suggested = counts.get(TagState.ACCEPTED), counts.get(TagState.SUGGESTED)
     return TaughtState(
@@ -351,10 +372,18 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
 
 def images_without_embedding(database: Database, model: RegisteredModel) -> int:
     """The number of images that only other models have classified: they have no embedding to compare."""
-    by_other = and_(contents.c.model_id.is_not(None), ~is_classified_by(model.id))
     with database.read() as connection:
-        query = select(func.count()).select_from(contents).where(by_other, has_photo(contents.c.id))
-        return int(connection.execute(query).scalar_one())
+        return int(
+            connection.execute(
+                select(func.count())
+                .select_from(contents)
+                .where(
+                    contents.c.model_id.is_not(None),
+                    ~is_classified_by(model.id),
+                    has_photo(contents.c.id),
+                )
+            ).scalar_one()
+        )
 
 
 def landmarks_of_other_models(
@@ -364,45 +393,25 @@ def landmarks_of_other_models(
     examples = exists().where(
         verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
     )
-    is_known = (
-        embeddings.c.content_id == verdicts.c.content_id,
-        among(embeddings.c.model_id, model_ids),
-    )
     query = (
         select(models.c.name, landmarks.c.slug)
         .join(classifiers, classifiers.c.model_id == models.c.id)
         .join(landmarks, landmarks.c.id == classifiers.c.landmark_id)
         .where(models.c.id.not_in(model_ids))
-        .where(examples.where(has_photo(verdicts.c.content_id)), ~examples.where(*is_known))
+        .where(
+            examples.where(has_photo(verdicts.c.content_id)),
+            ~examples.where(
+                embeddings.c.content_id == verdicts.c.content_id,
+                among(embeddings.c.model_id, model_ids),
+            ),
+        )
         .order_by(models.c.id, landmarks.c.slug)
     )
-    found: dict[str, list[str]] = {}
+    slugs = defaultdict[str, list[str]](list)
     with database.read() as connection:
         for name, slug in connection.execute(query):
-            found.setdefault(name, []).append(slug)
-    return found
-
-
-def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
-    """Numbers of photos and images, and their mean score, by state, where teaching finds the landmark."""
-    of_present = and_(
-        photos.c.content_id == effective_tags.c.content_id, photos.c.gone_since.is_(None)
-    )
-    return connection.execute(
-        select(
-            effective_tags.c.state,
-            func.count().label("photos"),
-            func.count(effective_tags.c.content_id.distinct()).label("images"),
-            func.avg(effective_tags.c.score).label("score"),
-        )
-        .join(photos, of_present)
-        .where(
-            effective_tags.c.landmark_id == landmark.id,
-            effective_tags.c.source == "taught",
-            effective_tags.c.state.in_((TagState.ACCEPTED, TagState.SUGGESTED)),
-        )
-        .group_by(effective_tags.c.state)
-    ).all()
+            slugs[name].append(slug)
+    return slugs
 
 
 # What a landmark is learned from: photos that a person names, and verdicts on images with an
@@ -438,7 +447,25 @@ def find_examples(
             if not photo_ids and not only_stored:
                 raise PhotoNotFound(path=absolute_path(path))
             ids |= dict.fromkeys(photo_ids)
-        return _examples(connection, model, list(ids), root_paths)
+        query = (
+            select_photos()
+            .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
+            .outerjoin(
+                embeddings,
+                and_(
+                    embeddings.c.content_id == photos.c.content_id,
+                    embeddings.c.model_id == model.id,
+                ),
+            )
+            .where(among(photos.c.id, ids))
+        )
+        names = NameCache(connection, root_paths)
+        examples = {}
+        for row in connection.execute(query).all():
+            failure = DAMAGED if row.damaged else row.failure_text
+            path_text = names.path(connection, row)
+            examples[row.id] = Example(row.id, path_text, row.embedded, failure)
+    return [examples[photo_id] for photo_id in ids if photo_id in examples]
 
 
 @dataclass(frozen=True)
@@ -457,43 +484,29 @@ def named_otherwise(
     photos_of = Counter(
         example.content_id for example in examples if example.content_id is not None
     )
-    found = Counter[int]()
+    photos_named = Counter[int]()
     tag = effective_tags.c
-    is_other = (
-        among(tag.content_id, photos_of),
-        tag.landmark_id != landmark_id,
-        tag.source == "model",
-    )
-    is_named = or_(tag.state == TagState.ACCEPTED, tag.reason.in_(_OF_OTHERS))
-    query = select(tag.content_id, tag.landmark_id).where(*is_other, is_named)
     with database.read() as connection:
-        for row in connection.execute(query):
-            found[row.landmark_id] += photos_of[row.content_id]
-        return _named(connection, found)
+        for row in connection.execute(
+            select(tag.content_id, tag.landmark_id).where(
+                among(tag.content_id, photos_of),
+                tag.landmark_id != landmark_id,
+                tag.source == "model",
+                or_(tag.state == TagState.ACCEPTED, tag.reason.in_(_OF_OTHERS)),
+            )
+        ):
+            photos_named[row.landmark_id] += photos_of[row.content_id]
+        return _named(connection, photos_named)
 
 
 # Why a landmark is doubtful because of another one.
 _OF_OTHERS = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED_OTHER
 
 
-def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
-    """The other landmarks that are doubtful because a photo has a tag of this one."""
-    own = effective_tags.alias()
-    is_doubtful = own.c.accepted == true(), effective_tags.c.reason.in_(_OF_OTHERS)
-    return _photos_of_others(connection, own, landmark_id, *is_doubtful)
-
-
-def kept_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
-    """The other landmarks of which the model is nearly certain, so that this one is only suggested."""
-    own = effective_tags.alias()
-    is_kept = own.c.reason == TagReason.CERTAIN_OTHER, effective_tags.c.accepted == true()
-    return _photos_of_others(connection, own, landmark_id, *is_kept)
-
-
 def _photos_of_others(
     connection: Connection, own: FromClause, landmark_id: int, *conditions: ColumnElement[bool]
 ) -> list[NamedOtherwise]:
-    """The other landmarks with their number of photos, by conditions on their tags and the `own` ones."""
+    # The other landmarks with their number of photos, by conditions on their tags and the `own` ones.
     other = effective_tags
     rows = connection.execute(
         select(other.c.landmark_id, func.count().label("photos"))
@@ -508,13 +521,15 @@ def _photos_of_others(
 
 
 def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherwise]:
-    """Landmarks by id with their number of photos, those of most photos first."""
+    # Landmarks by id with their number of photos, those of most photos first.
     landmarks = landmarks_by_id(connection, found)
-    named = [
-        NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
-        for key, number in found.items()
-    ]
-    return sorted(named, key=lambda each: (-each.photos, each.landmark))
+    return sorted(
+        (
+            NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
+            for key, number in found.items()
+        ),
+        key=lambda each: (-each.photos, each.landmark),
+    )
 
 
 def paths_to_tag(
@@ -523,19 +538,27 @@ def paths_to_tag(
     """All folders that exist, and the files of which no photo with an embedding of the model is stored."""
     named = list(paths)
     folders = [path for path in named if path.is_dir()]
-    of_model = and_(
-        embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id
-    )
-    query = (
-        select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
-    )
     with database.read() as connection:
         ids_of = _ids_by_path(
             connection, [path for path in named if path not in folders], root_paths
         )
-        stored = among(photos.c.id, chain.from_iterable(ids_of.values()))
-        without = set(connection.scalars(query.where(stored)))
-    files = [path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids)]
+        without = set(
+            connection.scalars(
+                select(photos.c.id)
+                .outerjoin(
+                    embeddings,
+                    and_(
+                        embeddings.c.content_id == photos.c.content_id,
+                        embeddings.c.model_id == model.id,
+                    ),
+                )
+                .where(
+                    embeddings.c.content_id.is_(None),
+                    among(photos.c.id, chain.from_iterable(ids_of.values())),
+                )
+            )
+        )
+    files = (path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids))
     return [*folders, *files]
 
 
@@ -568,14 +591,18 @@ def find_evidence(
 
     A landmark of people's own is taught from its first confirmed image on, a model's if the model misses it.
     """
-    is_tagged = exists().where(
-        tags.c.content_id == verdicts.c.content_id,
-        tags.c.landmark_id == verdicts.c.landmark_id,
-        tags.c.counts == true(),
-        tags.c.enough == true(),
-    )
     query = (
-        select(verdicts.c.landmark_id, verdicts.c.content_id, verdicts.c.verdict, is_tagged)
+        select(
+            verdicts.c.landmark_id,
+            verdicts.c.content_id,
+            verdicts.c.verdict,
+            exists().where(
+                tags.c.content_id == verdicts.c.content_id,
+                tags.c.landmark_id == verdicts.c.landmark_id,
+                tags.c.counts == true(),
+                tags.c.enough == true(),
+            ),
+        )
         .join(embeddings, embeddings.c.content_id == verdicts.c.content_id)
         .where(embeddings.c.model_id == model_id)
         .order_by(verdicts.c.landmark_id, verdicts.c.content_id)
@@ -605,12 +632,15 @@ def load_embeddings(
     connection: Connection, model_id: int, content_ids: Sequence[int], dimension: int
 ) -> Embeddings:
     """The embeddings (N, D) of these images by a model, in their order."""
-    of_images = (
-        among(embeddings.c.content_id, content_ids),
-        unindexed(embeddings.c.model_id) == model_id,
-    )
-    rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(*of_images))
-    stored = {row.content_id: row.data for row in rows}
+    stored = {
+        row.content_id: row.data
+        for row in connection.execute(
+            select(embeddings.c.content_id, embeddings.c.data).where(
+                among(embeddings.c.content_id, content_ids),
+                unindexed(embeddings.c.model_id) == model_id,
+            )
+        )
+    }
     return restore(
         [stored[content_id] for content_id in content_ids if content_id in stored], dimension
     )
@@ -619,38 +649,19 @@ def load_embeddings(
 def _ids_by_path(
     connection: Connection, paths: Iterable[Path], root_paths: RootPaths
 ) -> dict[Path, Sequence[int]]:
-    """The ids of the photo at each path, or of the photos below it that are present."""
+    # The ids of the photo at each path, or of the photos below it that are present.
     roots = list_roots(connection, root_paths)
-    found: dict[Path, Sequence[int]] = {}
+    ids_of: dict[Path, Sequence[int]] = {}
     for path in paths:
         photo_id = photo_id_in(connection, path, roots)
-        found[path] = _ids_below(connection, path, root_paths) if photo_id is None else [photo_id]
-    return found
-
-
-def _ids_below(connection: Connection, folder: Path, root_paths: RootPaths) -> Sequence[int]:
-    below = or_(
-        false(), *(range_.condition for range_ in path_ranges(connection, [folder], root_paths))
-    )
-    query = select(photos.c.id).where(below, PRESENT).order_by(photos.c.path)
-    return connection.scalars(query).all()
-
-
-def _examples(
-    connection: Connection, model: RegisteredModel, ids: Sequence[int], root_paths: RootPaths
-) -> list[Example]:
-    names = NameCache(connection, root_paths)
-    of_model = and_(
-        embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id
-    )
-    found = {}
-    query = (
-        select_photos()
-        .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
-        .outerjoin(embeddings, of_model)
-        .where(among(photos.c.id, ids))
-    )
-    for row in connection.execute(query).all():
-        failure = DAMAGED if row.damaged else row.failure_text
-        found[row.id] = Example(row.id, names.path(connection, row), row.embedded, failure)
-    return [found[photo_id] for photo_id in ids if photo_id in found]
+        if photo_id is not None:
+            ids_of[path] = [photo_id]
+            continue
+        ranges = path_ranges(connection, [path], root_paths)
+        query = (
+            select(photos.c.id)
+            .where(or_(false(), *(range_.condition for range_ in ranges)), PRESENT)
+            .order_by(photos.c.path)
+        )
+        ids_of[path] = connection.scalars(query).all()
+    return ids_of

@@ -119,8 +119,11 @@ class Taught:
 
     @property
     def document(self) -> TaughtDocument:
-        undo = undo_command(self.landmark, self.state)
-        facts = {"named_otherwise": self.named_otherwise, "compared": self.compared, "undo": undo}
+        facts = {
+            "named_otherwise": self.named_otherwise,
+            "compared": self.compared,
+            "undo": undo_command(self.landmark, self.state),
+        }
         seconds = round(self.seconds, 3)
         return document_of(
             TaughtDocument, self.state, landmark=self.landmark.slug, seconds=seconds, **facts
@@ -153,8 +156,13 @@ def teach(
     compared = update_taught(database, model, [landmark.id], on_progress).compared
     update_kept(database)
     state = taught_state(database, model, landmark)
-    otherwise = named_otherwise(database, landmark.id, lesson.confirmed)
-    return Taught(landmark, state, otherwise, compared, time.monotonic() - started_at)
+    return Taught(
+        landmark,
+        state,
+        named_otherwise(database, landmark.id, lesson.confirmed),
+        compared,
+        time.monotonic() - started_at,
+    )
 
 
 def update_consequences(
@@ -247,9 +255,18 @@ def suggestion_page(
 
 def count_suggestions(database: Database, landmark_id: int | None = None) -> int:
     """The number of suggestions, counted up to `COUNT_LIMIT`."""
-    query = _suggested(landmark_id).where(has_photo(effective_tags.c.content_id)).limit(COUNT_LIMIT)
     with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+        return (
+            connection.scalar(
+                select(func.count()).select_from(
+                    _suggested(landmark_id)
+                    .where(has_photo(effective_tags.c.content_id))
+                    .limit(COUNT_LIMIT)
+                    .subquery()
+                )
+            )
+            or 0
+        )
 
 
 def count_suggested_photos(database: Database, job: int) -> int:
@@ -279,10 +296,9 @@ _KEY = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.lan
 
 
 def _suggested(landmark_id: int | None, after: ReviewPosition | None = None) -> Select[Any]:
-    """A query for the images for which a landmark, or this one, is suggested, the best scores first.
-
-    No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
-    """
+    # A query for the images for which a landmark, or this one, is suggested, the best scores first.
+    #
+    # No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
     query: Select[Any] = (
         select(*_KEY).where(_IS_SUGGESTED).order_by(*(column.desc() for column in _KEY))
     )
@@ -298,7 +314,7 @@ def _suggested(landmark_id: int | None, after: ReviewPosition | None = None) -> 
 def _photos_of(
     connection: Connection, names: NameCache, found: Sequence[Row[Any]]
 ) -> Iterator[TaggedPhoto]:
-    """The first photo of the image of each of these rows, with the landmark as its only tag."""
+    # The first photo of the image of each of these rows, with the landmark as its only tag.
     content_ids = {row.content_id for row in found}
     rows, tags_of = first_photos(connection, content_ids), tag_rows(connection, content_ids)
     for each in found:

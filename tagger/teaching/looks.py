@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import nlargest
-from itertools import accumulate, groupby
+from itertools import groupby
 from math import ceil
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ from tagger.teaching.classifiers import (
     Classifier,
     Embeddings,
     EmbeddingSpace,
-    best_scores,
+    SeveralClassifiers,
     calibrate_at_assumed_share,
     evenly,
     fit_direction,
@@ -121,7 +122,11 @@ class Look:
 
 
 def find_look(
-    space: EmbeddingSpace, near: Embeddings, seconds: Floats, far: Embeddings, library: Embeddings
+    space: EmbeddingSpace,
+    near: Embeddings,
+    seconds: Floats,
+    far: Embeddings,
+    library: Embeddings,
 ) -> Look | None:
     """The look of a place; None: its photos have none.
 
@@ -155,8 +160,11 @@ def find_look(
 
     if (classifier.logits(far) > 0).mean() > MOST_FAR_SHARE:
         return None
-    in_library = classifier.at_share(share_in(classifier, library), ASSUMED_SHARE)
-    return Look(rows.tolist(), len(scenes), in_library)
+    return Look(
+        rows.tolist(),
+        len(scenes),
+        classifier.at_share(share_in(classifier, library), ASSUMED_SHARE),
+    )
 
 
 def find_scenes(directions: Floats, seconds: Floats) -> npt.NDArray[np.int64]:
@@ -168,17 +176,25 @@ def find_scenes(directions: Floats, seconds: Floats) -> npt.NDArray[np.int64]:
 
 
 def _largest_group(scenes: Floats, far: Floats) -> list[int]:
-    """The rows of the largest group of scenes (N, D) that are linked, by their directions."""
+    # The rows of the largest group of scenes (N, D) that are linked, by their directions.
     share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
     usual = np.quantile(scenes @ far.T, 1 - share, axis=1)
     least = np.maximum(LEAST_LINKED_COSINE, np.maximum(usual[:, np.newaxis], usual))
     is_linked = (scenes @ scenes.T > least).astype(np.float32)
-    groups = join_groups(is_linked, [[row] for row in range(len(scenes))], LINKED_SHARE)
+    groups = join_groups(
+        is_linked,
+        [[row] for row in range(len(scenes))],
+        LINKED_SHARE,
+    )
     groups.sort(key=len)
     return sorted(groups[-1])
 
 
-def _learned(space: EmbeddingSpace, examples: Embeddings, library: Embeddings) -> Classifier:
+def _learned(
+    space: EmbeddingSpace,
+    examples: Embeddings,
+    library: Embeddings,
+) -> Classifier:
     direction = fit_direction(space, examples, examples[:0])
     return calibrate_at_assumed_share(direction, library)
 
@@ -212,6 +228,17 @@ Progress = Callable[[str, int, int | None], None]
 
 
 _Key = tuple[str, float, float] | int | None
+# What is read of all rows.
+_STORED = (
+    "id",
+    "sight",
+    "latitude",
+    "longitude",
+    "landmark_id",
+    "evidence",
+    "answer",
+    "answered_scenes",
+)
 _Columns = dict[str, Any]
 
 
@@ -231,7 +258,11 @@ class AskedSight:
         return (self.sight, self.latitude, self.longitude) if self.sight else self.landmark_id
 
 
-def update_looks(database: Database, model: RegisteredModel, on_progress: Progress) -> None:
+def update_looks(
+    database: Database,
+    model: RegisteredModel,
+    on_progress: Progress,
+) -> None:
     """Learn the looks of places whose near photos have changed, and compare them with other photos.
 
     Raises:
@@ -246,7 +277,10 @@ def update_looks(database: Database, model: RegisteredModel, on_progress: Progre
 
 
 def _learn(
-    database: Database, model: RegisteredModel, places: Sequence[AskedSight], on_progress: Progress
+    database: Database,
+    model: RegisteredModel,
+    places: Sequence[AskedSight],
+    on_progress: Progress,
 ) -> None:
     with database.read() as connection:
         learner = _LookLearner(database, connection, model)
@@ -266,82 +300,118 @@ def _learn(
 
 def is_unnamed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether no landmark of the image is known: it has no tag, and nobody has decided about it."""
-    has_tag = exists().where(
-        effective_tags.c.content_id == content_id, effective_tags.c.accepted == true()
+    return ~or_(
+        exists().where(
+            effective_tags.c.content_id == content_id, effective_tags.c.accepted == true()
+        ),
+        exists().where(verdicts.c.content_id == content_id),
+        is_dismissed(content_id),
     )
-    has_verdict = exists().where(verdicts.c.content_id == content_id)
-    return ~or_(has_tag, has_verdict, is_dismissed(content_id))
 
 
 def is_measured(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether it was measured where a photo of the image was taken."""
     copies = photos.alias()
-    is_of_copy = positions.c.photo_id == copies.c.id, copies.c.content_id == content_id
-    return exists().where(*is_of_copy, unindexed(positions.c.source).in_(MEASURED))
+    return exists().where(
+        positions.c.photo_id == copies.c.id,
+        copies.c.content_id == content_id,
+        unindexed(positions.c.source).in_(MEASURED),
+    )
 
 
 def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSight]:
-    """The places whose near photos have changed since their looks were learned."""
+    # The places whose near photos have changed since their looks were learned.
     numbers = func.count(), func.max(positions.c.photo_id), func.sum(positions.c.photo_id)
-    by_sight = select(positions.c.sight, *numbers).group_by(positions.c.sight)
-    of_sights = connection.execute(by_sight).all()
+    of_sights = connection.execute(
+        select(positions.c.sight, *numbers).group_by(positions.c.sight)
+    ).all()
     # In a library of twice the size, other photos are usual: then all looks are learned again.
     size = sum(row[1] for row in of_sights).bit_length()
     known = f"{METHOD} {model_id} {size}"
-    stored = _stored(connection)
-
-    def is_changed(place: AskedSight) -> bool:
-        row = stored.get(place.key)
-        return row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES)
+    places = []
 
     sights = library_sights(connection)
     for name, *of_name in of_sights:
         for index in sights.called(name) if name else ():
             sight = sights.sight(index)
-            place = AskedSight(name, None, sight.latitude, sight.longitude, f"{known} {of_name}")
             # What a model or people have named already asks nothing.
             is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
-            if sight.name == name and is_asking and is_changed(place):
-                yield place
-    for landmark_id, coordinates in _own_places(connection):
-        is_near = positions.c.photo_id.in_(Box.around(Near(*coordinates, RADIUS_KM)).photo_ids)
-        of_place = connection.execute(select(*numbers).where(is_near)).one()
-        place = AskedSight(None, landmark_id, *coordinates, f"{known} {list(of_place)}")
-        if is_changed(place):
+            if sight.name == name and is_asking:
+                position = sight.latitude, sight.longitude
+                places.append(
+                    AskedSight(
+                        name,
+                        None,
+                        *position,
+                        f"{known} {of_name}",
+                    )
+                )
+
+    # The landmarks that people added and have not taught yet.
+    taught_ids = set(
+        connection.scalars(
+            select(verdicts.c.landmark_id)
+            .where(verdicts.c.verdict == VerdictKind.CONFIRMED)
+            .distinct()
+        )
+    )
+    for landmark in all_landmarks(connection):
+        latitude, longitude = landmark.latitude, landmark.longitude
+        if not landmark.own or landmark.id in taught_ids:
+            continue
+        if latitude is not None and longitude is not None:
+            around = Box.around(
+                Near(
+                    latitude,
+                    longitude,
+                    RADIUS_KM,
+                )
+            ).photo_ids
+            is_near = positions.c.photo_id.in_(around)
+            of_place = connection.execute(select(*numbers).where(is_near)).one()
+            evidence = f"{known} {list(of_place)}"
+            places.append(
+                AskedSight(
+                    None,
+                    landmark.id,
+                    latitude,
+                    longitude,
+                    evidence,
+                )
+            )
+
+    stored = _stored(connection)
+    for place in places:
+        row = stored.get(place.key)
+        if row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES):
             yield place
 
 
-def _own_places(connection: Connection) -> Iterator[tuple[int, tuple[float, float]]]:
-    """The landmarks that people added and have not taught yet, with their positions."""
-    is_confirmed = verdicts.c.verdict == VerdictKind.CONFIRMED
-    of_taught = select(verdicts.c.landmark_id).where(is_confirmed).distinct()
-    taught = set(connection.scalars(of_taught))
-    for landmark in all_landmarks(connection):
-        is_placed = landmark.latitude is not None and landmark.longitude is not None
-        if landmark.own and is_placed and landmark.id not in taught:
-            yield landmark.id, (landmark.latitude or 0.0, landmark.longitude or 0.0)
-
-
 def _stored(connection: Connection) -> dict[_Key, Row[Any]]:
-    names = ("id", "sight", "latitude", "longitude", "landmark_id", "evidence", "answer")
-    rows = connection.execute(select(*(looks.c[name] for name in (*names, "answered_scenes"))))
-    return {
-        (row.sight, row.latitude, row.longitude) if row.sight else row.landmark_id: row
-        for row in rows
-    }
+    stored: dict[_Key, Row[Any]] = {}
+    for row in connection.execute(select(*(looks.c[name] for name in _STORED))):
+        key = (row.sight, row.latitude, row.longitude) if row.sight else row.landmark_id
+        stored[key] = row
+    return stored
 
 
 class _LookLearner:
     """Learns looks of one model. The library is read once, in a snapshot."""
 
-    def __init__(self, database: Database, connection: Connection, model: RegisteredModel) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        model: RegisteredModel,
+    ) -> None:
         self._model_id = model.id
         self._dimension = embedding_of(model).dimension
         self._space = Learner(database, model).space
         self._library_ids = np.array(library_sample(connection, model.id), np.int64)
         self._library = self._load(connection, self._library_ids.tolist())
-        is_of_sample = among(photos.c.content_id, self._library_ids.tolist())
-        rows = connection.execute(self._located().where(is_of_sample)).all()
+        rows = connection.execute(
+            self._located().where(among(photos.c.content_id, self._library_ids.tolist()))
+        ).all()
         self._far_ids = np.array([row.content_id for row in rows], np.int64)
         self._far_latitudes = np.array([row.latitude for row in rows], np.float64)
         self._far_longitudes = np.array([row.longitude for row in rows], np.float64)
@@ -350,7 +420,7 @@ class _LookLearner:
     def learn(
         self, connection: Connection, place: AskedSight
     ) -> tuple[AskedSight, _Columns, Sequence[int]]:
-        """The columns of the place's row, and the images that show it."""
+        # The columns of the place's row, and the images that show it.
         columns = {"evidence": place.evidence, "model_id": self._model_id}
         nothing = {"scenes": 0, "photos": 0, "days": 0, "data": None}
         near = self._near(connection, place)
@@ -377,83 +447,106 @@ class _LookLearner:
         return place, columns | {"data": look.classifier.to_bytes()}, shown
 
     def _located(self) -> Select[Any]:
-        """Existing photos with a measured position and an embedding of the model."""
-        columns = (
-            photos.c.content_id,
-            photos.c.taken_at,
-            positions.c.latitude,
-            positions.c.longitude,
-        )
-        is_of_model = embeddings.c.model_id == self._model_id
+        # Existing photos with a measured position and an embedding of the model.
         return (
-            select(*columns)
+            select(
+                photos.c.content_id, photos.c.taken_at, positions.c.latitude, positions.c.longitude
+            )
             .join(positions, positions.c.photo_id == photos.c.id)
-            .join(embeddings, and_(embeddings.c.content_id == photos.c.content_id, is_of_model))
+            .join(
+                embeddings,
+                and_(
+                    embeddings.c.content_id == photos.c.content_id,
+                    embeddings.c.model_id == self._model_id,
+                ),
+            )
             .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
         )
 
-    def _near(self, connection: Connection, place: AskedSight) -> dict[int, Row[Any]]:
-        """The images that were taken near the place and may show it, in order of time."""
+    def _near(
+        self,
+        connection: Connection,
+        place: AskedSight,
+    ) -> dict[int, Row[Any]]:
+        # The images that were taken near the place and may show it, in order of time.
         circle = Near(place.latitude, place.longitude, RADIUS_KM)
-        is_near = photos.c.id.in_(Box.around(circle).photo_ids)
         # What was taken at another sight belongs to that.
-        is_elsewhere = positions.c.sight != place.sight if place.sight else false()
-        is_whole = exists().where(
-            contents.c.id == photos.c.content_id, contents.c.damaged == false()
-        )
+        is_here = positions.c.sight == place.sight if place.sight else true()
         query = self._located().where(
-            is_near,
-            or_(positions.c.sight.is_(None), ~is_elsewhere),
-            is_whole,
+            photos.c.id.in_(Box.around(circle).photo_ids),
+            or_(positions.c.sight.is_(None), is_here),
+            exists().where(contents.c.id == photos.c.content_id, contents.c.damaged == false()),
             is_unnamed(photos.c.content_id),
         )
-        rows = connection.execute(query.order_by(photos.c.id).limit(MOST_NEAR)).all()
-        by_time = sorted(rows, key=lambda row: (row.taken_at is not None, row.taken_at))
+        by_time = sorted(
+            connection.execute(query.order_by(photos.c.id).limit(MOST_NEAR)).all(),
+            key=lambda row: (row.taken_at is not None, row.taken_at),
+        )
         return {row.content_id: row for row in reversed(by_time)}
 
     def _far(
-        self, connection: Connection, place: AskedSight, near: Mapping[int, Row[Any]]
+        self,
+        connection: Connection,
+        place: AskedSight,
+        near: Mapping[int, Row[Any]],
     ) -> list[int]:
-        """Images that were taken elsewhere: on the same days, and at any other time."""
+        # Images that were taken elsewhere: on the same days, and at any other time.
         coordinates = place.latitude, place.longitude
         days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
-        of_days = [
+        of_days = (
             photos.c.taken_at.between(run[0] - TRIP_DAYS, run[-1] + TRIP_DAYS)
             for run in runs_of(days, TRIP_DAYS)
-        ]
+        )
         around = Box.around(Near(*coordinates, TRIP_KM)).condition
-        query = self._located().where(or_(false(), *of_days), around).limit(4 * MOST_FAR)
+        query = self._located().where(or_(false(), *of_days), around).order_by(photos.c.taken_at)
         of_trip = {
             row.content_id
-            for row in connection.execute(query.order_by(photos.c.taken_at))
-            if distance_km(*coordinates, row.latitude, row.longitude) > RADIUS_KM
+            for row in connection.execute(query.limit(4 * MOST_FAR))
+            if distance_km(
+                *coordinates,
+                row.latitude,
+                row.longitude,
+            )
+            > RADIUS_KM
         }
         trip_ids = evenly(np.array(sorted(of_trip - near.keys()), np.int64), MOST_FAR // 2)
-        at = np.array([place.latitude]), np.array([place.longitude])
-        away_m = distances_m(self._far_latitudes, self._far_longitudes, *at)
+        away_m = distances_m(
+            self._far_latitudes,
+            self._far_longitudes,
+            np.array([place.latitude]),
+            np.array([place.longitude]),
+        )
         far_ids = self._far_ids[away_m > 1000 * RADIUS_KM]
         others = np.setdiff1d(far_ids, [*near, *trip_ids])
         return [*trip_ids.tolist(), *evenly(others, MOST_FAR - len(trip_ids)).tolist()]
 
-    def _load(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
-        return load_embeddings(connection, self._model_id, content_ids, self._dimension)
+    def _load(
+        self,
+        connection: Connection,
+        content_ids: Sequence[int],
+    ) -> Embeddings:
+        return load_embeddings(
+            connection,
+            self._model_id,
+            content_ids,
+            self._dimension,
+        )
 
 
 def _homes(connection: Connection) -> Iterator[tuple[float, float]]:
-    """The middles of the cells where people have photographed on most days: home and work."""
+    # The middles of the cells where people have photographed on most days: home and work.
     cells = [
         rounded_down((column + 180) * CELLS_PER_DEGREE).label(column.name)
         for column in (positions.c.latitude, positions.c.longitude)
     ]
     days = func.count(distinct(DAY_NUMBER)).label("days")
-    query = (
+    rows = connection.execute(
         select(*cells, days)
         .join(photos, photos.c.id == positions.c.photo_id)
         .where(unindexed(positions.c.source).in_(MEASURED))
         .group_by(*cells)
         .having(days >= LEAST_HOME_DAYS)
-    )
-    rows = connection.execute(query).all()
+    ).all()
     most = max((row.days for row in rows), default=0)
     for row in rows:
         if 2 * row.days >= most:
@@ -467,8 +560,10 @@ def _store(
     columns: _Columns,
     content_ids: Sequence[int],
 ) -> None:
-    names = ("sight", "landmark_id", "latitude", "longitude", "evidence")
-    columns |= {name: getattr(place, name) for name in names} | {"compared_to": 0, "likely": 0}
+    columns |= {
+        name: getattr(place, name)
+        for name in ("sight", "landmark_id", "latitude", "longitude", "evidence")
+    } | {"compared_to": 0, "likely": 0}
     if stored is None:
         look_id = connection.scalar(insert(looks).values(columns).returning(looks.c.id))
     else:
@@ -478,65 +573,93 @@ def _store(
             columns["answer"] = None
         connection.execute(update(looks).where(looks.c.id == look_id).values(columns))
         connection.execute(delete(look_photos).where(look_photos.c.look_id == look_id))
-    rows = [(look_id, content_id) for content_id in content_ids]
-    insert_page(connection, look_photos, ("look_id", "content_id"), rows)
+    insert_page(
+        connection,
+        look_photos,
+        ("look_id", "content_id"),
+        [(look_id, content_id) for content_id in content_ids],
+    )
 
 
-def _compare(database: Database, model: RegisteredModel, on_progress: Progress) -> None:
-    """Compare looks with the images without a position that were not compared yet."""
-    is_open = looks.c.model_id == model.id, looks.c.answer.is_(None), looks.c.data.is_not(None)
-    largest_first = looks.c.compared_to, looks.c.photos.desc(), looks.c.id
+def _compare(
+    database: Database,
+    model: RegisteredModel,
+    on_progress: Progress,
+) -> None:
+    # Compare looks with the images without a position that were not compared yet.
     with database.read() as connection:
         last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
-        columns = (looks.c[name] for name in ("id", "compared_to", "evidence"))
-        query = select(*columns).where(*is_open)
         rows = connection.execute(
-            query.where(looks.c.compared_to < last).order_by(*largest_first)
+            select(looks.c.id, looks.c.compared_to, looks.c.evidence)
+            .where(
+                looks.c.model_id == model.id,
+                looks.c.answer.is_(None),
+                looks.c.data.is_not(None),
+                looks.c.compared_to < last,
+            )
+            .order_by(looks.c.compared_to, looks.c.photos.desc(), looks.c.id)
         ).all()
-    for first, group in groupby(rows, key=lambda row: row.compared_to):
-        of_first = list(group)[: None if first else MOST_NEW]
-        for start in range(0, len(of_first), LOOKS_PAGE):
-            page = of_first[start : start + LOOKS_PAGE]
-            _compare_page(database, model, page, (first + 1, last), on_progress)
+    for first, of_first in groupby(rows, key=attrgetter("compared_to")):
+        due = list(of_first)[: None if first else MOST_NEW]
+        for start in range(0, len(due), LOOKS_PAGE):
+            page = due[start : start + LOOKS_PAGE]
+            _compare_page(
+                database,
+                model,
+                page,
+                (first + 1, last),
+                on_progress,
+            )
 
 
 def _compare_page(
     database: Database,
     model: RegisteredModel,
-    page: Sequence[Row[Any]],
+    page: Sequence[Any],
     content_ids: tuple[int, int],
     on_progress: Progress,
 ) -> None:
-    """Compare some looks with the images from one id to another one, and store those that are alike."""
+    # Compare some looks with the images from one id to another one, and store those that are alike.
     dimension = embedding_of(model).dimension
+    look_ids = [row.id for row in page]
     with database.read() as connection:
-        is_of_page = looks.c.id.in_([row.id for row in page])
-        data = dict(connection.execute(select(looks.c.id, looks.c.data).where(is_of_page)).all())
-    classifiers = [Classifier.from_bytes(data[row.id], dimension) for row in page]
-    weights = np.hstack([each.weights for each in classifiers])
-    biases = np.concatenate([each.bias for each in classifiers])
-    starts = [0, *accumulate(len(each.bias) for each in classifiers[:-1])]
-    best: list[list[tuple[float, int]]] = [[] for _ in page]
+        data = dict(
+            connection.execute(
+                select(looks.c.id, looks.c.data).where(looks.c.id.in_(look_ids))
+            ).all()
+        )
+    several = SeveralClassifiers.of([data[look_id] for look_id in look_ids], dimension)
     is_new = embeddings.c.content_id.between(*content_ids)
-    for rows in stored_pages(
-        database, model.id, PAGE, is_new, ~is_measured(embeddings.c.content_id)
-    ):
-        stored = restore([row.data for row in rows], dimension)
-        scores = best_scores(stored, weights, biases, starts)
+    is_elsewhere = ~is_measured(embeddings.c.content_id)
+    best: list[list[tuple[float, int]]] = [[] for _ in page]
+    for rows in stored_pages(database, model.id, PAGE, is_new, is_elsewhere):
+        scores = several.scores(restore([row.data for row in rows], dimension))
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
             best[column].append((float(scores[row, column]), rows[row].content_id))
         best = [nlargest(MOST_LIKE, of_look) for of_look in best]
-        on_progress("comparing photos with places", rows[-1].content_id, content_ids[1])
-    is_likely = look_photos.c.look_id == looks.c.id, look_photos.c.score >= TAUGHT_THRESHOLD
-    likely = select(func.count()).where(*is_likely).scalar_subquery()
+        on_progress(
+            "comparing photos with places",
+            rows[-1].content_id,
+            content_ids[1],
+        )
+
+    likely = (
+        select(func.count())
+        .where(look_photos.c.look_id == looks.c.id, look_photos.c.score >= TAUGHT_THRESHOLD)
+        .scalar_subquery()
+    )
+    compared = {"compared_to": content_ids[1], "likely": likely}
+    names = ("look_id", "content_id", "score")
     with database.write() as connection:
         for look, of_look in zip(page, best, strict=True):
             # Another process may have learned it anew meanwhile.
             is_same = looks.c.id == look.id, looks.c.evidence == look.evidence
-            if connection.scalar(select(looks.c.id).where(*is_same).with_for_update()) is None:
-                continue
-            similar = [(look.id, content_id, score) for score, content_id in of_look]
-            names = ("look_id", "content_id", "score")
-            insert_page(connection, look_photos, names, similar, skip_existing=True)
-            values = {"compared_to": content_ids[1], "likely": likely}
-            connection.execute(update(looks).where(*is_same).values(values))
+            if connection.scalar(select(looks.c.id).where(*is_same).with_for_update()) is not None:
+                insert_page(
+                    connection,
+                    look_photos,
+                    names,
+                    [(look.id, content_id, score) for score, content_id in of_look],
+                    skip_existing=True,
+                )
+                connection.execute(update(looks).where(*is_same).values(compared))

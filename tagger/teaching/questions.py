@@ -51,6 +51,7 @@ from tagger.teaching.looks import (
     is_measured,
     is_unnamed,
 )
+from tagger.texts.text_format import reader_language
 from tagger.verdicts.verdicts import withdraw_verdicts
 
 # More questions follow once these have answers.
@@ -137,9 +138,13 @@ def open_questions(
     database: Database, root_paths: RootPaths, number: int | None = None
 ) -> list[Question]:
     """The questions that wait for an answer, the surest first; or the one with this number."""
-    columns = (looks.c[name] for name in ("id", "latitude", "longitude", "landmark_id", "days"))
-    is_open = looks.c.answer.is_(None), looks.c.likely >= LEAST_LIKELY
-    query = select(*columns).where(*is_open)
+    query = select(
+        looks.c.id,
+        looks.c.latitude,
+        looks.c.longitude,
+        looks.c.landmark_id,
+        looks.c.days,
+    ).where(looks.c.answer.is_(None), looks.c.likely >= LEAST_LIKELY)
     if number is not None:
         query = query.where(looks.c.id == number)
     surest_first = (looks.c.photos + looks.c.likely).desc(), looks.c.id
@@ -155,16 +160,18 @@ def open_questions(
     return questions
 
 
-def _question(connection: Connection, names: NameCache, row: Row[Any]) -> Question | None:
-    """The question about a look; None: too many of its photos have been named since it was learned."""
-    of_look = select(look_photos.c.content_id, look_photos.c.score)
-    rows = connection.execute(of_look.where(look_photos.c.look_id == row.id)).all()
+def _question(connection: Connection, names: NameCache, row: Any) -> Question | None:
+    # The question about a look; None: too many of its photos have been named since it was learned.
+    rows = connection.execute(
+        select(look_photos.c.content_id, look_photos.c.score).where(look_photos.c.look_id == row.id)
+    ).all()
     there_ids = [each.content_id for each in rows if each.score is None]
     scores = {each.content_id: each.score for each in rows if each.score is not None}
-    of_there = dict(_photos(connection, names, there_ids))
-    taken_here = sorted(of_there.values(), key=lambda photo: (str(photo.taken_at), photo.id))
-    is_elsewhere = ~is_measured(photos.c.content_id)
-    similar = dict(_photos(connection, names, scores, is_elsewhere))
+    taken_here = sorted(
+        dict(_photos(connection, names, there_ids)).values(),
+        key=lambda photo: (str(photo.taken_at), photo.id),
+    )
+    similar = dict(_photos(connection, names, scores, ~is_measured(photos.c.content_id)))
     best_first = sorted(similar, key=lambda key: (-scores[key], key))
     likely = [key for key in best_first if scores[key] >= TAUGHT_THRESHOLD]
     if len(taken_here) < LEAST_SCENES or len(likely) < LEAST_LIKELY:
@@ -184,7 +191,7 @@ def _question(connection: Connection, names: NameCache, row: Row[Any]) -> Questi
 def _photos(
     connection: Connection, names: NameCache, content_ids: Collection[int], *conditions: Any
 ) -> Iterator[tuple[int, TaggedPhoto]]:
-    """The images of which nothing is known yet, each with its first photo."""
+    # The images of which nothing is known yet, each with its first photo.
     rows = first_photos(connection, content_ids, is_unnamed(photos.c.content_id), *conditions)
     tags_of = tag_rows(connection, rows)
     for content_id, row in sorted(rows.items()):
@@ -195,9 +202,9 @@ def _photos(
 def _choices(
     connection: Connection, row: Row[Any], taken_here: Sequence[TaggedPhoto]
 ) -> list[PlaceChoice]:
-    """The place of a look, then other sights and places of people near the photos, the nearest first."""
+    # The place of a look, then other sights and places of people near the photos, the nearest first.
     at = _middle(taken_here)
-    language = display_language(connection)
+    language = reader_language() or display_language(connection)
     choices = []
     for each in world_sights().nearest(*at, CHOICE_KM):
         if each.kind not in SILENT_KINDS:
@@ -208,14 +215,14 @@ def _choices(
         place = landmark.latitude or 0.0, landmark.longitude or 0.0
         if distance_km(*at, *place) <= CHOICE_KM or landmark.id == row.landmark_id:
             choices = [each for each in choices if each.name not in landmark.all_names]
-            own_names = landmark.name, landmark.display_name, landmark.slug
-            choices.append(_choice(*own_names, place, at, {}))
+            choices.append(
+                _choice(landmark.name, landmark.display_name, landmark.slug, place, at, {})
+            )
     place = row.latitude, row.longitude
-    nearest_first = sorted(
+    return sorted(
         choices,
         key=lambda each: ((each.latitude, each.longitude) != place, each.distance_m),
-    )
-    return nearest_first[:MOST_CHOICES]
+    )[:MOST_CHOICES]
 
 
 def _choice(
@@ -227,14 +234,23 @@ def _choice(
     names: Mapping[str, str],
 ) -> PlaceChoice:
     (of_place,) = places_of([place])
-    distance_m = round(1000 * distance_km(*place, *at))
-    return PlaceChoice(name, display_name, landmark, *of_place, *place, distance_m, names)
+    return PlaceChoice(
+        name,
+        display_name,
+        landmark,
+        *of_place,
+        *place,
+        round(1000 * distance_km(*place, *at)),
+        names,
+    )
 
 
 def _middle(taken_here: Sequence[TaggedPhoto]) -> tuple[float, float]:
     positions = [photo.position for photo in taken_here if photo.position]
-    latitudes = [position.latitude for position in positions]
-    return fmean(latitudes), fmean(position.longitude for position in positions)
+    return (
+        fmean(position.latitude for position in positions),
+        fmean(position.longitude for position in positions),
+    )
 
 
 def answer_question(
@@ -291,10 +307,12 @@ def withdraw_answer(database: Database, number: int, root_paths: RootPaths) -> A
     Raises:
         QuestionNotFound: no question with this number has an answer.
     """
-    is_look = looks.c.id == number, looks.c.answer.is_not(None)
-    of_landmark = select(looks, landmarks.c.slug).outerjoin(landmarks)
     with database.read() as connection:
-        row = connection.execute(of_landmark.where(*is_look)).first()
+        row = connection.execute(
+            select(looks, landmarks.c.slug)
+            .outerjoin(landmarks)
+            .where(looks.c.id == number, looks.c.answer.is_not(None))
+        ).first()
         if row is None:
             raise QuestionNotFound(number=number)
         given = _verdicts(connection, row)
@@ -313,7 +331,7 @@ def withdraw_answer(database: Database, number: int, root_paths: RootPaths) -> A
 
 
 def _find_or_add(database: Database, question: Question, place: str) -> tuple[str, bool]:
-    """The slug of the landmark that an answer names, and whether it was added now."""
+    # The slug of the landmark that an answer names, and whether it was added now.
     first = question.choices[0]
     new = NewLandmark(place, None, first.country, first.region, first.city)
     new = replace(new, position=_middle(question.taken_here))
@@ -324,9 +342,15 @@ def _find_or_add(database: Database, question: Question, place: str) -> tuple[st
         ):
             if choice.landmark:
                 return choice.landmark, False
-            at = choice.latitude, choice.longitude
-            of_place = choice.country, choice.region, choice.city
-            new = NewLandmark(choice.name, None, *of_place, at, names=choice.names)
+            new = NewLandmark(
+                choice.name,
+                None,
+                choice.country,
+                choice.region,
+                choice.city,
+                (choice.latitude, choice.longitude),
+                names=choice.names,
+            )
             break
     else:
         with database.read() as connection, suppress(LandmarkNotFound):
@@ -339,15 +363,20 @@ def _find_or_add(database: Database, question: Question, place: str) -> tuple[st
 
 
 def _examples(database: Database, found: Sequence[TaggedPhoto]) -> list[Example]:
-    is_of_photo = among(photos.c.id, [photo.id for photo in found])
     with database.read() as connection:
-        rows = connection.execute(select(photos.c.id, photos.c.content_id).where(is_of_photo))
-        content_ids = {row.id: row.content_id for row in rows}
+        content_ids = {
+            row.id: row.content_id
+            for row in connection.execute(
+                select(photos.c.id, photos.c.content_id).where(
+                    among(photos.c.id, [photo.id for photo in found])
+                )
+            )
+        }
     return [Example(photo.id, photo.path, content_ids.get(photo.id), None) for photo in found]
 
 
 def _verdicts(connection: Connection, row: Row[Any]) -> dict[VerdictKind, list[int]]:
-    """The photos of each verdict that an answer gave. Later ones stay."""
+    # The photos of each verdict that an answer gave. Later ones stay.
     query = (
         select(verdicts.c.verdict, photos.c.id)
         .join(look_photos, look_photos.c.content_id == verdicts.c.content_id)

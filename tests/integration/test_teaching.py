@@ -197,7 +197,8 @@ def test_a_backfill_learns_from_verdicts_and_again_what_an_older_release_has_lea
         connection.execute(update(classifiers).values(old))
         assert list(connection_problems(connection)) == []
         taught = load_classifiers(connection, library.model.id, 0)
-    assert taught.weights.shape[1] == 1
+    assert taught.classifiers is not None
+    assert taught.classifiers.weights.shape[1] == 1
     library.backfill()
     assert read_row(library.database, select(classifiers.c.data, classifiers.c.evidence)) == learned
 

@@ -17,7 +17,7 @@ from tagger.teaching.classifiers import (
     Classifier,
     Embeddings,
     EmbeddingSpace,
-    best_scores,
+    SeveralClassifiers,
     calibrate,
     fit_direction,
     quantize,
@@ -144,8 +144,8 @@ def test_classifiers_give_the_same_scores_side_by_side_stored_and_of_an_older_re
     library, photos = strangers(200, seed=1), photos_of_landmark(50, seed=2)
     several = [learn(SPACE, photos_of_landmark(count), NONE, library) for count in (1, 3, 2)]
 
-    weights = np.hstack([each.weights for each in several])
-    scores = best_scores(photos, weights, np.concatenate([each.bias for each in several]), [0, 1, 4])
+    stored = [each.to_bytes() for each in several]
+    scores = SeveralClassifiers.of(stored, DIMENSION).scores(photos)
 
     for column, each in zip(scores.T, several, strict=True):
         np.testing.assert_allclose(column, each.scores(photos), rtol=1e-4)
