@@ -306,7 +306,12 @@ class LibraryOverview:
         """Return the same as `counts`, with names in the reader's language."""
         counts, names = self.counts.get_soon(), self.names()
         return counts and [
-            replace(each, name=names.get(each.landmark, each.name)) for each in counts
+            replace(
+                each,
+                name=names.get(each.landmark, each.name),
+                other_names=(*each.other_names, each.name),
+            )
+            for each in counts
         ]
 
     def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
