@@ -567,7 +567,10 @@ def _insertion_difference(
         # Versions before 2.1 wrote "Anna;;Bern" behind "Anna;".
         expected, actual = _with_sorted_keywords(expected), _with_sorted_keywords(actual)
     return _described(
-        difference(replace(old, tags=expected), replace(new, tags=actual))
+        difference(
+            replace(old, tags=expected),
+            replace(new, tags=actual),
+        )
         or difference(
             replace(old, tags=without_blank_values(old.tags, our_values)),
             replace(new, tags=without_values(new.tags, our_values)),

@@ -237,7 +237,11 @@ class _Planner:
     def _without_known_position(self, tag_fields: TagFields, photo_files: PhotoFiles) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
         paths = (
-            (*photo_files.beside, *photo_files.hidden, *photo_files.recorded)
+            (
+                *photo_files.beside,
+                *photo_files.hidden,
+                *photo_files.recorded,
+            )
             if tag_fields.position is not None
             else ()
         )

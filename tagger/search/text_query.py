@@ -830,7 +830,14 @@ def thing_hint(database: Database, text: str) -> str:
     from tagger.model.artifact import read_manifest  # pydantic
 
     for label in read_manifest(shipped_file(THINGS)).labels:
-        if name in map(str.casefold, (label.name, *label.names.values(), *label.aliases)):
+        if name in map(
+            str.casefold,
+            (
+                label.name,
+                *label.names.values(),
+                *label.aliases,
+            ),
+        ):
             return off_text
     return ""
 

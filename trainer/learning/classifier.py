@@ -141,7 +141,13 @@ class Scoring(nn.Module):
         own = logits[:, : self.count] + kernel_logits(
             from_landmarks, self.neighbours.labels, self.count, self.width
         )
-        evidence = evidence_of(logits, self.count, from_landmarks, from_others, self.reach)
+        evidence = evidence_of(
+            logits,
+            self.count,
+            from_landmarks,
+            from_others,
+            self.reach,
+        )
         is_landmark = torch.sigmoid(self.slope * (evidence - self.midpoint))
         return torch.softmax(own / self.temperature, dim=1) * is_landmark[:, None] * self.limit
 
@@ -246,7 +252,19 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     points = (embeddings.double() - offset) @ directions  # (N, D)
     # The photos of labels with fewer than `NEIGHBOURS` are repeated, or others would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
-    kept = _thin(torch.cat([row.repeat(max(1, math.ceil(NEIGHBOURS / len(row)))) for row in rows]))
+    kept = _thin(
+        torch.cat(
+            [
+                row.repeat(
+                    max(
+                        1,
+                        math.ceil(NEIGHBOURS / len(row)),
+                    )
+                )
+                for row in rows
+            ]
+        )
+    )
     return Neighbours(
         offset.float(),
         directions.float(),
@@ -316,7 +334,13 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
     slope, midpoint = SLOPE, 0.0
     if (~is_landmark).sum() >= LEAST_OTHERS:
         evidence = [
-            evidence_of(part.logits[:, 0].double(), labels, near, far, reach)
+            evidence_of(
+                part.logits[:, 0].double(),
+                labels,
+                near,
+                far,
+                reach,
+            )
             for part, (near, far) in zip(parts, distances, strict=True)
         ]
         slope, midpoint = fit_logistic(torch.cat(evidence), is_landmark, OTHERS_SHARE)
@@ -324,7 +348,11 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
 
 
 @torch.enable_grad()
-def fit_logistic(values: Tensor, outcomes: Tensor, share: float) -> tuple[float, float]:
+def fit_logistic(
+    values: Tensor,
+    outcomes: Tensor,
+    share: float,
+) -> tuple[float, float]:
     """Slope and midpoint of the logistic curve of the outcomes, by maximum likelihood with Platt's targets.
 
     These targets are not quite 0 and 1, so that the slope stays finite (Platt, 1999).
@@ -335,9 +363,15 @@ def fit_logistic(values: Tensor, outcomes: Tensor, share: float) -> tuple[float,
         share: the share of negative outcomes, 0…1, that the curve is for; they are weighted so
     """
     positives, negatives = int(outcomes.sum()), int((~outcomes).sum())
-    targets = torch.where(outcomes, (positives + 1) / (positives + 2), 1 / (negatives + 2)).double()
+    targets = torch.where(
+        outcomes,
+        (positives + 1) / (positives + 2),
+        1 / (negatives + 2),
+    ).double()
     sample_weights = torch.where(
-        outcomes, (1 - share) / max(positives, 1), share / max(negatives, 1)
+        outcomes,
+        (1 - share) / max(positives, 1),
+        share / max(negatives, 1),
     ).double()
     centre, scale = values.mean(), values.std() + LEAST_DISTANCE
     weights = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
@@ -408,7 +442,11 @@ class TrainingState(Generic[Network]):
 _HISTORY = TypeAdapter(list[Epoch])
 
 
-def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:
+def save_checkpoint(
+    path: Path,
+    state: TrainingState[Network],
+    settings: dict[str, object],
+) -> None:
     """Write the training state atomically.
 
     Args:
@@ -433,7 +471,9 @@ def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[st
 
 
 def resume_checkpoint(
-    path: Path, state: TrainingState[Network], settings: dict[str, object]
+    path: Path,
+    state: TrainingState[Network],
+    settings: dict[str, object],
 ) -> None:
     """Restore the training state of a checkpoint into `state`.
 
@@ -446,7 +486,10 @@ def resume_checkpoint(
             stored, current = json.loads(metadata["settings"]), json.loads(json.dumps(settings))
             # Report what the user chose before the plan that follows from it.
             names = stored.keys() | current.keys()
-            for name in sorted(names, key=lambda name: (isinstance(current.get(name), dict), name)):
+            for name in sorted(
+                names,
+                key=lambda name: (isinstance(current.get(name), dict), name),
+            ):
                 if stored.get(name) != current.get(name):
                     reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
                     raise _not_resumed(path, reason)
@@ -461,7 +504,10 @@ def resume_checkpoint(
         groups = state.optimiser.state_dict()["param_groups"]
         state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
-        raise _not_resumed(path, f"it is damaged ({str(error).splitlines()[0]})") from error
+        raise _not_resumed(
+            path,
+            f"it is damaged ({str(error).splitlines()[0]})",
+        ) from error
     state.history[:] = history
 
 
@@ -506,8 +552,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
         normalisation = backbone.normalisation
-        self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(normalisation.deviation).view(1, 3, 1, 1))
+        self.register_buffer(
+            "mean",
+            torch.tensor(normalisation.mean).view(1, 3, 1, 1),
+        )
+        self.register_buffer(
+            "deviation",
+            torch.tensor(normalisation.deviation).view(1, 3, 1, 1),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) → features (B, F)."""
@@ -606,5 +658,9 @@ def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
 def measure_logits(logits: Tensor, targets: Tensor, labels: int) -> Validation:
     """The loss and top-1 of validation photos; see `validation_loss`."""
     landmarks = targets < labels
-    top1 = top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1)
+    top1 = top_k_accuracy(
+        logits[landmarks, :labels],
+        targets[landmarks],
+        1,
+    )
     return Validation(validation_loss(logits, targets, labels).item(), top1)

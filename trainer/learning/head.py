@@ -85,7 +85,14 @@ def fit_head(
     weights = weights.float().repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
-    losses = _fit(head, (inputs - mean) / deviation, targets, weights, seed, blended)
+    losses = _fit(
+        head,
+        (inputs - mean) / deviation,
+        targets,
+        weights,
+        seed,
+        blended,
+    )
     for number, loss in enumerate(losses, start=1):
         with torch.no_grad():
             measured = measure_logits(head(plain), validation.targets, labels)
@@ -114,10 +121,18 @@ def _fit(
         order = torch.randperm(len(inputs), generator=generator)
         for first in range(0, len(order), BATCH_SIZE):
             rows = order[first : first + BATCH_SIZE]
-            losses = functional.cross_entropy(head(inputs[rows]), targets[rows], reduction="none")
+            losses = functional.cross_entropy(
+                head(inputs[rows]),
+                targets[rows],
+                reduction="none",
+            )
             loss = (losses * weights[rows]).sum() / weights[rows].sum()
             if blended is not None:
-                blends = _blends(inputs[rows], targets[rows], generator)
+                blends = _blends(
+                    inputs[rows],
+                    targets[rows],
+                    generator,
+                )
                 other = torch.full((len(blends),), blended)
                 blended_loss = functional.cross_entropy(head(blends), other, reduction="sum")
                 loss = loss + BLEND_WEIGHT * blended_loss / max(len(blends), 1)
@@ -146,7 +161,12 @@ def _blends(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tens
 
 
 def features_from_files(
-    encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str, *, mirrored: bool = False
+    encoder: Encoder,
+    paths: Sequence[Path],
+    resize: Resize,
+    device: str,
+    *,
+    mirrored: bool = False,
 ) -> Tensor:
     """Compute the features of photos decoded exactly as the tagger does, float32 (N, V, F).
 
@@ -156,7 +176,13 @@ def features_from_files(
         TrainingFailed: some were readable when training started and no longer are.
     """
     batches = (batch.images for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE))
-    features = _features(encoder, batches, len(paths), device, mirrored=mirrored)
+    features = _features(
+        encoder,
+        batches,
+        len(paths),
+        device,
+        mirrored=mirrored,
+    )
     if missing := len(paths) - len(features):
         raise TrainingFailed(
             reason=f"{missing} of the validation photos were readable when training started and no longer "
@@ -188,7 +214,12 @@ def _features(
         for batch in batches:
             images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
-            features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
+            features.append(
+                torch.stack(
+                    [encoder(view).cpu() for view in views],
+                    dim=1,
+                )
+            )
             advance(len(images))
     return torch.cat(features)
 
@@ -242,7 +273,11 @@ def fit_taught(
     none = photos[:0]
     head = nn.Linear(photos.shape[1], labels)
     for label in range(labels):
-        direction = fit_direction(space, photos[(targets == label).numpy()], negatives=none)
+        direction = fit_direction(
+            space,
+            photos[(targets == label).numpy()],
+            negatives=none,
+        )
         fitted = calibrate(direction, library=none, logit_per_likeness=0)
         with torch.no_grad():
             head.weight[label] = torch.from_numpy(fitted.weights[:, 0])

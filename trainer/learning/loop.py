@@ -78,7 +78,9 @@ class TrainingPlan:
 
 
 def growing_sizes(
-    epochs: int, size: int, shares: tuple[tuple[float, float], ...]
+    epochs: int,
+    size: int,
+    shares: tuple[tuple[float, float], ...],
 ) -> tuple[int, ...]:
     """The side of the views for every epoch, in multiples of 32 pixels.
 
@@ -122,7 +124,12 @@ def train_network(
     if options.resume and checkpoint.exists():
         resume_checkpoint(checkpoint, state, settings)
         log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
-    photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
+    photos = training_set(
+        data,
+        plan.augmentation,
+        plan.batch_size,
+        plan.seed,
+    )
     # torch's stubs lack it.
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -132,9 +139,22 @@ def train_network(
         for number in range(len(state.history) + 1, plan.epochs + 1):
             start = time.monotonic()
             try:
-                loss = _epoch(state, photos, data.classes, plan, device, number, counter)
+                loss = _epoch(
+                    state,
+                    photos,
+                    data.classes,
+                    plan,
+                    device,
+                    number,
+                    counter,
+                )
                 seconds = time.monotonic() - start
-                validation = _validate(state.average, data, plan.sizes[-1], device)
+                validation = _validate(
+                    state.average,
+                    data,
+                    plan.sizes[-1],
+                    device,
+                )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -148,13 +168,27 @@ def train_network(
                 # The gradients of the last step were not finite; the training loss does not show it.
                 raise _diverged(number, photos.steps)
             rate = max(group["lr"] for group in state.optimiser.param_groups)
-            epoch = Epoch(number, loss, validation, rate, seconds, epoch_photos / seconds)
+            epoch = Epoch(
+                number,
+                loss,
+                validation,
+                rate,
+                seconds,
+                epoch_photos / seconds,
+            )
             state.history.append(epoch)
             save_checkpoint(checkpoint, state, settings)
             log.info(
                 "epoch %d of %d: loss %.4f, validation loss %.4f, "
                 "validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
-                *(number, plan.epochs, loss, validation.loss, 100 * validation.top1, rate),
+                *(
+                    number,
+                    plan.epochs,
+                    loss,
+                    validation.loss,
+                    100 * validation.top1,
+                    rate,
+                ),
                 *(epoch.images_per_second, seconds),
             )
     state.average.cpu()
@@ -179,11 +213,21 @@ def _epoch(
             group["lr"] = group["highest_rate"] * plan.rate(done)
         images = batch.images.to(device.kind, non_blocking=True).float()
         targets = batch.targets.to(device.kind)
-        images, probabilities = mix(images, targets, classes, plan.mixing, generator)
+        images, probabilities = mix(
+            images,
+            targets,
+            classes,
+            plan.mixing,
+            generator,
+        )
         images = images.contiguous(memory_format=torch.channels_last)
         loss = _step(state, images, probabilities, plan, device)
         total += loss
-        _average(state, plan.average_decay, (number - 1) * photos.steps + step)
+        _average(
+            state,
+            plan.average_decay,
+            (number - 1) * photos.steps + step,
+        )
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
             mean = total.item() / (step + 1)
             if not math.isfinite(mean):
@@ -201,7 +245,11 @@ def _step(
     device: Device,
 ) -> Tensor:
     """Take one step of the optimiser; returns its loss, on the device."""
-    with torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32):
+    with torch.autocast(
+        device.kind,
+        device.dtype,
+        enabled=device.dtype != torch.float32,
+    ):
         logits = state.network(images).float()
     loss = functional.cross_entropy(logits, probabilities)
     state.optimiser.zero_grad()
@@ -237,11 +285,19 @@ def _diverged(epoch: int, step: int) -> TrainingFailed:
 
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
     """Measure the network on the validation photos, scaled to `size` pixels."""
-    autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
+    autocast = torch.autocast(
+        device.kind,
+        device.dtype,
+        enabled=device.dtype != torch.float32,
+    )
     with torch.inference_mode(), autocast:
         batches = data.cached.batches(data.validation.tolist(), size, VALIDATION_BATCH)
         logits = torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
-    return measure_logits(logits, torch.from_numpy(data.targets[data.validation]), len(data.labels))
+    return measure_logits(
+        logits,
+        torch.from_numpy(data.targets[data.validation]),
+        len(data.labels),
+    )
 
 
 def keep_freed_memory() -> None:
@@ -338,7 +394,11 @@ class TrainingSet:
     def epoch(self, number: int, size: int) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, with views of `size` pixels."""
         generator = np.random.default_rng((self.seed, number))
-        order = sample_rows(self.weights, self.steps * self.batch_size, generator)
+        order = sample_rows(
+            self.weights,
+            self.steps * self.batch_size,
+            generator,
+        )
         seeds = generator.integers(0, 2**63, len(order))
         parts = [
             slice(first, first + self.batch_size) for first in range(0, len(order), self.batch_size)
@@ -369,10 +429,22 @@ def training_set(
 ) -> TrainingSet:
     classes = data.classes_of_photos[data.training]
     weights = data.training_weights()
-    return TrainingSet(data.cached, data.training, classes, weights, augmentation, batch_size, seed)
+    return TrainingSet(
+        data.cached,
+        data.training,
+        classes,
+        weights,
+        augmentation,
+        batch_size,
+        seed,
+    )
 
 
-def sample_rows(weights: npt.NDArray[np.float64], count: int, generator: Generator) -> Positions:
+def sample_rows(
+    weights: npt.NDArray[np.float64],
+    count: int,
+    generator: Generator,
+) -> Positions:
     """Sample `count` rows in random order, int64, as often as their `weights`, float64 (N,), say.
 
     Systematic sampling: a row with an expected count of 1.3 occurs once or twice, one of 1 always.
@@ -405,8 +477,17 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
     stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
     across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
     left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
-    box = (left * width, top * height, (left + across) * width, (top + down) * height)
-    image = image.resize((size, size), RESAMPLINGS[generator.integers(2)], box)
+    box = (
+        left * width,
+        top * height,
+        (left + across) * width,
+        (top + down) * height,
+    )
+    image = image.resize(
+        (size, size),
+        RESAMPLINGS[generator.integers(2)],
+        box,
+    )
     if generator.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     image = _change_light(image, options, generator)
@@ -414,7 +495,10 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
         image = _compress(image, generator)
     view = np.array(image)
     if generator.random() < options.framed_share:
-        depth = max(1, int(view.shape[0] * generator.uniform(0.02, 0.15)))
+        depth = max(
+            1,
+            int(view.shape[0] * generator.uniform(0.02, 0.15)),
+        )
         shade = (0, 255, int(generator.integers(256)))[generator.integers(3)]
         sides = generator.integers(3)
         if sides != 0:

@@ -91,7 +91,15 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
             raise broken_structure("an EXIF segment has an invalid name")
         new_at = _after_jfif(jpeg)
-        changes.append(_change(existing, EXIF, new.exif, new_at, APP1))
+        changes.append(
+            _change(
+                existing,
+                EXIF,
+                new.exif,
+                new_at,
+                APP1,
+            )
+        )
     if new.xmp != current.xmp:
         existing = jpeg.segments_named(APP1, XMP)
         if len(existing) > 1:
@@ -114,7 +122,15 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             new.iptc,
         )
         new_at = _after_exif(jpeg)
-        changes.append(_change(segments, PHOTOSHOP, payload or None, new_at, APP13))
+        changes.append(
+            _change(
+                segments,
+                PHOTOSHOP,
+                payload or None,
+                new_at,
+                APP13,
+            )
+        )
     return in_order(changes)
 
 
@@ -143,7 +159,11 @@ def _change(
     payload = name + block
     # The size counts its own two bytes, too.
     size = (len(payload) + 2).to_bytes(2, "big")
-    return Splice(start, end, b"\xff" + bytes([marker]) + size + payload)
+    return Splice(
+        start,
+        end,
+        b"\xff" + bytes([marker]) + size + payload,
+    )
 
 
 def _after_jfif(jpeg: Jpeg) -> int:
