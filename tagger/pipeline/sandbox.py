@@ -145,8 +145,14 @@ def _require_plain(value: object) -> object:
     return value
 
 
+_ORIENTATIONS = (1, 8)
+
+
 def _field(name: str, kind: Any) -> Any:
-    least, most = (name in PHOTO_FACTS and PHOTO_FACTS[name].limits) or (None, None)
+    limits: tuple[float, float] | None = _ORIENTATIONS if name == "orientation" else None
+    if name in PHOTO_FACTS:
+        limits = PHOTO_FACTS[name].limits
+    least, most = limits or (None, None)
     return Annotated[kind, AfterValidator(_require_plain)], Field(ge=least, le=most)
 
 

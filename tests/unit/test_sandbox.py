@@ -153,7 +153,7 @@ TRUE_FACTS: dict[str, Any] = {
     "model": "Canon EOS 5D",
     "serial": None,
     "is_date_unread": False,
-    "has_orientation": False,
+    "orientation": 6,
 }
 
 
@@ -188,6 +188,7 @@ def test_a_child_that_lies_fails_its_photo(tmp_path):
         {"gps_error_m": float("inf")},
         {"utc_offset_s": 10**6},
         {"origin": []},
+        {"orientation": 9},
         {"make": "a" * 65},
         {"model": "two\nlines"},
         {"serial": "\ud800"},
