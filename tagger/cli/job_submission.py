@@ -19,7 +19,6 @@ from tagger.cli.job_text import (
     JobLine,
     count_of,
     gone_text,
-    idle_workers_text,
     job_report,
     job_summary,
     other_files_lines,
@@ -29,6 +28,7 @@ from tagger.cli.job_text import (
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority
+from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
@@ -155,8 +155,8 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. "
         f"Follow it with: tagger job show {job} --watch"
     )
-    problem = None if progress.is_over else idle_workers_text(list_workers(database))
-    if problem is not None:
+    problem = "" if progress.is_over else idle_text(list_workers(database))
+    if problem:
         console.info(problem)
     if progress.skipped_folders:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
@@ -202,7 +202,7 @@ def follow(
 
 def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
     ready_at = time.monotonic()
-    reported: str | None = None
+    reported = ""
     with JobLine(f"job {job}") as line:
         while True:
             try:
@@ -210,7 +210,7 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
             except DatabaseError as error:
                 if not is_transient(error):
                     raise
-                problem: str | None = f"{outage_text(error)}; trying again until it works"
+                problem = f"{outage_text(error)}; trying again until it works"
             else:
                 line.show_job(database, progress, progress.state)
                 if progress.is_over or (progress.is_silent and progress.is_local):
@@ -218,8 +218,8 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                 if progress.is_local or not all(worker.is_starting for worker in workers):
                     ready_at = time.monotonic()
                 may_follow = time.monotonic() - ready_at < NO_WORKER_S
-                problem = None if may_follow else idle_workers_text(workers)
-            if problem is not None and problem != reported:
+                problem = "" if may_follow else idle_text(workers)
+            if problem and problem != reported:
                 with line.cleared():
                     console.warning(problem)
             reported = problem

@@ -19,6 +19,7 @@ from tagger.database.enums import (
 )
 from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
+from tagger.jobs.enqueue.job_texts import counts_text, rate_text, remaining_text, worker_text
 from tagger.texts.text_format import list_text, number_text, percent
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def duration_text(seconds: float) -> str:
 
 
 PATHS_SHOWN = 2
-WAITING_WORKERS_SHOWN = 3
 # What schedules need.
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 
@@ -91,18 +91,16 @@ _ALWAYS_SHOWN = {"tagged", "unknown", "written", "undone", "unchanged"}
 
 def job_summary(progress: JobProgress) -> str:
     always = _ALWAYS_SHOWN if progress.kind in METADATA_KINDS else {*_ALWAYS_SHOWN, "skipped"}
-    counts = [
-        f"{count} {name}" for name, count in progress.counts.items() if count or name in always
-    ]
+    rate = rate_text(progress.photos_per_second) if progress.total > 1 else ""
+    counts = ", ".join(filter(None, (counts_text(progress, always), rate)))
     if progress.tagged_at_end not in (None, progress.tagged):
-        counts[0] += f" now ({progress.tagged_at_end} at its end)"
-    is_rate = progress.photos_per_second and progress.total > 1
-    rate = f", {progress.photos_per_second:.1f} photos/s" if is_rate else ""
+        tagged, comma, others = counts.partition(",")
+        counts = f"{tagged} now ({progress.tagged_at_end} at its end){comma}{others}"
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
     action += f", {skipped} could not be read" if progress.skipped_folders else ""
-    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(counts)}{rate}"
+    return f"job {progress.job} {progress.state}{action}: {photos}: {counts}"
 
 
 def job_origin(progress: JobProgress) -> str:
@@ -118,14 +116,12 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
 
     remainder = ""
     if not progress.is_over:
-        is_moving = is_served or progress.is_local
-        eta = (
-            f", about {duration_text(progress.eta_seconds)} left"
-            if progress.eta_seconds and is_moving
-            else ""
-        )
-        remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
-        remainder = "; locating its photos" if progress.settling else remainder
+        remaining = ""
+        if is_served or progress.is_local or progress.settling:
+            remaining = remaining_text(progress).replace("\N{NARROW NO-BREAK SPACE}", " ")
+        number = f"{progress.running} running, {progress.queued} queued"
+        parts = [remaining] if progress.settling else [number, remaining]
+        remainder = f"; {', '.join(filter(None, parts))}"
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     models = ", ".join(progress.models) or progress.model
@@ -171,7 +167,7 @@ def service_lines(
     )
     if isinstance(redis_problem, RedisMisconfigured):
         missing = "Redis cannot be used"
-    names = ", ".join(map(worker_text, workers)) or "none"
+    names = ", ".join(map(_worker_line, workers)) or "none"
     lines = [f"workers: {names}", f"queued messages: {depths or missing}"]
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
 
@@ -185,33 +181,12 @@ def is_heard(worker: WorkerStatus) -> bool:
     return worker.seen_seconds_ago < SILENT_S
 
 
-def worker_text(worker: WorkerStatus) -> str:
-    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work, or since when it is silent."""
+def _worker_line(worker: WorkerStatus) -> str:
+    """`tagger-1@rack (cpu, working, 51.0 photos/s)`, or since when it is silent."""
     if not is_heard(worker):
         return f"{worker.name} ({worker.device}, last seen {duration_text(worker.seen_seconds_ago)} ago)"
     processes = f", {worker.processes} processes" if worker.processes > 1 else ""
-    rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
-    waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
-    return f"{worker.name} ({worker.device}{processes}, {'busy' if worker.chunks else 'idle'}{rate}{waits})"
-
-
-def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
-    """Why no worker starts work now, and what to do; None if one does."""
-    if not workers:
-        return (
-            "no worker is running; start one with: tagger worker (or all services with: tagger up)"
-        )
-    if not all(worker.waits_for for worker in workers):
-        return None
-    if starting := [worker.name for worker in workers if worker.is_starting]:
-        return (
-            f"{starting[0]} is starting; first, a machine chooses the fastest way to run the model"
-        )
-    waits = "; ".join(
-        f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN]
-    )
-    more = len(workers) - WAITING_WORKERS_SHOWN
-    return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
+    return f"{worker.name} ({worker.device}{processes}, {worker_text(worker)})"
 
 
 def tick_text(last_tick: LastTick) -> str:

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
 from tagger.database.engine import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
-from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language
@@ -190,12 +189,6 @@ REFUSALS: Mapping[str, str] = {
     RefusalKind.READ_ONLY: N_("read-only"),
     RefusalKind.LIBRARY: N_("library of another program"),
 }
-
-
-def note_text(note: str | None, message: Mapping[str, Any] | None) -> str:
-    """Return a note in the reader's language; one without a message, such as an error, is English."""
-    stored = stored_note(note, message)
-    return (note or "") if stored is None else gettext(stored.code.text).format(**stored.values)
 
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from support.library_photos import EIFFEL, picture
 
 from docs.update_languages import extracted, forms
 from tagger.database.enums import Note, NoteCode, note_columns
+from tagger.jobs.enqueue.job_texts import note_text
 from tagger.query.timeline import section_parts
 from tagger.texts.names import city_name, place_text
 from tagger.texts.text_format import (
@@ -31,7 +32,6 @@ from tagger.texts.text_format import (
     size,
 )
 from tagger.web import templating
-from tagger.web.errors import note_text
 from tagger.web.templating import STATIC, TEMPLATES, environment
 
 PACKAGE = Path(templating.__file__).parent

@@ -30,6 +30,7 @@ from tagger.jobs.enqueue.job_json import (
     job_findings,
     status_document,
 )
+from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.submission import MetadataOptions, Retry, Tagging, count_photos
 from tagger.ledger import job_control
@@ -62,7 +63,6 @@ from tagger.web.api.job_starter import (
     start_job,
     wake_workers,
 )
-from tagger.web.errors import note_text
 from tagger.web.routes import ONE_LINE, api_router
 from tagger.web.state import AppState, State
 
@@ -311,19 +311,9 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return gettext(REDIS_AWAY)
-    if now.workers:
-        waits = dict.fromkeys(
-            note_text(worker.waits_for, worker.waits_for_message) for worker in now.workers
-        )
-        if "" in waits:
-            return None
-        return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(waits))
+    if now.workers or not state.has_own_worker:
+        return idle_text(now.workers) or None
     is_needed = any(not job.is_local and job.state in CLAIMABLE for job in now.jobs)
-    if not state.has_own_worker:
-        return gettext(
-            "No worker is running. Jobs are recorded and wait for one. Start it on the server with "
-            "`tagger worker`, or start everything with `tagger up`."
-        )
     starting = gettext(
         "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
     )

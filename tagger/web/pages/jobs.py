@@ -25,6 +25,13 @@ from starlette.exceptions import HTTPException
 from tagger.database.audit_log import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, PathNotFound, TaggerError
+from tagger.jobs.enqueue.job_texts import (
+    counts_text,
+    note_text,
+    rate_text,
+    remaining_text,
+    worker_text,
+)
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import (
@@ -50,12 +57,11 @@ from tagger.ledger.items import (
     count_refusals_with_sidecar,
 )
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
-from tagger.ledger.workers import LastTick, WorkerStatus
+from tagger.ledger.workers import LastTick
 from tagger.photos.paths import printable_path
 from tagger.query.filter_words import conditions_text
 from tagger.texts.text_format import (
     N_,
-    NN_,
     gettext,
     list_text,
     moment_text,
@@ -96,7 +102,7 @@ from tagger.web.api.jobs import (
     redis_text,
     waiting_reason,
 )
-from tagger.web.errors import FAILURES, REFUSALS, note_text, page_text
+from tagger.web.errors import FAILURES, REFUSALS, page_text
 from tagger.web.pages.photo import PREVIEWS, changes_in_words
 from tagger.web.pages.photos import landmark_name
 from tagger.web.routes import ONE_LINE, RequestModel
@@ -124,19 +130,6 @@ SCOPE_TEXTS = {
     "failed": N_("Photos that fail now"),
     "all": N_("All photos"),
     "taught": N_("Photos not compared with what was taught"),
-}
-
-COUNT_TEXTS = {
-    "tagged": NN_("%(count)s tagged", "%(count)s tagged"),
-    "unknown": NN_("%(count)s unknown", "%(count)s unknown"),
-    "written": NN_("%(count)s written", "%(count)s written"),
-    "undone": NN_("%(count)s undone", "%(count)s undone"),
-    "unchanged": NN_("%(count)s unchanged", "%(count)s unchanged"),
-    "refused": NN_("%(count)s refused", "%(count)s refused"),
-    "skipped": NN_("%(count)s skipped", "%(count)s skipped"),
-    "gone": NN_("%(count)s gone", "%(count)s gone"),
-    "failed": NN_("%(count)s failed", "%(count)s failed"),
-    "cancelled": NN_("%(count)s cancelled", "%(count)s cancelled"),
 }
 
 
@@ -205,12 +198,6 @@ def _live_fields(job: JobProgress) -> Mapping[str, str]:
             "pausing, %(count)s photos in progress",
             job.running,
         )
-    remaining = ""
-    if job.settling:
-        remaining = gettext("locating its photos")
-    elif job.eta_seconds:
-        duration = rounded_duration(job.eta_seconds)
-        remaining = gettext("about %(duration)s left", duration=duration)
     done_text = ngettext(
         "%(done)s of %(count)s photo",
         "%(done)s of %(count)s photos",
@@ -219,16 +206,14 @@ def _live_fields(job: JobProgress) -> Mapping[str, str]:
     )
     if job.is_over:
         done_text = ngettext("%(count)s photo", "%(count)s photos", job.total)
-    counts = [ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count]
-    has_rate = job.photos_per_second and not is_paused
     return {
         "state": state,
         "done": done_text,
         "percent": percent(part),
         "share": share(part),
-        "rate": rate_text(job.photos_per_second or 0.0) if has_rate else "",
-        "remaining": "" if job.is_over or is_paused else remaining,
-        "counts": ", ".join(counts),
+        "rate": "" if is_paused else rate_text(job.photos_per_second),
+        "remaining": "" if job.is_over or is_paused else remaining_text(job),
+        "counts": counts_text(job),
         "note": note_text(job.note, job.note_message),
     }
 
@@ -268,15 +253,6 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     return vars(status) | changes | beside
 
 
-def worker_text(worker: WorkerStatus) -> str:
-    """Return what a worker does, how fast, and why it starts no work now."""
-    progress = gettext("working") if worker.chunks else ""
-    rate = rate_text(worker.photos_per_second) if worker.chunks and worker.photos_per_second else ""
-    reason = note_text(worker.waits_for, worker.waits_for_message)
-    waits = gettext("waits: %(reason)s", reason=reason) if reason else ""
-    return ", ".join(filter(None, (progress, rate, waits))) or gettext("idle")
-
-
 def last_tick_text(last_tick: LastTick) -> str:
     if last_tick.at is None:
         return gettext("Not checked yet")
@@ -288,11 +264,6 @@ def time_text(time: datetime) -> str:
     local = time.astimezone(reader_zone())
     is_today = local.date() == datetime.now(local.tzinfo).date()
     return f"{local:%H:%M}" if is_today else moment_text(time)
-
-
-def rate_text(photos_per_second: float) -> str:
-    """`12.3 photos/s`."""
-    return gettext("%(number)s photos/s", number=number_text(photos_per_second, 1))
 
 
 def backfill_text(backfill: Backfill) -> str:
