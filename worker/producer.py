@@ -1,22 +1,30 @@
 """Makes the Celery app, with the reason of each setting, and wakes workers for chunks that wait.
 
-Importing this module configures nothing.
+Importing this module configures nothing. At its end is what kombu's Redis transport gets wrong for this
+program, with the fault of each part in kombu 5.7.
 """
 
 import importlib
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from celery import Celery
 from celery.loaders.app import AppLoader
 from kombu.entity import Queue
+from kombu.transport import TRANSPORT_ALIASES, redis
+from redis import UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 
 from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.workers import FEWEST_AT_ONCE, waiting_chunks
 from tagger.settings import Settings
 from worker.broker import (
+    MAX_MESSAGE_BYTES,
     TASK_NAME,
     TICK_NAME,
     RedisEndpoint,
@@ -25,9 +33,13 @@ from worker.broker import (
     find_broker,
     is_stopped,
     refusal,
+    report_dropped,
     unavailable_error,
+    validated_message,
 )
-from worker.redis_transport import use_for_redis
+from worker.embedded_redis import OwnServer
+
+log = logging.getLogger(__name__)
 
 
 def wake_workers(
@@ -97,7 +109,8 @@ def make_app(broker_url: str, keys: RedisKeys) -> Celery:
 
 def lazy_app(configure: Callable[[], dict[str, object]]) -> Celery:
     """An app whose `configuration` is made once Celery needs it."""
-    use_for_redis()
+    for scheme in ("redis", "rediss"):  # every address of Redis, also that of a socket
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
     app = Celery("tagger", include=["worker.tasks"], loader=Loader, set_as_current=False)
     app.add_defaults(configure)
     return app
@@ -190,3 +203,86 @@ def configuration(broker_url: str, keys: RedisKeys) -> dict[str, object]:
             "tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}
         },
     }
+
+
+# ----- transport -----
+
+
+class QoS(redis.QoS):
+    """Fault: a message whose acknowledgement is lost counts for ever, and two such stop the worker.
+
+    Here it counts as ended: delivered again, it finds its chunk done.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        with self._ending(delivery_tag):
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        with self._ending(delivery_tag):
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _ending(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except Transport.connection_errors as error:
+            self._quick_ack(delivery_tag)
+            # The monitor logs the outage. Raised, the error would be logged by Celery with a traceback for
+            # each message.
+            log.info("Redis could not be told that a message has ended: %s", error)
+
+
+class Channel(redis.Channel):
+    """A channel that survives invalid messages, and trusts sockets of this user's servers only."""
+
+    QoS = QoS
+    from_transport_options = (  # type: ignore[assignment]
+        *redis.Channel.from_transport_options,
+        "keyprefix_queue",
+        "keyprefix_binding_deadlines",
+        "keyprefix_binding_permanent",
+    )
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        # Fault: a late acknowledgement on a closed channel gets an AttributeError, which nobody expects.
+        if self.connection is None or self.connection.client is None:
+            raise ConnectionError("the channel's connection to Redis is closed")
+        parameters = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        if issubclass(parameters["connection_class"], UnixDomainSocketConnection):
+            connection = type("SocketConnection", (OwnServer, parameters["connection_class"]), {})
+            parameters["connection_class"] = connection
+        return parameters
+
+    def _brpop_read(self, **options: Any) -> Any:
+        # Fault: what others write into a queue ends the worker, or names callbacks and other tasks.
+        responses: list[Any] = []
+        parse = self.client.parse_response
+
+        def parse_and_validate(*args: Any, **kwargs: Any) -> Any:
+            responses.append(parse(*args, **kwargs))
+            if not responses[-1]:
+                return responses[-1]
+            queue, message = responses[-1]
+            if len(message) > MAX_MESSAGE_BYTES:
+                raise ValueError("it is too large")
+            # kombu's parser makes other types of some documents, with any error of these types.
+            return queue, json.dumps(validated_message(json.loads(message), queue.decode()))
+
+        self.client.parse_response = parse_and_validate
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except (ValueError, RecursionError) as error:
+            if not responses or not responses[-1]:
+                raise
+            report_dropped(str(error) or type(error).__name__)
+            return True
+        finally:
+            del self.client.parse_response
+
+
+class Transport(redis.Transport):
+    """Fault: a Redis that refuses commands ends the worker: Celery waits after connection errors only."""
+
+    Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)

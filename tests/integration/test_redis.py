@@ -424,7 +424,7 @@ def client(redis_server) -> Iterator[redis.Redis]:
 @pytest.fixture
 def reasons(monkeypatch) -> list[str]:
     reported: list[str] = []
-    monkeypatch.setattr("worker.redis_transport.report_dropped", reported.append)
+    monkeypatch.setattr("worker.producer.report_dropped", reported.append)
     return reported
 
 
