@@ -94,7 +94,7 @@ def job_summary(progress: JobProgress) -> str:
     rate = rate_text(progress.photos_per_second) if progress.total > 1 else ""
     counts = ", ".join(filter(None, (counts_text(progress, always), rate)))
     if progress.tagged_at_end not in (None, progress.tagged):
-        tagged, comma, others = counts.partition(",")
+        tagged, comma, others = counts.partition(", ")
         counts = f"{tagged} now ({progress.tagged_at_end} at its end){comma}{others}"
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
     photos = count_of(progress.total, "photo")

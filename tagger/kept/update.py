@@ -50,10 +50,6 @@ Progress = Callable[[str, int, int | None], None]
 _Write = Callable[[], AbstractContextManager[Connection]]
 
 
-def _no_progress(_step: str, _done: int, _total: int | None) -> None:
-    pass
-
-
 # Changes per transaction. It takes up to a second if they change all that is around them.
 BATCH = 1_000
 
@@ -152,7 +148,7 @@ _ALL_STEPS = (*_STEPS, _POSITIONS, _DAYS)
 
 def update_kept(
     database: Database,
-    on_progress: Progress = _no_progress,
+    on_progress: Progress = lambda _step, _done, _total: None,
     *,
     only_days: bool = False,
 ) -> int:

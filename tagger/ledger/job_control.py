@@ -64,6 +64,7 @@ from tagger.ledger.jobs import (
     IS_LAST_STEP,
     LEASE_S,
     OPEN_STATES,
+    OVER,
     PATHS,
     PUT_BACK,
     SKIPPED_FOLDERS,
@@ -232,7 +233,7 @@ class JobProgress:
 
     @property
     def is_over(self) -> bool:
-        return self.state in {JobState.FINISHED, JobState.CANCELLED}
+        return self.state in OVER
 
 
 def list_jobs(database: Database) -> list[JobProgress]:
@@ -363,7 +364,7 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
 
 def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     counts = {outcome.value: int(getattr(row, outcome.value) or 0) for outcome in Outcome}
-    is_over = row.state in {JobState.FINISHED, JobState.CANCELLED}
+    is_over = row.state in OVER
     running = 0 if is_over else int(row.running or 0)
     queued = row.total - running - sum(counts.values())
     processed = sum(counts[outcome.value] for outcome in _PROCESSED)
@@ -618,7 +619,7 @@ def _has_old_items(before: datetime) -> ColumnElement[bool]:
     child = jobs.alias("child")
     is_needed = exists().where(child.c.parent_id == jobs.c.id, child.c.state.in_(OPEN_STATES))
     return and_(
-        jobs.c.state.in_((JobState.FINISHED, JobState.CANCELLED)),
+        jobs.c.state.in_(OVER),
         jobs.c.finished_at < before,
         jobs.c.items_removed < jobs.c.total,
         ~is_needed,

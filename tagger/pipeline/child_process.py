@@ -274,11 +274,8 @@ class RunningChild:
         self._exit_code()
 
     def _send(self, request: Mapping[str, object], data: bytes = b"") -> None:
-        line = json.dumps({**request, "data_bytes": len(data)}).encode() + b"\n"
-        self._write(line, data)
-
-    def _write(self, line: bytes, data: bytes = b"") -> None:
         # Write what was not sent yet, a line and bytes, without copying the bytes.
+        line = json.dumps({**request, "data_bytes": len(data)}).encode() + b"\n"
         parts, self._unsent = [memoryview(self._unsent + line), memoryview(data)], b""
         while any(parts):
             self._wait_for(self._has_room)

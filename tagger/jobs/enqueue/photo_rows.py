@@ -229,7 +229,11 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
     ]
     # What people corrected comes before what is embedded.
     corrected = _corrected_facts(own, beside)
-    own_facts = {name: getattr(own, name) for name in corrected if getattr(own, name) is not None}
+    own_facts = {}  # as JSON
+    for name in corrected:
+        value = getattr(own, name)
+        if value is not None:
+            own_facts[name] = value.isoformat() if isinstance(value, datetime) else value
     nothing: dict[str, Any] = dict.fromkeys(corrected)
     in_name = PhotoFacts(taken_at=day_in_name(path))
     statements: list[tuple[FactSource, PhotoFacts]] = [
@@ -249,7 +253,7 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
     is_broken = any(stated.is_broken for _, stated in side_facts)
     return facts | {
         "unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem,
-        "own_facts": _facts_to_json(own_facts) or None,
+        "own_facts": own_facts or None,
     }
 
 
@@ -295,13 +299,6 @@ def _is_same_time(own: PhotoFacts, stated: PhotoFacts, *, is_utc: bool) -> bool:
     # Programs write UTC where they know the camera's zone.
     is_zone = LEAST_OFFSET_S <= ahead.total_seconds() <= LARGEST_OFFSET_S
     return stated.utc_offset_s == 0 and is_zone and not ahead % timedelta(minutes=15)
-
-
-def _facts_to_json(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in facts.items()
-    }
 
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:

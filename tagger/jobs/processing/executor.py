@@ -90,16 +90,12 @@ class ActivityMonitor:
     def is_busy(self) -> bool:
         return bool(self._progress_at)
 
-    @property
-    def progress_age_s(self) -> float:
-        """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
-        with self._lock:
-            return max(0.0, time.monotonic() - min(self._progress_at.values(), default=math.inf))
-
     def problem(self, limit_s: float) -> str | None:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
-        stuck = self.progress_age_s > limit_s
-        return f"the current work has made no progress for {limit_s:.0f} s" if stuck else None
+        with self._lock:
+            longest_stuck = min(self._progress_at.values(), default=math.inf)
+        is_stuck = time.monotonic() - longest_stuck > limit_s
+        return f"the current work has made no progress for {limit_s:.0f} s" if is_stuck else None
 
     @property
     def message_age_s(self) -> float:

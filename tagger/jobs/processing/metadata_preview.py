@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -216,16 +215,12 @@ def _accepted_landmarks(
     accepted: dict[int, list[Row[Any]]] = {}
     for row in connection.execute(query) if content_ids else ():
         accepted.setdefault(row.content_id, []).append(row)
-    # Equal ones by slug: another order would change files that are written again.
-    by_slug = {key: sorted(rows, key=attrgetter("slug")) for key, rows in accepted.items()}
-    return {
-        content_id: tuple(document_of(NamedLandmark, row) for row in sorted(rows, key=_best_first))
-        for content_id, rows in by_slug.items()
-    }
-
-
-def _best_first(row: Row[Any]) -> tuple[bool, int, float]:
-    return best_first(row)[:3]
+    named = {}
+    for content_id, rows in accepted.items():
+        # Equal ones by slug: another order would change files that are written again.
+        rows.sort(key=lambda row: (*best_first(row)[:3], row.slug))
+        named[content_id] = tuple(document_of(NamedLandmark, row) for row in rows)
+    return named
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:

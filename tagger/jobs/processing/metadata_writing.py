@@ -98,7 +98,9 @@ class MetadataWriter(PhotoProcessor):
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Prepare the new files, record the intended writes, replace the files, and store the outcomes."""
-        items = [item for item in items if self._is_due(item)]
+        now = time.monotonic()
+        next_tries = {position: busy.next_try for position, busy in self._busy.items()}
+        items = [item for item in items if next_tries.get(item.position, now) <= now]
         if not items:
             return
         self._remove_leftovers(items, roots)
@@ -211,10 +213,6 @@ class MetadataWriter(PhotoProcessor):
         pause = min(2 * busy.pause_s, LONGEST_PAUSE_S)
         self._busy[item.position] = replace(busy, next_try=now + busy.pause_s, pause_s=pause)
         return True
-
-    def _is_due(self, item: Item) -> bool:
-        busy = self._busy.get(item.position)
-        return busy is None or time.monotonic() >= busy.next_try
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         # Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy.
