@@ -18,7 +18,14 @@ from tagger.database.enums import JobKind, JobState, Outcome
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, other_models, renewing
+from tagger.ledger.jobs import (
+    CLAIMABLE,
+    LEASE_S,
+    InferenceOptions,
+    other_models,
+    renewing,
+    update_job,
+)
 from tagger.texts.documents import document_of
 
 
@@ -107,13 +114,12 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    is_job = jobs.c.id == job.id
     if job.state == JobState.QUEUED:
-        queued = update(jobs).where(is_job, jobs.c.state == JobState.QUEUED)
-        connection.execute(queued.values(state=JobState.RUNNING))
+        running = {"state": JobState.RUNNING}
+        update_job(connection, job.id, running, jobs.c.state == JobState.QUEUED)
     if job.started_at is None:
-        not_started = update(jobs).where(is_job, jobs.c.started_at.is_(None))
-        connection.execute(not_started.values(started_at=current_time(connection)))
+        started = {"started_at": current_time(connection)}
+        update_job(connection, job.id, started, jobs.c.started_at.is_(None))
     return document_of(
         Claim,
         job,

@@ -25,7 +25,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    update,
 )
 
 from tagger.database.connection import Database
@@ -42,6 +41,7 @@ from tagger.ledger.jobs import (
     other_models,
     process_name,
     process_space,
+    update_job,
 )
 from tagger.texts.documents import document_of
 
@@ -173,11 +173,8 @@ def append_chunks(
         rows.append({**place, "skipped": sum(part), "done": all(part)})
         chunk, start = chunk + 1, start + size
     connection.execute(insert(chunks), rows)
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(total=position + len(skipped), owner_lease_until=db_now() + LEASE_S)
-    )
+    values = {"total": position + len(skipped), "owner_lease_until": db_now() + LEASE_S}
+    update_job(connection, job_id, values)
 
 
 def fill_job(

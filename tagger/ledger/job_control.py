@@ -28,7 +28,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
 
 from tagger.database.audit_log import AuditAction, record_action
@@ -63,6 +62,7 @@ from tagger.ledger.jobs import (
     CLAIMABLE,
     IS_LAST_STEP,
     LEASE_S,
+    NO_OWNER,
     OPEN_STATES,
     OVER,
     PATHS,
@@ -78,6 +78,7 @@ from tagger.ledger.jobs import (
     lock_open_chunks,
     other_models,
     process_space,
+    update_job,
 )
 from tagger.photos.paths import path_from_json, printable_path
 from tagger.texts.documents import document_of
@@ -433,7 +434,7 @@ def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> 
     # A suspended job finds out again, once it is resumed, whether its root is available.
     if job.note is None or job.state == JobState.WAITING:
         values |= note_columns(note)
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    update_job(connection, job_id, values)
     record_action(connection, AuditAction.JOB_PAUSE, job_id)
 
 
@@ -448,14 +449,13 @@ def resume(database: Database, job_id: int) -> bool:
             return False
     with database.write() as connection:
         job = _lock_open_job(connection, job_id, "resume")
-        paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
         state = JobState.RUNNING if job.started_at else JobState.QUEUED
         if job.owner is not None:
             state = JobState.SCANNING
         values: dict[str, object] = {"state": state}
         if has_code(job.note, job.note_message, NoteCode.PAUSED_UNTIL_NEXT_RUN):
             values |= note_columns(None)
-        connection.execute(update(jobs).where(*paused).values(values))
+        update_job(connection, job_id, values, jobs.c.state == JobState.PAUSED)
         finish_if_done(connection, job_id)
         record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
@@ -553,7 +553,7 @@ def _remove_page(database: Database, query: Select[Any]) -> int:
         end = min(job.total, job.items_removed + PAGE)
         page = job_items.c.position.between(job.items_removed, end - 1)
         connection.execute(delete(job_items).where(job_items.c.job_id == job.id, page))
-        connection.execute(update(jobs).where(jobs.c.id == job.id).values(items_removed=end))
+        update_job(connection, job.id, {"items_removed": end})
     return int(end - job.items_removed)
 
 
@@ -583,9 +583,8 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
         leave_unfilled(connection, job_id)
     else:
         state = JobState.PAUSED if job.state == JobState.PAUSED else JobState.QUEUED
-        values: dict[str, object] = {"state": state, "owner": None, "owner_lease_until": None}
-        values |= note_columns(Note(NoteCode.SCAN_INTERRUPTED))
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+        note = note_columns(Note(NoteCode.SCAN_INTERRUPTED))
+        update_job(connection, job_id, {"state": state} | NO_OWNER | note)
         finish_if_done(connection, job_id)
 
 

@@ -77,6 +77,8 @@ RETRY_S = 2.0
 
 # The owner of a job without items. Any process may claim it and add them.
 UNFILLED = ""
+# The columns of a job that no process owns.
+NO_OWNER: dict[str, None] = {"owner": None, "owner_lease_until": None}
 
 
 def process_name() -> str:
@@ -207,6 +209,17 @@ def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float]
     )
 
 
+def update_job(
+    connection: Connection,
+    job_id: int,
+    values: Mapping[str, Any],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    """Change columns of a job if it meets the conditions. Returns whether it did."""
+    is_job = jobs.c.id == job_id
+    return bool(connection.execute(update(jobs).where(is_job, *conditions).values(values)).rowcount)
+
+
 def create_job(database: Database, new: NewJob) -> int:
     """Create a job that this process scans. Returns its id."""
     with database.write() as connection:
@@ -273,22 +286,14 @@ def finish_scan(
     with database.write() as connection:
         if skipped_folders:
             options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
-            skipped = {"options": options | {SKIPPED_FOLDERS: skipped_folders}}
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(skipped))
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state == JobState.SCANNING)
-            .values(
-                state=case((started, JobState.RUNNING), else_=JobState.QUEUED),
-                other_files=other_files,
-                **note_columns(note),
-            )
-        )
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id, ~IS_LOCAL)
-            .values(owner=None, owner_lease_until=None)
-        )
+            options = options | {SKIPPED_FOLDERS: skipped_folders}
+            update_job(connection, job_id, {"options": options})
+        queued = {
+            "state": case((started, JobState.RUNNING), else_=JobState.QUEUED),
+            "other_files": other_files,
+        } | note_columns(note)
+        update_job(connection, job_id, queued, jobs.c.state == JobState.SCANNING)
+        update_job(connection, job_id, NO_OWNER, ~IS_LOCAL)
         finish_if_done(connection, job_id)
 
 
@@ -324,8 +329,7 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
             state=JobState.FINISHED,
             tagged_at_end=func.coalesce(tagged, 0),
             finished_at=current_time(connection),
-            owner=None,
-            owner_lease_until=None,
+            **NO_OWNER,
         )
         .returning(*jobs.c)
     ).one()
@@ -414,8 +418,7 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
 
 def leave_unfilled(connection: Connection, job_id: int) -> None:
     """Let any process add the items of the job."""
-    values = {"owner": UNFILLED, "owner_lease_until": None}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    update_job(connection, job_id, {"owner": UNFILLED, "owner_lease_until": None})
 
 
 # The condition that any process may claim a job to add its items.
@@ -429,10 +432,7 @@ def claim_unfilled_job(database: Database) -> int | None:
         return None
     owner = {"owner": process_name(), "owner_lease_until": db_now() + LEASE_S}
     with database.write() as connection:
-        claim = connection.execute(
-            update(jobs).where(jobs.c.id == job_id, IS_UNFILLED).values(owner)
-        )
-    return job_id if claim.rowcount else None
+        return job_id if update_job(connection, job_id, owner, IS_UNFILLED) else None
 
 
 def suspend_for_root(
@@ -441,17 +441,15 @@ def suspend_for_root(
     """Let the job wait until the root is available. `problem`: why a bucket is not."""
     unavailable = Note(NoteCode.FOLDER_UNAVAILABLE, {"name": root_name})
     note = f"waiting for {root_name}: {problem}" if problem else unavailable
-    _update_claimable(database, job_id, {"state": JobState.WAITING} | note_columns(note))
+    values = {"state": JobState.WAITING} | note_columns(note)
+    with database.write() as connection:
+        update_job(connection, job_id, values, jobs.c.state.in_(CLAIMABLE))
 
 
 def record_error(database: Database, job_id: int, error: Note | str) -> None:
     """Show an error in the job's note. The chunk is retried."""
-    _update_claimable(database, job_id, note_columns(error))
-
-
-def _update_claimable(database: Database, job_id: int, values: Mapping[str, object]) -> None:
-    claimable = (jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE))
-    database.execute(update(jobs).where(*claimable).values(values))
+    with database.write() as connection:
+        update_job(connection, job_id, note_columns(error), jobs.c.state.in_(CLAIMABLE))
 
 
 # What becomes of the photos of a local job that ends early.
@@ -475,18 +473,9 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
 def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     """Cancel the job: its open items end as `cancelled`, stored outcomes stay."""
     lock_open_chunks(connection, job_id)
-    cancelled = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
-        .values(
-            state=JobState.CANCELLED,
-            finished_at=current_time(connection),
-            owner=None,
-            owner_lease_until=None,
-            **note_columns(note),
-        )
-    )
-    if cancelled.rowcount:
+    end = {"state": JobState.CANCELLED, "finished_at": current_time(connection)}
+    values = end | NO_OWNER | note_columns(note)
+    if update_job(connection, job_id, values, jobs.c.state.in_(OPEN_STATES)):
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         stored = sum(
             chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED

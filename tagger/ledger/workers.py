@@ -32,7 +32,7 @@ from tagger.database.enums import JobState, Note, NoteCode, Priority, has_code, 
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import CLAIMABLE, IS_LOCAL, IS_UNFILLED, LEASE_S, RENEW_S
+from tagger.ledger.jobs import CLAIMABLE, IS_LOCAL, IS_UNFILLED, LEASE_S, RENEW_S, update_job
 from tagger.texts.documents import document_of
 
 # A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.
@@ -244,11 +244,8 @@ def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
     """Queue the open items of jobs whose roots are available again."""
     with database.write() as connection:
         for job_id in job_ids:
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING)
-                .values(state=JobState.QUEUED, **note_columns(None))
-            )
+            values = {"state": JobState.QUEUED} | note_columns(None)
+            update_job(connection, job_id, values, jobs.c.state == JobState.WAITING)
 
 
 def _silent_s() -> ColumnElement[float]:
