@@ -88,7 +88,10 @@ def _store_positions(
     of_images = (
         select(changed_days.c.id).where(is_change, changed_days.c.part.is_(None)).limit(BATCH)
     )
-    of_photos = select(changed_days.c.id).where(is_change, tuple_(*place) > tuple_(*last_place))
+    of_photos = select(changed_days.c.id).where(
+        is_change,
+        tuple_(*place) > tuple_(*last_place),
+    )
     of_photos = of_photos.order_by(*place).limit(BATCH)
     taken = delete(changed_days).returning(*changed_days.c)
     with write() as connection:

@@ -99,7 +99,8 @@ def has_write_option(database: Database, job_id: int) -> bool:
 
 
 def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    query = select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(tuple(job_ids)))
+    is_named = jobs.c.id.in_(tuple(job_ids))
+    query = select(jobs.c.id, jobs.c.options).where(is_named)
     rows = database.rows(query)
     return {row.id: row.options for row in rows}
 
@@ -290,7 +291,8 @@ def list_recent_jobs(database: Database, limit: int) -> tuple[list[JobProgress],
     newest = select(jobs.c.id).order_by(jobs.c.id.desc()).limit(limit)
     with database.read() as connection:
         count = connection.scalar(select(func.count()).select_from(jobs)) or 0
-        recent = _list(connection, (or_(jobs.c.state.in_(OPEN_STATES), jobs.c.id.in_(newest)),))
+        is_recent = or_(jobs.c.state.in_(OPEN_STATES), jobs.c.id.in_(newest))
+        recent = _list(connection, (is_recent,))
     return recent, count - len(recent)
 
 
@@ -312,7 +314,11 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
     child = jobs.alias("child")
     is_writer = child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE
     write_job = select(func.max(child.c.id)).where(*is_writer).correlate(jobs).scalar_subquery()
-    last_step = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done.is_(False), IS_LAST_STEP)
+    last_step = exists().where(
+        chunks.c.job_id == jobs.c.id,
+        chunks.c.done.is_(False),
+        IS_LAST_STEP,
+    )
     own = (
         models.c.name.label("model"),
         write_job.label("write_job"),
@@ -503,7 +509,11 @@ def recover_stale_jobs(database: Database) -> None:
     with database.read() as connection:
         dead = _is_dead(connection)
     stale = database.rows(
-        select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
+        select(jobs.c.id).where(
+            jobs.c.state.in_(OPEN_STATES),
+            jobs.c.owner.is_not(None),
+            dead,
+        )
     )
     for row in stale:
         _recover_unless_locked(database, row.id, partial(_recover, dead=dead))
@@ -518,7 +528,10 @@ PAGE = 5000
 def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
     """How many jobs that ended before a time have items, and how many items these are."""
     left = jobs.c.total - jobs.c.items_removed
-    query = select(func.count(), func.coalesce(func.sum(left), 0)).where(_has_old_items(before))
+    query = select(
+        func.count(),
+        func.coalesce(func.sum(left), 0),
+    ).where(_has_old_items(before))
     with database.read() as connection:
         row = connection.execute(query.select_from(jobs)).one()
     return row[0], int(row[1])
@@ -539,7 +552,11 @@ def remove_old_items(database: Database, before: datetime) -> int:
 
 def remove_items(database: Database, job_id: int) -> None:
     """Remove all items of a job that has ended, in pages."""
-    job = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(jobs.c.id == job_id)
+    job = select(
+        jobs.c.id,
+        jobs.c.total,
+        jobs.c.items_removed,
+    ).where(jobs.c.id == job_id)
     while _remove_page(database, job.where(jobs.c.items_removed < jobs.c.total).with_for_update()):
         pass
 

@@ -359,9 +359,11 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
     # False: it was added before, or nothing follows. `tag` does what is due after other jobs, too.
     sums = (func.sum(chunks.c[outcome.value]) for outcome in CLASSIFIED_OUTCOMES)
     latest, *counts, last_step = connection.execute(
-        select(func.max(chunks.c.chunk), *sums, func.sum(case((IS_LAST_STEP, 1), else_=0))).where(
-            chunks.c.job_id == job.id
-        )
+        select(
+            func.max(chunks.c.chunk),
+            *sums,
+            func.sum(case((IS_LAST_STEP, 1), else_=0)),
+        ).where(chunks.c.job_id == job.id)
     ).one()
     is_due = any(counts) or (is_local(job) and are_consequences_due(connection))
     if job.kind in METADATA_KINDS or last_step or not is_due:

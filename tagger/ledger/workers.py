@@ -124,7 +124,12 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
             select(func.count())
             .select_from(
                 select(literal(1))
-                .select_from(jobs.outerjoin(chunks, and_(chunks.c.job_id == jobs.c.id, *IS_FREE)))
+                .select_from(
+                    jobs.outerjoin(
+                        chunks,
+                        and_(chunks.c.job_id == jobs.c.id, *IS_FREE),
+                    )
+                )
                 .where(*_HAS_WORKERS, or_(chunks.c.job_id.is_not(None), IS_UNFILLED))
                 .where(jobs.c.priority == priority)
                 .limit(most)
@@ -196,7 +201,10 @@ def release_expired(database: Database, job_id: int | None = None) -> list[str]:
     The token stays valid until the next claim. A chunk that its worker has locked waits.
     """
     key = chunks.c.job_id, chunks.c.chunk
-    expired = select(*key).where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
+    expired = select(*key).where(
+        chunks.c.done.is_(False),
+        chunks.c.lease_until < db_now(),
+    )
     if job_id is not None:
         expired = expired.where(chunks.c.job_id == job_id)
     is_free = tuple_(*key).in_(expired.with_for_update(skip_locked=True))

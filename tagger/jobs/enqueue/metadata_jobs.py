@@ -225,7 +225,10 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     gone = select(_other_photos.c.id).where(_other_photos.c.gone_since.is_not(None))
     was_moved = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
     moved = same_image.where(metadata_writes.c.job_id == job, was_moved)
-    return or_(own.where(_own_writes.c.job_id == job).exists(), and_(~own.exists(), moved.exists()))
+    return or_(
+        own.where(_own_writes.c.job_id == job).exists(),
+        and_(~own.exists(), moved.exists()),
+    )
 
 
 def _has_other_values(options: MetadataOptions | None) -> ColumnElement[bool]:

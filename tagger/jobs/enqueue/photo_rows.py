@@ -100,7 +100,10 @@ def rows_by_id(
 def _rows(inference: InferenceOptions, *conditions: ColumnElement[bool]) -> Select[Any]:
     is_classified = is_classified_by_all(inference.thresholds, inference.top_k)
     return (
-        select(*(photos.c[name] for name in _OF_PHOTO), is_classified.label("is_classified"))
+        select(
+            *(photos.c[name] for name in _OF_PHOTO),
+            is_classified.label("is_classified"),
+        )
         .outerjoin(contents, contents.c.id == photos.c.content_id)
         .where(*conditions)
         .order_by(photos.c.id)

@@ -416,9 +416,10 @@ def store_photos(
     changed = []
     if facts:
         columns = next(iter(facts.values())).keys()
-        query = select(photos.c.id, *(photos.c[name] for name in columns)).where(
-            among(photos.c.id, facts)
-        )
+        query = select(
+            photos.c.id,
+            *(photos.c[name] for name in columns),
+        ).where(among(photos.c.id, facts))
         for row in connection.execute(query).mappings():
             values = facts[row["id"]]
             is_recorded = row["content_id"] is None and values["content_id"] in classified
