@@ -13,13 +13,13 @@ from support.commands import Terminal, are_gone, child_processes, draw, draw_man
 from support.tls_servers import refused_objects
 from support.watching import outcomes
 
-from tagger.cli.job_text import idle_workers_text
 from tagger.cli.pools import Services
 from tagger.cli.session import Session
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Note, NoteCode
 from tagger.database.tables import schedules
 from tagger.errors import SettingsInvalid
+from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.ledger.job_control import count_changes
 from tagger.ledger.workers import list_workers, record_heartbeat
 from tagger.processes import pool
@@ -90,7 +90,7 @@ def test_a_worker_is_listed_while_it_starts_and_not_after_a_failed_start(termina
             terminal.wait_until(lambda: list_workers(database))
             (worker,) = terminal.json("status")["workers"]
             assert (worker["name"], worker["waits_for"]) == ("tagger-7@rack", "it is starting")
-            assert "tagger-7@rack is starting" in str(idle_workers_text(list_workers(database)))
+            assert idle_text(list_workers(database)) == "No worker starts work now: it is starting."
         record_heartbeat(database, "tagger-7@rack", "cpu")  # as the sweeper of a worker that has started
         assert [(each.device, each.is_starting) for each in list_workers(database)] == [("cpu", False)]
         with pytest.raises(SettingsInvalid):
