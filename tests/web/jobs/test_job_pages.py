@@ -12,6 +12,7 @@ from support.page_server import TOKEN
 
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.job_texts import worker_text
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger.job_control import remove_old_items
@@ -21,7 +22,7 @@ from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.web.api.job_starter import WriteMode, folder_key
 from tagger.web.errors import FAILURES as FAILURE_TEXTS, REFUSALS
-from tagger.web.pages.jobs import FAILURES_PER_PAGE, worker_text
+from tagger.web.pages.jobs import FAILURES_PER_PAGE
 from tagger.web.templating import environment
 
 FAILURES = FAILURES_PER_PAGE + 5
