@@ -1,7 +1,5 @@
 """The audit log: who makes changes, and what they did, written in the transaction of the change."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

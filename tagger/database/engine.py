@@ -4,8 +4,6 @@ A deferred transaction of SQLite that reads before it writes fails if another pr
 writers begin IMMEDIATE.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import logging

@@ -3,8 +3,6 @@
 A scan appends items; retries and backfills select them in SQL.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

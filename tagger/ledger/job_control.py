@@ -4,8 +4,6 @@ Counts are sums over a job's chunks: cheap to read, and never out of step with t
 released with its next batch, a cancelled job refuses it. This module wakes no worker.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

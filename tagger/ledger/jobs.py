@@ -5,8 +5,6 @@ A job is one request over many photos, stored as items in chunks.
 A process that scans or runs a job has a lease on it. All times are the database's.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

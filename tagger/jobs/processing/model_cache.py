@@ -3,8 +3,6 @@
 A trial of a model shows what it would name on photos of the library. Nothing of it is stored.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading
