@@ -63,7 +63,11 @@ def _add_outcome_of_gone_photos() -> None:
     op.add_column("ledgers", sa.Column("last_removed_job", _IDENTIFIER))
     op.add_column("jobs", sa.Column("tagged_at_end", sa.Integer))
     op.add_column("chunks", sa.Column("gone", sa.Integer, nullable=False, server_default="0"))
-    with op.batch_alter_table("job_items", table_kwargs={"sqlite_with_rowid": False}) as items:
+    # Without the tables to which it refers: SQLAlchemy warns of an index of `photos`.
+    alone = {"resolve_fks": False}
+    with op.batch_alter_table(
+        "job_items", table_kwargs={"sqlite_with_rowid": False}, reflect_kwargs=alone
+    ) as items:
         items.drop_constraint(op.f("ck_job_items_outcome"), type_="check")
         items.create_check_constraint(op.f("ck_job_items_outcome"), f"outcome IN ({_OUTCOMES})")
 
