@@ -8,13 +8,13 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 from support.databases import execute
 from support.library_photos import EIFFEL, GATE, TRIP, add_trip
 
 from tagger.database.enums import Runner
-from tagger.database.tables import photos
+from tagger.database.tables import photos, positions
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.counts import find_covers
@@ -88,6 +88,17 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(client, lib
     assert re.findall(r'href="/photos\?country=(\w+)"', page) == ["France", "Germany"]
     assert "3 photos" in page
     assert "/api/photos/3/thumbnail?size=256" in page
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_landmark_and_its_sight_are_listed_once_in_each_language(client, web_database, library):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        library.photo(name, (EIFFEL, 0.9, True))
+        library.position(name, 48.8583, 2.2945, "France")
+    execute(web_database, update(positions).values(sight="Eiffel Tower"))
+    for language, name in (("en", "Eiffel Tower"), ("de", "Eiffelturm")):
+        page = client.get("/places", headers={"Accept-Language": language}).text
+        assert covers_of(page) == [name]
 
 
 def test_a_cover_is_neither_gone_nor_rejected(library):
