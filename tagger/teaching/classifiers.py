@@ -114,15 +114,16 @@ class EmbeddingSpace:
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
 
-    def directions(self, embeddings: Embeddings) -> Matrix:
+    def directions(self, embeddings: Embeddings) -> Embeddings:
         """The directions (N, D) of the transformed photos z, of length 1: their products are cosines."""
-        transformed = (embeddings - self.mean) @ self._root_of_precision
+        # In half of the time that doubles take, and as exact as four bits are.
+        transformed = (embeddings - self.mean).astype(np.float32) @ self._root_of_precision
         lengths = np.linalg.norm(transformed, axis=1, keepdims=True)
         return np.asarray(transformed / np.where(lengths == 0, 1, lengths))
 
     @cached_property
-    def _root_of_precision(self) -> Matrix:
-        return np.linalg.cholesky(self.precision).astype(np.float64)
+    def _root_of_precision(self) -> Embeddings:
+        return np.linalg.cholesky(self.precision).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def find_look(
     )
 
 
-def find_scenes(directions: Floats, seconds: Floats) -> npt.NDArray[np.int64]:
+def find_scenes(directions: Embeddings, seconds: Floats) -> npt.NDArray[np.int64]:
     """The rows of photos (N, D), in order of time, without those that repeat an earlier one."""
     cosines = directions @ directions.T
     is_soon = np.abs(seconds[:, np.newaxis] - seconds) <= BURST_S
@@ -175,7 +175,7 @@ def find_scenes(directions: Floats, seconds: Floats) -> npt.NDArray[np.int64]:
     return np.flatnonzero(~np.triu(is_repeated, 1).any(axis=0))
 
 
-def _largest_group(scenes: Floats, far: Floats) -> list[int]:
+def _largest_group(scenes: Embeddings, far: Embeddings) -> list[int]:
     # The rows of the largest group of scenes (N, D) that are linked, by their directions.
     share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
     usual = np.quantile(scenes @ far.T, 1 - share, axis=1)
