@@ -13,7 +13,7 @@ from tagger.database.tables import chunks, contents, job_items, photos
 from tagger.landmarks.landmarks import Landmark
 from tagger.ledger.job_control import model_ids_of_job
 from tagger.model.predictions import LabelPrediction
-from tagger.query.tagged_photos import NameCache, best_guess, tag_rows
+from tagger.query.tagged_photos import NameCache, tag_rows
 from tagger.roots.roots import RootPaths
 from tagger.tags.rule import Candidate, best_predictions, decide
 from tagger.things import ShownThing, things_of_images
@@ -146,6 +146,25 @@ class JobPhotos:
                 )
             )
         return job_photos
+
+
+def is_guess(scores: Sequence[float]) -> bool:
+    """Whether the first of the best scores is worth a guess.
+
+    It is if the landmark is likelier than all that is not among them: other landmarks, and none at all.
+    """
+    return bool(scores) and scores[0] > 1.0 - sum(scores)
+
+
+def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
+    """The guess among a photo's tags, best first; None if one is accepted, or a verdict spoke against it."""
+    if any(tag.accepted for tag in tags):
+        return None
+    predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
+    if not is_guess([tag.score for tag in predicted if tag.model_id == predicted[0].model_id]):
+        return None
+    best = predicted[0]
+    return best if best.verdict is None else None
 
 
 @dataclass(frozen=True)

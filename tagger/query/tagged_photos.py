@@ -1,7 +1,7 @@
 """Photos as query results: path, outcome, and effective tags with names; and their files as scanned.
 
 Reads rows and names; which photos to read is decided in find and details. A tag whose score does not explain
-its acceptance has the reason in words. An unknown photo has a guess, if the best prediction is worth one.
+its acceptance has the reason in words. An unknown photo has a guess, if a landmark is suggested for it.
 """
 
 import os
@@ -30,7 +30,6 @@ from tagger.database.statements import among, pages
 from tagger.database.tables import (
     contents,
     effective_tags,
-    ledgers,
     metadata_writes,
     model_labels,
     models,
@@ -39,9 +38,8 @@ from tagger.database.tables import (
     tags,
 )
 from tagger.errors import PhotoIdNotFound
-from tagger.geo import distance_km
-from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
-from tagger.photos.facts import RESULT_FACTS, PhotoOrigin, ResultFacts
+from tagger.landmarks.landmarks import Landmark, landmarks_by_id
+from tagger.photos.facts import RESULT_FACTS, ResultFacts
 from tagger.photos.paths import printable_path
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
@@ -57,25 +55,6 @@ from tagger.things import ShownThing, things_of_images
 
 if TYPE_CHECKING:
     from tagger.sights import Sights
-
-
-def is_guess(scores: Sequence[float]) -> bool:
-    """Whether the first of the best scores is worth a guess.
-
-    It is if the landmark is likelier than all that is not among them: other landmarks, and none at all.
-    """
-    return bool(scores) and scores[0] > 1.0 - sum(scores)
-
-
-def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
-    """The guess among a photo's tags, best first; None if one is accepted, or a verdict spoke against it."""
-    if any(tag.accepted for tag in tags):
-        return None
-    predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
-    if not is_guess([tag.score for tag in predicted if tag.model_id == predicted[0].model_id]):
-        return None
-    best = predicted[0]
-    return best if best.verdict is None else None
 
 
 # Why another landmark of the image, or several others, make a tag doubtful.
@@ -160,39 +139,6 @@ def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
             else _FROM_POSITION.get(source, _FROM_COPY)
         )
     return gettext(text, distance=distance_text(metres))
-
-
-def guess_refusal(
-    tag: Row[Any],
-    landmark: Landmark,
-    photo: Row[Any],
-    uses_positions: bool,
-) -> str | None:
-    """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere; None: it is one.
-
-    `uses_positions`: whether positions count for tags. A screenshot was not taken where it shows.
-    """
-    if photo.damaged:
-        return gettext(DAMAGED)
-    if tag.distance_m is not None:
-        return _where_taken(tag, photo.source, tag.distance_m)
-    if (
-        not uses_positions
-        or photo.origin == PhotoOrigin.SCREENSHOT
-        or photo.source not in _FROM_POSITION
-    ):
-        return None
-    if landmark.latitude is None or landmark.longitude is None:
-        return None
-    distance = distance_km(
-        photo.latitude,
-        photo.longitude,
-        landmark.latitude,
-        landmark.longitude,
-    )
-    if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
-        return None
-    return _where_taken(tag, photo.source, distance * 1000)
 
 
 @dataclass(frozen=True)
@@ -293,10 +239,8 @@ class TaggedPhoto(ResultFacts, _PhotoFile):
     files: int = 1
     # To the photos that others were compared with, -1 to 1; None: none were.
     similarity: float | None = None
-    # What an unknown photo perhaps shows.
+    # The likeliest landmark that is suggested for an unknown photo.
     guess: Tag | None = None
-    # Why it does not show its guess, such as `9,560 km from the photo's position (GPS)`.
-    refusal: str | None = None
     # A person put it away as not a landmark.
     is_dismissed: bool = False
     # A person marked it with a star.
@@ -559,10 +503,10 @@ class NameCache:
             outcome = Outcome.UNKNOWN
         elif row.failure_kind is not None:
             outcome = Outcome.FAILED
-        guess, refusal = None if row.is_dismissed else best_guess(photo_tags), None
-        if guess is not None:
-            landmark = self.landmark(connection, guess.landmark_id)
-            refusal = guess_refusal(guess, landmark, row, self._uses_positions)
+        suggested = [tag for tag in photo_tags if tag.state == TagState.SUGGESTED]
+        guess = None
+        if suggested and not accepted:
+            guess = self._tag(connection, suggested[0], row.source, accepted)
         return document_of(
             TaggedPhoto,
             row,
@@ -572,8 +516,7 @@ class NameCache:
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
             position=self._position(connection, row),
             files=1 + row.raw_file_count,
-            guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
-            refusal=refusal,
+            guess=guess,
             is_dismissed=bool(row.is_dismissed),
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
@@ -661,7 +604,6 @@ class NameCache:
         self._models = {
             row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))
         }
-        self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 
 
 @dataclass(frozen=True)

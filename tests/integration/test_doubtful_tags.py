@@ -22,7 +22,7 @@ from tagger.ledger.job_control import count_changes
 from tagger.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.query.tagged_photos import DAMAGED, Tag
+from tagger.query.tagged_photos import Tag
 from tagger.tags.contents import record_matching_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.lessons import find_suggestions
@@ -320,7 +320,7 @@ def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder):
     assert not folder.details("whole.jpg").photo.damaged
     photo = folder.details("cut.jpg").photo
     best = photo.tags[0]
-    assert (photo.damaged, photo.outcome, photo.refusal) == (True, "unknown", DAMAGED)
+    assert (photo.damaged, photo.outcome, photo.guess) == (True, "unknown", None)
     assert (best.landmark, best.accepted, best.doubtful) == (EIFFEL, False, "damaged")
     assert best.reason == "doubtful: a part of the image is missing"
     assert [Path(found.path).name for found in find_tagged(folder.database, PhotoQuery())] == ["whole.jpg"]

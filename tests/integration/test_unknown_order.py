@@ -100,15 +100,3 @@ def test_any_place_is_reached_past_those_with_a_candidate(library):
         for limit in (1, 3):
             ids, _ = find_section_ids(library.database, BY_SCORE, {}, SectionStart(skip=skip), limit)
             assert ids == listed[skip : skip + limit]
-
-
-def test_a_guess_is_likelier_than_the_rest_and_nobody_spoke_against_it(database, tmp_path):
-    library = stored_photos(database, tmp_path)
-    library.photo("sure.jpg", (EIFFEL, 0.56, False), (GATE, 0.04, False), digest="sure")
-    library.photo("refused.jpg", (EIFFEL, 0.9, False), digest="refused")
-    library.verdict("refused", EIFFEL, "rejected")
-    photos = find_tagged_page(library.database, PhotoQuery(any_rank=True), {}, None, 100).photos
-    guesses = {Path(photo.path).stem: photo.guess for photo in photos if photo.guess is not None}
-    assert {name: (guess.name, guess.score) for name, guess in guesses.items()} == {
-        "sure": ("Eiffel Tower", 0.56)
-    }

@@ -2,8 +2,7 @@
 
 import re
 import shutil
-from types import SimpleNamespace
-from typing import Any
+from datetime import datetime
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -20,7 +19,6 @@ from tagger.database.enums import Runner
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
-from tagger.web.pages.photo import UploadResult
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"
@@ -103,22 +101,16 @@ def test_what_is_only_predicted_is_not_listed(client, library):
 
 
 @pytest.mark.usefixtures("shared_thumbnails")
-def test_what_a_photo_shows_is_said_as_when_it_is_tried(client, library):
-    for n, (scores, words) in enumerate(
-        (((0.56, 0.05), "Perhaps Eiffel Tower"), ((0.3, 0.2), "No landmark"), ((), "No landmark"))
-    ):
-        output = zip((EIFFEL, GATE), scores, (False, False), strict=False)
-        number = library.file(f"open-{n}.jpg", *output, data=picture((n, 9, 99)))
-        page = client.get(f"/photos/{number}").text
-        assert f'<h2 class="photo-title">{words}</h2>' in page
-        predictions: list[Any] = [
-            SimpleNamespace(landmark=SimpleNamespace(display_name=name), score=score, accepted=False)
-            for name, score in zip(NAMES, scores, strict=False)
-        ]
-        assert UploadResult(predictions).headline == words
-    guessed = next(photo for photo in (5, 6, 7) if "Perhaps" in client.get(f"/photos/{photo}").text)
-    give(client, guessed, EIFFEL, "rejected")
-    assert "Perhaps" not in client.get(f"/photos/{guessed}").text
+def test_a_photo_without_a_landmark_is_called_by_where_and_when_it_was_taken(client, library):
+    taken_at = datetime(2024, 6, 9, 12, 30)  # noqa: DTZ001 - cameras know no time zone
+    number = library.file("open.jpg", (EIFFEL, 0.5, False), data=picture((1, 9, 99)), taken_at=taken_at)
+
+    def title() -> str:
+        return client.get(f"/photos/{number}/details").text.partition('"photo-title">')[2].partition("<")[0]
+
+    assert title() == "9 June 2024"
+    library.position("open.jpg", 48.8606, 2.3376, "France", "camera", city="Paris")
+    assert title() == "Paris, 9 June 2024"
 
 
 @pytest.mark.usefixtures("shared_thumbnails")

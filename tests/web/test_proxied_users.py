@@ -102,7 +102,7 @@ def test_editors_change_and_their_name_is_recorded(client_at, web_database):
     assert client.post("/api/landmarks", json=PLACE, headers=headers).status_code == 201
     (added,) = audit_entries(web_database, AuditAction.LANDMARK_ADD)
     assert added.actor == f"web {EDITOR}"
-    elsewhere_on_disk = {"path": "/", "consent": "true"}
+    elsewhere_on_disk = {"address": "/", "consent": "true"}
     assert client.post("/jobs/new", data=elsewhere_on_disk, headers=headers).status_code == 403
 
 

@@ -176,7 +176,7 @@ def test_a_card_has_what_is_known_and_a_landmark_without_photos_a_map(client, li
     )
     library.position("berlin.jpg", 52.52, 13.405, "Germany", "camera", city="Berlin")
     page = " ".join(re.sub(r"<[^>]*>", " ", client.get("/review").text).split())
-    assert "Brandenburg Gate? 40% Berlin, Germany · 3 October 2025 1.9 km away" in page
+    assert "40% Berlin, 3 October 2025 · 1.9 km away" in page
     gate = library.file("gate.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)))
     assert gate
     page = client.get(f"/review?landmark={GATE}").text
@@ -258,7 +258,7 @@ def test_one_landmark_is_reviewed(client, library):
     library.taught(gate, GATE, 0.5)
     page = client.get(f"/review?landmark={GATE}").text
     assert re.findall(r'data-landmark="([^"]*)"', page) == [GATE]
-    assert "Brandenburg Gate? 50%" in page
+    assert "50%" in page
     assert page.count("data-card ") == 1
     body = {"photos": [gate], "landmark": GATE, "verdict": "confirmed"}
     assert client.post("/api/verdicts", json=body).status_code == 200

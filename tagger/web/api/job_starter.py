@@ -14,7 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -112,7 +112,7 @@ class AllowedFolders:
             ValueError,
         ) as error:  # a loop of links, an invalid name
             raise FolderRefused from error
-        if self._outermost(path) is None:
+        if not self.includes(path):
             raise FolderRefused
         return path
 
@@ -124,7 +124,7 @@ class AllowedFolders:
         """
         selection = select_paths([self.check(folder) for folder in folders])
         # `select_paths` resolves again, and a folder may have been replaced by a link in between.
-        if any(self._outermost(path) is None for path in (*selection.folders, *selection.files)):
+        if not all(map(self.includes, (*selection.folders, *selection.files))):
             raise FolderRefused
         return selection
 
@@ -132,6 +132,13 @@ class AllowedFolders:
         top = self._outermost(folder)
         parents = [parent for parent in folder.parents if top and parent.is_relative_to(top)]
         return (*reversed(parents), folder)
+
+    def with_all(self) -> Self:
+        """Return these folders and all others of this computer."""
+        return replace(self, folders=(*self.folders, Path("/")))
+
+    def includes(self, path: Path) -> bool:
+        return self._outermost(path) is not None
 
     def _outermost(self, path: Path) -> Path | None:
         for folder in self.folders:

@@ -44,7 +44,7 @@ from tagger.query.tagged_photos import (
 )
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.texts.documents import document_of
-from tagger.texts.text_format import N_, gettext, percent
+from tagger.texts.text_format import gettext, percent
 from tagger.verdicts.verdicts import (
     DismissedPhotos,
     StarredPhotos,
@@ -176,23 +176,10 @@ def trip(state: State, trip: TripId) -> TripDocument:
     return trip_document(trip_summary(state.database, trip))
 
 
-# Of a photo that a person put away.
-NOT_A_LANDMARK = N_("Not a landmark")
-
-
-def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = None) -> str:
-    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused."""
-    if accepted:
-        return ", ".join(accepted)
-    if guess and refusal:
-        return gettext("Not %(name)s: %(reason)s", name=guess, reason=refusal)
-    return gettext("Perhaps %(name)s", name=guess) if guess else gettext("No landmark")
-
-
 def guess_text(photo: TaggedPhoto, query: PhotoQuery) -> str | None:
-    """Return what an unknown photo perhaps shows, and its score: `Mucem? 56 %`; None if that is refused."""
+    """Return what is suggested for an unknown photo, and its score: `Mucem? 56 %`."""
     guess = photo.guess
-    if guess is None or photo.refusal or not query.unknown:
+    if guess is None or not query.unknown:
         return None
     return gettext("%(name)s? %(score)s", name=guess.name, score=percent(guess.score or 0.0))
 

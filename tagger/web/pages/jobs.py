@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.audit_log import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
-from tagger.errors import FailureKind, PathNotFound, TaggerError
+from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.job_texts import (
     counts_text,
     note_text,
@@ -33,7 +33,7 @@ from tagger.jobs.enqueue.job_texts import (
     worker_text,
 )
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
-from tagger.jobs.enqueue.scan import Selection, select_paths
+from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.schedules import (
     ScheduleDocument,
     add_schedule,
@@ -58,7 +58,8 @@ from tagger.ledger.items import (
 )
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
 from tagger.ledger.workers import LastTick
-from tagger.photos.paths import printable_path
+from tagger.photos.paths import parse_path, printable_path
+from tagger.query.counts import landmark_counts
 from tagger.query.filter_words import conditions_text
 from tagger.texts.text_format import (
     N_,
@@ -103,6 +104,7 @@ from tagger.web.api.jobs import (
     waiting_reason,
 )
 from tagger.web.errors import FAILURES, REFUSALS, page_text
+from tagger.web.pages.map_clusters import extent_of, live_map, render_map
 from tagger.web.pages.photo import PREVIEWS, changes_in_words
 from tagger.web.pages.photos import landmark_name
 from tagger.web.routes import ONE_LINE, RequestModel
@@ -329,9 +331,17 @@ def render_jobs(
 
 AT_NIGHT = "03:00"
 MAX_NAME_LENGTH = 100
-# These come first.
-PHOTO_FOLDERS = {"Pictures", "Photos", "DCIM", "Bilder", "Images", "photos"}
-MOST_USUAL = 12
+# Names of the folders in which people have photos, in lower case.
+PHOTO_FOLDERS = {
+    *("pictures", "photos", "dcim", "images", "camera uploads", "my pictures"),
+    *("bilder", "fotos", "imágenes", "imagens", "immagini", "foto", "afbeeldingen", "billeder"),
+    *("kuvat", "obrazy", "obrázky", "képek", "resimler", "hình ảnh", "चित्र", "изображения"),
+    *("картинки", "зображення", "εικόνες", "图片", "圖片", "ピクチャ", "사진"),
+}
+# Where disks are mounted, and where Windows has the homes of people.
+DISKS = (("/media", "*/*"), ("/run/media", "*/*"), ("/Volumes", "*"))
+NAMED_SO = (("/mnt", "*"), ("/mnt", "*/*"), ("/mnt", "*/Users/*/*"))
+MOST_PHOTO_FOLDERS = 12
 WRITE_TEXTS = {
     WriteMode.NONE: N_("No"),
     WriteMode.SIDECAR: N_("Into XMP sidecar files"),
@@ -340,12 +350,10 @@ WRITE_TEXTS = {
 
 
 class FolderForm(WriteRequest):
-    """A job over a folder, or an address in a bucket. `path`, `usual`: another one, which needs `consent`."""
+    """A job over a folder, or over what an `address` names. `consent`: also where the page has no access."""
 
     folder: Key = ""
     address: Key = ""
-    path: Key = ""
-    usual: Key = ""
     consent: bool = False
     again: bool = False
 
@@ -370,11 +378,7 @@ def show_new(
 @requires(Role.EDITOR)
 def start_folder(request: Request, state: State, form: Annotated[FolderForm, Form()]) -> Response:
     try:
-        if form.path or form.usual:
-            selection = _other_folder(request, form)
-        else:
-            folder = form.address.strip() or path_of_key(form.folder)
-            selection = allowed_folders(state).selection([folder])
+        selection = _selection(request, state, form)
         tagging = Tagging(selection, form.again, form.metadata_options(state.settings))
         job = start_job(state, tagging, form.priority)
     except (TaggerError, HTTPException) as error:
@@ -382,28 +386,22 @@ def start_folder(request: Request, state: State, form: Annotated[FolderForm, For
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _other_folder(request: Request, form: FolderForm) -> Selection:
-    """Return the folder for which somebody consents. Its job records it as a root, which is allowed then.
-
-    Raises:
-        FolderRefused: nobody consents, or the page may not be given a folder.
-        HTTPException: the path depends on the working directory of the server.
-        PathNotFound: the folder does not exist.
-    """
-    # A user who does not exist is no error.
-    path = Path(os.path.expanduser(form.path.strip() or form.usual))  # noqa: PTH111
-    if not (form.consent and may_allow_folder(request)):
-        raise FolderRefused
-    if not path.is_absolute():
-        text = gettext(
-            "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
-        )
-        raise HTTPException(
-            HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"}
-        )
-    if not path.is_dir():
-        raise PathNotFound(path=path)
-    return select_paths([path])
+def _selection(request: Request, state: AppState, form: FolderForm) -> Selection:
+    # The job records a folder to which somebody consents as a root, which is allowed from then on.
+    allowed = allowed_folders(state)
+    address = form.address.strip()
+    if form.consent and may_allow_folder(request):
+        allowed = allowed.with_all()
+        # A user who does not exist is no error.
+        address = os.path.expanduser(address)  # noqa: PTH111
+        if address and not parse_path(address).is_absolute():
+            text = gettext(
+                "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
+            )
+            raise HTTPException(
+                HTTPStatus.CONFLICT, text % {"path": address, "like": "/home/ada/Pictures"}
+            )
+    return allowed.selection([address or path_of_key(form.folder)])
 
 
 @router.post("/jobs/nightly")
@@ -465,14 +463,19 @@ def _render_new(
 ) -> HTMLResponse:
     # Render the page. `chosen` are the fields of a form that was refused.
     allowed = allowed_folders(state)
-    folder = allowed.check(path_of_key(key)) if key else None
-    if folder is None and len(allowed.folders) == 1 and not problem:
+    may_allow = may_allow_folder(request)
+    places = [*allowed.folders]
+    if may_allow:
+        places += [each for each in _photo_folders() if not allowed.includes(each)]
+    browsed = allowed.with_all() if may_allow else allowed
+    folder = browsed.check(path_of_key(key)) if key else None
+    if folder is None and places:
         try:
-            folder = allowed.check(allowed.folders[0])
+            folder = browsed.check(places[0])
         except TaggerError as error:
-            problem = page_text(error)
-    subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
-    breadcrumbs = allowed.breadcrumbs(folder) if folder else ()
+            problem = problem or page_text(error)
+    subfolders, more = list_subfolders(folder) if folder else ((), 0)
+    breadcrumbs = browsed.breadcrumbs(folder) if folder else ()
     return render(
         request,
         "jobs_new.html",
@@ -481,37 +484,33 @@ def _render_new(
         breadcrumbs=[FolderEntry.of(path) for path in breadcrumbs],
         folders=[FolderEntry.of(path) for path in subfolders],
         more=more,
+        places=[FolderEntry.of(path) for path in places],
         choices=[FolderEntry.of(path) for path in allowed.folders],
-        has_several=len(allowed.folders) > 1,
+        needs_consent=may_allow and not (folder and allowed.includes(folder)),
         writes={mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)},
         problem=problem,
         chosen=chosen or {},
         at_night=AT_NIGHT,
-        may_allow=may_allow_folder(request),
-        usual=_usual_folders(),
+        may_allow=may_allow,
         uploads=state.upload_folder.folder,
         waiting_reason=waiting_reason(state, read_status(state, 0)),
         zone=reader_zone() or local_zone() or time.tzname[0],
     )
 
 
-def _usual_folders() -> list[Path]:
-    # The folders in which people have photos: of their home, of disks, and below /mnt those named so.
+def _photo_folders() -> list[Path]:
+    # The folders in which people have photos: of their home, of disks; and the home, for others in it.
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
     folders: list[Path] = []
-    with suppress(OSError):
-        folders += sorted(home.glob("[!.]*"))
-    for disks, pattern in (("/media", "*/*"), ("/Volumes", "*")):
-        with suppress(OSError):
-            folders += sorted(Path(disks).glob(pattern))
-    for pattern in ("*", "*/*"):
+    for place, pattern in ((home, "*"), *DISKS, *NAMED_SO):
+        is_disk = (place, pattern) in DISKS
         with suppress(OSError):
             folders += sorted(
-                each for each in Path("/mnt").glob(pattern) if each.name in PHOTO_FOLDERS
+                each
+                for each in Path(place).glob(pattern)
+                if is_disk or each.name.casefold() in PHOTO_FOLDERS
             )
-    folders = [each for each in folders if each.is_dir()]
-    folders.sort(key=lambda each: each.name not in PHOTO_FOLDERS)
-    return folders[:MOST_USUAL]
+    return [each for each in (*folders[:MOST_PHOTO_FOLDERS], home) if each.is_dir()]
 
 
 @router.get("/jobs/older")
@@ -544,11 +543,13 @@ def show_job(
     if progress.is_over and not view.is_writing:
         retriable = count_failures(state.database, FailureFilter(job))
     has_photos = progress.total > 0 and not progress.items_removed
-    return render(
+    return render_map(
         request,
+        state.settings,
         "job.html",
         job=view,
         time_text=time_text,
+        found=_found(state, progress, status),
         lists_photos=has_photos and (progress.is_over or progress.tagged + progress.unknown > 0),
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job)
         if progress.refused
@@ -565,6 +566,26 @@ def show_job(
         and WriteMode.SIDECAR in write_modes(state.settings)
         and has_job_writes(state.database, job),
     )
+
+
+def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mapping[str, object]:
+    # The landmarks that a job found. Of the first job, the trips, things and places of the library, too.
+    found: dict[str, object] = dict.fromkeys(("landmarks", "covers", "trips", "things", "map"))
+    if job.kind in METADATA_KINDS:
+        return found
+    overview, names = state.overview, state.overview.names()
+    found["landmarks"] = [
+        replace(each, name=names.get(each.landmark, each.name))
+        for each in landmark_counts(state.database, job=job.job)
+    ]
+    found["covers"] = overview.covers.get_soon() or {}
+    is_first = not status.older and all(each.job >= job.job for each in status.jobs)
+    if is_first:
+        found["trips"] = overview.named_trips()
+        found["things"] = overview.things.get_soon()
+        cells = overview.position_cells.get_soon() if job.is_over else None
+        found["map"] = cells and live_map(state.settings, extent_of(cells))
+    return found
 
 
 @router.post("/jobs/{job}/undo")

@@ -265,9 +265,7 @@ TripId = Annotated[str, Path(max_length=500)]
 @router.get("/trips", dependencies=[COUNTING])
 @requires(Role.VIEWER)
 def show_trips(request: Request, state: State) -> HTMLResponse:
-    return render(
-        request, "trips.html", trips=state.overview.named_trips(), trip_address=trip_address
-    )
+    return render(request, "trips.html", trips=state.overview.named_trips())
 
 
 @router.get("/trips/{trip_id}")

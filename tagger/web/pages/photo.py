@@ -52,16 +52,16 @@ from tagger.query.counts import TripSummary, trips_of_photos
 from tagger.query.details import STATED_BY, photo_details_by_id
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
-from tagger.query.processed_photos import NamedPrediction, named_predictions
+from tagger.query.processed_photos import NamedPrediction, is_guess, named_predictions
 from tagger.query.tagged_photos import (
     DAMAGED,
     Position,
     StoredPhoto,
     TaggedPhoto,
-    is_guess,
     stored_photo,
 )
-from tagger.texts.text_format import N_, gettext, ngettext
+from tagger.texts.names import city_name
+from tagger.texts.text_format import N_, day_text, gettext, ngettext
 from tagger.things import all_things
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
@@ -72,16 +72,16 @@ from tagger.web.api.job_starter import (
     start_job,
     write_modes,
 )
-from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, download, headline
+from tagger.web.api.photos import Params, PhotoNumber, download
 from tagger.web.api.uploads import classify
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.photos import (
     QUERY_ERRORS,
+    LandmarkRow,
     Link,
     grid_at_photo,
     landmark_name,
     landmark_rows,
-    photo_headline,
     render_photos,
     thing_rows,
     trip_address,
@@ -310,6 +310,8 @@ Within = Annotated[str, Query(max_length=10)]
 MIN_RADIUS_KM = 1.0
 # How much of a file is read for its EXIF.
 EXIF_WITHIN_BYTES = 2**20
+# Things that name a photo.
+MOST_NAMED = 3
 # Landmarks this near a photo are offered first when it is named.
 NAMES_WITHIN_KM = 30.0
 
@@ -402,9 +404,7 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "stated_by": STATED_BY,
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
-        "headline": gettext(NOT_A_LANDMARK)
-        if details.dismissal
-        else photo_headline(rows, details.photo),
+        "headline": _headline(details.photo, things),
         "rows": rows,
         "things": things,
         "accepted": [row for row in rows if row.is_accepted],
@@ -421,6 +421,19 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
         "open_job": open_job_of_photo(state.database, photo_id),
     }
+
+
+def _headline(photo: TaggedPhoto, things: Sequence[LandmarkRow]) -> str:
+    # What a photo without a landmark is called by: where it was taken, what it shows, or when it was taken.
+    position = photo.position
+    if position is not None and position.sight_name:
+        return position.sight_name
+    shown = [row.name for row in things if row.is_accepted]
+    if shown:
+        return ", ".join(shown[:MOST_NAMED])
+    city = position and position.city and city_name(position.city, position.country)
+    day = day_text(photo.taken_at) if photo.taken_at else ""
+    return ", ".join(filter(None, (city, day))) or PurePath(photo.path).name
 
 
 def _trip_of(state: AppState, photo: TaggedPhoto) -> TripSummary | None:
@@ -459,9 +472,11 @@ class UploadResult:
     def headline(self) -> str:
         if self.is_damaged:
             return gettext(DAMAGED).capitalize()
-        accepted, guess = self.accepted, self.guess
-        names = [accepted.landmark.display_name] if accepted else []
-        return headline(names, guess.landmark.display_name if guess else None)
+        if self.accepted:
+            return self.accepted.landmark.display_name
+        if self.guess:
+            return gettext("Perhaps %(name)s", name=self.guess.landmark.display_name)
+        return gettext("No landmark")
 
 
 @router.get("/try")

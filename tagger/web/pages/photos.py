@@ -51,7 +51,7 @@ from tagger.texts.text_format import (
 from tagger.things import PREFIX, Thing
 from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import SearchText, suggestion_document
-from tagger.web.api.photos import TimelinePhoto, guess_text, headline, photo_page, timeline_photo
+from tagger.web.api.photos import TimelinePhoto, guess_text, photo_page, timeline_photo
 from tagger.web.errors import page_text
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.photo_files import thumbnail_size
@@ -177,18 +177,13 @@ class LandmarkRow:
         return self.state in {"confirmed", "accepted"}
 
 
-def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
-    guess = photo.guess.name if photo.guess else None
-    return headline([row.name for row in rows if row.is_accepted], guess, photo.refusal)
-
-
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     """Return what counts or is suggested, with what is doubtful and the guess; then mere verdicts."""
     photo = details.photo
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = []
     for tag in photo.tags:
-        if not (tag.state or tag.verdict or (tag == photo.guess and not photo.refusal)):
+        if not (tag.state or tag.verdict):
             continue
         verdict = verdicts.pop(tag.landmark, None)
         is_shown = tag.accepted or tag.state is TagState.SUGGESTED

@@ -23,14 +23,14 @@ async function start(host) {
   async function update() {
     try {
       const found = await live.update();
-      if (found) showSummary(summary, found);
+      if (found && summary) showSummary(summary, found);
     } catch {
-      summary.textContent = gettext("The photos cannot be loaded. Move the map to try again.");
+      if (summary) summary.textContent = gettext("The photos cannot be loaded. Move the map to try again.");
     }
   }
 
   map.on("moveend", () => {
-    history.replaceState(history.state, "", `/map?box=${boxOf(map)}`);
+    if (summary) history.replaceState(history.state, "", `/map?box=${boxOf(map)}`);
     update();
   });
   update();

@@ -2,6 +2,7 @@
 // until the page is left. One by one, a card fills the window, and the address has its id: Back returns to all cards.
 
 import { removeAdded, selectLandmark } from "./naming.js";
+import { countReviewed } from "./progress.js";
 import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext, number, photoCount } from "./texts.js";
@@ -23,10 +24,10 @@ const isTicked = (card) => card.querySelector("input").checked;
 const photosOf = (cards) => cards.map(({ dataset }) => Number(dataset.photo));
 const shown = () => document.querySelector("[data-card][data-shown]");
 
-/** The cards to which an action of their group applies: the one that is shown, or is alone in it; else those with a tick, and the others for `reject`. */
-function cardsFor(action, group) {
+/** The cards to which the actions of their group apply: the one that is shown, or is alone in it; else those with a tick. */
+function cardsOf(group) {
   if (shown()) return [shown()].filter(isOpen);
-  return openCards(group).filter((card) => isAlone(group) || isTicked(card) !== (action === "reject"));
+  return openCards(group).filter((card) => isAlone(group) || isTicked(card));
 }
 
 const isAlone = (group) => group.querySelectorAll("[data-card]").length === 1;
@@ -41,7 +42,7 @@ function update() {
   for (const group of allGroups()) {
     const total = group.querySelector("[data-photos]");
     total.textContent = photoCount(Number(total.dataset.photos) - group.querySelectorAll("[data-done]").length);
-    for (const button of group.querySelectorAll('[data-action]:not([data-action="skip"])')) setNumber(button, cardsFor(button.dataset.action, group).length, !shown() && !isAlone(group));
+    for (const button of group.querySelectorAll('[data-action]:not([data-action="skip"])')) setNumber(button, cardsOf(group).length, !shown() && !isAlone(group));
     for (const all of group.querySelectorAll("[data-all]")) {
       const open = openCards(group);
       all.checked = open.length > 0 && open.every(isTicked);
@@ -128,6 +129,7 @@ function mark(cards, isDone) {
     card.toggleAttribute("data-done", isDone);
     card.querySelector("input").disabled = isDone;
   }
+  countReviewed(isDone ? cards.length : -cards.length);
   update();
 }
 
@@ -195,7 +197,9 @@ function show(card) {
   if (!card) return (last?.querySelector("a") ?? document.getElementById("main")).focus();
   for (const each of [card, following(card)]) {
     const image = each?.querySelector("img[data-large]");
-    if (image) [image.loading, image.src] = ["eager", image.dataset.large];
+    if (!image || image.src.endsWith(image.dataset.large)) continue;
+    image.style.background = `center / contain no-repeat url("${image.src}")`; // the thumbnail, until the preview is there
+    [image.loading, image.decoding, image.src] = ["eager", "sync", image.dataset.large];
   }
   const total = allCards().length + Number(position.dataset.left);
   position.textContent = gettext("%(number)s of %(total)s", { number: number(allCards().indexOf(card) + 1), total: number(total) });
@@ -233,7 +237,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
   if (!button) return;
   const group = button.closest("[data-group]");
-  ACTIONS[button.dataset.action](group, group && cardsFor(button.dataset.action, group));
+  ACTIONS[button.dataset.action](group, group && cardsOf(group));
 });
 
 document.addEventListener("change", ({ target }) => {

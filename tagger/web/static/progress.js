@@ -45,8 +45,16 @@ function showAgain() {
   isLate = false;
 }
 
+let toReview = null;
+
+/** Counts photos with a verdict at once, before the server does. */
+export function countReviewed(count) {
+  if (toReview !== null) showToReview(Math.max(0, toReview - count));
+}
+
 /** Shows in the navigation how many photos are to review; null: not counted yet. */
 function showToReview(count) {
+  toReview = count;
   const badge = document.querySelector(".site-nav .nav-count");
   if (!badge || count === null) return;
   badge.hidden = !count;

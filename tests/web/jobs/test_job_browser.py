@@ -191,7 +191,9 @@ def test_a_job_waits_for_a_folder_that_is_not_available(client, web_database, tm
     (tmp_path / "unmounted").rename(folder)
     resume_suspended_jobs(web_database, [job])
     jobs.run(job)
-    assert "No photo of this job fails now" in client.get(f"/jobs/{job}").text
+    over = client.get(f"/jobs/{job}").text
+    assert re.search(r'data-number="failed"[^>]*>0<', over)
+    assert 'href="/landmarks/' in over  # what it found
 
 
 def test_a_page_reconnects_after_a_restart_of_the_server(browser, web_settings, web_database, jobs, folder):

@@ -52,39 +52,46 @@ def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(client, tm
     draw_many(tmp_path / "mine", 2)
     assert "Choose a folder" in client.get("/jobs").text
     assert "may read this folder" in client.get("/jobs/new").text
-    mine = {"path": str(tmp_path / "mine"), "consent": "true"}
+    mine = {"address": str(tmp_path / "mine"), "consent": "true"}
     refused = {"mine": "Write the whole path", "/nowhere/at/all": "no file or folder at /nowhere/at/all"}
     for path, reason in refused.items():
-        answer = client.post("/jobs/new", data=mine | {"path": path})
+        answer = client.post("/jobs/new", data=mine | {"address": path})
         assert (answer.status_code, reason in answer.text) == (409, True), path
-        assert f'name="path" value="{path}"' in answer.text
-        assert "required checked><span>This page may" in answer.text
+        assert f'value="{path}"' in answer.text
     assert client.post("/jobs/new", data={**mine, "consent": ""}).status_code == 403
+    draw_many(tmp_path / "others" / "inner", 1)
+    others = folder_key(tmp_path / "others")
+    browsed = client.get("/jobs/new", params={"folder": others}).text
+    assert folder_key(tmp_path / "others" / "inner") in browsed
     started = client.post("/jobs/new", data=mine)
     assert started.headers["location"] == "/jobs/1"
     assert client.get("/api/jobs/1").json()["total"] == 2
-    assert "Another folder" in client.get("/jobs/new").text
-    draw_many(tmp_path / "others", 1)
-    more = {"path": str(tmp_path / "others"), "consent": "true"}
+    assert "may read this folder" not in client.get("/jobs/new").text
+    more = {"folder": others, "consent": "true"}
     assert client.post("/jobs/new", data=more).headers["location"] == "/jobs/2"
     assert f"{tmp_path}/others" in client.get("/jobs/new").text
     client.app.state.app_state.settings = client.app.state.app_state.settings.model_copy(
         update={"web_folders": (tmp_path / "mine",)}
     )
     assert "Another folder" not in client.get("/jobs/new").text  # the operator has named all
+    assert client.get("/jobs/new", params={"folder": others}).status_code == 403
     assert client.post("/jobs/new", data=more).status_code == 403
 
 
 def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_for(
     client_with_token, web_database, tmp_path, monkeypatch
 ):
-    (tmp_path / "Pictures").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / "ada"
+    (home / "Bilder").mkdir(parents=True)
+    (home / "Desktop").mkdir()
+    monkeypatch.setenv("HOME", str(home))
     client = without_folders(client_with_token)
     client.headers["authorization"] = f"Bearer {TOKEN}"
     page = client.get("/jobs/new").text
     assert "Folder on the server" in page
-    assert str(tmp_path / "Pictures") in page
+    found = re.findall(r'title="([^"]*)"', page)
+    assert [path for path in found if path.startswith(str(home))] == [str(home / "Bilder"), str(home)]
+    assert "This page may read" in page
 
 
 def test_a_job_that_is_refused_keeps_what_was_chosen(client, folder):
