@@ -128,7 +128,7 @@ def test_a_photo_opens_large_and_back_leads_to_all(browser, address):
         expect(page.locator("[data-card]:visible")).to_have_count(PHOTOS)
 
 
-def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(browser, address):
+def test_only_what_is_selected_is_confirmed_or_rejected(browser, address):
     with open_page(browser, f"{address}/review", base=address) as page:
         group = page.locator(f'[data-group][data-landmark="{EIFFEL}"]')
         expect(group.get_by_role("checkbox", checked=True)).to_have_count(0)
@@ -140,6 +140,9 @@ def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(br
         expect(page.locator("#toasts")).to_contain_text("5 photos confirmed as Eiffel Tower")
         given = {f"{n} {EIFFEL}": "confirmed" for n in range(PHOTOS) if n != 2}
         wait_for_verdicts(page, given)
+        expect(group.get_by_role("button", name="Reject 0")).to_be_disabled()
+        expect(page.locator(".nav-count")).to_contain_text("1 photo")
+        group.locator("[data-card] label").nth(2).click()
         group.get_by_role("button", name="Reject 1").click()
         expect(page.locator("#toasts")).to_contain_text("1 photo rejected")
         wait_for_verdicts(page, {**given, f"2 {EIFFEL}": "rejected"})
