@@ -16,6 +16,7 @@ from sqlalchemy import (
     distinct,
     exists,
     func,
+    literal,
     select,
     true,
     union_all,
@@ -178,8 +179,9 @@ _is_rejected = exists().where(
     thing_verdicts.c.verdict == VerdictKind.REJECTED,
 )
 _image_and_thing = image_things.c.content_id, image_things.c.thing
-_found = select(*_image_and_thing).where(_IS_IN_USE, ~_is_rejected)
-_confirmed = select(thing_verdicts.c.content_id, thing_verdicts.c.thing).where(
+_found = select(*_image_and_thing, image_things.c.score).where(_IS_IN_USE, ~_is_rejected)
+_certain = literal(1.0).label("score")
+_confirmed = select(thing_verdicts.c.content_id, thing_verdicts.c.thing, _certain).where(
     thing_verdicts.c.verdict == VerdictKind.CONFIRMED
 )
 shown_things = union_all(_found, _confirmed).subquery("shown_things")
@@ -222,9 +224,21 @@ def things_of_images(
     return shown
 
 
+def kinds_of_images(
+    connection: Connection, content_ids: Sequence[int]
+) -> Sequence[tuple[int, str]]:
+    """These images with each thing that they show, and what it is a kind of."""
+    pairs = (
+        select(shown_things.c.content_id, _kinds.c.kind)
+        .join(_kinds, _kinds.c.thing == shown_things.c.thing)
+        .where(among(shown_things.c.content_id, content_ids))
+    )
+    return [(row.content_id, row.kind) for row in connection.execute(pairs)]
+
+
 @dataclass(frozen=True)
 class ThingCount:
-    """A thing, the number of images that show it or a kind of it, and the latest photo of them."""
+    """A thing, the number of images that show it or a kind of it, and the surest photo of them."""
 
     thing: Thing
     photos: int
@@ -251,29 +265,38 @@ def count_things(database: Database, job: int | None = None) -> list[ThingCount]
     Copies count once, as in a query.
     """
     of_job = job_items.c.photo_id == photos.c.id, job_items.c.job_id == job
-    counted = (
-        select(
-            _kinds.c.kind,
-            func.count(distinct(photos.c.content_id)).label("images"),
-            func.max(photos.c.id).label("latest"),
-        )
+    shown = (
+        select(_kinds.c.kind, shown_things.c.score, photos.c.id, photos.c.content_id)
         .join(shown_things, shown_things.c.thing == _kinds.c.thing)
         .join(photos, photos.c.content_id == shown_things.c.content_id)
         .join(contents, contents.c.id == photos.c.content_id)
         .where(photos.c.gone_since.is_(None), contents.c.outcome.is_not(None))
         .where(true() if job is None else exists().where(*of_job))
-        .group_by(_kinds.c.kind)
+        .subquery()
+    )
+    images = func.count(distinct(shown.c.content_id)).label("images")
+    counted = (
+        select(shown.c.kind, images, func.max(shown.c.score).label("score"))
+        .group_by(shown.c.kind)
+        .subquery()
+    )
+    # The cover is the surest photo, of several the latest.
+    is_surest = (counted.c.kind == shown.c.kind) & (counted.c.score == shown.c.score)
+    covers = (
+        select(counted.c.kind, counted.c.images, func.max(shown.c.id).label("photo_id"))
+        .join(shown, is_surest)
+        .group_by(counted.c.kind, counted.c.images)
         .subquery()
     )
     with_digests = (
-        select(counted, contents.c.digest)
-        .join(photos, photos.c.id == counted.c.latest)
+        select(covers, contents.c.digest)
+        .join(photos, photos.c.id == covers.c.photo_id)
         .join(contents, contents.c.id == photos.c.content_id)
     )
     with database.read() as connection:
         rows = {row.kind: row for row in connection.execute(with_digests)}
         return [
-            ThingCount(thing, row.images, row.latest, row.digest)
+            ThingCount(thing, row.images, row.photo_id, row.digest)
             for slug, thing in all_things(connection).items()
             if (row := rows.get(slug)) is not None
         ]

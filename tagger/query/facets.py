@@ -3,7 +3,7 @@
 A choice has the number of a query with it; where that reads too many photos, of those added last.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -23,6 +23,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Area, shown_landmarks
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.things import all_things, kinds_of_images
 
 _Key = TypeVar("_Key")
 
@@ -31,7 +32,7 @@ MOST_READ = 50_000
 # Choices of a facet, the most frequent ones.
 MOST_VALUES = 200
 
-FacetName = Literal["landmark", "country", "year", "camera", "outcome", "folder"]
+FacetName = Literal["landmark", "country", "thing", "year", "camera", "outcome", "folder"]
 FACETS: tuple[FacetName, ...] = get_args(FacetName)
 # Options that select photos by outcome; at most one of them is set.
 OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed")
@@ -135,6 +136,7 @@ class _FacetCounts:
         choices_of: Mapping[FacetName, Callable[[], _Choices]] = {
             "landmark": self._landmark,
             "country": self._country,
+            "thing": self._thing,
             "year": self._year,
             "camera": self._camera,
             "outcome": self._outcome,
@@ -205,6 +207,21 @@ class _FacetCounts:
             units.update((country, photo.unit) for country in (photo.country, *of_landmarks))
         numbers = _count_units((country, unit) for country, unit in units if country is not None)
         return matches.exact, _most_first_names(numbers)
+
+    def _thing(self) -> _Choices:
+        # A photo shows all things of a query, so those that are chosen stay.
+        matches = self._matches(self.query)
+        units_of = defaultdict[int | None, set[int]](set)
+        for photo in matches.photos:
+            units_of[photo.content_id].add(photo.unit)
+        shown = kinds_of_images(self.connection, sorted(units_of.keys() - {None}))
+        numbers = _count_units(
+            (slug, unit) for content_id, slug in shown for unit in units_of[content_id]
+        )
+        names = all_things(self.connection) if numbers else {}
+        return matches.exact, _most_first(
+            FacetValue(slug, names[slug].display_name, number) for slug, number in numbers.items()
+        )
 
     def _year(self) -> _Choices:
         matches = self._matches(replace(self.query, year=()))

@@ -37,14 +37,16 @@ def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
     assert client.post("/api/verdicts", json=body).json()["name"] == "Dog"
 
 
-def test_places_end_with_the_things_of_photos_which_lead_to_them(client, dog):
+def test_things_are_beside_places_and_lead_to_their_photos(client, dog):
     say(client, dog)
-    page = client.get("/places").text
+    page = client.get("/places/things").text
     assert re.findall(r'href="/photos\?any_rank=1&amp;thing=(\w+)"', page) == ["animal", "dog"]
     photos = client.get("/photos?any_rank=1&thing=animal").text
     assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
     german = client.get("/photos?any_rank=1&thing=dog", headers={"Accept-Language": "de"}).text
     assert "Hund" in german
+    assert 'data-thing="Dog"' in photos.replace("Animal", "Dog")  # what a selection is rejected as
+    assert re.search(r'name="thing" value="dog" id="thing=dog"><span>Dog<', client.get("/photos/filter").text)
 
 
 def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client, dog):
@@ -84,11 +86,12 @@ def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
 def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database):
     library.file("tower.jpg", (EIFFEL, 0.9, True))
     use_models(web_database, [library.model.name])
-    assert "Find things" in client.get("/places").text
+    assert "Find things" in client.get("/places/things").text
+    assert "Find things" in client.get("/search?q=dog").text
     turned = client.post("/places/things", data={"on": "true"}, follow_redirects=False)
     assert re.fullmatch(r"/jobs/\d+", turned.headers["location"])
     assert names_in_use(web_database) == ["tiny", "things"]
-    assert "Turn off" in client.get("/places").text
+    assert "Turn off" in client.get("/places/things").text
     client.post("/places/things", data={"on": "false"})
     assert names_in_use(web_database) == ["tiny"]
 
@@ -105,7 +108,7 @@ def test_cards_of_things_follow_their_switch(client, library, web_database, monk
         values = {"content_id": content, "model_id": row.model_id, "thing": row.thing, "score": 0.9}
         connection.execute(insert(image_things).values(values))
     card = f"thing={row.thing}"
-    assert card in client.get("/places").text
+    assert card in client.get("/places/things").text
     for switch, is_shown in (("false", False), ("true", True)):
         client.post("/places/things", data={"on": switch})
-        assert (card in client.get("/places").text) is is_shown
+        assert (card in client.get("/places/things").text) is is_shown

@@ -19,6 +19,7 @@ from tagger.query.filter_words import (
 )
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
+from tagger.things import find_thing
 from tagger.web.access import Role, requires
 from tagger.web.errors import page_text
 from tagger.web.pages.photos import (
@@ -47,6 +48,7 @@ TITLES = {
     "which": N_("Which photos"),
     "landmark": N_("Landmark"),
     "country": N_("Country"),
+    "thing": N_("Things"),
     "year": N_("Year"),
     "camera": N_("Camera"),
     "under": N_("Folder"),
@@ -203,6 +205,7 @@ def _groups(
     with state.database.read() as connection:
         cameras = [camera_model(connection, name) for name in query.camera]
         found = [find_landmark(connection, name) for name in query.landmark]
+        things = [find_thing(connection, name).slug for name in query.thing]
     landmarks = {each.slug: each.display_name for each in found}
     groups: dict[FacetName, tuple[Iterable[str | None], Mapping[str, str]]] = {
         "landmark": (landmarks, landmarks),
@@ -210,6 +213,7 @@ def _groups(
             query.country,
             {each.value: country_name(each.value) for each in facets["country"].values},
         ),
+        "thing": (things, {}),
         "year": (map(str, query.year), {}),
         "camera": (cameras, {}),
     }

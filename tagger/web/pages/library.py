@@ -84,8 +84,6 @@ def show_library(request: Request, state: State) -> HTMLResponse:
     enough = (each for each in sights or () if each.photos >= LEAST_AT_SIGHT)
     taken_at = sights_beside(enough, with_photos)
     is_empty = is_counted and not with_photos and not taken_at
-    with state.database.read() as connection:
-        things_are_on = bool(ids_in_use(connection, [THINGS]))
     return render(
         request,
         "library.html",
@@ -97,10 +95,35 @@ def show_library(request: Request, state: State) -> HTMLResponse:
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
-        things=sorted(state.overview.things.get_soon() or (), key=lambda each: -each.photos),
-        things_switch=may_change(request) and shipped_file(THINGS).is_file(),
-        things_are_on=things_are_on,
     )
+
+
+@router.get("/places/things")
+@requires(Role.VIEWER)
+def show_things(request: Request, state: State) -> HTMLResponse:
+    # The page has nothing else to show meanwhile.
+    counts = state.overview.things.get_soon(THINGS_WAIT_S, THINGS_WAIT_S) or ()
+    return render(
+        request,
+        "things.html",
+        things=sorted(counts, key=lambda each: -each.photos),
+        are_on=things_are_on(state),
+        may_switch=may_switch_things(request),
+        is_working=count_open_jobs(state.database) > 0,
+    )
+
+
+# How long the page of things waits until they are counted.
+THINGS_WAIT_S = 5.0
+
+
+def things_are_on(state: AppState) -> bool:
+    with state.database.read() as connection:
+        return bool(ids_in_use(connection, [THINGS]))
+
+
+def may_switch_things(request: Request) -> bool:
+    return may_change(request) and shipped_file(THINGS).is_file()
 
 
 @router.post("/places/things")
@@ -111,7 +134,7 @@ def switch_things(state: State, on: Annotated[bool, Form()]) -> Response:
     of_things = shipped_name(THINGS)
     use_models(state.database, [*names, of_things] if on and of_things else names)
     if not on:
-        return RedirectResponse("/places", HTTPStatus.SEE_OTHER)
+        return RedirectResponse("/places/things", HTTPStatus.SEE_OTHER)
     job = start_job(state, Backfill(BackfillScope.OUTDATED), Priority.BULK)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
@@ -255,7 +278,12 @@ def search(request: Request, state: State, q: SearchText = "") -> Response:
     ] or state.search_lists.suggest(q)
     similar = [suggestion_document(state, each) for each in close]
     return render(
-        request, "search.html", search_text=q, search_note=understood.note, similar=similar
+        request,
+        "search.html",
+        search_text=q,
+        search_note=understood.note,
+        similar=similar,
+        lacks_things=may_switch_things(request) and not things_are_on(state),
     )
 
 

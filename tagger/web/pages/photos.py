@@ -48,7 +48,7 @@ from tagger.texts.text_format import (
     number_text,
     percent,
 )
-from tagger.things import PREFIX, Thing
+from tagger.things import PREFIX, Thing, all_things
 from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import SearchText, suggestion_document
 from tagger.web.api.photos import TimelinePhoto, guess_text, photo_page, timeline_photo
@@ -248,7 +248,7 @@ def _names_text(named: Sequence[NamedOtherwise]) -> str:
 
 
 _PAGE_OPTIONS = ("after", "which", "q")
-_CHOICES = ("landmark", "country", "year", "camera", "under")
+_CHOICES = ("landmark", "country", "thing", "year", "camera", "under")
 _DATES = ("taken_after", "taken_before")
 
 
@@ -442,7 +442,8 @@ def render_photos(
     trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
     names |= {trip_id: trip.title for trip_id, trip in trips.items()}
     if any(part.thing for part in parts):
-        names |= {each.thing.slug: each.name for each in state.overview.things.get_soon() or ()}
+        with state.database.read() as connection:
+            names |= {each.slug: each.display_name for each in all_things(connection).values()}
     if any(part.near or part.box for part in parts):
         names |= lists.area_names()
     if (box := form.query.box) and (city := area_name(box)):
@@ -475,6 +476,7 @@ def render_photos(
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
         view=view,
+        thing_name=names.get(form.query.thing[0], "") if len(form.query.thing) == 1 else "",
         unclassified=state.overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),

@@ -5,7 +5,7 @@ import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
 import { removeAdded, selectLandmark } from "./naming.js";
 import { DISMISSAL_MARKS, DismissalChange, isThing, setStars, starText, VerdictChange } from "./selection_changes.js";
-import { createSelectionMenu } from "./selection_menu.js";
+import { createSelectionTools, offerTools } from "./selection_menu.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext, number } from "./texts.js";
 import { removeUndo, toast } from "./toast.js";
@@ -15,7 +15,7 @@ const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in
 const UNDO_MS = 15000; // a change can be undone
 const LONG_PRESS_MS = 450; // a long press begins to select, or selects the range
 const CIRCLE_PX = 40; // around the circle that selects
-const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
+const REMOVING = { landmark: ["rejected", "dismissed"], thing: ["rejected"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
 const isTouch = matchMedia("(pointer: coarse)");
 
 class Selection {
@@ -23,8 +23,10 @@ class Selection {
     this.list = list;
     const query = new URLSearchParams(list.dataset.options);
     const landmarks = query.getAll("landmark");
-    this.landmark = landmarks.length === 1 ? landmarks[0] : null; // in other grids, a dialog asks for it
-    this.kind = this.landmark ? "landmark" : (["unknown", "dismissed"].find((option) => query.has(option)) ?? "other");
+    const isOfThing = "thing" in list.dataset;
+    const [only = null] = isOfThing ? query.getAll("thing").map((thing) => `thing:${thing}`) : landmarks.length === 1 ? landmarks : [];
+    this.landmark = only; // what verdicts are on; in other grids, a dialog asks for a landmark
+    this.kind = isOfThing ? "thing" : only ? "landmark" : (["unknown", "dismissed"].find((option) => query.has(option)) ?? "other");
     this.marks = new Marks(REMOVING[this.kind]);
     this.order = new Map(); // photo numbers by position, of tiles drawn so far
     this.selected = new Set();
@@ -59,7 +61,7 @@ class Selection {
   /** Marks a photo that got a verdict in the lightbox. */
   markVerdict({ photo, landmark, name, verdict }) {
     if (landmark === null) this.markDismissal(photo, verdict ?? "restored");
-    else if (!this.landmark || this.landmark === landmark) this.marks.set(photo, verdict, new VerdictChange(verdict, { landmark, name }, this.isAlone).mark(verdict), !isThing(landmark));
+    else if (!this.landmark || this.landmark === landmark) this.marks.set(photo, verdict, new VerdictChange(verdict, { landmark, name }, this.isAlone).mark(verdict), !isThing(landmark) || landmark === this.landmark);
     this.draw();
   }
 
@@ -81,14 +83,14 @@ class Selection {
     this.switch = createButton(gettext("Select"), () => this.setOn(!this.isOn), "button--small");
     this.switch.setAttribute("aria-pressed", "false");
     document.querySelector(".page-tools")?.prepend(this.switch);
-    const name = document.querySelector("[data-landmark-name]")?.textContent; // only on the page of one landmark
+    const name = document.querySelector("[data-landmark-name]")?.textContent ?? this.list.dataset.thing; // only on the page of one landmark, or thing
     this.isAlone = name !== undefined;
     this.question = create("span", { className: "action-bar-question" }, name ? `: ${name}?` : "");
     this.bar = create("div", { className: "action-bar", hidden: true, role: "group", "aria-label": gettext("Actions for the selected photos") });
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
-    this.menu = createSelectionMenu(() => [...this.selected], this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
-    const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
+    this.tools = createSelectionTools(() => [...this.selected], this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
+    const actions = create("div", { className: "row action-bar-act" }, ...this.tools, ...this.actions.map(([, element]) => element));
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
@@ -115,7 +117,7 @@ class Selection {
     const landmark = { landmark: this.landmark, name: name ?? this.landmark };
     const give = (verdict) => this.apply(new VerdictChange(verdict, landmark, this.isAlone));
     return [
-      [gettext("Confirm"), createButton(gettext("Confirm"), () => give("confirmed"), "button--primary")],
+      ...(this.kind === "thing" ? [] : [[gettext("Confirm"), createButton(gettext("Confirm"), () => give("confirmed"), "button--primary")]]),
       [gettext("Reject"), createButton(gettext("Reject"), () => give("rejected"), "button--danger")],
     ];
   }
@@ -146,8 +148,7 @@ class Selection {
       element.disabled = this.isBusy || !count;
       if (this.landmark) element.textContent = count ? `${label} ${number(count)}` : label;
     }
-    this.menu.hidden = this.isBusy || !count;
-    this.menu.showLimits(count);
+    offerTools(this.tools, this.isBusy ? 0 : count);
     this.allButton.disabled = this.isBusy;
     this.draw();
   }
