@@ -251,18 +251,12 @@ def test_the_browser_says_the_language(client, header, expected):
     assert ('id="texts"' in page) == (expected != "en")
 
 
-def test_programs_get_english(client, library):
+def test_programs_get_english(client):
     german = {"Accept-Language": "de"}
     address = "/api/jobs/7"
     assert client.get(address, headers=german).json()["error"].startswith("There is no job 7.")
     error = client.get(address, headers={**german, "HX-Request": "true"}).json()["error"]
     assert error == "Es gibt keinen Auftrag 7."
-    library.photo("a.jpg", (EIFFEL, 0.6, False))
-    assert (
-        client.get("/api/timeline/photos?unknown=1", headers=german)
-        .json()["photos"][0]["guess"]
-        .startswith("Eiffel Tower?")
-    )
 
 
 def test_landmarks_and_countries_have_their_names_in_the_language(client, library):

@@ -76,6 +76,7 @@ def test_what_is_not_understood_or_guessed_is_said_with_the_filters_to_drop(clie
     guessed = page_of(client, "eifel tower 2019")
     assert "<mark>“eifel tower” was read as Eiffel Tower.</mark>" in guessed
     (undo,) = re.findall(r'href="(/search\?[^"]*)">Search for exactly these words', guessed)
+    assert "“eifel towr” was read as Eiffel Tower." in page_of(client, "eifel towr")  # the only one like it
     exact = unescape(client.get(client.get(undo).headers["location"]).text)
     assert "<mark>" not in exact
     # A tower is a kind of landmark.

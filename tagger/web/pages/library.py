@@ -268,7 +268,7 @@ def show_map(request: Request, state: State, box: Text = "") -> HTMLResponse:
 @router.get("/search")
 @requires(Role.VIEWER)
 def search(request: Request, state: State, q: SearchText = "") -> Response:
-    """Open the photos that the text means. If it means nothing, say so, with names like it."""
+    """Open the photos that the text means, or of the one name like it. Else, show names like it."""
     understood = state.search_lists.understand(q)
     if understood.options:
         order = {"sort": "newest"} if understood.query.unknown else {}
@@ -276,6 +276,8 @@ def search(request: Request, state: State, q: SearchText = "") -> Response:
     close = [
         each for part in understood.left_out for each in part.others
     ] or state.search_lists.suggest(q)
+    if len(close) == 1 and '"' not in q:
+        return RedirectResponse(address_of("/photos", {**close[0].options, "q": q}), 303)
     similar = [suggestion_document(state, each) for each in close]
     return render(
         request,

@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from tagger.errors import SettingsInvalid
 from tagger.kept.trips import find_trip
 from tagger.positions.cities import nearest_cities
-from tagger.query.counts import PathPoint, trip_path
+from tagger.query.counts import CityCount, PathPoint, trip_path
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
@@ -47,6 +47,8 @@ _ROUNDING = 100_000
 _DECIMALS = 5
 # The largest areas that are named after a city: some 40 and 220 km.
 _CITY_DEGREES, _AROUND_CITY_DEGREES = 0.35, 2.0
+# Larger areas are not around one city.
+_MOST_DEGREES = 40.0
 # Photos of one spot are within about two kilometres.
 _SPOT_DEGREES = 0.02
 # A map of one spot shows the land this far around it: streets are not drawn.
@@ -131,18 +133,23 @@ def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
     )
 
 
-def area_name(box: BoundingBox) -> str | None:
-    """Return the name of an area by its city, if it is in one or not much larger; None for others."""
+def area_name(box: BoundingBox, cities: Sequence[CityCount]) -> str | None:
+    """Return the name of an area by its city; of a larger one, by the one in it with most photos."""
     width = (box.east - box.west) % 360
     size = max(box.north - box.south, width * cos(radians(box.north)))
-    if size > _AROUND_CITY_DEGREES:
-        return None
-    centre = np.array([(box.south + box.north) / 2]), np.array([_turned(box.west + width / 2)])
-    (city,) = nearest_cities(*centre)
-    if city is None:
-        return None
+    name = None
+    if size <= _AROUND_CITY_DEGREES:
+        centre = np.array([(box.south + box.north) / 2]), np.array([_turned(box.west + width / 2)])
+        (city,) = nearest_cities(*centre)
+        name = city and city_name(city.name, city.region or city.country)
+    elif size <= _MOST_DEGREES:
+        for each in cities:
+            is_inside = box.south <= each.latitude <= box.north
+            if is_inside and (each.longitude - box.west) % 360 <= width:
+                name = city_name(each.city, each.country)
+                break
     text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
-    return gettext(text, city=city_name(city.name, city.region or city.country))
+    return name and gettext(text, city=name)
 
 
 def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:

@@ -36,6 +36,8 @@ from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import Area, count_copies, section_parts
+from tagger.search.names import Meaning, words_of_kind
+from tagger.search.text_query import UnderstoodText
 from tagger.teaching.learning import NamedOtherwise, taught_state
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import (
@@ -446,9 +448,14 @@ def render_photos(
             names |= {each.slug: each.display_name for each in all_things(connection).values()}
     if any(part.near or part.box for part in parts):
         names |= lists.area_names()
-    if (box := form.query.box) and (city := area_name(box)):
-        names.setdefault(str(form.options["box"]), city)
+    if box := form.query.box:
+        cities = state.overview.cities.get_soon() or ()
+        names.setdefault(str(form.options["box"]), area_name(box, cities) or "")
     chips = filter_chips(form, names)
+    kinds = [part.text for part in understood.parts if words_of_kind(part.text)]
+    if len(kinds) == 1:  # of all churches, the names would be a long list
+        name = kinds[0][:1].upper() + kinds[0][1:]
+        chips = [replace(each, name=name) if each.group == "landmark" else each for each in chips]
     filters = form.options.keys() - {"sort"}
     to_drop = (
         _filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else ()
@@ -468,10 +475,10 @@ def render_photos(
         chips=[chip for chip in chips if not is_tab or "unknown" in chip.others],
         to_drop=to_drop,
         search_text=text,
-        search_note=f"{understood.note} {understood.hints}".strip(),
+        search_note=f"{understood.note} {understood.hints}".strip() if understood.options else "",
         guesses=[
             (words, suggestion_document(state, meaning).label)
-            for words, meaning in understood.guesses
+            for words, meaning in understood.guesses or _taken_guesses(understood)
         ],
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
@@ -484,6 +491,14 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
+
+
+def _taken_guesses(understood: UnderstoodText) -> Iterator[tuple[str, Meaning]]:
+    # Of a text that means nothing, the one name like it, whose photos are shown.
+    if not understood.options:
+        for part in understood.left_out:
+            for meaning in part.others[:1]:
+                yield part.text, meaning
 
 
 def _searches_classified(query: PhotoQuery) -> bool:

@@ -1,8 +1,7 @@
 // A grid of any number of photos, under headings of months and days. Only rows near the screen are in the document. The grid is as
 // high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
-import { create, createButton } from "./elements.js";
-import { nextSize } from "./grid_layout.js";
+import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, drawStar, fillTile, loadImage, showColours, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
@@ -17,6 +16,7 @@ const NEEDED_SCREENS = 4; // requests for photos farther away are cancelled
 const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window
 const MAX_REQUESTS = 2; // for photos at a time; the nearest come first
 const FOUND_AT_ONCE = 20_000; // ids among which a photo is searched for
+const MOST_PRINTED = 300; // photos of a trip
 const SETTLE_MS = 90; // during fast scrolling, photos and thumbnails are requested after this pause
 
 class PhotoGrid {
@@ -31,8 +31,6 @@ class PhotoGrid {
     this.base = 0; // px of the photos above the window
     this.focused = 0;
     this.offer = null; // the button that shows new photos
-    this.sizes = create("button", { type: "button", onclick: () => (nextSize(), this.resize()) }, gettext("Photo size"));
-    document.querySelector(".page-tools .menu > div")?.append(this.sizes);
     list.tabIndex = -1;
     list.photoGrid = this;
     list.addEventListener("starred", (event) => this.showStars(event.detail));
@@ -161,6 +159,7 @@ class PhotoGrid {
     addEventListener("pagehide", () => this.save(), { signal });
     this.list.addEventListener("keydown", (event) => this.handleKey(event));
     this.list.addEventListener("focusin", (event) => this.noteFocus(event.target));
+    if (this.photos.options.has("trip") && this.photos.total <= MOST_PRINTED) this.loadAll();
   }
 
   /** Ends the grid, which other photos replace. */
@@ -168,7 +167,6 @@ class PhotoGrid {
     if ("drawn" in this.list.dataset) this.save();
     clearTimeout(this.settleTimer);
     this.offer?.remove();
-    this.sizes.remove();
     this.closing.abort();
     this.photos.abort(() => false);
   }
@@ -222,14 +220,26 @@ class PhotoGrid {
     this.lastTop = scrollY;
   }
 
+  /** Lays the photos out anew, for another width. */
   onResize() {
-    if (this.list.clientWidth !== this.photos.width) this.resize();
-  }
-
-  /** Lays the photos out anew, for another width or size of rows. */
-  resize() {
+    if (this.isPrinting || this.list.clientWidth === this.photos.width) return;
     this.keepPlace(() => this.photos.setWidth(this.list.clientWidth));
     this.draw();
+  }
+
+  /** On paper, a trip has all its photos. Paper has another width, for which nothing is drawn anew. */
+  drawAll() {
+    this.isPrinting = true;
+    this.insert(this.placeElements(0, this.photos.height));
+    for (const tile of this.elements.values()) if (tile.box) loadImage(tile, "auto");
+  }
+
+  async loadAll() {
+    for (const chunk of [...this.photos.chunks]) if (isMissing(chunk)) await this.loadAndDraw(chunk);
+    const later = [...this.placeElements(0, this.photos.height).values()].filter((element) => element.box);
+    for (const tile of later) loadImage(tile, "low"); // the browser keeps them for paper
+    addEventListener("beforeprint", () => this.drawAll(), { signal: this.closing.signal });
+    addEventListener("afterprint", () => ((this.isPrinting = false), this.draw()), { signal: this.closing.signal });
   }
 
   moveWindow() {
@@ -248,6 +258,7 @@ class PhotoGrid {
   // ----- drawing -----
 
   draw() {
+    if (this.isPrinting) return;
     this.moveWindow();
     const y = this.y();
     const [screen, around] = [innerHeight, AROUND_SCREENS * innerHeight];

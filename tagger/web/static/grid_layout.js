@@ -5,26 +5,8 @@ const USUAL_ASPECT = 4 / 3; // of photos whose size is unknown
 const [LEAST_ASPECT, MOST_ASPECT] = [0.5, 3.5]; // photos beyond are cut off
 const FULL = 0.97; // a last row that is filled to this part is stretched to the whole width
 
-const HEIGHTS = [[110, 190, 220], [170, 270, 320], [72, 110, 140]]; // px of rows on phones, tablets and desktops: usual, large and small ones
-let size = 0; // of these
-try {
-  size = Number(localStorage.getItem("rows")) % HEIGHTS.length || 0;
-} catch {
-  // Storage is not available; rows are the usual ones.
-}
-
-/** Makes rows larger, after that smaller than usual, then usual again. */
-export function nextSize() {
-  size = (size + 1) % HEIGHTS.length;
-  try {
-    localStorage.setItem("rows", String(size));
-  } catch {
-    // The choice applies to this page only.
-  }
-}
-
-/** The height that rows should have in a grid of this width, in px. */
-const rowHeight = (width) => HEIGHTS[size][width < 560 ? 0 : width < 1100 ? 1 : 2];
+/** The height that rows should have in a grid of this width, in px: of phones, tablets and desktops. */
+const rowHeight = (width) => (width < 560 ? 110 : width < 1100 ? 190 : 220);
 
 export function aspectOf({ width, height }) {
   return Math.max(LEAST_ASPECT, Math.min(MOST_ASPECT, width && height ? width / height : USUAL_ASPECT));

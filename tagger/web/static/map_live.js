@@ -1,7 +1,7 @@
 // A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
 
 import { create, loadScript } from "./elements.js";
-import { ClusterMarks } from "./map_marks.js";
+import { ClusterMarks, corners } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
 import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
@@ -29,12 +29,6 @@ export async function startOrExplain(host, start) {
 
 function loadStyle(address) {
   document.head.prepend(create("link", { rel: "stylesheet", href: address }));
-}
-
-/** South, west, north and east of an attribute, as MapLibre's corners. */
-function corners(text) {
-  const [south, west, north, east] = text.split(",").map(Number);
-  return [[west, south], [east < west ? east + 360 : east, north]];
 }
 
 /** A longitude between -180 and 180. */

@@ -1,9 +1,18 @@
-// Clusters of photos on the map, as links to their photos, each with the thumbnail of one.
+// Clusters of photos on the map, each with the thumbnail of one: a click zooms in on them. At one spot, they are links to its photos.
 
 import { create } from "./elements.js";
 import { gettext, language, photoCount } from "./texts.js";
 
+const PADDING_PX = 60; // around a cluster that fills the map
+const LEAST_STEP = 0.5; // of the zoom
+
 const shortNumber = new Intl.NumberFormat(language, { notation: "compact" }); // 1234 as 1.2K
+
+/** South, west, north and east of an attribute, as MapLibre's corners. */
+export function corners(text) {
+  const [south, west, north, east] = text.split(",").map(Number);
+  return [[west, south], [east < west ? east + 360 : east, north]];
+}
 
 /** The place of a cluster, and whether it is estimated. */
 const placeOf = ({ place, estimated }) => [place, estimated ? gettext("estimated") : ""].filter(Boolean).join(", ");
@@ -41,7 +50,19 @@ export class ClusterMarks {
     const link = create("a", { className, href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, photo, count);
     for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
     for (const type of ["mouseleave", "blur"]) link.addEventListener(type, () => this.#popup.remove());
+    link.addEventListener("click", (event) => !event.ctrlKey && !event.metaKey && !event.shiftKey && this.#zoomTo(cluster) && event.preventDefault());
     return new this.#maplibre.Marker({ element: link }).setLngLat([cluster.longitude, cluster.latitude]).addTo(this.#map);
+  }
+
+  /** Whether the map shows the parts of the cluster now: it is no spot, and the map can be enlarged. */
+  #zoomTo({ address }) {
+    const bounds = corners(new URL(address, location.href).searchParams.get("box"));
+    const { center, zoom } = this.#map.cameraForBounds(bounds, { padding: PADDING_PX, maxZoom: this.#map.getMaxZoom() });
+    const isSpot = bounds[0].join() === bounds[1].join();
+    const target = Math.min(this.#map.getMaxZoom(), Math.max(zoom, this.#map.getZoom() + 1));
+    if (isSpot || target < this.#map.getZoom() + LEAST_STEP) return false;
+    this.#map.easeTo({ center, zoom: target });
+    return true;
   }
 
   #preview(cluster) {

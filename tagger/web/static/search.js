@@ -16,6 +16,7 @@ const input = form?.querySelector("#search");
 const panel = form?.querySelector("[data-panel]");
 const list = form?.querySelector("[role=listbox]");
 const status = form?.querySelector("[data-status]");
+const hint = form?.querySelector("[data-hint]");
 
 let found = [];
 let active = -1; // the index of the option that Enter opens; -1: none, and the form is sent
@@ -32,9 +33,9 @@ function setUp() {
     clearTimeout(timer);
     request?.abort();
     if (input.value.trim()) timer = setTimeout(suggest, SETTLE_MS);
-    else close();
+    else showHint();
   });
-  input.addEventListener("focus", () => found.length && input.value.trim() && open());
+  input.addEventListener("focus", () => (input.value.trim() ? found.length && open() : showHint()));
   input.addEventListener("keydown", move);
   form.addEventListener("focusout", (event) => !form.contains(event.relatedTarget) && close());
   // The field keeps the focus, so that the list does not close before the click.
@@ -46,6 +47,12 @@ function setUp() {
   document.addEventListener("keydown", focusBox);
   // With other filters, the photos are no longer those of the text.
   document.addEventListener("results", () => (input.value = ""));
+}
+
+/** Says what can be typed. */
+function showHint() {
+  found = [];
+  draw();
 }
 
 async function suggest() {
@@ -68,7 +75,8 @@ function draw() {
   const isSimilar = found.length > 0 && found.every(({ similar, kind }) => similar || kind === "file");
   status.classList.toggle("visually-hidden", found.length > 0 && !isSimilar);
   const number = ngettext("%(count)s suggestion", "%(count)s suggestions", found.length);
-  status.textContent = found.length === 0 ? gettext("Nothing found") : isSimilar ? gettext("No such name. Similar ones:") : number;
+  hint.hidden = Boolean(input.value.trim());
+  status.textContent = !hint.hidden ? "" : found.length === 0 ? gettext("Nothing found") : isSimilar ? gettext("No such name. Similar ones:") : number;
   if (document.activeElement === input) open();
 }
 
