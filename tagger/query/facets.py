@@ -211,10 +211,11 @@ class _FacetCounts:
     def _thing(self) -> _Choices:
         # A photo shows all things of a query, so those that are chosen stay.
         matches = self._matches(self.query)
-        units_of = defaultdict[int | None, set[int]](set)
+        units_of = defaultdict[int, set[int]](set)
         for photo in matches.photos:
-            units_of[photo.content_id].add(photo.unit)
-        shown = kinds_of_images(self.connection, sorted(units_of.keys() - {None}))
+            if photo.content_id is not None:
+                units_of[photo.content_id].add(photo.unit)
+        shown = kinds_of_images(self.connection, sorted(units_of))
         numbers = _count_units(
             (slug, unit) for content_id, slug in shown for unit in units_of[content_id]
         )

@@ -181,7 +181,6 @@ def is_from(headers: Headers, own: Collection[Origin]) -> bool:
 
 
 def is_by_https(request: Request) -> bool:
-    """Whether the browser uses https, as far as the request, which a form has sent, shows."""
     client: Client = request.state.client
     return client.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
@@ -216,7 +215,6 @@ class Grant:
 
     @property
     def may_change(self) -> bool:
-        """Whether the request may change tags, verdicts and other facts of photos."""
         return self.role >= Role.EDITOR
 
 
@@ -342,8 +340,6 @@ class TooManyAttempts(HTTPException):
 
 
 class AttemptLimiter:
-    """Counts wrong tokens by the address of their client."""
-
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
@@ -438,7 +434,6 @@ class Authenticator:
         return STRANGER
 
     def set_cookie(self, response: Response, grant: Grant, *, by_https: bool) -> None:
-        """Let the browser send a cookie with all requests that stands for the token of a grant."""
         end = str(int(time.time()) + SESSION_S)
         response.set_cookie(
             HOST_PREFIX + self._cookie if by_https else self._cookie,
@@ -452,7 +447,6 @@ class Authenticator:
         )
 
     def delete_cookie(self, response: Response) -> None:
-        """Let the browser forget the cookie, however it was set."""
         response.delete_cookie(self._cookie, httponly=True, samesite="lax")
         response.delete_cookie(
             HOST_PREFIX + self._cookie, httponly=True, samesite="lax", secure=True

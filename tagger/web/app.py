@@ -159,8 +159,6 @@ sign_in_router = APIRouter(include_in_schema=False)
 
 
 class SignInForm(BaseModel):
-    """The token that was entered, and the address to continue at."""
-
     token: Annotated[str, Field(max_length=1000, repr=False), AfterValidator(str.strip)] = ""
     next: Annotated[str, Field(max_length=8192), AfterValidator(local_address)] = "/"
 
@@ -174,7 +172,6 @@ def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 -
 @sign_in_router.post("/sign-in")
 @requires(Role.ANYBODY)
 async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Form()]) -> Response:
-    """Give the browser a cookie if the token is right."""
     authenticator: Authenticator = request.app.state.authenticator
     try:
         grant = authenticator.grant_of_token(form.token, request.state.client)

@@ -83,13 +83,10 @@ class Changes:
         self.slow_queries = threading.Lock()
 
     def record_request(self) -> None:
-        """Make all results stale, also those of queries that run now."""
         self.requests += 1
 
 
 class _Result(Future[T]):
-    """The result of a query that runs or has run, and that of the one before."""
-
     def __init__(self, changes: Changes, before: "_Result[T] | None") -> None:
         super().__init__()
         self._changes = changes
@@ -221,7 +218,6 @@ class CachedQuery(Generic[T]):
 
 
 def close_all(queries: Iterable[CachedQuery[Any]]) -> None:
-    """Close the queries, within `CLOSE_S` for all together."""
     until_s = time.monotonic() + CLOSE_S
     for query in queries:
         query.close(max(until_s - time.monotonic(), 0.0))
@@ -359,7 +355,6 @@ class SearchLists:
         return suggest(text, names, self._files, this_day())
 
     def area_names(self) -> Mapping[str, str]:
-        """Return the reader's names of cities and regions by the values of their options."""
         cities = self._overview.cities.get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S) or _NONE
         areas = {
             each.options["box"]: each.label for each in self._index(region_names, cities).things

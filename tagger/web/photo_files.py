@@ -75,11 +75,6 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
 
 
 def stored_version(photo: StoredPhoto) -> PhotoVersion:
-    """The current version of the photo's file or object.
-
-    Raises:
-        PhotoUnavailable: as `open_stored`.
-    """
     with _answering():
         return _source(photo).current_version(*_scanned(photo))
 
@@ -104,7 +99,6 @@ def _answering() -> Iterator[None]:
 
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
-    """The answer for a photo that could not be read or decoded."""
     is_readable = failure.kind not in {
         FailureKind.GONE,
         FailureKind.UNREADABLE,
@@ -188,7 +182,7 @@ def _entry_name(name: str) -> str:
 
 
 class _FileIncomplete(Exception):
-    """A file could not be read to its end; the text says why."""
+    pass
 
 
 def _file_parts(file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
@@ -237,7 +231,6 @@ class _Sink:
 def archived_photos(
     database: Database, photo_ids: Iterable[int], root_paths: RootPaths
 ) -> Iterator[StoredPhoto]:
-    """Yield the photos, each read from the database when its turn comes."""
     for photo_id in photo_ids:
         with suppress(PhotoIdNotFound):  # it was removed from the database
             yield stored_photo(database, photo_id, root_paths)
@@ -268,7 +261,6 @@ class DiskCache:
         self._written_bytes = 0
 
     def get(self, name: str) -> bytes | None:
-        """Return the data stored under the name; None if there is none, or if it was damaged."""
         path = self._path(name)
         try:
             with open_regular(path) as file:
@@ -389,8 +381,6 @@ MOST_ASPECT = 4
 
 
 class ThumbnailSize(IntEnum):
-    """The short side in pixels; a smaller photo is not enlarged."""
-
     SMALL = 256
     LARGE = 512
 

@@ -55,8 +55,6 @@ _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECA
 
 
 class RequestGuard:
-    """Passes a request on to the application only if it satisfies the policy."""
-
     def __init__(
         self,
         app: ASGIApp,
@@ -266,8 +264,6 @@ CLIENT_GONE = 499
 
 
 class CountLimiter:
-    """Lets requests in, in order."""
-
     def __init__(self, at_once: int = COUNTING_AT_ONCE, most_waiting: int = MOST_WAITING) -> None:
         self._most_waiting = most_waiting
         self._limiter = CapacityLimiter(at_once)

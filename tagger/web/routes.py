@@ -110,7 +110,6 @@ class QueryParams:
             raise QueryInvalid(reason=reason) from error
 
     def text(self, option: str) -> str | None:
-        """Return the value of an option that has one value; None without it."""
         value = self.options.get(option)
         return value if isinstance(value, str) else None
 
@@ -136,7 +135,6 @@ class QueryParams:
 
 
 def address_of(path: str, options: Mapping[str, object]) -> str:
-    """Return the address of these options at `path`."""
     return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
@@ -255,7 +253,6 @@ CONTENT_SECURITY_POLICY = (
 
 
 def policy_with_tiles(url: str) -> str:
-    """Return the policy of a page whose map loads tiles from another server."""
     origin = "/".join(url.split("/", 3)[:3])
     return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", f"connect-src 'self' {origin}")
 
@@ -310,14 +307,11 @@ BLOCK_BYTES = 2**16
 
 
 class DocumentResponse(JSONResponse):
-    """JSON, with a newline at the end for terminals."""
-
     def render(self, content: object) -> bytes:
         return json_bytes(content) + b"\n"
 
 
 def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> StreamingResponse:
-    """Stream `parts`, which are produced in a thread, as `stream_blocks`."""
     return stream_blocks(iterate_in_threadpool(_blocks(parts)), media_type, file_name)
 
 
@@ -406,7 +400,6 @@ class DocumentRoute(APIRoute):
 
 
 def api_router(tag: str) -> APIRouter:
-    """Return a router of the API; `tag` groups its routes in OpenAPI."""
     return APIRouter(
         prefix="/api", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
     )
@@ -418,7 +411,6 @@ router = APIRouter(include_in_schema=False)
 @router.get("/api/openapi.json")
 @requires(Role.VIEWER)
 def describe_api(request: Request) -> JSONResponse:
-    """Return the OpenAPI document, which describes every request and answer."""
     return JSONResponse(request.app.openapi())
 
 

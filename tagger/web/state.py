@@ -49,7 +49,7 @@ CLOSE_S = 5.0
 
 
 class ServerStopping(Exception):
-    """The server stops: the comparison is left to the next one."""
+    pass
 
 
 class TaughtUpdates:
@@ -176,11 +176,9 @@ class AppState:
         return view
 
     def report_worker(self, problem: str) -> None:
-        """Record why its own worker cannot run; empty if it can."""
         self.worker_problem = problem
 
     def embedding_model(self) -> RegisteredModel:
-        """Return the model in use whose embeddings are taught and compared."""
         return with_embeddings(self.models_in_use())
 
     def compares_photos(self) -> bool:

@@ -75,7 +75,6 @@ _EVENTS = "/api/events"
 
 @cache
 def languages() -> Mapping[str, str]:
-    """Return the languages of the page, each by its tag with its own name, in order of these names."""
     tags = [ENGLISH, *(folder.name for folder in LOCALE.iterdir() if folder.is_dir())]
     names = {tag: (Locale.parse(tag, sep="-").get_display_name() or tag) for tag in tags}
     return {
@@ -98,7 +97,6 @@ def language_of(path: str, headers: Headers) -> Language | None:
 
 
 def chosen_language(headers: Headers) -> str | None:
-    """Return the language that the reader chose on the page; None: the browser's decides."""
     tag = cookie_parser(headers.get("cookie", "")).get(COOKIE)
     return tag if tag in languages() else None
 
@@ -138,7 +136,6 @@ def _translations(catalogue: Catalog) -> GNUTranslations:
 
 
 def catalogue_file(tag: str, name: str) -> Path:
-    """Return the path of a catalogue: MESSAGES or SCRIPTS of a language."""
     return LOCALE / tag / "LC_MESSAGES" / f"{name}.po"
 
 
@@ -149,7 +146,6 @@ def read_catalogue(tag: str, name: str) -> Catalog:
 
 @cache
 def script_texts(tag: str | None) -> Mapping[str, str | Sequence[str]]:
-    """Return the texts of scripts in a language by the English ones; plural forms as a list."""
     texts: dict[str, str | Sequence[str]] = {}
     for message in read_catalogue(tag, SCRIPTS) if tag else ():
         if message.id:
@@ -168,7 +164,6 @@ YEAR_S = 365 * 24 * 3600
 def choose_language(
     request: Request, language: Annotated[str, Form(max_length=20)] = ""
 ) -> RedirectResponse:
-    """Show pages in this language, or in the browser's if it is empty; redirect to the page with the form."""
     page = "/"
     with suppress(ValueError):  # brackets without an address of IPv6
         referer = urlsplit(request.headers.get("referer", "/"))
@@ -275,7 +270,6 @@ def may_change(request: Request) -> bool:
 
 
 def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
-    """Return the address of a photo's thumbnail, whose short side has 256 or 512 pixels."""
     version = f"&v={quote(digest[-DIGEST_LENGTH:], safe='')}" if digest else ""
     return f"/api/photos/{photo_id}/thumbnail?size={side_px}{version}"
 

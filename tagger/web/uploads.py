@@ -84,8 +84,6 @@ _NO_SPACE_ERRNOS = DISK_FULL_ERRNOS | {errno.EFBIG}
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """The bytes of a file; `name` is what the sender calls it."""
-
     name: str
     data: bytes
 
@@ -365,9 +363,6 @@ def _no_photo() -> str:
 
 
 def _require_scanned(root: Path, names: Sequence[str]) -> None:
-    """Raises:
-    HTTPException: scans do not enter a folder on the path, such as one with thumbnails of other programs.
-    """
     closed = PathFilter(str(root), os.path.lexists).closed_folder("/".join(names[:-1]))
     if closed is not None:
         text = gettext(

@@ -62,8 +62,6 @@ MAX_FOLDERS = 500
 
 
 class FolderRefused(HTTPException):
-    """The folder is not one in which the page may start jobs."""
-
     def __init__(self) -> None:
         super().__init__(
             HTTPStatus.FORBIDDEN,
@@ -134,7 +132,6 @@ class AllowedFolders:
         return (*reversed(parents), folder)
 
     def with_all(self) -> Self:
-        """Return these folders and all others of this computer."""
         return replace(self, folders=(*self.folders, Path("/")))
 
     def includes(self, path: Path) -> bool:
@@ -173,8 +170,6 @@ def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
 
 @dataclass(frozen=True)
 class FolderEntry:
-    """A folder and its key."""
-
     path: Path
     key: str
 
@@ -184,7 +179,6 @@ class FolderEntry:
 
     @property
     def noun(self) -> str:
-        """What people call it: a folder or a bucket."""
         return open_source(str(self.path)).noun
 
 
@@ -216,8 +210,6 @@ class WriteMode(StrEnum):
 
 
 class WriteNotAllowed(HTTPException):
-    """The server does not allow jobs of the page to write there."""
-
     def __init__(self, mode: WriteMode) -> None:
         target = (
             gettext("the photos themselves")
@@ -236,7 +228,6 @@ class WriteNotAllowed(HTTPException):
 
 
 def write_modes(settings: Settings) -> tuple[WriteMode, ...]:
-    """Return the modes that the server allows, the least intrusive first."""
     modes = tuple(WriteMode)
     return modes[: modes.index(WriteMode(settings.web_write)) + 1]
 
@@ -250,7 +241,6 @@ def check_write(settings: Settings, options: MetadataOptions | None) -> None:
 
 
 def check_mode(settings: Settings, mode: WriteMode) -> None:
-    """As `check_write`."""
     if mode not in write_modes(settings):
         raise WriteNotAllowed(mode)
 
@@ -475,7 +465,6 @@ def run_schedule(state: AppState, name: str) -> ScheduleRun:
 
 
 def wake_workers(state: AppState) -> str | None:
-    """Wake workers for a job; return why that is impossible now, None if it is not."""
     from worker import producer
 
     return producer.wake_workers(state.database, state.settings)

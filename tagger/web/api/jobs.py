@@ -83,7 +83,6 @@ class OverviewDocument(StatusDocument):
 
 
 def read_status(state: AppState, limit: int) -> OverviewDocument:
-    """Return the current status, with all open jobs and the `limit` newest others."""
     from worker.broker import find_broker, queue_depths
 
     database = state.database
@@ -302,12 +301,10 @@ REDIS_AWAY = N_("Redis does not respond. Jobs are recorded and will be sent when
 
 
 def redis_text(problem: str) -> str:
-    """Return why Redis is not available, in other languages than English without the reason."""
     return problem if reader_language() is None else gettext(REDIS_AWAY)
 
 
 def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
-    """Return why jobs wait, or would wait, and what to do; None if they need not."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return gettext(REDIS_AWAY)

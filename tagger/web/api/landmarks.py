@@ -221,7 +221,6 @@ def search(
 
 
 def suggestion_document(state: AppState, meaning: Meaning) -> SearchResult:
-    """Return a meaning in the reader's language, with the address of its photos, or of its trip."""
     meaning = meaning if reader_language() is None else _for_reader(state.overview, meaning)
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
     return document_of(

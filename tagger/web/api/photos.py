@@ -124,7 +124,6 @@ def photo_page(
 
 
 def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
-    """Return the cursor of a position in a query; None for its end."""
     return None if position is None else encode_cursor(position, query)
 
 
@@ -177,7 +176,6 @@ def trip(state: State, trip: TripId) -> TripDocument:
 
 
 def guess_text(photo: TaggedPhoto, query: PhotoQuery) -> str | None:
-    """Return what is suggested for an unknown photo, and its score: `Mucem? 56 %`."""
     guess = photo.guess
     if guess is None or not query.unknown:
         return None

@@ -193,8 +193,6 @@ def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedMode
 
 
 class _UploadSink:
-    """The pipeline's result sink for one photo."""
-
     def __init__(self, top_k: int, thresholds: Mapping[int, float]) -> None:
         self.top_k = top_k
         self.thresholds = thresholds
@@ -245,8 +243,6 @@ async def send_photo(request: Request, state: State, path: PhotoPath) -> Receive
 
 @dataclass(frozen=True)
 class UploadJob:
-    """The job that tags what was sent."""
-
     job: int
 
 

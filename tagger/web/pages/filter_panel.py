@@ -94,7 +94,6 @@ class ChoiceList:
 
     @property
     def first(self) -> tuple[Choice, ...]:
-        """The choices that are shown at first: with few, all of them."""
         few = self._few
         return (*self.all[:few], *(choice for choice in self.all[few:] if choice.is_first))
 
@@ -134,7 +133,6 @@ def show_filter(
     state: State,
     params: FormParams,
 ) -> HTMLResponse:
-    """Return the filters of a query, with the number of photos of each choice, a part of a page."""
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
     try:

@@ -221,7 +221,6 @@ def _live_fields(job: JobProgress) -> Mapping[str, str]:
 
 
 def page_version(state: AppState, status: OverviewDocument) -> str:
-    """Return a digest that changes when a page has to be rendered again."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
         [worker.name for worker in status.workers],
@@ -233,7 +232,6 @@ def page_version(state: AppState, status: OverviewDocument) -> str:
 
 
 def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
-    """Return an event's document: the JSON of /api/status, with what else pages show."""
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
     workers = [
@@ -304,7 +302,6 @@ def show_jobs(request: Request, state: State) -> HTMLResponse:
 def render_jobs(
     request: Request, state: AppState, problem: str = "", status_code: HTTPStatus = HTTPStatus.OK
 ) -> HTMLResponse:
-    """Render the page of all jobs; `problem` is an action's error."""
     status = read_status(state, JOBS_SHOWN)
     jobs = _job_views(state, status.jobs)
     return render(
@@ -359,8 +356,6 @@ class FolderForm(WriteRequest):
 
 
 class NightlyForm(RequestModel):
-    """A schedule that tags the new photos of a folder every day at a time of the reader's zone."""
-
     scan: Key
     time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = AT_NIGHT
     write: WriteMode = WriteMode.NONE
@@ -407,7 +402,6 @@ def _selection(request: Request, state: AppState, form: FolderForm) -> Selection
 @router.post("/jobs/nightly")
 @requires(Role.EDITOR)
 def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
-    """Add a schedule that tags new photos, named after the folder."""
     try:
         body = BackfillRequest(
             what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write
@@ -518,7 +512,6 @@ def _photo_folders() -> list[Path]:
 def show_older_jobs(
     request: Request, state: State, before: Annotated[int, Query(ge=1, lt=2**63)]
 ) -> HTMLResponse:
-    """Show a page of jobs that are over, with numbers below `before`."""
     older = list_older_jobs(state.database, before, OLDER_PER_PAGE + 1)
     jobs = _job_views(state, older[:OLDER_PER_PAGE])
     return render(request, "jobs_older.html", jobs=jobs, more=len(older) > OLDER_PER_PAGE)
@@ -596,7 +589,6 @@ def undo(
     job: JobNumber,
     is_confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Show what an undo of the job would undo; once that is confirmed, start it."""
     undone = api.undo(state, job, UndoRequest(dry_run=not is_confirmed))
     if isinstance(undone, api.Job):
         return RedirectResponse(f"/jobs/{undone.job}", HTTPStatus.SEE_OTHER)

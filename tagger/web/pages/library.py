@@ -147,7 +147,6 @@ Place = LandmarkCount | SightCount
 
 
 def _by_country(counts: Sequence[Place]) -> list[tuple[str | None, list[Place]]]:
-    """Return the places of each country, landmarks first, those with most photos first."""
     by_country = defaultdict[str | None, list[Place]](list)
     for each in counts:
         by_country[each.country].append(each)
@@ -187,7 +186,6 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
 def merge(
     request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: IsConfirmed = False
 ) -> Response:
-    """Show what merging a landmark into another one would do; once that is confirmed, merge them."""
     try:
         merged = merge_landmark(state.database, slug, into, dry_run=not is_confirmed)
     except TaggerError as error:
@@ -202,7 +200,6 @@ def merge(
 def delete(
     request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False
 ) -> Response:
-    """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
     try:
         removed = remove_landmark(
             state.database, slug, with_verdicts=True, dry_run=not is_confirmed
@@ -303,7 +300,6 @@ def show_trips(request: Request, state: State) -> HTMLResponse:
 def show_trip(
     request: Request, state: State, trip_id: TripId, after: After = None, changed: bool = False
 ) -> HTMLResponse:
-    """Show a trip: its map, places and landmarks, and its photos. `changed`: a person has just changed it."""
     summary = trip_summary(state.database, trip_id)
     address = trip_address(summary.trip.id)
     path = list(trip_path(state.database, summary.trip))
@@ -355,7 +351,6 @@ def change_trip(
     other: Annotated[str | None, Form(max_length=500)] = None,
     undo: Annotated[int | None, Form()] = None,
 ) -> Response:
-    """Rename a trip, split it at a `day`, merge it with an `other` one, or undo a change."""
     with state.database.write() as connection:
         trip = find_trip(connection, trip_id)
         if undo is not None:

@@ -137,11 +137,12 @@ def area_name(box: BoundingBox, cities: Sequence[CityCount]) -> str | None:
     """Return the name of an area by its city; of a larger one, by the one in it with most photos."""
     width = (box.east - box.west) % 360
     size = max(box.north - box.south, width * cos(radians(box.north)))
-    name = None
+    name = ""
     if size <= _AROUND_CITY_DEGREES:
         centre = np.array([(box.south + box.north) / 2]), np.array([_turned(box.west + width / 2)])
         (city,) = nearest_cities(*centre)
-        name = city and city_name(city.name, city.region or city.country)
+        if city is not None:
+            name = city_name(city.name, city.region or city.country)
     elif size <= _MOST_DEGREES:
         for each in cities:
             is_inside = box.south <= each.latitude <= box.north
@@ -149,7 +150,7 @@ def area_name(box: BoundingBox, cities: Sequence[CityCount]) -> str | None:
                 name = city_name(each.city, each.country)
                 break
     text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
-    return name and gettext(text, city=name)
+    return gettext(text, city=name) if name else None
 
 
 def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:
@@ -182,7 +183,6 @@ _HEADER_BYTES, _TILE_TYPE, _VECTOR_TILES = 100, 99, b"\x01"
 
 
 def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
-    """Return the data attributes of the map: what it loads, and its first part."""
     file = settings.web_map_file
     near = f"/map/near.pmtiles?v={file.stat().st_mtime_ns:x}" if file and file.is_file() else ""
     return {
@@ -247,7 +247,6 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
 
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
-    """Return each camera's path in order of time, as GeoJSON. Longitudes continue beyond 180°."""
     ways = (
         list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id)
     )

@@ -116,8 +116,6 @@ TARGET_TEXTS = {
 
 
 class MetadataForm(RequestModel):
-    """The chosen photos, and what to do. `is_confirmed`: the preview was shown."""
-
     photo: PhotoNumbers
     action: Literal["write", "undo"] = "write"
     to: WriteMode = WriteMode.SIDECAR
@@ -131,7 +129,6 @@ class MetadataForm(RequestModel):
 def change_metadata(
     request: Request, state: State, form: Annotated[MetadataForm, Form()]
 ) -> Response:
-    """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
     check_photos(state, [of_photos(photo_ids)])
     options: MetadataOptions | None = None
@@ -228,8 +225,6 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
 
 
 class DownloadForm(RequestModel):
-    """The selected photos, in the order of the selection."""
-
     photo: PhotoNumbers
     with_metadata: bool = False
 
@@ -237,7 +232,6 @@ class DownloadForm(RequestModel):
 @router.post("/photos/download")
 @requires(Role.VIEWER)
 def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
-    """Download the selected photos as a ZIP archive: their own files, or JPEGs without metadata."""
     photo_ids = list(dict.fromkeys(form.photo))
     if len(photo_ids) > MOST_FILES:
         text = ngettext(
@@ -252,7 +246,6 @@ def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> St
 @router.get("/download/photos.zip")
 @requires(Role.VIEWER)
 def download_photos(state: State, params: Params) -> StreamingResponse:
-    """Download all photos of a query as JPEGs without metadata."""
     return _archive(state, _found_photo_ids(state, params), with_metadata=False)
 
 
@@ -325,7 +318,6 @@ def show_photo(
     params: Params,
     within: Within = "",
 ) -> HTMLResponse:
-    """Show a photo over the photos of a query, or over all; without a script, the photo alone."""
     everything = QueryParams.of(any_rank=True)
     shown = params if within or params.options else everything
     details = _details(state, photo_id)
@@ -431,7 +423,9 @@ def _headline(photo: TaggedPhoto, things: Sequence[LandmarkRow]) -> str:
     shown = [row.name for row in things if row.is_accepted]
     if shown:
         return ", ".join(shown[:MOST_NAMED])
-    city = position and position.city and city_name(position.city, position.country)
+    city = ""
+    if position is not None and position.city:
+        city = city_name(position.city, position.country)
     day = day_text(photo.taken_at) if photo.taken_at else ""
     return ", ".join(filter(None, (city, day))) or PurePath(photo.path).name
 
@@ -464,7 +458,6 @@ class UploadResult:
 
     @property
     def guess(self) -> NamedPrediction | None:
-        """The best landmark if none is accepted, and if it is worth a guess."""
         is_open = self.accepted is None and is_guess([each.score for each in self.predictions])
         return self.predictions[0] if is_open else None
 
@@ -488,7 +481,6 @@ def show_form(request: Request, state: State) -> HTMLResponse:
 @router.post("/try")
 @requires(Role.VIEWER)
 async def try_photo(request: Request, state: State) -> HTMLResponse:
-    """Classify one photo, and return the part of the page that says what it shows."""
     async with state.uploads.read(request, _max_upload_bytes(state)) as photo:
         try:
             # The chance of none of the landmarks is 1 minus the sum of all scores.

@@ -94,7 +94,6 @@ class PhotoTile(TimelinePhoto):
 
 
 def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
-    """Return the tile of a photo in the grid of a query; its page steps through the same query."""
     brief = timeline_photo(photo, copies, guess_text(photo, params.query))
     score = "" if brief.score is None else percent(brief.score)
     taken = ""
@@ -180,7 +179,6 @@ class LandmarkRow:
 
 
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
-    """Return what counts or is suggested, with what is doubtful and the guess; then mere verdicts."""
     photo = details.photo
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = []
@@ -287,7 +285,6 @@ class FilterChip:
 
 
 def filter_chips(params: QueryParams, names: Mapping[str, str]) -> list[FilterChip]:
-    """Return the active filters. `names` are those of `active_filters`."""
     return [
         FilterChip(text, options_without(params.options, removed), panel_group(next(iter(removed))))
         for text, removed in active_filters(params.options, params.query, names)
@@ -390,7 +387,6 @@ def show_landmark(
 @router.get("/")
 @requires(Role.VIEWER)
 def show_all(request: Request, state: State) -> Response:
-    """Show all photos; until there are some, lead to the choice of their folder."""
     if may_change(request) and not has_photos(state.database):
         return RedirectResponse("/jobs/new")
     params = QueryParams.of(any_rank=True)
@@ -431,10 +427,6 @@ def render_photos(
     opened: Mapping[str, object] | None = None,
     text: str = "",
 ) -> HTMLResponse:
-    """Render the photos of a query, or the `problem` of its options.
-
-    `opened`: the details of the photo over them. `text`: that of the search that led here.
-    """
     is_recent = form.query.sort == "added"
     parts = list(form.query.parts)
     lists = state.search_lists

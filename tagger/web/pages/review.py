@@ -65,8 +65,6 @@ T = TypeVar("T", bound=Hashable)
 
 @dataclass(frozen=True)
 class Card:
-    """A photo with the score of its group's landmark, how far from it it was taken, and its trip."""
-
     tile: PhotoTile
     guess: str
     is_ticked: bool
@@ -98,7 +96,6 @@ def show_review(
     state: State,
     landmark: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> HTMLResponse:
-    """Show the first suggestions by landmark, the most probable first, and photos that look alike."""
     with state.database.read() as connection:
         only = find_landmark(connection, landmark) if landmark else None
     only_id = only.id if only else None
@@ -148,7 +145,8 @@ def _gather(
         by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
     others = []
     for photos in alike:
-        slug = _shared([photo.guess and photo.guess.landmark for photo in photos], NAMING_SHARE)
+        guesses = [photo.guess.landmark if photo.guess else None for photo in photos]
+        slug = _shared(guesses, NAMING_SHARE)
         if slug is None:
             others.append(photos)
             continue
