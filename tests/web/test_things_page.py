@@ -78,9 +78,9 @@ def test_a_search_for_a_thing_leads_to_its_photos(client, dog):
 def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     say(client, dog)
-    assert "thing=dog" in client.get("/places").text
+    assert "thing=dog" in client.get("/places/things").text
     say(client, dog, "rejected")
-    assert "thing=dog" not in client.get("/places").text
+    assert "thing=dog" not in client.get("/places/things").text
 
 
 def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database):
