@@ -90,9 +90,10 @@ class Selection {
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
     this.tools = createSelectionTools(() => [...this.selected], this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
-    const actions = create("div", { className: "row action-bar-act" }, ...this.tools, ...this.actions.map(([, element]) => element));
+    const tools = create("div", { className: "row action-bar-tools" }, ...this.tools);
+    const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element));
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
-    this.bar.append(this.count, actions, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
+    this.bar.append(this.count, tools, actions, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
     this.list.toggleAttribute("data-selectable", true);
     this.list.addEventListener("click", (event) => this.click(event), true);
