@@ -46,7 +46,9 @@ def test_things_are_beside_places_and_lead_to_their_photos(client, dog):
     german = client.get("/photos?any_rank=1&thing=dog", headers={"Accept-Language": "de"}).text
     assert "Hund" in german
     assert 'data-thing="Animal"' in photos  # as what a selection is rejected
-    assert re.search(r'name="thing" value="dog" id="thing=dog"><span>Dog<', client.get("/photos/filter?any_rank=1").text)
+    assert re.search(
+        r'name="thing" value="dog" id="thing=dog"><span>Dog<', client.get("/photos/filter?any_rank=1").text
+    )
 
 
 def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client, dog):
