@@ -74,6 +74,7 @@ from tagger.texts.text_format import (
     rounded_duration,
     share,
 )
+from tagger.things import count_things
 from tagger.web.access import Role, may_allow_folder, requires
 from tagger.web.api import jobs as api
 from tagger.web.api.job_starter import (
@@ -291,6 +292,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FAILURES_PER_PAGE = 48
 OLDER_PER_PAGE = 50
+# What a job with more photos finds is counted at its end: pages ask again every few seconds.
+MOST_COUNTED = 20_000
 
 
 @router.get("/jobs")
@@ -562,20 +565,22 @@ def show_job(
 
 
 def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mapping[str, object]:
-    # The landmarks that a job found. Of the first job, the trips, things and places of the library, too.
+    # The landmarks and things that a job found. Of the first job, the trips and places of the library, too.
     found: dict[str, object] = dict.fromkeys(("landmarks", "covers", "trips", "things", "map"))
     if job.kind in METADATA_KINDS:
         return found
     overview, names = state.overview, state.overview.names()
-    found["landmarks"] = [
-        replace(each, name=names.get(each.landmark, each.name))
-        for each in landmark_counts(state.database, job=job.job)
-    ]
+    if job.is_over or job.total <= MOST_COUNTED:
+        found["landmarks"] = [
+            replace(each, name=names.get(each.landmark, each.name))
+            for each in landmark_counts(state.database, job=job.job)
+        ]
+        things = count_things(state.database, job.job)
+        found["things"] = sorted(things, key=lambda each: -each.photos)
     found["covers"] = overview.covers.get_soon() or {}
     is_first = not status.older and all(each.job >= job.job for each in status.jobs)
     if is_first:
         found["trips"] = overview.named_trips()
-        found["things"] = overview.things.get_soon()
         cells = overview.position_cells.get_soon() if job.is_over else None
         found["map"] = cells and live_map(state.settings, extent_of(cells))
     return found
