@@ -51,7 +51,7 @@ SHOWN_OF_GROUP = 60
 # Photos of the landmark beside the one to review.
 EXAMPLES = 6
 # Suggestions with this score are ticked at first: nine of ten are right. So are those for which the photo's
-# own position speaks, or its day: of 31 in a drawn library, all were right.
+# own position speaks, or its day: of 17 in a drawn library, all were right.
 TICKED_FROM = 0.6
 # Look-alikes are in the group of a landmark if it is the likeliest one of this share of them.
 NAMING_SHARE = 1 / 3
