@@ -78,14 +78,7 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from error
     print_heading("Tagging on a GPU")
     with tempfile.TemporaryDirectory(prefix="tagger-gpu-") as name:
-        rows = list(
-            _measure(
-                device,
-                Path(name),
-                args.photos,
-                args.pictures,
-            )
-        )
+        rows = list(_measure(device, Path(name), args.photos, args.pictures))
     print_table(("", "value", "goal", "verdict"), rows)
     raise SystemExit(1 if any(row[-1] == "FAIL" for row in rows) else 0)
 
@@ -276,11 +269,7 @@ def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
         yield _figure(f"`tagger tag` without its model in {where}", _rate(rate))
 
 
-def _tag_rate(
-    folder: Path,
-    count: int,
-    environment: dict[str, str],
-) -> float:
+def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
     """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
 
     def tag(*folders: Path) -> Finished:
@@ -295,11 +284,7 @@ def _tag(*folders: Path) -> list[str | Path]:
     return [*TAGGER, "tag", "--again", *folders]
 
 
-def _environment(
-    device: Device,
-    data: Path,
-    **settings: str,
-) -> dict[str, str]:
+def _environment(device: Device, data: Path, **settings: str) -> dict[str, str]:
     options = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript", **settings}
     return tagger_environment(data, **options)
 

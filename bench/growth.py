@@ -123,12 +123,7 @@ def _measured(photos: int, *, on_postgresql: bool) -> list[Cost]:
         if on_postgresql:
             server = stack.enter_context(PostgresServer(_SERVER_SETTINGS))
             url = server.url.replace("postgresql:", "postgresql+psycopg:")
-            library = _Library(
-                url,
-                photos,
-                folder,
-                psutil.Process(server.pid),
-            )
+            library = _Library(url, photos, folder, psutil.Process(server.pid))
         else:
             library = _Library(f"sqlite:///{folder}/tagger.sqlite", photos, folder)
         make_library(library.url, photos).close()

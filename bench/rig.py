@@ -152,22 +152,12 @@ def draw_photos(
         )
 
 
-def _draw(
-    file: Path,
-    number: int,
-    *,
-    size: tuple[int, int],
-) -> None:
+def _draw(file: Path, number: int, *, size: tuple[int, int]) -> None:
     width, height = size
     rng = np.random.default_rng(number)
     rows, columns = -(-height // _SQUARE_PX), -(-width // _SQUARE_PX)
     noise = rng.normal(0, _NOISE, (_SQUARE_PX, width, 1)).astype(np.int16)
-    colours = rng.integers(
-        0,
-        256,
-        (rows, columns, 3),
-        dtype=np.int16,
-    )
+    colours = rng.integers(0, 256, (rows, columns, 3), dtype=np.int16)
     squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
     pixels = squares + np.tile(noise, (rows, 1, 1))[:height]
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)

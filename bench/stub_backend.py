@@ -24,11 +24,7 @@ class StubBackend:
             len(manifest.labels),
             manifest.embedding.dimension if manifest.embedding else 0,
         )
-        self._scores = np.full(
-            (MOST_IMAGES, count),
-            0.1 / count,
-            np.float32,
-        )
+        self._scores = np.full((MOST_IMAGES, count), 0.1 / count, np.float32)
         self._scores[::SHARE_TAGGED, 0] = TAGGED
         random = np.random.default_rng(1)
         self._embeddings = random.standard_normal((MOST_IMAGES, dimension)).astype(np.float32)

@@ -501,20 +501,10 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
     for first in range(0, RESAMPLES, rows):
         count = min(rows, RESAMPLES - first)
         indices = [
-            torch.randint(
-                max(1, size),
-                (count, size),
-                generator=generator,
-            )
-            for size in sizes
+            torch.randint(max(1, size), (count, size), generator=generator) for size in sizes
         ]
         resampled.append(figure(*_select(groups, indices)))
-    whole = figure(
-        *_select(
-            groups,
-            [torch.arange(size)[None] for size in sizes],
-        )
-    ).item()
+    whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
     return interval(whole, torch.cat(resampled).tolist())
 
 

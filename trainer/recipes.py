@@ -337,12 +337,7 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
     photos = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)
-    data = prepare(
-        photos,
-        options.pixels,
-        size=options.size,
-        seed=options.seed,
-    )
+    data = prepare(photos, options.pixels, size=options.size, seed=options.seed)
     torch.manual_seed(options.seed)
     backbone, network = scratch_backbone()
     head = nn.Linear(backbone.features, data.classes)

@@ -69,12 +69,7 @@ def write_validation_report(
     is_rejected = ~landmarks & (scores.amax(dim=1) <= 1 - scores.sum(dim=1))
     rows = (~is_rejected).nonzero().flatten()
     names, shown = [label.name for label in labels], [paths[row] for row in rows.tolist()]
-    mistakes = confident_mistakes(
-        names,
-        shown,
-        scores[rows],
-        targets[rows],
-    )
+    mistakes = confident_mistakes(names, shown, scores[rows], targets[rows])
     with writing_to(folder):
         draw_reliability(
             top,

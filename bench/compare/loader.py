@@ -112,12 +112,7 @@ def store(
     top: torch.return_types.topk,
     slugs: Sequence[str],
 ) -> None:
-    rows = zip(
-        paths,
-        top.values.tolist(),
-        top.indices.tolist(),
-        strict=True,
-    )
+    rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
     with connection:
         connection.executemany(
             "INSERT INTO tags VALUES (?, ?, ?, ?)",

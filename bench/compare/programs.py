@@ -145,12 +145,7 @@ def measure_worker(workload: Workload) -> Measurement:
             workload.warm_up,
             workload.folder,
         )
-        return Measurement.of(
-            folder / LIBRARY,
-            TAGGER_QUERY,
-            workload,
-            *costs,
-        )
+        return Measurement.of(folder / LIBRARY, TAGGER_QUERY, workload, *costs)
 
 
 def measure_celery(workload: Workload) -> Measurement:
@@ -175,10 +170,7 @@ def read_top_tags(
 def read_backend(database: Path) -> str:
     query = "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
     with closing(sqlite3.connect(database)) as connection:
-        return next(
-            (backend for (backend,) in connection.execute(query)),
-            "-",
-        )
+        return next((backend for (backend,) in connection.execute(query)), "-")
 
 
 @contextmanager
@@ -224,12 +216,7 @@ def _measure_command(
     with _temporary_folder() as folder:
         total = run_command(folder, [workload.warm_up, workload.folder])
         costs = total.cpu_s - start.cpu_s, total.wall_s - start.wall_s
-        return Measurement.of(
-            folder / LIBRARY,
-            query,
-            workload,
-            *costs,
-        )
+        return Measurement.of(folder / LIBRARY, query, workload, *costs)
 
 
 @dataclass(frozen=True)

@@ -222,11 +222,7 @@ def _add_page(
     other_job = open_in.scalar_subquery() if other_jobs else null()
     # No photo is deleted before it is an item.
     page = (
-        select(
-            photos.c.id,
-            photos.c.root_id,
-            other_job.label("other_job"),
-        )
+        select(photos.c.id, photos.c.root_id, other_job.label("other_job"))
         .select_from(source)
         .where(*conditions, photos.c.id > after)
         .order_by(photos.c.id)

@@ -132,11 +132,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     datasets = blocks.iptc or b""
     values = iptc.read(datasets)
     day, time = (
-        next(
-            iter(values.get(f"IPTC:{name}", [])),
-            "",
-        )
-        for name in ("DateCreated", "TimeCreated")
+        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
     )
     iptc_time = stated_time(f"{day} {time}", day)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", iptc_time)]

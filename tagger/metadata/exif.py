@@ -150,11 +150,7 @@ def _packed(block: ParsedBlock) -> bytes:
         number.pack_into(packed, following_at, len(packed))
         slots[FIRST] = append_directory(packed, order, directories[FIRST])
     if block.thumbnail is not None:
-        number.pack_into(
-            packed,
-            slots[FIRST][_THUMBNAIL],
-            len(packed),
-        )
+        number.pack_into(packed, slots[FIRST][_THUMBNAIL], len(packed))
         packed += block.thumbnail
     return bytes(packed)
 
@@ -355,11 +351,7 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
 def _degrees(degrees: float) -> TagValue:
     """Degrees, minutes and seconds to a ten-thousandth, which is 3 mm."""
     minutes, seconds = divmod(round(degrees * 36_000_000), 600_000)
-    return _rationals(
-        (minutes // 60, 1),
-        (minutes % 60, 1),
-        (seconds, 10_000),
-    )
+    return _rationals((minutes // 60, 1), (minutes % 60, 1), (seconds, 10_000))
 
 
 def _rationals(*fractions: tuple[int, int]) -> TagValue:
@@ -567,10 +559,7 @@ def _insertion_difference(
         # Versions before 2.1 wrote "Anna;;Bern" behind "Anna;".
         expected, actual = _with_sorted_keywords(expected), _with_sorted_keywords(actual)
     return _described(
-        difference(
-            replace(old, tags=expected),
-            replace(new, tags=actual),
-        )
+        difference(replace(old, tags=expected), replace(new, tags=actual))
         or difference(
             replace(old, tags=without_blank_values(old.tags, our_values)),
             replace(new, tags=without_values(new.tags, our_values)),

@@ -281,10 +281,7 @@ def exif_refusal(data: bytes) -> str | None:
     if not is_jpeg(data):
         return None
     try:
-        exif.add(
-            read_blocks(data).exif,
-            TagFields(keywords=("any keyword",)),
-        )
+        exif.add(read_blocks(data).exif, TagFields(keywords=("any keyword",)))
     except WriteRefused as error:
         return str(error)
     return None

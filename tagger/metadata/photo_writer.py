@@ -505,11 +505,7 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
             ready.append(
                 (
                     file,
-                    prepare(
-                        file.original,
-                        file.data,
-                        photo=plan.request.path,
-                    ),
+                    prepare(file.original, file.data, photo=plan.request.path),
                 )
             )
     except BaseException:

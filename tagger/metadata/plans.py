@@ -98,11 +98,7 @@ def plan_embed(
         tag_fields = without_occupied_fields(base.data, blocks, tag_fields)
     if tag_fields:
         new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
-        record = UndoRecord(
-            digest_file(new),
-            digest_file(base.data),
-            inverse,
-        )
+        record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
         plan = FilePlan(
             Target.EMBED,
             original,
@@ -313,11 +309,7 @@ def _single_splice(base: bytes, new: bytes) -> Splice:
     """One splice from the first byte that differs to the last."""
     start = _common_bytes(base, new)
     end = _common_bytes(base[start:][::-1], new[start:][::-1])
-    return Splice(
-        start,
-        len(base) - end,
-        new[start : len(new) - end],
-    )
+    return Splice(start, len(base) - end, new[start : len(new) - end])
 
 
 def _common_bytes(one: bytes, other: bytes) -> int:
@@ -503,11 +495,7 @@ def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: B
         _other_difference(base, new),
         xmp.insertion_difference(before.xmp, after.xmp),
         exif.insertion_difference(before.exif, after.exif, added),
-        iptc.insertion_difference(
-            before.iptc or b"",
-            after.iptc or b"",
-            added,
-        ),
+        iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
         None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
     )
 

@@ -78,11 +78,7 @@ class Model:
             ValueError: the model returned an array of the wrong shape.
         """
         scores, embeddings = self.outputs(images)
-        scores = _checked(
-            "scores",
-            scores,
-            (len(images), len(self.manifest.labels)),
-        )
+        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
         rule = self.manifest.embedding
         if rule is None:
             return Outputs(scores, None)
@@ -135,10 +131,7 @@ class Model:
             np.copyto(row, image)
         scores, embeddings = self._backend.forward(batch)
         count = len(images)
-        return Outputs(
-            scores[:count],
-            None if embeddings is None else embeddings[:count],
-        )
+        return Outputs(scores[:count], None if embeddings is None else embeddings[:count])
 
     def _reduce_batch_size(self, batch_size: int) -> None:
         if batch_size < self.batch_size:  # else another thread has reduced it already

@@ -432,11 +432,7 @@ def _module_name(path: str) -> str:
         "its name",
     )
     name = ".".join(parts)
-    _require(
-        not f"{name}.".startswith(f"{CUSTOM_CLASSES}."),
-        path,
-        "its name",
-    )
+    _require(not f"{name}.".startswith(f"{CUSTOM_CLASSES}."), path, "its name")
     return name
 
 

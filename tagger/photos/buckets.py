@@ -170,11 +170,7 @@ class ObjectSource:
 
     def open(self, path: str, scanned: PhotoVersion) -> OpenFile:  # noqa: ARG002
         photo = self.read(path, max_bytes=MOST_OPENED_BYTES)
-        return OpenFile(
-            BytesIO(photo.data),
-            photo.size_bytes,
-            photo.mtime_ns,
-        )
+        return OpenFile(BytesIO(photo.data), photo.size_bytes, photo.mtime_ns)
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:  # noqa: ARG002
         try:

@@ -129,11 +129,7 @@ def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
             raise FileNotFoundError(path)
     file = open(descriptor, "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes it
     # The same version is also that of a link, if the scan recorded it.
-    if version_of(status) != scanned and not _is_inside(
-        path,
-        root,
-        status,
-    ):
+    if version_of(status) != scanned and not _is_inside(path, root, status):
         file.close()
         text = "The file was replaced by a link to a file that was not tagged. Tag it again."
         raise PhotoFailed(FailureKind.UNREADABLE, text)
@@ -382,11 +378,7 @@ class LinkRefused(OSError):
     """A link is not followed; the text says why, and what to do."""
 
     def __init__(self, path: Path, text: str) -> None:
-        super().__init__(
-            errno.ELOOP,
-            text,
-            str(path),
-        )
+        super().__init__(errno.ELOOP, text, str(path))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
         return type(self), (Path(self.filename), str(self.strerror))
@@ -417,11 +409,7 @@ class OpenFolder:
         )
 
     def status(self, name: str) -> os.stat_result:
-        return os.stat(
-            name,
-            dir_fd=self.descriptor,
-            follow_symlinks=False,
-        )
+        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
 
     def exists(self, name: str) -> bool:
         try:
@@ -495,11 +483,7 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
     for name in names:
         outer = descriptor
         try:
-            descriptor = os.open(
-                name,
-                _FOLDER | os.O_NOFOLLOW,
-                dir_fd=outer,
-            )
+            descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
         except OSError as error:
             if error.errno in _IS_NO_FOLDER and _is_link(name, outer):
                 raise LinkRefused(folder, _FOLDER_IS_LINK) from error
@@ -571,15 +555,7 @@ def open_photo(path: Path, root: Path) -> int:
 
 _FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 # With O_PATH, the right to list the folder is not needed, just as for a folder within a path.
-_FOLDER = (
-    os.O_DIRECTORY
-    | os.O_CLOEXEC
-    | getattr(
-        os,
-        "O_PATH",
-        0,
-    )
-)
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 _READ = os.O_RDONLY | os.O_NONBLOCK
 _IS_LINK = (errno.ELOOP, errno.EMLINK)
 _IS_NO_FOLDER = (errno.ENOTDIR, *_IS_LINK)

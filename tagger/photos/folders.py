@@ -153,11 +153,7 @@ class FolderSource:
             raise PhotoFailed(
                 FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}"
             )
-        return open_scanned(
-            self.folder / path,
-            self.folder,
-            scanned,
-        )
+        return open_scanned(self.folder / path, self.folder, scanned)
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
         opened = self.open(path, scanned)
@@ -236,11 +232,7 @@ class FolderSource:
         }.get(mount.state, "is empty or missing")
         if mount.problem:
             state = f"cannot be read ({mount.problem})"
-        return RootUnavailable(
-            folder=self.folder,
-            photos=photos,
-            state=state,
-        )
+        return RootUnavailable(folder=self.folder, photos=photos, state=state)
 
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""
@@ -381,11 +373,7 @@ class PathFilter:
         """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
         parts = folder.split("/") if folder else []
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
-        for name, path in zip(
-            parts,
-            paths,
-            strict=True,
-        ):
+        for name, path in zip(parts, paths, strict=True):
             markers = (
                 each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}")
             )

@@ -101,11 +101,7 @@ def at_an_eighth(data: bytes) -> bytes | None:
             parts.append(view[start:after])
     if not unneeded or data.find(b"\xff\xd9", after) < 0:
         return None
-    height, width = struct.unpack_from(
-        ">HH",
-        frame,
-        1,
-    )
+    height, width = struct.unpack_from(">HH", frame, 1)
     zeros = bytes(2 * (width * height // _BLOCK_PIXELS // _ZERO_RUN + 1))
     scans = (
         b"\xff\xda\0\x08\x01%c\0\x01\x3f\0%b" % (component, zeros)
@@ -221,11 +217,7 @@ def _end_of_scan(data: bytes | memoryview, start: int) -> int:
 
     NumPy lets other threads run meanwhile, as a search in bytes does not.
     """
-    for at in range(
-        start,
-        len(data) - 1,
-        _SEARCHED_BYTES,
-    ):
+    for at in range(start, len(data) - 1, _SEARCHED_BYTES):
         block = np.frombuffer(
             data,
             np.uint8,

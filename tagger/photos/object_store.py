@@ -187,11 +187,7 @@ def _open_store(
         return AzureStore(bucket, **options)
     if endpoint:
         options["endpoint"] = endpoint
-    return S3Store(
-        bucket,
-        **_s3_options(variables),
-        **options,
-    )
+    return S3Store(bucket, **_s3_options(variables), **options)
 
 
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:

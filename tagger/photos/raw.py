@@ -140,11 +140,7 @@ def _raf_layout(data: bytes) -> RawLayout:
         ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT)
     )
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
-    return RawLayout(
-        (jpeg,),
-        images=((sensor,),),
-        exif=exif,
-    )
+    return RawLayout((jpeg,), images=((sensor,),), exif=exif)
 
 
 def _mrw_layout(data: bytes) -> RawLayout:
@@ -157,11 +153,7 @@ def _mrw_layout(data: bytes) -> RawLayout:
     for _ in range(_BLOCK_LIMIT):
         if at + 8 > min(end, len(data)):
             break
-        kind, size_bytes = struct.unpack_from(
-            ">4sI",
-            data,
-            at,
-        )
+        kind, size_bytes = struct.unpack_from(">4sI", data, at)
         at += 8
         if kind == _TIFF_BLOCK:
             exif = data[at : min(at + size_bytes, end)]
@@ -356,14 +348,7 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
     )
     if len(starts) != len(sizes):
         return ()
-    return tuple(
-        ByteRange(start, size)
-        for start, size in zip(
-            starts,
-            sizes,
-            strict=True,
-        )
-    )
+    return tuple(ByteRange(start, size) for start, size in zip(starts, sizes, strict=True))
 
 
 def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
@@ -416,13 +401,7 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
             is_relative=True,
         )
     elif head.startswith(b"OLYMP\0"):
-        yield from _olympus(
-            block,
-            note,
-            b"",
-            entries_at=8,
-            is_relative=False,
-        )
+        yield from _olympus(block, note, b"", entries_at=8, is_relative=False)
     elif head.startswith(b"AOC\0"):
         yield from _pentax(
             block,
@@ -523,11 +502,7 @@ def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
     )
     if at + 8 > len(data):
         return
-    (count,) = struct.unpack_from(
-        order + "I",
-        data,
-        at,
-    )
+    (count,) = struct.unpack_from(order + "I", data, at)
     end = at + 8 + min(count, _PHASE_ONE_ENTRIES) * entry.size
     for entry_at in range(
         at + 8,
@@ -569,13 +544,7 @@ class _Box:
 
 def cr3_layout(data: bytes) -> RawLayout:
     """Read the layout, as far as the boxes are valid."""
-    top = list(
-        boxes_in(
-            data,
-            0,
-            len(data),
-        )
-    )
+    top = list(boxes_in(data, 0, len(data)))
     movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
     tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
     tracks = [_samples(data, table) for table in tables]
@@ -614,12 +583,7 @@ def boxes_in(data: bytes, start: int, end: int) -> Iterator[_Box]:
         content = at + head
         if kind == b"uuid":
             kind, content = data[content : content + 16], content + 16
-        yield _Box(
-            kind,
-            min(content, end),
-            min(at + size, end),
-            at + size,
-        )
+        yield _Box(kind, min(content, end), min(at + size, end), at + size)
         at += size
 
 
@@ -657,31 +621,16 @@ def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
         chunks = tuple(accumulate(sizes[:-1], initial=chunks[0]))
     if len(chunks) != len(sizes):
         return ()
-    return tuple(
-        ByteRange(start, size)
-        for start, size in zip(
-            chunks,
-            sizes,
-            strict=True,
-        )
-    )
+    return tuple(ByteRange(start, size) for start, size in zip(chunks, sizes, strict=True))
 
 
 def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
     """The sizes of a track's samples: one for all, or a table."""
     if box is None or box.end - box.start < 12:
         return ()
-    common, count = struct.unpack_from(
-        ">II",
-        data,
-        box.start + 4,
-    )
+    common, count = struct.unpack_from(">II", data, box.start + 4)
     if not common:
-        return _numbers(
-            data,
-            replace(box, start=box.start + 4),
-            "I",
-        )
+        return _numbers(data, replace(box, start=box.start + 4), "I")
     return (common,) * count if count <= _SAMPLE_LIMIT else ()
 
 
@@ -689,11 +638,7 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
     """A table of numbers after its version and their count."""
     if box is None or box.end - box.start < 8:
         return ()
-    (count,) = struct.unpack_from(
-        ">I",
-        data,
-        box.start + 4,
-    )
+    (count,) = struct.unpack_from(">I", data, box.start + 4)
     if count > _SAMPLE_LIMIT or box.start + 8 + count * struct.calcsize(letter) > box.end:
         return ()
     return struct.unpack_from(f">{count}{letter}", data, box.start + 8)
@@ -706,14 +651,7 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
     if block is None or directory is None:
         return None
     order = block.order
-    merged = bytearray(
-        struct.pack(
-            order + "2sHI",
-            b"II" if order == "<" else b"MM",
-            42,
-            8,
-        )
-    )
+    merged = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8))
     children = {}
     for pointer, other in (
         (EXIF_POINTER, open_tiff(exif or b"")),
@@ -729,12 +667,7 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
         _short_values(directory.tags) | pointers,
     )
     for pointer, tags in children.items():
-        struct.pack_into(
-            order + "I",
-            merged,
-            slots[pointer],
-            len(merged),
-        )
+        struct.pack_into(order + "I", merged, slots[pointer], len(merged))
         append_directory(merged, order, _short_values(tags))
     return bytes(merged)
 

@@ -195,12 +195,7 @@ def side_files_of(
     details = tuple(sorted(by_extension.pop(".csv", [])))
     unlisted = [name for names in by_extension.values() for name in names]
     names_of: dict[str, list[str]] = {}
-    for photo, name in _sidecars(
-        photos,
-        unlisted,
-        sidecars,
-        read_sidecar,
-    ):
+    for photo, name in _sidecars(photos, unlisted, sidecars, read_sidecar):
         names_of.setdefault(photo, []).append(name)
     for photo, name in takeout_pairs(photos, takeout):
         names_of.setdefault(photo, []).append(name)
@@ -487,11 +482,7 @@ def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
         stem = _stem(title)
         original = _original(stem)
         if original is None:
-            name = files.of_extensions(
-                stem,
-                _extensions(title),
-                number,
-            )
+            name = files.of_extensions(stem, _extensions(title), number)
         else:
             name = (
                 files.of_extensions(original, _extensions(title), number)

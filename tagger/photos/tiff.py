@@ -64,11 +64,7 @@ class TiffBlock:
         count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
         if not 0 < offset <= len(self.data) - count_size:
             return None
-        (count,) = struct.unpack_from(
-            self.order + counting,
-            self.data,
-            offset,
-        )
+        (count,) = struct.unpack_from(self.order + counting, self.data, offset)
         start, step = offset + count_size, head_size + slot
         end = start + count * step
         if count > _ENTRY_LIMIT or end > len(self.data):
@@ -81,12 +77,7 @@ class TiffBlock:
                 at + head_size, slot, VALUE_SIZES.get(kind, 0) * length
             )
             if raw:
-                tags[tag] = TiffTag(
-                    kind,
-                    length,
-                    raw,
-                    start_of_values,
-                )
+                tags[tag] = TiffTag(kind, length, raw, start_of_values)
         return TiffDirectory(tags, self._offset(end, slot))
 
     def directories(self) -> Iterator[TiffDirectory]:
@@ -123,13 +114,7 @@ class TiffBlock:
             return tuple((number, 1) for number in self.integers(entry))
         letter = "I" if entry.kind == 5 else "i"
         flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)
-        return tuple(
-            zip(
-                flat[::2],
-                flat[1::2],
-                strict=True,
-            )
-        )
+        return tuple(zip(flat[::2], flat[1::2], strict=True))
 
     def _values(self, at: int, slot: int, size: int) -> tuple[int, memoryview]:
         start = at if size <= slot else self._offset(at, slot)
@@ -147,11 +132,7 @@ def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None or len(data) < 8:
         return None
-    version, first = struct.unpack_from(
-        order + "HI",
-        data,
-        2,
-    )
+    version, first = struct.unpack_from(order + "HI", data, 2)
     if version in _VERSIONS:
         return TiffBlock(data, order, big=False, first=first)
     if version == 43 and len(data) >= 16:
@@ -224,15 +205,7 @@ def append_directory(
         at = start + 2 + 12 * number
         is_inline = len(raw) <= 4
         slot = raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(block))
-        struct.pack_into(
-            order + "HHI4s",
-            block,
-            at,
-            tag,
-            kind,
-            count,
-            slot,
-        )
+        struct.pack_into(order + "HHI4s", block, at, tag, kind, count, slot)
         slots[tag] = at + 8
         block += b"" if is_inline else raw + bytes(len(raw) % 2)
     return slots

@@ -290,11 +290,7 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
             side = int(np.argmax(high - low))
             order = np.argpartition(group.points[side], size // 2)
             groups += [
-                _PointGroup(
-                    group.rows[half],
-                    group.points[:, half],
-                    discs,
-                )
+                _PointGroup(group.rows[half], group.points[:, half], discs)
                 for half in (order[: size // 2], order[size // 2 :])
             ]
     return nearest

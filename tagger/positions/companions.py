@@ -182,10 +182,7 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
         own.trust + others.trust.max(initial=0),
         0,
     )
-    joined, place = _join(
-        replace(own, trust=trust),
-        _select(others, used),
-    )
+    joined, place = _join(replace(own, trust=trust), _select(others, used))
     estimates = estimation.estimate(joined, max_gap_s)
     number = np.empty(len(place) + 1, np.int64)
     number[place] = np.concatenate(

@@ -212,13 +212,7 @@ def interpolate(
 ) -> tuple[Floats, Floats]:
     """Points on great circles: `fraction` 0 is the first position of each, 1 the second."""
     start, end = unit_vectors(latitude, longitude), unit_vectors(to_latitude, to_longitude)
-    angle = np.arccos(
-        np.clip(
-            np.sum(start * end, axis=0),
-            -1.0,
-            1.0,
-        )
-    )
+    angle = np.arccos(np.clip(np.sum(start * end, axis=0), -1.0, 1.0))
     sine = np.sin(angle)
     is_short = sine < 1e-9  # the same position, or opposite ones, between which any way is right
     safe = np.where(is_short, 1.0, sine)
@@ -270,11 +264,7 @@ def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: flo
     legs_s = np.diff(sequence.at[anchors])
     speeds = np.maximum(
         0.0,
-        _moved_m(
-            sequence,
-            anchors[:-1],
-            anchors[1:],
-        ),
+        _moved_m(sequence, anchors[:-1], anchors[1:]),
     ) / np.maximum(legs_s, CLOCK_SLACK_S)
     place = np.searchsorted(anchors, photos)
     pace = np.zeros(len(photos))

@@ -96,12 +96,7 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
         covered = slice(*np.searchsorted(times, [first, np.nextafter(last, np.inf)]))
         latitude, longitude, error_m = _fixes_of(points, times[covered])
         so_far = best[:, covered]
-        distance_m = distances_m(
-            latitude,
-            longitude,
-            so_far[0],
-            so_far[1],
-        )
+        distance_m = distances_m(latitude, longitude, so_far[0], so_far[1])
         is_contradicted[covered] |= distance_m > error_m + so_far[2]
         track_ids = np.full(len(error_m), float(track_id))
         new = np.stack([latitude, longitude, error_m, track_ids])
@@ -423,11 +418,7 @@ class Passage:
         for shot, fix in self.ends:
             seen_within_m = 1000 * farthest_km(extent) + fix.error_m
             way_m = max(0.0, _distance_m(fix, latitude, longitude) - seen_within_m)
-            if way_m > _most_m(
-                shot,
-                self.photo,
-                longitude - fix.longitude,
-            ):
+            if way_m > _most_m(shot, self.photo, longitude - fix.longitude):
                 return False
             detour_m += way_m
         if len(self.ends) == 1:

@@ -654,19 +654,8 @@ def _seen_landmarks(
     )
     weighed = set(content_ids)
     seen = defaultdict[Day, list[SeenLandmark]](list)
-    for run in runs_of(
-        sorted({day for _, day in days}),
-        timedelta(days=1),
-    ):
-        for row in connection.execute(
-            query.where(
-                is_around(
-                    run[0],
-                    run[-1],
-                    days=0,
-                )
-            )
-        ):
+    for run in runs_of(sorted({day for _, day in days}), timedelta(days=1)):
+        for row in connection.execute(query.where(is_around(run[0], run[-1], days=0))):
             day = row.camera_id, row.taken_at.date()
             if day not in days:
                 continue
@@ -704,10 +693,7 @@ def _odds_of_days(
         .group_by(photos.c.camera_id, DAY_NUMBER)
     )
     images: dict[Day, int] = {}
-    for run in runs_of(
-        sorted({day for _, day in seen}),
-        timedelta(days=1),
-    ):
+    for run in runs_of(sorted({day for _, day in seen}), timedelta(days=1)):
         for camera_id, number, count in connection.execute(
             query.where(is_around(run[0], run[-1], days=0))
         ):

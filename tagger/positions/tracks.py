@@ -250,10 +250,7 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
         )
         while rows := [{"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)]:
             connection.execute(insert(track_parts), rows)
-    (stored,) = _tracks(
-        connection,
-        _SELECT.where(tracks.c.id == track_id),
-    )
+    (stored,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
     if is_new:
         _record_photos(connection, stored)
         record_action(

@@ -265,13 +265,7 @@ def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, st
         [fact[:3] for fact in facts.values()],
         np.float64,
     ).reshape(-1, 3)
-    indices = dict(
-        zip(
-            facts,
-            sights.at(*fixes.T).tolist(),
-            strict=True,
-        )
-    )
+    indices = dict(zip(facts, sights.at(*fixes.T).tolist(), strict=True))
     rejected = (
         select(photos.c.id, sight_verdicts.c.sight)
         .join(sight_verdicts, sight_verdicts.c.content_id == photos.c.content_id)

@@ -211,14 +211,7 @@ def sight_counts(database: Database) -> list[SightCount]:
     counts = [
         SightCount(sight, row.country, row.photos, covers[row.photo_id])
         for row in rows
-        if (
-            sight := sights.named(
-                row.sight,
-                row.south,
-                row.west,
-            )
-        )
-        and row.photo_id in covers
+        if (sight := sights.named(row.sight, row.south, row.west)) and row.photo_id in covers
     ]
     return sorted(counts, key=lambda count: (-count.photos, count.sight.name))
 

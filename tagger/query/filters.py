@@ -391,10 +391,7 @@ class ResolvedQuery:
                 each >= first if end is None else and_(each >= first, each < end)
                 for each in (taken_at, photos.c.taken_at)
             ]
-            yield Filter(
-                and_(during[0], *calendar),
-                Found.by_ranges(during[1]),
-            )
+            yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
 
     def _of_contents(self) -> Iterator[Filter]:
         # By the model of an image, its verdicts, and where a photo's position comes from.
@@ -469,16 +466,7 @@ class ResolvedQuery:
             photos.c.content_id.is_(None),
             unindexed(contents.c.outcome).is_(None),
         )
-        folders = (
-            [
-                or_(
-                    false(),
-                    *(each.filter for each in self.ranges),
-                )
-            ]
-            if self.query.under
-            else []
-        )
+        folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
         ids = select(photos.c.id).where(without_image, *folders)
         images = [_with_outcome(None)] if waits else []

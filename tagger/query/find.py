@@ -84,12 +84,7 @@ def find_tagged_page(
     begin: ScanPosition | None = search.begin
     if skip:
         with database.read() as connection:
-            _, begin = search.ids(
-                connection,
-                search.begin,
-                1,
-                skip - 1,
-            )
+            _, begin = search.ids(connection, search.begin, 1, skip - 1)
     return FoundPage((), None) if begin is None else search.find_page(begin, limit)
 
 
@@ -168,11 +163,7 @@ class QueryReader:
                     page_photos = self._named(connection, in_order)
                 yield from page_photos
 
-    def _named(
-        self,
-        connection: Connection,
-        rows: Sequence[Row[Any]],
-    ) -> list[TaggedPhoto]:
+    def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         # The photos of these rows, with the tags that the query returns.
         accepted_suffice = not self.query.query.any_rank
         return self.names.photos(

@@ -435,17 +435,7 @@ class Box:
         south, north = latitude - height, latitude + height
         if south <= -90 or north >= 90:  # a pole is inside
             return cls(south, north, (), circle)
-        width = (
-            degrees(
-                asin(
-                    min(
-                        1.0,
-                        sin(angle) / cos(radians(latitude)),
-                    )
-                )
-            )
-            + _MARGIN
-        )
+        width = degrees(asin(min(1.0, sin(angle) / cos(radians(latitude))))) + _MARGIN
         return cls(
             south,
             north,

@@ -58,14 +58,7 @@ class PositionCell:
         if self.east - self.west > 90:  # the corners may not be what is farthest
             return ceil(pi * EARTH_RADIUS_KM)
         corners = product((self.south, self.north), (self.west, self.east))
-        farthest_km = max(
-            distance_km(
-                self.latitude,
-                self.longitude,
-                *corner,
-            )
-            for corner in corners
-        )
+        farthest_km = max(distance_km(self.latitude, self.longitude, *corner) for corner in corners)
         return ceil(10 * farthest_km + 1) / 10
 
     @property

@@ -533,11 +533,7 @@ class NameCache:
                 from tagger.sights import library_sights  # numpy
 
                 self._sights = library_sights(connection)
-            sight = self._sights.named(
-                row.sight,
-                row.latitude,
-                row.longitude,
-            )
+            sight = self._sights.named(row.sight, row.latitude, row.longitude)
         if sight is None:
             return document_of(Position, row, sight=None)
         distance_m = round(sight.distance_m(row.latitude, row.longitude))

@@ -73,14 +73,7 @@ def section_parts(
     for _, run in runs:
         days_of_part, numbers = zip(*run, strict=True)
         photos = sum(numbers)
-        place = (
-            _place(
-                [places.get(day, {}) for day in days_of_part],
-                photos,
-            )
-            if is_named
-            else None
-        )
+        place = _place([places.get(day, {}) for day in days_of_part], photos) if is_named else None
         parts.append(
             SectionPart(
                 min(days_of_part),
@@ -356,14 +349,7 @@ def _groups(
             day, *area = key or (None,)
             # SQLite has a day as a text.
             date_of = day and date.fromisoformat(str(day)[: len("2024-06-01")])
-            groups.append(
-                _Group(
-                    number,
-                    float(aspect),
-                    date_of,
-                    *area,
-                )
-            )
+            groups.append(_Group(number, float(aspect), date_of, *area))
     return groups
 
 

@@ -291,10 +291,7 @@ class _MountRow(NamedTuple):
 
 def _row(root: Root, folder: Path, *, is_mounted: bool) -> _MountRow:
     path = "" if folder == root.folder else str(folder.relative_to(root.folder))
-    return _MountRow(
-        root.id,
-        *path_text(path if is_mounted else path + "/"),
-    )
+    return _MountRow(root.id, *path_text(path if is_mounted else path + "/"))
 
 
 def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
@@ -321,10 +318,7 @@ def move_root(database: Database, old: Path, new: Path, root_paths: RootPaths) -
     with database.read() as connection:
         all_roots = list_roots(connection, root_paths)
         places = {old, old.parent.resolve() / old.name}  # it may be a link to `new` now
-        root = next(
-            (each for each in all_roots if each.folder in places),
-            None,
-        )
+        root = next((each for each in all_roots if each.folder in places), None)
         if root is None:
             raise PhotoNotFound(path=old)
         count = count_root_photos(connection, root)

@@ -227,14 +227,7 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
     in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
     columns = ("root_id", "path", "path_bytes")
     values = [
-        dict(
-            zip(
-                columns,
-                (root.id, *path_text(path)),
-                strict=True,
-            )
-        )
-        for path in sorted(in_root)
+        dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)
     ]
     insert_missing(connection, mounts, values)
     connection.execute(delete(mounts).where(of_child))

@@ -165,14 +165,7 @@ def foreign_city_names(counts: Iterable[CityCount]) -> Names:
         (
             (
                 _city(count),
-                names.get(
-                    City(
-                        count.city,
-                        count.region,
-                        count.country,
-                    ),
-                    (),
-                ),
+                names.get(City(count.city, count.region, count.country), ()),
             )
             for count in counts
         ),

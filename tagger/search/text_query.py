@@ -191,13 +191,7 @@ class UnderstoodText:
         for part in self.parts:
             for each in part.others if part.meanings else ():
                 name = ", ".join(filter(None, (_label(each), each.detail)))
-                sentences.append(
-                    gettext(
-                        _ALSO[each.kind],
-                        text=part.text,
-                        name=name,
-                    )
-                )
+                sentences.append(gettext(_ALSO[each.kind], text=part.text, name=name))
         return " ".join(sentences)
 
     @property

@@ -188,10 +188,7 @@ class NameIndex(Generic[T]):
                 errors += any(
                     word not in spelled and folded(word) not in spelled for word in accents
                 )
-            further_words = max(
-                len(self._words(name.text)) - len(words),
-                0,
-            )
+            further_words = max(len(self._words(name.text)) - len(words), 0)
             if errors <= most and not (errors and name.is_alias and further_words):
                 match = WordMatch(
                     errors,
@@ -271,15 +268,7 @@ def is_similar(text: str, word: str, errors: int) -> bool:
         is_similar(text[1:], word[1:], left)
         or is_similar(text[1:], word, left)
         or is_similar(text, word[1:], left)
-        or (
-            text[:2] == word[1::-1]
-            and len(word) > 1
-            and is_similar(
-                text[2:],
-                word[2:],
-                left,
-            )
-        )
+        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar(text[2:], word[2:], left))
     )
 
 

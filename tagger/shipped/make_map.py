@@ -128,12 +128,7 @@ def _country_names(file: Path) -> Iterator[Feature]:
             (zoom for zoom, least in LEAST_AREAS if _area(land) >= least),
             MAX_ZOOM,
         )
-        yield _feature(
-            _point(*place),
-            zoom,
-            name=name,
-            rank=zoom,
-        )
+        yield _feature(_point(*place), zoom, name=name, rank=zoom)
 
 
 def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:

@@ -81,11 +81,7 @@ def main(out: Path) -> None:
     reaches_m = np.array([_reach_m(row) for row in rows])
     reaches_m = np.minimum(reaches_m, np.maximum(city_edges_m, REACH_IN_CITIES_M))
     is_lonely = 1000 * edge_distances_km(*_degrees(rows), 0) > LONELY_M
-    reaches_m = np.where(
-        is_lonely,
-        np.maximum(reaches_m, LONELY_M),
-        reaches_m,
-    )
+    reaches_m = np.where(is_lonely, np.maximum(reaches_m, LONELY_M), reaches_m)
     latitudes, longitudes = ((10_000 * axis).round().astype("<i4") for axis in _degrees(rows))
     columns = {
         "names": text_column([row["name"] for row in rows]),
@@ -121,14 +117,7 @@ def _reach_m(row: dict[str, str]) -> float:
         return min(size_m, UNSURE_REACH_M)
     articles = ARTICLES_OF_NATURE if size_m >= NATURE_M else ARTICLES
     margin = 1.0 if size_m >= NATURE_M else MARGIN
-    return (
-        size_m
-        * margin
-        * min(
-            farthest,
-            max(LEAST_FACTOR, _popularity(row) / articles),
-        )
-    )
+    return size_m * margin * min(farthest, max(LEAST_FACTOR, _popularity(row) / articles))
 
 
 def _other_names(row: dict[str, str]) -> str:

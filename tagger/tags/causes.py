@@ -467,16 +467,7 @@ def _upsert(
     names = table.columns.keys()
     connection.execute(
         over,
-        [
-            dict(
-                zip(
-                    names,
-                    vars(each).values(),
-                    strict=True,
-                )
-            )
-            for each in new
-        ],
+        [dict(zip(names, vars(each).values(), strict=True)) for each in new],
     )
 
 

@@ -103,10 +103,7 @@ def settle(
             connection.execute(
                 delete(effective_tags).where(among(effective_tags.c.content_id, replaced))
             )
-        new = sorted(
-            (row for row in rows if row[0] in changed),
-            key=_KEY,
-        )
+        new = sorted((row for row in rows if row[0] in changed), key=_KEY)
         insert_page(connection, effective_tags, _NAMES, new)
         if record:
             queue_position_updates(connection, changed)

@@ -193,14 +193,7 @@ class SeveralClassifiers:
 
     def scores(self, embeddings: Embeddings) -> Embeddings:
         """The scores (N, L) of photos by each of L classifiers."""
-        return _sigmoid(
-            _best_logits(
-                embeddings,
-                self.weights,
-                self.bias,
-                self.starts,
-            )
-        )
+        return _sigmoid(_best_logits(embeddings, self.weights, self.bias, self.starts))
 
 
 def _best_logits(
@@ -402,14 +395,7 @@ def quantize(embeddings: Embeddings) -> list[bytes]:
     packed = levels[:, :half] << 4
     packed[:, : levels.shape[1] - half] |= levels[:, half:]
     bounds = np.hstack([low, high]).astype(_BOUND)
-    return [
-        bound.tobytes() + row.tobytes()
-        for bound, row in zip(
-            bounds,
-            packed,
-            strict=True,
-        )
-    ]
+    return [bound.tobytes() + row.tobytes() for bound, row in zip(bounds, packed, strict=True)]
 
 
 def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:

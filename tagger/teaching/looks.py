@@ -338,14 +338,7 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
             is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
             if sight.name == name and is_asking:
                 position = sight.latitude, sight.longitude
-                places.append(
-                    AskedSight(
-                        name,
-                        None,
-                        *position,
-                        f"{known} {of_name}",
-                    )
-                )
+                places.append(AskedSight(name, None, *position, f"{known} {of_name}"))
 
     # The landmarks that people added and have not taught yet.
     taught_ids = set(
@@ -360,25 +353,11 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
         if not landmark.own or landmark.id in taught_ids:
             continue
         if latitude is not None and longitude is not None:
-            around = Box.around(
-                Near(
-                    latitude,
-                    longitude,
-                    RADIUS_KM,
-                )
-            ).photo_ids
+            around = Box.around(Near(latitude, longitude, RADIUS_KM)).photo_ids
             is_near = positions.c.photo_id.in_(around)
             of_place = connection.execute(select(*numbers).where(is_near)).one()
             evidence = f"{known} {list(of_place)}"
-            places.append(
-                AskedSight(
-                    None,
-                    landmark.id,
-                    latitude,
-                    longitude,
-                    evidence,
-                )
-            )
+            places.append(AskedSight(None, landmark.id, latitude, longitude, evidence))
 
     stored = _stored(connection)
     for place in places:
@@ -502,12 +481,7 @@ class _LookLearner:
         of_trip = {
             row.content_id
             for row in connection.execute(query.limit(4 * MOST_FAR))
-            if distance_km(
-                *coordinates,
-                row.latitude,
-                row.longitude,
-            )
-            > RADIUS_KM
+            if distance_km(*coordinates, row.latitude, row.longitude) > RADIUS_KM
         }
         trip_ids = evenly(np.array(sorted(of_trip - near.keys()), np.int64), MOST_FAR // 2)
         away_m = distances_m(
@@ -603,13 +577,7 @@ def _compare(
         due = list(of_first)[: None if first else MOST_NEW]
         for start in range(0, len(due), LOOKS_PAGE):
             page = due[start : start + LOOKS_PAGE]
-            _compare_page(
-                database,
-                model,
-                page,
-                (first + 1, last),
-                on_progress,
-            )
+            _compare_page(database, model, page, (first + 1, last), on_progress)
 
 
 def _compare_page(

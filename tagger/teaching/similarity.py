@@ -91,14 +91,7 @@ def find_similar(
     similarity_of: dict[int, float] = {}
     has_listed = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
     number = max(COMPARED, COMPARED_PER_PHOTO * limit)
-    for likely in _likely(
-        database,
-        model.id,
-        space,
-        directions,
-        below,
-        number,
-    ):
+    for likely in _likely(database, model.id, space, directions, below, number):
         for rows in stored_pages(
             database,
             model.id,
@@ -108,13 +101,7 @@ def find_similar(
         ):
             compared = space.directions(restore([row.data for row in rows], rule.dimension))
             similarities = (compared @ directions.T).max(axis=1).tolist()
-            similarity_of.update(
-                zip(
-                    (row.content_id for row in rows),
-                    similarities,
-                    strict=True,
-                )
-            )
+            similarity_of.update(zip((row.content_id for row in rows), similarities, strict=True))
         if len(similarity_of) >= limit:
             break
     best = nlargest(limit, similarity_of, key=similarity_of.__getitem__)
@@ -171,14 +158,7 @@ def _is_listed(
     if under:
         below = or_(
             false(),
-            *(
-                range_.filter
-                for range_ in path_ranges(
-                    connection,
-                    under,
-                    root_paths,
-                )
-            ),
+            *(range_.filter for range_ in path_ranges(connection, under, root_paths)),
         )
     return and_(photos.c.gone_since.is_(None), below)
 
@@ -202,11 +182,7 @@ def _similar_photos(
     return [
         replace(photo, similarity=similarity_of[row.content_id])
         for photo, row in zip(
-            names.photos(
-                connection,
-                in_order,
-                accepted_tags,
-            ),
+            names.photos(connection, in_order, accepted_tags),
             in_order,
             strict=True,
         )
@@ -373,14 +349,7 @@ def photos_of_groups(
     """
     with database.read() as connection:
         names = NameCache(connection, root_paths)
-        found = [
-            _unknown_photos(
-                connection,
-                names,
-                group,
-            )
-            for group in groups
-        ]
+        found = [_unknown_photos(connection, names, group) for group in groups]
     large = (of_group for of_group in found if len(of_group) >= LEAST_PHOTOS)
     return sorted(large, key=place_likelihood, reverse=True)
 
@@ -503,11 +472,7 @@ class SketchSpace:
         regularised = covariance + np.float32(IDENTITY_SHARE * variance) * np.eye(
             dimension, dtype=np.float32
         )
-        axes = np.eye(
-            dimension,
-            min(DIMENSIONS, dimension),
-            dtype=np.float32,
-        )
+        axes = np.eye(dimension, min(DIMENSIONS, dimension), dtype=np.float32)
         for _ in range(STEPS):
             # Columns of length 1 that span the same, at right angles: in a tenth of the time of a QR
             # decomposition.
@@ -560,14 +525,7 @@ def read_sketches(
                 data = stored.get(block)
                 yield _restored(
                     block,
-                    _sketched(
-                        connection,
-                        model_id,
-                        block,
-                        space,
-                    )
-                    if data is None
-                    else data,
+                    _sketched(connection, model_id, block, space) if data is None else data,
                     space,
                 )
 
@@ -591,13 +549,7 @@ def update_sketches(database: Database, found: Iterable[RegisteredModel]) -> Non
             )
         if len(missing) <= MOST_MISSING:
             continue
-        space = SketchSpace.of(
-            read_background(
-                model.file,
-                model.digest,
-                embedding,
-            )
-        )
+        space = SketchSpace.of(read_background(model.file, model.digest, embedding))
         for block in missing:
             with database.write() as connection:
                 _store(connection, model.id, block, space)
@@ -617,13 +569,7 @@ def _store(
         delete(sketches).where(sketches.c.model_id == model_id, sketches.c.block == block)
     )
     data = _sketched(connection, model_id, block, space)
-    connection.execute(
-        insert(sketches).values(
-            model_id=model_id,
-            block=block,
-            data=data,
-        )
-    )
+    connection.execute(insert(sketches).values(model_id=model_id, block=block, data=data))
 
 
 def _blocks(connection: Connection, model_id: int) -> Sequence[int]:
@@ -660,11 +606,7 @@ def _sketched(
     return offsets.tobytes() + b"".join(quantize(directions @ space.axes))
 
 
-def _restored(
-    block: int,
-    data: bytes,
-    space: SketchSpace,
-) -> SketchedBlock:
+def _restored(block: int, data: bytes, space: SketchSpace) -> SketchedBlock:
     dimension = space.axes.shape[1]
     number = len(data) // (_OFFSET.itemsize + embedding_bytes(dimension))
     offsets = np.frombuffer(data, _OFFSET, number)

@@ -281,13 +281,7 @@ def _spans(segments: Sequence[TripSegment]) -> tuple[Span, ...]:
         if next_of_before == (segment.camera_id, segment.number, segment.absence):
             spans[-1] = replace(spans[-1], last=segment.last)
         else:
-            spans.append(
-                Span(
-                    segment.camera_id,
-                    segment.first,
-                    segment.last,
-                )
-            )
+            spans.append(Span(segment.camera_id, segment.first, segment.last))
         next_of_before = segment.camera_id, segment.number + 1, segment.absence
     return tuple(spans)
 

@@ -171,10 +171,7 @@ def _find_homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
     areas = [(_area_times(spot, spots), _position(spot)) for spot in candidates]
     lived_in = [(times, centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
     lived_in.sort(key=lambda area: (-len(area[0].weeks), area[1]))
-    most_weeks = max(
-        (len(times.weeks) for times, _ in lived_in),
-        default=0,
-    )
+    most_weeks = max((len(times.weeks) for times, _ in lived_in), default=0)
     homes: list[_Coordinates] = []
     for times, centre in lived_in:
         is_apart = all(distance_km(*centre, *home) > HOME_RADIUS_KM for home in homes)
@@ -198,14 +195,7 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
         range(x - east, x + east_end + 1),
     ):
         spot = row, _wrapped(column)
-        if (
-            spot in spots
-            and distance_km(
-                *_position(centre),
-                *_position(spot),
-            )
-            <= radius_km
-        ):
+        if spot in spots and distance_km(*_position(centre), *_position(spot)) <= radius_km:
             area.add(spots[spot])
     return area
 

@@ -128,10 +128,7 @@ def label_folders(split: Path, other_files: OtherFiles | None = None) -> list[Pa
     for entry in sorted(split.iterdir()) if split.is_dir() else ():
         if not entry.is_dir():
             continue
-        owner = find_program_folder(
-            str(entry.absolute()),
-            os.path.lexists,
-        )
+        owner = find_program_folder(str(entry.absolute()), os.path.lexists)
         if owner is not None and owner.content:
             if other_files is not None:
                 other_files.folders[owner.reason].add(str(entry))

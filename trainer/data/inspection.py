@@ -74,11 +74,7 @@ def inspect_folder(folder: Path) -> Inspection:
         each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"]
         for each in labels
     }
-    exact = _groups(
-        dataset,
-        photos,
-        [entry.digest for entry in facts],
-    )
+    exact = _groups(dataset, photos, [entry.digest for entry in facts])
     # Near-duplicates are groups with more than one image that is not blank.
     groups = group_near_duplicates([entry.sketch for entry in facts])
     images: dict[int, set[str]] = defaultdict(set)
@@ -285,11 +281,7 @@ def findings(inspection: Inspection) -> dict[str, list[str]]:
     return dict(zip(MEANINGS, lines, strict=True))
 
 
-def _section(
-    title: str,
-    meaning: str,
-    entries: Sequence[str],
-) -> Iterator[str]:
+def _section(title: str, meaning: str, entries: Sequence[str]) -> Iterator[str]:
     if not entries:
         yield f"**{title}:** none."
         yield ""
@@ -356,12 +348,7 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
         sheet_line, sheet_column = divmod(number, columns)
         left, top = sheet_column * width + GAP, sheet_line * step + GAP
         lines = wrap(row.name, LETTERS_PER_LINE)[:MOST_LINES]
-        draw.text(
-            (left, top),
-            "\n".join(lines),
-            INK,
-            name_font,
-        )
+        draw.text((left, top), "\n".join(lines), INK, name_font)
         draw.text(
             (left, top + LINE_HEIGHT * len(lines) + 4),
             row.note,

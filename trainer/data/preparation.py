@@ -204,10 +204,7 @@ def prepare(
             reason="each label shows a single scene, so none of them can be held out for validation",
             remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
         )
-    is_of_val = np.array(
-        [photo in own for photo in cached.photos],
-        dtype=bool,
-    )
+    is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
     together = [
         photo.place or (source and f"{photo.label}/{source}") or group
         for photo, source, group in zip(cached.photos, sources.tolist(), duplicates, strict=True)
@@ -304,11 +301,7 @@ class TrainingData:
             BALANCE,
         )
         is_ordinary = (self.targets == len(self.labels)) & ~self.is_other
-        return np.where(
-            is_ordinary[self.training],
-            weights**0.5,
-            weights,
-        )
+        return np.where(is_ordinary[self.training], weights**0.5, weights)
 
     def provenance(self) -> dict[str, object]:
         """Counts and digests of the photos, without names of files or machines."""
@@ -375,11 +368,7 @@ def photo_weights(
         is_largest, largest = sources[rows] == names[counts.argmax()], counts.max()
         if largest < len(rows):
             factor = largest / (len(rows) - largest) * (1 - SOURCE_SHARE) / SOURCE_SHARE
-            shares = np.where(
-                is_largest,
-                1.0,
-                np.clip(factor, 1.0, MOST_OFTEN),
-            )
+            shares = np.where(is_largest, 1.0, np.clip(factor, 1.0, MOST_OFTEN))
             weights[rows] *= shares / shares.mean()
     return weights
 
@@ -575,11 +564,7 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
     )
 
 
-def _store_squares(
-    new: dict[str, Path],
-    side: int,
-    folder: Path,
-) -> set[str]:
+def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     """Decode photos, given by digest; returns the digests of those that are readable."""
     digests, paths, stored = list(new), list(new.values()), set[str]()
     if not paths:

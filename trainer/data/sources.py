@@ -245,13 +245,7 @@ class Corrections:
                 self.left_out["like a photo for testing"] += 1
                 continue
             folder = Path(split, photo.label) if photo.label else Path(UNKNOWN)
-            self.copies.append(
-                PhotoCopy(
-                    photo.photo.path,
-                    folder,
-                    photo.facts.digest,
-                )
-            )
+            self.copies.append(PhotoCopy(photo.photo.path, folder, photo.facts.digest))
 
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""

@@ -188,11 +188,7 @@ def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
     return targets
 
 
-def _order(
-    positions: list[int],
-    digests: Sequence[str],
-    seed: int,
-) -> str:
+def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
     """A pseudorandom sort key of a group."""
     return blake3(f"{seed}:{min(digests[position] for position in positions)}".encode()).hexdigest()
 

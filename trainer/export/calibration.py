@@ -96,10 +96,7 @@ def complete_run(
         )[:, 0]
     )
     parts = list(_unlearnt(data, model, embeddings, features))
-    score_rule = fit_score_rule(
-        [part for _, part in parts],
-        len(data.labels),
-    )
+    score_rule = fit_score_rule([part for _, part in parts], len(data.labels))
     scores = torch.zeros(len(features), len(data.labels))
     for rows, part in parts:
         scores[rows] = part.scores(len(data.labels), score_rule)
@@ -217,23 +214,14 @@ def _unlearnt(
             logits, seen = head(features[rows]), embedding_of(features[rows])
         yield (
             rows,
-            UnlearntPhotos(
-                logits,
-                seen,
-                targets[rows],
-                neighbours,
-            ),
+            UnlearntPhotos(logits, seen, targets[rows], neighbours),
         )
 
 
 def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     """The training photos, by the embeddings of all photos, float32 (N, F)."""
     targets = torch.from_numpy(data.targets[data.training])
-    return fit_neighbours(
-        embeddings[data.training],
-        targets,
-        len(data.labels),
-    )
+    return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
 def measure(
@@ -385,11 +373,7 @@ class ValidationScores:
 def _drawn(groups: Tensor, generator: torch.Generator) -> Tensor:
     """The rows of as many groups (N,) as there are, drawn with replacement."""
     names, numbers = np.unique(groups.numpy(), return_inverse=True)
-    drawn = torch.randint(
-        len(names),
-        (len(names),),
-        generator=generator,
-    )
+    drawn = torch.randint(len(names), (len(names),), generator=generator)
     times = drawn.bincount(minlength=len(names))[torch.from_numpy(numbers)]
     return torch.arange(len(groups)).repeat_interleave(times)
 
@@ -490,11 +474,7 @@ def library_shares(
 
 def library_precision(scores: ValidationScores, mixture: Mixture, threshold: float) -> float:
     """The share of the labels from a score on that are right in a library."""
-    right, accepted = library_shares(
-        scores,
-        mixture,
-        torch.tensor([threshold]),
-    )
+    right, accepted = library_shares(scores, mixture, torch.tensor([threshold]))
     return float(right / accepted.clamp(min=LEAST_SHARE))
 
 

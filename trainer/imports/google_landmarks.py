@@ -75,15 +75,7 @@ class LabelGroup(nn.Module):
     def forward(self, similarities: Tensor) -> Tensor:
         """(B, C) → (B, labels)."""
         own = similarities[:, self.first : self.last]
-        return (
-            own
-            if self.each == 1
-            else own.reshape(
-                len(own),
-                -1,
-                self.each,
-            ).amax(dim=2)
-        )
+        return own if self.each == 1 else own.reshape(len(own), -1, self.each).amax(dim=2)
 
 
 class Trunk(nn.Module):
@@ -234,10 +226,7 @@ def read_names(file: Path, count: int) -> list[str | None]:
         )
         by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
     except OSError as error:
-        raise _invalid(
-            file,
-            (error.strerror or str(error)).lower(),
-        ) from error
+        raise _invalid(file, (error.strerror or str(error)).lower()) from error
     except (ValueError, KeyError, TypeError, AttributeError, LandmarkInvalid, csv.Error) as error:
         raise _invalid(file, f"it has no names of classes ({error})") from error
     if by_id.keys() != set(range(count)):
@@ -345,10 +334,7 @@ def calibrate(
 def lowest_threshold(similarities: Tensor, false_names: float) -> float:
     """The lowest similarity at which no more than a share of ordinary photos, float64 (N,), get a name."""
     highest = similarities.sort(descending=True).values
-    allowed = min(
-        math.floor(false_names * len(highest)),
-        len(highest) - 1,
-    )
+    allowed = min(math.floor(false_names * len(highest)), len(highest) - 1)
     above = (math.floor(highest[allowed].item() / STEP) + 1) * STEP
     return min(max(round(above, 6), STEP), 1 - STEP)
 

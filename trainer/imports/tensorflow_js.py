@@ -127,13 +127,7 @@ def read_graph(folder: Path) -> Graph:
         model = json.loads(_read(path, None))
         (group,) = model["weightsManifest"]
         tensors = {each["name"]: _shape_and_type(each) for each in group["weights"]}
-        values = dict(
-            _split(
-                path,
-                tensors,
-                _read_shards(folder, group["paths"], tensors),
-            )
-        )
+        values = dict(_split(path, tensors, _read_shards(folder, group["paths"], tensors)))
         nodes = {
             each["name"]: Node(
                 each["name"],
@@ -290,11 +284,7 @@ def network_of(graph: Graph) -> LandmarkNetwork:
         module for module in features.modules() if isinstance(module, nn.Conv2d)
     ]
     kernels = [node.inputs[1:] for node in graph.order if node.operation in CONVOLUTIONS]
-    for layer, (kernel, bias) in zip(
-        [*layers, hidden],
-        kernels,
-        strict=True,
-    ):
+    for layer, (kernel, bias) in zip([*layers, hidden], kernels, strict=True):
         _assign(layer, values[kernel], values[bias])
     # Of the last constants, `scale` and `offset` are the batch norm of the embedding.
     classes, weights = (value for value in values.values() if value.ndim == 2)

@@ -253,14 +253,7 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
             shown = named.union(filter(None, map(parents.get, named)))
             kinds = {slug for slug, parent in parents.items() if parent in absent}
             source = row.get("source") or str(Path(row["file"]).parent)
-            labelled.append(
-                LabelledThings(
-                    path,
-                    source,
-                    shown,
-                    (absent | kinds) - shown,
-                )
-            )
+            labelled.append(LabelledThings(path, source, shown, (absent | kinds) - shown))
     if not labelled:
         raise DataUnusable(path=labels, reason=f"names no photo in {photos}", remedy=remedy)
     return labelled
@@ -361,10 +354,7 @@ class ThingClassifier(nn.Module):
 def log_odds_of_classes(logits: Tensor, groups: Tensor, least: float = 1e-6) -> Tensor:
     """Logits (B, C) → log-odds of things, float32 (B, T); 0 of a thing without classes."""
     groups = groups.float()
-    probabilities = torch.matmul(
-        torch.softmax(logits.float(), dim=1),
-        groups,
-    )
+    probabilities = torch.matmul(torch.softmax(logits.float(), dim=1), groups)
     inside = probabilities.clamp(least, 1.0 - least)
     return torch.log(inside / (1.0 - inside)) * (groups.sum(dim=0) > 0)
 
@@ -505,11 +495,7 @@ def fit_things(
 
 def label_matrix(slugs: Sequence[str], photos: Sequence[LabelledThings]) -> Tensor:
     """int8 (N, T): 1 where a photo shows a thing, 0 where it does not, -1 where nothing is known."""
-    labels = torch.full(
-        (len(photos), len(slugs)),
-        -1,
-        dtype=torch.int8,
-    )
+    labels = torch.full((len(photos), len(slugs)), -1, dtype=torch.int8)
     for column, slug in enumerate(slugs):
         for row, photo in enumerate(photos):
             if slug in photo.shown:
@@ -708,10 +694,7 @@ def _manifest(
             for label in labels
         ),
         input=INPUT,
-        threshold=round(
-            float(torch.tensor(height).sigmoid()) - ROUNDING,
-            4,
-        ),
+        threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),
         threshold_reason=f"of each thing, at least {PRECISIONS[0]:.0%} of the tags on labelled photos of "
         "other sources are right",
         calibration={"method": "a slope of each thing, fitted on photos of other sources"},

@@ -252,19 +252,7 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     points = (embeddings.double() - offset) @ directions  # (N, D)
     # The photos of labels with fewer than `NEIGHBOURS` are repeated, or others would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
-    kept = _thin(
-        torch.cat(
-            [
-                row.repeat(
-                    max(
-                        1,
-                        math.ceil(NEIGHBOURS / len(row)),
-                    )
-                )
-                for row in rows
-            ]
-        )
-    )
+    kept = _thin(torch.cat([row.repeat(max(1, math.ceil(NEIGHBOURS / len(row)))) for row in rows]))
     return Neighbours(
         offset.float(),
         directions.float(),
@@ -334,13 +322,7 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
     slope, midpoint = SLOPE, 0.0
     if (~is_landmark).sum() >= LEAST_OTHERS:
         evidence = [
-            evidence_of(
-                part.logits[:, 0].double(),
-                labels,
-                near,
-                far,
-                reach,
-            )
+            evidence_of(part.logits[:, 0].double(), labels, near, far, reach)
             for part, (near, far) in zip(parts, distances, strict=True)
         ]
         slope, midpoint = fit_logistic(torch.cat(evidence), is_landmark, OTHERS_SHARE)
@@ -658,9 +640,5 @@ def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
 def measure_logits(logits: Tensor, targets: Tensor, labels: int) -> Validation:
     """The loss and top-1 of validation photos; see `validation_loss`."""
     landmarks = targets < labels
-    top1 = top_k_accuracy(
-        logits[landmarks, :labels],
-        targets[landmarks],
-        1,
-    )
+    top1 = top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1)
     return Validation(validation_loss(logits, targets, labels).item(), top1)

@@ -128,11 +128,7 @@ def _fit(
             )
             loss = (losses * weights[rows]).sum() / weights[rows].sum()
             if blended is not None:
-                blends = _blends(
-                    inputs[rows],
-                    targets[rows],
-                    generator,
-                )
+                blends = _blends(inputs[rows], targets[rows], generator)
                 other = torch.full((len(blends),), blended)
                 blended_loss = functional.cross_entropy(head(blends), other, reduction="sum")
                 loss = loss + BLEND_WEIGHT * blended_loss / max(len(blends), 1)
@@ -214,12 +210,7 @@ def _features(
         for batch in batches:
             images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
-            features.append(
-                torch.stack(
-                    [encoder(view).cpu() for view in views],
-                    dim=1,
-                )
-            )
+            features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
             advance(len(images))
     return torch.cat(features)
 

@@ -124,12 +124,7 @@ def train_network(
     if options.resume and checkpoint.exists():
         resume_checkpoint(checkpoint, state, settings)
         log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
-    photos = training_set(
-        data,
-        plan.augmentation,
-        plan.batch_size,
-        plan.seed,
-    )
+    photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
     # torch's stubs lack it.
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -223,11 +218,7 @@ def _epoch(
         images = images.contiguous(memory_format=torch.channels_last)
         loss = _step(state, images, probabilities, plan, device)
         total += loss
-        _average(
-            state,
-            plan.average_decay,
-            (number - 1) * photos.steps + step,
-        )
+        _average(state, plan.average_decay, (number - 1) * photos.steps + step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
             mean = total.item() / (step + 1)
             if not math.isfinite(mean):
@@ -483,11 +474,7 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
         (left + across) * width,
         (top + down) * height,
     )
-    image = image.resize(
-        (size, size),
-        RESAMPLINGS[generator.integers(2)],
-        box,
-    )
+    image = image.resize((size, size), RESAMPLINGS[generator.integers(2)], box)
     if generator.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     image = _change_light(image, options, generator)
@@ -495,10 +482,7 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
         image = _compress(image, generator)
     view = np.array(image)
     if generator.random() < options.framed_share:
-        depth = max(
-            1,
-            int(view.shape[0] * generator.uniform(0.02, 0.15)),
-        )
+        depth = max(1, int(view.shape[0] * generator.uniform(0.02, 0.15)))
         shade = (0, 255, int(generator.integers(256)))[generator.integers(3)]
         sides = generator.integers(3)
         if sides != 0:

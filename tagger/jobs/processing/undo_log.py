@@ -172,11 +172,7 @@ def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
     has_size = photos.c.size_bytes == size
     is_written = has_size if state.base_bytes is None else photos.c.size_bytes != state.base_bytes
     return (
-        select(
-            photos.c.id,
-            photos.c.path,
-            has_size.label("same_size"),
-        )
+        select(photos.c.id, photos.c.path, has_size.label("same_size"))
         .join(contents, contents.c.id == photos.c.content_id)
         .where(contents.c.digest == row.image_digest, photos.c.id != state.photo_id)
         .where(photos.c.gone_since.is_(None), is_written, ~has_row, ~is_examined)

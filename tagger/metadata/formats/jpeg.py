@@ -91,15 +91,7 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         if len(existing) < len(jpeg.segments_named(APP1, EXIF[:5])):
             raise broken_structure("an EXIF segment has an invalid name")
         new_at = _after_jfif(jpeg)
-        changes.append(
-            _change(
-                existing,
-                EXIF,
-                new.exif,
-                new_at,
-                APP1,
-            )
-        )
+        changes.append(_change(existing, EXIF, new.exif, new_at, APP1))
     if new.xmp != current.xmp:
         existing = jpeg.segments_named(APP1, XMP)
         if len(existing) > 1:
@@ -122,15 +114,7 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
             new.iptc,
         )
         new_at = _after_exif(jpeg)
-        changes.append(
-            _change(
-                segments,
-                PHOTOSHOP,
-                payload or None,
-                new_at,
-                APP13,
-            )
-        )
+        changes.append(_change(segments, PHOTOSHOP, payload or None, new_at, APP13))
     return in_order(changes)
 
 
@@ -159,11 +143,7 @@ def _change(
     payload = name + block
     # The size counts its own two bytes, too.
     size = (len(payload) + 2).to_bytes(2, "big")
-    return Splice(
-        start,
-        end,
-        b"\xff" + bytes([marker]) + size + payload,
-    )
+    return Splice(start, end, b"\xff" + bytes([marker]) + size + payload)
 
 
 def _after_jfif(jpeg: Jpeg) -> int:
@@ -272,14 +252,7 @@ def _offset_patches(
         numbers.append((first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end))
     if any(not 0 < number <= _LARGEST for _, number in numbers):
         raise fixed_offsets("Its index of images cannot hold larger numbers")
-    splices = (
-        Splice(
-            at,
-            at + 4,
-            struct.pack(index.order + "I", number),
-        )
-        for at, number in numbers
-    )
+    splices = (Splice(at, at + 4, struct.pack(index.order + "I", number)) for at, number in numbers)
     return [
         splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement
     ]
@@ -597,14 +570,7 @@ def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
     for splice in splices:
         start = splice.start + growth
         replaced = data[splice.start : splice.end]
-        packed += (
-            _HEAD.pack(
-                start,
-                start + len(splice.replacement),
-                len(replaced),
-            )
-            + replaced
-        )
+        packed += _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
         growth += splice.growth
     return _VERSION + zlib.compress(bytes(packed), 9)
 

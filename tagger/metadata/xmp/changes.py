@@ -259,11 +259,7 @@ class _PacketInsertion:
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
         values.append(metres(position.error_m) if math.isfinite(position.error_m) else "")
-        for field, value in zip(
-            POSITION,
-            [*values, _DATUM],
-            strict=True,
-        ):
+        for field, value in zip(POSITION, [*values, _DATUM], strict=True):
             if value:
                 add_text(self.node, field, value)
                 self._added.append((field, value))

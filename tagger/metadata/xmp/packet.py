@@ -292,13 +292,7 @@ def read_packet(packet: bytes) -> Packet:
     roots = list(_parse(stripped).iter(tag("rdf:RDF")))
     if len(roots) != 1:
         raise xmp_refused(f"holds {len(roots)} rdf:RDF elements instead of one")
-    return Packet(
-        roots[0],
-        head,
-        tail,
-        padding,
-        len(packet),
-    )
+    return Packet(roots[0], head, tail, padding, len(packet))
 
 
 def utf8_packet(packet: bytes) -> bytes:

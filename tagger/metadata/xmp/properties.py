@@ -342,11 +342,7 @@ def conflicts_with_extended(extended: bytes) -> bool:
     return any(name.partition(":")[2].encode() in extended for name in WRITABLE_FIELDS)
 
 
-def _remove_value(
-    remaining: dict[str, Value],
-    name: str,
-    text: str,
-) -> None:
+def _remove_value(remaining: dict[str, Value], name: str, text: str) -> None:
     if name == FILLED_DESCRIPTION:
         if remaining.get(DESCRIPTION) == {DEFAULT_LANG: text}:
             remaining[DESCRIPTION] = {DEFAULT_LANG: ""}
@@ -398,12 +394,7 @@ def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
             set(),
         ).add(value)
     for name in (*old, *new):
-        if not _is_valid_field(
-            name,
-            old.get(name),
-            new.get(name),
-            added,
-        ):
+        if not _is_valid_field(name, old.get(name), new.get(name), added):
             return f"{name} would lose or gain a value that is not ours"
     return None
 

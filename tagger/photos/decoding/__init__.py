@@ -186,17 +186,8 @@ _EIGHTH = 8
 def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
     orientation = orientation_in(data) if exif_of(data) else None
     with RAW_DEVELOPER.developed(data, max_pixels, turns=orientation is None) as photo:
-        pixels = _resized(
-            photo.image,
-            photo.image.size,
-            resize,
-        )
-        return _turned(
-            pixels,
-            photo.width,
-            photo.height,
-            orientation or 1,
-        )
+        pixels = _resized(photo.image, photo.image.size, resize)
+        return _turned(pixels, photo.width, photo.height, orientation or 1)
 
 
 @dataclass(frozen=True)
@@ -240,12 +231,7 @@ class _Decoding:
         is_eighth = draft and image.width == -(-width // _EIGHTH)
         if is_eighth and "progressive" in image.info and data is self.original:
             image.fp = io.BytesIO(at_an_eighth(data) or data)
-        memory = decoder_memory(
-            image,
-            self.photo_format,
-            data,
-            (width, height),
-        )
+        memory = decoder_memory(image, self.photo_format, data, (width, height))
         box = _box(extent or image.size, self.resize)
         size = self.resize.size
         converting_bytes = scaling_bytes(image, box, size) + size**2 * SRGB_BYTES
@@ -253,11 +239,7 @@ class _Decoding:
         with MEMORY_BUDGET.reserve(needed_bytes):
             image.load()
             check_pixels(*image.size, self.max_pixels)
-            pixels = _resized(
-                image,
-                extent or image.size,
-                self.resize,
-            )
+            pixels = _resized(image, extent or image.size, self.resize)
             del image  # frees its pixels before the reservation ends
         return _turned(pixels, width, height, orientation)
 

@@ -147,11 +147,7 @@ def scaled(image: Image.Image, box: Box, side: int) -> Image.Image:
         (box[2] - around[0]) / across,
         (box[3] - around[1]) / down,
     )
-    small = reduced.resize(
-        (side, side),
-        Image.Resampling.BILINEAR,
-        within,
-    )
+    small = reduced.resize((side, side), Image.Resampling.BILINEAR, within)
     return small.convert(_FINAL[small.mode]) if small.mode in _FINAL else small
 
 
@@ -160,11 +156,7 @@ def scaling_bytes(image: Image.Image, box: Box, side: int) -> int:
     per_pixel = mode_bytes(image.mode) + scalable_bytes(image)
     if image.width * image.height <= _BAND_PIXELS:
         return image.width * image.height * (per_pixel + _REDUCED_BYTES)
-    left, top, right, bottom = _with_neighbours(
-        image,
-        box,
-        side,
-    )
+    left, top, right, bottom = _with_neighbours(image, box, side)
     width, height = right - left, bottom - top
     across, down = _factor(box[2] - box[0], side), _factor(box[3] - box[1], side)
     band_pixels = width * min(height, _band_rows(width, down))

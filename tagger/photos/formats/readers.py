@@ -138,11 +138,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(SEGMENT_LIMIT + 1):
         if at + 8 > len(data):
             return
-        length, kind = struct.unpack_from(
-            ">I4s",
-            data,
-            at,
-        )
+        length, kind = struct.unpack_from(">I4s", data, at)
         yield kind, view[at : at + 12 + length]
         if kind == b"IEND":
             return
@@ -367,11 +363,7 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(SEGMENT_LIMIT + 1):
         if at + 8 > len(data):
             return
-        kind, length = struct.unpack_from(
-            "<4sI",
-            data,
-            at,
-        )
+        kind, length = struct.unpack_from("<4sI", data, at)
         yield kind, view[at : at + 8 + length]
         at += 8 + length + length % 2
 
@@ -414,18 +406,10 @@ class _Codec:
         # The decoders have limits of their own and do not report them as such.
         at = data.find(b"ispe", 0, _BOXES_BYTES)
         while at >= 0 and at + 16 <= len(data):
-            width, height = struct.unpack_from(
-                ">II",
-                data,
-                at + 8,
-            )
+            width, height = struct.unpack_from(">II", data, at + 8)
             if width and height:
                 check_pixels(width, height, max_pixels)
-            at = data.find(
-                b"ispe",
-                at + 4,
-                _BOXES_BYTES,
-            )
+            at = data.find(b"ispe", at + 4, _BOXES_BYTES)
         try:
             return opened(self.image_class(), data, max_pixels)
         except PhotoFailed:

@@ -177,11 +177,7 @@ def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
         return None
     view = memoryview(block.data)
     pixels: list[Part] = []
-    for offset, size in zip(
-        offsets,
-        sizes,
-        strict=True,
-    ):
+    for offset, size in zip(offsets, sizes, strict=True):
         if offset < 0 or size < 0 or offset + size > len(block.data):
             return None
         pixels += (size.to_bytes(8, "little"), view[offset : offset + size])
