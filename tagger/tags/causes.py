@@ -387,7 +387,8 @@ def write_verdicts(
             newer_only=newer_only,
         )
         images_of[kind] = {each.content_id for each in of_kind}
-    queue_position_updates(connection, images_of[SightName])
+    if images_of[SightName]:
+        _locate_decided(connection, images_of[SightName])
     # No landmark depends on a thing, or on a sight.
     if images := images_of[int]:
         confirmed = sorted(confirmed_contents(connection, images))
@@ -406,7 +407,7 @@ def delete_verdicts(
     if table is verdicts:
         _settle_decided(connection, content_ids)
     elif table is sight_verdicts:
-        queue_position_updates(connection, content_ids)
+        _locate_decided(connection, content_ids)
     return count
 
 
@@ -473,9 +474,13 @@ def _upsert(
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
     """Settle images about which people have decided, and record them: positions follow from landmarks."""
+    _locate_decided(connection, content_ids)
+    settle(connection, content_ids)
+
+
+def _locate_decided(connection: Connection, content_ids: Collection[int]) -> None:
     record_decisions(connection)
     queue_position_updates(connection, content_ids)
-    settle(connection, content_ids)
 
 
 def hold_landmarks(connection: Connection) -> None:

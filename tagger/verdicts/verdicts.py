@@ -204,7 +204,11 @@ class _CurrentVerdicts:
                 )
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
         hold_landmarks(connection)
-        subject = _find_subject(connection, name)
+        subject: Landmark | Thing | NamedSight
+        if name.startswith(SIGHT_PREFIX):
+            subject = _sight_of(connection, name.removeprefix(SIGHT_PREFIX), images)
+        else:
+            subject = _find_subject(connection, name)
         return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject.id))
 
     def write(
@@ -254,10 +258,24 @@ class _CurrentVerdicts:
         )
 
 
-def _find_subject(connection: Connection, name: str) -> Landmark | Thing | NamedSight:
-    # The landmark of a name; without one, or with its prefix, the thing; with its prefix, the sight.
-    if name.startswith(SIGHT_PREFIX):
-        return NamedSight(SightName(name.removeprefix(SIGHT_PREFIX)))
+def _sight_of(connection: Connection, name: str, images: Mapping[int, int]) -> NamedSight:
+    # The sight of these photos that has this name in any language, as positions or verdicts name it.
+    from tagger.sights import library_sights  # numpy
+
+    sights = library_sights(connection)
+    at_photos = select(positions.c.sight).where(among(positions.c.photo_id, images))
+    rejected = select(sight_verdicts.c.sight).where(
+        among(sight_verdicts.c.content_id, images.values())
+    )
+    of_photos = {*connection.scalars(at_photos), *connection.scalars(rejected)}
+    for index in sights.called(name):
+        if sights.names[index] in of_photos:
+            return NamedSight(SightName(sights.names[index]))
+    return NamedSight(SightName(name))
+
+
+def _find_subject(connection: Connection, name: str) -> Landmark | Thing:
+    # The landmark of a name; without one, or with its prefix, the thing.
     if name.startswith(PREFIX):
         return find_thing(connection, name)
     try:

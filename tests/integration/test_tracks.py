@@ -363,13 +363,13 @@ def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(l
     library.update()
     add_landmark(database, NewLandmark("Louvre Museum", position=LOUVRE))
     give_verdicts(database, [there], "louvre museum", VerdictKind.REJECTED, "me", {})
-    give_verdicts(database, [here], "sight:Louvre Museum", VerdictKind.REJECTED, "me", {})
+    give_verdicts(database, [here], "sight:musée du louvre", VerdictKind.REJECTED, "me", {})
     assert _sights(library) == {here: None, there: "Louvre Museum"}
     library.update()
     assert _sights(library) == {here: None, there: "Louvre Museum"}
     listed = [each.landmark for each in list_verdicts(database, VerdictFilter())]
     assert listed == ["louvre-museum", "sight:Louvre Museum"]
-    withdraw_verdicts(database, [here], "sight:Louvre Museum", VerdictKind.REJECTED, {})
+    withdraw_verdicts(database, [here], "sight:Musée du Louvre", VerdictKind.REJECTED, {})
     library.update()
     assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
 

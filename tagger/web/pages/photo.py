@@ -382,9 +382,8 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         unavailable = error
     except OSError:  # its preview says so
         pass
-    near_here = sight = None
+    near_here = None
     if position is not None:
-        sight = position.sight_name
         radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
         near = f"{position.latitude:.4f},{position.longitude:.4f}"
         near_here = QueryParams.of(near=near, radius_km=radius_km).address("/photos")
@@ -401,7 +400,6 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "things": things,
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
-        "sight": state.overview.names().get(sight or "", sight),
         "near_here": near_here,
         "trip": trip and Link(trip.title, trip_address(trip.trip.id)),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
