@@ -165,10 +165,10 @@ def _position(landmarks: Sequence[NamedLandmark]) -> PositionEstimate | None:
 # The GPS directory of EXIF: where and when a camera's receiver measured, not when the photo was
 # taken.
 #
-# By the text of the specification (EXIF 2.3, 4.6.6), `GPSStatus` "V" means "Measurement
-# Interoperability", a slip for interrupted or void: the receiver has no fix, and what is stated is
-# zeros, noise (Panasonic), or a place where it had one. Only DJI's drones write it with correct
-# positions. Most phones do not write it.
+# `GPSStatus` is not read. By the text of the specification (EXIF 2.3, 4.6.6), "V" means
+# "Measurement Interoperability", a slip for interrupted or void. DJI's drones write it with correct
+# positions, and programs that add positions later leave it as the camera wrote it. Cameras without
+# a fix (Leica, Panasonic) also write zeros, or degrees in the millions, which are invalid anyway.
 
 GPS_POINTER = 0x8825
 # The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows
@@ -186,7 +186,7 @@ class GpsFix(PhotoFacts):
 
 def read_gps(block: TiffBlock, gps: TiffDirectory | None) -> GpsFix:
     """Read the valid fields of the GPS directory. What this program wrote is ignored."""
-    if gps is None or _is_derived(gps) or _is_void(block, gps):
+    if gps is None or _is_derived(gps):
         return GpsFix()
     latitude, longitude = _stated_position(block, gps)
     error_m = None if latitude is None else _error_m(block, gps)
@@ -202,7 +202,6 @@ def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
     return _stated_position(block, gps) if gps else (None, None)
 
 
-_MAKE, _STATUS = 271, 9
 _TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
 _DATE = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)")
 _DATE_BYTES = 10
@@ -231,15 +230,6 @@ def _is_derived(gps: TiffDirectory) -> bool:
     return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(
         b"\0", b""
     )
-
-
-def _is_void(block: TiffBlock, gps: TiffDirectory) -> bool:
-    status = gps.tags.get(_STATUS)
-    if status is None or bytes(status.raw[:1]) != b"V":
-        return False
-    main = block.directory(block.first)
-    make = main.tags.get(_MAKE) if main else None
-    return make is None or not bytes(make.raw).startswith(b"DJI")
 
 
 def _stated_position(

@@ -73,7 +73,6 @@ def test_positions_of_tiff_and_heic_and_of_the_south_and_west_are_read():
         {2: (48.0, 51.0, 30.0), 4: (2.0, 17.0, 40.0)},
         {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (2.0, 0.0, 0.0)},
         {1: "x", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)},
-        EIFFEL | {9: "V"},
         {1: "N", 2: (IFDRational(48, 0), 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)},
     ],
 )
@@ -83,8 +82,8 @@ def test_invalid_position_is_absent(gps):
     assert facts.taken_at is not None
 
 
-def test_drones_state_correct_positions_without_a_fix():
-    assert camera_facts(photo(main={271: "DJI"}, gps=EIFFEL | {9: "V"})).latitude is not None
+def test_a_position_added_later_counts_though_the_camera_had_no_fix():
+    assert camera_facts(photo(gps=EIFFEL | {9: "V"})).latitude is not None
 
 
 @pytest.mark.parametrize(
