@@ -264,6 +264,10 @@ class TaggedPhoto(ResultFacts, _PhotoFile):
     def place(self) -> str | None:
         return (self.position and self.position.place) or None
 
+    @property
+    def refusal(self) -> None:
+        """None since 3.0: a landmark that something speaks against is no `guess`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoDocument(ResultFacts, _PhotoFile):
