@@ -114,7 +114,7 @@ def assert_screenshots(browser: Browser, home: Path, model: Path) -> None:
     names = ["library-phone", "jobs-phone"]
     with demo_library(home, model) as library:
         take_screenshots(browser, library, home / "out", names)
-        status = read_status(library.settings, library.database, 1)
+        status = read_status(library, 1)
         assert status.has_redis  # else the page of jobs shows a warning
         assert status.last_tick
         assert status.last_tick.at
