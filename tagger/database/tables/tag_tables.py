@@ -139,6 +139,11 @@ def _odds_reason_column(doc: str) -> Column[str]:
     return Column("odds_reason", Text, one_of("odds_reason", OddsReason), doc=doc)
 
 
+def _image() -> Column[int]:
+    image = ForeignKey("contents.id", ondelete="CASCADE")
+    return Column("content_id", Id, image, nullable=False, doc="the image")
+
+
 def _image_key() -> Column[int]:
     # The key of a table with at most one row for each image.
     image = ForeignKey("contents.id")
@@ -148,13 +153,7 @@ def _image_key() -> Column[int]:
 tags = Table(
     "tags",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
     Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
@@ -188,13 +187,7 @@ add_partial_index("ix_tags_candidate", tags.c.score, tags.c.content_id, where=is
 classifications = Table(
     "classifications",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
     Column("top_k", Integer, nullable=False, doc="largest number of tags"),
     Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
@@ -210,13 +203,7 @@ classifications = Table(
 embeddings = Table(
     "embeddings",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
     Column(
         "taught_version", Integer, nullable=False, doc="`models.taught_version` that was compared"
@@ -301,13 +288,7 @@ classifiers = Table(
 taught_tags = Table(
     "taught_tags",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     _taught_landmark(),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
     Column(
@@ -419,13 +400,7 @@ look_photos = Table(
     Column(
         "look_id", Id, ForeignKey("looks.id", ondelete="CASCADE"), nullable=False, doc="the look"
     ),
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     Column(
         "score", Float, doc="chance that it shows the same; null: taken there, and learned from"
     ),
@@ -438,13 +413,7 @@ look_photos = Table(
 effective_tags = Table(
     "effective_tags",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     Column(
         "landmark_id",
         Id,
@@ -561,13 +530,7 @@ thing_labels = Table(
 image_things = Table(
     "image_things",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the image",
-    ),
+    _image(),
     _thing(),
     Column(
         "model_id",
