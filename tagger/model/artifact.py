@@ -168,6 +168,16 @@ class Embedding(_Frozen):
     background_photos: int = Field(ge=2)
 
 
+class Trunk(_Frozen):
+    """The first `convolutions` of the model with this digest, which this model repeats, weights and ranges.
+
+    What enters the next convolution is the same in both, so one pass can compute it for both.
+    """
+
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    convolutions: int = Field(ge=1)
+
+
 # The entry of `Manifest.training` with the beginnings of the digests of the training photos,
 # joined.
 TRAINED_PHOTOS = "photo_digests"
@@ -191,6 +201,7 @@ class Manifest(_Frozen):
     input: InputRule
     embedding: Embedding | None = None
     ranges: tuple[Range, ...] = ()
+    trunk: Trunk | None = None
     second_look: Range | None = None
     threshold: float = Field(gt=0, le=1)
     threshold_reason: str
