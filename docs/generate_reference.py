@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import re
 import typing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -33,9 +32,9 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-`--help` of a command has examples, too. Arguments in brackets may be left out. [Shared](#shared-options) are
-options and arguments of several commands, or whole groups of them. Names like `TAGGER_MODEL` are
-[settings](settings.md), too.
+`--help` of a command has details and examples, too. Arguments in brackets may be left out. An option with
+`…` may be repeated. [Also](#shared-options) names options and arguments of several commands, or whole groups
+of them. Names like `TAGGER_MODEL` are [settings](settings.md).
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
@@ -66,10 +65,11 @@ TABLES_INTRODUCTION = f"""# Tables
 {HEADER}
 
 Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need.
-Paths in tables are relative to their root. A primary key is the integer `id`, if no other one is named. Where
-the type ends with a question mark, the value may be null. Times in `real` columns are seconds since 1970 by
-the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like
-`2026-05-01 12:00:00.000000` on SQLite. A column without a meaning is what its name says.
+Paths in tables are relative to their root. A primary key is the integer `id`, if no other one is named.
+
+A value may be null where a question mark follows the name. Columns without a type are text or numbers, as
+they say. A UTC time is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000`
+on SQLite. A column without a meaning is what its name says.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
@@ -101,6 +101,8 @@ BOOKKEEPING = {
     "workers",
 }
 """Tables that only the program reads: their names suffice."""
+# Types that are not named: the meaning of a column tells them.
+PLAIN_TYPES = {"text", "integer", "real"}
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
     (UtcDateTime, "UTC time"),
@@ -117,6 +119,8 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 SHARED_BY = 2
 """An option that so many commands have is a common option."""
 
+# The end of a help, in place of which the list has an ellipsis.
+REPEATABLE = " Repeatable."
 COMMON = "common"
 """The group of options that is not named beside them."""
 JSON = "--json"
@@ -205,12 +209,9 @@ def _section(group: OptionGroup) -> str:
 def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
     for path, each in _commands(name, command):
-        text = _EXAMPLES.sub("", _help(each))
-        yield f"\n### {path}\n\n{text}\n{_parameters(each, groups)}"
-
-
-_EXAMPLES = re.compile(r"\n\n(?:Example|For example):.*", re.DOTALL)
-"""They end a help, where `--help` shows them."""
+        # Details and examples are in --help, and in the guides.
+        text = _help(each).partition("\n\n")[0]
+        yield f"\n### {path.removeprefix(f'{name} ')}\n\n{text}\n{_parameters(each, groups)}"
 
 
 def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
@@ -236,7 +237,7 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
     shared = {group: [row for row in group.rows if row in rows] for group in groups}
     own = [row for row in rows if not any(row in names for names in shared.values())]
     links = "; ".join(_shared_options(group, names) for group, names in shared.items() if names)
-    return ("\n" + "".join(own) if own else "") + (f"\nShared: {links}.\n" if links else "")
+    return ("\n" + "".join(own) if own else "") + (f"\nAlso: {links}.\n" if links else "")
 
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
@@ -271,7 +272,11 @@ def _row(parameter: Any) -> str:
         name = name if parameter.required or name.startswith("[") else f"[{name}]"
         return f"- `{name}`: {_line(f'{parameter.help}{default}')}\n"
     value = "" if parameter.is_flag else f" {_value_name(parameter)}"
-    description = f"{parameter.help or ''}{' Required.' if parameter.required else ''}{default}"
+    help_text = parameter.help or ""
+    if help_text.endswith(REPEATABLE):
+        help_text = help_text.removesuffix(REPEATABLE)
+        value += "…"
+    description = f"{help_text}{' Required.' if parameter.required else ''}{default}"
     return f"- `{', '.join(parameter.opts)}{value}`: {_line(description)}\n"
 
 
@@ -334,23 +339,39 @@ def _setting_default(field: FieldInfo) -> str:
 
 
 def _tables() -> Iterator[str]:
-    """A section for each table, views first, and one for all that are bookkeeping."""
+    """The columns of several tables, a section for each table, views first, and one for bookkeeping."""
     tables = [*views.tables.values(), *metadata.tables.values()]
-    for table in tables:
-        if table.name in BOOKKEEPING:
-            continue
+    documented = [table for table in tables if table.name not in BOOKKEEPING]
+    counts = Counter(row for table in documented for row in map(_column_row, _columns(table)))
+    shared = {row for row, count in counts.items() if count >= SHARED_BY}
+    yield "\n## Columns of several tables\n\n"
+    yield from _column_list(row for row in counts if row in shared)
+    for table in documented:
+        rows = [_column_row(column) for column in _columns(table)]
         yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n"
-        columns_to_explain = (column for column in table.columns if column.doc != "primary key")
-        for (type_name, meaning), columns in groupby(columns_to_explain, _type_and_meaning):
-            names = ", ".join(f"`{column.name}`" for column in columns)
-            yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
+        names = ", ".join(f"`{row.name}`" for row in rows if row in shared)
+        if names:
+            yield f"- {names}\n"
+        yield from _column_list(row for row in rows if row not in shared)
     names = ", ".join(f"`{table.name}`" for table in tables if table.name in BOOKKEEPING)
     yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have: "
     yield f"{names}.\n"
 
 
-def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
-    """The type and the meaning of a column. Neighbouring columns with the same two share a line."""
+class ColumnRow(NamedTuple):
+    """What the list of a table says of a column."""
+
+    name: str
+    nullable: bool
+    type_name: str
+    meaning: str
+
+
+def _columns(table: Table) -> list[Column[Any]]:
+    return [column for column in table.columns if column.doc != "primary key"]
+
+
+def _column_row(column: Column[Any]) -> ColumnRow:
     type_name = next(name for kind, name in COLUMN_TYPES if isinstance(column.type, kind))
     meaning = column.doc or ""
     for key in column.foreign_keys:
@@ -358,7 +379,15 @@ def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
         meaning = (
             f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
         )
-    return type_name + ("?" if column.nullable else ""), meaning
+    return ColumnRow(column.name, bool(column.nullable), type_name, meaning)
+
+
+def _column_list(rows: Iterable[ColumnRow]) -> Iterator[str]:
+    """The lines of columns. Neighbours of the same type and meaning share one."""
+    for (nullable, type_name, meaning), neighbours in groupby(rows, lambda row: row[1:]):
+        names = ", ".join(f"`{row.name}`{'?' * nullable}" for row in neighbours)
+        type_in_brackets = "" if type_name in PLAIN_TYPES else f" ({type_name})"
+        yield f"- {names}{type_in_brackets}{f': {_line(meaning)}' if meaning else ''}\n"
 
 
 def _keys(table: Table) -> str:

@@ -106,7 +106,7 @@ FailureKinds = Annotated[
     option(
         "--kind",
         "KIND",
-        "Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + ".",
+        f"Only failures of this kind: {', '.join(FailureKind)}. Repeatable.",
     ),
 ]
 PriorityName = Annotated[

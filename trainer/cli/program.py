@@ -276,8 +276,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="The weights file of a backbone. Repeat the option for several. "
-            "Other weights are downloaded.",
+            help="The weights file of a backbone. Other weights are downloaded. Repeatable.",
         ),
     ] = None,
     size: ImageSize = 224,

@@ -97,8 +97,8 @@ contents = Table(
         unique=True,
         doc="digest of image data and orientation",
     ),
-    Column("width", Integer, doc="size in pixels, as displayed"),
-    Column("height", Integer, doc="size in pixels, as displayed"),
+    Column("width", Integer, doc="pixels, as displayed"),
+    Column("height", Integer, doc="pixels, as displayed"),
     Column("colours", LargeBinary, doc="a preview: three rows of three colours, three bytes each"),
     Column("model_id", Id, ForeignKey("models.id"), doc="of the last classification; null: none"),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
@@ -177,13 +177,11 @@ photos = Table(
     Column(
         "longitude", Float, doc="the position that the photo or a file beside it states, degrees"
     ),
-    Column(
-        "gps_error_m", Float, doc="error of this position as the same file states it, in metres"
-    ),
+    Column("gps_error_m", Float, doc="its error, as the same file states it, in metres"),
     Column(
         "utc_offset_s",
         Integer,
-        doc="seconds by which `taken_at` is ahead of UTC, if the photo says it",
+        doc="seconds that `taken_at` is ahead of UTC, if stated",
     ),
     Column(
         "taken_source",
@@ -215,7 +213,7 @@ photos = Table(
     Column(
         "own_facts",
         JSON(none_as_null=True),
-        doc="what its own file states of time and position, where a file beside it corrects that",
+        doc="what a file beside it overruled of time and position",
     ),
     Column("origin", Text, doc="`screenshot`, `edited` or null: as a camera took it"),
     Column(
@@ -229,7 +227,7 @@ photos = Table(
         "primary_id",
         Id,
         ForeignKey("photos.id", name="fk_photos_primary_id"),
-        doc="of a RAW file: the JPEG or HEIC of the same photo, whose row speaks for both; null: none",
+        doc="of a RAW file: the JPEG or HEIC whose row speaks for both",
     ),
     Column(
         "content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"
@@ -243,11 +241,11 @@ photos = Table(
     Column(
         "failure_kind",
         Text,
-        doc="kind of failure: why it cannot be classified; null: no failure",
+        doc="kind of failure; null: no failure",
     ),
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
     Column("failure_job_id", Id, doc="the job that failed last"),
-    Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
+    Column("failure_attempts", Integer, doc="failed attempts since the last success"),
     Column(
         "retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"
     ),
@@ -371,14 +369,10 @@ positions = Table(
         nullable=False,
         doc="`landmark`, `track` or `trip`: its id; `before`, `after`: photos, seconds",
     ),
-    Column("country", Text, doc="country of the nearest city"),
-    Column(
-        "region", Text, doc="region or state of the nearest city; null: only the country is known"
-    ),
-    Column("city", Text, doc="the nearest city; null: only the country is known"),
-    Column(
-        "sight", Text, doc="the sight at which it was taken, which it need not show; null: none"
-    ),
+    Column("country", Text, doc="the nearest city and its country"),
+    Column("region", Text, doc="its region or state"),
+    Column("city", Text, doc="the nearest city and its country"),
+    Column("sight", Text, doc="the sight at which it was taken"),
     Index(None, "sight", "photo_id"),
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),

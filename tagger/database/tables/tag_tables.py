@@ -78,7 +78,7 @@ landmarks = Table(
         Text,
         nullable=False,
         unique=True,
-        doc="identifier that never changes, like `alai-minar`",
+        doc="identifier that never changes",
     ),
     Column("name", Text, nullable=False, doc="name in the model's language"),
     Column(
@@ -495,10 +495,10 @@ add_partial_index(
 things = Table(
     "things",
     metadata,
-    Column("slug", Text, primary_key=True, doc="identifier that never changes, like `dog`"),
+    Column("slug", Text, primary_key=True, doc="identifier that never changes"),
     Column("name", Text, nullable=False, doc="name in English"),
-    Column("names", JSON, nullable=False, doc='by language, like `{"de": "Hund"}`'),
-    Column("aliases", JSON, nullable=False, doc="list of other names, of any language"),
+    Column("names", JSON, nullable=False, doc='by language, like `{"de": "Kölner Dom"}`'),
+    Column("aliases", JSON, nullable=False, doc="list of other names"),
     Column(
         "parent",
         Text,
@@ -555,8 +555,8 @@ thing_verdicts = Table(
     Column(
         "verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc=listed(VerdictKind)
     ),
-    Column("given_by", Text, doc="who gave the verdict"),
-    Column("given_at", UtcDateTime, nullable=False, doc="when"),
+    Column("given_by", Text),
+    Column("given_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("content_id", "thing"),
     Index(None, "thing", "content_id"),
     info={
@@ -570,8 +570,8 @@ sight_verdicts = Table(
     Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
     Column("sight", Text, nullable=False, doc="the sight, as `positions.sight` named it"),
     Column("verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc="`rejected`"),
-    Column("given_by", Text, doc="who gave the verdict"),
-    Column("given_at", UtcDateTime, nullable=False, doc="when"),
+    Column("given_by", Text),
+    Column("given_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("content_id", "sight"),
     info={"doc": "A person's decision that an image was not taken at a sight, which it may show."},
 )
@@ -592,8 +592,8 @@ photo_tags = Table(
     Column("verdict", Text, doc="`confirmed`; null: no verdict"),
     Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
-    Column("latitude", Float, doc="the photo's position, degrees"),
-    Column("longitude", Float, doc="the photo's position, degrees"),
+    Column("latitude", Float, doc="degrees"),
+    Column("longitude", Float, doc="degrees"),
     Column("position_source", Text, doc="`positions.source`; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("model", Text, doc="name of the model; null: only confirmed"),
@@ -619,8 +619,8 @@ photos_view = Table(
     Column("longitude", Float, doc="degrees"),
     Column("position_source", Text, doc="`positions.source`; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
-    Column("country", Text, doc="country of the nearest city"),
-    Column("city", Text, doc="the nearest city"),
+    Column("country", Text, doc="the nearest city and its country"),
+    Column("city", Text, doc="the nearest city and its country"),
     Column("sight", Text, doc="the sight at which it was taken"),
     Column("width", Integer, doc="pixels, as displayed"),
     Column("height", Integer, doc="pixels, as displayed"),
