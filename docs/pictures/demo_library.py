@@ -15,8 +15,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, VerdictKind
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
-from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, Tagging, submit
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.update import update_kept

@@ -28,7 +28,7 @@ from tagger.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.selection import Selection
     from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
 
@@ -448,7 +448,7 @@ class TagCommandOptions:
         Raises:
             PathNotFound: a path does not exist.
         """
-        from tagger.jobs.enqueue.scan import select_paths
+        from tagger.jobs.enqueue.selection import select_paths
 
         prepare_paths(paths, settings)
         return select_paths(paths, self.include or (), self.exclude or ())

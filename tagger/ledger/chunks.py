@@ -4,10 +4,8 @@ A late or repeated worker stores nothing. All times are the database's.
 """
 
 import secrets
-import threading
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -23,7 +21,6 @@ from tagger.ledger.jobs import (
     LEASE_S,
     InferenceOptions,
     other_models,
-    renewing,
     update_job,
 )
 from tagger.texts.documents import document_of
@@ -238,37 +235,3 @@ def _is_chunk(name: ChunkName) -> tuple[ColumnElement[bool], ...]:
 
 def _holds(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     return *_is_chunk(claim.name), chunks.c.token == claim.token, chunks.c.done.is_(False)
-
-
-class LeaseRenewer:
-    """Renews the leases of claims in a thread of its own."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        # By token: the claim, and the event that tells its holder that the lease was lost.
-        self._leases: dict[str, tuple[Claim, threading.Event]] = {}
-        self._thread = ExitStack()
-        self._thread.enter_context(renewing(self._renew, "leases"))
-
-    @contextmanager
-    def hold(self, claim: Claim) -> Iterator[threading.Event]:
-        """Renew the claim's lease inside the context; the event is set if the lease is lost."""
-        lost = threading.Event()
-        with self._lock:
-            self._leases[claim.token] = (claim, lost)
-        try:
-            yield lost
-        finally:
-            with self._lock:
-                del self._leases[claim.token]
-
-    def close(self) -> None:
-        self._thread.close()
-
-    def _renew(self) -> None:
-        with self._lock:
-            leases = dict(self._leases)
-        if leases:
-            for claim in renew_leases(self._database, [claim for claim, _ in leases.values()]):
-                leases[claim.token][1].set()

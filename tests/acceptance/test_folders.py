@@ -20,7 +20,7 @@ from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
 from tagger.database.enums import JobState
 from tagger.database.tables import jobs
-from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.selection import select_paths
 
 AWAY = "is no longer a disk or share of its own, but the database has 2 photos in it"
 

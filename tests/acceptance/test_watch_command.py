@@ -11,7 +11,7 @@ from support.watching import Tagged, outcomes, started
 from tagger.cli.commands import tag as watch
 from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
-from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.photos.paths import parse_path
 
 

@@ -21,8 +21,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Target
 from tagger.database.tables import contents, metadata_writes, photos, roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
-from tagger.jobs.enqueue import scan
-from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
+from tagger.jobs.enqueue import selection
+from tagger.jobs.enqueue.scan import Scan, ScanReport
+from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger.jobs import NewJob, finish_scan
@@ -431,7 +432,7 @@ class Prefixes:
 def prefixes(database, bucket, monkeypatch) -> Prefixes:
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(buckets, "PAGE", 10)
-    monkeypatch.setattr(scan, "PAGE", 10)
+    monkeypatch.setattr(selection, "PAGE", 10)
     return Prefixes(database, bucket)
 
 

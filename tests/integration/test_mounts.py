@@ -16,8 +16,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import mounts, photos
 from tagger.errors import RootUnavailable
-from tagger.jobs.enqueue import scan as scan_module
-from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
+from tagger.jobs.enqueue import selection
+from tagger.jobs.enqueue.scan import Scan, ScanReport
+from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.ledger import job_control
 from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
@@ -142,7 +143,7 @@ def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(libra
 
 
 def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(library, monkeypatch):
-    monkeypatch.setattr(scan_module, "PAGE", 1)
+    monkeypatch.setattr(selection, "PAGE", 1)
     job = library.ledger.scanning()
     scan = Scan(
         library.database,

@@ -17,8 +17,8 @@ from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.scan_comparison import preview_scan
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.counts import landmark_counts
@@ -214,7 +214,7 @@ def test_a_pair_changes_and_fails_as_its_jpeg_does(folder):
 
 @pytest.mark.postgresql
 def test_files_of_one_stem_are_joined_across_pages_and_folders_between_them(folder, monkeypatch):
-    monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 2)
+    monkeypatch.setattr("tagger.jobs.enqueue.selection.PAGE", 2)
     for name in ("a.CR3", "a.D/a.CR3"):
         folder.draw_raw(name, shade=len(name))
     for shade, name in enumerate(("a.D/a.JPG", "a.D/b.jpg", "a.D/c.jpg", "a.b.jpg", "a.jpg", "a-b.jpg")):

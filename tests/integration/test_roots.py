@@ -320,7 +320,7 @@ def test_an_image_that_is_stored_while_its_photo_is_removed_goes_too(folder):
 @pytest.mark.postgresql
 def test_concurrent_removal_tagging_and_scanning(folder, monkeypatch):
     monkeypatch.setattr(roots_module, "PAGE", 7)
-    monkeypatch.setattr("tagger.jobs.enqueue.scan.PAGE", 10)
+    monkeypatch.setattr("tagger.jobs.enqueue.selection.PAGE", 10)
     first = folder.draw("a.jpg")
     for number in range(15):
         if number % 3:

@@ -16,9 +16,10 @@ from support.threads import in_threads
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, photos, roots
 from tagger.errors import FailureKind, PathNotFound, RootUnavailable, ScanInterrupted
-from tagger.jobs.enqueue import scan, scan_comparison
-from tagger.jobs.enqueue.scan import Scan, ScanReport, Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue import scan, scan_comparison, selection
+from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.scan_comparison import WatchedChanges, scan_watched
+from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 from tagger.roots.roots import list_roots
@@ -84,7 +85,8 @@ def folder(database, tmp_path) -> Folder:
 
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
-    monkeypatch.setattr(scan, "PAGE", 3)
+    for module in (scan, selection):
+        monkeypatch.setattr(module, "PAGE", 3)
 
 
 def test_photos_are_new_once_and_changed_with_a_new_size_or_time(folder):
@@ -334,7 +336,8 @@ FILES = st.sets(st.tuples(st.lists(PART, max_size=2).map(tuple), PART), min_size
 def test_table_follows_the_folder_whatever_is_in_it(sqlite_folder, first, second, page):
     folder = sqlite_folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "PAGE", page)
+        for module in (scan, selection):
+            patch.setattr(module, "PAGE", page)
         folder.file("always.jpg")
         for files in (first, second):
             for parts, name in files:

@@ -11,8 +11,8 @@ from support.databases import read_rows
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.scan_comparison import scan_watched
+from tagger.jobs.enqueue.selection import Selection
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged

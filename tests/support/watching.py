@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.commands import Process, Terminal
 
-from tagger.jobs.enqueue.scan import Selection
+from tagger.jobs.enqueue.selection import Selection
 
 
 @contextmanager

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tagger.cli.pools import Services
-    from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.selection import Selection
     from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
     from tagger.web.access import AccessPolicy
@@ -168,7 +168,7 @@ def up(
     _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
-    from tagger.jobs.enqueue.scan import select_paths
+    from tagger.jobs.enqueue.selection import select_paths
 
     prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None

@@ -54,8 +54,8 @@ from tagger.errors import (
     PhotoFailed,
     TaggerError,
 )
-from tagger.jobs.enqueue.scan import Selection, require_available_roots, select_paths
 from tagger.jobs.enqueue.scan_comparison import scan_watched
+from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import Tagging, inference_options
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead

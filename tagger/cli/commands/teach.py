@@ -25,7 +25,7 @@ from tagger.cli.session import (
 from tagger.database.audit_log import login_name
 from tagger.database.enums import Priority
 from tagger.errors import ArgumentInvalid
-from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import Landmark, landmarks_spelled_like
 from tagger.teaching.learning import (

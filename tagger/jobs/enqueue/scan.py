@@ -34,6 +34,16 @@ from tagger.jobs.enqueue.photo_rows import (
     store_side_files,
     update_photos,
 )
+from tagger.jobs.enqueue.selection import (
+    PAGE,
+    ListedPage,
+    Selection,
+    list_folder,
+    listed_pages,
+    path_keys,
+    unavailable_in,
+    without_problems,
+)
 from tagger.ledger.items import (
     append_items,
     fill_job,
@@ -45,16 +55,14 @@ from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups
-from tagger.photos.paths import parse_path, path_text, printable_path
+from tagger.photos.paths import parse_path, printable_path
 from tagger.photos.side_files import side_files_below
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files
 from tagger.roots.availability import (
     UnavailableFolder,
-    check_mounted,
     moved_roots,
     store_mounts,
-    unavailable_below,
     unavailable_folders,
 )
 from tagger.roots.roots import (
@@ -69,66 +77,6 @@ from tagger.roots.roots import (
     stored_root,
 )
 
-
-@dataclass(frozen=True)
-class Selection:
-    """Folders to scan (none inside another), single files, and patterns for the photos in the folders."""
-
-    folders: tuple[Path, ...]
-    files: tuple[Path, ...]
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-
-def select_paths(
-    paths: Iterable[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> Selection:
-    """Sort paths into folders and files, without links in folders, duplicates and what is inside another.
-
-    Raises:
-        PathNotFound: a path does not exist, or its disk or share does not answer.
-        ObjectAddressInvalid, BucketUnavailable: an address is invalid, or its bucket does not answer.
-    """
-    folders, files = set[Path](), set[Path]()
-    for path in paths:
-        resolved, is_folder = open_source(str(path)).named()
-        (folders if is_folder else files).add(resolved)
-    outermost = {
-        folder for folder in folders if not any(parent in folders for parent in folder.parents)
-    }
-    single = {file for file in files if not any(parent in outermost for parent in file.parents)}
-    return Selection(
-        tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude)
-    )
-
-
-def require_available_roots(
-    database: Database, selection: Selection, root_paths: RootPaths
-) -> None:
-    """Check, before anything is recorded, that the disks of all folders are mounted.
-
-    Raises:
-        RootUnavailable: a folder is empty, but the database has photos in it.
-    """
-    for folder in selection.folders:
-        unavailable_in(database, folder, root_paths)
-    with database.read() as connection:
-        for root in list_roots(connection, root_paths) if selection.files else ():
-            check_mounted(connection, root, selection.files)
-
-
-def unavailable_in(
-    database: Database, folder: Path, root_paths: RootPaths
-) -> list[UnavailableFolder]:
-    """As `unavailable_below`. Nothing is known of a folder in no root."""
-    with database.read() as connection:
-        root = find_root(connection, folder, root_paths)
-        return [] if root is None else unavailable_below(connection, root, folder)
-
-
-PAGE = 2000
-# PostgreSQL cannot index longer paths.
-LONGEST_PATH_BYTES = 2000
 NOTED_PROBLEMS = 3
 
 # Receives the number of photos found so far.
@@ -253,7 +201,7 @@ class Scan:
                 complete = chain(groups.add(page.photos), rest)
                 self._record(folder, list(chain.from_iterable(complete)))
         files = sorted(selection.files, key=lambda file: _folder_of(str(file)))
-        named = without_problems(find_named(files), self.report)
+        named = without_problems(find_named(files), self.report.problems)
         for parent, photos_in_parent in groupby(named, lambda photo: _folder_of(photo.location)):
             of_parent = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
             while group_page := list(islice(of_parent, PAGE)):
@@ -361,36 +309,6 @@ def with_rows(
         return [(photo, rows.get(key)) for key, photo in found.items()]
 
 
-@dataclass(frozen=True)
-class ListedPage:
-    """Photos of a folder, and the paths in it that they cover: after `first`, to `last` or the end."""
-
-    photos: list[FoundPhoto]
-    first: str
-    last: str | None
-
-
-def without_problems(
-    entries: Iterable[FoundPhoto | FolderProblem], report: ScanReport
-) -> Iterator[FoundPhoto]:
-    """The photos that can be recorded; the report gets the problems."""
-    for entry in entries:
-        if isinstance(entry, FolderProblem):
-            report.problems.append(entry)
-        # A character has up to four bytes.
-        elif (
-            len(entry.location) * 4 > LONGEST_PATH_BYTES
-            and len(os.fsencode(entry.location)) > LONGEST_PATH_BYTES
-        ):
-            text = (
-                f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer "
-                f"the top."
-            )
-            report.problems.append(FolderProblem(entry.path, text))
-        else:
-            yield entry
-
-
 def scanned_pages(
     database: Database,
     folder: Path,
@@ -416,7 +334,7 @@ def scanned_pages(
                 report.add_unavailable(each.folder, each.error(connection))
     entries = list_folder(folder, selection, report.other_files, unavailable)
     stored = 0
-    for page in listed_pages(without_problems(entries, report), folder):
+    for page in listed_pages(without_problems(entries, report.problems), folder):
         # First: a RAW file whose JPEG is gone is a photo of its own.
         root = stored_root(database, folder, root_paths)
         report.gone += mark_unlisted(database, root, folder, page, unavailable)
@@ -428,34 +346,6 @@ def scanned_pages(
         yield page
 
 
-def list_folder(
-    folder: Path,
-    selection: Selection,
-    other_files: OtherFiles,
-    unavailable: Sequence[UnavailableFolder],
-) -> Iterator[FoundPhoto | FolderProblem]:
-    """List what the selection has in a folder, without what is unavailable."""
-    return open_source(str(folder)).photos(
-        include=selection.include,
-        exclude=selection.exclude,
-        other_files=other_files,
-        unavailable=[each.folder for each in unavailable],
-    )
-
-
-def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
-    """Pages of photos whose ranges together cover the folder."""
-    first = ""
-    while True:
-        page = list(islice(found, PAGE))
-        if len(page) < PAGE:
-            yield ListedPage(page, first, None)
-            return
-        ((last, _),) = _path_keys(folder, page[-1:])
-        yield ListedPage(page, first, last)
-        first = last
-
-
 def mark_unlisted(
     database: Database,
     root: Root,
@@ -465,7 +355,7 @@ def mark_unlisted(
 ) -> int:
     """Mark photos that a listing did not find and that do not exist, and return their number."""
     source, count = root.source, 0
-    found = set(_path_keys(root.folder, page.photos))
+    found = set(path_keys(root.folder, page.photos))
     prefix = path_prefix(root, folder)
     conditions = [photos_below(root, folder), photos.c.path > prefix + page.first]
     if page.last is not None:
@@ -485,14 +375,8 @@ def _photos_by_key(folder: Path, page: Sequence[FoundPhoto]) -> dict[PathKey, Fo
         key: replace(photo, side_files=side_files_below(key[0], photo.side_files))
         if photo.side_files
         else photo
-        for key, photo in zip(_path_keys(folder, page), page, strict=True)
+        for key, photo in zip(path_keys(folder, page), page, strict=True)
     }
-
-
-def _path_keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:
-    # The same as relative_to for photos in the folder, ten times as fast.
-    length = len(str(folder))
-    return [path_text(photo.location[length:].lstrip("/")) for photo in page]
 
 
 def _folder_of(location: str) -> str:

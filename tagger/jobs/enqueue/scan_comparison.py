@@ -16,14 +16,12 @@ from tagger.database.connection import Database
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_rows import can_skip, has_other_side_files, is_changed
-from tagger.jobs.enqueue.scan import (
+from tagger.jobs.enqueue.scan import ScanReport, scanned_pages, with_rows
+from tagger.jobs.enqueue.selection import (
     PAGE,
-    ScanReport,
     Selection,
     list_folder,
-    scanned_pages,
     unavailable_in,
-    with_rows,
     without_problems,
 )
 from tagger.ledger.items import photos_in_open_jobs
@@ -156,7 +154,7 @@ def _stored_pages(
     #
     # Raises:
     #     PathNotFound: a folder does not exist.
-    named = without_problems(find_named(selection.files), ScanReport())
+    named = without_problems(find_named(selection.files), [])
     files = ((photo.path.parent, photo) for photo in named)
     in_folders = (
         (folder, entry)

@@ -45,7 +45,8 @@ from tagger.errors import (
     ScheduleNotFound,
     TaggerError,
 )
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.submission import (
     Backfill,
     backfill_from_options,

@@ -39,14 +39,8 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.errors import JobNotRetriable, QueryOptionInvalid
-from tagger.jobs.enqueue.scan import (
-    ProgressCallback,
-    Scan,
-    ScanReport,
-    Selection,
-    require_available_roots,
-    select_paths,
-)
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
+from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
 from tagger.ledger.items import FailureFilter, failure_conditions
 from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import (

@@ -32,10 +32,10 @@ from tagger.jobs.processing.model_cache import ModelCache
 from tagger.kept.update import update_some_days
 from tagger.ledger.chunks import (
     Claim,
-    LeaseRenewer,
     claim_next_chunk,
     close_last_step,
     release_chunk,
+    renew_leases,
 )
 from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
 from tagger.ledger.jobs import (
@@ -46,6 +46,7 @@ from tagger.ledger.jobs import (
     job_heartbeat,
     process_name,
     record_error,
+    renewing,
 )
 from tagger.ledger.workers import ExpiredLeases
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
@@ -145,6 +146,40 @@ class SharedExclusiveLock:
 
 
 log = logging.getLogger(__name__)
+
+
+class LeaseRenewer:
+    """Renews the leases of claims in a thread of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        # By token: the claim, and the event that tells its holder that the lease was lost.
+        self._leases: dict[str, tuple[Claim, threading.Event]] = {}
+        self._thread = ExitStack()
+        self._thread.enter_context(renewing(self._renew, "leases"))
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[threading.Event]:
+        """Renew the claim's lease inside the context; the event is set if the lease is lost."""
+        lost = threading.Event()
+        with self._lock:
+            self._leases[claim.token] = (claim, lost)
+        try:
+            yield lost
+        finally:
+            with self._lock:
+                del self._leases[claim.token]
+
+    def close(self) -> None:
+        self._thread.close()
+
+    def _renew(self) -> None:
+        with self._lock:
+            leases = dict(self._leases)
+        if leases:
+            for claim in renew_leases(self._database, [claim for claim, _ in leases.values()]):
+                leases[claim.token][1].set()
 
 
 class _Stopped(Exception):

@@ -1,13 +1,11 @@
 """Decodes photos to pixels at the model's input size. This is the only preprocessing.
 
 The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels
-everywhere. Imports no torch: the model turns pixels into a tensor. Errors of decoders become failures of the
-photo that say what to do.
+everywhere. Imports no torch: the model turns pixels into a tensor.
 """
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tagger.errors import FailureKind, PhotoFailed
+from tagger.errors import PhotoFailed
 from tagger.photos.containers import exif_of, orientation_in
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
@@ -26,85 +24,13 @@ from tagger.photos.decoding.conversion import (
     scaling_bytes,
     to_srgb,
 )
+from tagger.photos.decoding.failures import failing_alone, is_truncation
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats import PhotoFormat
 from tagger.photos.formats.reader import check_pixels
 from tagger.photos.jpeg import at_an_eighth, is_without_end
 from tagger.photos.tiff import ORIENTATION
-
-# How Pillow's messages begin if it recognises a file but cannot decode it.
-_UNSUPPORTED_PREFIXES = (
-    "unknown pixel mode",
-    "unsupported",
-    "cannot handle",
-    "unknown data organization",
-    "unknown photometric",
-)
-_TRUNCATION_WORDS = (
-    "truncated",
-    "unpack_from requires a buffer",
-    "unexpected end of file",
-    "buffer is not large enough",
-)
-
-
-@contextmanager
-def failing_alone(data: bytes) -> Iterator[None]:
-    """Turn any exception of a decoder into `PhotoFailed`."""
-    try:
-        yield
-    except PhotoFailed:
-        raise
-    except Image.DecompressionBombError as error:
-        raise PhotoFailed(
-            FailureKind.TOO_MANY_PIXELS,
-            "The image has more pixels than the decoder allows. Scale it down.",
-        ) from error
-    except Exception as error:
-        # Broken files make decoders raise any exception, including MemoryError and RecursionError.
-        raise _failure_of(error, data) from error
-
-
-def is_truncation(error: Exception) -> bool:
-    """Whether a decoder reached the end of the file before the end of the image."""
-    message = str(error).lower()
-    return isinstance(error, EOFError) or any(words in message for words in _TRUNCATION_WORDS)
-
-
-def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
-    reason = _reason(error)
-    if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
-        return _unsupported(reason)
-    photo_format = detect_format(data)
-    if photo_format and photo_format.reader.has_unread_coding(data):
-        return _unsupported("its coding")
-    if is_truncation(error):
-        return PhotoFailed(
-            FailureKind.TRUNCATED,
-            "The file ends before the image does. Copy it again from where it came from.",
-        )
-    details = f" ({reason})" if reason else ""
-    return PhotoFailed(
-        FailureKind.CORRUPT,
-        f"The image is damaged{details}. Copy it again from where it came from, or restore it from a backup.",
-    )
-
-
-def _unsupported(reason: str) -> PhotoFailed:
-    return PhotoFailed(
-        FailureKind.UNSUPPORTED,
-        f"The image is stored in a way that is not read ({reason}). Convert it to JPEG or PNG.",
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The decoder's message if it is a sentence. It may quote the file: only what is printable stays."""
-    message = str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
-    printable = "".join(letter if letter.isprintable() else " " for letter in message)
-    words = printable.split()
-    return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""
-
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 

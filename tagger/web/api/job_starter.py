@@ -35,8 +35,9 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
-from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
+from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.schedules import RunInterrupted, ScheduleRun, list_schedules, run_now
+from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.submission import (
     MAX_ERROR_M,
     Backfill,

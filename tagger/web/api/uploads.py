@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
-from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.photos.files import PhotoBytes

@@ -33,7 +33,6 @@ from tagger.jobs.enqueue.job_texts import (
     worker_text,
 )
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
-from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.schedules import (
     ScheduleDocument,
     add_schedule,
@@ -43,6 +42,7 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
+from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.submission import (
     UNDO_JOB,
     Backfill,
