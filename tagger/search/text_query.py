@@ -64,7 +64,7 @@ from tagger.search.names import (
     thing_names,
     trip_names,
 )
-from tagger.search.vocabulary import Files, LeftOut, Part, Unshown, Vocabulary, with_outcome
+from tagger.search.vocabulary import AREAS, Files, LeftOut, Part, Unshown, Vocabulary, with_outcome
 from tagger.search.words import (
     MAX_LETTERS,
     MAX_WORDS,
