@@ -123,7 +123,7 @@ def share_embedding_spaces() -> None:
         digest = hashlib.blake2b(background.mean.tobytes() + background.covariance.tobytes()).digest()
         if digest not in spaces:
             space = compute(background)
-            space.mean.flags.writeable = space.precision.flags.writeable = False
+            space.mean.flags.writeable = space.root.flags.writeable = False
             spaces[digest] = space
         return spaces[digest]
 

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from blake3 import blake3
 from sqlalchemy import (
     ColumnElement,
@@ -61,11 +62,10 @@ from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.causes import TaughtTags, replace_taught_tags
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
-    ASSUMED_SHARE,
     Classifier,
     Embeddings,
     EmbeddingSpace,
-    calibrate_at_assumed_share,
+    calibrate,
     fit_direction,
     restore,
     share_in,
@@ -140,8 +140,21 @@ def embedding_of(model: RegisteredModel) -> Embedding:
     return embedding
 
 
+@dataclass(frozen=True)
+class LibrarySample:
+    """Random images of a library: their content ids (M,), and their transformed embeddings (M, D)."""
+
+    content_ids: npt.NDArray[np.int64]
+    embeddings: Embeddings
+
+    def without(self, content_ids: Collection[int]) -> Embeddings:
+        """The embeddings of all but these images."""
+        is_other = np.isin(self.content_ids, list(content_ids), invert=True)
+        return self.embeddings if is_other.all() else self.embeddings[is_other]
+
+
 class Learner:
-    """Learns landmarks of one model one after the other.
+    """Learns landmarks of one model one after the other. The library's sample is read once.
 
     Raises:
         EmbeddingsMissing: the model gives no embeddings.
@@ -151,7 +164,7 @@ class Learner:
         self._database = database
         self._model = model
         self._embedding = embedding_of(model)
-        self._library: list[int] | None = None
+        self._sample: LibrarySample | None = None
 
     @cached_property
     def space(self) -> EmbeddingSpace:
@@ -163,6 +176,20 @@ class Learner:
         return EmbeddingSpace.of(
             read_background(self._model.file, self._model.digest, self._embedding)
         )
+
+    def sample(self, connection: Connection) -> LibrarySample:
+        """Random images: the same ones each time, unless images are added before the first time."""
+        if self._sample is None:
+            content_ids = library_sample(connection, self._model.id)
+            transformed = self.transformed(connection, content_ids)
+            self._sample = LibrarySample(np.array(content_ids, np.int64), transformed)
+        return self._sample
+
+    def transformed(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
+        """The transformed embeddings (N, D) of these images, in their order."""
+        dimension = self._embedding.dimension
+        stored = load_embeddings(connection, self._model.id, content_ids, dimension)
+        return self.space.transform(stored)
 
     def learn(self, landmark_id: int) -> None:
         """Learn a landmark from its current verdicts and store it, and again if they change meanwhile."""
@@ -182,22 +209,16 @@ class Learner:
 
     def _classifier(self, connection: Connection, evidence: Evidence) -> tuple[Classifier, float]:
         # The landmark's classifier, at its share of the library's photos.
-        if self._library is None:
-            self._library = library_sample(connection, self._model.id)
-        judged = {*evidence.confirmed, *evidence.rejected}
-        library = [content_id for content_id in self._library if content_id not in judged]
-        confirmed, rejected, others = (
-            load_embeddings(connection, self._model.id, content_ids, self._embedding.dimension)
-            for content_ids in (evidence.confirmed, evidence.rejected, library)
-        )
         try:
-            direction = fit_direction(self.space, confirmed, rejected)
-            usual = calibrate_at_assumed_share(direction, others)
-            share = share_in(usual, others)
+            confirmed = self.transformed(connection, evidence.confirmed)
+            rejected = self.transformed(connection, evidence.rejected)
+            others = self.sample(connection).without({*evidence.confirmed, *evidence.rejected})
+            classifier = calibrate(fit_direction(self.space, confirmed, rejected), others)
+            share = share_in(classifier, others)
         except ValueError as error:  # also numpy's LinAlgError
             reason = f"no landmark can be learned from its embeddings ({error})"
             raise ModelRefused(path=self._model.file, reason=reason) from error
-        return usual.at_share(share, ASSUMED_SHARE), share
+        return self.space.untransformed(classifier.at_share(share)), share
 
     def _store(
         self,

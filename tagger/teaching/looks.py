@@ -25,8 +25,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
+    Text,
     and_,
+    bindparam,
     delete,
     distinct,
     exists,
@@ -72,19 +73,19 @@ from tagger.sights import library_sights
 from tagger.sphere import Floats
 from tagger.tags.contents import is_dismissed
 from tagger.teaching.classifiers import (
-    ASSUMED_SHARE,
     Classifier,
     Embeddings,
     EmbeddingSpace,
     SeveralClassifiers,
-    calibrate_at_assumed_share,
+    calibrate,
     evenly,
     fit_direction,
+    lengths,
     restore,
     share_in,
 )
 from tagger.teaching.comparison import PAGE, stored_pages
-from tagger.teaching.learning import Learner, embedding_of, library_sample, load_embeddings
+from tagger.teaching.learning import Learner, embedding_of
 from tagger.teaching.similarity import join_groups
 
 # ----- The look of a place, from embeddings alone -----
@@ -113,7 +114,7 @@ LEAST_LIKELY = 2
 class Look:
     """What near photos have in common. `rows`: the photos that show it, of so many `scenes`.
 
-    `classifier`: at the landmark's share in the library.
+    `classifier`: of transformed photos, at `ASSUMED_SHARE`.
     """
 
     rows: Sequence[int]
@@ -128,7 +129,7 @@ def find_look(
     far: Embeddings,
     library: Embeddings,
 ) -> Look | None:
-    """The look of a place; None: its photos have none.
+    """The look of a place; None: its photos have none. All photos are transformed.
 
     Args:
         space: that of the model.
@@ -140,11 +141,11 @@ def find_look(
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
-    directions = space.directions(near)
+    directions = (near / lengths(near)[:, np.newaxis]).astype(np.float32)
     scenes = find_scenes(directions, seconds)
     if not LEAST_SCENES <= len(scenes) <= MOST_SCENES or len(far) < LEAST_FAR:
         return None
-    group = _largest_group(directions[scenes], space.directions(far))
+    group = _largest_group(directions[scenes], far)
     if len(group) < max(LEAST_SCENES, ceil(GROUP_SHARE * len(scenes))):
         return None
     rows = scenes[group]
@@ -152,7 +153,7 @@ def find_look(
 
     # Other near photos that very probably show it, such as its back, are examples, too.
     others = np.setdiff1d(scenes, rows)
-    of_near = classifier.at_share(NEAR_SHARE, ASSUMED_SHARE)
+    of_near = classifier.at_share(NEAR_SHARE)
     added = others[of_near.scores(near[others]) >= ADDED_FROM]
     if len(added):
         rows = np.union1d(rows, added)
@@ -160,11 +161,7 @@ def find_look(
 
     if (classifier.logits(far) > 0).mean() > MOST_FAR_SHARE:
         return None
-    return Look(
-        rows.tolist(),
-        len(scenes),
-        classifier.at_share(share_in(classifier, library), ASSUMED_SHARE),
-    )
+    return Look(rows.tolist(), len(scenes), classifier)
 
 
 def find_scenes(directions: Embeddings, seconds: Floats) -> npt.NDArray[np.int64]:
@@ -178,7 +175,7 @@ def find_scenes(directions: Embeddings, seconds: Floats) -> npt.NDArray[np.int64
 def _largest_group(scenes: Embeddings, far: Embeddings) -> list[int]:
     # The rows of the largest group of scenes (N, D) that are linked, by their directions.
     share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
-    usual = np.quantile(scenes @ far.T, 1 - share, axis=1)
+    usual = np.quantile(scenes @ far.T / lengths(far), 1 - share, axis=1)
     least = np.maximum(LEAST_LINKED_COSINE, np.maximum(usual[:, np.newaxis], usual))
     is_linked = (scenes @ scenes.T > least).astype(np.float32)
     groups = join_groups(
@@ -196,7 +193,7 @@ def _learned(
     library: Embeddings,
 ) -> Classifier:
     direction = fit_direction(space, examples, examples[:0])
-    return calibrate_at_assumed_share(direction, library)
+    return calibrate(direction, library)
 
 
 # ----- Looks in SQL -----
@@ -218,6 +215,8 @@ SILENT_KINDS = frozenset({"building", "cemetery", "house"})
 LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
 # Places that are learned in one transaction, and looks that are compared at once: 40 MB.
 PLACES_PAGE, LOOKS_PAGE = 50, 64
+# Transformed photos that are kept for the next places: 40 MB, and at most 7 MB more.
+MOST_TRANSFORMED = 8000
 # New looks that are compared with all photos after one job: the others follow after the next one.
 MOST_NEW = 4 * LOOKS_PAGE
 # Photos that are kept of those that may show what a look shows.
@@ -375,7 +374,7 @@ def _stored(connection: Connection) -> dict[_Key, Row[Any]]:
 
 
 class _LookLearner:
-    """Learns looks of one model. The library is read once, in a snapshot."""
+    """Learns looks of one model. What many places need, the sample and photos nearby, is read once."""
 
     def __init__(
         self,
@@ -384,17 +383,55 @@ class _LookLearner:
         model: RegisteredModel,
     ) -> None:
         self._model_id = model.id
-        self._dimension = embedding_of(model).dimension
-        self._space = Learner(database, model).space
-        self._library_ids = np.array(library_sample(connection, model.id), np.int64)
-        self._library = self._load(connection, self._library_ids.tolist())
-        rows = connection.execute(
-            self._located().where(among(photos.c.content_id, self._library_ids.tolist()))
-        ).all()
-        self._far_ids = np.array([row.content_id for row in rows], np.int64)
-        self._far_latitudes = np.array([row.latitude for row in rows], np.float64)
-        self._far_longitudes = np.array([row.longitude for row in rows], np.float64)
+        self._learner = Learner(database, model)
+        self._sample = self._learner.sample(connection)
         self._homes = list(_homes(connection))
+        self._transformed: dict[int, Embeddings] = {}
+
+        # Existing photos with a measured position and an embedding of the model.
+        columns = (
+            photos.c.content_id,
+            photos.c.taken_at,
+            positions.c.latitude,
+            positions.c.longitude,
+        )
+        is_of_model = (
+            embeddings.c.content_id == photos.c.content_id,
+            embeddings.c.model_id == model.id,
+        )
+        located = (
+            select(*columns)
+            .join(positions, positions.c.photo_id == photos.c.id)
+            .join(embeddings, and_(*is_of_model))
+            .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
+        )
+
+        # The rows of the sample where it is known, and their positions.
+        is_sampled = among(photos.c.content_id, self._sample.content_ids.tolist())
+        rows = connection.execute(located.where(is_sampled)).all()
+        content_ids = np.array([row.content_id for row in rows], np.int64)
+        self._sampled = np.searchsorted(self._sample.content_ids, content_ids)
+        self._latitudes = np.array([row.latitude for row in rows], np.float64)
+        self._longitudes = np.array([row.longitude for row in rows], np.float64)
+
+        # What was taken at another sight belongs to that. Making such queries takes longer than executing
+        # them, so they are made once.
+        sight = positions.c.sight
+        is_here = sight == func.coalesce(bindparam("sight", type_=Text), sight)
+        in_box = select(positions.c.photo_id).where(*_in_box(positions.c.latitude))
+        is_sound = contents.c.id == photos.c.content_id, contents.c.damaged == false()
+        self._near_photos = (
+            located.where(photos.c.id.in_(in_box), or_(sight.is_(None), is_here))
+            .where(exists().where(*is_sound), is_unnamed(photos.c.content_id))
+            .order_by(photos.c.id)
+            .limit(MOST_NEAR)
+        )
+        in_days = photos.c.taken_at.between(bindparam("first"), bindparam("last"))
+        self._trip_photos = (
+            located.where(in_days, *_in_box(unindexed(positions.c.latitude)))
+            .order_by(photos.c.taken_at)
+            .limit(4 * MOST_FAR)
+        )
 
     def learn(
         self, connection: Connection, place: AskedSight
@@ -407,15 +444,15 @@ class _LookLearner:
         is_home = any(distance_km(*coordinates, *home) <= HOME_KM for home in self._homes)
         if is_home or not LEAST_SCENES <= len(near) < MOST_NEAR:
             return place, columns | nothing, ()
-        far_ids = self._far(connection, place, near)
         times = [row.taken_at for row in near.values()]
         seconds = [np.nan if at is None else clock_seconds(at) for at in times]
+        library = self._sample.without(near)
         look = find_look(
-            self._space,
+            self._learner.space,
             self._load(connection, list(near)),
             np.array(seconds),
-            self._load(connection, far_ids),
-            self._library[~np.isin(self._library_ids, list(near))],
+            self._far(connection, place, near),
+            library,
         )
         if look is None:
             return place, columns | nothing, ()
@@ -423,24 +460,9 @@ class _LookLearner:
         shown = [content_ids[row] for row in look.rows]
         days = {times[row].date() for row in look.rows if times[row] is not None}
         columns |= {"scenes": look.scenes, "photos": len(shown), "days": len(days)}
-        return place, columns | {"data": look.classifier.to_bytes()}, shown
-
-    def _located(self) -> Select[Any]:
-        # Existing photos with a measured position and an embedding of the model.
-        return (
-            select(
-                photos.c.content_id, photos.c.taken_at, positions.c.latitude, positions.c.longitude
-            )
-            .join(positions, positions.c.photo_id == photos.c.id)
-            .join(
-                embeddings,
-                and_(
-                    embeddings.c.content_id == photos.c.content_id,
-                    embeddings.c.model_id == self._model_id,
-                ),
-            )
-            .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
-        )
+        classifier = look.classifier.at_share(share_in(look.classifier, library))
+        data = self._learner.space.untransformed(classifier).to_bytes()
+        return place, columns | {"data": data}, shown
 
     def _near(
         self,
@@ -449,16 +471,9 @@ class _LookLearner:
     ) -> dict[int, Row[Any]]:
         # The images that were taken near the place and may show it, in order of time.
         circle = Near(place.latitude, place.longitude, RADIUS_KM)
-        # What was taken at another sight belongs to that.
-        is_here = positions.c.sight == place.sight if place.sight else true()
-        query = self._located().where(
-            photos.c.id.in_(Box.around(circle).photo_ids),
-            or_(positions.c.sight.is_(None), is_here),
-            exists().where(contents.c.id == photos.c.content_id, contents.c.damaged == false()),
-            is_unnamed(photos.c.content_id),
-        )
+        rows = connection.execute(self._near_photos, _box_of(circle) | {"sight": place.sight})
         by_time = sorted(
-            connection.execute(query.order_by(photos.c.id).limit(MOST_NEAR)).all(),
+            (row for row in rows if circle.contains(row.latitude, row.longitude)),
             key=lambda row: (row.taken_at is not None, row.taken_at),
         )
         return {row.content_id: row for row in reversed(by_time)}
@@ -468,43 +483,60 @@ class _LookLearner:
         connection: Connection,
         place: AskedSight,
         near: Mapping[int, Row[Any]],
-    ) -> list[int]:
-        # Images that were taken elsewhere: on the same days, and at any other time.
+    ) -> Embeddings:
+        # Photos that were taken elsewhere: on the same days, and at any other time.
         coordinates = place.latitude, place.longitude
+        box = _box_of(Near(*coordinates, TRIP_KM))
         days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
-        of_days = (
-            photos.c.taken_at.between(run[0] - TRIP_DAYS, run[-1] + TRIP_DAYS)
-            for run in runs_of(days, TRIP_DAYS)
-        )
-        around = Box.around(Near(*coordinates, TRIP_KM)).condition
-        query = self._located().where(or_(false(), *of_days), around).order_by(photos.c.taken_at)
-        of_trip = {
-            row.content_id
-            for row in connection.execute(query.limit(4 * MOST_FAR))
-            if distance_km(*coordinates, row.latitude, row.longitude) > RADIUS_KM
-        }
+        of_trip = set[int]()
+        for run in runs_of(days, TRIP_DAYS):
+            around = box | {"first": run[0] - TRIP_DAYS, "last": run[-1] + TRIP_DAYS}
+            of_trip |= {
+                row.content_id
+                for row in connection.execute(self._trip_photos, around)
+                if RADIUS_KM < distance_km(*coordinates, row.latitude, row.longitude) <= TRIP_KM
+            }
         trip_ids = evenly(np.array(sorted(of_trip - near.keys()), np.int64), MOST_FAR // 2)
         away_m = distances_m(
-            self._far_latitudes,
-            self._far_longitudes,
+            self._latitudes,
+            self._longitudes,
             np.array([place.latitude]),
             np.array([place.longitude]),
         )
-        far_ids = self._far_ids[away_m > 1000 * RADIUS_KM]
-        others = np.setdiff1d(far_ids, [*near, *trip_ids])
-        return [*trip_ids.tolist(), *evenly(others, MOST_FAR - len(trip_ids)).tolist()]
+        is_other = np.isin(self._sample.content_ids, [*near, *trip_ids], invert=True)
+        away = np.unique(self._sampled[away_m > 1000 * RADIUS_KM])
+        others = evenly(away[is_other[away]], MOST_FAR - len(trip_ids))
+        of_others = self._sample.embeddings[others]
+        if not len(trip_ids):
+            return of_others
+        return np.concatenate([self._load(connection, trip_ids.tolist()), of_others])
 
     def _load(
         self,
         connection: Connection,
         content_ids: Sequence[int],
     ) -> Embeddings:
-        return load_embeddings(
-            connection,
-            self._model_id,
-            content_ids,
-            self._dimension,
-        )
+        # The transformed embeddings of images, of which many are needed again for the next place.
+        if len(self._transformed) > MOST_TRANSFORMED:
+            self._transformed.clear()
+        missing = [key for key in content_ids if key not in self._transformed]
+        rows = self._learner.transformed(connection, missing)
+        self._transformed |= zip(missing, rows, strict=True)
+        transformed: Embeddings = np.stack([self._transformed[key] for key in content_ids])
+        return transformed
+
+
+def _in_box(latitude: ColumnElement[float]) -> Iterator[ColumnElement[bool]]:
+    # Whether a position is inside the box that `_box_of` gives.
+    yield latitude.between(bindparam("south"), bindparam("north"))
+    yield unindexed(positions.c.longitude).between(bindparam("west"), bindparam("east"))
+
+
+def _box_of(circle: Near) -> dict[str, Any]:
+    # The box around a circle; across 180° of longitude, the whole band.
+    box = Box.around(circle)
+    west, east = box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0)
+    return {"south": box.south, "north": box.north, "west": west, "east": east}
 
 
 def _homes(connection: Connection) -> Iterator[tuple[float, float]]:

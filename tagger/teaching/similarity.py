@@ -48,6 +48,7 @@ from tagger.tags.contents import has_photo, is_dismissed
 from tagger.teaching.classifiers import (
     Embeddings,
     embedding_bytes,
+    lengths,
     quantize,
     restore,
     restore_joined,
@@ -486,13 +487,6 @@ class SketchSpace:
         directions = found - self.mean
         directions /= lengths(directions)[:, None]
         return directions
-
-
-def lengths(vectors: Embeddings) -> Embeddings:
-    """The lengths (N,) of vectors (N, D), 1 instead of 0."""
-    found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    found[found == 0] = 1
-    return found
 
 
 class SketchedBlock(NamedTuple):

@@ -21,7 +21,14 @@ import numpy as np
 
 from tagger.model.artifact import read_background, read_manifest
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.teaching.classifiers import Embeddings, EmbeddingSpace, calibrate, fit_direction, restore
+from tagger.teaching.classifiers import (
+    Embeddings,
+    EmbeddingSpace,
+    calibrate,
+    fit_direction,
+    restore,
+    share_in,
+)
 from tagger.teaching.looks import LEAST_LIKELY, find_look
 
 SHIPPED = Path(__file__).parents[2] / "tagger/shipped/landmarks.pt"
@@ -33,7 +40,7 @@ ORDINARY = ""
 
 @dataclass(frozen=True)
 class Photos:
-    """Embeddings (N, D), and what each shows: a place of the collection, or nothing."""
+    """Transformed embeddings (N, D), and what each shows: a place of the collection, or nothing."""
 
     embeddings: Embeddings
     shown: Sequence[str]
@@ -53,7 +60,7 @@ def read_photos(file: Path, left_out: Collection[str]) -> tuple[Photos, Embeddin
     chosen = [row for row, place in enumerate(shown) if place not in known]
     embeddings = restore([rows[row][1] for row in chosen], manifest.embedding.dimension)
     space = EmbeddingSpace.of(read_background(SHIPPED, digest, manifest.embedding))
-    return Photos(embeddings, [shown[row] for row in chosen]), space
+    return Photos(space.transform(embeddings), [shown[row] for row in chosen]), space
 
 
 @dataclass
@@ -118,7 +125,8 @@ def count(photos: Photos, space: EmbeddingSpace, library: Library) -> Counter[st
         counts["learned of photographed"] += is_photographed
         counts["wrong of photographed"] += is_photographed and not is_right
         counts["learned of passed"] += not is_photographed
-        if (look.classifier.scores(without) >= TAUGHT_THRESHOLD).sum() < LEAST_LIKELY:
+        classifier = look.classifier.at_share(share_in(look.classifier, in_library))
+        if (classifier.scores(without) >= TAUGHT_THRESHOLD).sum() < LEAST_LIKELY:
             continue
         counts["questions"] += 1
         counts["right questions"] += is_right
@@ -127,7 +135,8 @@ def count(photos: Photos, space: EmbeddingSpace, library: Library) -> Counter[st
 
         # A yes confirms the group, from which the landmark is taught.
         direction = fit_direction(space, near[list(look.rows)], near[:0])
-        scores = calibrate(direction, in_library).scores(without)
+        classifier = calibrate(direction, in_library)
+        scores = classifier.at_share(share_in(classifier, in_library)).scores(without)
         for name, least in (("tagged", TAUGHT_THRESHOLD), ("named", SUGGESTED_SCORE)):
             counts[name] += int((scores >= least).sum())
             counts[f"rightly {name}"] += int(((scores >= least) & (shown == place)).sum())

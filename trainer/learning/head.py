@@ -260,7 +260,8 @@ def fit_taught(
         targets: int64 (N,), 0 to L - 1
         labels: L
     """
-    space, photos = EmbeddingSpace.of(background), embeddings.numpy()
+    space = EmbeddingSpace.of(background)
+    photos = space.transform(embeddings.numpy())
     none = photos[:0]
     head = nn.Linear(photos.shape[1], labels)
     for label in range(labels):
@@ -269,7 +270,7 @@ def fit_taught(
             photos[(targets == label).numpy()],
             negatives=none,
         )
-        fitted = calibrate(direction, library=none, logit_per_likeness=0)
+        fitted = space.untransformed(calibrate(direction, library=none, logit_per_likeness=0))
         with torch.no_grad():
             head.weight[label] = torch.from_numpy(fitted.weights[:, 0])
             head.bias[label] = float(fitted.bias[0])

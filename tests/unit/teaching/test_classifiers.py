@@ -22,6 +22,7 @@ from tagger.teaching.classifiers import (
     fit_direction,
     quantize,
     restore,
+    share_in,
 )
 from tagger.teaching.similarity import DIMENSIONS, SketchSpace, group_directions, merge_groups
 
@@ -42,7 +43,9 @@ SPACE = EmbeddingSpace.of(BackgroundStatistics.measured(strangers(3000, seed=9))
 
 
 def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: Values) -> Classifier:
-    return calibrate(fit_direction(space, positives, negatives), library)
+    positives, negatives, library = map(space.transform, (positives, negatives, library))
+    classifier = calibrate(fit_direction(space, positives, negatives), library)
+    return space.untransformed(classifier.at_share(share_in(classifier, library)))
 
 
 def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: float = 0.6) -> Values:
@@ -114,7 +117,7 @@ def test_rejected_photos_and_rare_landmarks_score_less_and_copies_count_once():
 
 def test_photos_near_one_of_very_different_examples_are_found():
     dimension = 400  # as many as networks have
-    space = EmbeddingSpace(np.zeros(dimension), np.eye(dimension), NOISE * dimension)
+    space = EmbeddingSpace(np.zeros(dimension), np.eye(dimension, dtype=np.float32), NOISE * dimension)
     examples, others, noise = (
         np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
         for seed, count in enumerate((10, 2000, 100))
@@ -122,7 +125,8 @@ def test_photos_near_one_of_very_different_examples_are_found():
     photos = np.float32(0.45) * np.repeat(examples, 10, axis=0) + np.float32(0.7) * noise
     direction = fit_direction(space, examples, examples[:0])
 
-    linear, nearest = (calibrate(direction, others, logit) for logit in (0, LOGIT_PER_LIKENESS))
+    calibrated = (calibrate(direction, others, logit) for logit in (0, LOGIT_PER_LIKENESS))
+    linear, nearest = (each.at_share(share_in(each, others)) for each in calibrated)
 
     above_strangers = [(each.scores(photos) > each.scores(others).max()).mean() for each in (linear, nearest)]
     assert above_strangers[0] < 0.5
@@ -176,7 +180,7 @@ def test_without_examples_or_variance_nothing_is_learned():
 def test_a_space_that_cannot_be_used_is_refused(variances):
     covariance = np.diag(variances).astype(np.float32)
     photos = np.array([[1, 2], [3, 4]], np.float32)
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"not finite|[Ss]ingular"):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"not finite|[Ss]ingular|definite"):
         learn(EmbeddingSpace.of(BackgroundStatistics(9, photos[0], covariance)), photos, photos[:0], photos)
 
 
