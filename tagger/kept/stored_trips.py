@@ -50,7 +50,6 @@ from tagger.database.tables import (
 from tagger.geo import distance_km
 from tagger.kept.days import trip_days
 from tagger.kept.trips import ChangedTrips, all_trips, photos_of_trips, read_edits, trips_around
-from tagger.positions.tag_odds import record_changes
 from tagger.trips import TripEdit, Visit
 from tagger.trips.grouping import GroupedTrip, Span, Trip, VisitedPlace
 
@@ -188,6 +187,8 @@ def store_trips(
     Raises:
         LockTimedOut: another process has stored trips meanwhile.
     """
+    from tagger.positions.tag_odds import record_changes  # numpy, which readers of trips do not need
+
     # First the version, then the days: what is stored or changed later is noticed, or recorded again.
     version = reading.execute(select(ledgers.c.trips_version)).scalar_one()
     is_next = (changed_days.c.step == KeptStep.TRIPS) & (changed_days.c.part > after)
