@@ -463,8 +463,11 @@ def outcome_names() -> Names:
     for label, options, words in _OUTCOMES:
         names = [label, *words.split(", ")]
         if "unknown" in options:  # without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`
-            names += (f"{no} {word}" for word in _OF_LANDMARKS.split(", ") for no in NEGATIONS)
-            names += (f"{word} नहीं" for word in _OF_LANDMARKS.split(", "))
+            # Folded before they are paired: this takes long for letters with accents.
+            negations = list(map(folded, NEGATIONS))
+            words_of_landmarks = list(map(folded, _OF_LANDMARKS.split(", ")))
+            names += (f"{no} {word}" for word in words_of_landmarks for no in negations)
+            names += (f"{word} नहीं" for word in words_of_landmarks)
         things.append(
             (
                 Meaning(

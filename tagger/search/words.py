@@ -24,7 +24,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, IntEnum, auto
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -120,9 +120,6 @@ class NameIndex(Generic[T]):
                 for word in dict.fromkeys(self._words(text)):
                     self._with_word.setdefault(word, []).append(len(self._names))
                 self._names.append(_Name(text, spelling, number > 0, thing))
-        self._letters = {
-            word: _letters(word) for word in self._with_word if len(word) >= _LEAST_FOR_HINT
-        }
         # The parts of a text are tried in many combinations, in which each word occurs again.
         self._names_with = lru_cache(maxsize=_WORDS_KEPT)(self._find_names_with)
 
@@ -217,11 +214,18 @@ class NameIndex(Generic[T]):
         things = [self._names[number].thing for number in sorted(names)]
         return list({id(thing): thing for thing in things}.values())
 
+    @cached_property
+    def _letters(self) -> Mapping[str, int]:
+        # Only what no name matches is compared so.
+        return {word: _letters(word) for word in self._with_word if len(word) >= _LEAST_FOR_HINT}
+
     def _find_names_with(self, word: str, most_errors: int) -> Mapping[int, int]:
         # Names with a word, by number, and its typing errors: none in the first letter or short words.
         errors_in = dict.fromkeys(self._with_word.get(word, ()), 0)
+        if not most_errors:
+            return errors_in
         letters = _letters(word)
-        for other, other_letters in self._letters.items() if most_errors else ():
+        for other, other_letters in self._letters.items():
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
             if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
                 continue
