@@ -187,7 +187,8 @@ def store_trips(
     Raises:
         LockTimedOut: another process has stored trips meanwhile.
     """
-    from tagger.positions.tag_odds import record_changes  # numpy, which readers of trips do not need
+    # It loads numpy, which readers of trips do not need.
+    from tagger.positions.tag_odds import record_changes
 
     # First the version, then the days: what is stored or changed later is noticed, or recorded again.
     version = reading.execute(select(ledgers.c.trips_version)).scalar_one()
