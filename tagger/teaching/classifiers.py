@@ -119,11 +119,10 @@ class EmbeddingSpace:
         """The transformed photos z, (N, D). What is learned from some is learned from these alone."""
         return (embeddings - self.mean.astype(np.float32)) @ self.root
 
-    def untransformed(self, classifier: Classifier) -> Classifier:
-        """The classifier that gives embeddings the scores that this one gives transformed photos."""
-        weights = self.root @ classifier.weights
-        bias = classifier.bias - self.mean @ weights
-        return Classifier(weights, bias.astype(np.float32))
+    def untransformed(self, weights: Embeddings, bias: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """The weights (D, C) and bias (C,) for embeddings, from those for transformed photos."""
+        weights = self.root @ weights
+        return weights, (bias - self.mean @ weights).astype(np.float32)
 
 
 def lengths(vectors: Floats) -> Floats:
@@ -191,7 +190,11 @@ class SeveralClassifiers:
     @classmethod
     def of(cls, stored: Sequence[bytes], dimension: int) -> Self:
         """Those of stored classifiers, of which there is at least one."""
-        classifiers = [Classifier.from_bytes(data, dimension) for data in stored]
+        return cls.joined([Classifier.from_bytes(data, dimension) for data in stored])
+
+    @classmethod
+    def joined(cls, classifiers: Sequence[Classifier]) -> Self:
+        """These classifiers, of which there is at least one."""
         return cls(
             np.hstack([each.weights for each in classifiers]),
             np.concatenate([each.bias for each in classifiers]),
@@ -200,7 +203,11 @@ class SeveralClassifiers:
 
     def scores(self, embeddings: Embeddings) -> Embeddings:
         """The scores (N, L) of photos by each of L classifiers."""
-        return _sigmoid(_best_logits(embeddings, self.weights, self.bias, self.starts))
+        return _sigmoid(self.logits(embeddings))
+
+    def logits(self, embeddings: Embeddings) -> Embeddings:
+        """The log-odds of these scores, (N, L)."""
+        return _best_logits(embeddings, self.weights, self.bias, self.starts)
 
 
 def _best_logits(
@@ -283,20 +290,20 @@ def fit_direction(
 
 def calibrate(
     direction: Direction,
-    library: Embeddings,
+    resemblances: Floats,
     logit_per_likeness: float = LOGIT_PER_LIKENESS,
 ) -> Classifier:
     """The classifier of a landmark for a library with `ASSUMED_SHARE` of its photos, of transformed photos.
 
     Args:
         direction: that of the landmark.
-        library: (M, D), a random sample of some thousands of the library's other photos, transformed.
+        resemblances: (M,), products with its weights of a sample of some thousands of other photos.
         logit_per_likeness: what the nearest example counts. With 0, all columns are the same.
 
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
-    centre, spread = _measure_strangers(library @ direction.weights)
+    centre, spread = _measure_strangers(resemblances)
     slope = LOGIT_PER_DEVIATION / spread
     weights = slope * direction.weights[:, np.newaxis] + logit_per_likeness * direction.nearest
     # The log-odds of a photo without resemblance.
@@ -336,14 +343,12 @@ def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
     return float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD)
 
 
-def share_in(classifier: Classifier, library: Embeddings) -> float:
+def share_of(logits: Floats) -> float:
     """Estimate the share of the landmark's photos by expectation maximisation (Saerens et al., 2002).
 
     Args:
-        classifier: that at `ASSUMED_SHARE`.
-        library: (M, D), as the classifier's photos.
+        logits: (M,), those of the library's sample by the classifier at `ASSUMED_SHARE`.
     """
-    logits = classifier.logits(library)
     share = ASSUMED_SHARE
     for _ in range(SHARE_ROUNDS):
         before = share

@@ -68,7 +68,7 @@ from tagger.teaching.classifiers import (
     calibrate,
     fit_direction,
     restore,
-    share_in,
+    share_of,
 )
 from tagger.teaching.comparison import CountProgress, compare_all, next_version
 
@@ -147,10 +147,9 @@ class LibrarySample:
     content_ids: npt.NDArray[np.int64]
     embeddings: Embeddings
 
-    def without(self, content_ids: Collection[int]) -> Embeddings:
-        """The embeddings of all but these images."""
-        is_other = np.isin(self.content_ids, list(content_ids), invert=True)
-        return self.embeddings if is_other.all() else self.embeddings[is_other]
+    def is_other(self, content_ids: Collection[int]) -> npt.NDArray[np.bool_]:
+        """Which images of the sample are none of these, (M,)."""
+        return np.isin(self.content_ids, list(content_ids), invert=True)
 
 
 class Learner:
@@ -212,13 +211,18 @@ class Learner:
         try:
             confirmed = self.transformed(connection, evidence.confirmed)
             rejected = self.transformed(connection, evidence.rejected)
-            others = self.sample(connection).without({*evidence.confirmed, *evidence.rejected})
-            classifier = calibrate(fit_direction(self.space, confirmed, rejected), others)
-            share = share_in(classifier, others)
+            sample = self.sample(connection)
+            is_other = sample.is_other({*evidence.confirmed, *evidence.rejected})
+            direction = fit_direction(self.space, confirmed, rejected)
+            resemblances = sample.embeddings @ direction.weights
+            classifier = calibrate(direction, resemblances[is_other])
+            share = share_of(classifier.logits(sample.embeddings)[is_other])
         except ValueError as error:  # also numpy's LinAlgError
             reason = f"no landmark can be learned from its embeddings ({error})"
             raise ModelRefused(path=self._model.file, reason=reason) from error
-        return self.space.untransformed(classifier.at_share(share)), share
+        classifier = classifier.at_share(share)
+        of_embeddings = self.space.untransformed(classifier.weights, classifier.bias)
+        return Classifier(*of_embeddings), share
 
     def _store(
         self,

@@ -10,11 +10,11 @@ docs/explanation/looks.md says how it is learned, what it reaches, and what did 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import nlargest
-from itertools import groupby
+from itertools import chain, groupby
 from math import ceil
 from operator import attrgetter
 from typing import Any
@@ -82,7 +82,7 @@ from tagger.teaching.classifiers import (
     fit_direction,
     lengths,
     restore,
-    share_in,
+    share_of,
 )
 from tagger.teaching.comparison import PAGE, stored_pages
 from tagger.teaching.learning import Learner, embedding_of
@@ -111,10 +111,21 @@ LEAST_LIKELY = 2
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What a look is learned from: photos near a place, and others. All embeddings are transformed."""
+
+    near: Embeddings  # (N, D), in order of time
+    seconds: Floats  # (N,), when they were taken; NaN: not known
+    trip: Embeddings  # (T, D), taken elsewhere on the same days
+    elsewhere: npt.NDArray[np.int64]  # (F,), rows of the library's sample that were taken elsewhere
+    is_other: npt.NDArray[np.bool_]  # (M,), which rows of the sample are not near
+
+
+@dataclass(frozen=True)
 class Look:
     """What near photos have in common. `rows`: the photos that show it, of so many `scenes`.
 
-    `classifier`: of transformed photos, at `ASSUMED_SHARE`.
+    `classifier`: of embeddings, at the landmark's share in the library.
     """
 
     rows: Sequence[int]
@@ -122,46 +133,54 @@ class Look:
     classifier: Classifier
 
 
-def find_look(
-    space: EmbeddingSpace,
-    near: Embeddings,
-    seconds: Floats,
-    far: Embeddings,
-    library: Embeddings,
-) -> Look | None:
-    """The look of a place; None: its photos have none. All photos are transformed.
+def find_looks(
+    space: EmbeddingSpace, places: Sequence[Surroundings], library: Embeddings
+) -> list[Look | None]:
+    """The look of each place; None: its photos have none.
 
-    Args:
-        space: that of the model.
-        near: (N, D), photos near the place, in order of time.
-        seconds: (N,), when they were taken; NaN: not known.
-        far: (F, D), photos that were taken elsewhere.
-        library: (M, D), random photos without the near ones.
+    All together, as products with the library's sample (M, D) take most of the time.
 
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
-    directions = (near / lengths(near)[:, np.newaxis]).astype(np.float32)
-    scenes = find_scenes(directions, seconds)
-    if not LEAST_SCENES <= len(scenes) <= MOST_SCENES or len(far) < LEAST_FAR:
-        return None
-    group = _largest_group(directions[scenes], far)
-    if len(group) < max(LEAST_SCENES, ceil(GROUP_SHARE * len(scenes))):
-        return None
-    rows = scenes[group]
-    classifier = _learned(space, near[rows], library)
+    scenes_of, rows_of = {}, {}
+    for index, place in enumerate(places):
+        directions = (place.near / lengths(place.near)[:, np.newaxis]).astype(np.float32)
+        scenes = find_scenes(directions, place.seconds)
+        far_count = len(place.trip) + len(place.elsewhere)
+        if LEAST_SCENES <= len(scenes) <= MOST_SCENES and far_count >= LEAST_FAR:
+            far = place.trip, library[place.elsewhere]
+            group = _largest_group(directions[scenes], far)
+            if len(group) >= max(LEAST_SCENES, ceil(GROUP_SHARE * len(scenes))):
+                scenes_of[index], rows_of[index] = scenes, scenes[group]
+    classifiers = _learned(space, places, rows_of, library)
 
     # Other near photos that very probably show it, such as its back, are examples, too.
-    others = np.setdiff1d(scenes, rows)
-    of_near = classifier.at_share(NEAR_SHARE)
-    added = others[of_near.scores(near[others]) >= ADDED_FROM]
-    if len(added):
-        rows = np.union1d(rows, added)
-        classifier = _learned(space, near[rows], library)
+    larger = {}
+    for index, rows in rows_of.items():
+        others = np.setdiff1d(scenes_of[index], rows)
+        of_near = classifiers[index].at_share(NEAR_SHARE)
+        added = others[of_near.scores(places[index].near[others]) >= ADDED_FROM]
+        if len(added):
+            larger[index] = np.union1d(rows, added)
+    rows_of |= larger
+    classifiers |= _learned(space, places, larger, library)
 
-    if (classifier.logits(far) > 0).mean() > MOST_FAR_SHARE:
-        return None
-    return Look(rows.tolist(), len(scenes), classifier)
+    looks: list[Look | None] = [None] * len(places)
+    if classifiers:
+        several = SeveralClassifiers.joined(list(classifiers.values()))
+        logits = several.logits(library).T
+        weights, bias = space.untransformed(several.weights, several.bias)
+        for index, start, of_sample in zip(classifiers, several.starts, logits, strict=True):
+            place, classifier = places[index], classifiers[index]
+            far_logits = [classifier.logits(place.trip), of_sample[place.elsewhere]]
+            if (np.concatenate(far_logits) > 0).mean() <= MOST_FAR_SHARE:
+                columns = np.s_[start : start + len(classifier.bias)]
+                share = share_of(of_sample[place.is_other])
+                classifier = Classifier(weights[:, columns], bias[columns]).at_share(share)
+                rows = rows_of[index].tolist()
+                looks[index] = Look(rows, len(scenes_of[index]), classifier)
+    return looks
 
 
 def find_scenes(directions: Embeddings, seconds: Floats) -> npt.NDArray[np.int64]:
@@ -172,10 +191,11 @@ def find_scenes(directions: Embeddings, seconds: Floats) -> npt.NDArray[np.int64
     return np.flatnonzero(~np.triu(is_repeated, 1).any(axis=0))
 
 
-def _largest_group(scenes: Embeddings, far: Embeddings) -> list[int]:
+def _largest_group(scenes: Embeddings, far: Sequence[Embeddings]) -> list[int]:
     # The rows of the largest group of scenes (N, D) that are linked, by their directions.
     share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
-    usual = np.quantile(scenes @ far.T / lengths(far), 1 - share, axis=1)
+    cosines = np.hstack([scenes @ photos.T / lengths(photos) for photos in far])
+    usual = np.quantile(cosines, 1 - share, axis=1)
     least = np.maximum(LEAST_LINKED_COSINE, np.maximum(usual[:, np.newaxis], usual))
     is_linked = (scenes @ scenes.T > least).astype(np.float32)
     groups = join_groups(
@@ -189,11 +209,20 @@ def _largest_group(scenes: Embeddings, far: Embeddings) -> list[int]:
 
 def _learned(
     space: EmbeddingSpace,
-    examples: Embeddings,
+    places: Sequence[Surroundings],
+    rows_of: Mapping[int, npt.NDArray[np.int64]],
     library: Embeddings,
-) -> Classifier:
-    direction = fit_direction(space, examples, examples[:0])
-    return calibrate(direction, library)
+) -> dict[int, Classifier]:
+    # The classifiers of places, from these of their near photos.
+    examples = (places[index].near[rows] for index, rows in rows_of.items())
+    directions = [fit_direction(space, rows, rows[:0]) for rows in examples]
+    if not directions:
+        return {}
+    resemblances = np.stack([direction.weights for direction in directions]) @ library.T
+    return {
+        index: calibrate(direction, of_sample[places[index].is_other])
+        for index, direction, of_sample in zip(rows_of, directions, resemblances, strict=True)
+    }
 
 
 # ----- Looks in SQL -----
@@ -214,7 +243,7 @@ SILENT_KINDS = frozenset({"building", "cemetery", "house"})
 # Home and work: cells of a hundredth of a degree with photos of so many days, and of half as many as any.
 LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
 # Places that are learned in one transaction, and looks that are compared at once: 40 MB.
-PLACES_PAGE, LOOKS_PAGE = 50, 64
+PLACES_PAGE, LOOKS_PAGE = 20, 64
 # Transformed photos that are kept for the next places: 40 MB, and at most 7 MB more.
 MOST_TRANSFORMED = 8000
 # New looks that are compared with all photos after one job: the others follow after the next one.
@@ -252,9 +281,13 @@ class AskedSight:
     evidence: str
 
     @property
+    def coordinates(self) -> tuple[float, float]:
+        return self.latitude, self.longitude
+
+    @property
     def key(self) -> _Key:
         """What its row of `looks` is known by."""
-        return (self.sight, self.latitude, self.longitude) if self.sight else self.landmark_id
+        return (self.sight, *self.coordinates) if self.sight else self.landmark_id
 
 
 def update_looks(
@@ -287,7 +320,7 @@ def _learn(
         on_progress("comparing photos of places", start, len(places))
         page = places[start : start + PLACES_PAGE]
         with database.read() as connection:
-            learned = [learner.learn(connection, place) for place in page]
+            learned = list(learner.learn(connection, page))
         with database.write() as connection:
             take_lock(connection, AdvisoryLock.UPDATE_LOOKS)
             stored = _stored(connection)
@@ -408,11 +441,14 @@ class _LookLearner:
 
         # The rows of the sample where it is known, and their positions.
         is_sampled = among(photos.c.content_id, self._sample.content_ids.tolist())
-        rows = connection.execute(located.where(is_sampled)).all()
-        content_ids = np.array([row.content_id for row in rows], np.int64)
+        position_of = {
+            row.content_id: (row.latitude, row.longitude)
+            for row in connection.execute(located.where(is_sampled))
+        }
+        content_ids = np.array(sorted(position_of), np.int64)
         self._sampled = np.searchsorted(self._sample.content_ids, content_ids)
-        self._latitudes = np.array([row.latitude for row in rows], np.float64)
-        self._longitudes = np.array([row.longitude for row in rows], np.float64)
+        in_order = [position_of[content_id] for content_id in content_ids.tolist()]
+        self._coordinates = np.array(in_order, np.float64).reshape(-1, 2).T
 
         # What was taken at another sight belongs to that. Making such queries takes longer than executing
         # them, so they are made once.
@@ -434,96 +470,99 @@ class _LookLearner:
         )
 
     def learn(
-        self, connection: Connection, place: AskedSight
-    ) -> tuple[AskedSight, _Columns, Sequence[int]]:
-        # The columns of the place's row, and the images that show it.
-        columns = {"evidence": place.evidence, "model_id": self._model_id}
-        nothing = {"scenes": 0, "photos": 0, "days": 0, "data": None}
-        near = self._near(connection, place)
-        coordinates = place.latitude, place.longitude
-        is_home = any(distance_km(*coordinates, *home) <= HOME_KM for home in self._homes)
-        if is_home or not LEAST_SCENES <= len(near) < MOST_NEAR:
-            return place, columns | nothing, ()
-        times = [row.taken_at for row in near.values()]
-        seconds = [np.nan if at is None else clock_seconds(at) for at in times]
-        library = self._sample.without(near)
-        look = find_look(
-            self._learner.space,
-            self._load(connection, list(near)),
-            np.array(seconds),
-            self._far(connection, place, near),
-            library,
-        )
-        if look is None:
-            return place, columns | nothing, ()
-        content_ids = list(near)
-        shown = [content_ids[row] for row in look.rows]
-        days = {times[row].date() for row in look.rows if times[row] is not None}
-        columns |= {"scenes": look.scenes, "photos": len(shown), "days": len(days)}
-        classifier = look.classifier.at_share(share_in(look.classifier, library))
-        data = self._learner.space.untransformed(classifier).to_bytes()
-        return place, columns | {"data": data}, shown
+        self, connection: Connection, places: Sequence[AskedSight]
+    ) -> Iterator[tuple[AskedSight, _Columns, Sequence[int]]]:
+        # The columns of each place's row, and the images that show it.
+        near_of = {place: self._near(connection, place) for place in places}
+        trip_ids_of = {
+            place: self._trip_ids(connection, place, near) for place, near in near_of.items()
+        }
+        self._read(connection, chain(*near_of.values(), *trip_ids_of.values()))
+        surroundings = [
+            self._surroundings(place, near, trip_ids_of[place]) for place, near in near_of.items()
+        ]
+        looks = find_looks(self._learner.space, surroundings, self._sample.embeddings)
+        for (place, near), look in zip(near_of.items(), looks, strict=True):
+            columns = {"evidence": place.evidence, "model_id": self._model_id}
+            columns |= {"scenes": 0, "photos": 0, "days": 0, "data": None}
+            shown = []
+            if look is not None:
+                photos_near = list(near.values())
+                shown = [photos_near[row] for row in look.rows]
+                days = {row.taken_at.date() for row in shown if row.taken_at is not None}
+                columns |= {"scenes": look.scenes, "photos": len(shown), "days": len(days)}
+                columns["data"] = look.classifier.to_bytes()
+            yield place, columns, [row.content_id for row in shown]
 
     def _near(
         self,
         connection: Connection,
         place: AskedSight,
     ) -> dict[int, Row[Any]]:
-        # The images that were taken near the place and may show it, in order of time.
-        circle = Near(place.latitude, place.longitude, RADIUS_KM)
+        # The images that were taken near the place and may show it, in order of time. None at home.
+        circle = Near(*place.coordinates, RADIUS_KM)
+        if any(distance_km(*place.coordinates, *home) <= HOME_KM for home in self._homes):
+            return {}
         rows = connection.execute(self._near_photos, _box_of(circle) | {"sight": place.sight})
         by_time = sorted(
             (row for row in rows if circle.contains(row.latitude, row.longitude)),
             key=lambda row: (row.taken_at is not None, row.taken_at),
         )
-        return {row.content_id: row for row in reversed(by_time)}
+        near = {row.content_id: row for row in reversed(by_time)}
+        return near if LEAST_SCENES <= len(near) < MOST_NEAR else {}
 
-    def _far(
+    def _trip_ids(
         self,
         connection: Connection,
         place: AskedSight,
         near: Mapping[int, Row[Any]],
-    ) -> Embeddings:
-        # Photos that were taken elsewhere: on the same days, and at any other time.
-        coordinates = place.latitude, place.longitude
-        box = _box_of(Near(*coordinates, TRIP_KM))
+    ) -> list[int]:
+        # Images that were taken elsewhere on the same days.
+        box = _box_of(Near(*place.coordinates, TRIP_KM))
         days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
-        of_trip = set[int]()
+        trip_ids = set[int]()
         for run in runs_of(days, TRIP_DAYS):
-            around = box | {"first": run[0] - TRIP_DAYS, "last": run[-1] + TRIP_DAYS}
-            of_trip |= {
+            of_days = {"first": run[0] - TRIP_DAYS, "last": run[-1] + TRIP_DAYS}
+            trip_ids |= {
                 row.content_id
-                for row in connection.execute(self._trip_photos, around)
-                if RADIUS_KM < distance_km(*coordinates, row.latitude, row.longitude) <= TRIP_KM
+                for row in connection.execute(self._trip_photos, box | of_days)
+                if RADIUS_KM
+                < distance_km(*place.coordinates, row.latitude, row.longitude)
+                <= TRIP_KM
             }
-        trip_ids = evenly(np.array(sorted(of_trip - near.keys()), np.int64), MOST_FAR // 2)
-        away_m = distances_m(
-            self._latitudes,
-            self._longitudes,
-            np.array([place.latitude]),
-            np.array([place.longitude]),
-        )
-        is_other = np.isin(self._sample.content_ids, [*near, *trip_ids], invert=True)
-        away = np.unique(self._sampled[away_m > 1000 * RADIUS_KM])
-        others = evenly(away[is_other[away]], MOST_FAR - len(trip_ids))
-        of_others = self._sample.embeddings[others]
-        if not len(trip_ids):
-            return of_others
-        return np.concatenate([self._load(connection, trip_ids.tolist()), of_others])
+        in_order = np.array(sorted(trip_ids - near.keys()), np.int64)
+        return list(evenly(in_order, MOST_FAR // 2).tolist())
 
-    def _load(
+    def _surroundings(
         self,
-        connection: Connection,
-        content_ids: Sequence[int],
-    ) -> Embeddings:
-        # The transformed embeddings of images, of which many are needed again for the next place.
+        place: AskedSight,
+        near: Mapping[int, Row[Any]],
+        trip_ids: Sequence[int],
+    ) -> Surroundings:
+        away_m = distances_m(*self._coordinates, *np.array(place.coordinates))
+        away = self._sampled[away_m > 1000 * RADIUS_KM]
+        is_usable = self._sample.is_other([*near, *trip_ids])
+        times = [row.taken_at for row in near.values()]
+        seconds = [np.nan if at is None else clock_seconds(at) for at in times]
+        return Surroundings(
+            self._transformed_of(near),
+            np.array(seconds),
+            self._transformed_of(trip_ids),
+            evenly(away[is_usable[away]], MOST_FAR - len(trip_ids)),
+            self._sample.is_other(near),
+        )
+
+    def _read(self, connection: Connection, content_ids: Iterable[int]) -> None:
+        # Many of these photos are needed again for the next places.
         if len(self._transformed) > MOST_TRANSFORMED:
             self._transformed.clear()
-        missing = [key for key in content_ids if key not in self._transformed]
+        missing = sorted(set(content_ids) - self._transformed.keys())
         rows = self._learner.transformed(connection, missing)
         self._transformed |= zip(missing, rows, strict=True)
-        transformed: Embeddings = np.stack([self._transformed[key] for key in content_ids])
-        return transformed
+
+    def _transformed_of(self, content_ids: Collection[int]) -> Embeddings:
+        rows = [self._transformed[content_id] for content_id in content_ids]
+        return np.reshape(rows, (-1, self._sample.embeddings.shape[1])).astype(np.float32)
 
 
 def _in_box(latitude: ColumnElement[float]) -> Iterator[ColumnElement[bool]]:

@@ -15,9 +15,11 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tagger.model.artifact import read_background, read_manifest
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
@@ -27,9 +29,9 @@ from tagger.teaching.classifiers import (
     calibrate,
     fit_direction,
     restore,
-    share_in,
+    share_of,
 )
-from tagger.teaching.looks import LEAST_LIKELY, find_look
+from tagger.teaching.looks import LEAST_LIKELY, Surroundings, find_looks
 
 SHIPPED = Path(__file__).parents[2] / "tagger/shipped/landmarks.pt"
 SIGHTS, PASSED, NEAR_PASSED = 10, 20, 15
@@ -40,9 +42,10 @@ ORDINARY = ""
 
 @dataclass(frozen=True)
 class Photos:
-    """Transformed embeddings (N, D), and what each shows: a place of the collection, or nothing."""
+    """Embeddings (N, D), those transformed, and what each shows: a place of the collection, or nothing."""
 
     embeddings: Embeddings
+    transformed: Embeddings
     shown: Sequence[str]
 
 
@@ -60,7 +63,7 @@ def read_photos(file: Path, left_out: Collection[str]) -> tuple[Photos, Embeddin
     chosen = [row for row, place in enumerate(shown) if place not in known]
     embeddings = restore([rows[row][1] for row in chosen], manifest.embedding.dimension)
     space = EmbeddingSpace.of(read_background(SHIPPED, digest, manifest.embedding))
-    return Photos(space.transform(embeddings), [shown[row] for row in chosen]), space
+    return Photos(embeddings, space.transform(embeddings), [shown[row] for row in chosen]), space
 
 
 @dataclass
@@ -107,17 +110,11 @@ def count(photos: Photos, space: EmbeddingSpace, library: Library) -> Counter[st
     every = np.array(
         [*library.far, *library.without, *(row for rows in library.near.values() for row in rows)]
     )
-    for place, rows in library.near.items():
+    surroundings = [_surroundings(photos, library, place, every) for place in library.near]
+    looks = find_looks(space, surroundings, photos.transformed[every])
+    for (place, rows), around, look in zip(library.near.items(), surroundings, looks, strict=True):
         is_photographed = place in library.sights
         counts["showing"] += int((shown == place).sum())
-        elsewhere = [
-            *library.far,
-            *(row for key, other in library.near.items() if key != place for row in other),
-        ]
-        near = photos.embeddings[rows]
-        in_library = photos.embeddings[np.setdiff1d(every, rows)]
-        unknown_times = np.full(len(rows), np.nan)
-        look = find_look(space, near, unknown_times, photos.embeddings[elsewhere], in_library)
         if look is None:
             continue
         group = [photos.shown[rows[row]] == place for row in look.rows]
@@ -125,8 +122,7 @@ def count(photos: Photos, space: EmbeddingSpace, library: Library) -> Counter[st
         counts["learned of photographed"] += is_photographed
         counts["wrong of photographed"] += is_photographed and not is_right
         counts["learned of passed"] += not is_photographed
-        classifier = look.classifier.at_share(share_in(look.classifier, in_library))
-        if (classifier.scores(without) >= TAUGHT_THRESHOLD).sum() < LEAST_LIKELY:
+        if (look.classifier.scores(without) >= TAUGHT_THRESHOLD).sum() < LEAST_LIKELY:
             continue
         counts["questions"] += 1
         counts["right questions"] += is_right
@@ -134,13 +130,27 @@ def count(photos: Photos, space: EmbeddingSpace, library: Library) -> Counter[st
             continue
 
         # A yes confirms the group, from which the landmark is taught.
-        direction = fit_direction(space, near[list(look.rows)], near[:0])
-        classifier = calibrate(direction, in_library)
-        scores = classifier.at_share(share_in(classifier, in_library)).scores(without)
+        in_library = photos.transformed[every][around.is_other]
+        direction = fit_direction(space, around.near[list(look.rows)], around.near[:0])
+        classifier = calibrate(direction, in_library @ direction.weights)
+        share = share_of(classifier.logits(in_library))
+        scores = classifier.at_share(share).scores(photos.transformed[library.without])
         for name, least in (("tagged", TAUGHT_THRESHOLD), ("named", SUGGESTED_SCORE)):
             counts[name] += int((scores >= least).sum())
             counts[f"rightly {name}"] += int(((scores >= least) & (shown == place)).sum())
     return counts
+
+
+def _surroundings(photos: Photos, library: Library, place: str, every: npt.NDArray[np.int64]) -> Surroundings:
+    rows = library.near[place]
+    others = [other for key, other in library.near.items() if key != place]
+    return Surroundings(
+        photos.transformed[rows],
+        np.full(len(rows), np.nan),
+        photos.transformed[:0],
+        np.flatnonzero(np.isin(every, [*library.far, *chain.from_iterable(others)])),
+        np.isin(every, rows, invert=True),
+    )
 
 
 def main() -> None:

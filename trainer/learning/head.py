@@ -270,8 +270,9 @@ def fit_taught(
             photos[(targets == label).numpy()],
             negatives=none,
         )
-        fitted = space.untransformed(calibrate(direction, library=none, logit_per_likeness=0))
+        fitted = calibrate(direction, none[:, 0], logit_per_likeness=0)
+        weights, bias = space.untransformed(fitted.weights, fitted.bias)
         with torch.no_grad():
-            head.weight[label] = torch.from_numpy(fitted.weights[:, 0])
-            head.bias[label] = float(fitted.bias[0])
+            head.weight[label] = torch.from_numpy(weights[:, 0])
+            head.bias[label] = float(bias[0])
     return head

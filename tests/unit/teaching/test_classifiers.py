@@ -22,7 +22,7 @@ from tagger.teaching.classifiers import (
     fit_direction,
     quantize,
     restore,
-    share_in,
+    share_of,
 )
 from tagger.teaching.similarity import DIMENSIONS, SketchSpace, group_directions, merge_groups
 
@@ -44,8 +44,10 @@ SPACE = EmbeddingSpace.of(BackgroundStatistics.measured(strangers(3000, seed=9))
 
 def learn(space: EmbeddingSpace, positives: Values, negatives: Values, library: Values) -> Classifier:
     positives, negatives, library = map(space.transform, (positives, negatives, library))
-    classifier = calibrate(fit_direction(space, positives, negatives), library)
-    return space.untransformed(classifier.at_share(share_in(classifier, library)))
+    direction = fit_direction(space, positives, negatives)
+    classifier = calibrate(direction, library @ direction.weights)
+    weights, bias = space.untransformed(classifier.weights, classifier.bias)
+    return Classifier(weights, bias).at_share(share_of(classifier.logits(library)))
 
 
 def photos_of_landmark(count: int, landmark: int = 1, seed: int = 0, spread: float = 0.6) -> Values:
@@ -125,8 +127,9 @@ def test_photos_near_one_of_very_different_examples_are_found():
     photos = np.float32(0.45) * np.repeat(examples, 10, axis=0) + np.float32(0.7) * noise
     direction = fit_direction(space, examples, examples[:0])
 
-    calibrated = (calibrate(direction, others, logit) for logit in (0, LOGIT_PER_LIKENESS))
-    linear, nearest = (each.at_share(share_in(each, others)) for each in calibrated)
+    resemblances = others @ direction.weights
+    calibrated = (calibrate(direction, resemblances, logit) for logit in (0, LOGIT_PER_LIKENESS))
+    linear, nearest = (each.at_share(share_of(each.logits(others))) for each in calibrated)
 
     above_strangers = [(each.scores(photos) > each.scores(others).max()).mean() for each in (linear, nearest)]
     assert above_strangers[0] < 0.5
