@@ -57,7 +57,14 @@ def test_a_library_of_a_release_is_continued(terminal, tmp_path):
     terminal.run("db", "upgrade")
     terminal.run("db", "check")
     terminal.run("model", "add", "tiny.pt")  # its file is in another folder, too
-    assert _tags(terminal.json("query", "--any-rank")) == _tags(expected["photos"])
+    photos_now = terminal.json("query", "--any-rank")
+    assert _facts(photos_now) == _facts(expected["photos"])
+    for photo, former in zip(photos_now, expected["photos"], strict=True):
+        # Photos of the job that goes on get theirs in its last step, or now.
+        if former["position"]:
+            assert _shared([photo["position"]], [former["position"]]) == [former["position"]]
+    assert _shared(terminal.json("trips"), expected["trips"]) == expected["trips"]
+    assert _shared(terminal.json("review", "list"), expected["verdicts"]) == expected["verdicts"]
     assert terminal.json("job", "show", job)["tagged"] == counts["tagged"]
     with terminal.database() as database:
         assert _stale_items(database) == []
@@ -68,6 +75,7 @@ def test_a_library_of_a_release_is_continued(terminal, tmp_path):
     assert done["tagged"] + done["unknown"] == done["total"]
     taught = [Path(photo["path"]).name for photo in terminal.json("query", "--landmark", "our-church")]
     assert sorted(taught) == ["church-0.jpg", "church-1.jpg", "church-2.jpg", "church-3.jpg", "church.jpg"]
+    assert [trip["name"] for trip in terminal.json("trips")] == ["Honeymoon"]
     terminal.run("metadata", "undo", "photos/album")
     assert _contents(tmp_path / "photos" / "album") == _contents(tmp_path / "before")
 
@@ -92,7 +100,7 @@ def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(t
     for reading in (("query",), ("status",), ("db", "check")):
         assert "Run `tagger db upgrade`" in terminal.run(*reading, code=1).stderr
     assert "upgrading the database" in terminal.run("tag", "photos/album").stderr
-    assert _tags(terminal.json("query", "--any-rank")) == _tags(expected["photos"])
+    assert _facts(terminal.json("query", "--any-rank")) == _facts(expected["photos"])
 
 
 def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path):
@@ -107,7 +115,7 @@ def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path):
     terminal.run("query")
 
 
-def _tags(photos: list[dict[str, Any]]) -> list[tuple[str, object, object]]:
+def _facts(photos: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     """What a release said of each photo; a later one may say more, and learns taught landmarks in its own way."""
     keys = ("landmark", "label", "rank", "accepted", "verdict", "model")
 
@@ -115,8 +123,20 @@ def _tags(photos: list[dict[str, Any]]) -> list[tuple[str, object, object]]:
         return [*(tag[key] for key in keys), tag["score"] if tag["rank"] else None]
 
     return [
-        (Path(photo["path"]).name, photo["outcome"], sorted(map(shown, photo["tags"]), key=str))
+        (
+            Path(photo["path"]).name,
+            *(photo[key] for key in ("outcome", "dismissed", "favourite", "taken_at")),
+            sorted(map(shown, photo["tags"]), key=str),
+        )
         for photo in photos
+    ]
+
+
+def _shared(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the keys that a release had, and its paths."""
+    return [
+        {key: former[key] if key == "path" else row[key] for key in former}
+        for row, former in zip(rows, expected, strict=True)
     ]
 
 

@@ -21,14 +21,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
+from support.camera_photos import draw_shot
 from support.command_line import environment_of
 from support.commands import Terminal, draw, draw_many
 from support.teaching import draw_place, teachable_artifact
 
 from rig.servers import PostgresServer
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.kept.trips import all_trips, rename_trip
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import load_settings
+from tagger.verdicts.verdicts import star_photos
 
 DUMP = "dump.sql"
 """The database, if it is on PostgreSQL."""
@@ -95,13 +98,36 @@ def make_library(folder: Path, settings: dict[str, str]) -> None:
     terminal.run("teach", "Our church", *sorted(album.glob("church-[012].jpg")), "--at", "51.05,13.74")
     terminal.run("metadata", "write", album / "label-1.jpg", "--to", "embed")
     terminal.run("metadata", "write", album / "label-2.jpg", album / "church-0.jpg", "--to", "sidecar")
+    _travel(terminal, folder / "photos" / "journey")
     draw_many(later, 40)
     draw_place(later / "church.jpg", CHURCH, seed=10, noise=0.01, cells=CELLS)
     job = int(terminal.run("enqueue", "photos/later").stdout)
     _interrupt(terminal, job)
-    expected = {"photos": terminal.json("query", "--any-rank"), "job": terminal.json("job", "show", str(job))}
+    expected = {
+        "photos": terminal.json("query", "--any-rank"),
+        "job": terminal.json("job", "show", str(job)),
+        "trips": terminal.json("trips"),
+        "verdicts": terminal.json("review", "list"),
+    }
     (folder / "expected.json").write_text(json.dumps(expected))
     terminal.end_embedded_redis()
+
+
+def _travel(terminal: Terminal, journey: Path) -> None:
+    """Two days with GPS are a trip with a name; a photo is between two others, one starred, one dismissed."""
+    for number in range(10):
+        day, hour = divmod(number, 5)
+        shot = journey / f"rome-{number}.jpg"
+        draw_shot(shot, 60 * (24 * day + hour), gps=(41.88 + number / 500, 12.49), label=number % 3)
+    draw_shot(journey / "between.jpg", 90)
+    terminal.run("tag", "photos/journey")
+    terminal.run("reject", "--any", journey / "rome-9.jpg")
+    with terminal.database() as database:
+        star_photos(database, [1], "ann", starred=True)
+        with database.write() as connection:
+            (trip,) = all_trips(connection)
+            rename_trip(connection, trip, "Honeymoon")
+    terminal.run("locate")
 
 
 def _interrupt(terminal: Terminal, job: int) -> None:
