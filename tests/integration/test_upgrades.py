@@ -283,8 +283,8 @@ def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(k
         days = {(step, date.fromordinal(part)) for step, part in marks if part > 0}
         assert days >= {("days", date(2019, 5, 3)), ("trips", date(2019, 5, 4))}
         photos_with_time = "SELECT DISTINCT date(taken_at) FROM photos WHERE taken_at IS NOT NULL"
-        counted = {day for step, day in days if step == "numbers"}
-        assert {str(day) for day in counted} == set(map(str, connection.scalars(text(photos_with_time))))
+        due_days = {str(day) for step, day in days if step == "days"}
+        assert due_days >= set(map(str, connection.scalars(text(photos_with_time))))
         connection.execute(text("DELETE FROM effective_tags"))
         connection.execute(text("DELETE FROM changed_days"))
         connection.execute(text(_ACCEPTED))
