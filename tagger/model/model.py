@@ -53,18 +53,29 @@ class Model:
 
     `batch_size` is the most images of a forward pass; it is halved when the device runs out of memory. On a
     GPU all passes have that size, since each new one makes cuDNN plan for a second: as long as 60 passes.
+
+    `things`: the model of things that its passes run, too, which is `beside` it.
     """
+
+    things: Model | None = None
+    beside: Model | None = None
 
     def __init__(self, backend: Backend, manifest: Manifest, device: Device) -> None:
         self._backend = backend
         self.manifest = manifest
         self.batch_size = device.batch_size
-        self._is_filled_up = device.kind != "cpu"
+        self._device = device
         BATCH_SIZE.set(self.batch_size)
 
     @property
     def at_once(self) -> int:
         return self._backend.at_once
+
+    def join(self, things: Manifest) -> Model:
+        """The model of things that the backend of this one runs, too."""
+        self.things = Model(self._backend, things, self._device)
+        self.things.beside = self
+        return self.things
 
     @property
     def backend_name(self) -> BackendName:
@@ -77,15 +88,22 @@ class Model:
             OutOfDeviceMemory: there is no memory for a single image.
             ValueError: the model returned an array of the wrong shape.
         """
-        scores, embeddings = self.outputs(images)
-        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
+        return self.predict_all(images)[self]
+
+    def predict_all(self, images: Sequence[Pixels]) -> dict[Model, Outputs]:
+        """As `predict`, for each model that the pass runs."""
+        if self.beside is not None:
+            return self.beside.predict_all(images)
+        scores, embeddings, things = self.outputs(images)
         rule = self.manifest.embedding
-        if rule is None:
-            return Outputs(scores, None)
-        return Outputs(
-            scores,
-            _checked("embeddings", embeddings, (len(images), rule.dimension)),
-        )
+        scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
+        if rule is not None:
+            embeddings = _checked("embeddings", embeddings, (len(images), rule.dimension))
+        outputs = {self: Outputs(scores, None if rule is None else embeddings)}
+        if self.things is not None:
+            shape = len(images), len(self.things.manifest.labels)
+            outputs[self.things] = Outputs(_checked("scores", things, shape))
+        return outputs
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
@@ -125,13 +143,12 @@ class Model:
             return None
 
     def _forward(self, images: Sequence[Pixels], batch_size: int) -> Outputs:
-        rows, size = batch_size if self._is_filled_up else len(images), self.manifest.input.size
+        rows = len(images) if self._device.kind == "cpu" else batch_size
+        size = self.manifest.input.size
         batch = np.empty((rows, size, size, 3), dtype=np.uint8)
         for row, image in zip(batch, images, strict=False):
             np.copyto(row, image)
-        scores, embeddings = self._backend.forward(batch)
-        count = len(images)
-        return Outputs(scores[:count], None if embeddings is None else embeddings[:count])
+        return self._backend.forward(batch).first(len(images))
 
     def _reduce_batch_size(self, batch_size: int) -> None:
         if batch_size < self.batch_size:  # else another thread has reduced it already
@@ -275,4 +292,4 @@ def look_again(
     scores = outputs.scores.copy()
     mirrored = [images[row][:, ::-1] for row in rows.tolist()]
     scores[rows] = (scores[rows] + forward(mirrored).scores) / 2
-    return Outputs(scores, outputs.embeddings)
+    return outputs._replace(scores=scores)

@@ -70,6 +70,7 @@ class Pipeline:
         only_develops: bool = False,
     ) -> None:
         self._models = models
+        self._ids = {model: model_id for model_id, model in models.items()}
         at_once = min(model.at_once for model in models.values())
         self._buffers = PipelineBuffers((1 + at_once) * self._batch_size, limits.readers)
         timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
@@ -145,13 +146,17 @@ class Pipeline:
             own = {
                 key: images[self._resizes[model_id]]
                 for key, images in batch.items()
-                if model_id in key[1]
+                if model_id in key[1] and model_id not in found[key]
             }
-            if own:
-                with stage_timer("model"):
-                    outputs = model.predict([image.pixels for image in own.values()])
-                for key, output in zip(own, outputs.rows(), strict=True):
-                    found[key][model_id] = output
+            if not own:
+                continue
+            with stage_timer("model"):
+                outputs = model.predict_all([image.pixels for image in own.values()])
+            for each, its_outputs in outputs.items():
+                its_id = self._ids.get(each)
+                for key, output in zip(own, its_outputs.rows(), strict=True):
+                    if its_id in key[1]:
+                        found[key][its_id] = output
         return found
 
     def _classify_one_by_one(self, batch: Mapping[ImageKey, Images], error: Exception) -> None:

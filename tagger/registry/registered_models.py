@@ -637,7 +637,7 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
         connection.execute(update(ledgers).values(last_removed_job=last_removed_job))
     connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
     connection.execute(
-        delete(backend_selections).where(backend_selections.c.model_digest == model.digest)
+        delete(backend_selections).where(backend_selections.c.model_digest.contains(model.digest))
     )
     connection.execute(delete(models).where(models.c.id == model.id))
     if model.manifest.kind == THINGS:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,15 @@ from tagger.model.backends import openvino
 from tagger.model.backends.protocol import BackendOptions, Conversions, SelectionKey
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
-from tagger.registry.registered_models import RegisteredModel, StoredSelections, add_model
+from tagger.photos.decoding import Pixels, Resize, decode_photo
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    StoredSelections,
+    add_model,
+    resolve_models,
+)
 from tagger.settings import Settings
+from tagger.tags import models_in_use
 
 
 class Loads:
@@ -126,6 +134,38 @@ def test_models_that_are_loaded_or_failed_do_not_wait_while_another_is_loaded(ca
     thread.join()
     assert list(cache.get([good.id, slow.id]).models) == [good.id, slow.id]
     assert loads.names == ["good", "bad", "slow"]
+
+
+@pytest.fixture
+def photos(test_data) -> list[Pixels]:
+    resize = Resize(size=224, short_side=224, fit="stretch")
+    files = sorted((test_data / "landmarks" / "test").rglob("*.jpg"))[::100][:12]
+    return [decode_photo(file.read_bytes(), resize, max_pixels=10**8).pixels for file in files]
+
+
+def test_the_shipped_models_run_in_one_pass_with_the_results_of_two(database, tmp_path, photos):
+    landmarks, things = (
+        resolve_models(database, models_in_use.shipped_name(kind))[0] for kind in models_in_use.KINDS
+    )
+    if things.manifest.trunk is None:
+        pytest.skip("the shipped models begin differently")
+    settings = Settings(data_folder=tmp_path, device="cpu", backend="openvino-int8")
+
+    def loaded(*models: RegisteredModel) -> list[Model]:
+        with closing(ModelCache(database, settings)) as cache:
+            return [*cache.get(model.id for model in models).models.values()]
+
+    both, things_of_both = loaded(landmarks, things)
+    (landmarks_alone,), (things_alone,) = loaded(landmarks), loaded(things)
+    assert both.things is things_of_both
+    assert landmarks_alone.things is None
+    outputs = both.predict_all(photos)
+    expected, scores = landmarks_alone.predict(photos), things_alone.predict(photos).scores
+    np.testing.assert_allclose(outputs[both].scores, expected.scores, atol=1e-3)
+    np.testing.assert_allclose(outputs[both].embeddings, expected.embeddings, atol=1e-2)
+    np.testing.assert_allclose(outputs[things_of_both].scores, scores, atol=1e-3)
+    np.testing.assert_allclose(things_of_both.predict(photos).scores, scores, atol=1e-3)
+    assert scores.max() > things.manifest.threshold
 
 
 TIMEOUT_S = 240

@@ -70,7 +70,7 @@ def test_its_graph_for_openvino_is_what_a_conversion_gives():
     models = (graph, convert(load_module(SHIPPED, digest), size))
     device = Device("cpu", "float32", BATCH_SIZE)
     images = generated_images(size, BATCH_SIZE)
-    stored, converted = (OpenVinoBackend(model, device, size, 1).forward(images) for model in models)
+    stored, converted = (OpenVinoBackend(model, "openvino", device, 1).forward(images) for model in models)
     np.testing.assert_allclose(stored.scores, converted.scores, atol=1e-5)
     np.testing.assert_allclose(stored.embeddings, converted.embeddings, atol=1e-3)
 

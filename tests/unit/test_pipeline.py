@@ -64,7 +64,9 @@ class BrightModel:
         self.batches: list[int] = []
         self.manifest = _Manifest()
 
-    predict = Model.predict
+    predict_all = Model.predict_all
+    things: "BrightModel | None" = None
+    beside: "BrightModel | None" = None
 
     def free_memory(self) -> None:
         self.memory_freed.set()
@@ -231,6 +233,24 @@ def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(model,
     assert set(result.results) == {1, 2, 3}
     assert sizes == [32, 48]
     assert (model.batches, same.batches, large.batches, other.batches) == ([1], [1], [1], [])
+
+
+def test_two_models_of_one_pass_get_its_results_and_images_that_lack_one_get_no_more(
+    model, tmp_path, monkeypatch
+):
+    outputs = model.outputs
+    monkeypatch.setattr(model, "outputs", lambda images: outputs(images)._replace(things=np.ones((1, 2))))
+    model.things = BrightModel()
+    pipeline = Pipeline({1: model, 2: model.things}, LIMITS)
+    lacking = [(1, 2), (1,), (2,)]
+    for ids, path in zip(lacking, draw_photos(tmp_path, 3), strict=True):
+        sink = CollectingSink(thresholds=dict.fromkeys(ids, 0.5))
+        pipeline.submit(file_request(path, sink))
+        (result,) = sink.take(1).values()
+        assert isinstance(result, Classified)
+        assert tuple(result.results) == ids
+    pipeline.close()
+    assert (model.batches, model.things.batches) == ([1, 1], [1])
 
 
 def test_a_photo_has_the_colours_of_its_parts(pipeline, tmp_path):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from tagger.database.connection import Database
@@ -20,7 +21,12 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.extensions import extra_missing, is_installed
-from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
+from tagger.model.backends.protocol import (
+    OPENVINO,
+    BackendOptions,
+    Conversions,
+    Embeddings,
+)
 from tagger.model.devices import Device, choose_device, core_count, limit_gpu_memory, passes_at_once
 from tagger.model.model import Model, load_fastest_model
 from tagger.model.predictions import LabelPrediction, best_predictions
@@ -72,6 +78,7 @@ class LoadedModels:
 
 # A model that could not be loaded is tried again after this time, or once its file has changed.
 RETRY_S = 60.0
+LOAD_ERRORS = (TaggerError, RuntimeError, ValueError)
 
 
 class ModelCache:
@@ -100,11 +107,13 @@ class ModelCache:
         ids = tuple(model_ids)
         if any(map(self._is_due, ids)):  # other callers do not wait
             with self._loading:
+                with suppress(*LOAD_ERRORS):  # each is then tried alone, and its error is told
+                    self._load_joined(ids)
                 for model_id in filter(self._is_due, ids):
                     version = self._file_version(model_id)
                     try:
-                        self._models[model_id] = self._load(model_id)
-                    except (TaggerError, RuntimeError, ValueError) as error:
+                        self._models[model_id] = self._load(model_by_id(self._database, model_id))
+                    except LOAD_ERRORS as error:
                         self.errors[model_id] = error
                         self._failures[model_id] = version, time.monotonic()
         key = tuple(model_id for model_id in ids if model_id in self._models)
@@ -142,11 +151,22 @@ class ModelCache:
         for loaded in list(self._loaded.values()):
             loaded.close()
 
-    def _load(self, model_id: int) -> Model:
-        registered = model_by_id(self._database, model_id)
+    def _load_joined(self, model_ids: Iterable[int]) -> None:
+        # Load two of these models of which one begins as the other, if one pass can run both.
+        registered = [model_by_id(self._database, model_id) for model_id in model_ids]
+        for model, things in combinations(registered, 2):
+            trunk, rule = things.manifest.trunk, things.manifest.input
+            begins_alike = trunk is not None and trunk.digest == model.digest
+            if begins_alike and rule == model.manifest.input and self._is_due(things.id):
+                verify_model(things)
+                joined = self._models[model.id] = self._load(model, things)
+                if joined.backend_name in OPENVINO:
+                    self._models[things.id] = joined.join(things.manifest)
+
+    def _load(self, registered: RegisteredModel, things: RegisteredModel | None = None) -> Model:
         verify_model(registered)
         device = choose_device(self._settings.device, self._settings.batch_size)
-        return _load_model(registered, device, self._settings, self._database)
+        return _load_model(registered, device, self._settings, self._database, things)
 
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:
         limits = photo_limits(self._settings)
@@ -159,7 +179,11 @@ class ModelCache:
 
 
 def _load_model(
-    registered: RegisteredModel, device: Device, settings: Settings, database: Database
+    registered: RegisteredModel,
+    device: Device,
+    settings: Settings,
+    database: Database,
+    things: RegisteredModel | None = None,
 ) -> Model:
     options = BackendOptions(
         backend=None if settings.backend == "auto" else settings.backend,
@@ -167,7 +191,8 @@ def _load_model(
     )
     # What OpenVINO made of the model on this machine; a database in memory leaves no files.
     folder = None if database.is_in_memory else settings.conversions_folder
-    conversions = Conversions(registered.file, registered.digest, folder)
+    of_things = None if things is None else Conversions(things.file, things.digest, folder)
+    conversions = Conversions(registered.file, registered.digest, folder, of_things)
     selections = StoredSelections(database)
     return load_fastest_model(registered.manifest, device, options, selections, conversions)
 

@@ -21,7 +21,6 @@ import numpy as np
 from tagger.errors import InstallationDamaged
 from tagger.model.artifact import DAMAGED, Range, read_registered
 from tagger.model.backends.protocol import (
-    EIGHT_BITS,
     BackendName,
     Images,
     Outputs,
@@ -78,20 +77,13 @@ RANGE_MARGIN = 1.2
 class OpenVinoBackend:
     """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores.
 
-    `network` is a model, which is changed in place, or what `to_bytes` returned. With the `ranges` of the
-    manifest, convolutions are computed with eight-bit integers. `is_new`: it was compiled now.
+    `network` is what `prepare` or `to_bytes` returned. `is_new`: it was compiled now.
     """
 
     def __init__(
-        self,
-        network: openvino.Model | bytes,
-        device: Device,
-        size: int,
-        at_once: int,
-        ranges: Sequence[Range] = (),
+        self, network: openvino.Model | bytes, name: BackendName, device: Device, at_once: int
     ) -> None:
-        self.name: BackendName = EIGHT_BITS if ranges else "openvino"
-        self._size = size
+        self.name = name
         self.at_once = at_once
         properties = {
             "INFERENCE_PRECISION_HINT": "bf16" if device.precision == "bfloat16" else "f32",
@@ -103,10 +95,6 @@ class OpenVinoBackend:
         if isinstance(network, bytes):
             self._compiled = _imported(network, properties)
         else:
-            if device.precision == "bfloat16":
-                round_kernels(network)
-            if ranges:
-                quantise_convolutions(network, ranges)
             self._compiled = openvino.Core().compile_model(network, "CPU", properties)
         self._release_lock = threading.Lock()
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
@@ -123,10 +111,8 @@ class OpenVinoBackend:
         request = self._requests.get()
         try:
             request.infer([images], share_inputs=True)
-            scores, *embeddings = (
-                np.array(output.data, dtype=np.float32) for output in request.output_tensors
-            )
-            return Outputs(scores, embeddings[0] if embeddings else None)
+            tensors = request.output_tensors
+            return Outputs(*(np.array(output.data, dtype=np.float32) for output in tensors))
         finally:
             self._requests.put(request)
 
@@ -182,6 +168,31 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
     return None
 
 
+def prepare(model: openvino.Model, device: Device, ranges: Sequence[Range] = ()) -> openvino.Model:
+    """Change a model in place for a device; with the `ranges` of its manifest, for eight-bit integers."""
+    if device.precision == "bfloat16":
+        round_kernels(model)
+    if ranges:
+        quantise_convolutions(model, ranges)
+    return model
+
+
+def join(model: openvino.Model, things: openvino.Model, convolutions: int) -> openvino.Model:
+    """A model with the outputs of both, which are prepared. The first `convolutions` of `things` go."""
+    first_own, shared = (_convolutions(each)[convolutions].input(0) for each in (things, model))
+    first_own.replace_source_output(shared.get_source_output())
+    images = model.get_parameters()[0].output(0)
+    for user in things.get_parameters()[0].output(0).get_target_inputs():
+        user.replace_source_output(images)
+    results = [*model.get_results(), *things.get_results()]
+    return openvino.Model(results, model.get_parameters())
+
+
+def _convolutions(model: openvino.Model) -> Sequence[openvino.Node]:
+    """In the order of the program."""
+    return [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
+
+
 def round_kernels(model: openvino.Model) -> None:
     """Round the depthwise kernels of a network to values that bfloat16 represents exactly."""
     for node in model.get_ordered_ops():
@@ -208,7 +219,7 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
     Raises:
         ValueError: the model has another number of convolutions.
     """
-    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
+    nodes = _convolutions(model)
     if len(nodes) != len(ranges):
         raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
     limits_of = _largest_weights if cpu_has_vnni() else largest_sums

@@ -39,10 +39,14 @@ Embeddings = npt.NDArray[np.float32]  # (B, D)
 
 
 class Outputs(NamedTuple):
-    """What a model returns for a batch. `embeddings` is None for models of format 1, which have none."""
+    """What a model returns for a batch. `embeddings` is None for models of format 1, which have none.
+
+    `things`: the scores of a model of things that runs in the same pass.
+    """
 
     scores: Scores
-    embeddings: Embeddings | None
+    embeddings: Embeddings | None = None
+    things: Scores | None = None
 
     def rows(self) -> Iterator[tuple[Scores, Embeddings | None]]:
         """The scores (L,) and the embedding (D,) of each image."""
@@ -52,11 +56,15 @@ class Outputs(NamedTuple):
             strict=False,
         )
 
+    def first(self, count: int) -> Outputs:
+        return Outputs._make(None if array is None else array[:count] for array in self)
+
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:
-        embeddings = [part.embeddings for part in parts if part.embeddings is not None]
-        scores = np.concatenate([part.scores for part in parts])
-        return cls(scores, np.concatenate(embeddings) if embeddings else None)
+        return cls._make(
+            None if arrays[0] is None else np.concatenate(arrays)
+            for arrays in zip(*parts, strict=True)
+        )
 
 
 class Backend(Protocol):
@@ -93,11 +101,19 @@ class SelectionStore(Protocol):
 
 
 class Conversions(NamedTuple):
-    """What may have OpenVINO's form of a model: the package, and `folder`, with what was compiled here."""
+    """What may have OpenVINO's form of a model: the package, and `folder`, with what was compiled here.
+
+    `things`: of a model of things that repeats its first convolutions, and runs in the same pass.
+    """
 
     artifact: Path
     digest: str
     folder: Path | None
+    things: Conversions | None = None
+
+    @property
+    def digests(self) -> str:
+        return self.digest if self.things is None else f"{self.digest} {self.things.digest}"
 
     def compiled(self, name: BackendName, device: Device) -> Path | None:
         """The file of the model as it is compiled for a backend, on processors like this one."""
@@ -105,7 +121,7 @@ class Conversions(NamedTuple):
             return None
         key = " ".join(
             (
-                self.digest,
+                self.digests,
                 name,
                 device.precision,
                 *sorted(instruction_sets()),
@@ -185,7 +201,7 @@ class SelectionKey:
     @classmethod
     def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
         return cls(
-            conversions.digest,
+            conversions.digests,
             device.kind,
             device.precision,
             hardware_name(device.kind),

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 
 from tagger.errors import PermissionsUnsafe, SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
+from tagger.model.artifact import load_module, read_manifest
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     import openvino
     import torch
 
-    from tagger.model.artifact import Range
+    from tagger.model.artifact import Range, Trunk
     from tagger.model.backends.openvino import OpenVinoBackend
 
 
@@ -78,10 +79,10 @@ class Difference(NamedTuple):
 
     @classmethod
     def between(cls, expected: Outputs, actual: Outputs) -> Self:
-        return cls(
-            _embedding_difference(expected.embeddings, actual.embeddings),
-            _score_difference(expected.scores, actual.scores),
-        )
+        scores = _score_difference(expected.scores, actual.scores)
+        if expected.things is not None and actual.things is not None:
+            scores = max(scores, _score_difference(expected.things, actual.things))
+        return cls(_embedding_difference(expected.embeddings, actual.embeddings), scores)
 
     @property
     def is_small(self) -> bool:
@@ -208,11 +209,10 @@ class BackendSelector:
             raise SettingsInvalid(
                 reason=f"backend: this model has no ranges for {name}; set openvino"
             )
-        ranges = self._ranges if name == EIGHT_BITS else ()
         try:
             from tagger.model.backends.openvino import OpenVinoBackend
 
-            arguments = self._device, self._size, self._at_once, ranges
+            arguments = name, self._device, self._at_once
             if (file := self._file(name)) is not None and (
                 compiled := read_compiled(file)
             ) is not None:
@@ -220,12 +220,7 @@ class BackendSelector:
                     return OpenVinoBackend(compiled, *arguments)
                 except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
                     log.warning("the compiled model in %s is made anew: %s", file, error)
-            from tagger.model.backends.openvino import read_shipped_graph
-
-            shipped_graph = self._conversions and read_shipped_graph(
-                self._conversions.artifact, self._conversions.digest
-            )
-            return OpenVinoBackend(shipped_graph or self._convert(), *arguments)
+            return OpenVinoBackend(self._network(is_in_eight_bits=name == EIGHT_BITS), *arguments)
         except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
@@ -233,6 +228,23 @@ class BackendSelector:
             raise SettingsInvalid(
                 reason=f"backend: {name} cannot run this model{until}; leave it at auto, or set torchscript"
             ) from error
+
+    def _network(self, *, is_in_eight_bits: bool) -> openvino.Model:
+        from tagger.model.backends.openvino import convert, join, prepare, read_shipped_graph
+
+        conversions = self._conversions
+        shipped_graph = conversions and read_shipped_graph(conversions.artifact, conversions.digest)
+        ranges = self._ranges if is_in_eight_bits else ()
+        network = prepare(shipped_graph or self._convert(), self._device, ranges)
+        if conversions is None or (things := conversions.things) is None:
+            return network
+        manifest = read_manifest(things.artifact)
+        ranges = manifest.ranges if is_in_eight_bits else ()
+        graph_of_things = read_shipped_graph(things.artifact, things.digest) or convert(
+            load_module(things.artifact, things.digest), self._size
+        )
+        network_of_things = prepare(graph_of_things, self._device, ranges)
+        return join(network, network_of_things, cast("Trunk", manifest.trunk).convolutions)
 
     def keep(self, backend: Backend) -> None:
         """Store what OpenVINO compiled for the backend, unless an earlier start has done that."""

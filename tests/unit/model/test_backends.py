@@ -41,7 +41,7 @@ from tagger.model.artifact import (
     read_manifest,
     save_artifact,
 )
-from tagger.model.backends.openvino import SHIPPED, OpenVinoBackend, convert
+from tagger.model.backends.openvino import SHIPPED, OpenVinoBackend, convert, prepare
 from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import BackendSelector, Difference, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -63,7 +63,7 @@ def torchscript_backend(
 def openvino_backend(
     module: torch.jit.ScriptModule, device: Device, size: int, at_once: int
 ) -> OpenVinoBackend:
-    return OpenVinoBackend(convert(module, size), device, size, at_once)
+    return OpenVinoBackend(prepare(convert(module, size), device), "openvino", device, at_once)
 
 
 Kind = Callable[[torch.jit.ScriptModule, Device, int, int], Backend]
@@ -85,7 +85,7 @@ def outputs_of_module(images: Images) -> Outputs:
 
 def test_generated_images_get_the_outputs_of_the_module(backend):
     images = generated_images(SIZE, 64)
-    scores, embeddings = backend.forward(images)
+    scores, embeddings, _ = backend.forward(images)
     assert (scores.dtype, scores.shape) == (np.float32, (64, LABELS))
     assert (embeddings.dtype, embeddings.shape) == (np.float32, (64, DIMENSION))
     expected = outputs_of_module(images)
@@ -97,7 +97,7 @@ def test_generated_images_get_the_outputs_of_the_module(backend):
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_of_format_1_have_no_embeddings(kind):
     module = small_module(ScoresOnly())
-    scores, embeddings = kind(module, FLOAT32, SIZE, 1).forward(generated_images(SIZE, 3))
+    scores, embeddings, _ = kind(module, FLOAT32, SIZE, 1).forward(generated_images(SIZE, 3))
     assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 

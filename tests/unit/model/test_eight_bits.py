@@ -21,6 +21,7 @@ from tagger.model.backends.openvino import (
     OpenVinoBackend,
     convert,
     largest_sums,
+    prepare,
     quantise_convolutions,
     with_exact_zero,
 )
@@ -66,7 +67,8 @@ def test_ranges_are_mean_extremes_of_inputs_and_those_of_another_network_are_ref
 def test_outputs_are_near_to_floating_point_and_inputs_rounded_for_all_users():
     images = generated_images(SIZE, 16)
     expected = TorchScriptBackend(small_module(), FLOAT32, at_once=1).forward(images)
-    backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
+    model = prepare(convert(small_module(), SIZE), FLOAT32, small_ranges())
+    backend = OpenVinoBackend(model, "openvino-int8", FLOAT32, 1)
     actual = backend.forward(images)
     assert backend.name == "openvino-int8"
     difference = Difference.between(expected, actual)
@@ -142,7 +144,7 @@ def test_eight_bits_are_selected_on_processors_with_avx2(isa):
 def test_wrong_outputs_of_the_shipped_model_are_refused():
     images = generated_images(shipped_size(), IMAGES)
     backend = shipped_selector().load("openvino")
-    scores, embeddings = expected = backend.forward(images)
+    scores, embeddings, _ = expected = backend.forward(images)
     for wrong in (images[:, :, ::-1], images[..., ::-1], images[:, ::-1]):
         difference = Difference.between(expected, backend.forward(np.ascontiguousarray(wrong)))
         assert difference.embeddings > MAX_EMBEDDING_DIFFERENCE * ROOM
