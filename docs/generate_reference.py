@@ -103,6 +103,8 @@ BOOKKEEPING = {
 """Tables that only the program reads: their names suffice."""
 # Types that are not named: the meaning of a column tells them.
 PLAIN_TYPES = {"text", "integer", "real"}
+# The same of settings.
+PLAIN_SETTINGS = {"str", "Path", "int", "float", "bool"}
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
     (UtcDateTime, "UTC time"),
@@ -122,6 +124,7 @@ SHARED_BY = 2
 # The end of a help, in place of which the list has an ellipsis.
 REPEATABLE = " Repeatable."
 COMMON = "common"
+COMMON_IN_TRAINER = "trainer's common"
 """The group of options that is not named beside them."""
 JSON = "--json"
 """The option of nearly all commands, which is not listed for each."""
@@ -186,11 +189,18 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
         ),
     ]
     in_named = {row for group in named for row in group.rows}
-    counts = Counter(
-        row for command in commands.values() for row in _rows(command) if row not in in_named
-    )
-    common = tuple(row for row, count in counts.items() if count >= SHARED_BY)
-    return [*named, OptionGroup(COMMON, common)]
+    common = []
+    for name, program in ((COMMON, "tagger"), (COMMON_IN_TRAINER, "trainer")):
+        counts = Counter(
+            row
+            for path, command in commands.items()
+            if path.startswith(f"{program} ")
+            for row in _rows(command)
+            if row not in in_named
+        )
+        rows = tuple(row for row, count in counts.items() if count >= SHARED_BY)
+        common.append(OptionGroup(name, rows))
+    return [*named, *common]
 
 
 def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
@@ -242,7 +252,7 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
     missing = [f"`{_option_name(row)}`" for row in group.rows if row not in rows]
-    if group.name == COMMON:
+    if group.name in (COMMON, COMMON_IN_TRAINER):
         return ", ".join(f"`{_option_name(row)}`" for row in rows)
     if 2 * len(missing) < len(rows):
         return group.link + (f" but {', '.join(missing)}" if missing else "")
@@ -302,8 +312,13 @@ def _default(parameter: Any) -> str:
 def _setting_rows() -> Iterator[str]:
     meanings = _docstrings(Settings)
     for name, field in Settings.model_fields.items():
-        kind = ", ".join(filter(None, [_type_name(field.annotation), _setting_default(field)]))
-        yield f"- `TAGGER_{name.upper()}` ({kind}): {_line(meanings[name])}\n"
+        type_name = _type_name(field.annotation)
+        notes = [
+            *([] if type_name in PLAIN_SETTINGS else [type_name]),
+            *filter(None, [_setting_default(field)]),
+        ]
+        notes_in_brackets = f" ({', '.join(notes)})" if notes else ""
+        yield f"- `TAGGER_{name.upper()}`{notes_in_brackets}: {_line(meanings[name])}\n"
 
 
 def _docstrings(model: type) -> dict[str, str]:

@@ -175,8 +175,8 @@ class Settings(BaseModel):
     data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(default_factory=_data_folder)
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: Annotated[str, AfterValidator(database_address)] | None = Field(None, repr=False)
-    """URL of the database, like `postgresql://tagger@db.example/tagger`. Several hosts are separated by
-    commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder.
+    """URL of the database, like `postgresql://tagger@db.example/tagger`; commas separate several hosts.
+    Default: an SQLite file in the data folder.
     """
     redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`.
@@ -187,7 +187,7 @@ class Settings(BaseModel):
     models in use, else that of the package.
     """
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
+    """Device that runs the model; `auto`: the first available one."""
     raw_pairs: bool = True
     """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan applies a change."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
@@ -197,13 +197,10 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Images in one forward pass. Default: 8 on a CPU, 256 on a GPU."""
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
-    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it.
-    Default: that of the model.
-    """
+    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`. Default: that of the model."""
     backend: Annotated[str, AfterValidator(_backend)] = "auto"
-    """Library that runs the model: `torchscript`, `openvino`, `openvino-int8` (eight-bit integers) or one
-    that an installed package adds. `auto` selects the fastest of the first three on this machine;
-    `torchscript` gives the same scores on every machine.
+    """Library that runs the model: `torchscript` (the same scores on every machine), `openvino`,
+    `openvino-int8` (eight-bit integers), the fastest of these (`auto`), or one of an installed package.
     """
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of available cores."""
@@ -226,7 +223,7 @@ class Settings(BaseModel):
     Uploads and RAW photos without a preview always are.
     """
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """Seconds without a change before a photo is read: it may still be being copied. 0 reads it at once."""
+    """Seconds without a change before a photo is read: it may still be being copied."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
@@ -263,25 +260,21 @@ class Settings(BaseModel):
     `X-Remote-User`. Default: people sign in with a token.
     """
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of people whom `TAGGER_WEB_USER_HEADER` names. `none` refuses all but `TAGGER_WEB_EDITORS`.
-    Default: `viewer`.
-    """
+    """Role of people whom `TAGGER_WEB_USER_HEADER` names; `none`: refused. Default: `viewer`."""
     web_editors: list[str] = []
     """Names of `TAGGER_WEB_USER_HEADER` that are editors, as a JSON list."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other
-    origins. Default: the map of the package.
+    origins.
     """
     web_map_file: Annotated[Path, AfterValidator(_absolute)] | None = None
     """File of vector tiles for the map near by, in the schema of Protomaps' basemap, like
-    `/photos/europe.pmtiles`. Default: the map of the package alone.
+    `/photos/europe.pmtiles`.
     """
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None
-    """Public address of the web page, like `https://photos.example`, with a host name of its own, to
-    recognise its own pages behind proxies. Default: links are relative.
-    """
+    """Public address of the web page, like `https://photos.example`, to know its own pages behind proxies."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 

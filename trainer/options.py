@@ -159,7 +159,7 @@ class RecipeOptions:
             min=0.5,
             max=0.999,
             help="The share of accepted landmarks that should be right in a library. "
-            "Sets the threshold, using validation photos.",
+            "Sets the threshold.",
         ),
     ] = 0.95
     mixture: LibraryMixture = FAMILY
@@ -198,8 +198,7 @@ class TransferOptions(RecipeOptions):
         int,
         typer.Option(
             min=0,
-            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features "
-            "of the frozen backbone; that takes a minute.",
+            help="Epochs of fine-tuning. With 0, only a linear layer on the frozen backbone is trained.",
         ),
     ] = 30
     size: ImageSize = 224

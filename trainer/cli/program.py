@@ -228,8 +228,7 @@ def evaluate(
     others: Annotated[
         Path | None,
         typer.Option(
-            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. "
-            "Without them, nothing is known of how many such photos get a false tag."
+            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training."
         ),
     ] = None,
     mixture: LibraryMixture = FAMILY,
@@ -263,9 +262,7 @@ def compare(
     ],
     backbones: Annotated[
         str,
-        typer.Option(
-            help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
-        ),
+        typer.Option(help="Comma-separated networks of torchvision, or timm/NAME for timm's."),
     ],
     out: Annotated[
         Path,
