@@ -95,6 +95,8 @@ def _add_looks() -> None:
         sa.Column("added_landmark", sa.Boolean, nullable=False, server_default="0"),
         sa.CheckConstraint("answer IN ('yes', 'none')", name="answer"),
     )
+    op.create_index("ix_looks_sight", "looks", ["sight"])
+    op.create_index("ix_looks_landmark_id", "looks", ["landmark_id"])
     op.create_table(
         "look_photos",
         sa.Column("look_id", _IDENTIFIER, nullable=False),

@@ -244,6 +244,8 @@ SILENT_KINDS = frozenset({"building", "cemetery", "house"})
 LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
 # Places that are learned in one transaction, and looks that are compared at once: 40 MB.
 PLACES_PAGE, LOOKS_PAGE = 20, 64
+# Neighbours are learned one after the other: by parallels so many to a degree, then by longitude.
+PARALLELS_PER_DEGREE = 4
 # Transformed photos that are kept for the next places: 40 MB, and at most 7 MB more.
 MOST_TRANSFORMED = 8000
 # New looks that are compared with all photos after one job: the others follow after the next one.
@@ -255,7 +257,6 @@ MOST_LIKE = 200
 Progress = Callable[[str, int, int | None], None]
 
 
-_Key = tuple[str, float, float] | int | None
 # What is read of all rows.
 _STORED = (
     "id",
@@ -284,11 +285,6 @@ class AskedSight:
     def coordinates(self) -> tuple[float, float]:
         return self.latitude, self.longitude
 
-    @property
-    def key(self) -> _Key:
-        """What its row of `looks` is known by."""
-        return (self.sight, *self.coordinates) if self.sight else self.landmark_id
-
 
 def update_looks(
     database: Database,
@@ -302,7 +298,11 @@ def update_looks(
         ModelFileNotFound, ModelRefused: the model's file cannot be read, or its embeddings cannot be used.
     """
     with database.read() as connection:
-        places = list(_changed_places(connection, model.id))
+        # Neighbours have many photos in common, which are read once.
+        places = sorted(
+            _changed_places(connection, model.id),
+            key=lambda place: (round(PARALLELS_PER_DEGREE * place.latitude), place.longitude),
+        )
     if places:
         _learn(database, model, places, on_progress)
     _compare(database, model, on_progress)
@@ -323,9 +323,13 @@ def _learn(
             learned = list(learner.learn(connection, page))
         with database.write() as connection:
             take_lock(connection, AdvisoryLock.UPDATE_LOOKS)
-            stored = _stored(connection)
+            is_of_page = or_(
+                looks.c.sight.in_([place.sight for place in page if place.sight]),
+                looks.c.landmark_id.in_([place.landmark_id for place in page if not place.sight]),
+            )
+            stored = _stored(connection, is_of_page)
             for place, values, content_ids in learned:
-                row = stored.get(place.key)
+                row = stored.get(_key(place))
                 if row is None or row.answer != LookAnswer.YES:  # it may have come meanwhile
                     _store(connection, place, row, values, content_ids)
 
@@ -393,17 +397,23 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
 
     stored = _stored(connection)
     for place in places:
-        row = stored.get(place.key)
+        row = stored.get(_key(place))
         if row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES):
             yield place
 
 
-def _stored(connection: Connection) -> dict[_Key, Row[Any]]:
-    stored: dict[_Key, Row[Any]] = {}
-    for row in connection.execute(select(*(looks.c[name] for name in _STORED))):
-        key = (row.sight, row.latitude, row.longitude) if row.sight else row.landmark_id
-        stored[key] = row
-    return stored
+def _stored(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> dict[tuple[Any, ...], Row[Any]]:
+    query = select(*(looks.c[name] for name in _STORED)).where(*conditions)
+    return {_key(row): row for row in connection.execute(query)}
+
+
+def _key(place: AskedSight | Row[Any]) -> tuple[Any, ...]:
+    # What tells a place from others. An answer names the landmark of a sight.
+    if place.sight:
+        return place.sight, place.latitude, place.longitude
+    return (place.landmark_id,)
 
 
 class _LookLearner:
@@ -689,16 +699,16 @@ def _compare_page(
     )
     compared = {"compared_to": content_ids[1], "likely": likely}
     names = ("look_id", "content_id", "score")
+    query = select(looks.c.id, looks.c.evidence).where(looks.c.id.in_(look_ids))
     with database.write() as connection:
-        for look, of_look in zip(page, best, strict=True):
-            # Another process may have learned it anew meanwhile.
-            is_same = looks.c.id == look.id, looks.c.evidence == look.evidence
-            if connection.scalar(select(looks.c.id).where(*is_same).with_for_update()) is not None:
-                insert_page(
-                    connection,
-                    look_photos,
-                    names,
-                    [(look.id, content_id, score) for score, content_id in of_look],
-                    skip_existing=True,
-                )
-                connection.execute(update(looks).where(*is_same).values(compared))
+        # Another process may have learned some anew meanwhile.
+        current = dict(connection.execute(query.order_by(looks.c.id).with_for_update()).all())
+        same_ids = [look.id for look in page if current.get(look.id) == look.evidence]
+        likely_rows = [
+            (look_id, content_id, score)
+            for look_id, of_look in zip(look_ids, best, strict=True)
+            for score, content_id in of_look
+            if look_id in same_ids
+        ]
+        insert_page(connection, look_photos, names, likely_rows, skip_existing=True)
+        connection.execute(update(looks).where(looks.c.id.in_(same_ids)).values(compared))

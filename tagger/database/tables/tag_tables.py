@@ -389,6 +389,8 @@ looks = Table(
         server_default="0",
         doc="whether the answer added the landmark",
     ),
+    Index(None, "sight"),
+    Index(None, "landmark_id"),
     info={
         "doc": "What photos taken near a place have in common. It makes no tag before a person answers."
     },
