@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.scan import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
+    from tagger.jobs.processing.chunk_runner import StoredBatch
     from tagger.photos.folders import FolderProblem
     from tagger.settings import Settings
 
@@ -304,7 +305,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
         if count > 1:
             run_in_processes(database, settings, job, count, printer)
         else:
-            run_job(database, settings, job, printer.update)
+            run_job(database, settings, job, printer.show_progress, printer.print_stored)
 
 
 # Outcomes that most photos of a large job have, and that its summary counts.
@@ -339,13 +340,21 @@ class StoredPrinter:
         self._line.__exit__()
 
     def update(self) -> None:
-        """Print the photos that were stored since the last call, and show the progress."""
-        stored = with_retry(self._photos.next) if self._has_lines else ()
+        """Print the photos that any process has stored since the last call, and show the progress."""
+        self.print_stored()
+        self.show_progress()
+
+    def print_stored(self, _stored: StoredBatch = ()) -> None:
+        """Print the photos that any process has stored since the last call. Several threads call this."""
         with self._lock:
-            if stored:
-                lines = (photo_line(each, self._progress.kind) for each in stored)
+            photos = with_retry(self._photos.next) if self._has_lines else ()
+            if photos:
+                lines = "\n".join(photo_line(photo, self._progress.kind) for photo in photos)
                 with self._line.cleared():
-                    self._print("\n".join(lines))
+                    self._print(lines)
+
+    def show_progress(self) -> None:
+        with self._lock:
             if self._line.is_shown:
                 self._progress = with_retry(partial(find_job, self._database, self._job))
                 self._line.show_job(self._database, self._progress)

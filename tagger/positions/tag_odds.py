@@ -148,9 +148,12 @@ def weigh_images(
 ) -> set[int]:
     """Store the odds of the tags of images where they are not up to date. Returns the images to settle.
 
-    `own_alone`: only the positions of their own photos count.
+    `own_alone`: only the positions of their own photos count, and images without any stay as they are.
     """
-    return store_odds(connection, _changes(connection, content_ids, own_alone=own_alone))
+    if not own_alone:
+        return store_odds(connection, _changes(connection, content_ids))
+    own = own_fixes(connection, content_ids)
+    return store_odds(connection, _changes(connection, own.keys(), own))
 
 
 def record_changes(
@@ -202,17 +205,16 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 def _changes(
     connection: Connection,
     content_ids: Collection[int],
-    *,
-    own_alone: bool = False,
+    own: Fixes | None = None,
 ) -> list[tuple[Row[Any], PositionOdds | None]]:
-    # The tags of these images whose odds are wrong.
+    # The tags of these images whose odds are wrong. `own`: these positions alone count.
     if not content_ids:
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     rows = _tags(connection, content_ids)
     odds: Mapping[Key, PositionOdds] = {}
     if settings.position_odds:
-        odds = _all_odds(connection, rows, settings.max_gap_s, own_alone=own_alone)
+        odds = _all_odds(connection, rows, settings.max_gap_s, own)
     changes = []
     for row in rows:
         new = _reversing(row, odds.get((row.content_id, row.landmark_id)))
@@ -312,25 +314,24 @@ def _all_odds(
     connection: Connection,
     rows: Sequence[Row[Any]],
     max_gap_s: float,
-    *,
-    own_alone: bool,
+    own_alone: Fixes | None,
 ) -> Mapping[Key, PositionOdds]:
     # The odds of tags from the strongest evidence that says something about each.
     content_ids = {row.content_id for row in rows}
     placed = [row for row in rows if row.latitude is not None]
 
     # The photo's own position, unless nobody can have been there.
-    own = own_fixes(connection, content_ids)
+    own = own_fixes(connection, content_ids) if own_alone is None else own_alone
     of_own = list(_odds_of_fixes(placed, own))
     far = {photo_id for _, photo_id, odds in of_own if photo_id is not None and odds.odds < 1}
-    contradicted_ids = contradicted_photos(connection, far, max_gap_s)
+    contradicted_ids = contradicted_photos(connection, far, max_gap_s) if far else set()
     strong = _best(
         (key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids
     )
     of_models = {(row.content_id, row.landmark_id) for row in rows if not row.is_taught}
     taught = [row for row in placed if (row.content_id, row.landmark_id) not in of_models]
     strong |= _odds_at_places(taught, own, MEASURED_SHARE, contradicted_ids)
-    if own_alone:
+    if own_alone is not None:
         return strong
 
     # Its camera before and after: whether somebody can have come to the landmark.
