@@ -103,11 +103,11 @@ def job_summary(progress: JobProgress) -> str:
     return f"job {progress.job} {progress.state}{action}: {photos}: {counts}"
 
 
-def job_origin(progress: JobProgress) -> str:
-    """When a job was made, and what it tags, in brackets."""
-    about = first_names(progress.paths, PATHS_SHOWN)
-    kind = "" if about or progress.kind in METADATA_KINDS else progress.kind
-    return f"({', '.join(filter(None, (local_time(progress.created_at), about, kind)))})"
+def job_subject(progress: JobProgress) -> str:
+    """What a job tags: its first folders, else its kind; empty: its state says it."""
+    if progress.paths:
+        return first_names(progress.paths, PATHS_SHOWN)
+    return "" if progress.kind in METADATA_KINDS else progress.kind
 
 
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
@@ -122,11 +122,12 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
         number = f"{progress.running} running, {progress.queued} queued"
         parts = [remaining] if progress.settling else [number, remaining]
         remainder = f"; {', '.join(filter(None, parts))}"
+    origin = ", ".join(filter(None, (local_time(progress.created_at), job_subject(progress))))
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     models = ", ".join(progress.models) or progress.model
     lines = [
-        f"{job_summary(progress)}{remainder} {job_origin(progress)}",
+        f"{job_summary(progress)}{remainder} ({origin})",
         f"  model {models}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
@@ -300,7 +301,8 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
         if not has_classified_landmarks(database, progress):
             return vars(findings), of_things
-    lines = [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
+    lines = ["Photos  Landmark"] if landmarks else []
+    lines += [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
     if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
         lines.append(f"        and {more} more; to list all, run: tagger landmark list")
     lines += of_things

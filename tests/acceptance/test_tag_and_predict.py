@@ -37,7 +37,7 @@ def test_a_job_ends_with_the_landmarks_that_it_found(terminal):
     draw(terminal.folder / "photos" / "gate.jpg", 1)
     for seed in range(2):
         draw(terminal.folder / "photos" / f"tower{seed}.jpg", 0, seed=seed)
-    lines = "     2  Eiffel Tower\n     1  Brandenburg Gate\n"
+    lines = "Photos  Landmark\n     2  Eiffel Tower\n     1  Brandenburg Gate\n"
     found = [("eiffel-tower", 2), ("brandenburg-gate", 1)]
     for quiet in ((), ("-q",)):
         assert lines in terminal.run(*quiet, "tag", "photos", "--again").stderr
@@ -149,7 +149,9 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal):
     assert correct[:3] == ["reject", "LANDMARK", "PHOTO,"]
     assert "1 photo: 1 written" in terminal.run(*write).stderr
     quiet = terminal.run("-q", "tag", "my photos", "--again").stderr
-    assert re.fullmatch(r"job \d finished: 1 photo: 1 tagged, .*\n     1  Eiffel Tower\n", quiet)
+    assert re.fullmatch(
+        r"job \d finished: 1 photo: 1 tagged, .*\nPhotos  Landmark\n     1  Eiffel Tower\n", quiet
+    )
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
     several = terminal.run("tag", "my photos", "elsewhere", "--again").stderr.splitlines()
     job = terminal.json("job", "list")[0]["job"]

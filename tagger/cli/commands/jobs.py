@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import Format, printable, write_json
+from tagger.cli.console import Format, local_time, printable, write_json, write_list
 from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -25,8 +25,8 @@ from tagger.cli.job_text import (
     count_of,
     is_heard,
     job_lines,
-    job_origin,
     job_report,
+    job_subject,
     job_summary,
     overview_lines,
     service_lines,
@@ -53,6 +53,7 @@ from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
+from tagger.jobs.enqueue.job_texts import counts_text
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,
@@ -89,13 +90,14 @@ def list_(json: Json = False) -> None:
     Example: tagger job list
     """
     jobs = list_jobs(open_for_reading().database)
-    if json:
-        write_json(jobs)
-        return
-    for job in jobs:
-        typer.echo(f"{job_summary(job)} {job_origin(job)}")
-    if not jobs:
-        console.info("there are no jobs; to start one, run: tagger tag FOLDER")
+    columns = "Job", "Began", "State", "Photos", "Result", "About"
+    none_text = "there are no jobs; to start one, run: tagger tag FOLDER"
+    write_list(jobs, columns, map(_job_row, jobs), none_text, json=json)
+
+
+def _job_row(job: JobProgress) -> tuple[object, ...]:
+    began = local_time(job.created_at)
+    return job.job, began, job.state, job.total, counts_text(job), job_subject(job) or job.kind
 
 
 @job_app.command("show")
