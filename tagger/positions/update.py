@@ -6,12 +6,12 @@ cameras that are used with it.
 
 import json
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.enums import STATED, PositionSource, VerdictKind
@@ -258,7 +258,23 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
     return len(moved)
 
 
-def _sights(connection: Connection, facts: Mapping[int, _Facts]) -> dict[int, str]:
+def update_sights(connection: Connection, content_ids: Collection[int]) -> None:
+    """Store at which sights photos of these images were taken, after a verdict about one of them."""
+    columns = (positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m"))
+    of_images = (
+        select(*columns)
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(among(photos.c.content_id, content_ids))
+    )
+    facts = {photo_id: fact for photo_id, *fact in connection.execute(of_images)}
+    sights = _sights(connection, facts)
+    for photo_id in facts:
+        is_of_photo = positions.c.photo_id == photo_id
+        values = {"sight": sights.get(photo_id)}
+        connection.execute(update(positions).where(is_of_photo).values(values))
+
+
+def _sights(connection: Connection, facts: Mapping[int, Sequence[Any]]) -> dict[int, str]:
     # Where photos were taken, but for sights at which they were not, as people say.
     sights = library_sights(connection)
     fixes = np.array(

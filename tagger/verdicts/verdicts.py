@@ -12,10 +12,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, exists, false, func, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, exists, false, func, select
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database, display_language, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_missing, pages
 from tagger.database.tables import (
@@ -131,6 +131,7 @@ def withdraw_verdicts(
             record_action(
                 connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count
             )
+            current.update_sights(connection)
         return current.document(connection, root_paths, dry_run=dry_run)
 
 
@@ -218,12 +219,14 @@ class _CurrentVerdicts:
         write_verdicts(
             connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
         )
-        if kind is VerdictKind.REJECTED and isinstance(self.subject, NamedSight):
-            # The update of positions leaves them so.
-            is_at_sight = (positions.c.sight == self.subject.id) & positions.c.photo_id.in_(
-                select(photos.c.id).where(among(photos.c.content_id, images))
-            )
-            connection.execute(update(positions).where(is_at_sight).values(sight=None))
+        self.update_sights(connection)
+
+    def update_sights(self, connection: Connection) -> None:
+        """Let photos be at the sights that their verdicts leave, once one about a sight has changed."""
+        if isinstance(self.subject, NamedSight):
+            from tagger.positions.update import update_sights  # numpy
+
+            update_sights(connection, self.before)
 
     def document(
         self, connection: Connection, root_paths: RootPaths, *, dry_run: bool
@@ -294,6 +297,24 @@ def _kinds(
     given = among(table.c.content_id, images), is_about_it
     rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
     return dict.fromkeys(images) | {row.content_id: VerdictKind(row.verdict) for row in rows}
+
+
+def rejected_sights(database: Database, photo_id: int) -> Sequence[str]:
+    """The names of the sights at which a photo was not taken, as people say."""
+    query = (
+        select(sight_verdicts.c.sight)
+        .join(photos, photos.c.content_id == sight_verdicts.c.content_id)
+        .where(photos.c.id == photo_id, sight_verdicts.c.verdict == VerdictKind.REJECTED)
+        .order_by(sight_verdicts.c.sight)
+    )
+    with database.read() as connection:
+        sights = connection.scalars(query).all()
+        if not sights:
+            return []
+        from tagger.sights import library_sights  # numpy
+
+        table, language = library_sights(connection), display_language(connection)
+        return [table.name_in(sight, language) for sight in sights]
 
 
 # What people say of images: verdicts, dismissals (not a landmark at all) and favourites (a star).

@@ -370,7 +370,6 @@ def test_a_rejected_sight_stays_away_and_comes_back_with_the_verdict_withdrawn(l
     listed = [each.landmark for each in list_verdicts(database, VerdictFilter())]
     assert listed == ["louvre-museum", "sight:Louvre Museum"]
     withdraw_verdicts(database, [here], "sight:Musée du Louvre", VerdictKind.REJECTED, {})
-    library.update()
     assert _sights(library) == {here: "Louvre Museum", there: "Louvre Museum"}
 
 

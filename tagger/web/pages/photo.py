@@ -63,6 +63,7 @@ from tagger.query.tagged_photos import (
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, day_text, gettext, ngettext
 from tagger.things import all_things
+from tagger.verdicts.verdicts import rejected_sights
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
     WriteMode,
@@ -400,6 +401,7 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "things": things,
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
+        "rejected_sights": rejected_sights(state.database, photo_id),
         "near_here": near_here,
         "trip": trip and Link(trip.title, trip_address(trip.trip.id)),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
