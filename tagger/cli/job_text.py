@@ -103,13 +103,6 @@ def job_summary(progress: JobProgress) -> str:
     return f"job {progress.job} {progress.state}{action}: {photos}: {counts}"
 
 
-def job_subject(progress: JobProgress) -> str:
-    """What a job tags: its first folders, else its kind; empty: its state says it."""
-    if progress.paths:
-        return first_names(progress.paths, PATHS_SHOWN)
-    return "" if progress.kind in METADATA_KINDS else progress.kind
-
-
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
     """Everything about one job. `is_served`: workers process jobs now."""
     from tagger.database.audit_log import author_text
@@ -122,7 +115,9 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
         number = f"{progress.running} running, {progress.queued} queued"
         parts = [remaining] if progress.settling else [number, remaining]
         remainder = f"; {', '.join(filter(None, parts))}"
-    origin = ", ".join(filter(None, (local_time(progress.created_at), job_subject(progress))))
+    about = first_names(progress.paths, PATHS_SHOWN)
+    kind = "" if about or progress.kind in METADATA_KINDS else progress.kind
+    origin = ", ".join(filter(None, (local_time(progress.created_at), about, kind)))
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     models = ", ".join(progress.models) or progress.model

@@ -26,7 +26,6 @@ from tagger.cli.job_text import (
     is_heard,
     job_lines,
     job_report,
-    job_subject,
     job_summary,
     overview_lines,
     service_lines,
@@ -53,7 +52,7 @@ from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
-from tagger.jobs.enqueue.job_texts import counts_text
+from tagger.jobs.enqueue.job_texts import counts_text, job_title
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,
@@ -61,7 +60,13 @@ from tagger.ledger.items import (
     failing_photos,
     unwritten_photos,
 )
-from tagger.ledger.job_control import JobProgress, find_job, list_jobs, list_recent_jobs
+from tagger.ledger.job_control import (
+    JobProgress,
+    find_job,
+    job_options,
+    list_jobs,
+    list_recent_jobs,
+)
 from tagger.ledger.job_control import cancel as cancel_job
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
@@ -89,15 +94,23 @@ def list_(json: Json = False) -> None:
 
     Example: tagger job list
     """
-    jobs = list_jobs(open_for_reading().database)
-    columns = "Job", "Began", "State", "Photos", "Result", "About"
+    database = open_for_reading().database
+    jobs = list_jobs(database)
+    options = job_options(database, [job.job for job in jobs])
+    rows = (
+        (
+            job.job,
+            local_time(job.created_at),
+            job_title(job, options[job.job]),
+            job.state,
+            job.total,
+            counts_text(job),
+        )
+        for job in jobs
+    )
+    columns = "Job", "Began", "What", "State", "Photos", "Result"
     none_text = "there are no jobs; to start one, run: tagger tag FOLDER"
-    write_list(jobs, columns, map(_job_row, jobs), none_text, json=json)
-
-
-def _job_row(job: JobProgress) -> tuple[object, ...]:
-    began = local_time(job.created_at)
-    return job.job, began, job.state, job.total, counts_text(job), job_subject(job) or job.kind
+    write_list(jobs, columns, rows, none_text, json=json)
 
 
 @job_app.command("show")

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from tagger.database.enums import stored_note
-from tagger.texts.text_format import NN_, gettext, ngettext, number_text, rounded_duration
+from tagger.database.enums import JobKind, stored_note
+from tagger.photos.paths import printable_path
+from tagger.texts.text_format import (
+    N_,
+    NN_,
+    gettext,
+    moment_text,
+    ngettext,
+    number_text,
+    reader_zone,
+    rounded_duration,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from tagger.jobs.enqueue.submission import Backfill
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import WorkerStatus
 
@@ -26,6 +39,82 @@ COUNT_TEXTS = {
     "failed": NN_("%(count)s failed", "%(count)s failed"),
     "cancelled": NN_("%(count)s cancelled", "%(count)s cancelled"),
 }
+
+# What jobs do, and backfills of each scope.
+KIND_TEXTS = {
+    JobKind.TAG: N_("Tag %(folders)s"),
+    JobKind.RETRY: N_("Retry failed photos"),
+    JobKind.BACKFILL: N_("Tag photos again"),
+    JobKind.COMPARE: N_("Compare with taught landmarks"),
+    JobKind.WRITE: N_("Write tags into metadata"),
+    JobKind.UNDO: N_("Undo metadata changes"),
+}
+BACKFILL_TEXTS = {
+    "untagged": N_("Tag new photos"),
+    "outdated": N_("Update tags and things"),
+    "failed": N_("Retry failed photos"),
+    "taught": N_("Compare with taught landmarks"),
+}
+SCOPE_TEXTS = {
+    "untagged": N_("Photos that are not processed"),
+    "outdated": N_("Photos tagged by another model"),
+    "failed": N_("Photos that fail now"),
+    "all": N_("All photos"),
+    "taught": N_("Photos not compared with what was taught"),
+}
+MAX_FOLDERS = 2
+
+
+def job_title(job: JobProgress, options: Mapping[str, Any]) -> str:
+    """What a job does: `Tag Pictures`, `Tag new photos`. `options`: those that it records."""
+    if job.kind != JobKind.TAG:
+        return gettext(BACKFILL_TEXTS.get(options.get("what", ""), KIND_TEXTS[JobKind(job.kind)]))
+    names = [PurePath(path).name or path for path in job.paths]
+    folders, more = ", ".join(names[:MAX_FOLDERS]), len(names) - MAX_FOLDERS
+    if more > 0:
+        folders = ngettext(
+            "%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=folders
+        )
+    return gettext(KIND_TEXTS[JobKind.TAG], folders=folders or gettext("photos"))
+
+
+def job_about(options: Mapping[str, Any]) -> str:
+    """Which photos the job with these options is about, if its title does not say that."""
+    from tagger.jobs.enqueue.submission import UNDO_JOB, backfill_from_options
+
+    if UNDO_JOB in options:
+        return gettext("what job %(number)s wrote", number=options[UNDO_JOB])
+    if "what" not in options:
+        return ""
+    conditions = {name: value for name, value in options.items() if name != "what"}
+    backfill = backfill_from_options(options["what"], conditions)
+    if backfill.scope not in BACKFILL_TEXTS:
+        return backfill_text(backfill)
+    return ", ".join(_backfill_parts(backfill))
+
+
+def backfill_text(backfill: Backfill) -> str:
+    """`Photos that are not processed, after scanning Pictures`."""
+    return ", ".join([gettext(SCOPE_TEXTS[backfill.scope]), *_backfill_parts(backfill)])
+
+
+def _backfill_parts(backfill: Backfill) -> Iterator[str]:
+    from tagger.query.filter_words import conditions_text
+
+    if conditions := conditions_text(backfill.query):
+        yield conditions
+    for folder in backfill.scan:
+        name = printable_path(folder.name or folder)
+        yield gettext("after scanning %(folder)s", folder=name)
+    if backfill.write:
+        yield gettext("tags written into metadata")
+
+
+def time_text(time: datetime) -> str:
+    """A time in the reader's zone; without the date if it is today."""
+    local = time.astimezone(reader_zone())
+    is_today = local.date() == datetime.now(local.tzinfo).date()
+    return f"{local:%H:%M}" if is_today else moment_text(time)
 
 
 def counts_text(job: JobProgress, always: Collection[str] = ()) -> str:

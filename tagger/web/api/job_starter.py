@@ -44,6 +44,7 @@ from tagger.jobs.enqueue.submission import (
     BackfillScope,
     JobRequest,
     MetadataOptions,
+    Tagging,
     prepare_job,
     queue_job,
 )
@@ -334,13 +335,18 @@ class WriteRequest(RequestModel):
         return None
 
 
-class TaggingRequest(WriteRequest):
+class TaggingOptions(WriteRequest):
+    """What a job over folders does."""
+
+    again: bool = Field(default=False, description="Also photos that are classified already.")
+
+
+class TaggingRequest(TaggingOptions):
     """A job over folders, as `tagger enqueue`."""
 
     paths: list[Folder] = Field(
         min_length=1, max_length=100, description="Folders inside the allowed ones."
     )
-    again: bool = Field(default=False, description="Also photos that are classified already.")
 
 
 class BackfillRequest(WriteRequest):
@@ -414,6 +420,15 @@ T = TypeVar("T")
 
 # How long a request waits for its scan: with a small folder, the response has the number of photos.
 RESPONSE_WAIT_S = 1.0
+
+
+def start_tagging(
+    state: AppState, allowed: AllowedFolders, paths: Sequence[str], options: TaggingOptions
+) -> int:
+    """Start a job over folders; raises as `start_job`, and if they are not among the allowed ones."""
+    metadata = options.metadata_options(state.settings)
+    request = Tagging(allowed.selection(paths), options.again, metadata)
+    return start_job(state, request, options.priority)
 
 
 def start_job(state: AppState, request: JobRequest, priority: Priority) -> int:

@@ -32,7 +32,7 @@ from tagger.jobs.enqueue.job_json import (
 )
 from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
-from tagger.jobs.enqueue.submission import MetadataOptions, Retry, Tagging, count_photos
+from tagger.jobs.enqueue.submission import MetadataOptions, Retry, count_photos
 from tagger.ledger import job_control
 from tagger.ledger.items import (
     FailingPhoto,
@@ -61,6 +61,7 @@ from tagger.web.api.job_starter import (
     check_write,
     folder_paths,
     start_job,
+    start_tagging,
     wake_workers,
 )
 from tagger.web.routes import ONE_LINE, api_router
@@ -169,9 +170,8 @@ def job(state: State, job: JobNumber) -> JobDetails:
 @requires(Role.EDITOR)
 def enqueue(state: State, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
-    selection = allowed_folders(state).selection(folder_paths(body.paths))
-    request = Tagging(selection, body.again, body.metadata_options(state.settings))
-    return _started_document(state, start_job(state, request, body.priority))
+    job = start_tagging(state, allowed_folders(state), folder_paths(body.paths), body)
+    return _started_document(state, job)
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)

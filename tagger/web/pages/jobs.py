@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Request
@@ -26,10 +26,14 @@ from tagger.database.audit_log import author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.job_texts import (
+    backfill_text,
     counts_text,
+    job_about,
+    job_title,
     note_text,
     rate_text,
     remaining_text,
+    time_text,
     worker_text,
 )
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
@@ -44,11 +48,7 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.submission import (
-    UNDO_JOB,
-    Backfill,
     BackfillScope,
-    Tagging,
-    backfill_from_options,
 )
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.items import (
@@ -56,11 +56,16 @@ from tagger.ledger.items import (
     count_failures,
     count_refusals_with_sidecar,
 )
-from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
+from tagger.ledger.job_control import (
+    JobProgress,
+    find_job,
+    has_classified_landmarks,
+    job_options,
+    list_older_jobs,
+)
 from tagger.ledger.workers import LastTick
-from tagger.photos.paths import parse_path, printable_path
+from tagger.photos.paths import parse_path
 from tagger.query.counts import landmark_counts
-from tagger.query.filter_words import conditions_text
 from tagger.texts.text_format import (
     N_,
     gettext,
@@ -84,15 +89,15 @@ from tagger.web.api.job_starter import (
     FolderRefused,
     Key,
     RetryRequest,
+    TaggingOptions,
     UndoRequest,
     WriteMode,
-    WriteRequest,
     allowed_folders,
     check_schedule,
     list_subfolders,
     path_of_key,
     run_schedule,
-    start_job,
+    start_tagging,
     write_modes,
 )
 from tagger.web.api.jobs import (
@@ -112,27 +117,11 @@ from tagger.web.routes import ONE_LINE, RequestModel
 from tagger.web.state import AppState, State
 from tagger.web.templating import render
 
-MAX_FOLDERS = 2
-KIND_TEXTS = {
-    JobKind.TAG: N_("Tag %(folders)s"),
-    JobKind.RETRY: N_("Retry failed photos"),
-    JobKind.BACKFILL: N_("Tag photos again"),
-    JobKind.COMPARE: N_("Compare with taught landmarks"),
-    JobKind.WRITE: N_("Write tags into metadata"),
-    JobKind.UNDO: N_("Undo metadata changes"),
-}
 STATE_COLOURS = {
     JobState.RUNNING: "sure",
     JobState.SCANNING: "sure",
     JobState.WAITING: "open",
     JobState.PAUSED: "open",
-}
-SCOPE_TEXTS = {
-    "untagged": N_("Photos that are not processed"),
-    "outdated": N_("Photos tagged by another model"),
-    "failed": N_("Photos that fail now"),
-    "all": N_("All photos"),
-    "taught": N_("Photos not compared with what was taught"),
 }
 
 
@@ -156,29 +145,14 @@ class JobView(JobProgress):
 
 
 def _job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
-    title = gettext(KIND_TEXTS[JobKind(job.kind)])
-    if job.kind == JobKind.TAG:
-        names = [PurePath(path).name or path for path in job.paths]
-        folders, more = ", ".join(names[:MAX_FOLDERS]), len(names) - MAX_FOLDERS
-        if more > 0:
-            folders = ngettext(
-                "%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=folders
-            )
-        title = gettext(KIND_TEXTS[JobKind.TAG], folders=folders or gettext("photos"))
-    about = ""
-    if UNDO_JOB in options:
-        about = gettext("what job %(number)s wrote", number=options[UNDO_JOB])
-    elif "what" in options:
-        conditions = {name: value for name, value in options.items() if name != "what"}
-        about = backfill_text(backfill_from_options(options["what"], conditions))
     took, when = "", gettext("since %(time)s", time=time_text(job.created_at))
     if job.finished_at is not None:
         duration = job.finished_at - (job.started_at or job.created_at)
         took, when = rounded_duration(duration.total_seconds()), time_text(job.finished_at)
     return JobView(
         **vars(job),
-        title=title,
-        about=about,
+        title=job_title(job, options),
+        about=job_about(options),
         time=job.finished_at or job.created_at,
         time_text=when,
         took=took,
@@ -260,24 +234,6 @@ def last_tick_text(last_tick: LastTick) -> str:
     return gettext("Last checked: %(time)s", time=time_text(last_tick.at))
 
 
-def time_text(time: datetime) -> str:
-    """Return a time in the reader's zone; without the date if it is today."""
-    local = time.astimezone(reader_zone())
-    is_today = local.date() == datetime.now(local.tzinfo).date()
-    return f"{local:%H:%M}" if is_today else moment_text(time)
-
-
-def backfill_text(backfill: Backfill) -> str:
-    parts = [gettext(SCOPE_TEXTS[backfill.scope])]
-    parts += filter(None, [conditions_text(backfill.query)])
-    parts += [
-        gettext("after scanning %(folder)s", folder=printable_path(folder))
-        for folder in backfill.scan
-    ]
-    parts += [gettext("tags written into metadata")] if backfill.write else []
-    return ", ".join(parts)
-
-
 # Failures that may pass without a change of the file.
 TRANSIENT_KINDS = {
     FailureKind.GONE,
@@ -349,13 +305,12 @@ WRITE_TEXTS = {
 }
 
 
-class FolderForm(WriteRequest):
+class FolderForm(TaggingOptions):
     """A job over a folder, or over what an `address` names. `consent`: also where the page has no access."""
 
     folder: Key = ""
     address: Key = ""
     consent: bool = False
-    again: bool = False
 
 
 class NightlyForm(RequestModel):
@@ -376,30 +331,28 @@ def show_new(
 @requires(Role.EDITOR)
 def start_folder(request: Request, state: State, form: Annotated[FolderForm, Form()]) -> Response:
     try:
-        selection = _selection(request, state, form)
-        tagging = Tagging(selection, form.again, form.metadata_options(state.settings))
-        job = start_job(state, tagging, form.priority)
+        path = form.address.strip()
+        allowed = allowed_folders(state)
+        if form.consent and may_allow_folder(request):
+            # The job records the folder as a root, which is allowed from then on.
+            allowed, path = allowed.with_all(), _whole_path(path)
+        job = start_tagging(state, allowed, [path or path_of_key(form.folder)], form)
     except (TaggerError, HTTPException) as error:
         return _refuse(request, state, form.folder, error, form)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def _selection(request: Request, state: AppState, form: FolderForm) -> Selection:
-    # The job records a folder to which somebody consents as a root, which is allowed from then on.
-    allowed = allowed_folders(state)
-    address = form.address.strip()
-    if form.consent and may_allow_folder(request):
-        allowed = allowed.with_all()
-        # A user who does not exist is no error.
-        address = os.path.expanduser(address)  # noqa: PTH111
-        if address and not parse_path(address).is_absolute():
-            text = gettext(
-                "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
-            )
-            raise HTTPException(
-                HTTPStatus.CONFLICT, text % {"path": address, "like": "/home/ada/Pictures"}
-            )
-    return allowed.selection([address or path_of_key(form.folder)])
+def _whole_path(address: str) -> str:
+    # A user who does not exist is no error.
+    path = os.path.expanduser(address)  # noqa: PTH111
+    if path and not parse_path(path).is_absolute():
+        text = gettext(
+            "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
+        )
+        raise HTTPException(
+            HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"}
+        )
+    return path
 
 
 @router.post("/jobs/nightly")
@@ -571,12 +524,19 @@ def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mappi
         return found
     overview, names = state.overview, state.overview.names()
     if job.is_over or job.total <= MOST_COUNTED:
-        found["landmarks"] = [
-            replace(each, name=names.get(each.landmark, each.name))
-            for each in landmark_counts(state.database, job=job.job)
-        ]
-        things = count_things(state.database, job.job)
-        found["things"] = sorted(things, key=lambda each: -each.photos)
+        found["things"] = sorted(
+            count_things(state.database, job.job), key=lambda each: -each.photos
+        )
+        is_of_things = (
+            found["things"]
+            and job.kind == JobKind.BACKFILL
+            and not has_classified_landmarks(state.database, job)
+        )
+        if not is_of_things:
+            found["landmarks"] = [
+                replace(each, name=names.get(each.landmark, each.name))
+                for each in landmark_counts(state.database, job=job.job)
+            ]
     found["covers"] = overview.covers.get_soon() or {}
     is_first = not status.older and all(each.job >= job.job for each in status.jobs)
     if is_first:

@@ -447,7 +447,8 @@ def render_photos(
     kinds = [part.text for part in understood.parts if words_of_kind(part.text)]
     if len(kinds) == 1:  # of all churches, the names would be a long list
         name = kinds[0][:1].upper() + kinds[0][1:]
-        chips = [replace(each, name=name) if each.group == "landmark" else each for each in chips]
+        of_kind = FilterChip(name, options_without(form.options, {"landmark": None}), "landmark")
+        chips = [of_kind, *(chip for chip in chips if chip.group != "landmark")]
     filters = form.options.keys() - {"sort"}
     to_drop = (
         _filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else ()
