@@ -538,8 +538,8 @@ def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mappi
                 for each in landmark_counts(state.database, job=job.job)
             ]
     found["covers"] = overview.covers.get_soon() or {}
-    is_first = not status.older and all(each.job >= job.job for each in status.jobs)
-    if is_first:
+    others = [each for each in status.jobs if job.job not in (each.job, each.parent)]
+    if not others and not status.older:
         found["trips"] = overview.named_trips()
         cells = overview.position_cells.get_soon() if job.is_over else None
         found["map"] = cells and live_map(state.settings, extent_of(cells))
