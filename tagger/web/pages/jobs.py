@@ -46,7 +46,6 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
-from tagger.jobs.enqueue.selection import Selection
 from tagger.jobs.enqueue.submission import (
     BackfillScope,
 )
