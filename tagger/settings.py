@@ -241,8 +241,9 @@ class Settings(BaseModel):
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
     web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """Folder into which editors may send photos on the web page. Default: admins alone, into `sent` in the
-    data folder."""
+    """Folder into which editors may send photos on the web page. Default: only people with
+    `TAGGER_WEB_TOKEN`, into `sent` in the data folder.
+    """
     web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
     """How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
