@@ -119,7 +119,11 @@ class EmbeddingSpace:
         """The transformed photos z, (N, D). What is learned from some is learned from these alone."""
         return (embeddings - self.mean.astype(np.float32)) @ self.root
 
-    def untransformed(self, weights: Embeddings, bias: Embeddings) -> tuple[Embeddings, Embeddings]:
+    def untransformed(
+        self,
+        weights: Embeddings,
+        bias: Embeddings,
+    ) -> tuple[Embeddings, Embeddings]:
         """The weights (D, C) and bias (C,) for embeddings, from those for transformed photos."""
         weights = self.root @ weights
         return weights, (bias - self.mean @ weights).astype(np.float32)
@@ -155,7 +159,7 @@ class Classifier:
 
     def logits(self, embeddings: Embeddings) -> Embeddings:
         """The log-odds of these scores, (N,)."""
-        return _best_logits(embeddings, self.weights, self.bias, [0])[:, 0]
+        return SeveralClassifiers.joined([self]).logits(embeddings)[:, 0]
 
     def at_share(self, share: float) -> Self:
         """The classifier for a library with this share of the landmark's photos, not `ASSUMED_SHARE`."""
@@ -173,7 +177,14 @@ class Classifier:
         Raises:
             ValueError: the data is not that of a classifier, or has values that are not finite.
         """
-        columns = np.frombuffer(data, STORED).astype(np.float32).reshape(-1, dimension + 1)
+        columns = (
+            np.frombuffer(
+                data,
+                STORED,
+            )
+            .astype(np.float32)
+            .reshape(-1, dimension + 1)
+        )
         if not len(columns) or not np.isfinite(columns).all():
             raise ValueError("this is not a classifier with finite values")
         return cls(columns[:, :-1].T, columns[:, -1])
@@ -190,7 +201,15 @@ class SeveralClassifiers:
     @classmethod
     def of(cls, stored: Sequence[bytes], dimension: int) -> Self:
         """Those of stored classifiers, of which there is at least one."""
-        return cls.joined([Classifier.from_bytes(data, dimension) for data in stored])
+        return cls.joined(
+            [
+                Classifier.from_bytes(
+                    data,
+                    dimension,
+                )
+                for data in stored
+            ]
+        )
 
     @classmethod
     def joined(cls, classifiers: Sequence[Classifier]) -> Self:
@@ -207,24 +226,15 @@ class SeveralClassifiers:
 
     def logits(self, embeddings: Embeddings) -> Embeddings:
         """The log-odds of these scores, (N, L)."""
-        return _best_logits(embeddings, self.weights, self.bias, self.starts)
-
-
-def _best_logits(
-    embeddings: Embeddings,
-    weights: Embeddings,
-    biases: Embeddings,
-    starts: Sequence[int],
-) -> Embeddings:
-    logits = np.empty((len(embeddings), len(starts)), np.float32)
-    for start in range(0, len(embeddings), BLOCK):
-        rows = slice(start, start + BLOCK)
-        logits[rows] = np.maximum.reduceat(
-            embeddings[rows] @ weights + biases,
-            starts,
-            axis=1,
-        )
-    return logits
+        logits = np.empty((len(embeddings), len(self.starts)), np.float32)
+        for start in range(0, len(embeddings), BLOCK):
+            rows = slice(start, start + BLOCK)
+            logits[rows] = np.maximum.reduceat(
+                embeddings[rows] @ self.weights + self.bias,
+                self.starts,
+                axis=1,
+            )
+        return logits
 
 
 @dataclass(frozen=True)
@@ -376,7 +386,13 @@ _LEVELS = 15
 
 def quantize(embeddings: Embeddings) -> list[bytes]:
     """What is stored for embeddings (N, D): the two bounds, then one byte for a dimension of each half."""
-    low, high = embeddings.min(axis=1, keepdims=True), embeddings.max(axis=1, keepdims=True)
+    low, high = (
+        embeddings.min(
+            axis=1,
+            keepdims=True,
+        ),
+        embeddings.max(axis=1, keepdims=True),
+    )
     step = np.where(high > low, (high - low) / _LEVELS, 1)
     levels = np.clip(
         np.rint((embeddings - low) / step),
@@ -387,7 +403,14 @@ def quantize(embeddings: Embeddings) -> list[bytes]:
     packed = levels[:, :half] << 4
     packed[:, : levels.shape[1] - half] |= levels[:, half:]
     bounds = np.hstack([low, high]).astype(_BOUND)
-    return [bound.tobytes() + row.tobytes() for bound, row in zip(bounds, packed, strict=True)]
+    return [
+        bound.tobytes() + row.tobytes()
+        for bound, row in zip(
+            bounds,
+            packed,
+            strict=True,
+        )
+    ]
 
 
 def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:
@@ -404,7 +427,10 @@ def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:
 
 def restore_joined(data: bytes, dimension: int) -> Embeddings:
     """The embeddings (N, D) of stored rows that follow each other."""
-    stored = np.frombuffer(data, np.uint8).reshape(-1, embedding_bytes(dimension))
+    stored = np.frombuffer(
+        data,
+        np.uint8,
+    ).reshape(-1, embedding_bytes(dimension))
     bounds = stored[:, :BOUNDS_BYTES].copy().view(_BOUND).astype(np.float32)
     packed, half = stored[:, BOUNDS_BYTES:], _packed_bytes(dimension)
     embeddings = np.empty((len(stored), dimension), np.float32)

@@ -177,9 +177,17 @@ class Learner:
         )
 
     def sample(self, connection: Connection) -> LibrarySample:
-        """Random images: the same ones each time, unless images are added before the first time."""
+        """Random images: the same ones each time, unless images are added."""
         if self._sample is None:
-            content_ids = library_sample(connection, self._model.id)
+            last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
+            number = min(last, LIBRARY_SAMPLE)
+            draws = np.random.default_rng(0).choice(last, number, replace=False) + 1
+            query = select(embeddings.c.content_id).where(
+                among(embeddings.c.content_id, draws.tolist()),
+                # Otherwise, SQLite reads all images of the model along another index.
+                unindexed(embeddings.c.model_id) == self._model.id,
+            )
+            content_ids = connection.scalars(query.order_by(embeddings.c.content_id)).all()
             transformed = self.transformed(connection, content_ids)
             self._sample = LibrarySample(np.array(content_ids, np.int64), transformed)
         return self._sample
@@ -266,26 +274,6 @@ def _of_landmarks(
     yield classifiers.c.model_id == model_id
     if landmark_ids is not None:
         yield classifiers.c.landmark_id.in_(landmark_ids)
-
-
-def library_sample(connection: Connection, model_id: int) -> list[int]:
-    """Content ids of random images with an embedding: the same ones each time, unless images are added."""
-    last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
-    if last <= LIBRARY_SAMPLE:
-        wanted: list[int] = list(range(1, last + 1))
-    else:
-        draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
-        wanted = sorted(map(int, draws))
-    # Otherwise, SQLite reads all images of the model along another index.
-    return list(
-        connection.scalars(
-            select(embeddings.c.content_id)
-            .where(
-                among(embeddings.c.content_id, wanted), unindexed(embeddings.c.model_id) == model_id
-            )
-            .order_by(embeddings.c.content_id)
-        )
-    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ docs/explanation/looks.md says how it is learned, what it reaches, and what did 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from heapq import nlargest
 from itertools import chain, groupby
@@ -55,6 +55,7 @@ from tagger.database.tables import (
     contents,
     effective_tags,
     embeddings,
+    landmarks,
     look_photos,
     looks,
     photos,
@@ -62,6 +63,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.geo import distance_km
+from tagger.kept.update import Progress
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.positions.estimation import distances_m
@@ -134,7 +136,9 @@ class Look:
 
 
 def find_looks(
-    space: EmbeddingSpace, places: Sequence[Surroundings], library: Embeddings
+    space: EmbeddingSpace,
+    places: Sequence[Surroundings],
+    library: Embeddings,
 ) -> list[Look | None]:
     """The look of each place; None: its photos have none.
 
@@ -171,13 +175,21 @@ def find_looks(
         several = SeveralClassifiers.joined(list(classifiers.values()))
         logits = several.logits(library).T
         weights, bias = space.untransformed(several.weights, several.bias)
-        for index, start, of_sample in zip(classifiers, several.starts, logits, strict=True):
+        for index, start, of_sample in zip(
+            classifiers,
+            several.starts,
+            logits,
+            strict=True,
+        ):
             place, classifier = places[index], classifiers[index]
             far_logits = [classifier.logits(place.trip), of_sample[place.elsewhere]]
             if (np.concatenate(far_logits) > 0).mean() <= MOST_FAR_SHARE:
                 columns = np.s_[start : start + len(classifier.bias)]
                 share = share_of(of_sample[place.is_other])
-                classifier = Classifier(weights[:, columns], bias[columns]).at_share(share)
+                classifier = Classifier(
+                    weights[:, columns],
+                    bias[columns],
+                ).at_share(share)
                 rows = rows_of[index].tolist()
                 looks[index] = Look(rows, len(scenes_of[index]), classifier)
     return looks
@@ -196,7 +208,10 @@ def _largest_group(scenes: Embeddings, far: Sequence[Embeddings]) -> list[int]:
     share = min(USUAL_SHARE, USUAL_PAIRS / len(scenes))
     cosines = np.hstack([scenes @ photos.T / lengths(photos) for photos in far])
     usual = np.quantile(cosines, 1 - share, axis=1)
-    least = np.maximum(LEAST_LINKED_COSINE, np.maximum(usual[:, np.newaxis], usual))
+    least = np.maximum(
+        LEAST_LINKED_COSINE,
+        np.maximum(usual[:, np.newaxis], usual),
+    )
     is_linked = (scenes @ scenes.T > least).astype(np.float32)
     groups = join_groups(
         is_linked,
@@ -221,7 +236,12 @@ def _learned(
     resemblances = np.stack([direction.weights for direction in directions]) @ library.T
     return {
         index: calibrate(direction, of_sample[places[index].is_other])
-        for index, direction, of_sample in zip(rows_of, directions, resemblances, strict=True)
+        for index, direction, of_sample in zip(
+            rows_of,
+            directions,
+            resemblances,
+            strict=True,
+        )
     }
 
 
@@ -246,16 +266,10 @@ LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
 PLACES_PAGE, LOOKS_PAGE = 20, 64
 # Neighbours are learned one after the other: by parallels so many to a degree, then by longitude.
 PARALLELS_PER_DEGREE = 4
-# Transformed photos that are kept for the next places: 40 MB, and at most 7 MB more.
-MOST_TRANSFORMED = 8000
 # New looks that are compared with all photos after one job: the others follow after the next one.
 MOST_NEW = 4 * LOOKS_PAGE
 # Photos that are kept of those that may show what a look shows.
 MOST_LIKE = 200
-
-# As those of updates of what is kept: a text, what is done, and of how much.
-Progress = Callable[[str, int, int | None], None]
-
 
 # What is read of all rows.
 _STORED = (
@@ -298,7 +312,7 @@ def update_looks(
         ModelFileNotFound, ModelRefused: the model's file cannot be read, or its embeddings cannot be used.
     """
     with database.read() as connection:
-        # Neighbours have many photos in common, which are read once.
+        # Neighbours together, as they have many photos in common.
         places = sorted(
             _changed_places(connection, model.id),
             key=lambda place: (round(PARALLELS_PER_DEGREE * place.latitude), place.longitude),
@@ -331,7 +345,7 @@ def _learn(
             for place, values, content_ids in learned:
                 row = stored.get(_key(place))
                 if row is None or row.answer != LookAnswer.YES:  # it may have come meanwhile
-                    _store(connection, place, row, values, content_ids)
+                    _store(connection, row, values, content_ids)
 
 
 def is_unnamed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -374,26 +388,35 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
             is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
             if sight.name == name and is_asking:
                 position = sight.latitude, sight.longitude
-                places.append(AskedSight(name, None, *position, f"{known} {of_name}"))
+                places.append(
+                    AskedSight(
+                        name,
+                        None,
+                        *position,
+                        f"{known} {of_name}",
+                    )
+                )
 
     # The landmarks that people added and have not taught yet.
-    taught_ids = set(
-        connection.scalars(
-            select(verdicts.c.landmark_id)
-            .where(verdicts.c.verdict == VerdictKind.CONFIRMED)
-            .distinct()
-        )
+    is_taught = exists().where(
+        verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
     )
-    for landmark in all_landmarks(connection):
+    for landmark in all_landmarks(connection, ~is_taught):
         latitude, longitude = landmark.latitude, landmark.longitude
-        if not landmark.own or landmark.id in taught_ids:
-            continue
-        if latitude is not None and longitude is not None:
+        if landmark.own and latitude is not None and longitude is not None:
             around = Box.around(Near(latitude, longitude, RADIUS_KM)).photo_ids
             is_near = positions.c.photo_id.in_(around)
             of_place = connection.execute(select(*numbers).where(is_near)).one()
             evidence = f"{known} {list(of_place)}"
-            places.append(AskedSight(None, landmark.id, latitude, longitude, evidence))
+            places.append(
+                AskedSight(
+                    None,
+                    landmark.id,
+                    latitude,
+                    longitude,
+                    evidence,
+                )
+            )
 
     stored = _stored(connection)
     for place in places:
@@ -417,7 +440,7 @@ def _key(place: AskedSight | Row[Any]) -> tuple[Any, ...]:
 
 
 class _LookLearner:
-    """Learns looks of one model. What many places need, the sample and photos nearby, is read once."""
+    """Learns looks of one model. The library's sample is read once."""
 
     def __init__(
         self,
@@ -429,7 +452,6 @@ class _LookLearner:
         self._learner = Learner(database, model)
         self._sample = self._learner.sample(connection)
         self._homes = list(_homes(connection))
-        self._transformed: dict[int, Embeddings] = {}
 
         # Existing photos with a measured position and an embedding of the model.
         columns = (
@@ -446,11 +468,17 @@ class _LookLearner:
             select(*columns)
             .join(positions, positions.c.photo_id == photos.c.id)
             .join(embeddings, and_(*is_of_model))
-            .where(photos.c.gone_since.is_(None), unindexed(positions.c.source).in_(MEASURED))
+            .where(
+                photos.c.gone_since.is_(None),
+                unindexed(positions.c.source).in_(MEASURED),
+            )
         )
 
         # The rows of the sample where it is known, and their positions.
-        is_sampled = among(photos.c.content_id, self._sample.content_ids.tolist())
+        is_sampled = among(
+            photos.c.content_id,
+            self._sample.content_ids.tolist(),
+        )
         position_of = {
             row.content_id: (row.latitude, row.longitude)
             for row in connection.execute(located.where(is_sampled))
@@ -472,7 +500,10 @@ class _LookLearner:
             .order_by(photos.c.id)
             .limit(MOST_NEAR)
         )
-        in_days = photos.c.taken_at.between(bindparam("first"), bindparam("last"))
+        in_days = photos.c.taken_at.between(
+            bindparam("first"),
+            bindparam("last"),
+        )
         self._trip_photos = (
             located.where(in_days, *_in_box(unindexed(positions.c.latitude)))
             .order_by(photos.c.taken_at)
@@ -485,16 +516,37 @@ class _LookLearner:
         # The columns of each place's row, and the images that show it.
         near_of = {place: self._near(connection, place) for place in places}
         trip_ids_of = {
-            place: self._trip_ids(connection, place, near) for place, near in near_of.items()
+            place: self._trip_ids(
+                connection,
+                place,
+                near,
+            )
+            for place, near in near_of.items()
         }
-        self._read(connection, chain(*near_of.values(), *trip_ids_of.values()))
+        # Neighbours have many photos in common, which are read once.
+        content_ids = sorted({*chain(*near_of.values(), *trip_ids_of.values())})
+        transformed = self._learner.transformed(connection, content_ids)
         surroundings = [
-            self._surroundings(place, near, trip_ids_of[place]) for place, near in near_of.items()
+            self._surroundings(
+                place,
+                near,
+                trip_ids_of[place],
+                content_ids,
+                transformed,
+            )
+            for place, near in near_of.items()
         ]
-        looks = find_looks(self._learner.space, surroundings, self._sample.embeddings)
+        looks = find_looks(
+            self._learner.space,
+            surroundings,
+            self._sample.embeddings,
+        )
         for (place, near), look in zip(near_of.items(), looks, strict=True):
-            columns = {"evidence": place.evidence, "model_id": self._model_id}
-            columns |= {"scenes": 0, "photos": 0, "days": 0, "data": None}
+            columns = asdict(place) | {"model_id": self._model_id, "data": None}
+            columns |= dict.fromkeys(
+                ("scenes", "photos", "days", "compared_to", "likely"),
+                0,
+            )
             shown = []
             if look is not None:
                 photos_near = list(near.values())
@@ -511,11 +563,28 @@ class _LookLearner:
     ) -> dict[int, Row[Any]]:
         # The images that were taken near the place and may show it, in order of time. None at home.
         circle = Near(*place.coordinates, RADIUS_KM)
-        if any(distance_km(*place.coordinates, *home) <= HOME_KM for home in self._homes):
+        if any(
+            distance_km(
+                *place.coordinates,
+                *home,
+            )
+            <= HOME_KM
+            for home in self._homes
+        ):
             return {}
-        rows = connection.execute(self._near_photos, _box_of(circle) | {"sight": place.sight})
+        rows = connection.execute(
+            self._near_photos,
+            _box_of(circle) | {"sight": place.sight},
+        )
         by_time = sorted(
-            (row for row in rows if circle.contains(row.latitude, row.longitude)),
+            (
+                row
+                for row in rows
+                if circle.contains(
+                    row.latitude,
+                    row.longitude,
+                )
+            ),
             key=lambda row: (row.taken_at is not None, row.taken_at),
         )
         near = {row.content_id: row for row in reversed(by_time)}
@@ -548,37 +617,31 @@ class _LookLearner:
         place: AskedSight,
         near: Mapping[int, Row[Any]],
         trip_ids: Sequence[int],
+        content_ids: Sequence[int],
+        transformed: Embeddings,
     ) -> Surroundings:
+        # `content_ids`, in order, are those of the rows of `transformed`.
         away_m = distances_m(*self._coordinates, *np.array(place.coordinates))
         away = self._sampled[away_m > 1000 * RADIUS_KM]
         is_usable = self._sample.is_other([*near, *trip_ids])
         times = [row.taken_at for row in near.values()]
         seconds = [np.nan if at is None else clock_seconds(at) for at in times]
         return Surroundings(
-            self._transformed_of(near),
+            transformed[np.searchsorted(content_ids, list(near))],
             np.array(seconds),
-            self._transformed_of(trip_ids),
+            transformed[np.searchsorted(content_ids, trip_ids)],
             evenly(away[is_usable[away]], MOST_FAR - len(trip_ids)),
             self._sample.is_other(near),
         )
-
-    def _read(self, connection: Connection, content_ids: Iterable[int]) -> None:
-        # Many of these photos are needed again for the next places.
-        if len(self._transformed) > MOST_TRANSFORMED:
-            self._transformed.clear()
-        missing = sorted(set(content_ids) - self._transformed.keys())
-        rows = self._learner.transformed(connection, missing)
-        self._transformed |= zip(missing, rows, strict=True)
-
-    def _transformed_of(self, content_ids: Collection[int]) -> Embeddings:
-        rows = [self._transformed[content_id] for content_id in content_ids]
-        return np.reshape(rows, (-1, self._sample.embeddings.shape[1])).astype(np.float32)
 
 
 def _in_box(latitude: ColumnElement[float]) -> Iterator[ColumnElement[bool]]:
     # Whether a position is inside the box that `_box_of` gives.
     yield latitude.between(bindparam("south"), bindparam("north"))
-    yield unindexed(positions.c.longitude).between(bindparam("west"), bindparam("east"))
+    yield unindexed(positions.c.longitude).between(
+        bindparam("west"),
+        bindparam("east"),
+    )
 
 
 def _box_of(circle: Near) -> dict[str, Any]:
@@ -610,15 +673,10 @@ def _homes(connection: Connection) -> Iterator[tuple[float, float]]:
 
 def _store(
     connection: Connection,
-    place: AskedSight,
     stored: Row[Any] | None,
     columns: _Columns,
     content_ids: Sequence[int],
 ) -> None:
-    columns |= {
-        name: getattr(place, name)
-        for name in ("sight", "landmark_id", "latitude", "longitude", "evidence")
-    } | {"compared_to": 0, "likely": 0}
     if stored is None:
         look_id = connection.scalar(insert(looks).values(columns).returning(looks.c.id))
     else:
@@ -677,7 +735,10 @@ def _compare_page(
                 select(looks.c.id, looks.c.data).where(looks.c.id.in_(look_ids))
             ).all()
         )
-    several = SeveralClassifiers.of([data[look_id] for look_id in look_ids], dimension)
+    several = SeveralClassifiers.of(
+        [data[look_id] for look_id in look_ids],
+        dimension,
+    )
     is_new = embeddings.c.content_id.between(*content_ids)
     is_elsewhere = ~is_measured(embeddings.c.content_id)
     best: list[list[tuple[float, int]]] = [[] for _ in page]
@@ -694,7 +755,10 @@ def _compare_page(
 
     likely = (
         select(func.count())
-        .where(look_photos.c.look_id == looks.c.id, look_photos.c.score >= TAUGHT_THRESHOLD)
+        .where(
+            look_photos.c.look_id == looks.c.id,
+            look_photos.c.score >= TAUGHT_THRESHOLD,
+        )
         .scalar_subquery()
     )
     compared = {"compared_to": content_ids[1], "likely": likely}
@@ -710,5 +774,11 @@ def _compare_page(
             for score, content_id in of_look
             if look_id in same_ids
         ]
-        insert_page(connection, look_photos, names, likely_rows, skip_existing=True)
+        insert_page(
+            connection,
+            look_photos,
+            names,
+            likely_rows,
+            skip_existing=True,
+        )
         connection.execute(update(looks).where(looks.c.id.in_(same_ids)).values(compared))

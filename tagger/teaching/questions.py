@@ -5,7 +5,7 @@ A yes is nothing but verdicts on the photos that were taken there: everything af
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +17,6 @@ from sqlalchemy import Connection, Row, select, update
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
 from tagger.database.enums import LookAnswer, VerdictKind
-from tagger.database.statements import among
 from tagger.database.tables import landmarks, look_photos, looks, photos, verdicts
 from tagger.errors import (
     Conflict,
@@ -30,6 +29,7 @@ from tagger.geo import distance_km
 from tagger.landmarks.edits import NewLandmark, add_landmark, derive_slug, remove_landmark
 from tagger.landmarks.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.photos.paths import parse_path
 from tagger.positions.cities import places_of
 from tagger.query.tagged_photos import (
     NameCache,
@@ -37,13 +37,12 @@ from tagger.query.tagged_photos import (
     TaggedPhoto,
     first_photos,
     photo_document,
-    tag_rows,
 )
 from tagger.registry.registered_models import RegisteredModel
 from tagger.roots.roots import RootPaths
 from tagger.sights import world_sights
-from tagger.teaching.learning import Example
-from tagger.teaching.lessons import Lesson, TaughtDocument, teach
+from tagger.teaching.learning import find_examples
+from tagger.teaching.lessons import TaughtDocument, lesson_of, teach
 from tagger.teaching.looks import (
     LEAST_LIKELY,
     LEAST_SCENES,
@@ -51,6 +50,7 @@ from tagger.teaching.looks import (
     is_measured,
     is_unnamed,
 )
+from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language
 from tagger.verdicts.verdicts import withdraw_verdicts
 
@@ -96,12 +96,13 @@ class Question:
 
     @property
     def document(self) -> QuestionDocument:
-        facts = self.number, self.place, self.days, self.choices
-        taken_here, similar = (
-            list(map(photo_document, half)) for half in (self.taken_here, self.similar)
+        return document_of(
+            QuestionDocument,
+            self,
+            taken_here=list(map(photo_document, self.taken_here)),
+            similar=list(map(photo_document, self.similar)),
+            scores=[round(self.scores[photo.id], 3) for photo in self.similar],
         )
-        scores = [round(self.scores[photo.id], 3) for photo in self.similar]
-        return QuestionDocument(*facts, taken_here, similar, scores)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ class AnswerDocument:
 
 
 def open_questions(
-    database: Database, root_paths: RootPaths, number: int | None = None
+    database: Database,
+    root_paths: RootPaths,
+    number: int | None = None,
 ) -> list[Question]:
     """The questions that wait for an answer, the surest first; or the one with this number."""
     query = select(
@@ -160,18 +163,30 @@ def open_questions(
     return questions
 
 
-def _question(connection: Connection, names: NameCache, row: Any) -> Question | None:
+def _question(
+    connection: Connection,
+    names: NameCache,
+    row: Any,
+) -> Question | None:
     # The question about a look; None: too many of its photos have been named since it was learned.
     rows = connection.execute(
-        select(look_photos.c.content_id, look_photos.c.score).where(look_photos.c.look_id == row.id)
+        select(
+            look_photos.c.content_id,
+            look_photos.c.score,
+        ).where(look_photos.c.look_id == row.id)
     ).all()
     there_ids = [each.content_id for each in rows if each.score is None]
     scores = {each.content_id: each.score for each in rows if each.score is not None}
     taken_here = sorted(
-        dict(_photos(connection, names, there_ids)).values(),
+        _photos(connection, names, there_ids).values(),
         key=lambda photo: (str(photo.taken_at), photo.id),
     )
-    similar = dict(_photos(connection, names, scores, ~is_measured(photos.c.content_id)))
+    similar = _photos(
+        connection,
+        names,
+        scores,
+        ~is_measured(photos.c.content_id),
+    )
     best_first = sorted(similar, key=lambda key: (-scores[key], key))
     likely = [key for key in best_first if scores[key] >= TAUGHT_THRESHOLD]
     if len(taken_here) < LEAST_SCENES or len(likely) < LEAST_LIKELY:
@@ -189,18 +204,26 @@ def _question(connection: Connection, names: NameCache, row: Any) -> Question | 
 
 
 def _photos(
-    connection: Connection, names: NameCache, content_ids: Collection[int], *conditions: Any
-) -> Iterator[tuple[int, TaggedPhoto]]:
-    # The images of which nothing is known yet, each with its first photo.
-    rows = first_photos(connection, content_ids, is_unnamed(photos.c.content_id), *conditions)
-    tags_of = tag_rows(connection, rows)
-    for content_id, row in sorted(rows.items()):
-        photo_tags = tags_of.get(content_id, ())
-        yield content_id, names.photo(connection, row, photo_tags, photo_tags)
+    connection: Connection,
+    names: NameCache,
+    content_ids: Collection[int],
+    *conditions: Any,
+) -> dict[int, TaggedPhoto]:
+    # The first photos of images of which nothing is known yet.
+    rows = first_photos(
+        connection,
+        content_ids,
+        is_unnamed(photos.c.content_id),
+        *conditions,
+    )
+    tagged = names.photos(connection, list(rows.values()), list)
+    return dict(zip(rows, tagged, strict=True))
 
 
 def _choices(
-    connection: Connection, row: Row[Any], taken_here: Sequence[TaggedPhoto]
+    connection: Connection,
+    row: Row[Any],
+    taken_here: Sequence[TaggedPhoto],
 ) -> list[PlaceChoice]:
     # The place of a look, then other sights and places of people near the photos, the nearest first.
     at = _middle(taken_here)
@@ -210,13 +233,36 @@ def _choices(
         if each.kind not in SILENT_KINDS:
             names = {code: name for code, name in each.names if code}
             place = each.latitude, each.longitude
-            choices.append(_choice(each.name, each.name_in(language), None, place, at, names))
+            choices.append(
+                _choice(
+                    each.name,
+                    each.name_in(language),
+                    None,
+                    place,
+                    at,
+                    names,
+                )
+            )
     for landmark in all_landmarks(connection, landmarks.c.latitude.is_not(None)):
         place = landmark.latitude or 0.0, landmark.longitude or 0.0
-        if distance_km(*at, *place) <= CHOICE_KM or landmark.id == row.landmark_id:
+        if (
+            distance_km(
+                *at,
+                *place,
+            )
+            <= CHOICE_KM
+            or landmark.id == row.landmark_id
+        ):
             choices = [each for each in choices if each.name not in landmark.all_names]
             choices.append(
-                _choice(landmark.name, landmark.display_name, landmark.slug, place, at, {})
+                _choice(
+                    landmark.name,
+                    landmark.display_name,
+                    landmark.slug,
+                    place,
+                    at,
+                    {},
+                )
             )
     place = row.latitude, row.longitude
     return sorted(
@@ -281,12 +327,16 @@ def answer_question(
     answer = AnswerDocument(number, LookAnswer.NONE, None, None)
     values: dict[str, Any] = {}
     if place is not None:
-        confirmed = [photo for photo in question.taken_here if photo.id not in without]
         every = (*question.taken_here, *question.similar)
-        rejected = [photo for photo in every if photo.id in without]
+        confirmed = [photo.path for photo in question.taken_here if photo.id not in without]
+        rejected = [photo.path for photo in every if photo.id in without]
         if not confirmed:
             raise ExamplesMissing
-        lesson = Lesson(_examples(database, confirmed), _examples(database, rejected), ())
+        examples, counter_examples = (
+            find_examples(database, model, map(parse_path, paths), root_paths)
+            for paths in (confirmed, rejected)
+        )
+        lesson = lesson_of(examples, counter_examples)
         slug, is_new = _find_or_add(database, question, place)
         taught = teach(database, model, NewLandmark(slug), lesson, by)
         values = {"landmark_id": taught.landmark.id, "added_landmark": is_new}
@@ -301,7 +351,11 @@ def answer_question(
     return answer
 
 
-def withdraw_answer(database: Database, number: int, root_paths: RootPaths) -> AnswerDocument:
+def withdraw_answer(
+    database: Database,
+    number: int,
+    root_paths: RootPaths,
+) -> AnswerDocument:
     """Take an answer back, with its verdicts and the landmark that it added. The question waits again.
 
     Raises:
@@ -323,14 +377,22 @@ def withdraw_answer(database: Database, number: int, root_paths: RootPaths) -> A
         values["landmark_id"] = None
     with database.write() as connection:
         connection.execute(update(looks).where(looks.c.id == number).values(values))
-        record_action(connection, AuditAction.QUESTION_WITHDRAW, row.sight or row.slug)
+        record_action(
+            connection,
+            AuditAction.QUESTION_WITHDRAW,
+            row.sight or row.slug,
+        )
     if row.slug and row.added_landmark:
         with suppress(Conflict):  # somebody has confirmed it on other photos
             remove_landmark(database, row.slug)
     return AnswerDocument(number, None, None, None)
 
 
-def _find_or_add(database: Database, question: Question, place: str) -> tuple[str, bool]:
+def _find_or_add(
+    database: Database,
+    question: Question,
+    place: str,
+) -> tuple[str, bool]:
     # The slug of the landmark that an answer names, and whether it was added now.
     first = question.choices[0]
     new = NewLandmark(place, None, first.country, first.region, first.city)
@@ -362,26 +424,16 @@ def _find_or_add(database: Database, question: Question, place: str) -> tuple[st
         return add_landmark(database, replace(new, slug=slug)).slug, True
 
 
-def _examples(database: Database, found: Sequence[TaggedPhoto]) -> list[Example]:
-    with database.read() as connection:
-        content_ids = {
-            row.id: row.content_id
-            for row in connection.execute(
-                select(photos.c.id, photos.c.content_id).where(
-                    among(photos.c.id, [photo.id for photo in found])
-                )
-            )
-        }
-    return [Example(photo.id, photo.path, content_ids.get(photo.id), None) for photo in found]
-
-
 def _verdicts(connection: Connection, row: Row[Any]) -> dict[VerdictKind, list[int]]:
     # The photos of each verdict that an answer gave. Later ones stay.
     query = (
         select(verdicts.c.verdict, photos.c.id)
         .join(look_photos, look_photos.c.content_id == verdicts.c.content_id)
         .join(photos, photos.c.content_id == verdicts.c.content_id)
-        .where(look_photos.c.look_id == row.id, verdicts.c.landmark_id == row.landmark_id)
+        .where(
+            look_photos.c.look_id == row.id,
+            verdicts.c.landmark_id == row.landmark_id,
+        )
         .where(verdicts.c.given_at <= row.answered_at)
     )
     given: dict[VerdictKind, list[int]] = {}

@@ -41,7 +41,7 @@ from tagger.database.statements import among, unindexed
 from tagger.database.tables import SKETCHED_BLOCK, contents, embeddings, models, photos, sketches
 from tagger.model.artifact import BackgroundStatistics, read_background
 from tagger.query.photo_conditions import path_ranges
-from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
+from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos
 from tagger.registry.registered_models import RegisteredModel
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
@@ -389,20 +389,9 @@ def _unknown_photos(
         content_ids,
         ~is_dismissed(photos.c.content_id),
     )
-    tags_of = tag_rows(connection, content_ids)
-    found = []
-    for content_id in content_ids:
-        photo_tags = tags_of.get(content_id, ())
-        if content_id in rows and not any(tag.accepted for tag in photo_tags):
-            found.append(
-                names.photo(
-                    connection,
-                    rows[content_id],
-                    photo_tags,
-                    photo_tags,
-                )
-            )
-    return found
+    in_order = [rows[content_id] for content_id in content_ids if content_id in rows]
+    tagged = names.photos(connection, in_order, list)
+    return [photo for photo in tagged if not any(tag.accepted for tag in photo.tags)]
 
 
 def _unknown_embeddings(
