@@ -32,14 +32,14 @@ leaning-tower-of-pisa,leaning-tower-of-pisa,Leaning Tower of Pisa,Italy,Pisa,43.
 parthenon,parthenon,Parthenon,Greece,Athens,37.9715,23.7267,point
 brandenburg-gate,brandenburg-gate,Brandenburg Gate,Germany,Berlin,52.5163,13.3777,point
 cologne-cathedral,cologne-cathedral,Cologne Cathedral,Germany,Cologne,50.9413,6.9583,point
-neuschwanstein,neuschwanstein,Neuschwanstein,Germany,Schwangau,47.5576,10.7498,point
+neuschwanstein,neuschwanstein,Neuschwanstein Castle,Germany,Schwangau,47.5576,10.7498,point
 taj-mahal,taj-mahal,Taj Mahal,India,Agra,27.1751,78.0421,point
-pyramids-of-giza,pyramids-of-giza,Pyramids of Giza,Egypt,Giza,29.9792,31.1342,point
+pyramids-of-giza,pyramids-of-giza,Great Pyramid of Giza,Egypt,Giza,29.9792,31.1342,point
 chichen-itza,chichen-itza,Chichén Itzá,Mexico,Tinúm,20.6843,-88.5678,point
 golden-gate-bridge,golden-gate-bridge,Golden Gate Bridge,United States,San Francisco,37.8199,-122.4783,point
 burj-khalifa,burj-khalifa,Burj Khalifa,United Arab Emirates,Dubai,25.1972,55.2744,point
 sydney-opera-house,sydney-opera-house,Sydney Opera House,Australia,Sydney,-33.8568,151.2153,point
-itsukushima-torii,itsukushima-torii,Itsukushima Torii,Japan,Hatsukaichi,34.2973,132.3180,point
+itsukushima-torii,itsukushima-torii,Itsukushima Floating Torii,Japan,Hatsukaichi,34.2973,132.3180,point
 mount-fuji,mount-fuji,Mount Fuji,Japan,,35.3606,138.7274,area
 """
 """The landmarks' names and coordinates, as a file that the trainer reads."""
