@@ -54,10 +54,8 @@ environment over the file.
 
 The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application Support/tagger`), or the one
 that `TAGGER_CONFIG` names. Relative paths in it are relative to its folder. A `tagger.toml` in the working
-directory is ignored with a hint, because settings can name a model, and a model is a program. In a folder
-that you trust, run `export TAGGER_CONFIG=./tagger.toml`.
-
-White space and quotes around a value of a variable are removed, and an empty one counts as unset.
+directory is ignored with a hint: in a folder that you trust, run `export TAGGER_CONFIG=./tagger.toml`. An
+empty variable counts as unset.
 
 """
 TABLES_INTRODUCTION = f"""# Tables
