@@ -12,7 +12,7 @@ of taught landmarks.
 import json
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, time, timedelta
@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -74,9 +75,20 @@ class CountedTrip:
     sight: tuple[str, int] | None
 
 
-def read_trips(connection: Connection, first: datetime, end: datetime) -> list[CountedTrip]:
-    """The trips with photos from a time until before another, in no order."""
+def read_trips(
+    connection: Connection,
+    first: datetime,
+    end: datetime,
+    photo_ids: Collection[int] | None = None,
+) -> list[CountedTrip]:
+    """The trips with photos from a time until before another, in no order.
+
+    `photo_ids`: only those that are stored with one of these photos in their time, and all that have changed.
+    """
     is_then = (trips.c.last_at >= first) & (trips.c.first_at < end)
+    if photo_ids is not None:
+        is_in_time = photos.c.taken_at.between(trips.c.first_at, trips.c.last_at)
+        is_then &= exists().where(among(photos.c.id, photo_ids), is_in_time)
     grouped: list[GroupedTrip] = []
     if days := trip_days(connection):
         changed = trips_around(connection, min(days), max(days))

@@ -2,8 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -117,10 +117,21 @@ def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
         return _counted(familiar_landmarks(connection), numbers)
 
 
-def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Counter[int]:
-    # Numbers of all photos, or of images, by the id of their landmarks.
+def count_images(connection: Connection, landmark_id: int) -> int:
+    """The number of images with a landmark as an accepted tag."""
+    return _numbers(connection, "images", landmark_id)[landmark_id]
+
+
+def _numbers(
+    connection: Connection,
+    counted: Literal["photos", "images"],
+    landmark_id: int | None = None,
+) -> Counter[int]:
+    # Numbers of all photos, or of images, by the id of their landmarks; or of one.
     kept = kept_landmarks(connection).c
     numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
+    if landmark_id is not None:
+        numbers = numbers.where(kept.landmark_id == landmark_id)
     return Counter(
         {landmark_id: number for landmark_id, number in connection.execute(numbers) if number}
     )
@@ -468,14 +479,6 @@ class TripSummary:
         """The name with the dates: `Arles and Avignon, 3 May 2019`."""
         return f"{self.name}, {self.trip.dates}"
 
-    def with_names(self, names: Mapping[str, str]) -> Self:
-        """The summary with other names of landmarks, by their slugs, and of sights, by their names."""
-        landmarks = tuple(
-            replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks
-        )
-        sight = self.sight and (names.get(self.sight[0], self.sight[0]), self.sight[1])
-        return replace(self, landmarks=landmarks, sight=sight)
-
 
 @dataclass(frozen=True)
 class TripDocument:
@@ -545,22 +548,22 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     return summary
 
 
-def trips_of_photos(
-    database: Database,
-    summaries: Sequence[TripSummary],
-    shown: Sequence[TaggedPhoto],
-) -> dict[int, TripSummary]:
-    """The trips among these to which photos belong, by the photos' ids."""
+def trips_of_photos(database: Database, shown: Sequence[TaggedPhoto]) -> dict[int, TripSummary]:
+    """The trips to which photos belong, by the photos' ids."""
+    times = {photo.id: photo.taken_at for photo in shown if photo.taken_at}
+    if not times:
+        return {}
     summary_of: dict[int, TripSummary] = {}
-    with database.read() as connection:
-        for summary in summaries:
-            first, last = summary.trip.first, summary.trip.last
-            then = [each.id for each in shown if each.taken_at and first <= each.taken_at <= last]
-            if then:
-                query = select(photos.c.id).where(
-                    among(photos.c.id, then), is_of_trip(summary.trip)
-                )
-                summary_of |= dict.fromkeys(connection.scalars(query), summary)
+    with database.snapshot() as connection:
+        end = max(times.values()) + timedelta.resolution
+        for counted in read_trips(connection, min(times.values()), end, times):
+            first, last = counted.trip.first, counted.trip.last
+            photo_ids = [photo_id for photo_id, time in times.items() if first <= time <= last]
+            is_of_photo = among(photos.c.id, photo_ids), is_of_trip(counted.trip)
+            of_trip = connection.scalars(select(photos.c.id).where(*is_of_photo)).all()
+            if of_trip:
+                (summary,) = _named(connection, [counted])
+                summary_of |= dict.fromkeys(of_trip, summary)
     return summary_of
 
 

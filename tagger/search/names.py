@@ -72,7 +72,7 @@ class Meaning:
 Names = NameIndex[Meaning]  # meanings by the names of what they stand for
 
 
-def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
+def landmark_names(counts: Iterable[LandmarkCount]) -> Names:
     things = []
     for count in counts:
         detail = ", ".join(
@@ -80,12 +80,11 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
                 each for each in (count.city, count.country) if each and each != count.name
             )
         )
-        photos = count.photos if is_counted else None
         meaning = Meaning(
             Kind.LANDMARK,
             count.name,
             detail,
-            photos,
+            count.photos,
             {"landmark": count.landmark},
         )
         things.append(
@@ -97,18 +96,25 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
     return NameIndex(things)
 
 
+def countries_of_landmarks(counts: Iterable[LandmarkCount]) -> dict[str, int | None]:
+    """The countries of landmarks: None if these have photos, which were taken anywhere, else 0."""
+    countries: dict[str, int | None] = {}
+    for count in counts:
+        if count.country:
+            countries[count.country] = None if count.photos else countries.get(count.country, 0)
+    return countries
+
+
 def countries_of(
-    counts: Iterable[LandmarkCount], cities: Iterable[CityCount]
+    of_landmarks: Mapping[str, int | None], cities: Iterable[CityCount]
 ) -> dict[str, int | None]:
-    """The countries of photos, most photos first, and those of landmarks alone: None if these have photos."""
+    """The countries of photos, most photos first, and those of landmarks alone."""
     numbers = Counter[str]()
     for city in cities:
         numbers[city.country] += city.photos
-    countries: dict[str, int | None] = dict(numbers.most_common())
-    for count in counts:
-        if count.country and count.country not in numbers:
-            countries[count.country] = None if count.photos else countries.get(count.country, 0)
-    return countries
+    return dict(numbers.most_common()) | {
+        country: number for country, number in of_landmarks.items() if country not in numbers
+    }
 
 
 def country_names(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from itertools import chain, dropwhile, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
@@ -18,7 +18,6 @@ from tagger.database.statements import among
 from tagger.database.tables import effective_tags
 from tagger.errors import QueryOptionInvalid, SearchTextInvalid, ThingNotFound
 from tagger.landmarks.landmarks import (
-    familiar_landmarks,
     find_landmark,
     landmark_countries,
     landmarks_that_may_have,
@@ -51,6 +50,7 @@ from tagger.search.names import (
     Names,
     camera_names,
     city_names,
+    countries_of_landmarks,
     country_names,
     file_meanings,
     folder_names,
@@ -427,9 +427,16 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
             hint="",
         )
     queries = list_queries(database, root_paths)
+    read = cache(lambda name: queries[name]())
+    names = lists_of_names(
+        database,
+        text,
+        lambda kind: names_of_kind(kind, read),
+        queries["things"],
+    )
     understood = understand(
         text,
-        lists_of_names(database, text, lambda name: queries[name]()),
+        names,
         named_files(database, root_paths),
         this_day(),
         unshown_things(database),
@@ -562,47 +569,84 @@ def unfamiliar_names(
     )
 
 
+class LandmarkNames(NamedTuple):
+    """Landmarks and sights by their names. `familiar`: the slugs of landmarks with photos.
+
+    `countries`: those of landmarks, 0 if no photo shows any of them.
+    """
+
+    landmarks: Names
+    sights: Names
+    familiar: Collection[str]
+    sight_names: Collection[str]
+    countries: Mapping[str, int | None]
+
+
+def names_of_kind(kind: str, read: Callable[[str], Any]) -> Any:
+    """The names of a kind, made of lists. `read`: the list with a name of `list_queries`."""
+    if kind == "landmarks":
+        counts, sights = read("counts"), read("sights")
+        return LandmarkNames(
+            landmark_names(counts),
+            sight_names(sights, counts),
+            {count.landmark for count in counts if count.photos},
+            [count.sight.name for count in sights],
+            countries_of_landmarks(counts),
+        )
+    if kind == "cities":
+        cities = read("cities")
+        return city_names(cities), region_names(cities)
+    if kind == "foreign":
+        return foreign_country_names(read("countries")), foreign_city_names(read("cities"))
+    if kind == "trips":
+        trips = read("trips")
+        return journey_names(trips), trip_names(trips)
+    return (_NAMES_OF_A_LIST[kind](read(kind)),)
+
+
+_NAMES_OF_A_LIST: Mapping[str, Callable[[Any], Names]] = {
+    "countries": country_names,
+    "cameras": camera_names,
+    "folders": folder_names,
+}
+KINDS_OF_NAMES = ("landmarks", "countries", "cameras", "cities", "foreign", "trips", "folders")
+
+
 def lists_of_names(
     database: Database,
     text: str,
-    read: Callable[[str], Any],
-    make: Callable[..., Any] = lambda names_of, *lists: names_of(*lists),
+    names: Callable[[str], Any],
+    things: Callable[[], Iterable[ThingCount]],
     *,
     by_name: bool = True,
 ) -> Iterator[Sequence[Names]]:
     """The names for a text, those that are read fastest first.
 
-    `read`: the list with a name of `list_queries`. `make`: what a function makes of lists.
-    `by_name`: as `unfamiliar_names`.
+    `names`: as `names_of_kind`. `things`: counts them. `by_name`: as `unfamiliar_names`.
     """
-    counts = read("counts")
-    is_counted = counts is not None
-    if not is_counted:
-        counts = uncounted_landmarks(database)
-    familiar = {count.landmark for count in counts if count.photos or not is_counted}
-    sights = read("sights")
-    names_of_sights = [count.sight.name for count in sights]
-    countries = read("countries")
+    landmarks: LandmarkNames = names("landmarks")
     yield (
-        make(landmark_names, counts) if is_counted else landmark_names(counts, is_counted=False),
-        unfamiliar_names(database, text, familiar, names_of_sights),
-        make(country_names, countries),
-        make(camera_names, read("cameras")),
-        make(outcome_names),
-        thing_names(read("things")),
+        landmarks.landmarks,
+        unfamiliar_names(database, text, landmarks.familiar, landmarks.sight_names),
+        *names("countries"),
+        *names("cameras"),
+        outcome_names(),
+        thing_names(things()),
     )
-    cities = read("cities")
-    yield (
-        make(city_names, cities),
-        make(region_names, cities),
-        make(sight_names, sights, counts),
-    )
-    yield make(foreign_country_names, countries), make(foreign_city_names, cities)
-    trips = read("trips")
-    yield make(journey_names, trips), make(trip_names, trips)
-    yield (make(folder_names, read("folders")),)
+    yield *names("cities"), landmarks.sights
+    yield names("foreign")
+    yield names("trips")
+    yield names("folders")
     if by_name:
-        yield (unfamiliar_names(database, text, familiar, names_of_sights, by_name=True),)
+        yield (
+            unfamiliar_names(
+                database,
+                text,
+                landmarks.familiar,
+                landmarks.sight_names,
+                by_name=True,
+            ),
+        )
 
 
 def list_queries(database: Database, root_paths: RootPaths) -> Mapping[str, Callable[[], Any]]:
@@ -626,11 +670,3 @@ def list_queries(database: Database, root_paths: RootPaths) -> Mapping[str, Call
         "trips": lambda: trip_summaries(database),
         "folders": lambda: folder_counts(database, root_paths),
     }
-
-
-def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
-    """The familiar landmarks by name, for the time until their photos are counted."""
-    with database.read() as connection:
-        landmarks = familiar_landmarks(connection)
-    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
-    return [LandmarkCount.of(landmark, 0) for landmark in by_name]

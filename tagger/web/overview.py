@@ -1,58 +1,45 @@
-"""The library as a whole: its landmarks, trips, positions, what is to review, look-alikes, and its names.
+"""What no table keeps of the library as a whole: covers, clusters, look-alikes, and indexes of its names.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads
-refresh. Searches find names in such lists.
+refresh. What tables keep, pages read at each request.
 """
 
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from math import inf
 from typing import Any, Generic, TypeVar
 
 from tagger.database.connection import Database
 from tagger.database.engine import DAMAGED_ROWS
-from tagger.landmarks.landmarks import familiar_landmarks
-from tagger.query.counts import (
-    LandmarkCount,
-    TripSummary,
-    familiar_landmark_counts,
-    find_covers,
-    sight_counts,
-)
+from tagger.query.counts import familiar_landmark_counts, find_covers
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import count_photos
 from tagger.roots.roots import RootPaths
-from tagger.search.names import (
-    Meaning,
-    Names,
-    city_names,
-    countries_of,
-    region_names,
-    with_surroundings,
-)
+from tagger.search.names import Meaning, Names, countries_of, with_surroundings
 from tagger.search.text_query import (
+    KINDS_OF_NAMES,
     UnderstoodText,
     list_queries,
     lists_of_names,
     named_files,
+    names_of_kind,
     suggest,
     this_day,
     understand,
     unshown_things,
 )
-from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
+from tagger.teaching.lessons import COUNT_LIMIT
 from tagger.teaching.similarity import LookAlikes
-from tagger.texts.names import city_name, name_in_language
-from tagger.texts.text_format import in_language, reader_language
-from tagger.web.templating import ENGLISH, languages
+from tagger.texts.names import city_name
+from tagger.texts.text_format import in_language
 
 T = TypeVar("T")
 
@@ -238,7 +225,7 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and lists of one database. Each is None while it is made for the first time."""
+    """What no table keeps of one database. Each is None while it is made for the first time."""
 
     def __init__(
         self,
@@ -247,24 +234,16 @@ class LibraryOverview:
         find_look_alikes: Callable[[], LookAlikes],
         changes: Changes,
     ) -> None:
+        self._database = database
+        self._files = named_files(database, root_paths)
         self._queries: list[CachedQuery[Any]] = []
 
-        def kept(
+        def cached(
             query: Callable[[], T], first_wait_s: float = WAIT_S, seen: Changes = changes
         ) -> CachedQuery[T]:
-            cached = CachedQuery(query, seen, WAIT_S, first_wait_s)
-            self._queries.append(cached)
-            return cached
-
-        queries = list_queries(database, root_paths)
-
-        def read_names(tag: str) -> Mapping[str, str]:
-            with database.read() as connection:
-                landmarks = familiar_landmarks(connection)
-            names = {each.sight.name: each.sight.name_in(tag) for each in sight_counts(database)}
-            return names | {
-                each.slug: name_in_language(each.name, each.names, tag) for each in landmarks
-            }
+            cached_query = CachedQuery(query, seen, WAIT_S, first_wait_s)
+            self._queries.append(cached_query)
+            return cached_query
 
         def count_unclassified() -> UnclassifiedPhotos:
             waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
@@ -275,116 +254,85 @@ class LibraryOverview:
             )
 
         # Comparing takes minutes: changes of the database do not start it again.
-        self.look_alikes = kept(find_look_alikes, FIRST_WAIT_S, Changes())
-        # The familiar landmarks, most photos first.
-        self.counts = kept(lambda: familiar_landmark_counts(database))
+        self.look_alikes = cached(find_look_alikes, FIRST_WAIT_S, Changes())
         # By the slugs of landmarks.
-        self.covers = kept(lambda: find_covers(database), FIRST_WAIT_S)
-        # The newest first.
-        self.trips = kept(queries["trips"], FIRST_WAIT_S)
-        self.position_cells = kept(lambda: position_cells(database))
-        self.unclassified = kept(count_unclassified)
-        self._names = {
-            tag: kept(partial(read_names, tag), FIRST_WAIT_S)
-            for tag in languages()
-            if tag != ENGLISH
+        self.covers = cached(lambda: find_covers(database), FIRST_WAIT_S)
+        self.position_cells = cached(lambda: position_cells(database))
+        self.unclassified = cached(count_unclassified)
+        queries: Mapping[str, Callable[[], Any]] = {
+            **list_queries(database, root_paths),
+            "counts": lambda: familiar_landmark_counts(database),
         }
-        self.things = kept(queries["things"])
-        # Up to `COUNT_LIMIT`.
-        self.to_review = kept(lambda: count_suggestions(database))
-        # Searches find names in these.
-        self.cities = kept(queries["cities"])
-        self.cameras = kept(queries["cameras"])
-        self.sights = kept(queries["sights"])
-        self.folders = kept(queries["folders"])
+        self.things = cached(queries["things"])
 
-    def named_counts(self) -> list[LandmarkCount] | None:
-        """Return the same as `counts`, with names in the reader's language."""
-        counts, names = self.counts.get_soon(), self.names()
-        return counts and [
-            replace(
-                each,
-                name=names.get(each.landmark, each.name),
-                other_names=(*each.other_names, each.name),
-            )
-            for each in counts
-        ]
+        def make_names(kind: str) -> Any:
+            @cache
+            def read(name: str) -> Any:
+                if name == "countries":
+                    return countries_of(self._names["landmarks"].get().countries, read("cities"))
+                return queries[name]()
 
-    def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
-        """Return the same as `trips`, with names in the reader's language."""
-        trips, names = self.trips.get_soon(wait_s), self.names()
-        return trips and [each.with_names(names) for each in trips]
+            with in_language(None):
+                names = names_of_kind(kind, read)
+                # Countries are counted by their cities.
+                return (*names, *names_of_kind("countries", read)) if kind == "cities" else names
 
-    def names(self) -> Mapping[str, str]:
-        """Return names of landmarks by slug, and of sights by name, in the reader's language.
-
-        None in English, or until read.
-        """
-        names = self._names.get(reader_language() or "")
-        return (names and names.get_soon()) or {}
-
-    def close(self) -> None:
-        close_all(self._queries)
-
-
-# How long the first search waits for its lists. Without one, a search finds nothing of that kind.
-FIRST_SEARCH_WAIT_S = 1.5
-# How long others wait for a refresh: a small library's takes less.
-SEARCH_WAIT_S = 0.02
-
-_NONE: list[Any] = []
-
-
-class SearchLists:
-    """An index of the names in each list of the overview. Created once per server."""
-
-    def __init__(
-        self, database: Database, root_paths: RootPaths, overview: LibraryOverview
-    ) -> None:
-        self._database = database
-        self._files = named_files(database, root_paths)
-        self._overview = overview
-        self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
+        # By their kind.
+        self._names = {kind: cached(partial(make_names, kind)) for kind in KINDS_OF_NAMES}
 
     def understand(self, text: str) -> UnderstoodText:
-        names, unshown = self._names(text, by_name=True), unshown_things(self._database)
+        names, unshown = self._names_for(text, by_name=True), unshown_things(self._database)
         return understand(text, names, self._files, this_day(), unshown)
 
     def suggest(self, text: str) -> list[Meaning]:
-        names = [index for each in self._names(text) for index in each]
+        names = [index for each in self._names_for(text) for index in each]
         return suggest(text, names, self._files, this_day())
 
+    def cities(self) -> Sequence[Meaning]:
+        """The cities of photos, most photos first, with names in English."""
+        names = self._names["cities"].get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S)
+        return names[0].things if names else ()
+
     def area_names(self) -> Mapping[str, str]:
-        cities = self._overview.cities.get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S) or _NONE
-        areas = {
-            each.options["box"]: each.label for each in self._index(region_names, cities).things
-        }
-        for each in self._index(city_names, cities).things:
+        names = self._names["cities"].get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S)
+        if not names:
+            return {}
+        cities, regions, _ = names
+        areas = {each.options["box"]: each.label for each in regions.things}
+        for each in cities.things:
             city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
             wide = with_surroundings(city)
             areas[city.options["near"]] = city.label
             areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
         return {str(value): name for value, name in areas.items()}
 
-    def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
+    def _names_for(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
         until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
 
-        def read(name: str) -> Any:
-            if name == "countries":
-                return self._index(countries_of, read("counts") or _NONE, read("cities"))
-            kept: CachedQuery[Any] = getattr(self._overview, name)
-            rows = kept.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0))
-            # Without numbers, landmarks are found by their names.
-            return _NONE if rows is None and name != "counts" else rows
+        def read(cached: CachedQuery[Any]) -> Any:
+            return cached.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0)) or ()
 
-        return lists_of_names(self._database, text, read, self._index, by_name=by_name)
+        def names(kind: str) -> Any:
+            if kind == "landmarks":  # which are counted fast
+                return self._names[kind].get()
+            if kind in ("cities", "countries"):
+                cities = read(self._names["cities"])
+                return cities[2:] if kind == "countries" else cities[:2]
+            return read(self._names[kind])
 
-    def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
-        # What is made of the lists, built again when one of them has changed.
-        made_of, index = self._indexes.get(make, ((), None))
-        if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
-            with in_language(None):
-                index = make(*lists)
-            self._indexes[make] = lists, index
-        made: T = index
-        return made
+        return lists_of_names(
+            self._database,
+            text,
+            names,
+            lambda: read(self.things),
+            by_name=by_name,
+        )
+
+    def close(self) -> None:
+        close_all(self._queries)
+
+
+# How long the first search waits for its names. Without them, a search finds nothing of that kind.
+FIRST_SEARCH_WAIT_S = 1.5
+# How long others wait for a refresh: a small library's takes less.
+SEARCH_WAIT_S = 0.02

@@ -35,7 +35,7 @@ from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.teaching.similarity import LookAlikes, find_look_alikes
-from tagger.web.overview import CachedQuery, Changes, LibraryOverview, SearchLists
+from tagger.web.overview import CachedQuery, Changes, LibraryOverview
 from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 
@@ -158,7 +158,6 @@ class AppState:
         self.overview = LibraryOverview(
             database, settings.roots, self._find_look_alikes, self.changes
         )
-        self.search_lists = SearchLists(database, settings.roots, self.overview)
         self.facet_counts = CachedQuery(
             lambda query: _count_choices(database, query, settings.roots), self.changes
         )

@@ -37,6 +37,7 @@ from starlette.types import Scope
 
 from tagger.database.connection import Database
 from tagger.query.tagged_photos import has_metadata_writes, has_photos
+from tagger.teaching.lessons import count_suggestions
 from tagger.texts.names import city_name, place_text
 from tagger.texts.text_format import (
     N_,
@@ -249,7 +250,7 @@ DIGEST_LENGTH = 16
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
     """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything.
 
-    `has_photos` and `has_writes` are functions, since few pages ask them.
+    What few pages ask of the database are functions.
     """
     database: Database = request.app.state.app_state.database
     context = {
@@ -257,8 +258,9 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
         "may_change": may_change(request),
         "may_send": lambda: may_send_photos(request),
         "has_photos": lambda: has_photos(database),
+        "has_writes": lambda: has_metadata_writes(database),
+        "count_to_review": lambda: count_suggestions(database),
     }
-    context |= {"has_writes": lambda: has_metadata_writes(database)}
     page = environment().get_template(name).render(**context, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)

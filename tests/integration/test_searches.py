@@ -1,18 +1,16 @@
 """What searches find: the lists of names behind them, and questions in one library."""
 # ruff: noqa: RUF001 - periods have dashes
 
-import re
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
 from unicodedata import normalize
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
-from support.databases import query_plans, statements
+from support.databases import query_plans
 from support.models import ARTIFACT
 from support.position_library import PositionLibrary
 
@@ -28,7 +26,6 @@ from tagger.registry.registered_models import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
-from tagger.web.overview import CachedQuery, Changes, LibraryOverview, SearchLists
 
 PATHS = (
     "top.jpg", "a/IMG_1.jpg", "a/b/img_2.JPG", "a/b/IMG_10.jpg", "a b/Été.jpg", "a/b/100%_x.jpg",
@@ -208,18 +205,6 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
     library.photo("house.jpg", ("grandmas-house", 0.9, True))
     names = unfamiliar_names(library.database, "house", familiar)
     assert [(each.label, each.photos) for _, each in names.find("house")] == [("Grandma's House", 1)]
-
-
-def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library):
-    library.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    overview = LibraryOverview(library.database, {}, lambda: pytest.fail("not asked for"), Changes())
-    overview.counts = cast(Any, CachedQuery(lambda: None))
-    lists = SearchLists(library.database, {}, overview)
-    with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
-        assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
-    overview.close()
-    unfamiliar = str(library.landmark_ids["nameless-hill"])
-    assert [re.findall(r"\d+", str(ids).replace("param_1", "")) for _, ids in counted] == [[unfamiliar]]
 
 
 PARIS, BERLIN, COLOGNE = (48.8584, 2.2945), (52.5191, 13.4011), (50.9413, 6.9583)

@@ -457,21 +457,14 @@ def test_wrong_filters_are_answered_with_what_to_do_and_what_was_typed_is_text(c
 # ---------- slow counts ----------
 
 
-def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(client, library):
+def test_while_covers_are_chosen_the_places_are_there_and_ask_again(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
     overview = client.app.state.app_state.overview
-    counts = overview.counts
-    overview.counts = CachedQuery(lambda: may_end.wait(30) and None)
-    page = client.get("/places").text
-    assert covers_of(page) == ["Eiffel Tower"]
-    assert "Counting photos" in page
-    assert 'hx-trigger="load delay:1s, outdated"' in page
-    overview.counts, overview.covers = counts, overview.counts
+    overview.covers = CachedQuery(lambda: may_end.wait(30) and None)
     page = client.get("/places").text
     assert "1 photo<" in page
     assert "Choosing covers" in page
-    assert "Counting photos" not in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
     overview.covers = CachedQuery(dict, None, 30.0)
     assert 'hx-trigger="every 5s, outdated"' in client.get("/places").text

@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import Path, Query
 from pydantic import Field, model_validator
 
+from tagger.database.connection import Database
 from tagger.errors import ExamplesMissing, QueryInvalid
 from tagger.landmarks.edits import (
     NewLandmark,
@@ -20,9 +21,14 @@ from tagger.landmarks.edits import (
     add_landmark,
     remove_landmark,
 )
+from tagger.landmarks.landmarks import display_names
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
-from tagger.query.counts import LandmarkCount, landmark_counts
+from tagger.query.counts import (
+    LandmarkCount,
+    landmark_counts,
+    summaries_of_trips,
+)
 from tagger.query.filter_words import Options
 from tagger.query.option_values import parse_position
 from tagger.query.photo_json import LandmarkDocument, landmark_document
@@ -45,7 +51,6 @@ from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.access import Role, requires
 from tagger.web.api.photos import MAX_PHOTOS, person_of
-from tagger.web.overview import LibraryOverview
 from tagger.web.request_guard import COUNTING
 from tagger.web.routes import ONE_LINE, PhotoId, RequestModel, address_of, api_router
 from tagger.web.state import AppState, State
@@ -217,18 +222,18 @@ def search(
 
     Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
     """
-    return [suggestion_document(state, each) for each in state.search_lists.suggest(q)]
+    return [suggestion_document(state, each) for each in state.overview.suggest(q)]
 
 
 def suggestion_document(state: AppState, meaning: Meaning) -> SearchResult:
-    meaning = meaning if reader_language() is None else _for_reader(state.overview, meaning)
+    meaning = meaning if reader_language() is None else _for_reader(state.database, meaning)
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
     return document_of(
         SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address
     )
 
 
-def _for_reader(overview: LibraryOverview, meaning: Meaning) -> Meaning:
+def _for_reader(database: Database, meaning: Meaning) -> Meaning:
     # A meaning with its names in the reader's language, if they are known.
     label, detail = meaning.label, meaning.detail
     if meaning.kind is Kind.CITY:
@@ -236,13 +241,15 @@ def _for_reader(overview: LibraryOverview, meaning: Meaning) -> Meaning:
     if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
         detail = ", ".join(map(country_name, detail.split(", ")))
     if meaning.kind is Kind.LANDMARK:
-        label = overview.names().get(str(meaning.options["landmark"]), label)
+        slug = str(meaning.options["landmark"])
+        with database.read() as connection:
+            label = display_names(connection, {slug}).get(slug, label)
     elif meaning.kind is Kind.COUNTRY:
         label = country_name(label)
     elif meaning.kind is Kind.OUTCOME:
         label = gettext(label)
-    for summary in overview.named_trips() or ():
-        if summary.trip.id == meaning.trip:
+    if meaning.trip:
+        for summary in summaries_of_trips(database, {meaning.trip}).values():
             label, detail = summary.name, summary.trip.dates
     return replace(meaning, label=label, detail=detail)
 

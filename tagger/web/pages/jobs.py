@@ -64,7 +64,8 @@ from tagger.ledger.job_control import (
 )
 from tagger.ledger.workers import LastTick
 from tagger.photos.paths import parse_path
-from tagger.query.counts import landmark_counts
+from tagger.query.counts import landmark_counts, trip_summaries
+from tagger.teaching.lessons import count_suggestions
 from tagger.texts.text_format import (
     N_,
     gettext,
@@ -222,7 +223,7 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     }
     beside = {
         "waits": waiting_reason(state, status),
-        "to_review": state.overview.to_review.get_soon(),
+        "to_review": count_suggestions(state.database),
     }
     return vars(status) | changes | beside
 
@@ -521,7 +522,6 @@ def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mappi
     found: dict[str, object] = dict.fromkeys(("landmarks", "covers", "trips", "things", "map"))
     if job.kind in METADATA_KINDS:
         return found
-    overview, names = state.overview, state.overview.names()
     if job.is_over or job.total <= MOST_COUNTED:
         found["things"] = sorted(
             count_things(state.database, job.job), key=lambda each: -each.photos
@@ -532,15 +532,12 @@ def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mappi
             and not has_classified_landmarks(state.database, job)
         )
         if not is_of_things:
-            found["landmarks"] = [
-                replace(each, name=names.get(each.landmark, each.name))
-                for each in landmark_counts(state.database, job=job.job)
-            ]
-    found["covers"] = overview.covers.get_soon() or {}
+            found["landmarks"] = landmark_counts(state.database, job=job.job)
+    found["covers"] = state.overview.covers.get_soon() or {}
     others = [each for each in status.jobs if job.job not in (each.job, each.parent)]
     if not others and not status.older:
-        found["trips"] = overview.named_trips()
-        cells = overview.position_cells.get_soon() if job.is_over else None
+        found["trips"] = trip_summaries(state.database)
+        cells = state.overview.position_cells.get_soon() if job.is_over else None
         found["map"] = cells and live_map(state.settings, extent_of(cells))
     return found
 

@@ -42,14 +42,16 @@ from tagger.ledger.job_control import count_open_jobs
 from tagger.query.counts import (
     LandmarkCount,
     SightCount,
+    familiar_landmark_counts,
+    sight_counts,
     sights_beside,
     summarize_trips,
     trip_path,
+    trip_summaries,
     trip_summary,
 )
 from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
-from tagger.search.text_query import uncounted_landmarks
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
@@ -72,25 +74,18 @@ Text = Annotated[str, Query(max_length=200)]
 @router.get("/places")
 @requires(Role.VIEWER)
 def show_library(request: Request, state: State) -> HTMLResponse:
-    counts, covers = state.overview.named_counts(), state.overview.covers.get_soon()
-    sights = state.overview.sights.get_soon()
-    is_counted = counts is not None and sights is not None
-    landmarks = uncounted_landmarks(state.database) if counts is None else counts
-    with_photos = [
-        each
-        for each in landmarks
-        if each.photos or (not is_counted and each.landmark in (covers or {}))
-    ]
-    enough = (each for each in sights or () if each.photos >= LEAST_AT_SIGHT)
-    taken_at = sights_beside(enough, with_photos)
-    is_empty = is_counted and not with_photos and not taken_at
+    covers = state.overview.covers.get_soon()
+    counts = familiar_landmark_counts(state.database)
+    with_photos = [each for each in counts if each.photos]
+    sights = (each for each in sight_counts(state.database) if each.photos >= LEAST_AT_SIGHT)
+    taken_at = sights_beside(sights, with_photos)
+    is_empty = not with_photos and not taken_at
     return render(
         request,
         "library.html",
         landmarks=with_photos,
         countries=_by_country([*with_photos, *taken_at]),
         covers=covers or {},
-        is_counted=is_counted,
         has_covers=covers is not None,
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
@@ -266,13 +261,13 @@ def show_map(request: Request, state: State, box: Text = "") -> HTMLResponse:
 @requires(Role.VIEWER)
 def search(request: Request, state: State, q: SearchText = "") -> Response:
     """Open the photos that the text means, or of the one name like it. Else, show names like it."""
-    understood = state.search_lists.understand(q)
+    understood = state.overview.understand(q)
     if understood.options:
         order = {"sort": "newest"} if understood.query.unknown else {}
         return RedirectResponse(address_of("/photos", {**order, **understood.options, "q": q}), 303)
     close = [
         each for part in understood.left_out for each in part.others
-    ] or state.search_lists.suggest(q)
+    ] or state.overview.suggest(q)
     if len(close) == 1 and '"' not in q:
         return RedirectResponse(address_of("/photos", {**close[0].options, "q": q}), 303)
     similar = [suggestion_document(state, each) for each in close]
@@ -292,7 +287,7 @@ TripId = Annotated[str, Path(max_length=500)]
 @router.get("/trips", dependencies=[COUNTING])
 @requires(Role.VIEWER)
 def show_trips(request: Request, state: State) -> HTMLResponse:
-    return render(request, "trips.html", trips=state.overview.named_trips())
+    return render(request, "trips.html", trips=trip_summaries(state.database))
 
 
 @router.get("/trips/{trip_id}")

@@ -4,7 +4,7 @@ Photos that are near each other share a mark, so that a map has few. Photos that
 at its dot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import accumulate, groupby
 from math import ceil, cos, floor, radians
@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from tagger.errors import SettingsInvalid
 from tagger.kept.trips import find_trip
 from tagger.positions.cities import nearest_cities
-from tagger.query.counts import CityCount, PathPoint, trip_path
+from tagger.query.counts import PathPoint, trip_path
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
@@ -27,10 +27,12 @@ from tagger.query.position_clusters import (
     cluster_cells,
     needs_fine_cells,
 )
+from tagger.search.names import Meaning
 from tagger.settings import Settings
+from tagger.sights import library_sights
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
-from tagger.texts.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext, reader_language
 from tagger.web.access import Role, requires
 from tagger.web.api.photos import IMMUTABLE
 from tagger.web.request_guard import COUNTING
@@ -74,10 +76,15 @@ def clusters(
     if cells is None:
         cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)
-    names = state.overview.names()
+    sights = None
+    if reader_language() and any(cluster.sight for cluster in found):
+        with state.database.read() as connection:
+            sights = library_sights(connection)
 
     def sight_of(cluster: PositionCluster) -> str | None:
-        return cluster.sight and names.get(cluster.sight, cluster.sight)
+        if cluster.sight and sights:
+            return sights.name_in(cluster.sight, reader_language())
+        return cluster.sight
 
     return DocumentResponse(
         {
@@ -133,8 +140,11 @@ def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
     )
 
 
-def area_name(box: BoundingBox, cities: Sequence[CityCount]) -> str | None:
-    """Return the name of an area by its city; of a larger one, by the one in it with most photos."""
+def area_name(box: BoundingBox, cities: Iterable[Meaning]) -> str | None:
+    """Return the name of an area by its city; of a larger one, by the one in it with most photos.
+
+    `cities`: most photos first.
+    """
     width = (box.east - box.west) % 360
     size = max(box.north - box.south, width * cos(radians(box.north)))
     name = ""
@@ -145,9 +155,10 @@ def area_name(box: BoundingBox, cities: Sequence[CityCount]) -> str | None:
             name = city_name(city.name, city.region or city.country)
     elif size <= _MOST_DEGREES:
         for each in cities:
-            is_inside = box.south <= each.latitude <= box.north
-            if is_inside and (each.longitude - box.west) % 360 <= width:
-                name = city_name(each.city, each.country)
+            latitude, longitude = map(float, str(each.options["near"]).split(","))
+            is_inside = box.south <= latitude <= box.north
+            if is_inside and (longitude - box.west) % 360 <= width:
+                name = city_name(each.label, each.detail.rpartition(", ")[2] or each.label)
                 break
     text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
     return gettext(text, city=name) if name else None

@@ -431,8 +431,7 @@ def _headline(photo: TaggedPhoto, things: Sequence[LandmarkRow]) -> str:
 
 
 def _trip_of(state: AppState, photo: TaggedPhoto) -> TripSummary | None:
-    summaries = state.overview.named_trips(0)
-    return trips_of_photos(state.database, summaries or (), [photo]).get(photo.id)
+    return trips_of_photos(state.database, [photo]).get(photo.id)
 
 
 # A top-k with all scores that are not nearly 0.

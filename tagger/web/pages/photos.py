@@ -20,7 +20,10 @@ from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, NotFound, QueryInvalid
 from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
-from tagger.query.counts import summaries_of_trips
+from tagger.query.counts import (
+    count_images,
+    summaries_of_trips,
+)
 from tagger.query.details import PhotoDetails
 from tagger.query.facets import count_photos
 from tagger.query.filter_words import (
@@ -371,9 +374,7 @@ def show_landmark(
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark = find_landmark(connection, slug)
-    photos, counts = None, state.overview.counts.get_soon()
-    if counts is not None:
-        photos = sum(each.photos for each in counts if each.landmark == landmark.slug)
+        photos = count_images(connection, landmark.id)
     return render(
         request,
         "landmark.html",
@@ -429,8 +430,8 @@ def render_photos(
 ) -> HTMLResponse:
     is_recent = form.query.sort == "added"
     parts = list(form.query.parts)
-    lists = state.search_lists
-    understood = lists.understand(text)
+    overview = state.overview
+    understood = overview.understand(text)
     with state.database.read() as connection:
         names = display_names(connection, {slug for part in parts for slug in part.landmark})
     trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
@@ -439,10 +440,9 @@ def render_photos(
         with state.database.read() as connection:
             names |= {each.slug: each.display_name for each in all_things(connection).values()}
     if any(part.near or part.box for part in parts):
-        names |= lists.area_names()
+        names |= overview.area_names()
     if box := form.query.box:
-        cities = state.overview.cities.get_soon() or ()
-        names.setdefault(str(form.options["box"]), area_name(box, cities) or "")
+        names.setdefault(str(form.options["box"]), area_name(box, overview.cities()) or "")
     chips = filter_chips(form, names)
     kinds = [part.text for part in understood.parts if words_of_kind(part.text)]
     if len(kinds) == 1:  # of all churches, the names would be a long list
@@ -477,7 +477,7 @@ def render_photos(
         is_unknown="unknown" in form.options,
         view=view,
         thing_name=names.get(form.query.thing[0], "") if len(form.query.thing) == 1 else "",
-        unclassified=state.overview.unclassified.get_soon(),
+        unclassified=overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),
         filter_address=form.address("/photos/filter"),

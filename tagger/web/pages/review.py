@@ -175,7 +175,7 @@ def _groups(
     tiles = {
         each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
     }
-    trips = trips_of_photos(state.database, state.overview.named_trips(0) or (), shown)
+    trips = trips_of_photos(state.database, shown)
     for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
         together = _taken_together(photos) if len(photos) > 1 else (None, None)
         cards = [

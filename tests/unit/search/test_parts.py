@@ -17,6 +17,7 @@ from tagger.search.names import (
     camera_names,
     city_names,
     countries_of,
+    countries_of_landmarks,
     country_names,
     file_meanings,
     folder_names,
@@ -108,7 +109,7 @@ def files(start: str, limit: int) -> Sequence[Meaning]:
     return file_meanings([file for file in every if file.name.startswith(start)][:limit])
 
 
-COUNTRIES = countries_of(LANDMARKS, CITIES)
+COUNTRIES = countries_of(countries_of_landmarks(LANDMARKS), CITIES)
 LISTS = (
     (
         landmark_names(LANDMARKS),
@@ -416,6 +417,6 @@ def test_similar_names_and_meanings_are_suggested_where_no_name_starts_so():
     ]
     assert labels("tower bridge") == labels("") == labels("  ") == []
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
-    names = (landmark_names(many), country_names(countries_of(many, ())))
+    names = (landmark_names(many), country_names(countries_of(countries_of_landmarks(many), ())))
     kinds = [each.kind for each in suggest("ab", names, lambda *_: (), TODAY)]
     assert kinds == [Kind.LANDMARK] * 3 + [Kind.COUNTRY] * 3
