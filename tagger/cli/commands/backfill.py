@@ -312,11 +312,7 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     """
     settings, database = session = open_session(settle_jobs=True)
     run = schedules.run_now(database, settings, name)
-    is_done = (
-        has_code(run.note, run.note_message, code)
-        for code in (NoteCode.NOTHING_TO_DO, NoteCode.PHOTOS_GONE)
-    )
-    if run.job is None and any(is_done):
+    if run.found_nothing:
         if json:
             write_json(run)
         console.info(f"{name}: {run.note}")

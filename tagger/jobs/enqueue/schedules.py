@@ -33,7 +33,15 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Note, NoteCode, Priority, note_columns
+from tagger.database.enums import (
+    JobKind,
+    JobState,
+    Note,
+    NoteCode,
+    Priority,
+    has_code,
+    note_columns,
+)
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import (
@@ -402,6 +410,14 @@ class ScheduleRun:
     state: str | None
     note: str | None
     note_message: Mapping[str, Any] | None = None
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether no job was started as there was nothing to do, but to find photos gone."""
+        codes = NoteCode.NOTHING_TO_DO, NoteCode.PHOTOS_GONE
+        return self.job is None and any(
+            has_code(self.note, self.note_message, code) for code in codes
+        )
 
 
 def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:

@@ -259,7 +259,11 @@ def show_jobs(request: Request, state: State) -> HTMLResponse:
 
 
 def render_jobs(
-    request: Request, state: AppState, problem: str = "", status_code: HTTPStatus = HTTPStatus.OK
+    request: Request,
+    state: AppState,
+    problem: str = "",
+    status_code: HTTPStatus = HTTPStatus.OK,
+    done: str = "",
 ) -> HTMLResponse:
     status = read_status(state, JOBS_SHOWN)
     jobs = _job_views(state, status.jobs)
@@ -282,6 +286,7 @@ def render_jobs(
         may_choose=bool(allowed_folders(state).folders),
         may_allow=may_allow_folder(request),
         problem=problem,
+        done=done,
     )
 
 
@@ -578,8 +583,10 @@ def change_schedule(
             remove_schedule(state.database, name)
         case "run":
             run = run_schedule(state, name)
+            reason = note_text(run.note, run.note_message)
+            if run.found_nothing:
+                return render_jobs(request, state, done=f"{name}: {reason}.")
             if run.job is None:
-                reason = note_text(run.note, run.note_message)
                 problem = gettext("%(name)s did not run: %(reason)s.", name=name, reason=reason)
                 return render_jobs(request, state, problem, HTTPStatus.CONFLICT)
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
@@ -631,7 +638,14 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
         if slugs := options.get("landmark"):
             slugs = [slugs] if isinstance(slugs, str) else slugs
             options["landmark"] = [landmark_name(state.database, each) for each in slugs]
-    return [_job_view(job, shown[job.job]) for job in jobs]
+    views = [_job_view(job, shown[job.job]) for job in jobs]
+    sent = state.upload_folder.folder
+    return [
+        replace(view, title=gettext("Tag sent photos"))
+        if view.paths and all(Path(path).is_relative_to(sent) for path in view.paths)
+        else view
+        for view in views
+    ]
 
 
 def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, object]:

@@ -457,15 +457,17 @@ def render_photos(
     views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
     view = views.get(tuple(filters), "")
     is_tab = "unknown" in form.options and may_change(request)  # Review names it above the photos
+    if is_tab:
+        chips = [chip for chip in chips if "unknown" in chip.others]
     return render(
         request,
         "photos.html",
         400 if problem else 200,
-        heading=photos_name(form.options),
+        heading=gettext("Unknown") if is_tab else photos_name(form.options),
         grid=grid,
         problem=problem,
         title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
-        chips=[chip for chip in chips if not is_tab or "unknown" in chip.others],
+        chips=chips,
         to_drop=to_drop,
         search_text=text,
         search_note=f"{understood.note} {understood.hints}".strip() if understood.options else "",
