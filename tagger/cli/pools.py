@@ -240,7 +240,11 @@ class _JobProcesses(Pool):
     def __init__(
         self, database: Database, settings: Settings, job: int, count: int, printer: StoredPrinter
     ) -> None:
-        super().__init__(settings.data_folder, self._warn, JOB_STOP_S)
+        super().__init__(
+            settings.data_folder,
+            lambda text: printer.show_message(f"warning: {text}"),
+            JOB_STOP_S,
+        )
         self._database = database
         self._job = job
         self._printer = printer
@@ -294,9 +298,6 @@ class _JobProcesses(Pool):
         if line not in self._messages:
             self._messages.add(line)
             self._printer.show_message(line)
-
-    def _warn(self, text: str) -> None:
-        self._printer.show_message(f"warning: {text}")
 
 
 def _is_running(progress: JobProgress) -> bool:

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tagger.database.connection import Database
-    from tagger.query.counts import TripSummary
     from tagger.query.options import PhotoQuery
-    from tagger.query.tagged_photos import TaggedPhoto
     from tagger.registry.registered_models import RegisteredModel
     from tagger.teaching.classifiers import Embeddings
 
@@ -102,7 +100,8 @@ def query(
         console.write_result({"photos": number}, str(number), json=output_format is Format.JSON)
         print_due(database)
         return
-    photos = console.Counter(find_tagged(database, photo_query, settings.roots), _has_no_tag)
+    tagged_photos = find_tagged(database, photo_query, settings.roots)
+    photos = console.Counter(tagged_photos, lambda photo: not photo.tags)
     folder = absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
     number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
     if not number:
@@ -119,10 +118,6 @@ def query(
         place = "" if folder is None else f" in {printable(str(folder))}"
         console.info(f"{count_of(number, 'photo')}{place}{others}")
     print_due(database)
-
-
-def _has_no_tag(photo: TaggedPhoto) -> bool:
-    return not photo.tags
 
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
@@ -205,9 +200,18 @@ def trips(
         parse_date(taken_before, "--taken-before"),
     )
     if output_format is Format.TABLE:
-        write_table(
-            ("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), map(_row, summaries)
+        rows = (
+            [
+                summary.trip.id,
+                summary.name,
+                summary.trip.dates,
+                summary.photos,
+                ", ".join(place.city for place in summary.trip.places[:_PLACES] if place.city),
+                ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
+            ]
+            for summary in summaries
         )
+        write_table(("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), rows)
     else:
         write_documents((), map(trip_document, summaries), output_format)
     if not summaries and (taken_after or taken_before):
@@ -227,17 +231,6 @@ def _no_trips_text(database: Database) -> str:
         f"no trips; a trip needs {LEAST_PHOTOS} photos with positions on two days or more away from home, "
         f"or {LEAST_PHOTOS_OF_A_DAY} on one day"
     )
-
-
-def _row(summary: TripSummary) -> list[object]:
-    return [
-        summary.trip.id,
-        summary.name,
-        summary.trip.dates,
-        summary.photos,
-        ", ".join(place.city for place in summary.trip.places[:_PLACES] if place.city),
-        ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
-    ]
 
 
 DEFAULT_LIMIT = 20

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from datetime import UTC, datetime
@@ -256,6 +257,13 @@ def test_a_run_whose_server_stops_is_left_to_beat(client, monkeypatch, web_datab
     assert "left to <code>tagger beat</code>" in response.text
     (late,) = list_schedules(web_database)
     assert late.next_due <= datetime.now(UTC)
+
+
+def test_a_run_that_finds_no_photos_is_no_error(client, nightly):
+    shutil.rmtree(nightly)
+    nightly.mkdir()
+    response = press(client, "run")
+    assert (response.status_code, "nightly: nothing to do." in response.text) == (200, True)
 
 
 def test_a_run_that_cannot_start_shows_the_reason(client, web_database, nightly):
