@@ -185,13 +185,13 @@ def find_looks(
             far_logits = [classifier.logits(place.trip), of_sample[place.elsewhere]]
             if (np.concatenate(far_logits) > 0).mean() <= MOST_FAR_SHARE:
                 columns = np.s_[start : start + len(classifier.bias)]
+                of_embeddings = Classifier(weights[:, columns], bias[columns])
                 share = share_of(of_sample[place.is_other])
-                classifier = Classifier(
-                    weights[:, columns],
-                    bias[columns],
-                ).at_share(share)
-                rows = rows_of[index].tolist()
-                looks[index] = Look(rows, len(scenes_of[index]), classifier)
+                looks[index] = Look(
+                    rows_of[index].tolist(),
+                    len(scenes_of[index]),
+                    of_embeddings.at_share(share),
+                )
     return looks
 
 
@@ -262,7 +262,8 @@ TRIP_KM, TRIP_DAYS = 30.0, timedelta(days=3)
 SILENT_KINDS = frozenset({"building", "cemetery", "house"})
 # Home and work: cells of a hundredth of a degree with photos of so many days, and of half as many as any.
 LEAST_HOME_DAYS, HOME_KM, CELLS_PER_DEGREE = 12, 1.0, 100
-# Places that are learned in one transaction, and looks that are compared at once: 40 MB.
+# Places that are learned together, from 7 MB of photos each at most, and looks that are compared at once:
+# 40 MB.
 PLACES_PAGE, LOOKS_PAGE = 20, 64
 # Neighbours are learned one after the other: by parallels so many to a degree, then by longitude.
 PARALLELS_PER_DEGREE = 4
@@ -516,12 +517,7 @@ class _LookLearner:
         # The columns of each place's row, and the images that show it.
         near_of = {place: self._near(connection, place) for place in places}
         trip_ids_of = {
-            place: self._trip_ids(
-                connection,
-                place,
-                near,
-            )
-            for place, near in near_of.items()
+            place: self._trip_ids(connection, place, near) for place, near in near_of.items()
         }
         # Neighbours have many photos in common, which are read once.
         content_ids = sorted({*chain(*near_of.values(), *trip_ids_of.values())})
@@ -542,11 +538,8 @@ class _LookLearner:
             self._sample.embeddings,
         )
         for (place, near), look in zip(near_of.items(), looks, strict=True):
-            columns = asdict(place) | {"model_id": self._model_id, "data": None}
-            columns |= dict.fromkeys(
-                ("scenes", "photos", "days", "compared_to", "likely"),
-                0,
-            )
+            numbers = dict.fromkeys(("scenes", "photos", "days", "compared_to", "likely"), 0)
+            columns = asdict(place) | numbers | {"model_id": self._model_id, "data": None}
             shown = []
             if look is not None:
                 photos_near = list(near.values())
@@ -563,31 +556,19 @@ class _LookLearner:
     ) -> dict[int, Row[Any]]:
         # The images that were taken near the place and may show it, in order of time. None at home.
         circle = Near(*place.coordinates, RADIUS_KM)
-        if any(
-            distance_km(
-                *place.coordinates,
-                *home,
-            )
-            <= HOME_KM
-            for home in self._homes
-        ):
+        around = Near(*place.coordinates, HOME_KM)
+        if any(around.contains(*home) for home in self._homes):
             return {}
         rows = connection.execute(
             self._near_photos,
             _box_of(circle) | {"sight": place.sight},
         )
-        by_time = sorted(
-            (
-                row
-                for row in rows
-                if circle.contains(
-                    row.latitude,
-                    row.longitude,
-                )
-            ),
-            key=lambda row: (row.taken_at is not None, row.taken_at),
-        )
-        near = {row.content_id: row for row in reversed(by_time)}
+        by_time = sorted(rows, key=lambda row: (row.taken_at is not None, row.taken_at))
+        near = {
+            row.content_id: row
+            for row in reversed(by_time)
+            if circle.contains(row.latitude, row.longitude)
+        }
         return near if LEAST_SCENES <= len(near) < MOST_NEAR else {}
 
     def _trip_ids(

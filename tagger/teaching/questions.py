@@ -228,67 +228,38 @@ def _choices(
     # The place of a look, then other sights and places of people near the photos, the nearest first.
     at = _middle(taken_here)
     language = reader_language() or display_language(connection)
-    choices = []
-    for each in world_sights().nearest(*at, CHOICE_KM):
-        if each.kind not in SILENT_KINDS:
-            names = {code: name for code, name in each.names if code}
-            place = each.latitude, each.longitude
-            choices.append(
-                _choice(
-                    each.name,
-                    each.name_in(language),
-                    None,
-                    place,
-                    at,
-                    names,
-                )
-            )
+    choices: list[tuple[str, str, str | None, tuple[float, float], Mapping[str, str]]] = []
+    for sight in world_sights().nearest(*at, CHOICE_KM):
+        if sight.kind not in SILENT_KINDS:
+            names = {code: name for code, name in sight.names if code}
+            place = sight.latitude, sight.longitude
+            choices.append((sight.name, sight.name_in(language), None, place, names))
     for landmark in all_landmarks(connection, landmarks.c.latitude.is_not(None)):
         place = landmark.latitude or 0.0, landmark.longitude or 0.0
-        if (
-            distance_km(
-                *at,
-                *place,
-            )
-            <= CHOICE_KM
-            or landmark.id == row.landmark_id
-        ):
-            choices = [each for each in choices if each.name not in landmark.all_names]
-            choices.append(
-                _choice(
-                    landmark.name,
-                    landmark.display_name,
-                    landmark.slug,
-                    place,
-                    at,
-                    {},
-                )
-            )
-    place = row.latitude, row.longitude
-    return sorted(
+        if distance_km(*at, *place) <= CHOICE_KM or landmark.id == row.landmark_id:
+            choices = [each for each in choices if each[0] not in landmark.all_names]
+            choices.append((landmark.name, landmark.display_name, landmark.slug, place, {}))
+
+    nearest = sorted(
         choices,
-        key=lambda each: ((each.latitude, each.longitude) != place, each.distance_m),
+        key=lambda each: (
+            each[3] != (row.latitude, row.longitude),
+            distance_km(*at, *each[3]),
+        ),
     )[:MOST_CHOICES]
-
-
-def _choice(
-    name: str,
-    display_name: str,
-    landmark: str | None,
-    place: tuple[float, float],
-    at: tuple[float, float],
-    names: Mapping[str, str],
-) -> PlaceChoice:
-    (of_place,) = places_of([place])
-    return PlaceChoice(
-        name,
-        display_name,
-        landmark,
-        *of_place,
-        *place,
-        round(1000 * distance_km(*place, *at)),
-        names,
-    )
+    cities = places_of([place for *_, place, _ in nearest])
+    return [
+        PlaceChoice(
+            name,
+            display_name,
+            slug,
+            *city,
+            *place,
+            round(1000 * distance_km(*at, *place)),
+            names,
+        )
+        for (name, display_name, slug, place, names), city in zip(nearest, cities, strict=True)
+    ]
 
 
 def _middle(taken_here: Sequence[TaggedPhoto]) -> tuple[float, float]:
