@@ -5,22 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
-from torch import nn
-from torchvision import models
+from safetensors.torch import load_file, save_file
 
-from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.artifact import Trunk, file_digest, load_module, read_manifest
 from tagger.model.backends.openvino import SHIPPED, has_shipped_graph
-from tagger.tags.models_in_use import THINGS, shipped_file
+from tagger.model.backends.selection import generated_images
+from tagger.tags.models_in_use import LANDMARKS, THINGS, shipped_file
 from trainer.errors import BackboneUnusable, DataUnusable
 from trainer.imports.things import (
+    BACKBONE,
     CLASSES,
     LANGUAGES,
     NEVER,
     PARTS,
     PRECISIONS,
     LabelledThings,
+    begin_with,
     choose_thresholds,
     fit_things,
     import_things,
@@ -30,8 +33,6 @@ from trainer.imports.things import (
     read_labels,
     read_things,
 )
-
-RGB = (224, 224, 3)
 
 
 def test_a_threshold_is_the_lowest_from_which_on_enough_photos_show_the_thing():
@@ -119,35 +120,25 @@ def test_the_table_names_each_thing_in_all_languages_and_has_classes_of_imagenet
 
 @pytest.fixture
 def weights(tmp_path) -> Path:
-    """A network of which red photos are dogs (class 207), and all others nothing in particular."""
+    """Of a network that has learnt nothing, with TensorFlow's classes."""
     torch.manual_seed(0)
-    network = models.resnet18(weights=None).eval()
-    red = torch.zeros(1, 3, 224, 224)
-    red[:, 0] = 1.0
-    with torch.no_grad():
-        backbone = nn.Sequential(*list(network.children())[:-1], nn.Flatten())
-        features = backbone((red - 0.45) / 0.225)[0]
-        others = backbone((torch.zeros(1, 3, 224, 224) - 0.45) / 0.225)[0]
-        network.fc.weight.zero_()
-        direction = (features - others) / (features - others).norm() ** 2
-        network.fc.weight[207] = 16 * direction
-        network.fc.bias.zero_()
-        network.fc.bias[207] = float(-8 - (16 * direction * others).sum()) + 7
-    path = tmp_path / "weights.pth"
-    torch.save(network.state_dict(), path)
+    network = timm.create_model(
+        "mobilenet_edgetpu_100", num_classes=CLASSES + 1, scriptable=True, exportable=True
+    )
+    path = tmp_path / "weights.safetensors"
+    save_file(network.state_dict(), path)
     return path
 
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
-    """Red and blue photos of two sources, with stripes: a picture of one colour has nothing in it."""
+    """Red and blue photos of two sources."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number in range(16):
-        for name, colour in (("red", (250, 5 * number, 0)), ("blue", (0, 5 * number, 40))):
-            pixels = np.full(RGB, colour, np.uint8)
-            pixels[::8] = pixels[::8] // 2
-            Image.fromarray(pixels).save(folder / f"{name}-{number}.png")
+    images = generated_images(224, 16)
+    for name, factors in (("red", (1, 0.2, 0.2)), ("blue", (0.2, 0.2, 1))):
+        for number, image in enumerate((images * factors).astype(np.uint8)):
+            Image.fromarray(image).save(folder / f"{name}-{number}.png")
     with (folder / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "things", "not", "source"])
@@ -157,12 +148,19 @@ def photos(tmp_path) -> Path:
     return folder
 
 
-def test_a_classifier_becomes_a_model_of_the_things_that_photos_show(weights, photos, tmp_path):
-    out = tmp_path / "things.pt"
+def test_a_classifier_after_the_layers_of_another_model_becomes_one_of_things(weights, photos, tmp_path):
+    out, landmarks = tmp_path / "things.pt", shipped_file(LANDMARKS)
     # A sunset has no classes of ImageNet: what is known of it is learnt.
     result = import_things(
-        photos, photos / "labels.csv", out, backbone="resnet18", weights=weights, name=None
+        photos,
+        photos / "labels.csv",
+        out,
+        trunk=landmarks,
+        backbone=BACKBONE,
+        weights=weights,
+        name=None,
     )
+    repeats_the_trunk(out, landmarks)
     manifest = read_manifest(out)
     assert (manifest.kind, [label.slug for label in manifest.labels]) == (
         "things",
@@ -180,25 +178,42 @@ def test_a_classifier_becomes_a_model_of_the_things_that_photos_show(weights, ph
     assert min(scores("red-3.png")) >= manifest.threshold > max(scores("blue-3.png"))
 
 
+def repeats_the_trunk(things: Path, landmarks: Path) -> None:
+    """Check that both models round the same weights to the same ranges, up to where they part."""
+    trunk, ranges = read_manifest(things).trunk, read_manifest(things).ranges
+    assert trunk == Trunk(digest=file_digest(landmarks), convolutions=30)
+    assert ranges[:31] == read_manifest(landmarks).ranges[:31]
+    assert len(ranges) == 58
+    own, other = (load_module(file, file_digest(file)).state_dict() for file in (things, landmarks))
+    early = [name for name in other if "network.conv_stem" in name or "blocks.3." in name]
+    assert len(early) == 26
+    for name in early:
+        assert torch.equal(own[f"features.{name}"].float(), other[name].float())
+
+
 def test_a_network_without_the_classes_and_labels_without_a_right_thing_are_refused(
     weights, photos, tmp_path
 ):
-    state = torch.load(weights, weights_only=True)
-    torch.save({name: values for name, values in state.items() if not name.startswith("fc.")}, weights)
+    state = load_file(weights)
+    save_file({name: state[name] for name in state if "classifier" not in name}, weights)
     with pytest.raises(BackboneUnusable, match="no linear layer of 1000 classes"):
-        load_classifier("resnet18", weights)
-    torch.save(state, weights)
+        load_classifier(BACKBONE, weights)
+    save_file(state, weights)
+    encoder, _, _ = load_classifier(BACKBONE, weights)
+    with pytest.raises(BackboneUnusable, match="its first layers cannot be those of another model"):
+        begin_with(shipped_file(LANDMARKS), encoder, "resnet18", [])
     labels = tmp_path / "labels.csv"
     labels.write_text("file,things,not\nred-0.png,cat,\nblue-0.png,,cat\n")
     with pytest.raises(DataUnusable, match="no thing is right often enough"):
-        import_things(photos, labels, tmp_path / "o.pt", backbone="resnet18", weights=weights, name=None)
+        import_things(photos, labels, tmp_path / "o.pt", backbone=BACKBONE, weights=weights, name=None)
     assert not (tmp_path / "o.pt").exists()
 
 
 def test_the_shipped_model_is_small_has_its_graph_and_is_as_its_card_says():
     file = shipped_file(THINGS)
     manifest = read_manifest(file)
-    assert file.stat().st_size <= 10_000_000
+    assert file.stat().st_size <= 8_100_000
+    repeats_the_trunk(file, shipped_file(LANDMARKS))
     assert has_shipped_graph(file_digest(file))
     assert (SHIPPED / "things.openvino.zip").stat().st_size < 100_000
     card = Path(__file__).parents[2].joinpath("docs/reference/things-card.md").read_text()

@@ -345,10 +345,18 @@ def things(
         ),
     ],
     out: ModelFile,
+    trunk: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model of landmarks whose first layers it has too, so that one pass is enough for both. "
+            "Its --backbone is timm/mobilenet_edgetpu_100.",
+        ),
+    ] = None,
     backbone: Annotated[
         str,
         typer.Option(help="A network with the 1,000 classes of ImageNet, of torchvision or timm."),
-    ] = "timm/tf_efficientnet_lite0",
+    ] = "efficientnet_b0",
     weights: Annotated[
         Path | None,
         typer.Option(help="Its weights, classifier included. Defaults to the published ones."),
@@ -364,7 +372,15 @@ def things(
     """
     from trainer.imports.things import import_things
 
-    result = import_things(photos, labels, out, backbone=backbone, weights=weights, name=name)
+    result = import_things(
+        photos,
+        labels,
+        out,
+        trunk=trunk,
+        backbone=backbone,
+        weights=weights,
+        name=name,
+    )
     kept = [quality for quality in result.qualities if quality.threshold is not None]
     document: dict[str, object] = {
         "path": str(result.path.absolute()),

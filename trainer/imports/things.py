@@ -4,8 +4,12 @@ The evidence for a thing is the log-odds of its classes among the 1,000 of Image
 them, its names and its parent), plus a linear layer on the network's embedding that is fitted on labelled
 photos. A thing without classes has the layer alone. Photos of sources that a layer has not learnt choose how
 much it may say, the threshold of each thing, and whether it is right often enough to be in the model.
+
+The model can begin with the layers of a model of landmarks, its trunk, so that one pass computes them for
+both. ImageNet's late layers go on from there, after a linear map of what enters them.
 """
 
+import copy
 import csv
 import importlib.resources
 import logging
@@ -14,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +26,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.model.artifact import InputRule, Label, Manifest, Values, file_digest
+from tagger.model.artifact import (
+    InputRule,
+    Label,
+    Manifest,
+    Range,
+    Trunk,
+    Values,
+    file_digest,
+    read_manifest,
+    without_deprecations,
+)
+from tagger.model.backends.selection import BackendSelector
+from tagger.model.devices import choose_device
 from tagger.photos.files import new_file
-from trainer.backbones import find_source, load_backbone, read_weights
+from trainer.backbones import GOOGLE_IN_FILES, find_source, load_backbone, read_weights
 from trainer.data.folders import open_csv
 from trainer.data.preparation import decode_batches
 from trainer.errors import BackboneUnusable, DataUnusable, writing_to
 from trainer.export.artifact import program_versions, write_program
+from trainer.export.calibration import convolution_ranges
 from trainer.learning.classifier import LEAST_CONTRAST, Encoder, contrast_of, embedding_of
-from trainer.networks import pad_like_tensorflow
 from trainer.progress import photo_progress
 
-BACKBONE = "timm/tf_efficientnet_lite0"
-# Names of networks begin so whose padding is TensorFlow's.
-TENSORFLOW = "timm/tf_"
+# The network that can begin with a trunk, and of whose stages it consists.
+BACKBONE = GOOGLE_IN_FILES
+TRUNK_STAGES = 4
+# The photos that fit the linear map after a trunk, and the ranges for eight bits.
+SAMPLE = 512
+# Times the variance of what enters the map, added to it: channels are much alike.
+SHRINKAGE = 1e-3
 SIZE = 224
 # As that of the shipped model of landmarks: a photo is decoded once for both.
 INPUT = InputRule(size=SIZE, short_side=SIZE, fit="stretch")
@@ -53,8 +74,8 @@ MOST_WEIGHT = 6.0
 PARTS = 14
 # Of the tags of each thing, this share is right on labelled photos whose source its layer has not learnt. The
 # next one is tried where fewer are with thresholds that have not learnt the source either.
-PRECISIONS = (0.9, 0.93, 0.96, 0.98)
-LEAST_PRECISION = 0.7
+PRECISIONS = (0.9, 0.91, 0.92, 0.94, 0.96, 0.98)
+LEAST_PRECISION = 0.85
 # So few wrong tags say nothing.
 FEW_WRONG = 3
 # Right tags of a thing that are enough to choose its threshold by.
@@ -132,21 +153,28 @@ def import_things(
     *,
     backbone: str,
     weights: Path | None,
+    trunk: Path | None = None,
     name: str | None,
 ) -> ThingsImport:
     """Make a model of things of a classifier of ImageNet, by what labelled photos show, and write it.
+
+    With `trunk`, a model of landmarks, it begins with the layers of that model.
 
     Raises:
         BackboneUnusable, ExtraMissing, DataUnusable, OutputUnwritable, ExportImpossible: with what to do.
     """
     table, labelled = read_things(), read_labels(photos, labels)
     encoder, head, origin = load_classifier(backbone, weights)
-    embeddings, class_odds = look_at(
-        encoder,
-        head,
-        table,
-        [photo.path for photo in labelled],
-    )
+    paths = [photo.path for photo in labelled]
+    sample = decode_batches(paths[:: len(paths) // SAMPLE + 1], INPUT.resize, BATCH_SIZE)
+    batches = [batch.images for batch in sample]
+    shared = None if trunk is None else begin_with(trunk, encoder, backbone, batches)
+    ranges = convolution_ranges(encoder, batches)
+    if trunk is not None and shared is not None:
+        count = shared.convolutions + 1
+        ranges = read_manifest(trunk).ranges[:count] + ranges[count:]
+    groups = groups_of(table)
+    embeddings, class_odds = look_at(ThingFeatures(encoder, head, groups), ranges, paths)
     fitted = fit_things(
         embeddings,
         class_odds,
@@ -170,15 +198,26 @@ def import_things(
     layer = fitted.layer(embeddings.shape[1], columns)
     with torch.no_grad():
         layer.bias.sub_(thresholds)
-    groups = groups_of(table)[:, columns]
-    classifier = ThingClassifier(encoder, head, groups, layer, slopes, height)
-    manifest = _manifest(
-        name or out.stem,
-        [table[column].label for column in columns],
-        height,
-        kept_qualities,
-        origin,
-        len(labelled),
+    features = ThingFeatures(encoder, head, groups[:, columns])
+    classifier = ThingClassifier(features, layer, slopes, height)
+    manifest = Manifest(
+        kind="things",
+        name=name or out.stem,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        labels=labels_of([table[column].label for column in columns]),
+        input=INPUT,
+        ranges=ranges,
+        trunk=shared,
+        threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),
+        threshold_reason=f"of each thing, at least {PRECISIONS[0]:.0%} of the tags on labelled photos of "
+        "other sources are right",
+        calibration={"method": "a slope of each thing, fitted on photos of other sources"},
+        training={
+            "backbone": origin,
+            "thresholds": {quality.thing: quality.threshold for quality in kept_qualities},
+        },
+        metrics=figures_of(kept_qualities, len(labelled)),
+        versions=program_versions(),
     )
     with writing_to(out), new_file(out) as partial:
         for parameter in classifier.parameters():
@@ -192,6 +231,57 @@ def import_things(
         qualities,
         confusions,
     )
+
+
+# The model that is written.
+
+
+class ThingFeatures(nn.Module):
+    """What evidence is made of: the probabilities of the classes of each thing, and the embedding."""
+
+    groups: Tensor  # (C, T): 1 where a class is of a thing
+
+    def __init__(self, encoder: Encoder, head: nn.Linear, groups: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.register_buffer("groups", groups)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (B, 3, H, W) → float32 (B, T) and (B, F)."""
+        features = self.encoder(images)
+        probabilities = torch.softmax(self.head(features).float(), dim=1)
+        return torch.matmul(probabilities, self.groups.float()), embedding_of(features)
+
+
+class ThingClassifier(nn.Module):
+    """The evidence of classes, and the layer that adds what photos taught."""
+
+    slopes: Tensor  # (T,)
+
+    def __init__(
+        self, features: ThingFeatures, layer: nn.Linear, slopes: Tensor, height: float
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.layer = layer
+        self.height = height
+        self.least_contrast = LEAST_CONTRAST
+        self.register_buffer("slopes", slopes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) → scores, float32 (B, T), each of its own: their sum has no limit."""
+        shares, embedding = self.features(images)
+        evidence = log_odds_of_classes(shares, self.features.groups)
+        taught = self.layer(embedding.to(self.layer.weight.dtype))
+        scores = torch.sigmoid((evidence + taught.float()) * self.slopes.float() + self.height)
+        return scores * (contrast_of(images) >= self.least_contrast)[:, None]
+
+
+def log_odds_of_classes(shares: Tensor, groups: Tensor, least: float = 1e-6) -> Tensor:
+    """The log-odds of probabilities (B, T), float32; 0 of a thing without classes."""
+    inside = shares.clamp(least, 1.0 - least)
+    return torch.log(inside / (1.0 - inside)) * (groups.float().sum(dim=0) > 0)
 
 
 # What is read: the table of things, the labels of photos, and the network.
@@ -270,93 +360,101 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
         BackboneUnusable, ExtraMissing: there is no such network, or its weights end with no such layer.
     """
     description, network = load_backbone(backbone, weights, SIZE)
-    if backbone.startswith(TENSORFLOW):
-        # For the side of INPUT; timm asks for that of each image, in Python.
-        pad_like_tensorflow(network)
     source, name = find_source(backbone)
     state = (
         source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
     )
-    sizes = (CLASSES, description.features)
+    # TensorFlow's first class is none of ImageNet's.
+    sizes = [(count, description.features) for count in (CLASSES, CLASSES + 1)]
     matrix = next(
-        (key for key, values in state.items() if tuple(values.shape) == sizes),
+        (key for key, values in state.items() if tuple(values.shape) in sizes),
         "",
     )
     bias = f"{matrix.removesuffix('weight')}bias"
     if bias not in state:
         reason = f"its weights have no linear layer of {CLASSES} classes"
-        raise BackboneUnusable(backbone=backbone, reason=reason, remedy=f"Use {BACKBONE}")
+        remedy = "Use weights with their classifier"
+        raise BackboneUnusable(backbone=backbone, reason=reason, remedy=remedy)
     head = nn.Linear(description.features, CLASSES)
-    head.load_state_dict({"weight": state[matrix], "bias": state[bias]})
+    head.load_state_dict({"weight": state[matrix][-CLASSES:], "bias": state[bias][-CLASSES:]})
     return Encoder(description, network).eval(), head, f"{backbone}, {description.weights}"
 
 
-@torch.inference_mode()
+@torch.no_grad()
+def begin_with(trunk: Path, encoder: Encoder, backbone: str, batches: Sequence[Tensor]) -> Trunk:
+    """Replace the first stages of the encoder by those of a model of landmarks, in place.
+
+    That model was trained on from the same weights, and what its stages return is nearly linear in what they
+    returned before. The linear map back, fitted on photos, becomes a part of the next convolution.
+
+    Raises:
+        BackboneUnusable, ModelRefused: the networks are not of one kind.
+    """
+    if backbone != BACKBONE:
+        reason = "its first layers cannot be those of another model"
+        remedy = f"Use {BACKBONE}, or no --trunk"
+        raise BackboneUnusable(backbone=backbone, reason=reason, remedy=remedy)
+    other = Encoder(*load_backbone(backbone, trunk, SIZE))
+    inputs, targets = (
+        torch.cat([pixels_after_trunk(each, images) for images in batches])
+        for each in (other, encoder)
+    )
+    inputs = functional.pad(inputs, (0, 1), value=1.0)  # for the offset
+    squares = inputs.T @ inputs
+    squares += SHRINKAGE * squares.diagonal().mean() * torch.eye(len(squares))
+    linear_map = torch.linalg.solve(squares, inputs.T @ targets)
+    network: Any = encoder.network
+    next_convolution = network.blocks[TRUNK_STAGES][0].conv_pw
+    kernels = next_convolution.weight[:, :, 0, 0].double()
+    next_convolution.bias += (kernels @ linear_map[-1]).float()
+    next_convolution.weight.copy_((kernels @ linear_map[:-1].T)[:, :, None, None])
+    encoder.mean, encoder.deviation = other.mean, other.deviation
+    shared: Any = other.network
+    network.conv_stem, network.bn1 = shared.conv_stem, shared.bn1
+    for stage in range(TRUNK_STAGES):
+        network.blocks[stage] = shared.blocks[stage]
+    modules = nn.Sequential(shared.conv_stem, *shared.blocks[:TRUNK_STAGES]).modules()
+    count = sum(isinstance(module, nn.Conv2d) for module in modules)
+    return Trunk(digest=file_digest(trunk), convolutions=count)
+
+
+def pixels_after_trunk(encoder: Encoder, images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) → what the first stages return, float64 (B · H' · W', C)."""
+    network: Any = encoder.network
+    maps = network.bn1(network.conv_stem(encoder.normalised(images)))
+    for stage in network.blocks[:TRUNK_STAGES]:
+        maps = stage(maps)
+    pixels: Tensor = maps.permute(0, 2, 3, 1).flatten(end_dim=2).double()
+    return pixels
+
+
 def look_at(
-    encoder: Encoder,
-    head: nn.Linear,
-    table: Sequence[ThingClasses],
-    paths: Sequence[Path],
+    features: ThingFeatures, ranges: tuple[Range, ...], paths: Sequence[Path]
 ) -> tuple[Tensor, Tensor]:
     """The embeddings of photos, float32 (N, F), and the log-odds of the classes of things, (N, T).
 
-    A photo that cannot be read has zeros.
+    They are computed as on this machine the model will be, in eight bits where it has the instructions. A
+    photo that cannot be read has zeros.
     """
-    groups = groups_of(table)
-    embeddings = torch.zeros(len(paths), head.in_features)
-    class_odds = torch.zeros(len(paths), len(table))
+    embeddings = torch.zeros(len(paths), features.head.in_features)
+    class_odds = torch.zeros(len(paths), features.groups.shape[1])
+
+    def program() -> torch.jit.ScriptModule:
+        with without_deprecations():
+            module: torch.jit.ScriptModule = torch.jit.script(copy.deepcopy(features).eval())
+        return module
+
+    device = choose_device("cpu", None)
+    backend = BackendSelector(program, device, SIZE, 1, ranges).choose(None).backend
     with photo_progress("looking at photos", len(paths)) as advance:
         for batch in decode_batches(paths, INPUT.resize, BATCH_SIZE):
-            features = encoder(batch.images)
+            outputs = backend.forward(batch.images.permute(0, 2, 3, 1).numpy())
             rows = list(batch.positions)
-            embeddings[rows] = embedding_of(features)
-            class_odds[rows] = log_odds_of_classes(head(features), groups)
+            shares = torch.tensor(outputs.scores)
+            embeddings[rows] = torch.tensor(outputs.embeddings)
+            class_odds[rows] = log_odds_of_classes(shares, features.groups)
             advance(len(rows))
     return embeddings, class_odds
-
-
-# The model that is written.
-
-
-class ThingClassifier(nn.Module):
-    """An encoder, the linear layer of its classes, and the layer that adds what photos taught."""
-
-    groups: Tensor  # (C, T): 1 where a class is of a thing
-    slopes: Tensor  # (T,)
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        head: nn.Linear,
-        groups: Tensor,
-        layer: nn.Linear,
-        slopes: Tensor,
-        height: float,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-        self.layer = layer
-        self.height = height
-        self.least_contrast = LEAST_CONTRAST
-        self.register_buffer("groups", groups)
-        self.register_buffer("slopes", slopes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) → scores, float32 (B, T), each of its own: their sum has no limit."""
-        features = self.encoder(images)
-        evidence = log_odds_of_classes(self.head(features), self.groups)
-        taught = self.layer(embedding_of(features).to(self.layer.weight.dtype))
-        scores = torch.sigmoid((evidence + taught) * self.slopes.float() + self.height)
-        return scores * (contrast_of(images) >= self.least_contrast)[:, None]
-
-
-def log_odds_of_classes(logits: Tensor, groups: Tensor, least: float = 1e-6) -> Tensor:
-    """Logits (B, C) → log-odds of things, float32 (B, T); 0 of a thing without classes."""
-    groups = groups.float()
-    probabilities = torch.matmul(torch.softmax(logits.float(), dim=1), groups)
-    inside = probabilities.clamp(least, 1.0 - least)
-    return torch.log(inside / (1.0 - inside)) * (groups.sum(dim=0) > 0)
 
 
 # The fit, and what photos of sources say that it has not learnt.
@@ -662,46 +760,28 @@ def calibrate(
     return (common + own).exp().detach(), float(height.detach())
 
 
-def _manifest(
-    name: str,
-    labels: Sequence[Label],
-    height: float,
-    qualities: Sequence[ThingQuality],
-    origin: str,
-    photos: int,
-) -> Manifest:
-    """The description of the model. Labels whose parent is left out have none."""
+def labels_of(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Those whose parent is left out have none."""
     slugs = {label.slug for label in labels}
+    return tuple(
+        label if label.parent in slugs else label.model_copy(update={"parent": None})
+        for label in labels
+    )
+
+
+def figures_of(qualities: Sequence[ThingQuality], photos: int) -> dict[str, float]:
+    """The metrics of the manifest."""
     tagged = sum(quality.tagged for quality in qualities)
     right = sum(quality.right for quality in qualities)
     new_tagged = sum(quality.new_tagged for quality in qualities)
     new_right = sum(quality.new_right for quality in qualities)
-    metrics = {
+    figures = {
         "labelled_photos": float(photos),
         "tags_right": right / tagged,
         "held_out_tags": float(new_tagged),
         "held_out_tags_right": new_right / max(new_tagged, 1),
     }
     for quality in qualities:
-        metrics[f"{quality.thing}_right"] = quality.right / quality.tagged
-        metrics[f"{quality.thing}_found"] = quality.right / quality.shown
-    return Manifest(
-        kind="things",
-        name=name,
-        created_at=datetime.now(UTC).replace(microsecond=0),
-        labels=tuple(
-            label if label.parent in slugs else label.model_copy(update={"parent": None})
-            for label in labels
-        ),
-        input=INPUT,
-        threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),
-        threshold_reason=f"of each thing, at least {PRECISIONS[0]:.0%} of the tags on labelled photos of "
-        "other sources are right",
-        calibration={"method": "a slope of each thing, fitted on photos of other sources"},
-        training={
-            "backbone": origin,
-            "thresholds": {quality.thing: quality.threshold for quality in qualities},
-        },
-        metrics=metrics,
-        versions=program_versions(),
-    )
+        figures[f"{quality.thing}_right"] = quality.right / quality.tagged
+        figures[f"{quality.thing}_found"] = quality.right / quality.shown
+    return figures
