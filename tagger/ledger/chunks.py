@@ -198,9 +198,7 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         lease = {"lease_until": None, "worker": None}
     elif chunk.state == JobState.PAUSED:
         lease = RELEASED  # later results of its worker are not stored
-    connection.execute(
-        update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done)
-    )
+    connection.execute(update(chunks).where(*_holds(claim)).values(**counts, **lease, done=done))
     rows = [
         {
             "item": item.position,
@@ -229,9 +227,10 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
     )
 
 
-def _is_chunk(name: ChunkName) -> tuple[ColumnElement[bool], ...]:
-    return chunks.c.job_id == name.job_id, chunks.c.chunk == name.chunk
-
-
 def _holds(claim: Claim) -> tuple[ColumnElement[bool], ...]:
-    return *_is_chunk(claim.name), chunks.c.token == claim.token, chunks.c.done.is_(False)
+    return (
+        chunks.c.job_id == claim.name.job_id,
+        chunks.c.chunk == claim.name.chunk,
+        chunks.c.token == claim.token,
+        chunks.c.done.is_(False),
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Delete,
     Row,
     Table,
     bindparam,
@@ -87,20 +85,20 @@ def store_classifications(
     landmark_ids: Mapping[int, Mapping[int, int]],
     compared: Mapping[int, ComparedBatch],
 ) -> None:
-    """Replace what the claim's models, all of landmarks, say of images, which are not settled yet.
+    """Replace what models of landmarks say of images, which are not settled yet.
 
-    `landmark_ids`: of each model's labels, by their positions in its scores. The results of other models
-    stay. If none of the job's models is in use, those from before the job go.
+    `landmark_ids`: of each of these models' labels, by their positions in its scores. The results of other
+    models stay. If none of the job's models is in use, those from before the job go.
     """
     lock_contents(connection, classified)
     in_use = chain.from_iterable(ids_in_use(connection, [LANDMARKS]))
-    if classified and claim.thresholds.keys().isdisjoint(in_use):
+    if classified and landmark_ids.keys().isdisjoint(in_use):
         _delete_earlier(connection, claim.name.job_id, classified)
     now = datetime.now(UTC)
     # The first of the models is the last one that is stored.
     for model_id, threshold in reversed(list(claim.thresholds.items())):
         own = {key: result for key, result in classified.items() if model_id in result.results}
-        if not own:
+        if model_id not in landmark_ids or not own:
             continue
         _delete_results(connection, model_id, own)
 
@@ -197,22 +195,19 @@ def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection
 def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
     for table in _RESULTS:
         connection.execute(
-            _delete_of_model(table),
+            _DELETE_OF_MODEL[table],
             {"ids": list(content_ids), "model": model_id},
         )
 
 
-@cache
-def _delete_of_model(table: Table) -> Delete:
-    # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-    of_model = (
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+_DELETE_OF_MODEL = {
+    table: delete(table).where(
         among(table.c.content_id, ids_parameter("ids")),
         table.c.model_id == bindparam("model"),
     )
-    return delete(table).where(*of_model)
-
-
-# Built once, too.
+    for table in _RESULTS
+}
 _DELETE_SKETCHES = delete(sketches).where(
     among(sketches.c.block, ids_parameter("ids")),
     sketches.c.model_id == bindparam("model"),

@@ -6,7 +6,7 @@ in query.
 The transactions of workers take their locks in this order, so that no two wait for each other:
 
 1. images, by id, against deletion (`_find_images`)
-2. what is taught for each model, by its id, against changes (`_compare`)
+2. what is taught for each model, by its id, against changes (`compare_batch`)
 3. the chunk (`renew_lease`)
 4. photos, by id (`lock_photos`)
 5. images, by id, with what belongs to them (`lock_contents`), then the models in use (`settle`)
@@ -65,7 +65,7 @@ from tagger.pipeline.requests import (
 from tagger.positions.tag_odds import weigh_images
 from tagger.raw_pairs import carry_over, raw_files_of
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications, store_things
+from tagger.tags.causes import hold_landmarks, store_classifications, store_things
 from tagger.tags.contents import (
     delete_unused,
     is_classified_by_all,
@@ -201,7 +201,15 @@ def store_results(
     with database.write() as connection:
         _find_images(connection, items)
         classified = classified_contents(items)
-        compared = _compare(connection, claim, classified, taught)
+        # What the models show of it is compared with what each of them was taught.
+        compared = {}
+        for model_id in sorted(claim.thresholds):
+            new_embeddings = {
+                content_id: result.results[model_id].embedding
+                for content_id, result in classified.items()
+                if model_id in result.results
+            }
+            compared[model_id] = compare_batch(connection, taught[model_id], new_embeddings)
         renew_lease(connection, claim)
         forgotten = lock_photos(connection, items)
         taken_over = photos_taken_over(connection, items)
@@ -226,8 +234,7 @@ def store_results(
                 predictions = (result.predictions for result in of_model if result is not None)
                 labels = {each.position for each in chain.from_iterable(predictions)}
                 landmark_ids[model_id] = landmark_ids_of_labels(connection, model_id, labels)
-            own_claim = claim.of_models(of_landmarks)
-            store_classifications(connection, own_claim, classified, landmark_ids, compared)
+            store_classifications(connection, claim, classified, landmark_ids, compared)
 
         # Weigh it with the photos' own positions. What others say follows when more of them are stored.
         weigh_images(connection, classified, own_alone=True)
@@ -242,7 +249,8 @@ def store_results(
         # Photos have other outcomes than in earlier jobs, or other images.
         image_ids = {item.image_id for item in items if item.image_id}
         follow_images(connection, among(photos.c.content_id, image_ids))
-        delete_unused(connection, {item.image_id for item in forgotten})
+        if forgotten:
+            delete_unused(connection, {item.image_id for item in forgotten})
         return stored
 
 
@@ -260,24 +268,6 @@ def _find_images(connection: Connection, items: Sequence[Item]) -> None:
         item.image_id = ids.get(digests[item.position] or "", 0)
 
 
-def _compare(
-    connection: Connection,
-    claim: Claim,
-    classified: Mapping[int, Classified],
-    taught: Mapping[int, TaughtCache],
-) -> Mapping[int, ComparedBatch]:
-    # Compare the embeddings of the contents that each model has classified now with what it was taught.
-    compared = {}
-    for model_id in sorted(claim.thresholds):
-        compared_embeddings = {
-            content_id: result.results[model_id].embedding
-            for content_id, result in classified.items()
-            if model_id in result.results
-        }
-        compared[model_id] = compare_batch(connection, taught[model_id], compared_embeddings)
-    return compared
-
-
 def _set_outcomes(
     connection: Connection,
     claim: Claim,
@@ -288,12 +278,14 @@ def _set_outcomes(
     # Set the outcomes of items and the effective tags of their images. Returns those that get an outcome.
     # Images that were known when they were read, and that the claim's models have classified alike.
     known = {item.image_id for item in items if isinstance(item.result, AlreadyClassified)}
-    query = select(contents.c.id, contents.c.outcome).where(
-        among(contents.c.id, known),
-        contents.c.outcome.is_not(None),
-        is_classified_by_all(claim.thresholds, claim.top_k),
-    )
-    earlier = {row.id: Outcome(row.outcome) for row in connection.execute(query)} if known else {}
+    earlier: dict[int, Outcome] = {}
+    if known:
+        query = select(contents.c.id, contents.c.outcome).where(
+            among(contents.c.id, known),
+            contents.c.outcome.is_not(None),
+            is_classified_by_all(claim.thresholds, claim.top_k),
+        )
+        earlier = {row.id: Outcome(row.outcome) for row in connection.execute(query)}
     stored = []
     for item in items:
         position, result = item.position, item.result
