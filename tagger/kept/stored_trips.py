@@ -254,14 +254,19 @@ def store_trips(
 
 def outdated_trips(connection: Connection) -> Iterator[tuple[str, set[date]]]:
     """The ids of trips that are not what visits, tags and edits say, each with days on which it is wrong."""
-    computed = {each.trip.id: each for each in count_trips(connection, all_trips(connection))}
-    every = read_trips(connection, datetime.min, datetime.max)  # noqa: DTZ901 - cameras' times have no zone
-    stored = {each.trip.id: each for each in every}
-    for trip_id in sorted({*computed, *stored}):
-        both = [counted[trip_id] for counted in (computed, stored) if trip_id in counted]
-        if len(both) == 1 or _row(both[0]) != _row(both[1]):
-            times = (time for each in both for time in (each.trip.first, each.trip.last))
-            yield trip_id, {time.date() for time in times}
+    computed_trips = count_trips(connection, all_trips(connection))
+    stored_trips = read_trips(connection, datetime.min, datetime.max)  # noqa: DTZ901 - cameras' times have no zone
+    computed = {counted.trip.id: _row(counted) for counted in computed_trips}
+    stored = {counted.trip.id: _row(counted) for counted in stored_trips}
+    for trip_id in sorted(computed.keys() | stored.keys()):
+        rows = computed.get(trip_id), stored.get(trip_id)
+        if rows[0] == rows[1]:
+            continue
+        days: set[date] = set()
+        for row in rows:
+            if row is not None:
+                days |= {row["first_at"].date(), row["last_at"].date()}
+        yield trip_id, days
 
 
 def _row(counted: CountedTrip) -> dict[str, Any]:

@@ -167,17 +167,22 @@ def _position(spot: _Spot) -> _Coordinates:
 
 def _find_homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
     # The area with most weeks first. Areas do not overlap.
-    candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))[:_CANDIDATES]
-    areas = [(_area_times(spot, spots), _position(spot)) for spot in candidates]
-    lived_in = [(times, centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
-    lived_in.sort(key=lambda area: (-len(area[0].weeks), area[1]))
-    most_weeks = max((len(times.weeks) for times, _ in lived_in), default=0)
+    candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))
+    areas: list[tuple[int, _Coordinates, set[str]]] = []
+    for spot in candidates[:_CANDIDATES]:
+        times = _area_times(spot, spots)
+        if len(times.months) >= LEAST_MONTHS:
+            areas.append((len(times.weeks), _position(spot), times.countries))
+    areas.sort(key=lambda area: (-area[0], area[1]))
     homes: list[_Coordinates] = []
-    for times, centre in lived_in:
+    for weeks, centre, countries in areas:
+        most_weeks = areas[0][0]
+        if weeks < _SHARE_OF_WEEKS * most_weeks:
+            break
         is_apart = all(distance_km(*centre, *home) > HOME_RADIUS_KM for home in homes)
-        if is_apart and len(times.weeks) >= _SHARE_OF_WEEKS * most_weeks:
+        if is_apart:
             homes.append(centre)
-            yield _Home(centre, times.countries)
+            yield _Home(centre, countries)
 
 
 def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
