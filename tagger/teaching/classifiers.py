@@ -287,6 +287,10 @@ def fit_direction(
     length = float(np.sqrt(coefficients @ products @ coefficients)) or 1.0
     left_out = (targets - coefficients / inverse.diagonal())[: len(examples)] / length
     weights = coefficients @ rows / length
+    expected = EXPECTED_OF_ONE
+    if len(left_out) > 1:
+        total = left_out.sum() + PRIOR_EXAMPLES * PRIOR_RESEMBLANCE
+        expected = float(total / (len(left_out) + PRIOR_EXAMPLES))
     # The weights of the likeness to single examples.
     compared = evenly(examples, MAX_COLUMNS)
     nearest = compared / lengths(compared)[:, np.newaxis]
@@ -294,7 +298,7 @@ def fit_direction(
         weights.astype(np.float32),
         nearest.T.astype(np.float32),
         len(examples),
-        _expected(left_out),
+        expected,
     )
 
 
@@ -333,13 +337,6 @@ def evenly(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
-
-
-def _expected(left_out: Matrix) -> float:
-    if len(left_out) == 1:
-        return EXPECTED_OF_ONE
-    total = left_out.sum() + PRIOR_EXAMPLES * PRIOR_RESEMBLANCE
-    return float(total / (len(left_out) + PRIOR_EXAMPLES))
 
 
 def _measure_strangers(resemblances: Floats) -> tuple[float, float]:

@@ -340,9 +340,20 @@ def withdraw_answer(
         ).first()
         if row is None:
             raise QuestionNotFound(number=number)
-        given = _verdicts(connection, row)
-    for kind, photo_ids in given.items():
-        withdraw_verdicts(database, photo_ids, row.slug, kind, root_paths)
+        query = (
+            select(photos.c.id)
+            .join(verdicts, verdicts.c.content_id == photos.c.content_id)
+            .join(look_photos, look_photos.c.content_id == verdicts.c.content_id)
+            .where(
+                look_photos.c.look_id == row.id,
+                verdicts.c.landmark_id == row.landmark_id,
+                verdicts.c.given_at <= row.answered_at,  # later ones stay
+            )
+        )
+        photo_ids = connection.scalars(query).all()
+    if photo_ids:
+        for kind in VerdictKind:
+            withdraw_verdicts(database, photo_ids, row.slug, kind, root_paths)
     values = {"answer": None, "answered_by": None, "answered_at": None, "added_landmark": False}
     if row.sight is not None:
         values["landmark_id"] = None
@@ -393,21 +404,3 @@ def _find_or_add(
     except LandmarkExists:  # elsewhere: many churches have one name
         slug = derive_slug(f"{new.name} {new.city or new.country}")
         return add_landmark(database, replace(new, slug=slug)).slug, True
-
-
-def _verdicts(connection: Connection, row: Row[Any]) -> dict[VerdictKind, list[int]]:
-    # The photos of each verdict that an answer gave. Later ones stay.
-    query = (
-        select(verdicts.c.verdict, photos.c.id)
-        .join(look_photos, look_photos.c.content_id == verdicts.c.content_id)
-        .join(photos, photos.c.content_id == verdicts.c.content_id)
-        .where(
-            look_photos.c.look_id == row.id,
-            verdicts.c.landmark_id == row.landmark_id,
-        )
-        .where(verdicts.c.given_at <= row.answered_at)
-    )
-    given: dict[VerdictKind, list[int]] = {}
-    for verdict, photo_id in connection.execute(query):
-        given.setdefault(VerdictKind(verdict), []).append(photo_id)
-    return given
