@@ -186,7 +186,7 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
             "training", _own_rows(commands, "trainer train transfer", "trainer train scratch")
         ),
     ]
-    in_named = {row for group in named for row in group.rows}
+    listed = {row for group in named for row in group.rows}
     common = []
     for name, program in ((COMMON, "tagger"), (COMMON_IN_TRAINER, "trainer")):
         counts = Counter(
@@ -194,9 +194,10 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
             for path, command in commands.items()
             if path.startswith(f"{program} ")
             for row in _rows(command)
-            if row not in in_named
+            if row not in listed
         )
         rows = tuple(row for row, count in counts.items() if count >= SHARED_BY)
+        listed.update(rows)
         common.append(OptionGroup(name, rows))
     return [*named, *common]
 
