@@ -395,37 +395,34 @@ def begin_with(trunk: Path, encoder: Encoder, backbone: str, batches: Sequence[T
         remedy = f"Use {BACKBONE}, or no --trunk"
         raise BackboneUnusable(backbone=backbone, reason=reason, remedy=remedy)
     other = Encoder(*load_backbone(backbone, trunk, SIZE))
+    network: Any = encoder.network
+    shared, replaced = first_stages(other), first_stages(encoder)
     inputs, targets = (
-        torch.cat([pixels_after_trunk(each, images) for images in batches])
-        for each in (other, encoder)
+        torch.cat([pixels_of(stages(encoder.normalised(images))) for images in batches])
+        for stages in (shared, replaced)
     )
     inputs = functional.pad(inputs, (0, 1), value=1.0)  # for the offset
     squares = inputs.T @ inputs
     squares += SHRINKAGE * squares.diagonal().mean() * torch.eye(len(squares))
     linear_map = torch.linalg.solve(squares, inputs.T @ targets)
-    network: Any = encoder.network
     next_convolution = network.blocks[TRUNK_STAGES][0].conv_pw
     kernels = next_convolution.weight[:, :, 0, 0].double()
     next_convolution.bias += (kernels @ linear_map[-1]).float()
     next_convolution.weight.copy_((kernels @ linear_map[:-1].T)[:, :, None, None])
-    encoder.mean, encoder.deviation = other.mean, other.deviation
-    shared: Any = other.network
-    network.conv_stem, network.bn1 = shared.conv_stem, shared.bn1
-    for stage in range(TRUNK_STAGES):
-        network.blocks[stage] = shared.blocks[stage]
-    modules = nn.Sequential(shared.conv_stem, *shared.blocks[:TRUNK_STAGES]).modules()
-    count = sum(isinstance(module, nn.Conv2d) for module in modules)
+    network.conv_stem, network.bn1, *stages = shared
+    network.blocks = nn.Sequential(*stages, *network.blocks[TRUNK_STAGES:])
+    count = sum(isinstance(module, nn.Conv2d) for module in shared.modules())
     return Trunk(digest=file_digest(trunk), convolutions=count)
 
 
-def pixels_after_trunk(encoder: Encoder, images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) → what the first stages return, float64 (B · H' · W', C)."""
+def first_stages(encoder: Encoder) -> nn.Sequential:
     network: Any = encoder.network
-    maps = network.bn1(network.conv_stem(encoder.normalised(images)))
-    for stage in network.blocks[:TRUNK_STAGES]:
-        maps = stage(maps)
-    pixels: Tensor = maps.permute(0, 2, 3, 1).flatten(end_dim=2).double()
-    return pixels
+    return nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:TRUNK_STAGES])
+
+
+def pixels_of(maps: Tensor) -> Tensor:
+    """(B, C, H, W) → float64 (B · H · W, C)."""
+    return maps.permute(0, 2, 3, 1).flatten(end_dim=2).double()
 
 
 def look_at(
@@ -771,10 +768,11 @@ def labels_of(labels: Sequence[Label]) -> tuple[Label, ...]:
 
 def figures_of(qualities: Sequence[ThingQuality], photos: int) -> dict[str, float]:
     """The metrics of the manifest."""
-    tagged = sum(quality.tagged for quality in qualities)
-    right = sum(quality.right for quality in qualities)
-    new_tagged = sum(quality.new_tagged for quality in qualities)
-    new_right = sum(quality.new_right for quality in qualities)
+    counts = [
+        (quality.tagged, quality.right, quality.new_tagged, quality.new_right)
+        for quality in qualities
+    ]
+    tagged, right, new_tagged, new_right = np.sum(counts, axis=0).tolist()
     figures = {
         "labelled_photos": float(photos),
         "tags_right": right / tagged,
