@@ -184,7 +184,7 @@ class Settings(BaseModel):
     """
     model: str | None = None
     """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the
-    models in use, else that of the package.
+    models in use, else those of the package.
     """
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model; `auto`: the first available one."""

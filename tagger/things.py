@@ -171,8 +171,12 @@ _upwards = select(_itself.c.thing, things.c.parent).join(things, things.c.slug =
 _kinds = _itself.union(_upwards.where(things.c.parent.is_not(None)))
 
 # What images show. What a model finds counts while it is in use, unless a person rejected it; what a
-# person confirmed does.
-_IS_IN_USE = image_things.c.model_id.in_(select(models.c.id).where(models.c.in_use))
+# person confirmed does. A model of the package is in use with those of earlier and later packages.
+_used = models.alias()
+_is_used = (_used.c.id == models.c.id) | (_used.c.file.is_(None) & models.c.file.is_(None))
+_IS_IN_USE = image_things.c.model_id.in_(
+    select(models.c.id).join(_used, _is_used).where(_used.c.in_use, _used.c.kind == models.c.kind)
+)
 _is_rejected = exists().where(
     thing_verdicts.c.content_id == image_things.c.content_id,
     thing_verdicts.c.thing == image_things.c.thing,

@@ -292,9 +292,9 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     landmarks, suggested = findings.landmarks, findings.suggested
     of_things = _things_lines(database, progress.job, findings.things)
     if of_things and progress.kind == JobKind.BACKFILL:
-        from tagger.ledger.job_control import has_classified_landmarks
+        from tagger.ledger.job_control import has_only_things
 
-        if not has_classified_landmarks(database, progress):
+        if has_only_things(database, progress):
             return vars(findings), of_things
     lines = ["Photos  Landmark"] if landmarks else []
     lines += [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]

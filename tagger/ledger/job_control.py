@@ -255,17 +255,23 @@ def find_job(database: Database, job_id: int) -> JobProgress:
     return found[0]
 
 
-def has_classified_landmarks(database: Database, job: JobProgress) -> bool:
-    """Whether a model of landmarks has classified one of the job's photos since the job began."""
-    of_landmarks = select(models.c.id).where(models.c.kind != "things")
+def has_only_things(database: Database, job: JobProgress) -> bool:
+    """Whether models of things have classified photos of a job since it began, and none of landmarks."""
+    return _has_classified(database, job, "things") and not _has_classified(
+        database, job, "landmarks"
+    )
+
+
+def _has_classified(database: Database, job: JobProgress, kind: str) -> bool:
+    of_kind = select(models.c.id).where(models.c.kind == kind)
     is_of_job = job_items.c.photo_id == photos.c.id, job_items.c.job_id == job.job
     source = photos.join(contents, contents.c.id == photos.c.content_id).outerjoin(
         classifications, classifications.c.content_id == contents.c.id
     )
     is_new = or_(
-        and_(contents.c.model_id.in_(of_landmarks), contents.c.classified_at >= job.started_at),
+        and_(contents.c.model_id.in_(of_kind), contents.c.classified_at >= job.started_at),
         and_(
-            classifications.c.model_id.in_(of_landmarks),
+            classifications.c.model_id.in_(of_kind),
             classifications.c.classified_at >= job.started_at,
         ),
     )

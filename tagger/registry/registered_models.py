@@ -105,6 +105,7 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 
     A file is registered if its digest is new, and not put in use. Of several in use, some may have no file.
+    In a new library, the shipped ones are put in use.
 
     Raises:
         ModelNotFound: neither a registered name nor a file.
@@ -112,10 +113,7 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     """
     selected: Sequence[RegisteredModel]
     if selector is None:
-        used = database.rows(select(models.c.file, models.c.kind).where(models.c.in_use))
-        shipped = [row.kind for row in used if row.file is None]
-        for kind in shipped if used else [models_in_use.LANDMARKS]:
-            _shipped(database, kind)
+        _register_used(database)
         selected = _in_use(database)
     elif (registered := _by_name(database, selector)) is not None:
         selected = [registered]
@@ -124,6 +122,22 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     else:
         raise _not_found(database, selector)
     return _with_file(selected)
+
+
+def _register_used(database: Database) -> None:
+    """Register the shipped models in use; if none was put in use, put those in use that are."""
+    used = database.rows(select(models.c.file, models.c.kind).where(models.c.in_use))
+    for row in used:
+        if row.file is None:
+            _shipped(database, row.kind)
+    if used:
+        return
+    with database.read() as connection:
+        is_new = not ids_in_use(connection)
+    kinds = models_in_use.kinds_of_new_libraries() if is_new else [models_in_use.LANDMARKS]
+    shipped_models = [_shipped(database, kind) for kind in kinds]
+    with database.write() as connection:
+        _put_in_use(connection, shipped_models)
 
 
 def _with_file(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
@@ -166,27 +180,25 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
         ModelNotFound, ModelNotSelected: there is none.
         ModelRefused: a file cannot be read.
     """
-    selected: Sequence[RegisteredModel] = []
-    if database is not None and selector is None:
-        selected = _in_use(database)
-    elif database is not None and selector is not None:
-        registered = _registered(database, selector)
-        selected = [] if registered is None else [registered]
-    return selected or [_preview_unregistered(database, selector)]
-
-
-def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
-    if (
-        kind := models_in_use.LANDMARKS if selector is None else _shipped_kind(selector)
-    ) is not None:
-        if not models_in_use.shipped_file(kind).is_file():
-            raise ModelNotSelected
-        return unregistered_model(models_in_use.shipped_file(kind))
-    if not _is_file(str(selector)):
-        raise _not_found(database, str(selector))
-    model = unregistered_model(Path(str(selector)))
+    if selector is None:
+        in_use = [] if database is None else _in_use(database)
+        return in_use or [_preview_shipped(kind) for kind in models_in_use.kinds_of_new_libraries()]
+    if database is not None and (registered := _registered(database, selector)) is not None:
+        return [registered]
+    if (kind := _shipped_kind(selector)) is not None:
+        return [_preview_shipped(kind)]
+    if not _is_file(selector):
+        raise _not_found(database, selector)
+    model = unregistered_model(Path(selector))
     known = None if database is None else model_by_digest(database, model.digest)
-    return model if known is None else replace(known, file=model.file)
+    return [model if known is None else replace(known, file=model.file)]
+
+
+def _preview_shipped(kind: str) -> RegisteredModel:
+    file = models_in_use.shipped_file(kind)
+    if not file.is_file():
+        raise ModelNotSelected
+    return unregistered_model(file)
 
 
 def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
@@ -275,11 +287,7 @@ def use_models(
         ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
     """
     new_models = models_by_name(database, names)
-    of_landmarks = models_of_landmarks(new_models)
-    chosen = [
-        *of_landmarks,
-        *(model for model in new_models if model not in of_landmarks),
-    ]
+    chosen = sorted(new_models, key=lambda model: model.manifest.kind == THINGS)
     with database.write() as connection:
         # First, as `settle_models`.
         connection.execute(select(ledgers.c.models_settled_to).with_for_update())
@@ -288,14 +296,19 @@ def use_models(
         connection.execute(
             update(models).where(models.c.in_use).values(in_use=False, use_order=None)
         )
-        for number, model in enumerate(chosen, 1):
-            values = {"in_use": True, "use_order": number}
-            connection.execute(update(models).where(models.c.id == model.id).values(values))
+        _put_in_use(connection, chosen)
+        for model in chosen:
             record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
         if models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS]) != before:
             connection.execute(update(ledgers).values(models_settled_to=0))
     settle_models(database, on_progress)
     return [model_by_id(database, model.id) for model in chosen]
+
+
+def _put_in_use(connection: Connection, chosen: Sequence[RegisteredModel]) -> None:
+    for number, model in enumerate(chosen, 1):
+        values = {"in_use": True, "use_order": number}
+        connection.execute(update(models).where(models.c.id == model.id).values(values))
 
 
 def list_models(database: Database) -> list[RegisteredModel]:

@@ -78,7 +78,7 @@ from tagger.search.words import (
     relation_of,
     words_of,
 )
-from tagger.tags.models_in_use import THINGS, shipped_file, things_off_text
+from tagger.tags.models_in_use import THINGS, shipped_file, things_are_on, things_off_text
 from tagger.texts.text_format import N_, country_name, gettext, list_text
 from tagger.things import PREFIX, ThingCount, all_things, count_things, find_thing
 
@@ -464,17 +464,9 @@ def thing_hint(database: Database, text: str) -> str:
             return ""
     from tagger.model.artifact import read_manifest  # pydantic
 
-    for label in read_manifest(shipped_file(THINGS)).labels:
-        if name in map(
-            str.casefold,
-            (
-                label.name,
-                *label.names.values(),
-                *label.aliases,
-            ),
-        ):
-            return off_text
-    return ""
+    labels = read_manifest(shipped_file(THINGS)).labels
+    known_names = ((label.name, *label.names.values(), *label.aliases) for label in labels)
+    return off_text if name in map(str.casefold, chain.from_iterable(known_names)) else ""
 
 
 def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:
@@ -520,8 +512,7 @@ def unshown_things(database: Database) -> Unshown:
     @cache
     def names() -> Names:
         with database.read() as connection:
-            is_off = bool(things_off_text(connection))
-            things = () if is_off else all_things(connection).values()
+            things = all_things(connection).values() if things_are_on(connection) else ()
         return thing_names(ThingCount(thing, 0, 0, "") for thing in things)
 
     return lambda text: names().named(text)

@@ -50,7 +50,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.tags.contents import lock_contents, queue_position_updates
-from tagger.tags.models_in_use import LANDMARKS, ids_in_use
+from tagger.tags.models_in_use import LANDMARKS, THINGS, ids_in_use
 from tagger.tags.rule import PositionOdds
 from tagger.tags.settlement import PAGE, EffectiveTags, settle
 
@@ -154,7 +154,11 @@ def store_things(
     classified: Mapping[int, Classified],
     things: Mapping[int, Mapping[int, str]],
 ) -> None:
-    """Replace the things that models find on images. `things`: of each model, by positions in its scores."""
+    """Replace the things that models find on images. `things`: of each model, by positions in its scores.
+
+    What a model of the package finds replaces what those of earlier packages found.
+    """
+    replaced = {ids[0]: ids[1:] for ids in ids_in_use(connection, [THINGS])}
     now = datetime.now(UTC)
     for model_id, labels in things.items():
         own = {
@@ -163,6 +167,9 @@ def store_things(
             if model_id in each.results
         }
         _delete_results(connection, model_id, own)
+        for earlier_id in replaced.get(model_id, ()):
+            found = {"ids": list(own), "model": earlier_id}
+            connection.execute(_DELETE_OF_MODEL[image_things], found)
         options = (model_id, claim.top_k, claim.thresholds[model_id], now)
         names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
         insert_page(

@@ -22,8 +22,9 @@ LANDMARKS, THINGS = KINDS = ("landmarks", "things")
 
 
 def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequence[Sequence[int]]:
-    """The ids of the models in use, in their order. If none was put in use, the shipped one of landmarks is.
+    """The ids of the models in use, in their order; empty in a new library.
 
+    If none was put in use, the shipped one of landmarks is, as in libraries from before 3.0.
     After a shipped model come those of earlier packages, the newest first, which it replaces: on an image
     that it has not classified yet, their results count.
     """
@@ -51,10 +52,13 @@ _MODELS = select(
 def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
     with database.read() as connection:
-        model_names = [row.name for row in _in_use(connection)]
-    if model_names or (shipped := shipped_name()) is None:
-        return model_names
-    return [shipped]
+        names = [row.name for row in _in_use(connection)]
+    return names or [name for kind in kinds_of_new_libraries() if (name := shipped_name(kind))]
+
+
+def kinds_of_new_libraries() -> Sequence[str]:
+    """Of each, the shipped model is put in use with the first job. An installation may lack things."""
+    return KINDS if shipped_file(THINGS).is_file() else [LANDMARKS]
 
 
 def use_command(names: Iterable[str]) -> str:
@@ -62,14 +66,17 @@ def use_command(names: Iterable[str]) -> str:
     return f"tagger model use {' '.join(map(quote, names))}"
 
 
+def things_are_on(connection: Connection) -> bool:
+    """Whether a model of things is in use, or will be with the first job."""
+    return bool(ids_in_use(connection, [THINGS])) or not ids_in_use(connection)
+
+
 def things_off_text(connection: Connection) -> str:
     """That no model of things is in use, and what puts one in use; empty: one is."""
-    is_on = bool(ids_in_use(connection, [THINGS]))
-    things = None if is_on else shipped_name(THINGS)
+    things = None if things_are_on(connection) else shipped_name(THINGS)
     if things is None:
         return ""
-    names = [row.name for row in _in_use(connection)] or [shipped_name() or "NAME"]
-    command = use_command([*names, things])
+    command = use_command([*(row.name for row in _in_use(connection)), things])
     return f"Things are off; to turn them on, run: {command}, then: tagger backfill outdated"
 
 

@@ -141,7 +141,7 @@ def test_a_new_model_is_put_in_use_beside_those_in_use(tagger, tmp_path, monkeyp
     )
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/new/tagger.sqlite")
     shipped = read_manifest(ARTIFACT).name
-    assert f"run: tagger model use {shipped} tower\n" in tagger("model", "add", "a.pt").err
+    assert f"run: tagger model use {shipped} things tower\n" in tagger("model", "add", "a.pt").err
 
 
 def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(tagger, tmp_path):

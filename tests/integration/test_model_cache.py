@@ -147,8 +147,6 @@ def test_the_shipped_models_run_in_one_pass_with_the_results_of_two(database, tm
     landmarks, things = (
         resolve_models(database, models_in_use.shipped_name(kind))[0] for kind in models_in_use.KINDS
     )
-    if things.manifest.trunk is None:
-        pytest.skip("the shipped models begin differently")
     settings = Settings(data_folder=tmp_path, device="cpu", backend="openvino-int8")
 
     def loaded(*models: RegisteredModel) -> list[Model]:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
-from support.databases import read_row, read_rows, read_scalar
+from support.databases import execute, read_row, read_rows, read_scalar
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
@@ -126,6 +126,25 @@ def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(datab
     assert use_models(database, ["tiny"])[0].in_use
     tiny_artifact(shipped, seed=2)
     assert resolve_model(database, None).shipped
+
+
+def test_a_new_library_finds_things_until_landmarks_alone_are_used_and_an_old_one_does_not(database, shipped):
+    tiny_artifact(shipped)
+    tiny_artifact(shipped.with_name("things.pt"), name="objects", kind="things")
+
+    def used() -> list[str]:
+        listed = [model.name for model in list_models(database) if model.in_use]
+        assert listed == models_in_use.names_in_use(database)
+        assert [model.name for model in resolve_models(database, None)] == listed
+        return listed
+
+    assert used() == used() == ["tiny", "objects"]
+    use_models(database, ["tiny"])
+    assert used() == ["tiny"]
+    execute(database, update(models).values(in_use=False, use_order=None))  # as 2.1 left it
+    assert used() == ["tiny"]
+    with database.read() as connection:
+        assert "tagger model use tiny objects" in models_in_use.things_off_text(connection)
 
 
 def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(database, shipped, tmp_path):

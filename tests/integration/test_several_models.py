@@ -248,7 +248,11 @@ def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_remo
 def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifies_the_photo(
     database, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(models_in_use, "shipped_file", lambda _kind="landmarks": tmp_path / "tiny.pt")
+    monkeypatch.setattr(
+        models_in_use,
+        "shipped_file",
+        lambda kind="landmarks": tmp_path / {"landmarks": "tiny.pt"}.get(kind, "none"),
+    )
     library = Library(database, tmp_path)
     library.draw("a.jpg", 0)
     use_models(database, ["tiny", "other"])

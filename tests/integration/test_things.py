@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import delete, insert, select, text, update
 from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.databases import statements
+from support.databases import execute, statements
 from support.models import record_inferences
 from support.raw_pairs import PairFolder
 
@@ -27,6 +28,7 @@ from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.ledger.job_control import find_job
 from tagger.model.artifact import Label
+from tagger.model.predictions import LabelPrediction
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -40,6 +42,7 @@ from tagger.registry.registered_models import (
     use_models,
 )
 from tagger.search.text_query import text_query
+from tagger.tags.causes import store_things
 from tagger.tags.models_in_use import names_in_use
 from tagger.texts.documents import json_bytes
 from tagger.things import all_things, count_things, find_thing
@@ -230,6 +233,23 @@ def test_things_count_while_their_model_is_in_use_and_verdicts_always(library):
     with library.database.read() as connection:
         assert sorted(connection.scalars(select(image_things.c.thing))) == ["castle", "dog"]
         assert connection.execute(select(thing_verdicts)).all() == []
+
+
+def test_a_model_of_a_newer_package_replaces_what_the_earlier_one_finds_image_by_image(library):
+    library.draw("dog.jpg", 0)
+    library.draw("castle.jpg", 1)
+    library.tag(others=[library.objects])
+    tiny_artifact(library.folder / "newer.pt", (FISH, *THINGS[1:]), name="newer", kind="things")
+    newer = add_model(library.database, library.folder / "newer.pt")
+    execute(library.database, update(models).where(models.c.kind == "things").values(file=None))
+    with library.database.write() as connection:
+        claim = SimpleNamespace(top_k=5, thresholds={newer.id: 0.5})
+        image = select(image_things.c.content_id).where(image_things.c.thing == "dog")
+        predictions = SimpleNamespace(predictions=[LabelPrediction(0, 1, 0.9, accepted=True)])
+        result = SimpleNamespace(results={newer.id: predictions})
+        store_things(connection, claim, {connection.scalar(image): result}, {newer.id: {0: "fish"}})
+    assert library.names(thing="fish") == {"dog.jpg"}
+    assert (library.names(thing="animal"), library.names(thing="castle")) == (set(), {"castle.jpg"})
 
 
 @pytest.fixture

@@ -406,13 +406,16 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 def check_models(settings: Settings, database: Database) -> Iterator[Finding]:
     """Name what a command that was killed has left, so that photos do not follow the models in use."""
     from tagger.registry.registered_models import models_to_teach, preview_models
-    from tagger.tags.models_in_use import names_in_use, use_command
+    from tagger.tags.models_in_use import names_in_use, things_off_text, use_command
     from tagger.tags.settlement import is_settled
     from tagger.teaching.learning import unfinished_landmarks
 
     if not is_settled(database):
         remedy = f"{use_command(names_in_use(database))} (again)"
         yield note("models", "not all photos follow the models in use", remedy)
+    with database.read() as connection:
+        if off_text := things_off_text(connection):
+            yield ok("things", off_text)
     models = preview_models(database, settings.model)
     taught = models_to_teach(models)
     for model in models:

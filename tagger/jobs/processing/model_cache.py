@@ -228,7 +228,9 @@ class LocalModel:
         Raises:
             PhotoFailed: it cannot be read.
         """
-        return self._opener(self._read(file))
+        if file == "-":
+            return self.open_bytes(sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes])
+        return self._opener(read_named(parse_path(file), max_bytes=self._max_bytes))
 
     def open_bytes(self, data: bytes) -> OpenPhoto:
         return self._opener(PhotoBytes(data, len(data), 0))
@@ -253,12 +255,6 @@ class LocalModel:
         if embeddings is None:
             raise EmbeddingsMissing(name=self._model.manifest.name)
         return embeddings
-
-    def _read(self, file: str) -> PhotoBytes:
-        if file != "-":
-            return read_named(parse_path(file), max_bytes=self._max_bytes)
-        data = sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes]
-        return PhotoBytes(data, len(data), 0)
 
 
 @contextmanager

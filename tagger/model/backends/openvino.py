@@ -10,7 +10,7 @@ import queue
 import sys
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -92,10 +92,15 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
         }
         self.is_new = isinstance(network, openvino.Model)
-        if isinstance(network, bytes):
-            self._compiled = _imported(network, properties)
+        core = openvino.Core()
+        if self.is_new:
+            self._compiled = core.compile_model(network, "CPU", properties)
         else:
-            self._compiled = openvino.Core().compile_model(network, "CPU", properties)
+            try:
+                self._compiled = core.import_model(io.BytesIO(network), "CPU", properties)
+            except Exception as error:  # its text is of OpenVINO's source code, over several lines
+                reason = "OpenVINO compiled it for another processor, or it is damaged"
+                raise ValueError(reason) from error
         self._release_lock = threading.Lock()
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(at_once):
@@ -125,18 +130,6 @@ class OpenVinoBackend:
             finally:
                 for request in requests:
                     self._requests.put(request)
-
-
-def _imported(network: bytes, properties: Mapping[str, object]) -> openvino.CompiledModel:
-    """What `to_bytes` returned, on the same kind of processor.
-
-    Raises:
-        ValueError: OpenVINO refuses it, for reasons of its source code, over several lines.
-    """
-    try:
-        return openvino.Core().import_model(io.BytesIO(network), "CPU", properties)
-    except Exception as error:  # OpenVINO's exceptions have no common base class
-        raise ValueError("OpenVINO compiled it for another processor, or it is damaged") from error
 
 
 def has_shipped_graph(digest: str) -> bool:

@@ -233,9 +233,13 @@ class BackendSelector:
         from tagger.model.backends.openvino import convert, join, prepare, read_shipped_graph
 
         conversions = self._conversions
-        shipped_graph = conversions and read_shipped_graph(conversions.artifact, conversions.digest)
+        graph = conversions and read_shipped_graph(conversions.artifact, conversions.digest)
+        if graph is None:
+            if not is_installed("torch"):
+                raise extra_missing("This model", "torch")
+            graph = convert(self._load_module(), self._size)
         ranges = self._ranges if is_in_eight_bits else ()
-        network = prepare(shipped_graph or self._convert(), self._device, ranges)
+        network = prepare(graph, self._device, ranges)
         if conversions is None or (things := conversions.things) is None:
             return network
         manifest = read_manifest(things.artifact)
@@ -254,13 +258,6 @@ class BackendSelector:
 
     def _file(self, name: BackendName) -> Path | None:
         return None if self._conversions is None else self._conversions.compiled(name, self._device)
-
-    def _convert(self) -> openvino.Model:
-        if not is_installed("torch"):
-            raise extra_missing("This model", "torch")
-        from tagger.model.backends.openvino import convert
-
-        return convert(self._load_module(), self._size)
 
     def _alternatives(self) -> list[BackendName]:
         """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""

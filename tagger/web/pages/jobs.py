@@ -58,7 +58,7 @@ from tagger.ledger.items import (
 from tagger.ledger.job_control import (
     JobProgress,
     find_job,
-    has_classified_landmarks,
+    has_only_things,
     job_options,
     list_older_jobs,
 )
@@ -534,7 +534,7 @@ def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mappi
         is_of_things = (
             found["things"]
             and job.kind == JobKind.BACKFILL
-            and not has_classified_landmarks(state.database, job)
+            and has_only_things(state.database, job)
         )
         if not is_of_things:
             found["landmarks"] = landmark_counts(state.database, job=job.job)

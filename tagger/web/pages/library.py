@@ -52,7 +52,7 @@ from tagger.query.counts import (
 )
 from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
-from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
+from tagger.tags.models_in_use import THINGS, shipped_file, shipped_name, things_are_on
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
 from tagger.web.access import Role, requires
@@ -98,11 +98,13 @@ def show_library(request: Request, state: State) -> HTMLResponse:
 def show_things(request: Request, state: State) -> HTMLResponse:
     # The page has nothing else to show meanwhile.
     counts = state.overview.things.get_soon(THINGS_WAIT_S, THINGS_WAIT_S) or ()
+    with state.database.read() as connection:
+        are_on = things_are_on(connection)
     return render(
         request,
         "things.html",
         things=sorted(counts, key=lambda each: -each.photos),
-        are_on=things_are_on(state),
+        are_on=are_on,
         may_switch=may_switch_things(request),
         is_working=count_open_jobs(state.database) > 0,
     )
@@ -110,11 +112,6 @@ def show_things(request: Request, state: State) -> HTMLResponse:
 
 # How long the page of things waits until they are counted.
 THINGS_WAIT_S = 5.0
-
-
-def things_are_on(state: AppState) -> bool:
-    with state.database.read() as connection:
-        return bool(ids_in_use(connection, [THINGS]))
 
 
 def may_switch_things(request: Request) -> bool:
@@ -271,13 +268,15 @@ def search(request: Request, state: State, q: SearchText = "") -> Response:
     if len(close) == 1 and '"' not in q:
         return RedirectResponse(address_of("/photos", {**close[0].options, "q": q}), 303)
     similar = [suggestion_document(state, each) for each in close]
+    with state.database.read() as connection:
+        are_on = things_are_on(connection)
     return render(
         request,
         "search.html",
         search_text=q,
         search_note=understood.note,
         similar=similar,
-        lacks_things=may_switch_things(request) and not things_are_on(state),
+        lacks_things=may_switch_things(request) and not are_on,
     )
 
 
