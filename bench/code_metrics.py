@@ -19,11 +19,16 @@ TYPE_CHECKING = re.compile(r"^if TYPE_CHECKING:\n(?: +.*\n|\n)+", re.MULTILINE)
 
 def main() -> None:
     """Print the size of the code and its documentation."""
-    parser = argparse.ArgumentParser(prog="python -m bench.code_metrics", description=main.__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="[the current folder]")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.code_metrics", description=main.__doc__
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), help="[the current folder]"
+    )
     folder = parser.parse_args().folder
     sizes = {
-        root: _size(sorted((folder / root).rglob("*.py"))) for root in (*PRODUCT, "bench", "tests")
+        root: _size(sorted((folder / root).rglob("*.py")))
+        for root in (*PRODUCT, "bench", "tests")
     }
     whole = reduce(Size.__add__, (sizes[root] for root in (*PRODUCT, "bench")))
     rows: dict[str, float] = {
@@ -43,12 +48,21 @@ def main() -> None:
     }
     for name, number in rows.items():
         print(
-            f"{name:32} {number:12,.2f}" if isinstance(number, float) else f"{name:32} {number:9,}"
+            f"{name:32} {number:12,.2f}"
+            if isinstance(number, float)
+            else f"{name:32} {number:9,}"
         )
     paths = [path for root in PRODUCT for path in (folder / root).rglob("*.py")]
-    names = {".".join(path.relative_to(folder).with_suffix("").parts): path for path in paths}
-    modules = {name.removesuffix(".__init__"): path.read_text() for name, path in names.items()}
-    graph = {name: set(_imports(text, modules.keys())) - {name} for name, text in modules.items()}
+    names = {
+        ".".join(path.relative_to(folder).with_suffix("").parts): path for path in paths
+    }
+    modules = {
+        name.removesuffix(".__init__"): path.read_text() for name, path in names.items()
+    }
+    graph = {
+        name: set(_imports(text, modules.keys())) - {name}
+        for name, text in modules.items()
+    }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -75,7 +89,9 @@ def _size(paths: Sequence[Path]) -> Size:
         statements += sum(isinstance(node, ast.stmt) for node in tree)
         nodes += len(tree)
         lines += sum(
-            1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+            1
+            for line in text.splitlines()
+            if line.strip() and not line.lstrip().startswith("#")
         )
     return Size(len(paths), statements, nodes, lines)
 

@@ -42,7 +42,13 @@ from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.backends.protocol import Images, Outputs
 from tagger.model.backends.selection import generated_images
-from tagger.model.devices import CPU_BATCH, Device, choose_device, core_count, hardware_name
+from tagger.model.devices import (
+    CPU_BATCH,
+    Device,
+    choose_device,
+    core_count,
+    hardware_name,
+)
 from tagger.photos.decoding import Pixels
 from tagger.photos.files import read_photo
 from tagger.pipeline.requests import Limits, open_bytes
@@ -64,8 +70,12 @@ Row = tuple[str, str, str, str]
 
 def main() -> None:
     """Compare a GPU with the CPU, and with the limits of the machine."""
-    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=main.__doc__)
-    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="[auto]")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gpu", description=main.__doc__
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto", help="[auto]"
+    )
     parser.add_argument("--photos", type=int, default=4000, help="[4000]")
     pictures = "photos to compare results on [drawn pictures]"
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help=pictures)
@@ -89,7 +99,9 @@ def _measure(
     count: int,
     pictures: Path | None,
 ) -> Iterator[Row]:
-    yield _figure("device", f"{device.kind}, {device.precision}: {hardware_name(device.kind)}")
+    yield _figure(
+        "device", f"{device.kind}, {device.precision}: {hardware_name(device.kind)}"
+    )
     for number, size in enumerate(SIZES):
         draw_photos(
             folder / "photos" / str(size[0]),
@@ -117,7 +129,11 @@ def _measure(
         yield _figure(f"forward passes of {images}", _rate(rate))
         forward = max(forward, rate)
     # A GPU computes while the cores decode; on a CPU, the same cores do both.
-    limit = min(decoding, forward) if device.kind == "cuda" else 1 / (1 / decoding + 1 / forward)
+    limit = (
+        min(decoding, forward)
+        if device.kind == "cuda"
+        else 1 / (1 / decoding + 1 / forward)
+    )
     yield from _without_model(device, folder, len(photos))
     environment = _environment(device, folder / "data")
     alone = environment | {"TAGGER_PROCESSES": "1"}
@@ -165,7 +181,9 @@ def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
     best, rows = expected.scores.argmax(axis=1), np.arange(len(expected.scores))
     behind = actual.scores.max(axis=1) - actual.scores[rows, best]
     same = float((behind <= TIE).mean())
-    difference = float(np.abs(expected.scores[rows, best] - actual.scores[rows, best]).mean())
+    difference = float(
+        np.abs(expected.scores[rows, best] - actual.scores[rows, best]).mean()
+    )
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosine = float(((one * other).sum(axis=1) / lengths).min())
     yield _goal(
@@ -176,7 +194,10 @@ def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
     )
     is_small = difference <= SCORE_DIFFERENCE
     yield _goal(
-        "mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small
+        "mean difference of its score",
+        f"{difference:.4f}",
+        f"≤ {SCORE_DIFFERENCE}",
+        met=is_small,
     )
     yield _goal(
         "least cosine of embeddings",
@@ -204,7 +225,9 @@ def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
     forward, size = _forward(device), device.batch_size
     parts = [photos[first : first + size] for first in range(0, len(photos), size)]
     outputs = [forward(np.stack([pixels(photo) for photo in part])) for part in parts]
-    embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
+    embeddings = [
+        output.embeddings for output in outputs if output.embeddings is not None
+    ]
     return Outputs(
         np.concatenate([output.scores for output in outputs]),
         np.concatenate(embeddings),
@@ -227,7 +250,9 @@ def pixels(photo: Path) -> Pixels:
 
 def _decoding_rate(photos: Sequence[Path]) -> float:
     with ProcessPoolExecutor(core_count(), get_context("spawn")) as pool:
-        list(pool.map(pixels, photos[: core_count()]))  # the start of the processes does not count
+        list(
+            pool.map(pixels, photos[: core_count()])
+        )  # the start of the processes does not count
         start = time.perf_counter()
         list(pool.map(pixels, photos, chunksize=8))
         return len(photos) / (time.perf_counter() - start)
@@ -260,11 +285,20 @@ def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
     """The rates of the tagger with a model that returns at once, in one process and in several."""
     package = folder / "site" / "bench_stub-1.dist-info"
     package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-stub\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[tagger.backends]\nstub = bench.stub_backend:make\n")
+    (package / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bench-stub\nVersion: 1\n"
+    )
+    (package / "entry_points.txt").write_text(
+        "[tagger.backends]\nstub = bench.stub_backend:make\n"
+    )
     path = f"{Path(__file__).parents[1]}:{package.parent}"
-    environment = _environment(device, folder / "stub", backend="stub") | {"PYTHONPATH": path}
-    for where, processes in (("one process", {"TAGGER_PROCESSES": "1"}), ("all processes", {})):
+    environment = _environment(device, folder / "stub", backend="stub") | {
+        "PYTHONPATH": path
+    }
+    for where, processes in (
+        ("one process", {"TAGGER_PROCESSES": "1"}),
+        ("all processes", {}),
+    ):
         rate = _tag_rate(folder, count, environment | processes)
         yield _figure(f"`tagger tag` without its model in {where}", _rate(rate))
 
@@ -277,7 +311,9 @@ def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
 
     # The first one chooses the batch size.
     *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))
-    return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
+    return count / max(
+        tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3
+    )
 
 
 def _tag(*folders: Path) -> list[str | Path]:
@@ -285,14 +321,21 @@ def _tag(*folders: Path) -> list[str | Path]:
 
 
 def _environment(device: Device, data: Path, **settings: str) -> dict[str, str]:
-    options = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript", **settings}
+    options = {
+        "model": str(SHIPPED),
+        "device": device.kind,
+        "backend": "torchscript",
+        **settings,
+    }
     return tagger_environment(data, **options)
 
 
 def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
     """Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice."""
     environment = _environment(device, folder / "data", processes="2")
-    with closing(sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)) as database:
+    with closing(
+        sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)
+    ) as database:
         job = before = database.execute(_LAST_JOB).fetchone()
         program = subprocess.Popen(
             _tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL
@@ -314,7 +357,9 @@ def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
 
 _LAST_JOB = "SELECT max(id) FROM jobs"
 _PROGRESS = "SELECT count(*), count(outcome) FROM job_items WHERE job_id = ?"
-_COUNTED = "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE job_id = ?"
+_COUNTED = (
+    "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE job_id = ?"
+)
 POLL_S = 0.1
 # Too little for one batch of the usual size.
 LEFT_BYTES = 600 * 2**20

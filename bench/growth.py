@@ -23,7 +23,15 @@ from pathlib import Path
 
 import psutil
 
-from bench.rig import SHIPPED, TAGGER, note, print_heading, print_table, run, tagger_environment
+from bench.rig import (
+    SHIPPED,
+    TAGGER,
+    note,
+    print_heading,
+    print_table,
+    run,
+    tagger_environment,
+)
 from tests.rig.large_library import JOBS, ROOT, make_library
 from tests.rig.servers import PostgresServer
 
@@ -56,7 +64,13 @@ _SERVER_SETTINGS = ("shared_buffers=1GB", "fsync=off", "autovacuum=off")
 # The exit code of a check: the older model has no labels.
 PROBLEMS = 1
 VIEWS = (
-    *("/photos", "/photos?q=paris", "/photos/filter", "/photos?untagged=1", "/photos?any_rank=1"),
+    *(
+        "/photos",
+        "/photos?q=paris",
+        "/photos/filter",
+        "/photos?untagged=1",
+        "/photos?any_rank=1",
+    ),
     *("/places", "/map", "/trips", "/review", "/jobs"),
     *("/api/photos", "/api/landmarks", "/api/timeline", "/api/status"),
 )
@@ -67,18 +81,25 @@ POLL_S = 0.02
 
 def main() -> None:
     """Measure what queries and views of the page cost in libraries of growing size."""
-    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.growth", description=main.__doc__
+    )
     sizes = (10_000, 100_000, 1_000_000)
     help_text = f"at least two sizes, multiples of {JOBS} [{' '.join(map(str, sizes))}]"
     parser.add_argument("--photos", type=int, nargs="+", default=sizes, help=help_text)
     parser.add_argument(
-        "--postgresql", action="store_true", help="measure PostgreSQL in place of SQLite"
+        "--postgresql",
+        action="store_true",
+        help="measure PostgreSQL in place of SQLite",
     )
     args = parser.parse_args()
     if len(args.photos) < 2 or any(number % JOBS for number in args.photos):
         parser.error(f"--photos: use {help_text}")
     print_heading("Growth with the library")
-    columns = [_measured(number, on_postgresql=args.postgresql) for number in sorted(args.photos)]
+    columns = [
+        _measured(number, on_postgresql=args.postgresql)
+        for number in sorted(args.photos)
+    ]
     print_table(
         (
             "CPU s",
@@ -119,7 +140,9 @@ class _Library:
 def _measured(photos: int, *, on_postgresql: bool) -> list[Cost]:
     note(f"creating {photos} photos")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tagger-bench-")))
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="tagger-bench-"))
+        )
         if on_postgresql:
             server = stack.enter_context(PostgresServer(_SERVER_SETTINGS))
             url = server.url.replace("postgresql:", "postgresql+psycopg:")
@@ -131,7 +154,9 @@ def _measured(photos: int, *, on_postgresql: bool) -> list[Cost]:
 
 
 def _costs_of_commands(library: _Library) -> Iterator[Cost]:
-    environment = tagger_environment(library.folder, database_url=library.url, device="cpu")
+    environment = tagger_environment(
+        library.folder, database_url=library.url, device="cpu"
+    )
 
     def cost(words: str, options: str = "") -> Cost:
         note(f"tagger {words}")
@@ -190,7 +215,9 @@ class PageServer:
         Raises:
             HTTPError: the status is not 200.
         """
-        with urllib.request.urlopen(self.url + path, timeout=RESPONSE_TIMEOUT_S) as response:
+        with urllib.request.urlopen(
+            self.url + path, timeout=RESPONSE_TIMEOUT_S
+        ) as response:
             body: bytes = response.read()
         return body
 
@@ -217,7 +244,9 @@ def running_server(database_url: str) -> Iterator[PageServer]:
                 stderr=output,
             )
         try:
-            yield PageServer(process, f"http://127.0.0.1:{_wait_for_port(process, log)}")
+            yield PageServer(
+                process, f"http://127.0.0.1:{_wait_for_port(process, log)}"
+            )
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
@@ -226,11 +255,17 @@ def running_server(database_url: str) -> Iterator[PageServer]:
 def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        _, message, rest = log.read_text(errors="replace").partition("the web page is at ")
+        _, message, rest = log.read_text(errors="replace").partition(
+            "the web page is at "
+        )
         if message and "\n" in rest:
-            return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
+            return int(
+                rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2]
+            )
         time.sleep(POLL_S)
-    raise SystemExit(f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    raise SystemExit(
+        f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}"
+    )
 
 
 def _least(rounds: Iterable[Cost]) -> Cost:

@@ -49,7 +49,9 @@ class Finished:
             SystemExit: it has another exit code. The message ends with its error output.
         """
         if self.code not in (allowed_codes or (0,)):
-            raise SystemExit(f"a command ended with code {self.code}:\n{self.err[-2000:]}")
+            raise SystemExit(
+                f"a command ended with code {self.code}:\n{self.err[-2000:]}"
+            )
         return self
 
 
@@ -92,7 +94,11 @@ def plain_environment() -> dict[str, str]:
     torch and all other modules again, and the measurement would include that.
     """
     excluded = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(excluded)
+    }
 
 
 def cpu_seconds(pid: int) -> float:
@@ -102,7 +108,9 @@ def cpu_seconds(pid: int) -> float:
     for process in (root, *root.children(recursive=True)):
         with suppress(psutil.Error, ProcessLookupError):  # it has ended since
             if os.getsid(process.pid) == session:
-                total += sum(process.cpu_times()[:4])  # with the children that it waited for
+                total += sum(
+                    process.cpu_times()[:4]
+                )  # with the children that it waited for
     return total
 
 
@@ -120,7 +128,9 @@ def photos_in(folder: Path) -> list[Path]:
     Raises:
         SystemExit: there are none.
     """
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
+    files = sorted(
+        file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS
+    )
     if not files:
         raise SystemExit(f"there are no photos in {folder}")
     return files
@@ -158,14 +168,24 @@ def _draw(file: Path, number: int, *, size: tuple[int, int]) -> None:
     rows, columns = -(-height // _SQUARE_PX), -(-width // _SQUARE_PX)
     noise = rng.normal(0, _NOISE, (_SQUARE_PX, width, 1)).astype(np.int16)
     colours = rng.integers(0, 256, (rows, columns, 3), dtype=np.int16)
-    squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
+    squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[
+        :height, :width
+    ]
     pixels = squares + np.tile(noise, (rows, 1, 1))[:height]
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
 
 
 # The heading and the Markdown tables of a report.
 
-PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "celery", "redis")
+PACKAGES = (
+    "landmark-tagger",
+    "torch",
+    "torchvision",
+    "pillow",
+    "sqlalchemy",
+    "celery",
+    "redis",
+)
 
 
 def print_heading(title: str) -> None:
@@ -181,7 +201,8 @@ def heading(title: str) -> str:
 
     # Return the arguments with folders shortened to their names: private paths stay out of reports.
     words = [
-        Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]
+        Path(word).name if os.sep in word and "://" not in word else word
+        for word in sys.argv[1:]
     ]
     arguments = f"`{' '.join(words)}`" if words else "no arguments"
 

@@ -27,7 +27,9 @@ class StubBackend:
         self._scores = np.full((MOST_IMAGES, count), 0.1 / count, np.float32)
         self._scores[::SHARE_TAGGED, 0] = TAGGED
         random = np.random.default_rng(1)
-        self._embeddings = random.standard_normal((MOST_IMAGES, dimension)).astype(np.float32)
+        self._embeddings = random.standard_normal((MOST_IMAGES, dimension)).astype(
+            np.float32
+        )
 
     def forward(self, images: Images) -> Outputs:
         return Outputs(

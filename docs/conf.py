@@ -8,7 +8,9 @@ extensions = ["myst_parser"]
 root_doc = "README"
 exclude_patterns = ["pictures"]
 myst_heading_anchors = 4
-suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, such as CHANGELOG.md
+suppress_warnings = [
+    "myst.xref_missing"
+]  # links to files of the repository, such as CHANGELOG.md
 html_theme = "furo"
 html_copy_source = False
 html_show_sphinx = False

@@ -158,13 +158,19 @@ def pages() -> dict[Path, str]:
     programs = {"tagger": tagger_app, "trainer": trainer_app}
     commands = {name: typer.main.get_command(app) for name, app in programs.items()}
     each_command = {
-        path: each for name, command in commands.items() for path, each in _commands(name, command)
+        path: each
+        for name, command in commands.items()
+        for path, each in _commands(name, command)
     }
     groups = _option_groups(each_command)
     sections = [
         *(_section(group) for group in groups),
         f"\nWith `{JSON}`, nearly all commands print one JSON document.\n",
-        *(part for name, command in commands.items() for part in _program(name, command, groups)),
+        *(
+            part
+            for name, command in commands.items()
+            for part in _program(name, command, groups)
+        ),
     ]
     return {
         REFERENCE / "cli.md": CLI_INTRODUCTION + "".join(sections),
@@ -179,11 +185,19 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
     named = [
         OptionGroup("query", _rows(query, set(options_used_by("all")))),
         OptionGroup("outcome", _rows(query, set(options_used_by("searches")))),
-        OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
-        OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
-        OptionGroup("landmark", _own_rows(commands, "tagger landmark add", "tagger landmark edit")),
         OptionGroup(
-            "training", _own_rows(commands, "trainer train transfer", "trainer train scratch")
+            "tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})
+        ),
+        OptionGroup(
+            "metadata", _rows(tag, {field.name for field in fields(WriteOptions)})
+        ),
+        OptionGroup(
+            "landmark",
+            _own_rows(commands, "tagger landmark add", "tagger landmark edit"),
+        ),
+        OptionGroup(
+            "training",
+            _own_rows(commands, "trainer train transfer", "trainer train scratch"),
         ),
     ]
     listed = {row for group in named for row in group.rows}
@@ -207,7 +221,9 @@ def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
     counts = Counter(row for command in commands.values() for row in _rows(command))
     shared = set.intersection(*(set(_rows(commands[path])) for path in paths))
     return tuple(
-        row for row in _rows(commands[paths[0]]) if row in shared and counts[row] == len(paths)
+        row
+        for row in _rows(commands[paths[0]])
+        if row in shared and counts[row] == len(paths)
     )
 
 
@@ -227,7 +243,10 @@ def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
     """The commands of a group with their full names, in the order of its help, and of the groups in it."""
     context = typer.Context(group, info_name=prefix)
     for name in group.list_commands(context):
-        command, path = group.commands[name], prefix if name == DEFAULT else f"{prefix} {name}"
+        command, path = (
+            group.commands[name],
+            prefix if name == DEFAULT else f"{prefix} {name}",
+        )
         if command.hidden:
             continue
         if hasattr(command, "commands"):
@@ -245,8 +264,12 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
     rows = _rows(command)
     shared = {group: [row for row in group.rows if row in rows] for group in groups}
     own = [row for row in rows if not any(row in names for names in shared.values())]
-    links = "; ".join(_shared_options(group, names) for group, names in shared.items() if names)
-    return ("\n" + "".join(own) if own else "") + (f"\nAlso: {links}.\n" if links else "")
+    links = "; ".join(
+        _shared_options(group, names) for group, names in shared.items() if names
+    )
+    return ("\n" + "".join(own) if own else "") + (
+        f"\nAlso: {links}.\n" if links else ""
+    )
 
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
@@ -270,7 +293,11 @@ def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
         for parameter in command.params
         if not getattr(parameter, "hidden", False) and JSON not in parameter.opts
     ]
-    return tuple(_row(parameter) for parameter in shown if names is None or parameter.name in names)
+    return tuple(
+        _row(parameter)
+        for parameter in shown
+        if names is None or parameter.name in names
+    )
 
 
 def _row(parameter: Any) -> str:
@@ -293,7 +320,9 @@ def _value_name(parameter: Any) -> str:
     if parameter.metavar:
         return str(parameter.metavar)
     annotation = parameter.type_descriptor.annotation
-    annotation = next(iter(get_args(annotation)), annotation)  # the type of the items of a list
+    annotation = next(
+        iter(get_args(annotation)), annotation
+    )  # the type of the items of a list
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "|".join(str(member.value) for member in annotation)
     return str(VALUE_NAMES.get(annotation, "TEXT"))
@@ -302,10 +331,14 @@ def _value_name(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if isinstance(parameter.show_default, str):
         return f" Default: {parameter.show_default}."
-    is_shown = isinstance(parameter.default, (str, int, float, Path)) and not isinstance(
-        parameter.default, bool
+    is_shown = isinstance(
+        parameter.default, (str, int, float, Path)
+    ) and not isinstance(parameter.default, bool)
+    return (
+        f" Default: `{parameter.default}`."
+        if is_shown and parameter.show_default
+        else ""
     )
-    return f" Default: `{parameter.default}`." if is_shown and parameter.show_default else ""
 
 
 def _setting_rows() -> Iterator[str]:
@@ -326,7 +359,8 @@ def _docstrings(model: type) -> dict[str, str]:
     return {
         attribute.target.id: text.value.value
         for attribute, text in pairwise(definition.body)
-        if isinstance(attribute, ast.AnnAssign) and isinstance(attribute.target, ast.Name)
+        if isinstance(attribute, ast.AnnAssign)
+        and isinstance(attribute.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
         if isinstance(text.value.value, str)
     }
@@ -334,7 +368,9 @@ def _docstrings(model: type) -> dict[str, str]:
 
 def _type_name(annotation: Any) -> str:
     """`int`, `auto | cuda`, `list of Path`: the annotation without constraints and None."""
-    arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
+    arguments = [
+        argument for argument in get_args(annotation) if argument is not type(None)
+    ]
     match get_origin(annotation):
         case None:
             return str(annotation.__name__)
@@ -356,7 +392,9 @@ def _tables() -> Iterator[str]:
     """The columns of several tables, a section for each table, views first, and one for bookkeeping."""
     tables = [*views.tables.values(), *metadata.tables.values()]
     documented = [table for table in tables if table.name not in BOOKKEEPING]
-    counts = Counter(row for table in documented for row in map(_column_row, _columns(table)))
+    counts = Counter(
+        row for table in documented for row in map(_column_row, _columns(table))
+    )
     shared = {row for row, count in counts.items() if count >= SHARED_BY}
     yield "\n## Columns of several tables\n\n"
     yield from _column_list(row for row in counts if row in shared)
@@ -367,7 +405,9 @@ def _tables() -> Iterator[str]:
         if names:
             yield f"- {names}\n"
         yield from _column_list(row for row in rows if row not in shared)
-    names = ", ".join(f"`{table.name}`" for table in tables if table.name in BOOKKEEPING)
+    names = ", ".join(
+        f"`{table.name}`" for table in tables if table.name in BOOKKEEPING
+    )
     yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have: "
     yield f"{names}.\n"
 
@@ -386,19 +426,25 @@ def _columns(table: Table) -> list[Column[Any]]:
 
 
 def _column_row(column: Column[Any]) -> ColumnRow:
-    type_name = next(name for kind, name in COLUMN_TYPES if isinstance(column.type, kind))
+    type_name = next(
+        name for kind, name in COLUMN_TYPES if isinstance(column.type, kind)
+    )
     meaning = column.doc or ""
     for key in column.foreign_keys:
         is_named_alike = meaning.removeprefix("the ") + "s" == key.column.table.name
         meaning = (
-            f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
+            f"`{key.target_fullname}`"
+            if is_named_alike
+            else f"{meaning} → `{key.target_fullname}`"
         )
     return ColumnRow(column.name, bool(column.nullable), type_name, meaning)
 
 
 def _column_list(rows: Iterable[ColumnRow]) -> Iterator[str]:
     """The lines of columns. Neighbours of the same type and meaning share one."""
-    for (nullable, type_name, meaning), neighbours in groupby(rows, lambda row: row[1:]):
+    for (nullable, type_name, meaning), neighbours in groupby(
+        rows, lambda row: row[1:]
+    ):
         names = ", ".join(f"`{row.name}`{'?' * nullable}" for row in neighbours)
         type_in_brackets = "" if type_name in PLAIN_TYPES else f" ({type_name})"
         yield f"- {names}{type_in_brackets}{f': {_line(meaning)}' if meaning else ''}\n"
@@ -408,7 +454,9 @@ def _keys(table: Table) -> str:
     """The primary key and unique constraints of a table."""
     unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
     keys = {
-        "Primary key": [_column_names(table.primary_key)] if table.primary_key.columns else [],
+        "Primary key": [_column_names(table.primary_key)]
+        if table.primary_key.columns
+        else [],
         "Unique": sorted(_column_names(each) for each in unique),
     }
     return "".join(

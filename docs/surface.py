@@ -94,7 +94,9 @@ def _folded_documents(lines: set[str]) -> set[str]:
     in_order = sorted(fields, key=lambda document: (len(fields[document]), document))
     rest = set(lines)
     for position, document in enumerate(in_order):
-        shared = [each for each in in_order[:position] if fields[each] <= fields[document]]
+        shared = [
+            each for each in in_order[:position] if fields[each] <= fields[document]
+        ]
         if shared and len(fields[shared[-1]]) >= LEAST_FIELDS:
             rest -= {f"{document}.{field}" for field in fields[shared[-1]]}
             rest.add(f"{document} {LIKE} {shared[-1].removeprefix('json ')}")
@@ -111,7 +113,9 @@ def _fields_of_documents(lines: Iterable[str]) -> dict[str, set[str]]:
 
 
 def _filters(lines: Iterable[str]) -> set[str]:
-    return {line.removeprefix("filter ") for line in lines if line.startswith("filter ")}
+    return {
+        line.removeprefix("filter ") for line in lines if line.startswith("filter ")
+    }
 
 
 def _filter(owner: str, name: str) -> str:
@@ -160,7 +164,10 @@ def _commands(path: str, command: Any) -> Iterator[str]:
 
 def _json_api() -> Iterator[str]:
     routes = [
-        route for router in api.ROUTERS for route in router.routes if isinstance(route, APIRoute)
+        route
+        for router in api.ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
     ]
     document = get_openapi(title="", version="", routes=routes)
     for path, operations in document["paths"].items():
@@ -192,7 +199,11 @@ def _python() -> Iterator[str]:
             if inspect.isfunction(each):
                 parameters = list(inspect.signature(each).parameters)
                 yield from (
-                    f"{path} {parameter}" for parameter in parameters if parameter != "self"
+                    f"{path} {parameter}"
+                    for parameter in parameters
+                    if parameter != "self"
                 )
         fields = getattr(value, "__dataclass_fields__", ())
-        yield from (f"python {name}.{field}" for field in fields if not field.startswith("_"))
+        yield from (
+            f"python {name}.{field}" for field in fields if not field.startswith("_")
+        )

@@ -48,7 +48,9 @@ def extracted() -> Mapping[str, Catalog]:
     catalogues = {SCRIPTS: Catalog(), MESSAGES: Catalog()}
     for path in sorted(sources(), key=lambda path: path.suffix != ".js"):
         name = SCRIPTS if path.suffix == ".js" else MESSAGES
-        found = extract_from_file(METHODS[path.suffix], path, keywords=KEYWORDS, options=OPTIONS)
+        found = extract_from_file(
+            METHODS[path.suffix], path, keywords=KEYWORDS, options=OPTIONS
+        )
         for _line, text, _comments, _context in found:
             if name == SCRIPTS or text not in catalogues[SCRIPTS]:
                 catalogues[name].add(text)
@@ -58,15 +60,21 @@ def extracted() -> Mapping[str, Catalog]:
 def update(tag: str) -> int:
     """Write the catalogues of a language; returns how many texts have no translation."""
     files = {name: catalogue_file(tag, name) for name in extracted()}
-    existing = [read_catalogue(tag, name) for name, file in files.items() if file.exists()]
-    known = {message.id: message.string for catalogue in existing for message in catalogue}
+    existing = [
+        read_catalogue(tag, name) for name, file in files.items() if file.exists()
+    ]
+    known = {
+        message.id: message.string for catalogue in existing for message in catalogue
+    }
     for name, texts in extracted().items():
         catalogue = Catalog(locale=tag.replace("-", "_"))
         for message in texts:
             if message.id:
                 catalogue.add(message.id, known.get(message.id))
         write(catalogue, tag, files[name])
-    every = (message.id for texts in extracted().values() for message in texts if message.id)
+    every = (
+        message.id for texts in extracted().values() for message in texts if message.id
+    )
     return sum(not any(forms(known.get(text))) for text in every)
 
 
@@ -79,7 +87,14 @@ def write(catalogue: Catalog, tag: str, path: Path) -> None:
         file.write(f'msgid ""\nmsgstr ""\n"Language: {tag}\\n"\n'.encode())
         file.write(b'"Content-Type: text/plain; charset=utf-8\\n"\n')
         file.write(f'"{header}\\n"\n\n'.encode())
-        write_po(file, catalogue, width=0, omit_header=True, sort_output=True, no_location=True)
+        write_po(
+            file,
+            catalogue,
+            width=0,
+            omit_header=True,
+            sort_output=True,
+            no_location=True,
+        )
 
 
 def forms(string: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -79,12 +79,16 @@ def camera_model(connection: Connection, name: str) -> str:
     """
     ids = set(find_cameras(connection, name))
     models = camera_models(connection)
-    return next((model for model, of_model in models.items() if set(of_model) == ids), name)
+    return next(
+        (model for model, of_model in models.items() if set(of_model) == ids), name
+    )
 
 
 def camera_name(connection: Connection, camera_id: int | None) -> str | None:
     """The name of a camera with its serial number; None of one that stands for a folder."""
-    return connection.scalar(select(cameras.c.name).where(cameras.c.id == camera_id, is_named()))
+    return connection.scalar(
+        select(cameras.c.name).where(cameras.c.id == camera_id, is_named())
+    )
 
 
 def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
@@ -98,21 +102,32 @@ def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
     found = tuple(row.id for row in rows if normal in _names(row.key, row.name))
     if not found:
         models = {_model_name(row.key, row.name) for row in rows}
-        close = get_close_matches(normal, {model.casefold() for model in models}, MOST_NAMES, 0.5)
-        similar = sorted(model for model in models if model.casefold() in close) or sorted(models)
+        close = get_close_matches(
+            normal, {model.casefold() for model in models}, MOST_NAMES, 0.5
+        )
+        similar = sorted(
+            model for model in models if model.casefold() in close
+        ) or sorted(models)
         raise CameraNotFound(name=name, names=", ".join(similar[:MOST_NAMES]) or "none")
     return found
 
 
-def ensure_cameras(connection: Connection, found: Collection[Camera]) -> dict[Camera, int]:
+def ensure_cameras(
+    connection: Connection, found: Collection[Camera]
+) -> dict[Camera, int]:
     """The ids of cameras; missing ones are inserted. Call it in a write transaction."""
     by_key = {camera.key: camera for camera in found}
     ids = _stored_ids(connection, by_key)
     # Sorted, so that workers that meet the same new cameras lock rows in the same order.
     missing = [by_key[key] for key in sorted(by_key.keys() - ids.keys())]
     if missing:
-        names = {row.id: row.name for row in connection.execute(select(roots.c.id, roots.c.name))}
-        rows = [{"key": camera.key, "name": _full_name(camera, names)} for camera in missing]
+        names = {
+            row.id: row.name
+            for row in connection.execute(select(roots.c.id, roots.c.name))
+        }
+        rows = [
+            {"key": camera.key, "name": _full_name(camera, names)} for camera in missing
+        ]
         insert_missing(connection, cameras, rows)
         ids |= _stored_ids(connection, [camera.key for camera in missing])
     return {by_key[key]: id_ for key, id_ in ids.items()}
@@ -186,7 +201,9 @@ def _folder_prefix(root_id: int) -> str:
 def _camera_name(make: str, model: str, serial: str) -> str:
     """`Canon EOS 5D (0570004681)`: most makers repeat their name in the model."""
     first_word = make.split(" ", maxsplit=1)[0].casefold()
-    name = model if model.casefold().startswith(first_word) else f"{make} {model}".strip()
+    name = (
+        model if model.casefold().startswith(first_word) else f"{make} {model}".strip()
+    )
     return f"{name} ({serial})".strip() if serial else name
 
 
@@ -216,7 +233,9 @@ def _full_name(camera: Camera, root_names: dict[int, str]) -> str:
 
 
 def _named_cameras(connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)).all()
+    return connection.execute(
+        select(cameras).where(is_named()).order_by(cameras.c.id)
+    ).all()
 
 
 def _stored_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:

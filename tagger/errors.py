@@ -493,12 +493,18 @@ class FailureKind(StrEnum):
     @property
     def can_pass(self) -> bool:
         """Whether it may pass although nobody does anything, so that the photo is tried again by itself."""
-        return self in {FailureKind.UNREACHABLE, FailureKind.TIMED_OUT, FailureKind.SETTLING}
+        return self in {
+            FailureKind.UNREACHABLE,
+            FailureKind.TIMED_OUT,
+            FailureKind.SETTLING,
+        }
 
     def retry_pause(self, attempts: int) -> timedelta | None:
         """The pause after so many failed attempts; None: the photo is not tried again by itself."""
         return (
-            RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
+            RETRY_PAUSES[attempts - 1]
+            if self.can_pass and attempts <= len(RETRY_PAUSES)
+            else None
         )
 
 
@@ -520,7 +526,8 @@ class PhotoFailure:
     def __post_init__(self) -> None:
         if not self.text.isprintable():
             text = "".join(
-                letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.text
+                letter if letter.isprintable() else ascii(letter)[1:-1]
+                for letter in self.text
             )
             object.__setattr__(self, "text", text)
 

@@ -83,15 +83,22 @@ def _source() -> str:
 
 def _tool(environment: Path) -> tuple[str, set[str]] | None:
     """The command that installed an environment for this package alone, and the extras that it installed."""
-    receipt, metadata = environment / "uv-receipt.toml", environment / "pipx_metadata.json"
+    receipt, metadata = (
+        environment / "uv-receipt.toml",
+        environment / "pipx_metadata.json",
+    )
     if receipt.is_file():
         requirements = tomllib.loads(receipt.read_text())["tool"]["requirements"]
         return "uv tool install", {
-            extra for requirement in requirements for extra in requirement.get("extras", ())
+            extra
+            for requirement in requirements
+            for extra in requirement.get("extras", ())
         }
     if metadata.is_file():
         named = json.loads(metadata.read_text())["main_package"]["package_or_url"]
-        return "pipx install --force", set(re.findall(r"[\w-]+", named.partition("[")[2]))
+        return "pipx install --force", set(
+            re.findall(r"[\w-]+", named.partition("[")[2])
+        )
     return None
 
 
@@ -142,7 +149,11 @@ class EventReceiver(Protocol):
         ...
 
     def record(
-        self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]
+        self,
+        connection: Connection,
+        event: Event,
+        subject: object,
+        data: Mapping[str, Any],
     ) -> None:
         """Receive an event, maybe again, in its transaction, which rolls back if this raises.
 

@@ -28,8 +28,18 @@ Box = tuple[float, float, float, float]
 # Parts of the world, each as a few boxes, which overlap at borders: places there are in both.
 WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
     "africa": ((-40, -26, 38, 36), (-40, 30, 31, 44), (-40, 40, 16, 64)),
-    "asia": ((-11, 25, 43, 150), (36, 44, 82, 180), (29, 44, 36, 150), (60, -180, 72, -168)),
-    "europe": ((34, -12, 82, 45), (27, -32, 45, -6), (41, 40, 82, 69), (59, -26, 67, -12)),
+    "asia": (
+        (-11, 25, 43, 150),
+        (36, 44, 82, 180),
+        (29, 44, 36, 150),
+        (60, -180, 72, -168),
+    ),
+    "europe": (
+        (34, -12, 82, 45),
+        (27, -32, 45, -6),
+        (41, 40, 82, 69),
+        (59, -26, 67, -12),
+    ),
     "north-america": (
         (7, -140, 84, -50),
         (18, -180, 72, -130),
@@ -59,11 +69,15 @@ def is_in_region(region: str, latitude: float, longitude: float) -> bool:
 def regional_slug(name: str, region: str) -> str:
     """The slug of a landmark that is known by its name and its part: `eiffel-tower-europe`."""
     slug = slug_of_name(name) or digest_slug("landmark", name)
-    short = slug if len(slug) <= MAX_NAME_SLUG else digest_slug(slug[:60].strip("-"), slug)
+    short = (
+        slug if len(slug) <= MAX_NAME_SLUG else digest_slug(slug[:60].strip("-"), slug)
+    )
     return f"{short}-{region}"
 
 
 def region_of_slug(slug: str, name: str) -> str | None:
     """The part of a landmark whose slug `regional_slug` made of this name."""
-    region = next((region for region in WORLD_REGIONS if slug.endswith(f"-{region}")), None)
+    region = next(
+        (region for region in WORLD_REGIONS if slug.endswith(f"-{region}")), None
+    )
     return region if region and slug == regional_slug(name, region) else None

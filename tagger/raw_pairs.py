@@ -50,12 +50,21 @@ from tagger.tags.causes import (
 )
 from tagger.tags.contents import lock_contents, record_photos
 
-_INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "own_facts", "camera_id", "content_id", "unread_facts")
+_INHERITED = (
+    *PHOTO_FACTS,
+    *FIRST_FACTS,
+    "own_facts",
+    "camera_id",
+    "content_id",
+    "unread_facts",
+)
 _NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(FIRST_FACTS, FactSource.CAMERA)
 _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 
 
-def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) -> Mapping[int, int]:
+def pair_files(
+    connection: Connection, root: Root, found: Iterable[Row[Any]]
+) -> Mapping[int, int]:
     """Join RAW files with their JPEGs, and separate those without one, with all files of their stems.
 
     `found` are rows of files that exist. Returns the id of the primary of each joined file. Call it in a
@@ -73,11 +82,18 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
     for group in groups.values():
         if len(group) > 1 or group[0].primary_id is not None:
             ids = {row.path: row.id for row in group}
-            primary_ids |= {ids[raw]: ids[primary] for raw, primary in primary_files(ids).items()}
-            changed += [row for row in group if row.primary_id != primary_ids.get(row.id)]
-    separate_files(connection, [row.id for row in changed if row.primary_id is not None])
+            primary_ids |= {
+                ids[raw]: ids[primary] for raw, primary in primary_files(ids).items()
+            }
+            changed += [
+                row for row in group if row.primary_id != primary_ids.get(row.id)
+            ]
+    separate_files(
+        connection, [row.id for row in changed if row.primary_id is not None]
+    )
     _join_files(
-        connection, {row.id: primary_ids[row.id] for row in changed if row.id in primary_ids}
+        connection,
+        {row.id: primary_ids[row.id] for row in changed if row.id in primary_ids},
     )
     return primary_ids
 
@@ -104,7 +120,8 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
     connection.execute(
         separated.values(primary_id=None, **columns),
         [
-            {"photo": row.id} | {f"new_{name}": getattr(row, name) for name in _INHERITED}
+            {"photo": row.id}
+            | {f"new_{name}": getattr(row, name) for name in _INHERITED}
             for row in rows
         ],
     )
@@ -123,7 +140,12 @@ def raw_files_of(
     connection: Connection, photo_ids: Collection[int]
 ) -> Mapping[int, Sequence[Row[Any]]]:
     """The rows of the RAW files of photos, with `path`, `path_bytes` and `side_files`, by photo id."""
-    columns = (photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
+    columns = (
+        photos.c.primary_id,
+        photos.c.path,
+        photos.c.path_bytes,
+        photos.c.side_files,
+    )
     files: dict[int, list[Any]] = {}
     for row in connection.execute(
         select(*columns).where(files_of(photo_ids)).order_by(photos.c.path)
@@ -132,7 +154,9 @@ def raw_files_of(
     return files
 
 
-def carry_over(connection: Connection, photo_id: int, image_id: int, to_image_id: int) -> None:
+def carry_over(
+    connection: Connection, photo_id: int, image_id: int, to_image_id: int
+) -> None:
     """Let the verdicts on an image that a photo had, and the undo log of its files, apply to its image."""
     _carry_verdicts(connection, image_id, to_image_id)
     _move_writes(connection, photo_id, photo_id, to_image_id)
@@ -146,7 +170,9 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
         return
     record_photos(connection, images)
     # All at once, so that transactions lock images in one order.
-    to_images = {images[key] for raw, key in primary_ids.items() if images[raw] and images[key]}
+    to_images = {
+        images[key] for raw, key in primary_ids.items() if images[raw] and images[key]
+    }
     lock_contents(connection, to_images)
     for photo_id, primary_id in sorted(primary_ids.items()):
         image_id = images[photo_id]
@@ -168,11 +194,15 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
             for photo_id, primary_id in sorted(primary_ids.items())
         ],
     )
-    connection.execute(delete(positions).where(among(positions.c.photo_id, primary_ids)))
+    connection.execute(
+        delete(positions).where(among(positions.c.photo_id, primary_ids))
+    )
 
 
 def _other_files(
-    connection: Connection, root: Root, groups: Mapping[tuple[str, bool], Sequence[Row[Any]]]
+    connection: Connection,
+    root: Root,
+    groups: Mapping[tuple[str, bool], Sequence[Row[Any]]],
 ) -> list[Any]:
     """The other files of these stems that exist: patterns hid them, or a file of the stem was named alone."""
     if not groups:
@@ -182,7 +212,9 @@ def _other_files(
         listed = func.json_each(json.dumps(stems)).table_valued("value")
         stem: ColumnElement[str] = listed.c.value
     else:
-        listed = func.unnest(array(stems, Text())).table_valued("value").render_derived()
+        listed = (
+            func.unnest(array(stems, Text())).table_valued("value").render_derived()
+        )
         stem = collate(listed.c.value, "C")
     # "/" is the character after ".": the range has every file of the stem, and few others.
     in_range = (photos.c.path > stem.concat(".")) & (photos.c.path < stem.concat("/"))
@@ -205,7 +237,9 @@ def _other_files(
         listed.c.value.label("stem"),
     )
     rows = connection.execute(select(*columns).select_from(files_of_stems)).all()
-    return [row for row in rows if row.path is not None and stem_of(row.path) == row.stem]
+    return [
+        row for row in rows if row.path is not None and stem_of(row.path) == row.stem
+    ]
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:
@@ -216,11 +250,16 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
         select(favourites).where(favourites.c.content_id == image_id)
     ).mappings()
     insert_missing(
-        connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars]
+        connection,
+        favourites,
+        [dict(row) | {"content_id": to_image_id} for row in stars],
     )
-    away = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id))
+    away = connection.execute(
+        select(dismissals).where(dismissals.c.content_id == image_id)
+    )
     write_dismissals(
-        connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away]
+        connection,
+        [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away],
     )
     for subject, table in VERDICT_TABLES.items():
         given = connection.execute(select(table).where(table.c.content_id == image_id))
@@ -231,9 +270,13 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
         write_verdicts(connection, carried, newer_only=True)
 
 
-def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:
+def _move_writes(
+    connection: Connection, photo_id: int, to_photo_id: int, image_id: int
+) -> None:
     """Move the undo log of a photo's files to another photo and its image."""
-    digest = select(contents.c.digest).where(contents.c.id == image_id).scalar_subquery()
+    digest = (
+        select(contents.c.digest).where(contents.c.id == image_id).scalar_subquery()
+    )
     connection.execute(
         update(metadata_writes)
         .where(metadata_writes.c.photo_id == photo_id)
@@ -243,15 +286,21 @@ def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_
 
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
     """Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW."""
-    ids = {(row.primary_id, name): row.id for row in separated for name in _sidecar_names(row.path)}
-    query = select(metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file).where(
-        among(metadata_writes.c.photo_id, {row.primary_id for row in separated})
-    )
+    ids = {
+        (row.primary_id, name): row.id
+        for row in separated
+        for name in _sidecar_names(row.path)
+    }
+    query = select(
+        metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file
+    ).where(among(metadata_writes.c.photo_id, {row.primary_id for row in separated}))
     for row in connection.execute(query).all():
         photo_id = ids.get((row.photo_id, row.file.lower()))
         if photo_id is not None:
             own = metadata_writes.c.id == row.id
-            connection.execute(update(metadata_writes).where(own).values(photo_id=photo_id))
+            connection.execute(
+                update(metadata_writes).where(own).values(photo_id=photo_id)
+            )
 
 
 def _sidecar_names(path: str) -> tuple[str, str]:

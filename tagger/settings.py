@@ -122,7 +122,9 @@ def _backend(name: str) -> str:
 
 
 def _tiles(url: str) -> str:
-    if not _TILES.fullmatch(url) or not all(part in url for part in ("{z}", "{x}", "{y}")):
+    if not _TILES.fullmatch(url) or not all(
+        part in url for part in ("{z}", "{x}", "{y}")
+    ):
         raise ValueError("it must be like https://HOST/{z}/{x}/{y}.png")
     return url
 
@@ -130,9 +132,7 @@ def _tiles(url: str) -> str:
 def _data_folder() -> Path:
     folder = _user_folder(platformdirs.user_data_path)
     if folder is None:
-        reason = (
-            "data_folder (TAGGER_DATA_FOLDER): it must be set, because this user has no home folder"
-        )
+        reason = "data_folder (TAGGER_DATA_FOLDER): it must be set, because this user has no home folder"
         raise SettingsInvalid(reason=reason)
     return folder
 
@@ -143,7 +143,9 @@ def _user_folder(find: Callable[..., Path]) -> Path | None:
         folder = find("tagger", appauthor=False)
     except RuntimeError:
         return None
-    return folder if folder.is_absolute() else None  # never a folder ~ in the working directory
+    return (
+        folder if folder.is_absolute() else None
+    )  # never a folder ~ in the working directory
 
 
 def _in_home(folder: Path) -> Path:
@@ -172,13 +174,19 @@ class Settings(BaseModel):
         hide_input_in_errors=True,  # addresses contain passwords
     )
 
-    data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(default_factory=_data_folder)
+    data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(
+        default_factory=_data_folder
+    )
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
-    database_url: Annotated[str, AfterValidator(database_address)] | None = Field(None, repr=False)
+    database_url: Annotated[str, AfterValidator(database_address)] | None = Field(
+        None, repr=False
+    )
     """URL of the database, like `postgresql://tagger@db.example/tagger`; commas separate several hosts.
     Default: an SQLite file in the data folder.
     """
-    redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
+    redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(
+        None, repr=False
+    )
     """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`.
     Default: an embedded Redis, started on demand.
     """
@@ -234,8 +242,8 @@ class Settings(BaseModel):
         None, repr=False
     )
     """Token to sign in to the page from other machines. Default: `tagger serve` makes one at each start."""
-    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(
-        None, repr=False
+    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = (
+        Field(None, repr=False)
     )
     """Token to sign in to look and search, and change nothing. Default: none."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
@@ -252,7 +260,9 @@ class Settings(BaseModel):
     """
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"
     """Where jobs started on the web page may write tags: nowhere, to sidecars, or into the photos too."""
-    web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
+    web_trusted_proxies: list[
+        Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+    ] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page
     believes, as a JSON list.
     """
@@ -286,7 +296,10 @@ class Settings(BaseModel):
 
     @property
     def effective_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
+        return (
+            self.database_url
+            or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
+        )
 
     @property
     def conversions_folder(self) -> Path:
@@ -297,7 +310,9 @@ class Settings(BaseModel):
     @classmethod
     def _require_proxies(cls, header: str | None, info: ValidationInfo) -> str | None:
         if header is not None and not info.data.get("web_trusted_proxies", True):
-            raise ValueError("name the proxy in web_trusted_proxies, too: nobody else may send it")
+            raise ValueError(
+                "name the proxy in web_trusted_proxies, too: nobody else may send it"
+            )
         return header
 
     def __init__(self, **options: Any) -> None:
@@ -315,7 +330,9 @@ def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str,
     for name, value in preferred.items():
         other = others.get(name)
         merged[name] = (
-            _merge(value, other) if isinstance(value, dict) and isinstance(other, dict) else value
+            _merge(value, other)
+            if isinstance(value, dict) and isinstance(other, dict)
+            else value
         )
     return merged
 
@@ -334,7 +351,9 @@ def load_settings(**options: Any) -> Settings:
             reason=f"LC_ALL or LANG: this locale's file names are {encoding}; run: export PYTHONUTF8=1"
         )
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        return Settings(
+            **{name: value for name, value in options.items() if value is not None}
+        )
     except OSError as error:  # the file cannot be read
         raise SettingsInvalid(reason=f"{error.filename}: {error.strerror}") from error
     except ValidationError as error:
@@ -368,10 +387,16 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     for problem in unknown_variables():
         _mention(problem)
     variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
-    texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
+    texts = {
+        name: variables[_PREFIX + name]
+        for name in settings
+        if _PREFIX + name in variables
+    }
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {
-        name: value for name, value in values.items() if value is not None or texts[name] == "none"
+        name: value
+        for name, value in values.items()
+        if value is not None or texts[name] == "none"
     }
 
 
@@ -420,10 +445,16 @@ def file_values(file: Path) -> dict[str, Any]:
         # Editors of Windows begin a file with a mark.
         found = tomllib.loads(file.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        kind = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
+        kind = (
+            "not UTF-8"
+            if isinstance(error, UnicodeDecodeError)
+            else f"no TOML: {error}"
+        )
         raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error
     values = {name.lower(): _stripped(value) for name, value in found.items()}
-    return {name: _absolute_value(name, value, folder) for name, value in values.items()}
+    return {
+        name: _absolute_value(name, value, folder) for name, value in values.items()
+    }
 
 
 def _stripped(value: Any) -> Any:
@@ -435,15 +466,21 @@ def _absolute_value(name: str, value: Any, folder: Path) -> Any:
     match name, value:
         case "roots", dict():
             return {
-                root: path if "://" in str(path) else _absolute_value("data_folder", path, folder)
+                root: path
+                if "://" in str(path)
+                else _absolute_value("data_folder", path, folder)
                 for root, path in value.items()
             }
         case "database_url", str():
             scheme, mark, path = value.partition(":///")
             is_relative = (
-                scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
+                scheme.startswith("sqlite")
+                and path
+                and not path.startswith(("/", ":memory:"))
             )
-            return f"{scheme}{mark}{quote(str(folder))}/{path}" if is_relative else value
+            return (
+                f"{scheme}{mark}{quote(str(folder))}/{path}" if is_relative else value
+            )
         case "data_folder", str():
             return str(folder / os.path.expanduser(value))  # noqa: PTH111 - a user who does not exist is no error
         case "model", str() if is_model_path(value):
@@ -472,7 +509,9 @@ def config_file() -> Path:
             _mention_ignored(Path.cwd() / CONFIG_NAME, folder / CONFIG_NAME)
         return folder / CONFIG_NAME
     if not Path(named).is_file():
-        raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which does not exist")
+        raise SettingsInvalid(
+            reason=f"TAGGER_CONFIG names {named}, which does not exist"
+        )
     return Path(named)
 
 

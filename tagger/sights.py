@@ -93,7 +93,9 @@ class Sights:
         half = len(cells) // 2
         if half and counts.sum() > MAX_PAIRS:
             fixes = latitudes, longitudes, errors_m
-            halves = (self.at(*(axis[part] for axis in fixes)) for part in np.s_[:half, half:])
+            halves = (
+                self.at(*(axis[part] for axis in fixes)) for part in np.s_[:half, half:]
+            )
             return np.concatenate(list(halves))
         # One pair for each position and each sight that reaches its cell.
         rows = np.repeat(np.arange(len(cells)), counts)
@@ -107,12 +109,16 @@ class Sights:
         strongest[rows[order]] = sights[order]
         return strongest
 
-    def _strengths(self, sights: Indices, positions: Floats, errors_m: Floats) -> Floats:
+    def _strengths(
+        self, sights: Indices, positions: Floats, errors_m: Floats
+    ) -> Floats:
         # How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach.
         chords = np.linalg.norm(self._positions[:, sights] - positions, axis=0)
         distances_m = 1000 * EARTH_RADIUS_KM * chords
         spreads = self.sizes_m[sights] ** 2 + errors_m**2
-        densities = self.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
+        densities = (
+            self.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
+        )
         is_in_reach = np.maximum(distances_m, errors_m) <= self.reaches_m[sights]
         return np.where(is_in_reach, densities, 0.0)
 
@@ -130,7 +136,11 @@ class Sights:
 
     def sight(self, index: int) -> Sight:
         """A row of the table."""
-        entries = (entry.partition("=") for entry in self.other_names[index].split("\t") if entry)
+        entries = (
+            entry.partition("=")
+            for entry in self.other_names[index].split("\t")
+            if entry
+        )
         return Sight(
             self.names[index],
             self.kind_names[self.kinds[index]],
@@ -139,17 +149,25 @@ class Sights:
             tuple((code, name) for code, _, name in entries),
         )
 
-    def nearest(self, latitude: float, longitude: float, radius_km: float) -> list[Sight]:
+    def nearest(
+        self, latitude: float, longitude: float, radius_km: float
+    ) -> list[Sight]:
         """The sights whose middle is so near to a position, the nearest first."""
         position = unit_vectors(np.array([latitude]), np.array([longitude]))
-        distances_km = EARTH_RADIUS_KM * np.linalg.norm(self._positions - position, axis=0)
+        distances_km = EARTH_RADIUS_KM * np.linalg.norm(
+            self._positions - position, axis=0
+        )
         near = np.flatnonzero(distances_km <= radius_km)
-        return [self.sight(index) for index in near[np.argsort(distances_km[near])].tolist()]
+        return [
+            self.sight(index) for index in near[np.argsort(distances_km[near])].tolist()
+        ]
 
     def named(self, name: str, latitude: float, longitude: float) -> Sight | None:
         """The sight of a name that is nearest to a position; None in another version of the table."""
         sights = map(self.sight, self.called(name))
-        return min(sights, key=lambda each: each.distance_m(latitude, longitude), default=None)
+        return min(
+            sights, key=lambda each: each.distance_m(latitude, longitude), default=None
+        )
 
     def name_in(self, name: str, language: str | None) -> str:
         """The name of a sight in a language, if one is known."""
@@ -160,7 +178,9 @@ class Sights:
 
     def called(self, *names: str) -> list[int]:
         """The sights that have one of these names in a language, the most popular first."""
-        indices = (self._indices_by_name.get(normalize_name(name), ()) for name in names)
+        indices = (
+            self._indices_by_name.get(normalize_name(name), ()) for name in names
+        )
         return sorted(set().union(*indices))
 
     def find(self, text: str, limit: int = MOST_SIGHTS) -> list[Sight]:
@@ -171,15 +191,22 @@ class Sights:
         indices = self.called(text)
         if not indices:
             words = normalize_name(text).split()
-            names = set.intersection(*(self._names_by_word.get(word, set()) for word in words))
+            names = set.intersection(
+                *(self._names_by_word.get(word, set()) for word in words)
+            )
             indices = self.called(*names)
         return [self.sight(index) for index in indices[:limit]]
 
     @cached_property
     def _indices_by_name(self) -> dict[str, list[int]]:
         indices: dict[str, list[int]] = {}
-        for index, (name, others) in enumerate(zip(self.names, self.other_names, strict=True)):
-            names = [name, *(entry.partition("=")[2] for entry in others.split("\t") if entry)]
+        for index, (name, others) in enumerate(
+            zip(self.names, self.other_names, strict=True)
+        ):
+            names = [
+                name,
+                *(entry.partition("=")[2] for entry in others.split("\t") if entry),
+            ]
             for normal in set(map(normalize_name, names)):
                 indices.setdefault(normal, []).append(index)
         return indices
@@ -216,7 +243,9 @@ def _table(columns: Columns) -> Sights:
 def library_sights(connection: Connection) -> Sights:
     """The sights with the names of the library's landmarks, and the positions that people gave these."""
     columns = (landmarks.c[name] for name in ("id", "name", "latitude", "longitude"))
-    documents = (cast(landmarks.c[name], Text) for name in ("names", "aliases", "edited"))
+    documents = (
+        cast(landmarks.c[name], Text) for name in ("names", "aliases", "edited")
+    )
     is_somewhere = landmarks.c.latitude.is_not(None), landmarks.c.longitude.is_not(None)
     query = select(*columns, *documents).where(*is_somewhere).order_by(landmarks.c.id)
     return _with_landmarks(tuple(map(tuple, connection.execute(query))))

@@ -25,9 +25,7 @@ def read_shipped(name: str, read: Callable[[Columns], _Table]) -> _Table:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
             return read(dict(columns))
-    except (
-        Exception
-    ) as error:  # the archive has a checksum of each column: no damage is read as other places
+    except Exception as error:  # the archive has a checksum of each column: no damage is read as other places
         raise InstallationDamaged(path=file) from error
 
 
@@ -39,7 +37,9 @@ def texts_of(column: npt.NDArray[Any]) -> list[str]:
 def unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
     """Positions in degrees, both (N,), as points of the unit sphere: (3, N)."""
     phi, lambda_ = np.radians(latitude), np.radians(longitude)
-    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)])
+    return np.stack(
+        [np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)]
+    )
 
 
 def chords_km(cosines: Floats) -> Floats:

@@ -85,13 +85,21 @@ class ShownThing:
     verdict: VerdictKind | None
 
 
-def record_things(connection: Connection, model_id: int, labels: "Sequence[Label]") -> None:
+def record_things(
+    connection: Connection, model_id: int, labels: "Sequence[Label]"
+) -> None:
     """Record the things of a model. Their names replace those of earlier models."""
     # Without parents first: a parent may come after its children.
-    new = [{"slug": label.slug, "name": label.name, "names": {}, "aliases": []} for label in labels]
+    new = [
+        {"slug": label.slug, "name": label.name, "names": {}, "aliases": []}
+        for label in labels
+    ]
     insert_missing(connection, things, new)
     facts = [
-        {"thing": label.slug, **label.model_dump(include={"name", "names", "aliases", "parent"})}
+        {
+            "thing": label.slug,
+            **label.model_dump(include={"name", "names", "aliases", "parent"}),
+        }
         for label in labels
     ]
     connection.execute(update(things).where(things.c.slug == bindparam("thing")), facts)
@@ -104,7 +112,10 @@ def delete_unused_things(connection: Connection) -> None:
     """Delete the things that no model names, that are on no image, and that no other is a kind of."""
     kinds = things.alias()
     users = (
-        *(table.c.thing == things.c.slug for table in (thing_labels, image_things, thing_verdicts)),
+        *(
+            table.c.thing == things.c.slug
+            for table in (thing_labels, image_things, thing_verdicts)
+        ),
         kinds.c.parent == things.c.slug,
     )
     unused = delete(things).where(*(~exists().where(user) for user in users))
@@ -136,7 +147,8 @@ def all_things(connection: Connection) -> dict[str, Thing]:
         for row in rows
     }
     return {
-        slug: replace(each, kind_of=found.get(each.parent or "")) for slug, each in found.items()
+        slug: replace(each, kind_of=found.get(each.parent or ""))
+        for slug, each in found.items()
     }
 
 
@@ -148,11 +160,15 @@ def find_thing(connection: Connection, text: str, off_text: str = "") -> Thing:
     """
     every = all_things(connection)
     text = text.removeprefix(PREFIX)
-    by_name = {name.casefold(): thing for thing in every.values() for name in thing.all_names}
+    by_name = {
+        name.casefold(): thing for thing in every.values() for name in thing.all_names
+    }
     thing = every.get(text) or by_name.get(text.casefold())
     if thing is not None:
         return thing
-    close = [by_name[name].slug for name in get_close_matches(text.casefold(), by_name, n=3)]
+    close = [
+        by_name[name].slug for name in get_close_matches(text.casefold(), by_name, n=3)
+    ]
     known = ", ".join(dict.fromkeys(close)) or ", ".join(every)
     remedy = f"{'The nearest' if close else 'The models of things know'}: {known or 'none so far'}"
     raise ThingNotFound(name=text, remedy=remedy if known else off_text or remedy)
@@ -160,22 +176,30 @@ def find_thing(connection: Connection, text: str, off_text: str = "") -> Thing:
 
 def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
     """The slugs of a thing, and of all that are kinds of it."""
-    return frozenset(connection.scalars(select(_kinds.c.thing).where(_kinds.c.kind == slug)))
+    return frozenset(
+        connection.scalars(select(_kinds.c.thing).where(_kinds.c.kind == slug))
+    )
 
 
 # Each thing with itself and with all that it is a kind of.
 _itself = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte(
     "kinds", recursive=True
 )
-_upwards = select(_itself.c.thing, things.c.parent).join(things, things.c.slug == _itself.c.kind)
+_upwards = select(_itself.c.thing, things.c.parent).join(
+    things, things.c.slug == _itself.c.kind
+)
 _kinds = _itself.union(_upwards.where(things.c.parent.is_not(None)))
 
 # What images show. What a model finds counts while it is in use, unless a person rejected it; what a
 # person confirmed does. A model of the package is in use with those of earlier and later packages.
 _used = models.alias()
-_is_used = (_used.c.id == models.c.id) | (_used.c.file.is_(None) & models.c.file.is_(None))
+_is_used = (_used.c.id == models.c.id) | (
+    _used.c.file.is_(None) & models.c.file.is_(None)
+)
 _IS_IN_USE = image_things.c.model_id.in_(
-    select(models.c.id).join(_used, _is_used).where(_used.c.in_use, _used.c.kind == models.c.kind)
+    select(models.c.id)
+    .join(_used, _is_used)
+    .where(_used.c.in_use, _used.c.kind == models.c.kind)
 )
 _is_rejected = exists().where(
     thing_verdicts.c.content_id == image_things.c.content_id,
@@ -183,11 +207,13 @@ _is_rejected = exists().where(
     thing_verdicts.c.verdict == VerdictKind.REJECTED,
 )
 _image_and_thing = image_things.c.content_id, image_things.c.thing
-_found = select(*_image_and_thing, image_things.c.score).where(_IS_IN_USE, ~_is_rejected)
-_certain = literal(1.0).label("score")
-_confirmed = select(thing_verdicts.c.content_id, thing_verdicts.c.thing, _certain).where(
-    thing_verdicts.c.verdict == VerdictKind.CONFIRMED
+_found = select(*_image_and_thing, image_things.c.score).where(
+    _IS_IN_USE, ~_is_rejected
 )
+_certain = literal(1.0).label("score")
+_confirmed = select(
+    thing_verdicts.c.content_id, thing_verdicts.c.thing, _certain
+).where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
 shown_things = union_all(_found, _confirmed).subquery("shown_things")
 
 
@@ -204,16 +230,23 @@ def things_of_images(
     """
     if not content_ids:
         return {}
-    is_of_model = _IS_IN_USE if model_ids is None else image_things.c.model_id.in_(model_ids)
+    is_of_model = (
+        _IS_IN_USE if model_ids is None else image_things.c.model_id.in_(model_ids)
+    )
     best = (
         select(*_image_and_thing, func.max(image_things.c.score).label("score"))
         .where(among(image_things.c.content_id, content_ids), is_of_model)
         .group_by(*_image_and_thing)
     )
-    scores = {(row.content_id, row.thing): row.score for row in connection.execute(best)}
-    decided = select(thing_verdicts).where(among(thing_verdicts.c.content_id, content_ids))
+    scores = {
+        (row.content_id, row.thing): row.score for row in connection.execute(best)
+    }
+    decided = select(thing_verdicts).where(
+        among(thing_verdicts.c.content_id, content_ids)
+    )
     verdicts = {
-        (row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)
+        (row.content_id, row.thing): VerdictKind(row.verdict)
+        for row in connection.execute(decided)
     }
     # What only people say comes first.
     certainty = dict.fromkeys(verdicts, 1.0) | scores
@@ -252,15 +285,21 @@ class ThingCount:
     @property
     def name(self) -> str:
         """Its name in the reader's language."""
-        return name_in_language(self.thing.display_name, self.thing.names, reader_language())
+        return name_in_language(
+            self.thing.display_name, self.thing.names, reader_language()
+        )
 
 
 def count_photos_with_things(database: Database, job: int) -> int:
     """How many images of a job show a thing."""
-    of_job = select(photos.c.content_id).join(job_items, job_items.c.photo_id == photos.c.id)
+    of_job = select(photos.c.content_id).join(
+        job_items, job_items.c.photo_id == photos.c.id
+    )
     images = of_job.where(job_items.c.job_id == job, photos.c.gone_since.is_(None))
     count = func.count(distinct(shown_things.c.content_id))
-    return database.scalar(select(count).where(shown_things.c.content_id.in_(images))) or 0
+    return (
+        database.scalar(select(count).where(shown_things.c.content_id.in_(images))) or 0
+    )
 
 
 def count_things(database: Database, job: int | None = None) -> list[ThingCount]:

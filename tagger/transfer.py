@@ -38,7 +38,12 @@ from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.engine import may_only_read, reason_of
 from tagger.database.enums import JobState, Outcome
-from tagger.database.schema import SCHEMA_REVISION, bulk_load, read_revision, upgrade_schema
+from tagger.database.schema import (
+    SCHEMA_REVISION,
+    bulk_load,
+    read_revision,
+    upgrade_schema,
+)
 from tagger.database.statements import among, distinct_values, insert_page, pages
 from tagger.database.tables import (
     chunks,
@@ -87,7 +92,11 @@ def copy_database(
         Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.
     """
     upgrade_schema(url)
-    with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
+    with (
+        closing(open_database(url)) as target,
+        source.snapshot() as old,
+        target.write() as new,
+    ):
         present = _counts(new) | {ledgers.name: 0}
         if any(present.values()):
             rows_text = row_counts_text(present)
@@ -116,9 +125,13 @@ def copy_database(
 def row_counts_text(counts: Mapping[str, int]) -> str:
     """The tables that have rows, in words: `1 root, 2 job items`."""
     nouns = (
-        (count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count
+        (count, name.replace("_", " ").removesuffix("s"))
+        for name, count in counts.items()
+        if count
     )
-    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns)
+    return ", ".join(
+        f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns
+    )
 
 
 def _counts(connection: Connection) -> dict[str, int]:
@@ -135,7 +148,9 @@ def _selects(table: Table) -> Iterator[Select[Any]]:
     if not own:
         yield query
         return
-    refers_to_none = and_(*(or_(key.parent.is_(None), key.parent == key.column) for key in own))
+    refers_to_none = and_(
+        *(or_(key.parent.is_(None), key.parent == key.column) for key in own)
+    )
     yield query.where(refers_to_none)
     yield query.where(~refers_to_none)
 
@@ -145,7 +160,9 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> N
         connection.execute(table.insert(), [row._asdict() for row in rows])
         return
     names = list(rows[0]._fields)
-    documents = {at for at, name in enumerate(names) if isinstance(table.c[name].type, JSON)}
+    documents = {
+        at for at, name in enumerate(names) if isinstance(table.c[name].type, JSON)
+    }
     values = (
         [
             json.dumps(value) if at in documents and value is not None else value
@@ -160,7 +177,9 @@ def _continue_sequences(connection: Connection) -> None:
     """Let PostgreSQL's sequences continue after the copied ids, as SQLite does by itself."""
     for table in TABLES:
         column = table.autoincrement_column
-        if column is not None and (largest := connection.scalar(select(func.max(column)))):
+        if column is not None and (
+            largest := connection.scalar(select(func.max(column)))
+        ):
             names = {"table": table.name, "column": column.name}
             sequence = connection.scalar(
                 text("SELECT pg_get_serial_sequence(:table, :column)"), names
@@ -170,7 +189,8 @@ def _continue_sequences(connection: Connection) -> None:
                 largest = max(largest, removed)
             if sequence:
                 connection.execute(
-                    text("SELECT setval(:name, :last)"), {"name": sequence, "last": largest}
+                    text("SELECT setval(:name, :last)"),
+                    {"name": sequence, "last": largest},
                 )
     # Without statistics, the server would plan badly until it gathers them itself.
     connection.execute(text("ANALYZE"))
@@ -207,9 +227,7 @@ def is_upgraded(url: str) -> bool:
 
 # The limit per kind of problem.
 PROBLEMS_SHOWN = 100
-NOT_CHECKED = (
-    "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
-)
+NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
 
 
 @dataclass
@@ -239,7 +257,9 @@ def check_database(database: Database) -> Iterator[str]:
             yield f"these days and jobs were not repaired: {reason_of(error)}"
 
 
-def connection_problems(connection: Connection, repairs: Repairs | None = None) -> Iterator[str]:
+def connection_problems(
+    connection: Connection, repairs: Repairs | None = None
+) -> Iterator[str]:
     """The problems that the connection's transaction sees; adds to `repairs`."""
     are_valid = True
     if connection.dialect.name == "sqlite":
@@ -263,7 +283,9 @@ def connection_problems(connection: Connection, repairs: Repairs | None = None) 
 
 def _file_problems(connection: Connection) -> Iterator[str]:
     try:
-        for line in connection.scalars(text(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")):
+        for line in connection.scalars(
+            text(f"PRAGMA integrity_check({PROBLEMS_SHOWN})")
+        ):
             if line != "ok":
                 yield f"the file is damaged: {line}"
     except OperationalError:  # it is locked, or cannot be read now
@@ -286,7 +308,9 @@ def cross_problems(connection: Connection, repairs: Repairs) -> Iterator[str]:
     of_images = *_taught_problems(), *_content_problems(), *_thing_problems()
     yield from found_problems(connection, *job_problems(), *of_images)
     for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
-        digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
+        digest = connection.scalar(
+            select(contents.c.digest).where(contents.c.id == content_id)
+        )
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
     # Items of jobs that are over follow their images.
     is_over = job_items.c.job_id.in_(select(jobs.c.id).where(jobs.c.state.in_(OVER)))
@@ -316,7 +340,9 @@ def found_problems(connection: Connection, *problems: Problem) -> Iterator[str]:
 def job_problems() -> Iterator[Problem]:
     yield "job {}, chunk {}: its counts do not match its items", _wrong_chunks()
     # A scanned job's total must be the number of its items, and its chunks must cover them.
-    items = select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
+    items = (
+        select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
+    )
     covered = (
         select(func.coalesce(func.sum(chunks.c.last - chunks.c.first + 1), 0))
         .where(chunks.c.job_id == jobs.c.id)
@@ -328,7 +354,11 @@ def job_problems() -> Iterator[Problem]:
         jobs.c.total != covered,
         and_(jobs.c.state.in_(OVER), unfinished),
     )
-    scanned = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
+    scanned = (
+        select(jobs.c.id)
+        .where(jobs.c.state != JobState.SCANNING, wrong)
+        .order_by(jobs.c.id)
+    )
     yield "job {}: its total or state does not match its chunks", scanned
     # PostgreSQL does not check that each item is of a job.
     numbers = distinct_values(job_items.c.job_id).subquery()
@@ -341,9 +371,9 @@ def _wrong_chunks() -> Select[Any]:
     """Chunks whose counts are not those of their items, unless these were cancelled or removed."""
     counted = [outcome.value for outcome in Outcome if outcome is not Outcome.CANCELLED]
     sums = [
-        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(
-            f"has_{outcome}"
-        )
+        func.coalesce(
+            func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0
+        ).label(f"has_{outcome}")
         for outcome in counted
     ]
     in_chunk = and_(
@@ -352,7 +382,11 @@ def _wrong_chunks() -> Select[Any]:
     )
     totals = (
         select(chunks, func.count(job_items.c.position).label("item_count"), *sums)
-        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id).outerjoin(job_items, in_chunk))
+        .select_from(
+            chunks.join(jobs, jobs.c.id == chunks.c.job_id).outerjoin(
+                job_items, in_chunk
+            )
+        )
         .where(chunks.c.first >= jobs.c.items_removed)
         .group_by(chunks.c.job_id, chunks.c.chunk)
         .subquery()
@@ -385,7 +419,9 @@ def _content_problems() -> Iterator[Problem]:
     is_classified = exists().where(
         contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
     )
-    unread = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
+    unread = select(photos.c.id).where(
+        photos.c.classified_mtime_ns.is_not(None), ~is_classified
+    )
     yield (
         "photo {}: its file counts as classified, and its image is not",
         unread.order_by(photos.c.id),
@@ -407,13 +443,20 @@ def _thing_problems() -> Iterator[Problem]:
         .join(models, models.c.id == image_things.c.model_id)
         .order_by(image_things.c.content_id)
     )
-    yield "image {}: {} is of the model {}, which did not classify it", found.where(~is_classified)
-    yield "image {}: {} is of the model {}, which does not name it", found.where(~has_label)
+    yield (
+        "image {}: {} is of the model {}, which did not classify it",
+        found.where(~is_classified),
+    )
+    yield (
+        "image {}: {} is of the model {}, which does not name it",
+        found.where(~has_label),
+    )
 
 
 def _taught_problems() -> Iterator[Problem]:
     is_classified = exists().where(
-        contents.c.id == embeddings.c.content_id, is_classified_by(embeddings.c.model_id)
+        contents.c.id == embeddings.c.content_id,
+        is_classified_by(embeddings.c.model_id),
     )
     foreign = select(embeddings.c.content_id).where(~is_classified)
     has_embedding = exists().where(
@@ -424,25 +467,42 @@ def _taught_problems() -> Iterator[Problem]:
         classifiers.c.landmark_id == taught_tags.c.landmark_id,
         classifiers.c.model_id == taught_tags.c.model_id,
     )
-    unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
+    unfounded = (
+        select(taught_tags.c.content_id)
+        .where(~(has_embedding & has_classifier))
+        .distinct()
+    )
     for ids, problem in (
         (foreign, "its embedding is not of a model that classified it"),
-        (unfounded, "it has a taught tag without an embedding or without what was learned"),
+        (
+            unfounded,
+            "it has a taught tag without an embedding or without what was learned",
+        ),
     ):
-        digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)
+        digests = (
+            select(contents.c.digest)
+            .where(contents.c.id.in_(ids))
+            .order_by(contents.c.id)
+        )
         yield f"image {{}}: {problem}", digests
     for table, version in (
         (embeddings, embeddings.c.taught_version),
         (classifiers, classifiers.c.version),
     ):
-        later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
-        problem = f"model {{}}: its {table.name} are of a later version than what was taught"
+        later = exists().where(
+            table.c.model_id == models.c.id, version > models.c.taught_version
+        )
+        problem = (
+            f"model {{}}: its {table.name} are of a later version than what was taught"
+        )
         yield problem, select(models.c.name).where(later).order_by(models.c.name)
 
 
 def _model_problems(connection: Connection) -> Iterator[str]:
     """Check that a model's labels are those of its manifest, and the dimension of its embeddings."""
-    for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
+    for model in connection.execute(
+        select(models.c.id, models.c.name, models.c.manifest)
+    ).all():
         try:
             manifest = Manifest.model_validate(model.manifest)
         except ValueError:
@@ -451,14 +511,19 @@ def _model_problems(connection: Connection) -> Iterator[str]:
         if not _has_its_labels(connection, model.id, manifest):
             yield f"model {model.name}: its labels are not those of its manifest"
         dimension = None if manifest.embedding is None else manifest.embedding.dimension
-        for table, size in ((embeddings, embedding_bytes), (classifiers, classifier_bytes)):
+        for table, size in (
+            (embeddings, embedding_bytes),
+            (classifiers, classifier_bytes),
+        ):
             expected, length = (
                 0 if dimension is None else size(dimension),
                 func.length(table.c.data),
             )
             has_columns = table is classifiers and expected
             rest = length % expected if has_columns else length - expected
-            wrong = exists().where(table.c.model_id == model.id, or_(length == 0, rest != 0))
+            wrong = exists().where(
+                table.c.model_id == model.id, or_(length == 0, rest != 0)
+            )
             if connection.scalar(select(wrong)):
                 yield f"model {model.name}: its {table.name} have another dimension than it has"
 
@@ -481,7 +546,9 @@ def _has_its_labels(connection: Connection, model_id: int, manifest: Manifest) -
     return len(stored) == len(manifest.labels) and all(
         (row.position, row.label) == (position, label.label)
         and label.slug in (row.slug, *row.merged_slugs)
-        for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
+        for position, (row, label) in enumerate(
+            zip(stored, manifest.labels, strict=True)
+        )
     )
 
 
@@ -489,9 +556,13 @@ def _slug_problems(connection: Connection) -> Iterator[str]:
     """Check that each slug, also one of a merged landmark, names one landmark."""
     counts = Counter(
         slug
-        for row in connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))
+        for row in connection.execute(
+            select(landmarks.c.slug, landmarks.c.merged_slugs)
+        )
         for slug in (row.slug, *row.merged_slugs)
     )
     yield from (
-        f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1
+        f"landmark {slug}: several landmarks have this slug"
+        for slug in counts
+        if counts[slug] > 1
     )

@@ -42,7 +42,9 @@ class Assessment:
     @property
     def is_insufficient(self) -> bool:
         """Whether enough photos were tested, and figures are too low, or all landmarks lack photos."""
-        precision = self.precision if self.library_precision is None else self.library_precision
+        precision = (
+            self.precision if self.library_precision is None else self.library_precision
+        )
         enough = self.right_tags >= LEAST_RIGHT_TAGS and precision >= LEAST_PRECISION
         return self.photos >= FEW and (not enough or self._lacks_photos)
 
@@ -88,11 +90,15 @@ class Assessment:
                 f"{LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} "
                 "other landmarks that were not in training are needed, in --others"
             )
-        return f"good enough to use{', apart from these landmarks' if self._few else ''}"
+        return (
+            f"good enough to use{', apart from these landmarks' if self._few else ''}"
+        )
 
     @property
     def _few(self) -> dict[str, int]:
-        return {name: count for name, count in self.photos_of.items() if count < self.few}
+        return {
+            name: count for name, count in self.photos_of.items() if count < self.few
+        }
 
     @property
     def _lacks_photos(self) -> bool:

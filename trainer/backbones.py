@@ -48,7 +48,9 @@ from trainer.networks import (
 
 TIMM = "timm/"
 SHIPPED = "the shipped model"
-SHIPPED_MODEL = Path(str(importlib.resources.files("tagger"))) / "shipped" / "landmarks.pt"
+SHIPPED_MODEL = (
+    Path(str(importlib.resources.files("tagger"))) / "shipped" / "landmarks.pt"
+)
 MODEL = ".pt"
 # The prefix of tensor names of a model's backbone.
 NETWORK_OF_MODEL = "encoder.network."
@@ -91,7 +93,12 @@ def load_backbone(
     fused = fuse_batch_norms(template.network, size)
     network = fused or template.network
     backbone = Backbone(
-        architecture, convention, origin, features, template.normalisation, fused is not None
+        architecture,
+        convention,
+        origin,
+        features,
+        template.normalisation,
+        fused is not None,
     )
     return backbone, network
 
@@ -132,7 +139,9 @@ def shipped_backbone() -> tuple[Backbone, nn.Module]:
 
 def scratch_backbone() -> tuple[Backbone, nn.Module]:
     """Our own network, with random weights."""
-    return Backbone(LANDMARK_CNN, "torchvision", "none", FEATURES, NORMALISATION), LandmarkCNN()
+    return Backbone(
+        LANDMARK_CNN, "torchvision", "none", FEATURES, NORMALISATION
+    ), LandmarkCNN()
 
 
 def build_network(backbone: Backbone) -> nn.Module:
@@ -142,7 +151,9 @@ def build_network(backbone: Backbone) -> nn.Module:
         BackboneUnusable, ExtraMissing: this installation cannot build it.
     """
     if backbone.architecture == SHIPPED:
-        network: nn.Module = load_module(SHIPPED_MODEL, file_digest(SHIPPED_MODEL)).encoder.network
+        network: nn.Module = load_module(
+            SHIPPED_MODEL, file_digest(SHIPPED_MODEL)
+        ).encoder.network
         return network.eval()
     if backbone.architecture == LANDMARK_CNN:
         network = LandmarkCNN()
@@ -169,7 +180,9 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     name = architecture.removeprefix(prefix)
     names = source.network_names()
     if name not in names:
-        close = [prefix + other for other in difflib.get_close_matches(name, names, n=3)]
+        close = [
+            prefix + other for other in difflib.get_close_matches(name, names, n=3)
+        ]
         hint = f"; similar names are {', '.join(close)}" if close else ""
         raise BackboneUnusable(
             backbone=architecture,
@@ -183,9 +196,15 @@ class Torchvision:
     """torchvision's classification networks without their last layer."""
 
     def network_names(self) -> list[str]:
-        return [name for name in models.list_models(module=models) if name not in UNSUPPORTED]
+        return [
+            name
+            for name in models.list_models(module=models)
+            if name not in UNSUPPORTED
+        ]
 
-    def build(self, name: str, _convention: Convention = "torchvision") -> FeatureNetwork:
+    def build(
+        self, name: str, _convention: Convention = "torchvision"
+    ) -> FeatureNetwork:
         (side,) = models.get_model_weights(name).DEFAULT.transforms().crop_size
         size = int(side)
         arguments = {"image_size": size} if name.startswith("vit_") else {}
@@ -212,9 +231,9 @@ def _remove_last_layer(network: nn.Module) -> str:
 
     Dropout is up to the recipe.
     """
-    last: str = [name for name, module in network.named_modules() if _outputs(module) == CLASSES][
-        -1
-    ]
+    last: str = [
+        name for name, module in network.named_modules() if _outputs(module) == CLASSES
+    ][-1]
     parent_name, _, name = last.rpartition(".")
     parent = network.get_submodule(parent_name)
     children = list(parent.named_children())
@@ -297,7 +316,8 @@ def read_weights(path: Path, architecture: str) -> tuple[str, State]:
         ValueError,
     ) as error:
         reason = (
-            getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
+            getattr(error, "strerror", None)
+            or f"it is not a weights file ({_first_line(error)})"
         )
         raise _unsuitable(path, architecture, reason) from error
     return f"blake3:{digest}", {name: values.float() for name, values in state.items()}
@@ -329,11 +349,11 @@ def _load_state(
     except RuntimeError as error:
         reason = "its tensors have other shapes"
         raise _unsuitable(origin, architecture, reason) from error
-    missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
+    missing = [
+        name for name in result.missing_keys if not name.endswith("num_batches_tracked")
+    ]
     if missing or result.unexpected_keys:
-        reason = (
-            f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
-        )
+        reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
         raise _unsuitable(origin, architecture, reason)
 
 

@@ -21,7 +21,12 @@ from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones import find_source
 from trainer.data.preparation import FoundPhotos, find_training_photos
-from trainer.errors import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
+from trainer.errors import (
+    BackboneUnusable,
+    ExportImpossible,
+    TrainingFailed,
+    writing_to,
+)
 from trainer.evaluation import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.options import PIXELS, DeviceName, TransferOptions
@@ -68,7 +73,8 @@ class Trial:
     def row(self, name: str, speed: float) -> dict[str, Any]:
         """The results as JSON, with 95 % intervals, and the photos per second."""
         intervals = {
-            top: wilson_interval(getattr(self, top), self.photos) for top in ("top1", "top3")
+            top: wilson_interval(getattr(self, top), self.photos)
+            for top in ("top1", "top3")
         }
         return {
             "backbone": name,
@@ -97,8 +103,13 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
         )
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
-    results = {backbone: _try_trial(backbone, photos, options) for backbone in options.backbones}
-    trials = {name: result for name, result in results.items() if isinstance(result, Trial)}
+    results = {
+        backbone: _try_trial(backbone, photos, options)
+        for backbone in options.backbones
+    }
+    trials = {
+        name: result for name, result in results.items() if isinstance(result, Trial)
+    }
     if not trials:
         raise TrainingFailed(
             reason="none of the backbones could be compared",
@@ -145,13 +156,17 @@ def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
     yield document["sentence"]
 
 
-def _try_trial(backbone: str, photos: FoundPhotos, options: ComparisonOptions) -> Trial | str:
+def _try_trial(
+    backbone: str, photos: FoundPhotos, options: ComparisonOptions
+) -> Trial | str:
     try:
         return run_trial(backbone, photos, options)
     except (BackboneUnusable, ExportImpossible) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
-        reason = f"The device does not have enough memory for {backbone}. Use --device cpu."
+        reason = (
+            f"The device does not have enough memory for {backbone}. Use --device cpu."
+        )
     log.warning("%s is not compared: %s", backbone, reason)
     return reason
 

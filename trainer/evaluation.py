@@ -78,17 +78,25 @@ def evaluate(
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     test_photos, skipped = _photos_of(data, manifest)
     ordinary = find_ordinary_photos(distractors) if distractors else ()
-    labels = {name for label in manifest.labels for name in (label_of(label.label), label.slug)}
+    labels = {
+        name
+        for label in manifest.labels
+        for name in (label_of(label.label), label.slug)
+    }
     other = (
         [photo for photo in find_other_landmarks(others) if photo.place not in labels]
         if others
         else []
     )
-    digests = {photo: image_digest(photo.path) for photo in (*test_photos, *ordinary, *other)}
+    digests = {
+        photo: image_digest(photo.path) for photo in (*test_photos, *ordinary, *other)
+    }
     warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
     learnt = trained_photos(manifest)
     trained = {
-        photo for photo, digest in digests.items() if (digest or "")[:DIGEST_LENGTH] in learnt
+        photo
+        for photo, digest in digests.items()
+        if (digest or "")[:DIGEST_LENGTH] in learnt
     }
     known_places = {photo.place for photo in other if photo in trained}
     trained |= {photo for photo in other if photo.place in known_places}
@@ -107,7 +115,10 @@ def evaluate(
     if not rows:
         raise _unusable(data, "none of its photos can be read")
     unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
-    positions = {label_of(label.label): position for position, label in enumerate(manifest.labels)}
+    positions = {
+        label_of(label.label): position
+        for position, label in enumerate(manifest.labels)
+    }
     targets = torch.tensor([positions[photo.label] for photo in photos])
     rows, other_scores = score_photos(
         [photo.path for photo in strangers], model, "scoring distractors"
@@ -117,9 +128,15 @@ def evaluate(
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
     suggested_from = manifest.suggestion_threshold or threshold
     none_of_them = torch.full((len(strangers),), len(names))
-    recognition = measure_recognition(manifest.labels, scores, targets, threshold, suggested_from)
+    recognition = measure_recognition(
+        manifest.labels, scores, targets, threshold, suggested_from
+    )
     folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
-    top, correct, other_top = recognition.scores, recognition.correct, other_scores.amax(dim=1)
+    top, correct, other_top = (
+        recognition.scores,
+        recognition.correct,
+        other_scores.amax(dim=1),
+    )
     is_other = torch.tensor(
         [photo.place is not None for photo in strangers],
         dtype=torch.bool,
@@ -149,7 +166,9 @@ def evaluate(
             kinds[ORDINARY] >= threshold,
             mixture,
         ),
-        mistakes=confident_mistakes(names, [photo.path for photo in photos], scores, targets),
+        mistakes=confident_mistakes(
+            names, [photo.path for photo in photos], scores, targets
+        ),
         false_tags=confident_mistakes(
             names,
             [photo.path for photo in strangers],
@@ -160,7 +179,9 @@ def evaluate(
     )
 
 
-def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
+def _photos_of(
+    data: Path, manifest: Manifest
+) -> tuple[list[LabelledPhoto], dict[str, int]]:
     """The photos with labels of the model, and the number of other photos by label."""
     if not data.is_dir():
         raise PathNotFound(path=data)
@@ -173,10 +194,14 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
         else:
             skipped[photo.label] = skipped.get(photo.label, 0) + 1
     for label, count in skipped.items():
-        log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
+        log.warning(
+            "the model has no label %s: its photos are skipped (%d)", label, count
+        )
     if not photos:
         names = ", ".join(entry.name for entry in label_folders(folder)[:3]) or "none"
-        raise _unusable(data, f"no label folder matches a label of the model (folders: {names})")
+        raise _unusable(
+            data, f"no label folder matches a label of the model (folders: {names})"
+        )
     return photos, skipped
 
 
@@ -203,7 +228,9 @@ def score_photos(
     rows: list[int] = []
     parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
     with photo_progress(description, len(paths)) as advance:
-        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
+        for batch in decode_batches(
+            paths, model.manifest.input.resize, model.batch_size
+        ):
             parts.append(model.outputs(batch.pixels).scores)
             rows += batch.positions
             advance(len(batch.positions))
@@ -320,7 +347,9 @@ def measure_recognition(
                 right=int(right.sum()),
                 accepted_right=int((right & tagged).sum()),
                 top1=estimate_share(right),
-                taken_for=labels[int(mistakes[position].argmax())].name if most else None,
+                taken_for=labels[int(mistakes[position].argmax())].name
+                if most
+                else None,
                 taken_for_photos=most,
             )
         )
@@ -341,7 +370,9 @@ def measure_recognition(
     )
 
 
-def measure_rejection(scores: Tensor, folders: Sequence[str], threshold: float) -> Rejection | None:
+def measure_rejection(
+    scores: Tensor, folders: Sequence[str], threshold: float
+) -> Rejection | None:
     """Count false tags by the highest scores of distractors; None if there are none.
 
     Args:
@@ -360,7 +391,11 @@ def measure_rejection(scores: Tensor, folders: Sequence[str], threshold: float) 
 
 
 def measure_library(
-    correct: Tensor, accepted: Tensor, others: Tensor, ordinary: Tensor, mixture: Mixture
+    correct: Tensor,
+    accepted: Tensor,
+    others: Tensor,
+    ordinary: Tensor,
+    mixture: Mixture,
 ) -> LibraryResult | None:
     """Weight the photos of each kind as in the mixture; None if a kind has no photos.
 
@@ -501,10 +536,13 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
     for first in range(0, RESAMPLES, rows):
         count = min(rows, RESAMPLES - first)
         indices = [
-            torch.randint(max(1, size), (count, size), generator=generator) for size in sizes
+            torch.randint(max(1, size), (count, size), generator=generator)
+            for size in sizes
         ]
         resampled.append(figure(*_select(groups, indices)))
-    whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
+    whole = figure(
+        *_select(groups, [torch.arange(size)[None] for size in sizes])
+    ).item()
     return interval(whole, torch.cat(resampled).tolist())
 
 
@@ -515,8 +553,14 @@ def interval(value: float, resampled: Iterable[float]) -> Estimate:
     return Estimate(value, low, high)
 
 
-def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:
-    return [values[index] for group, index in zip(groups, indices, strict=True) for values in group]
+def _select(
+    groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]
+) -> list[Tensor]:
+    return [
+        values[index]
+        for group, index in zip(groups, indices, strict=True)
+        for values in group
+    ]
 
 
 RELIABILITY_BINS = 15
@@ -566,7 +610,9 @@ def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
 
     # The sum of the values, float64 (R, N), in each group, float64 (R, count).
     groups = _bin_numbers(confidence)
-    sums = distance.new_zeros(len(distance), RELIABILITY_BINS).scatter_add_(1, groups, distance)
+    sums = distance.new_zeros(len(distance), RELIABILITY_BINS).scatter_add_(
+        1, groups, distance
+    )
 
     return sums.abs().sum(dim=1) / confidence.shape[1]
 

@@ -85,7 +85,9 @@ def download_failed(backbone: str, reason: str) -> BackboneUnusable:
     )
 
 
-def scale_normalisation(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Normalisation:
+def scale_normalisation(
+    mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> Normalisation:
     """Convert published values, which are for pixels of 0…1."""
     return Normalisation(_times_255(mean), _times_255(deviation))
 
@@ -114,7 +116,11 @@ def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:
     )
     with torch.no_grad():
         actual, expected = fused(images), network.eval()(images)
-    return fused if bool((actual - expected).norm() <= FUSION_TOLERANCE * expected.norm()) else None
+    return (
+        fused
+        if bool((actual - expected).norm() <= FUSION_TOLERANCE * expected.norm())
+        else None
+    )
 
 
 def fuse_in_place(network: nn.Module) -> nn.Module:
@@ -132,7 +138,9 @@ def fuse_in_place(network: nn.Module) -> nn.Module:
             # The batch norms of timm include the activation that follows.
             activation = getattr(module, "act", None)
             setattr(
-                network, name, activation if isinstance(activation, nn.Module) else nn.Identity()
+                network,
+                name,
+                activation if isinstance(activation, nn.Module) else nn.Identity(),
             )
         else:
             fuse_in_place(module)
@@ -158,16 +166,24 @@ class SamePadded(nn.Conv2d):
 def pad_like_tensorflow(network: nn.Module) -> None:
     """Change the padding of all convolutions with stride 2, in place. Others pad alike in both frameworks."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and module.kernel_size[0] > 1:
+        if (
+            isinstance(module, nn.Conv2d)
+            and module.stride == (2, 2)
+            and module.kernel_size[0] > 1
+        ):
             module.__class__ = SamePadded
             module.padding = (0, 0)
 
 
 def expansions(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     """The full convolution of each of timm's fused blocks, and the one of 1 x 1 after it, in order."""
-    blocks: list[Any] = [module for module in network.modules() if hasattr(module, "conv_exp")]
+    blocks: list[Any] = [
+        module for module in network.modules() if hasattr(module, "conv_exp")
+    ]
     return [
-        (block.conv_exp, block.conv_pwl) for block in blocks if isinstance(block.se, nn.Identity)
+        (block.conv_exp, block.conv_pwl)
+        for block in blocks
+        if isinstance(block.se, nn.Identity)
     ]
 
 
@@ -275,7 +291,14 @@ class GeneralisedMean(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Non-negative float (B, C, H, W) → (B, C)."""
-        return images.float().clamp(min=1e-4).pow(3).mean(dim=(2, 3)).pow(1 / 3).to(images.dtype)
+        return (
+            images.float()
+            .clamp(min=1e-4)
+            .pow(3)
+            .mean(dim=(2, 3))
+            .pow(1 / 3)
+            .to(images.dtype)
+        )
 
 
 def _convolution(width: int, wider: int, stride: int = 1) -> nn.Sequential:

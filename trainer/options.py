@@ -33,14 +33,18 @@ class Mixture:
             ValueError: it is something else.
         """
         match = PATTERN.fullmatch(text)
-        known, other, ordinary = (float(part) for part in match.groups()) if match else (0, 0, 0)
+        known, other, ordinary = (
+            (float(part) for part in match.groups()) if match else (0, 0, 0)
+        )
         if not known:
             raise ValueError(f"{text}: write KNOWN:OTHER:ORDINARY, such as {FAMILY}")
         total = known + other + ordinary
         return cls(known / total, other / total, ordinary / total)
 
     def __str__(self) -> str:
-        return ":".join(f"{100 * share:g}" for share in (self.known, self.other, self.ordinary))
+        return ":".join(
+            f"{100 * share:g}" for share in (self.known, self.other, self.ordinary)
+        )
 
 
 # A family's library.
@@ -53,7 +57,8 @@ PIXELS = "pixels"
 
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 Device = Annotated[
-    DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network.")
+    DeviceName,
+    typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network."),
 ]
 OrdinaryPhotos = Annotated[
     Path | None,
@@ -116,7 +121,9 @@ class RecipeOptions:
     ]
     out: Annotated[
         Path,
-        typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log."),
+        typer.Option(
+            help="The run folder: checkpoint, learning curves, figures, metrics and log."
+        ),
     ]
     unknown: OrdinaryPhotos = None
     others: Annotated[
@@ -150,7 +157,8 @@ class RecipeOptions:
     seed: Annotated[
         int,
         typer.Option(
-            min=0, help="The same seed and photos give the same split and the same model."
+            min=0,
+            help="The same seed and photos give the same split and the same model.",
         ),
     ] = 0
     precision: Annotated[

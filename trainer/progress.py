@@ -47,7 +47,9 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
 
 
 @contextmanager
-def photo_counter(description: str, total: int, done: int = 0) -> Iterator["PhotoCounter"]:
+def photo_counter(
+    description: str, total: int, done: int = 0
+) -> Iterator["PhotoCounter"]:
     """Display a stage. `done`: the photos of an earlier run."""
     with display(description) as show:
         yield PhotoCounter(show, total, done)
@@ -61,7 +63,9 @@ class PhotoCounter:
     def advance(self, count: int, state: str = "") -> None:
         """Add `count` photos. `state` follows the description."""
         self._done += count
-        rate = (self._done - self._first) / max(time.monotonic() - self._started_at, 1e-3)
+        rate = (self._done - self._first) / max(
+            time.monotonic() - self._started_at, 1e-3
+        )
         self._show(self._done, self._total, rate, state)
 
 

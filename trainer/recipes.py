@@ -28,8 +28,19 @@ from trainer.data.preparation import (
 )
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import FinishedRun, create_run_folder
-from trainer.export.calibration import FittedModel, TrainedClassifier, complete_run, finish_run
-from trainer.learning.classifier import Encoder, Epoch, TrainingNetwork, TrainingState, embedding_of
+from trainer.export.calibration import (
+    FittedModel,
+    TrainedClassifier,
+    complete_run,
+    finish_run,
+)
+from trainer.learning.classifier import (
+    Encoder,
+    Epoch,
+    TrainingNetwork,
+    TrainingState,
+    embedding_of,
+)
 from trainer.learning.head import (
     FeatureSet,
     TaughtClassifier,
@@ -65,7 +76,9 @@ FROZEN = 0.2
 FIRST_LAYER = 0.06
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
-AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
+AUGMENTATION = Augmentation(
+    light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2
+)
 # (end as a share of the epochs, share of the input side): most views are smaller than the input.
 #
 # A view shows a part of the photo, so objects in it appear larger than in the whole photo. With
@@ -84,7 +97,9 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         log_few(photos, ", so they are taught. To train one, name its --backbone")
         return train_taught(photos, options)
     places = {photo.place for photo in photos.other}
-    if len(photos.labels) < LEAST_LABELS and not are_tested(len(photos.other), len(places)):
+    if len(photos.labels) < LEAST_LABELS and not are_tested(
+        len(photos.other), len(places)
+    ):
         raise TrainingFailed(
             reason=f"a network that learns {len(photos.labels)} landmarks gives their names to many others",
             remedy=f"Name --others, a folder with {LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} other "
@@ -92,7 +107,8 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         )
     if photos.are_few:
         log_few(
-            photos, ". Training goes on; to teach them, which may be better, leave out --backbone"
+            photos,
+            ". Training goes on; to teach them, which may be better, leave out --backbone",
         )
     return train_found(photos, options)
 
@@ -127,7 +143,11 @@ def train_found(photos: FoundPhotos, options: TransferOptions) -> FinishedRun:
         mirrored=not options.epochs,
     )
     if options.epochs:
-        known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
+        known = (
+            copy.deepcopy(model.encoder)
+            if goes_on_from_model(options.weights)
+            else None
+        )
         model = _fine_tune(data, model, options, device)
         if known is not None:
             # Fit the linear layer on the mean of the backbone before and after fine-tuning.
@@ -135,7 +155,9 @@ def train_found(photos: FoundPhotos, options: TransferOptions) -> FinishedRun:
             # here. The mean of the weights keeps it, and most of what is new ("WiSE-FT", Wortsman
             # et al., 2022).
             for tuned, before in zip(
-                model.encoder.state_dict().values(), known.state_dict().values(), strict=True
+                model.encoder.state_dict().values(),
+                known.state_dict().values(),
+                strict=True,
             ):
                 if tuned.is_floating_point():
                     tuned.lerp_(before, 0.5)
@@ -176,8 +198,12 @@ def _train_head(
         mirrored=mirrored,
     )
     validation = torch.from_numpy(data.is_validation)
-    measured = FeatureSet(features[validation], torch.from_numpy(data.targets)[validation])
-    fit = partial(fit_last_layer, features=features, measured=measured, seed=options.seed)
+    measured = FeatureSet(
+        features[validation], torch.from_numpy(data.targets)[validation]
+    )
+    fit = partial(
+        fit_last_layer, features=features, measured=measured, seed=options.seed
+    )
     head, history = fit(data)
     settings: dict[str, object] = {"seed": options.seed}
     return TrainedClassifier(
@@ -197,7 +223,8 @@ def fit_last_layer(
     """Fit the linear layer on the training photos, by the features of all photos, float32 (N, V, F)."""
     return fit_head(
         FeatureSet(
-            features[photos.training], torch.from_numpy(photos.classes_of_photos[photos.training])
+            features[photos.training],
+            torch.from_numpy(photos.classes_of_photos[photos.training]),
         ),
         torch.from_numpy(photos.training_weights()),
         measured,
@@ -208,7 +235,10 @@ def fit_last_layer(
 
 
 def _fine_tune(
-    data: TrainingData, model: TrainedClassifier, options: TransferOptions, device: Device
+    data: TrainingData,
+    model: TrainedClassifier,
+    options: TransferOptions,
+    device: Device,
 ) -> TrainedClassifier:
     """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
     rate = options.learning_rate or LEARNING_RATE
@@ -224,9 +254,15 @@ def _fine_tune(
             continue
         share = FIRST_LAYER ** (1 - number / len(parameters))
         decay = WEIGHT_DECAY if parameter.ndim > 1 else 0.0
-        groups.append({"params": [parameter], "highest_rate": rate * share, "weight_decay": decay})
+        groups.append(
+            {"params": [parameter], "highest_rate": rate * share, "weight_decay": decay}
+        )
     groups.append(
-        {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
+        {
+            "params": list(head.parameters()),
+            "highest_rate": HEAD_RATE,
+            "weight_decay": WEIGHT_DECAY,
+        }
     )
     optimiser = torch.optim.AdamW(groups, lr=rate)
 
@@ -272,7 +308,10 @@ def _fine_tune(
 
 def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     """Learn the landmarks, measure the classifier, and write the run."""
-    device, shipped = choose_device(options.device, None).kind, read_manifest(SHIPPED_MODEL)
+    device, shipped = (
+        choose_device(options.device, None).kind,
+        read_manifest(SHIPPED_MODEL),
+    )
     data = prepare(
         found,
         options.pixels,
@@ -281,17 +320,23 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     )
     is_unknown = data.targets == len(data.labels)
     data = replace(
-        data, is_validation=data.is_validation | is_unknown, is_of_val=data.is_of_val | is_unknown
+        data,
+        is_validation=data.is_validation | is_unknown,
+        is_of_val=data.is_of_val | is_unknown,
     )
     backbone, network = shipped_backbone()
     encoder = Encoder(backbone, network)
     everything = range(len(data.cached.photos))
     embeddings = embedding_of(
-        features_from_cache(encoder, data.cached, everything, shipped.input.size, device)[:, 0]
+        features_from_cache(
+            encoder, data.cached, everything, shipped.input.size, device
+        )[:, 0]
     )
     if shipped.embedding is None:
         raise AssertionError("the shipped model gives embeddings")
-    background = read_background(SHIPPED_MODEL, file_digest(SHIPPED_MODEL), shipped.embedding)
+    background = read_background(
+        SHIPPED_MODEL, file_digest(SHIPPED_MODEL), shipped.embedding
+    )
 
     def learned_from(photos: TrainingData) -> TaughtClassifier:
         targets = torch.from_numpy(photos.targets[photos.training])
@@ -303,9 +348,9 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         )
         return TaughtClassifier(encoder, head.requires_grad_(requires_grad=False))
 
-    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[
-        :, 0
-    ]
+    features = features_from_files(
+        encoder, data.validation_paths(), shipped.input.resize, device
+    )[:, 0]
     fitted = FittedModel(
         backbone,
         shipped.input,
@@ -366,7 +411,9 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
     )
 
     state = TrainingState(classifier, scratch_optimiser)
-    train_network(data, state, plan, device, options=options, settings={"recipe": "scratch"})
+    train_network(
+        data, state, plan, device, options=options, settings={"recipe": "scratch"}
+    )
     model = TrainedClassifier(
         backbone=backbone,
         encoder=state.average.encoder,

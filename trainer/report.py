@@ -42,7 +42,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         draw_reliability(recognition.scores, recognition.correct, folder / RELIABILITY)
         draw_mistakes(evaluation.mistakes, folder / MISTAKES)
         draw_mistakes(evaluation.false_tags, folder / FALSE_TAGS)
-        document = json.dumps(evaluation_document(evaluation), indent=1, ensure_ascii=False)
+        document = json.dumps(
+            evaluation_document(evaluation), indent=1, ensure_ascii=False
+        )
         (folder / METRICS).write_text(document + "\n", "utf-8")
         (folder / REPORT).write_text(markdown(evaluation), "utf-8")
 
@@ -68,7 +70,10 @@ def write_validation_report(
     # Without a threshold, an ordinary photo is a mistake if a landmark is more likely than none.
     is_rejected = ~landmarks & (scores.amax(dim=1) <= 1 - scores.sum(dim=1))
     rows = (~is_rejected).nonzero().flatten()
-    names, shown = [label.name for label in labels], [paths[row] for row in rows.tolist()]
+    names, shown = (
+        [label.name for label in labels],
+        [paths[row] for row in rows.tolist()],
+    )
     mistakes = confident_mistakes(names, shown, scores[rows], targets[rows])
     with writing_to(folder):
         draw_reliability(
@@ -96,7 +101,9 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "rejection": rejection
         and {
             **_figures(rejection.overall),
-            "by_folder": {name: _figures(result) for name, result in rejection.by_folder.items()},
+            "by_folder": {
+                name: _figures(result) for name, result in rejection.by_folder.items()
+            },
         },
         "library": evaluation.library and _figures(evaluation.library),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
@@ -153,7 +160,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table. Vertical bars in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in lines
     )
 
 
@@ -168,26 +176,37 @@ def _headline(evaluation: Evaluation) -> str:
         ("top-1: the first prediction is right", _percent(recognition.top1)),
         ("top-3", _percent(recognition.top3)),
         ("top-5", _percent(recognition.top5)),
-        ("expected calibration error, 15 bins of equal width", _percent(recognition.ece)),
+        (
+            "expected calibration error, 15 bins of equal width",
+            _percent(recognition.ece),
+        ),
         ("landmark photos with the right tag", _percent(recognition.accepted_right)),
-        ("landmark photos with the right tag or suggestion", _percent(recognition.suggested_right)),
+        (
+            "landmark photos with the right tag or suggestion",
+            _percent(recognition.suggested_right),
+        ),
         ("landmark photos with a tag", _percent(recognition.accepted)),
-        ("tags of landmark photos that are right", _percent(recognition.precision_at_threshold)),
+        (
+            "tags of landmark photos that are right",
+            _percent(recognition.precision_at_threshold),
+        ),
     ]
     if rejection:
-        rows.append(("distractors with a false tag", _percent(rejection.overall.false_tags)))
+        rows.append(
+            ("distractors with a false tag", _percent(rejection.overall.false_tags))
+        )
     photos = f"{evaluation.photos} photos of landmarks"
     if rejection:
         photos += f" and {rejection.overall.photos} distractors, which show none of the landmarks"
     if evaluation.unreadable:
         photos += f" ({evaluation.unreadable} could not be read)"
     if evaluation.trained:
-        left_out = "are left out, because they, or others of their landmark, were in training"
+        left_out = (
+            "are left out, because they, or others of their landmark, were in training"
+        )
         photos += f" ({evaluation.trained} {left_out})"
     if evaluation.skipped:
-        photos += (
-            f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
-        )
+        photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
     return (
         f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {photos}. "
         "Tags are predictions with a score of at least the model's threshold, "
@@ -198,7 +217,10 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _rejection(rejection: Rejection) -> str:
     rows = [_rejection_row("all", rejection.overall)]
-    rows += [_rejection_row(f"`{name}`", result) for name, result in rejection.by_folder.items()]
+    rows += [
+        _rejection_row(f"`{name}`", result)
+        for name, result in rejection.by_folder.items()
+    ]
     head = ("distractors", "photos", "with a false tag")
     return f"## Photos that show none of the landmarks\n\n{table(head, rows)}"
 
@@ -237,11 +259,22 @@ def _landmarks(evaluation: Evaluation) -> str:
     recognition = evaluation.recognition
     results = [result for result in recognition.per_label if result.photos]
     ordered = sorted(results, key=lambda result: (result.top1.value, result.label))
-    head = ("landmark", "photos", "right", "right, %", "right tag", "most often taken for")
+    head = (
+        "landmark",
+        "photos",
+        "right",
+        "right, %",
+        "right tag",
+        "most often taken for",
+    )
     absent = len(recognition.per_label) - len(results)
     rows = []
     for result in ordered:
-        taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
+        taken_for = (
+            f"{result.taken_for} ({result.taken_for_photos})"
+            if result.taken_for
+            else ""
+        )
         right, tagged = str(result.right), str(result.accepted_right)
         rows.append(
             (
@@ -292,7 +325,9 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
             ylabel="right, %",
             ylim=(min(top1) - 5, min(100.5, max(top1) + 5)),
         )
-        accuracies.set_title(f"Validation photos before calibration, finally {top1[-1]:.1f} %")
+        accuracies.set_title(
+            f"Validation photos before calibration, finally {top1[-1]:.1f} %"
+        )
         for axes in (losses, accuracies):
             axes.set(xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -310,11 +345,25 @@ def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
     above = [max(0.0, entry.right.high - entry.right.value) for entry in bins]
     with figure_axes(path, width=6, height=4.6) as (axes,):
         axes.plot(
-            [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect calibration"
+            [0, 1],
+            [0, 1],
+            color=GREY,
+            linestyle="--",
+            linewidth=1,
+            label="perfect calibration",
         )
-        confidences, label = [entry.confidence for entry in bins], "right, 95 % interval"
+        confidences, label = (
+            [entry.confidence for entry in bins],
+            "right, 95 % interval",
+        )
         axes.errorbar(
-            confidences, right, yerr=(below, above), color=BLUE, fmt="o", capsize=3, label=label
+            confidences,
+            right,
+            yerr=(below, above),
+            color=BLUE,
+            fmt="o",
+            capsize=3,
+            label=label,
         )
         axes.set(
             xlabel="score",

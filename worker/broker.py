@@ -107,7 +107,9 @@ def check_accepts_messages(broker: RedisEndpoint) -> None:
             client.lpushx(broker.keys.absent, "x")
     except (redis.RedisError, ValueError) as error:
         if isinstance(error, redis.ResponseError) and refusal(error) is None:
-            raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
+            raise RedisRefused(
+                url=broker.redacted_url, reason=str(error).rstrip(".")
+            ) from error
         raise unavailable_error(broker, error) from error
 
 
@@ -116,7 +118,9 @@ def unavailable_error(broker: RedisEndpoint, error: BaseException) -> RedisUnava
     if isinstance(error, redis.ResponseError) or refusal(error):
         reason = refusal(error) or str(error).rstrip(".")
         return RedisMisconfigured(url=broker.redacted_url, reason=reason)
-    reason = str(error).rstrip(".").replace(". ", ": ")  # advice follows the first full stop
+    reason = (
+        str(error).rstrip(".").replace(". ", ": ")
+    )  # advice follows the first full stop
     return RedisUnavailable(url=broker.redacted_url, reason=reason)
 
 
@@ -124,14 +128,22 @@ def refusal(error: BaseException) -> str | None:
     """Why a server that answers does not serve this user at this address; None for all other errors."""
     text = str(error).rstrip(".")
     if isinstance(error, redis.AuthenticationError):
-        return "it refuses the user or the password" if "invalid" in text else "it needs a password"
+        return (
+            "it refuses the user or the password"
+            if "invalid" in text
+            else "it needs a password"
+        )
     if isinstance(error, redis.InvalidResponse):
         return "another program than Redis answers there"
     is_refusal = isinstance(error, redis.exceptions.NoPermissionError)
-    return text if is_refusal or "DB index" in text or "unknown command" in text else None
+    return (
+        text if is_refusal or "DB index" in text or "unknown command" in text else None
+    )
 
 
-def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUnavailable | None]:
+def queue_depths(
+    broker: RedisEndpoint,
+) -> tuple[dict[str, int | None], RedisUnavailable | None]:
     """The number of messages per priority, None if it is unknown, and the reason for that.
 
     There is no reason if the embedded Redis has not been started.
@@ -140,7 +152,9 @@ def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUna
         with broker.client() as client:
             return {**count_queued(client, broker.keys)}, None
     except (redis.RedisError, ValueError) as error:
-        unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
+        unknown: dict[str, int | None] = dict.fromkeys(
+            priority.value for priority in Priority
+        )
         if is_stopped(broker, error):
             return unknown, None
         return unknown, unavailable_error(broker, error)
@@ -152,7 +166,10 @@ def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
 
 
 def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
-    return {priority.value: int(str(client.llen(queue))) for priority, queue in keys.queues.items()}
+    return {
+        priority.value: int(str(client.llen(queue)))
+        for priority, queue in keys.queues.items()
+    }
 
 
 class RedisMonitor:
@@ -175,7 +192,9 @@ class RedisMonitor:
         with self._lock:
             since, self._outage_since = self._outage_since, None
         if since is not None:
-            log.warning("Redis accepts messages again, after %.0f s", time.monotonic() - since)
+            log.warning(
+                "Redis accepts messages again, after %.0f s", time.monotonic() - since
+            )
         return True
 
     def report(self, problem: str) -> None:
@@ -270,7 +289,9 @@ def validated_message(message: Any, queue: str) -> dict[str, Any]:
     """
     headers = message.get("headers") if isinstance(message, Mapping) else None
     task, number = (
-        map(headers.get, ("task", "id")) if isinstance(headers, Mapping) else (None, None)
+        map(headers.get, ("task", "id"))
+        if isinstance(headers, Mapping)
+        else (None, None)
     )
     if (
         task not in (TASK_NAME, TICK_NAME)

@@ -26,10 +26,17 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     """
 
     def __init__(
-        self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any
+        self,
+        *arguments: Any,
+        worker_options: dict[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
-        without = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
+        without = {
+            "without_gossip": True,
+            "without_mingle": True,
+            "without_heartbeat": True,
+        }
         super().__init__(
             *arguments, worker_options={**(worker_options or {}), **without}, **options
         )
@@ -86,7 +93,9 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     def tick(self, *arguments: Any, **options: Any) -> float:
         """Send the tick if it is due; returns the seconds until the next one."""
         wait_s = float(super().tick(*arguments, **options))
-        longest_s: float = max(entry.schedule.seconds for entry in self.schedule.values())
+        longest_s: float = max(
+            entry.schedule.seconds for entry in self.schedule.values()
+        )
         if wait_s > longest_s:  # the clock was set back since the last one
             for entry in self.schedule.values():
                 entry.last_run_at = entry.default_now()

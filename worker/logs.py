@@ -16,7 +16,10 @@ from tagger.photos.paths import printable_path
 # The optional fields of a log record.
 FIELDS = ("job", "chunk", "photo", "kind")
 
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_ExcInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+)
 
 
 def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> None:
@@ -51,13 +54,19 @@ class TextLines(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created).astimezone()
         fields = ", ".join(
-            f"{name} {value}" for name, value in self.fields(record).items() if name != "chunk"
+            f"{name} {value}"
+            for name, value in self.fields(record).items()
+            if name != "chunk"
         )
         line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
         line += f" ({fields})" if fields else ""
         # A name of a photo could look like another line, or command the terminal.
         line = printable_path(line)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return (
+            f"{line}\n{self.formatException(record.exc_info)}"
+            if record.exc_info
+            else line
+        )
 
 
 class JsonLines(_Lines):

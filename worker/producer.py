@@ -56,7 +56,11 @@ def wake_workers(
     try:
         check_accepts_messages(broker)
     except RedisUnavailable as error:
-        return "No Redis is running yet." if is_stopped(broker, error.__cause__) else str(error)
+        return (
+            "No Redis is running yet."
+            if is_stopped(broker, error.__cause__)
+            else str(error)
+        )
     except RedisRefused as error:
         return str(error)
     app = make_app(broker.url, broker.keys)
@@ -65,9 +69,7 @@ def wake_workers(
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
         if refusal(error.__cause__ or error):
             return str(unavailable_error(broker, error.__cause__ or error))
-        return (
-            f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
-        )
+        return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
     finally:
         app.close()
     return None
@@ -78,7 +80,9 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
 
     Processes that do so at once may send too many. With 1, a worker replaces the wake-up that it took.
     """
-    waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
+    waiting = {
+        priority: count for priority, count in waiting_chunks(database).items() if count
+    }
     if not waiting:
         return
     queues = RedisKeys(database.ledger_id).queues
@@ -86,7 +90,9 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
         for priority, count in waiting.items():
             queue = queues[priority]
             queued = producer.channel.queue_declare(queue).message_count
-            for _ in range(count - queued if most is None else min(count - queued, most)):
+            for _ in range(
+                count - queued if most is None else min(count - queued, most)
+            ):
                 app.send_task(TASK_NAME, queue=queue, producer=producer, retry=False)
 
 
@@ -111,7 +117,9 @@ def lazy_app(configure: Callable[[], dict[str, object]]) -> Celery:
     """An app whose `configuration` is made once Celery needs it."""
     for scheme in ("redis", "rediss"):  # every address of Redis, also that of a socket
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
-    app = Celery("tagger", include=["worker.tasks"], loader=Loader, set_as_current=False)
+    app = Celery(
+        "tagger", include=["worker.tasks"], loader=Loader, set_as_current=False
+    )
     app.add_defaults(configure)
     return app
 
@@ -119,7 +127,9 @@ def lazy_app(configure: Callable[[], dict[str, object]]) -> Celery:
 def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
     """The broker of an app that `make_app` made."""
     keys = app.conf.broker_transport_options["ledger_keys"]
-    return RedisEndpoint(str(app.conf.broker_url), keys, embedded=settings.redis_url is None)
+    return RedisEndpoint(
+        str(app.conf.broker_url), keys, embedded=settings.redis_url is None
+    )
 
 
 # When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback.
@@ -200,7 +210,11 @@ def configuration(broker_url: str, keys: RedisKeys) -> dict[str, object]:
         # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they
         # differ.
         "beat_schedule": {
-            "tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}
+            "tick": {
+                "task": TICK_NAME,
+                "schedule": TICK_S,
+                "options": {"queue": keys.ticks},
+            }
         },
     }
 
@@ -250,7 +264,9 @@ class Channel(redis.Channel):
             raise ConnectionError("the channel's connection to Redis is closed")
         parameters = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
         if issubclass(parameters["connection_class"], UnixDomainSocketConnection):
-            connection = type("SocketConnection", (OwnServer, parameters["connection_class"]), {})
+            connection = type(
+                "SocketConnection", (OwnServer, parameters["connection_class"]), {}
+            )
             parameters["connection_class"] = connection
         return parameters
 
@@ -267,7 +283,9 @@ class Channel(redis.Channel):
             if len(message) > MAX_MESSAGE_BYTES:
                 raise ValueError("it is too large")
             # kombu's parser makes other types of some documents, with any error of these types.
-            return queue, json.dumps(validated_message(json.loads(message), queue.decode()))
+            return queue, json.dumps(
+                validated_message(json.loads(message), queue.decode())
+            )
 
         self.client.parse_response = parse_and_validate
         try:

@@ -17,7 +17,12 @@ from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.kept.update import update_some
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
-from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker
+from tagger.ledger.workers import (
+    ExpiredLeases,
+    record_heartbeat,
+    release_expired,
+    remove_worker,
+)
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.roots.availability import resume_jobs
 from tagger.settings import Settings
@@ -43,7 +48,9 @@ database_unreachable = threading.Event()
 def own_priorities(app: Celery, keys: RedisKeys) -> list[Priority]:
     """The priorities whose queues this worker reads."""
     return [
-        priority for priority, queue in keys.queues.items() if queue in app.amqp.queues.consume_from
+        priority
+        for priority, queue in keys.queues.items()
+        if queue in app.amqp.queues.consume_from
     ]
 
 
@@ -161,7 +168,9 @@ class Sweeper:
         if self._redis_refuses:
             return Note(NoteCode.REDIS_REFUSES)
         if self._missing_roots and not is_any_claimable(self._database):
-            return Note(NoteCode.ROOTS_MISSING, {"names": ", ".join(self._missing_roots)})
+            return Note(
+                NoteCode.ROOTS_MISSING, {"names": ", ".join(self._missing_roots)}
+            )
         return None
 
     def _locate_while_idle(self) -> None:
@@ -179,7 +188,9 @@ class Sweeper:
         depths, _ = queue_depths(broker)
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
-        own_depths = [depths[priority] or 0 for priority in own_priorities(self._app, broker.keys)]
+        own_depths = [
+            depths[priority] or 0 for priority in own_priorities(self._app, broker.keys)
+        ]
         self.waiting = sum(own_depths) if accepts_messages else 0
         if accepts_messages:
             send_wake_ups(self._app, self._database)

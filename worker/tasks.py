@@ -27,7 +27,11 @@ from tagger.database.engine import DatabaseError, outage_text, with_retry
 from tagger.database.enums import Note, NoteCode
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
-from tagger.jobs.enqueue.schedules import RunInterrupted, pause_ended_runs, run_due_schedules
+from tagger.jobs.enqueue.schedules import (
+    RunInterrupted,
+    pause_ended_runs,
+    run_due_schedules,
+)
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
@@ -91,13 +95,18 @@ def _process(engine: Engine, claim: Claim) -> None:
         log.error("Job %d, photos %d to %d: %s", job, first, last, error)  # noqa: TRY400 - the message is complete
         _record_error(job, error)
         if isinstance(error, ModelFailed) and engine.device != "cpu":
-            log.critical("The device may need a new process to recover; this worker exits")
+            log.critical(
+                "The device may need a new process to recover; this worker exits"
+            )
             state.should_stop = os.EX_TEMPFAIL
     except Exception:
         # Not left to Celery, which would log the error's text, which may contain a path.
         fields = {"job": job, "chunk": claim.name.chunk}
         log.exception(
-            "Photos %d to %d failed unexpectedly; they are retried", first, last, extra=fields
+            "Photos %d to %d failed unexpectedly; they are retried",
+            first,
+            last,
+            extra=fields,
         )
 
 
@@ -109,7 +118,9 @@ def tick() -> None:
     except DatabaseError as error:
         log.warning("No schedule was checked: %s", outage_text(error))
     except Exception:
-        log.exception("The schedules failed unexpectedly")  # Celery would log the error's text
+        log.exception(
+            "The schedules failed unexpectedly"
+        )  # Celery would log the error's text
 
 
 def _record_error(job: int, error: TaggerError) -> None:
@@ -117,7 +128,9 @@ def _record_error(job: int, error: TaggerError) -> None:
         record_error(current_engine().database, job, str(error))
     except DatabaseError as database_error:
         log.warning(
-            "The error could not be recorded in the job: %s", database_error, extra={"job": job}
+            "The error could not be recorded in the job: %s",
+            database_error,
+            extra={"job": job},
         )
 
 
@@ -190,7 +203,9 @@ def exit_within_limit(code: int) -> None:
 
     A read, the database or Redis may hang. The leases expire, and other workers take the chunks over.
     """
-    threading.Thread(target=_exit_at_limit, args=(code,), name="exit", daemon=True).start()
+    threading.Thread(
+        target=_exit_at_limit, args=(code,), name="exit", daemon=True
+    ).start()
 
 
 def _exit_at_limit(code: int) -> None:
@@ -199,7 +214,9 @@ def _exit_at_limit(code: int) -> None:
         time.sleep(CHECK_S)
     time.sleep(LEAVE_S)
     reason = (
-        "its work does not end" if activity.is_busy else "Redis or the database does not answer"
+        "its work does not end"
+        if activity.is_busy
+        else "Redis or the database does not answer"
     )
     _exit_now(code, f"The worker does not stop: {reason}; exiting without the rest")
 
@@ -236,8 +253,12 @@ class Engine:
             )
         self.broker = app_broker(app, settings)
         self.redis = shared_monitor(self.broker)
-        self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
-        self._watchdog = Watchdog(self.executor.activity, self._sweeper, settings.work_stall_s)
+        self._sweeper = Sweeper(
+            app, self.redis, self.database, settings, name, self.device
+        )
+        self._watchdog = Watchdog(
+            self.executor.activity, self._sweeper, settings.work_stall_s
+        )
         self._stall_checks = ExitStack()
 
     def start(self) -> None:
@@ -269,14 +290,26 @@ class Engine:
         finally:
             self._send_wake_ups(job)
         fields = {"job": job, "chunk": chunk}
-        log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
+        log.info(
+            "photos %d to %d: %s",
+            claim.first + 1,
+            claim.last + 1,
+            end.value,
+            extra=fields,
+        )
         return end
 
     def _send_wake_ups(self, job: int) -> None:
         # Wake a worker for the next chunk, without waiting for a sweep.
         try:
             send_wake_ups(self._app, self.database, 1)
-        except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+        except (
+            DatabaseError,
+            redis.RedisError,
+            KombuError,
+            OperationalError,
+            OSError,
+        ) as error:
             log.info(
                 "Redis is asked again in a few seconds to wake workers: %s",
                 error,
@@ -293,7 +326,9 @@ class Engine:
         for job in pause_ended_runs(self.database):
             log.info("The time of its schedule is over: paused", extra={"job": job})
         for run in run_due_schedules(self.database, self._settings, self._on_progress):
-            log.info("A schedule ran: %s", run.note or "recorded", extra={"job": run.job})
+            log.info(
+                "A schedule ran: %s", run.note or "recorded", extra={"job": run.job}
+            )
 
     def _on_progress(self, _count: int) -> None:
         self.executor.activity.record_message()
@@ -321,7 +356,9 @@ def shown_as_starting(database: Database, name: str, device: str) -> Iterator[No
         with renewing(show, "start"):
             yield
     except BaseException:
-        with suppress(DatabaseError):  # then it is listed until its heartbeat is too old
+        with suppress(
+            DatabaseError
+        ):  # then it is listed until its heartbeat is too old
             remove_worker(database, name)
         raise
 
@@ -355,7 +392,9 @@ def stop_engine() -> None:
 class Watchdog:
     """Checks that sweeps go on, and that waiting messages are received within `timeout_s`."""
 
-    def __init__(self, activity: ActivityMonitor, sweeper: Sweeper, timeout_s: float) -> None:
+    def __init__(
+        self, activity: ActivityMonitor, sweeper: Sweeper, timeout_s: float
+    ) -> None:
         self._activity = activity
         self._sweeper = sweeper
         self._timeout_s = timeout_s
@@ -368,7 +407,9 @@ class Watchdog:
             self._idle_since = None
             return None
         now = time.monotonic()
-        self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
+        self._idle_since = max(
+            self._idle_since or now, now - self._activity.message_age_s
+        )
         stuck = now - self._idle_since > self._timeout_s
         return (
             f"messages are waiting, but none was received for {self._timeout_s:.0f} s"

@@ -68,7 +68,11 @@ def run_worker(
         os.nice(BACKGROUND_NICENESS)
         share_memory(settings, BACKGROUND_SHARE)
         signals.worker_ready.connect(_limit_memory)
-    queues = [queue for priority, queue in broker.keys.queues.items() if priority in priorities]
+    queues = [
+        queue
+        for priority, queue in broker.keys.queues.items()
+        if priority in priorities
+    ]
     program = app.Worker(
         hostname=host_format(f"{name}@%h"),
         queues=[broker.keys.ticks, *queues],
@@ -84,9 +88,7 @@ def run_worker(
 def _say(message: str, file: TextIO = sys.stderr) -> None:
     # Write what Celery says in signal handlers, and plainly how the worker stops. Streams may be in use.
     if "Warm shutdown" in message:
-        message = (
-            "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
-        )
+        message = "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
     with suppress(OSError):
         os.write(file.fileno(), f"{message}\n".encode())
 

@@ -23,7 +23,14 @@ from bench.compare.programs import (
     find_program,
     reference_tags,
 )
-from bench.rig import SHIPPED, draw_photos, evenly_spread, note, photos_in, print_heading
+from bench.rig import (
+    SHIPPED,
+    draw_photos,
+    evenly_spread,
+    note,
+    photos_in,
+    print_heading,
+)
 
 # The size of the photos that every program processes before it is measured.
 SMALL = (320, 240)
@@ -31,7 +38,9 @@ SMALL = (320, 240)
 
 def main() -> None:
     """Compare the tagger with a PyTorch DataLoader and with plain Celery."""
-    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.compare", description=main.__doc__
+    )
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos"
     )
@@ -39,9 +48,14 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=800, help=photos)
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     names = [program.name for program in PROGRAMS]
-    parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")
     parser.add_argument(
-        "--model", type=Path, default=SHIPPED, help="a model file [the one of the package]"
+        "--programs", nargs="+", choices=names, default=names, help="[all]"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=SHIPPED,
+        help="a model file [the one of the package]",
     )
     args = parser.parse_args()
     args.model = args.model.absolute()

@@ -18,13 +18,21 @@ from celery.signals import worker_process_init
 from PIL import Image
 
 from bench.compare import BROKER, DATABASE, MODEL, TASK, TOP_K
-from bench.compare.loader import best_scores, load_network, make_transform, open_database, store
+from bench.compare.loader import (
+    best_scores,
+    load_network,
+    make_transform,
+    open_database,
+    store,
+)
 
 # Celery's default is 4 s; loading a network may take longer on a busy machine.
 CHILD_START_TIMEOUT_S = 60.0
 
 app = Celery("peer", broker=os.environ[BROKER])
-app.conf.update(task_ignore_result=True, worker_proc_alive_timeout=CHILD_START_TIMEOUT_S)
+app.conf.update(
+    task_ignore_result=True, worker_proc_alive_timeout=CHILD_START_TIMEOUT_S
+)
 # What a child process keeps from task to task.
 _state: dict[str, Any] = {}
 

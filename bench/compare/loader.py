@@ -60,8 +60,13 @@ def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
     """Return torchvision's transform of the network's input rule. The network normalises inside."""
     size = input_rule["size"]
     if input_rule["fit"] == "stretch":
-        return transforms.Compose([transforms.Resize((size, size)), transforms.PILToTensor()])
-    resize, crop = transforms.Resize(input_rule["short_side"]), transforms.CenterCrop(size)
+        return transforms.Compose(
+            [transforms.Resize((size, size)), transforms.PILToTensor()]
+        )
+    resize, crop = (
+        transforms.Resize(input_rule["short_side"]),
+        transforms.CenterCrop(size),
+    )
     return transforms.Compose([resize, crop, transforms.PILToTensor()])
 
 
@@ -80,7 +85,9 @@ def main() -> None:
         network = _freeze(network)
     slugs = [label["slug"] for label in manifest["labels"]]
     paths = [
-        photo for path in args.paths for photo in (photos_in(path) if path.is_dir() else [path])
+        photo
+        for path in args.paths
+        for photo in (photos_in(path) if path.is_dir() else [path])
     ]
     photos = PhotoDataset(paths, manifest["input"], scaled=args.tuned)
     with closing(open_database(args.database)) as connection:

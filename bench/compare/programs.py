@@ -114,7 +114,10 @@ def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path) -> No
     _run_tag(model, data_folder, [warm_up], {})
     url = f"sqlite:///{data_folder / LIBRARY}"
     with closing(open_database(url)) as database, database.read() as connection:
-        choices = [dict(row) for row in connection.execute(select(backend_selections)).mappings()]
+        choices = [
+            dict(row)
+            for row in connection.execute(select(backend_selections)).mappings()
+        ]
     for file in data_folder.glob("*.sqlite*"):
         file.unlink()
     with closing(open_database(url)) as database, database.write() as connection:
@@ -152,7 +155,11 @@ def measure_celery(workload: Workload) -> Measurement:
     with _temporary_folder() as folder:
         database = folder / LIBRARY
         costs = run_peer(
-            _peer_environment(), database, workload.model, workload.warm_up, workload.photos
+            _peer_environment(),
+            database,
+            workload.model,
+            workload.warm_up,
+            workload.photos,
         )
         return Measurement.of(database, LOADER_QUERY, workload, *costs)
 
@@ -203,7 +210,10 @@ def _run_loader(
 def _peer_environment() -> dict[str, str]:
     # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU
     # time would be spinning, and more on a busy machine.
-    return plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
+    return plain_environment() | {
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 def _measure_command(
@@ -233,11 +243,15 @@ TORCHSCRIPT = {"backend": "torchscript"}
 
 PROGRAMS = (
     ComparedProgram(TAG, "`tagger tag`", measure_tag()),
-    ComparedProgram("tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)),
+    ComparedProgram(
+        "tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)
+    ),
     ComparedProgram("worker", "`tagger worker`", measure_worker),
     ComparedProgram("celery", "Celery, one photo per task", measure_celery),
     ComparedProgram("loader", "DataLoader", measure_loader()),
-    ComparedProgram("loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")),
+    ComparedProgram(
+        "loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")
+    ),
 )
 
 
@@ -300,7 +314,14 @@ def run_peer(
             MODEL: str(model),
             DATABASE: str(database),
         }
-        command = [sys.executable, "-m", "celery", "-A", "bench.compare.celery_app", "worker"]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "bench.compare.celery_app",
+            "worker",
+        ]
         command += ["--pool", "prefork", "--loglevel", "WARNING"]
         with _process(command, {**environment, **settings}, database.parent) as worker:
             sender = Celery(broker=server.url)
@@ -331,7 +352,9 @@ def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
             suppress(sqlite3.OperationalError),
         ):
             # the table may not exist yet
-            stored = connection.execute("SELECT count(*) FROM tags WHERE rank = 1").fetchone()[0]
+            stored = connection.execute(
+                "SELECT count(*) FROM tags WHERE rank = 1"
+            ).fetchone()[0]
 
 
 def _run_job(
@@ -409,7 +432,9 @@ class Results:
     def report(self) -> str:
         mean_mb = mean(photo.stat().st_size for photo in self.photos) / 1e6
         count = len(next(iter(self.rounds.values())))
-        rows = [self._row(program) for program in PROGRAMS if program.name in self.rounds]
+        rows = [
+            self._row(program) for program in PROGRAMS if program.name in self.rounds
+        ]
         heading = f"### {self.name}: {len(self.photos)} photos, {mean_mb:.2f} MB on average, rounds: {count}"
         return f"{heading}\n\n{table(_COLUMNS, rows)}"
 

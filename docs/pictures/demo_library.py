@@ -33,7 +33,11 @@ from tagger.verdicts.verdicts import give_verdicts
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)
 """The time of everything in the library, so that screenshots do not depend on the current time."""
-WORKERS = {"tagger-4127@studio": "cuda", "tagger-4128@studio": "cuda", "tagger-901@attic": "cpu"}
+WORKERS = {
+    "tagger-4127@studio": "cuda",
+    "tagger-4128@studio": "cuda",
+    "tagger-901@attic": "cpu",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class DemoLibrary:
         renew_leases(self.database, self.claims)
         record_tick(self.database)
         columns = {"started_at": THEN, "heartbeat_at": 0.0}
-        rows = [{"name": name, "device": device, **columns} for name, device in WORKERS.items()]
+        rows = [
+            {"name": name, "device": device, **columns}
+            for name, device in WORKERS.items()
+        ]
         with self.database.write() as connection:
             connection.execute(delete(workers))
             connection.execute(insert(workers), rows)
@@ -77,7 +84,9 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
             failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
             best = sorted(
-                find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True
+                find_tagged(database, PhotoQuery(landmark=landmark)),
+                key=_score,
+                reverse=True,
             )
             _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
@@ -100,11 +109,11 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
 
 def _start_redis(data_folder: Path, ledger_id: str) -> None:
     """Start the embedded Redis from a process that ends at once: the server is nobody's child."""
-    imports = (
-        "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded"
-    )
+    imports = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded"
     program = f"{imports}; start_embedded(Path(sys.argv[1]), sys.argv[2])"
-    subprocess.run([sys.executable, "-c", program, str(data_folder), ledger_id], check=True)
+    subprocess.run(
+        [sys.executable, "-c", program, str(data_folder), ledger_id], check=True
+    )
 
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:
@@ -124,7 +133,9 @@ def _add_failing_files(pictures: Path) -> None:
     """Add files that fail: a broken one, an empty one and one that is no photo."""
     (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff and no photo")
     (pictures / "empty.jpg").touch()
-    (pictures / "letter.jpg").write_text("Dear Ada, the photos are in the other folder.\n")
+    (pictures / "letter.jpg").write_text(
+        "Dear Ada, the photos are in the other folder.\n"
+    )
 
 
 def _score(photo: TaggedPhoto) -> float:
@@ -139,11 +150,16 @@ def _give_verdicts(database: Database, landmark: str, best: list[int]) -> None:
 def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
     """Create a cancelled, a waiting, a queued, a paused and a running job; return the claims of the last."""
     executor = ChunkExecutor(database, settings)
-    folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
+    folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [
+        pictures
+    ]
 
     def start(folder: Path, priority: Priority = Priority.BULK) -> int:
         job, _ = submit(
-            database, settings, Tagging(select_paths([folder]), reprocess=True), priority
+            database,
+            settings,
+            Tagging(select_paths([folder]), reprocess=True),
+            priority,
         )
         return job
 
@@ -158,14 +174,18 @@ def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[
                 executor.execute(_claim(database, job, chunk))
         job_control.pause(database, paused)
         last = _count_chunks(database, running) - 1
-        return [_claim(database, running, chunk) for chunk in range(max(0, last - 2), last)]
+        return [
+            _claim(database, running, chunk) for chunk in range(max(0, last - 2), last)
+        ]
     finally:
         executor.close()
 
 
 def _count_chunks(database: Database, job: int) -> int:
     with database.read() as connection:
-        return connection.scalar(select(func.count()).where(chunks.c.job_id == job)) or 0
+        return (
+            connection.scalar(select(func.count()).where(chunks.c.job_id == job)) or 0
+        )
 
 
 def _claim(database: Database, job: int, worker: int) -> Claim:
@@ -199,4 +219,6 @@ def _set_times(database: Database) -> None:
         connection.execute(update(contents).values(classified_at=THEN))
         connection.execute(update(verdicts).values(given_at=THEN))
         for column in (jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at):
-            connection.execute(update(jobs).where(column.is_not(None)).values({column: THEN}))
+            connection.execute(
+                update(jobs).where(column.is_not(None)).values({column: THEN})
+            )

@@ -17,7 +17,13 @@ HOURS = (
     Hour((66, 54, 110), (246, 146, 112), (214, 110, 100), 0.36, (255, 214, 160)),
     Hour((14, 22, 54), (58, 76, 120), (30, 44, 92), 0.58, (244, 240, 220), dark=True),
 )
-GROUNDS = ((104, 134, 78), (140, 148, 92), (188, 170, 126), (160, 156, 148), (86, 116, 92))
+GROUNDS = (
+    (104, 134, 78),
+    (140, 148, 92),
+    (188, 170, 126),
+    (160, 156, 148),
+    (86, 116, 92),
+)
 WATERS = ((74, 116, 150), (92, 136, 148))
 
 
@@ -45,11 +51,16 @@ mount-fuji,mount-fuji,Mount Fuji,Japan,,35.3606,138.7274,area
 """The landmarks' names and coordinates, as a file that the trainer reads."""
 
 
-def draw_landmark(slug: str | None, seed: int, size: tuple[int, int] = (900, 600)) -> Image.Image:
+def draw_landmark(
+    slug: str | None, seed: int, size: tuple[int, int] = (900, 600)
+) -> Image.Image:
     """Draw a photo of the landmark, or of no landmark (None)."""
     rng = random.Random(seed)
     hour = rng.choices(HOURS, (4, 3, 2, 3, 2, 1))[0]
-    width, height = canvas = round(size[0] * SUPERSAMPLED), round(size[1] * SUPERSAMPLED)
+    width, height = canvas = (
+        round(size[0] * SUPERSAMPLED),
+        round(size[1] * SUPERSAMPLED),
+    )
     horizon = height * rng.uniform(0.66, 0.78)
     picture = _sky(hour, rng, canvas, horizon)
     draw = ImageDraw.Draw(picture)
@@ -74,23 +85,32 @@ def draw_landmark(slug: str | None, seed: int, size: tuple[int, int] = (900, 600
 
 def _sky(hour: Hour, rng: random.Random, size: Size, horizon: float) -> Image.Image:
     down = np.clip(np.arange(size[1]) / horizon, 0, 1)[:, None, None]
-    colours = np.array(hour.above) * (1 - down) + np.array(hour.below) * down  # (H, 1, 3)
+    colours = (
+        np.array(hour.above) * (1 - down) + np.array(hour.below) * down
+    )  # (H, 1, 3)
     x, y = size[0] * rng.uniform(0.1, 0.9), horizon * rng.uniform(0.15, 0.85)
-    across = np.hypot(np.arange(size[0])[None, :] - x, np.arange(size[1])[:, None] - y) / min(size)
+    across = np.hypot(
+        np.arange(size[0])[None, :] - x, np.arange(size[1])[:, None] - y
+    ) / min(size)
     glow = np.exp(-across * (9 if hour.dark else 3.2))[:, :, None] * 0.75
-    sky = Image.fromarray((colours * (1 - glow) + np.array(hour.sun) * glow).astype(np.uint8))
+    sky = Image.fromarray(
+        (colours * (1 - glow) + np.array(hour.sun) * glow).astype(np.uint8)
+    )
     draw = ImageDraw.Draw(sky)
     radius = min(size) * 0.03
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=hour.sun)
     for _ in range(90 if hour.dark else 0):
         star = rng.uniform(0, size[0]), rng.uniform(0, horizon * 0.8)
         draw.ellipse(
-            (*star, star[0] + 3, star[1] + 3), fill=mixed(hour.above, (255, 255, 255), rng.random())
+            (*star, star[0] + 3, star[1] + 3),
+            fill=mixed(hour.above, (255, 255, 255), rng.random()),
         )
     return _clouded(sky, hour, rng, horizon)
 
 
-def _clouded(sky: Image.Image, hour: Hour, rng: random.Random, horizon: float) -> Image.Image:
+def _clouded(
+    sky: Image.Image, hour: Hour, rng: random.Random, horizon: float
+) -> Image.Image:
     veil = Image.new("L", (sky.width // 8, sky.height // 8))
     draw = ImageDraw.Draw(veil)
     for _ in range(rng.randint(0, 5)):
@@ -118,9 +138,15 @@ def _hills(
     distance: float,
 ) -> None:
     across = np.linspace(0, 1, 80)
-    waves = [np.sin(across * 4 * k + rng.uniform(0, 6.28)) / k**1.3 for k in (1, 2, 3, 5)]
-    heights = horizon - size[1] * (0.02 + 0.09 * distance + 0.035 * np.sum(waves, axis=0))
-    ridge = [(float(x) * size[0], float(y)) for x, y in zip(across, heights, strict=True)]
+    waves = [
+        np.sin(across * 4 * k + rng.uniform(0, 6.28)) / k**1.3 for k in (1, 2, 3, 5)
+    ]
+    heights = horizon - size[1] * (
+        0.02 + 0.09 * distance + 0.035 * np.sum(waves, axis=0)
+    )
+    ridge = [
+        (float(x) * size[0], float(y)) for x, y in zip(across, heights, strict=True)
+    ]
     fill = mixed(mixed((62, 96, 84), hour.tint, hour.share), hour.below, distance)
     draw.polygon([(0, size[1]), *ridge, (size[0], size[1])], fill=fill)
 
@@ -131,13 +157,21 @@ def _mirror(picture: Image.Image, horizon: int, water: Colour) -> None:
     above = picture.crop((0, horizon - below, wide, horizon)).transpose(
         Image.Transpose.FLIP_TOP_BOTTOM
     )
-    streaks = above.resize((wide // 40, below // 4)).resize(above.size, Image.Resampling.BICUBIC)
+    streaks = above.resize((wide // 40, below // 4)).resize(
+        above.size, Image.Resampling.BICUBIC
+    )
     rippled = Image.blend(above.filter(ImageFilter.BoxBlur(6)), streaks, 0.5)
-    picture.paste(Image.blend(rippled, Image.new("RGB", above.size, water), 0.35), (0, horizon))
+    picture.paste(
+        Image.blend(rippled, Image.new("RGB", above.size, water), 0.35), (0, horizon)
+    )
 
 
 def _bushes(
-    draw: ImageDraw.ImageDraw, hour: Hour, rng: random.Random, size: Size, horizon: float
+    draw: ImageDraw.ImageDraw,
+    hour: Hour,
+    rng: random.Random,
+    size: Size,
+    horizon: float,
 ) -> None:
     """Draw bushes along the horizon; small ones in front of the landmark."""
     leaf = mixed(mixed((58, 92, 60), hour.tint, hour.share), hour.below, 0.08)
@@ -146,4 +180,7 @@ def _bushes(
         if 0.2 < x < 0.8:
             radius *= 0.35
         left, y = size[0] * x, horizon + size[1] * 0.02
-        draw.ellipse((left - radius, y - radius * 1.7, left + radius, y + radius * 0.3), fill=leaf)
+        draw.ellipse(
+            (left - radius, y - radius * 1.7, left + radius, y + radius * 0.3),
+            fill=leaf,
+        )

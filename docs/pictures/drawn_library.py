@@ -40,7 +40,9 @@ def draw_library(folder: Path, most: int = 24) -> None:
         exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = (
             f"{taken_at:%Y:%m:%d %H:%M:%S}"
         )
-        draw_landmark(slug, seed, SIZES[seed % len(SIZES)]).save(path, quality=88, exif=exif)
+        draw_landmark(slug, seed, SIZES[seed % len(SIZES)]).save(
+            path, quality=88, exif=exif
+        )
         os.utime(path, (taken_at.timestamp(), taken_at.timestamp()))
 
 

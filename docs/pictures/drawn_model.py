@@ -54,9 +54,13 @@ def learn_landmarks(path: Path, per_label: int = 40) -> None:
 
 def _drawn(slugs: list[str], per_label: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images, uint8 (N, 3, SIDE, SIDE), and their targets; the last target is "no landmark"."""
-    classes = [(slug, label) for label, slug in enumerate(slugs) for _ in range(per_label)]
+    classes = [
+        (slug, label) for label, slug in enumerate(slugs) for _ in range(per_label)
+    ]
     classes += [(None, len(slugs))] * (4 * per_label)
-    images = [_square(slug, FIRST_SEED + seed) for seed, (slug, _) in enumerate(classes)]
+    images = [
+        _square(slug, FIRST_SEED + seed) for seed, (slug, _) in enumerate(classes)
+    ]
     return torch.stack(images), torch.tensor([label for _, label in classes])
 
 
@@ -98,12 +102,16 @@ class _Edges(torch.nn.Module):
         down = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
         across = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]
         strength = torch.stack(
-            [down.abs(), across.abs(), (down + across).abs(), (down - across).abs()], dim=1
+            [down.abs(), across.abs(), (down + across).abs(), (down - across).abs()],
+            dim=1,
         )
         strength = strength / (strength.mean(dim=(1, 2, 3), keepdim=True) + 1e-3)
         pooled = torch.nn.functional.adaptive_avg_pool2d(
             strength.clamp(max=8.0), (self.cells, self.cells)
         )
         tints = torch.stack([colours[:, 0] - grey, colours[:, 2] - grey], dim=1)
-        tinted = torch.nn.functional.adaptive_avg_pool2d(tints, (self.cells, self.cells)) * 4.0
+        tinted = (
+            torch.nn.functional.adaptive_avg_pool2d(tints, (self.cells, self.cells))
+            * 4.0
+        )
         return torch.cat([pooled, tinted], dim=1).flatten(1)

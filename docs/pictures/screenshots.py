@@ -167,7 +167,10 @@ def take_screenshots(
 ) -> None:
     """Take these screenshots as WebP."""
     out.mkdir(parents=True, exist_ok=True)
-    with serving(library.settings) as address, serving(library.settings, token=TOKEN) as closed:
+    with (
+        serving(library.settings) as address,
+        serving(library.settings, token=TOKEN) as closed,
+    ):
         _wait_for_covers(browser, address)
         for name in names:
             view, suffix = SCREENSHOTS[name]
@@ -224,10 +227,18 @@ def _save_screenshot(page: Page, path: Path) -> None:
 def main() -> None:
     """Take screenshots of every view of the web page."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the screenshots")
-    parser.add_argument("--photos", type=Path, help="folder of your own photos to show instead")
     parser.add_argument(
-        "--only", nargs="+", choices=SCREENSHOTS, metavar="NAME", help="take only these screenshots"
+        "--out", type=Path, default=PICTURES, help="folder of the screenshots"
+    )
+    parser.add_argument(
+        "--photos", type=Path, help="folder of your own photos to show instead"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SCREENSHOTS,
+        metavar="NAME",
+        help="take only these screenshots",
     )
     arguments = parser.parse_args()
     if arguments.photos and REPOSITORY in (
@@ -237,7 +248,9 @@ def main() -> None:
         parser.error(
             "screenshots of your own photos stay out of the repository; name another folder with --out"
         )
-    names = arguments.only or ([*SCREENSHOTS] if arguments.photos else documented_names())
+    names = arguments.only or (
+        [*SCREENSHOTS] if arguments.photos else documented_names()
+    )
     home = Path(tempfile.gettempdir()) / "landmarks"
     if home.exists():
         parser.error(

@@ -9,8 +9,18 @@ from PIL import ImageDraw
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-STONE, CREAM, SAND, IRON = (206, 190, 164), (236, 226, 206), (222, 186, 130), (120, 98, 84)
-WHITE, STEEL, GREY, SLATE = (240, 238, 234), (150, 168, 184), (150, 150, 148), (122, 112, 108)
+STONE, CREAM, SAND, IRON = (
+    (206, 190, 164),
+    (236, 226, 206),
+    (222, 186, 130),
+    (120, 98, 84),
+)
+WHITE, STEEL, GREY, SLATE = (
+    (240, 238, 234),
+    (150, 168, 184),
+    (150, 150, 148),
+    (122, 112, 108),
+)
 RED, BLUE, JADE, INK = (190, 62, 46), (104, 118, 148), (110, 146, 130), (64, 58, 64)
 LIGHT = (255, 255, 255)
 
@@ -30,7 +40,9 @@ class Hour:
 class Brush:
     """Draws in the coordinates of a landmark: x from -1 to 1, y from 0 (the ground) to 1."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, centre: Point, scale: float, hour: Hour) -> None:
+    def __init__(
+        self, draw: ImageDraw.ImageDraw, centre: Point, scale: float, hour: Hour
+    ) -> None:
         self._draw, self._centre, self._scale, self.hour = draw, centre, scale, hour
 
     def at(self, x: float, y: float) -> Point:
@@ -40,7 +52,13 @@ class Brush:
         self._draw.polygon([self.at(x, y) for x, y in points], fill=self.lit(colour))
 
     def box(
-        self, left: float, right: float, foot: float, top: float, colour: Colour, lean: float = 0
+        self,
+        left: float,
+        right: float,
+        foot: float,
+        top: float,
+        colour: Colour,
+        lean: float = 0,
     ) -> None:
         """A wall, with its right third in the shade."""
         for share, shade in ((0.0, 0.0), (0.68, 0.22)):
@@ -48,14 +66,21 @@ class Brush:
             corners = ((x, foot), (x + lean, top), (right + lean, top), (right, foot))
             self.shape(corners, mixed(colour, (40, 36, 60), shade))
 
-    def round(self, x: float, y: float, wide: float, high: float, colour: Colour) -> None:
+    def round(
+        self, x: float, y: float, wide: float, high: float, colour: Colour
+    ) -> None:
         corners = (*self.at(x - wide, y + high), *self.at(x + wide, y - high))
         self._draw.ellipse(corners, fill=self.lit(colour))
 
-    def line(self, points: Sequence[Point], colour: Colour, width: float = 0.012) -> None:
+    def line(
+        self, points: Sequence[Point], colour: Colour, width: float = 0.012
+    ) -> None:
         px = max(1, round(width * self._scale))
         self._draw.line(
-            [self.at(x, y) for x, y in points], fill=self.lit(colour), width=px, joint="curve"
+            [self.at(x, y) for x, y in points],
+            fill=self.lit(colour),
+            width=px,
+            joint="curve",
         )
 
     def opening(self, x: float, foot: float, wide: float, high: float) -> None:
@@ -63,7 +88,8 @@ class Brush:
         colour = (255, 214, 130) if self.hour.dark else (70, 62, 70)
         points = [(x - wide, foot), (x - wide, foot + high)]
         points += [
-            (x + wide * np.cos(a), foot + high + wide * np.sin(a)) for a in np.linspace(np.pi, 0, 9)
+            (x + wide * np.cos(a), foot + high + wide * np.sin(a))
+            for a in np.linspace(np.pi, 0, 9)
         ]
         unlit = [self.at(px, py) for px, py in (*points, (x + wide, foot))]
         self._draw.polygon(unlit, fill=colour if self.hour.dark else self.lit(colour))
@@ -73,7 +99,9 @@ class Brush:
 
 
 def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    red, green, blue = (
+        round(a + (b - a) * share) for a, b in zip(one, other, strict=True)
+    )
     return red, green, blue
 
 
@@ -83,15 +111,24 @@ def mixed(one: Colour, other: Colour, share: float) -> Colour:
 def lattice_tower(brush: Brush, colour: Colour) -> None:
     heights = np.linspace(0, 1, 24)
     half = 0.02 + 0.34 * (1 - heights) ** 2.6
-    sides = [*zip(-half, heights, strict=True), *zip(half[::-1], heights[::-1], strict=True)]
+    sides = [
+        *zip(-half, heights, strict=True),
+        *zip(half[::-1], heights[::-1], strict=True),
+    ]
     brush.shape([(float(x), float(y)) for x, y in sides], colour)
-    brush.shape([(-0.2, 0), (-0.13, 0.12), (0, 0.17), (0.13, 0.12), (0.2, 0)], brush.hour.below)
+    brush.shape(
+        [(-0.2, 0), (-0.13, 0.12), (0, 0.17), (0.13, 0.12), (0.2, 0)], brush.hour.below
+    )
     for y, wide in ((0.22, 0.24), (0.45, 0.13), (0.86, 0.04)):
         brush.box(-wide, wide, y, y + 0.03, colour)
     for low, high in ((0.25, 0.45), (0.48, 0.66), (0.66, 0.86)):
         wide, less = (0.02 + 0.34 * (1 - y) ** 2.6 for y in (low, high))
         for side in (-1, 1):
-            brush.line([(side * wide, low), (-side * less, high)], mixed(colour, LIGHT, 0.3), 0.008)
+            brush.line(
+                [(side * wide, low), (-side * less, high)],
+                mixed(colour, LIGHT, 0.3),
+                0.008,
+            )
     brush.line([(0, 1), (0, 1.1)], colour)
 
 
@@ -108,7 +145,8 @@ def clock_tower(brush: Brush, colour: Colour) -> None:
     brush.line([(0, 0.69), (0, 0.745)], (40, 40, 40))
     brush.line([(0, 0.69), (0.035, 0.67)], (40, 40, 40))
     brush.shape(
-        [(-0.145, 0.8), (-0.07, 0.92), (0, 1.12), (0.07, 0.92), (0.145, 0.8)], (92, 104, 100)
+        [(-0.145, 0.8), (-0.07, 0.92), (0, 1.12), (0.07, 0.92), (0.145, 0.8)],
+        (92, 104, 100),
     )
 
 
@@ -118,7 +156,9 @@ def leaning_tower(brush: Brush, colour: Colour) -> None:
         x = foot * 0.16
         wide = 0.17 if storey < 6 else 0.13
         brush.box(x - wide, x + wide, foot, foot + 0.12, colour, lean)
-        brush.line([(x - wide, foot), (x + wide, foot)], mixed(colour, (60, 50, 40), 0.35))
+        brush.line(
+            [(x - wide, foot), (x + wide, foot)], mixed(colour, (60, 50, 40), 0.35)
+        )
         for column in np.linspace(-wide * 0.8, wide * 0.8, 7):
             brush.opening(x + float(column) + lean / 2, foot + 0.02, 0.014, 0.05)
 
@@ -126,13 +166,16 @@ def leaning_tower(brush: Brush, colour: Colour) -> None:
 def temple(brush: Brush, colour: Colour) -> None:
     brush.box(-0.9, 0.9, 0, 0.06, mixed(colour, (80, 80, 80), 0.2))
     brush.shape(
-        [(-0.8, 0.06), (-0.8, 0.45), (0.8, 0.45), (0.8, 0.06)], mixed(colour, (50, 40, 50), 0.6)
+        [(-0.8, 0.06), (-0.8, 0.45), (0.8, 0.45), (0.8, 0.06)],
+        mixed(colour, (50, 40, 50), 0.6),
     )
     for x in np.linspace(-0.74, 0.74, 8):
         brush.box(float(x) - 0.05, float(x) + 0.05, 0.06, 0.45, colour)
     brush.box(-0.84, 0.84, 0.45, 0.54, colour)
     brush.shape([(-0.9, 0.54), (0, 0.76), (0.9, 0.54)], mixed(colour, LIGHT, 0.15))
-    brush.shape([(-0.66, 0.57), (0, 0.72), (0.66, 0.57)], mixed(colour, (60, 50, 50), 0.3))
+    brush.shape(
+        [(-0.66, 0.57), (0, 0.72), (0.66, 0.57)], mixed(colour, (60, 50, 50), 0.3)
+    )
 
 
 def gate(brush: Brush, colour: Colour) -> None:
@@ -141,7 +184,9 @@ def gate(brush: Brush, colour: Colour) -> None:
     brush.box(-0.76, 0.76, 0.48, 0.62, mixed(colour, LIGHT, 0.1))
     brush.box(-0.5, 0.5, 0.62, 0.7, colour)
     for x in (-0.14, -0.06, 0.02, 0.12):
-        brush.shape([(x - 0.05, 0.7), (x - 0.02, 0.82), (x + 0.03, 0.78), (x + 0.05, 0.7)], JADE)
+        brush.shape(
+            [(x - 0.05, 0.7), (x - 0.02, 0.82), (x + 0.03, 0.78), (x + 0.05, 0.7)], JADE
+        )
 
 
 def arch(brush: Brush, colour: Colour) -> None:
@@ -174,15 +219,24 @@ def pyramids(brush: Brush, colour: Colour) -> None:
         wide = high * 0.85
         brush.shape([(x - wide, 0), (x, high), (x + wide, 0)], colour)
         brush.shape(
-            [(x + wide * 0.25, 0), (x, high), (x + wide, 0)], mixed(colour, (60, 40, 50), 0.35)
+            [(x + wide * 0.25, 0), (x, high), (x + wide, 0)],
+            mixed(colour, (60, 40, 50), 0.35),
         )
 
 
 def stepped_pyramid(brush: Brush, colour: Colour) -> None:
     for step in range(8):
         wide, foot = 0.85 - step * 0.085, step * 0.075
-        brush.box(-wide, wide, foot, foot + 0.07, mixed(colour, (70, 60, 50), 0.12 * (step % 2)))
-    brush.shape([(-0.14, 0), (-0.1, 0.6), (0.1, 0.6), (0.14, 0)], mixed(colour, LIGHT, 0.25))
+        brush.box(
+            -wide,
+            wide,
+            foot,
+            foot + 0.07,
+            mixed(colour, (70, 60, 50), 0.12 * (step % 2)),
+        )
+    brush.shape(
+        [(-0.14, 0), (-0.1, 0.6), (0.1, 0.6), (0.14, 0)], mixed(colour, LIGHT, 0.25)
+    )
     brush.box(-0.2, 0.2, 0.6, 0.74, colour)
     brush.opening(0, 0.6, 0.04, 0.05)
 
@@ -192,7 +246,8 @@ def cathedral(brush: Brush, colour: Colour) -> None:
     for x in (-0.26, 0.26):
         brush.box(x - 0.13, x + 0.13, 0, 0.74, mixed(colour, LIGHT, 0.08))
         brush.shape(
-            [(x - 0.13, 0.74), (x, 1.12), (x + 0.13, 0.74)], mixed(colour, (50, 60, 70), 0.4)
+            [(x - 0.13, 0.74), (x, 1.12), (x + 0.13, 0.74)],
+            mixed(colour, (50, 60, 70), 0.4),
         )
         for foot in (0.28, 0.52):
             brush.opening(x, foot, 0.045, 0.12)
@@ -235,14 +290,17 @@ def skyscraper(brush: Brush, colour: Colour) -> None:
     brush.line([(0, 1), (0, 1.2)], colour)
     for y in np.linspace(0.05, 0.8, 16):
         brush.line(
-            [(-0.08, float(y)), (0.08, float(y))], mixed(colour, (255, 240, 190), 0.6), 0.006
+            [(-0.08, float(y)), (0.08, float(y))],
+            mixed(colour, (255, 240, 190), 0.6),
+            0.006,
         )
 
 
 def suspension_bridge(brush: Brush, colour: Colour) -> None:
     across = np.linspace(-1.9, 1.9, 77)
     sag = [
-        0.22 + 0.5 * (abs(abs(x) - 0.8) / 0.8 - 1) ** 2 if abs(x) < 1.6 else 0.22 for x in across
+        0.22 + 0.5 * (abs(abs(x) - 0.8) / 0.8 - 1) ** 2 if abs(x) < 1.6 else 0.22
+        for x in across
     ]
     for x, y in zip(across[::2], sag[::2], strict=True):
         brush.line([(float(x), 0.2), (float(x), y)], mixed(colour, LIGHT, 0.15), 0.006)
@@ -264,14 +322,22 @@ def aqueduct(brush: Brush, colour: Colour) -> None:
                 (x + half * np.cos(a), foot + high + half * np.sin(a))
                 for a in np.linspace(np.pi, 0, 9)
             ]
-            brush.shape([*points, (x + half, foot)], mixed(brush.hour.below, (90, 110, 100), 0.35))
+            brush.shape(
+                [*points, (x + half, foot)],
+                mixed(brush.hour.below, (90, 110, 100), 0.35),
+            )
     for y in (0.33, 0.6):
         brush.line([(-2.4, y), (2.4, y)], mixed(colour, (70, 60, 50), 0.35), 0.018)
 
 
 def sails(brush: Brush, colour: Colour) -> None:
     brush.box(-0.95, 0.95, 0, 0.12, (170, 140, 120))
-    for x, high, way in ((-0.62, 0.42, 1), (-0.28, 0.62, 1), (0.12, 0.74, 1), (0.62, 0.46, -1)):
+    for x, high, way in (
+        (-0.62, 0.42, 1),
+        (-0.28, 0.62, 1),
+        (0.12, 0.74, 1),
+        (0.62, 0.46, -1),
+    ):
         curve = [
             (x + way * (t * 0.34), 0.12 + high * np.sin(t * np.pi / 2))
             for t in np.linspace(0, 1, 12)
@@ -301,13 +367,16 @@ def torii(brush: Brush, colour: Colour) -> None:
     for x in (-0.5, 0.5):
         brush.box(x - 0.06, x + 0.06, -0.04, 0.72, colour)
     brush.box(-0.66, 0.66, 0.5, 0.57, colour)
-    brush.shape([(-0.86, 0.86), (-0.7, 0.7), (0.7, 0.7), (0.86, 0.86), (0, 0.8)], (66, 56, 58))
+    brush.shape(
+        [(-0.86, 0.86), (-0.7, 0.7), (0.7, 0.7), (0.86, 0.86), (0, 0.8)], (66, 56, 58)
+    )
     brush.box(-0.07, 0.07, 0.57, 0.7, colour)
 
 
 def peak(brush: Brush, colour: Colour) -> None:
     brush.shape(
-        [(-1.7, 0), (-0.5, 0.52), (-0.12, 0.92), (0.12, 0.92), (0.5, 0.52), (1.7, 0)], colour
+        [(-1.7, 0), (-0.5, 0.52), (-0.12, 0.92), (0.12, 0.92), (0.5, 0.52), (1.7, 0)],
+        colour,
     )
     brush.shape(
         [(0.3, 0), (0.06, 0.5), (0.12, 0.92), (0.5, 0.52), (1.7, 0)],

@@ -34,7 +34,9 @@ def upgrade() -> None:
             _allow_reasons_on_sqlite(table)
         else:
             _replace_check(table, "odds_reason", _REASONS)
-    op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
+    op.add_column(
+        "classifications", sa.Column("classified_at", sa.DateTime(timezone=True))
+    )
     op.execute("UPDATE ledgers SET settled_to = 0")
     _create_trips()
     _create_counts(is_sqlite=is_sqlite)
@@ -79,7 +81,10 @@ def _allow_trips_on_sqlite() -> None:
         sa.Column("city", sa.Text),
         sa.CheckConstraint(f"source IN ({_SOURCES})", name="source"),
         sa.ForeignKeyConstraint(
-            ["photo_id"], ["photos.id"], name="fk_positions_photo_id", ondelete="CASCADE"
+            ["photo_id"],
+            ["photos.id"],
+            name="fk_positions_photo_id",
+            ondelete="CASCADE",
         ),
     )
     op.execute("INSERT INTO positions SELECT * FROM old_positions")
@@ -92,7 +97,9 @@ def _allow_reasons_on_sqlite(table: str) -> None:
     is_reason = f"CONSTRAINT ck_{table}_odds_reason CHECK (odds_reason IN ({_REASONS}))"
     op.execute(f"ALTER TABLE {table} RENAME COLUMN odds_reason TO old_reason")
     op.execute(f"ALTER TABLE {table} ADD COLUMN odds_reason TEXT {is_reason}")
-    op.execute(f"UPDATE {table} SET odds_reason = old_reason WHERE old_reason IS NOT NULL")  # noqa: S608
+    op.execute(
+        f"UPDATE {table} SET odds_reason = old_reason WHERE old_reason IS NOT NULL"  # noqa: S608
+    )
     op.execute(f"ALTER TABLE {table} DROP COLUMN old_reason")
 
 
@@ -155,7 +162,9 @@ def _create_mounts() -> None:
         "mounts",
         sa.Column("root_id", _IDENTIFIER, nullable=False),
         sa.Column(
-            "path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False
+            "path",
+            sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+            nullable=False,
         ),
         sa.Column("path_bytes", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(
@@ -179,7 +188,9 @@ def _create_sketches() -> None:
 
 
 def _create_things() -> None:
-    op.add_column("models", sa.Column("kind", sa.Text, nullable=False, server_default="landmarks"))
+    op.add_column(
+        "models", sa.Column("kind", sa.Text, nullable=False, server_default="landmarks")
+    )
     op.create_table(
         "things",
         sa.Column("slug", sa.Text, primary_key=True),
@@ -195,9 +206,14 @@ def _create_things() -> None:
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("thing", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(
-            ["model_id"], ["models.id"], name="fk_thing_labels_model_id", ondelete="CASCADE"
+            ["model_id"],
+            ["models.id"],
+            name="fk_thing_labels_model_id",
+            ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_thing_labels_thing"),
+        sa.ForeignKeyConstraint(
+            ["thing"], ["things.slug"], name="fk_thing_labels_thing"
+        ),
         sa.PrimaryKeyConstraint("model_id", "position", name="pk_thing_labels"),
     )
     op.create_table(
@@ -211,16 +227,28 @@ def _create_things() -> None:
         sa.Column("given_at", sa.DateTime(timezone=True)),
         sa.CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
         sa.ForeignKeyConstraint(
-            ["content_id"], ["contents.id"], name="fk_image_things_content_id", ondelete="CASCADE"
+            ["content_id"],
+            ["contents.id"],
+            name="fk_image_things_content_id",
+            ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_image_things_thing"),
         sa.ForeignKeyConstraint(
-            ["model_id"], ["models.id"], name="fk_image_things_model_id", ondelete="SET NULL"
+            ["thing"], ["things.slug"], name="fk_image_things_thing"
+        ),
+        sa.ForeignKeyConstraint(
+            ["model_id"],
+            ["models.id"],
+            name="fk_image_things_model_id",
+            ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("content_id", "thing", name="pk_image_things"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_image_things_thing_content_id", "image_things", ["thing", "content_id"])
     op.create_index(
-        "ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"]
+        "ix_image_things_thing_content_id", "image_things", ["thing", "content_id"]
+    )
+    op.create_index(
+        "ix_image_things_model_id_content_id",
+        "image_things",
+        ["model_id", "content_id"],
     )

@@ -42,16 +42,29 @@ def _create_image_things() -> None:
         sa.Column("model_id", _IDENTIFIER, nullable=False),
         sa.Column("score", sa.Float, nullable=False),
         sa.ForeignKeyConstraint(
-            ["content_id"], ["contents.id"], name="fk_image_things_content_id", ondelete="CASCADE"
+            ["content_id"],
+            ["contents.id"],
+            name="fk_image_things_content_id",
+            ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_image_things_thing"),
-        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_image_things_model_id"),
-        sa.PrimaryKeyConstraint("content_id", "thing", "model_id", name="pk_image_things"),
+        sa.ForeignKeyConstraint(
+            ["thing"], ["things.slug"], name="fk_image_things_thing"
+        ),
+        sa.ForeignKeyConstraint(
+            ["model_id"], ["models.id"], name="fk_image_things_model_id"
+        ),
+        sa.PrimaryKeyConstraint(
+            "content_id", "thing", "model_id", name="pk_image_things"
+        ),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_image_things_thing_content_id", "image_things", ["thing", "content_id"])
     op.create_index(
-        "ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"]
+        "ix_image_things_thing_content_id", "image_things", ["thing", "content_id"]
+    )
+    op.create_index(
+        "ix_image_things_model_id_content_id",
+        "image_things",
+        ["model_id", "content_id"],
     )
 
 
@@ -67,7 +80,11 @@ def _create_thing_verdicts() -> None:
         sa.ForeignKeyConstraint(
             ["content_id"], ["contents.id"], name="fk_thing_verdicts_content_id"
         ),
-        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_thing_verdicts_thing"),
+        sa.ForeignKeyConstraint(
+            ["thing"], ["things.slug"], name="fk_thing_verdicts_thing"
+        ),
         sa.PrimaryKeyConstraint("content_id", "thing", name="pk_thing_verdicts"),
     )
-    op.create_index("ix_thing_verdicts_thing_content_id", "thing_verdicts", ["thing", "content_id"])
+    op.create_index(
+        "ix_thing_verdicts_thing_content_id", "thing_verdicts", ["thing", "content_id"]
+    )

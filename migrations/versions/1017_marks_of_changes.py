@@ -20,7 +20,11 @@ _MARKS: dict[str, tuple[dict[str, sa.types.TypeEngine[Any]], list[str]]] = {
 _EVENTS = ("insert", "delete", "update")
 _COUNTED = ("photos", "positions", "contents", "effective_tags")
 _TRIGGERS = (
-    *((f"visits_{event}_{table}", table) for table in ("photos", "positions") for event in _EVENTS),
+    *(
+        (f"visits_{event}_{table}", table)
+        for table in ("photos", "positions")
+        for event in _EVENTS
+    ),
     *((f"counts_{event}_{table}", table) for table in _COUNTED for event in _EVENTS),
     *((f"trips_{event}_tags", "effective_tags") for event in ("insert", "delete")),
 )
@@ -34,7 +38,9 @@ def upgrade() -> None:
     connection = op.get_bind()
     is_sqlite = connection.dialect.name == "sqlite"
     for name, table in _TRIGGERS:
-        op.execute(f"DROP TRIGGER IF EXISTS {name}{'' if is_sqlite else f' ON {table}'}")
+        op.execute(
+            f"DROP TRIGGER IF EXISTS {name}{'' if is_sqlite else f' ON {table}'}"
+        )
     if not is_sqlite:
         op.execute(f"DROP FUNCTION IF EXISTS {', '.join(_FUNCTIONS)}")
     for table, (days, added) in _MARKS.items():
@@ -46,7 +52,8 @@ def upgrade() -> None:
         for name in added:
             op.add_column(table, sa.Column(name, _IDENTIFIER))
     op.add_column(
-        "ledgers", sa.Column("trips_version", sa.Integer, nullable=False, server_default="0")
+        "ledgers",
+        sa.Column("trips_version", sa.Integer, nullable=False, server_default="0"),
     )
     _forget_library_odds(connection)
 
@@ -65,7 +72,9 @@ def _forget_library_odds(connection: sa.Connection) -> None:
     )
 
 
-def _make_again(table: str, days: dict[str, sa.types.TypeEngine[Any]], added: list[str]) -> None:
+def _make_again(
+    table: str, days: dict[str, sa.types.TypeEngine[Any]], added: list[str]
+) -> None:
     """SQLite lets no column become nullable: the table is made again, with its rows."""
     index = f"ix_{table}_{'_'.join(days)}"
     op.drop_index(index, table)

@@ -19,9 +19,7 @@ depends_on = None
 
 _IS_VALID = "(expires_at IS NULL OR expires_at > CURRENT_TIMESTAMP)"
 _USERS = "SELECT name FROM users ORDER BY name"
-_TOKENS = (
-    f"SELECT name FROM access_tokens WHERE name <> 'TAGGER_WEB_TOKEN' AND {_IS_VALID} ORDER BY name"  # noqa: S608
-)
+_TOKENS = f"SELECT name FROM access_tokens WHERE name <> 'TAGGER_WEB_TOKEN' AND {_IS_VALID} ORDER BY name"  # noqa: S608
 _SHARES = f"SELECT count(*) FROM shares WHERE revoked_at IS NULL AND {_IS_VALID}"  # noqa: S608
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -62,14 +60,18 @@ def upgrade() -> None:
 def _add_outcome_of_gone_photos() -> None:
     op.add_column("ledgers", sa.Column("last_removed_job", _IDENTIFIER))
     op.add_column("jobs", sa.Column("tagged_at_end", sa.Integer))
-    op.add_column("chunks", sa.Column("gone", sa.Integer, nullable=False, server_default="0"))
+    op.add_column(
+        "chunks", sa.Column("gone", sa.Integer, nullable=False, server_default="0")
+    )
     # Without the tables to which it refers: SQLAlchemy warns of an index of `photos`.
     alone = {"resolve_fks": False}
     with op.batch_alter_table(
         "job_items", table_kwargs={"sqlite_with_rowid": False}, reflect_kwargs=alone
     ) as items:
         items.drop_constraint(op.f("ck_job_items_outcome"), type_="check")
-        items.create_check_constraint(op.f("ck_job_items_outcome"), f"outcome IN ({_OUTCOMES})")
+        items.create_check_constraint(
+            op.f("ck_job_items_outcome"), f"outcome IN ({_OUTCOMES})"
+        )
 
 
 def _add_looks() -> None:
@@ -78,9 +80,18 @@ def _add_looks() -> None:
         "looks",
         sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("sight", sa.Text),
-        *(sa.Column(name, sa.Float, nullable=False) for name in ("latitude", "longitude")),
-        sa.Column("landmark_id", _IDENTIFIER, sa.ForeignKey("landmarks.id", ondelete="SET NULL")),
-        sa.Column("model_id", _IDENTIFIER, sa.ForeignKey("models.id", ondelete="SET NULL")),
+        *(
+            sa.Column(name, sa.Float, nullable=False)
+            for name in ("latitude", "longitude")
+        ),
+        sa.Column(
+            "landmark_id",
+            _IDENTIFIER,
+            sa.ForeignKey("landmarks.id", ondelete="SET NULL"),
+        ),
+        sa.Column(
+            "model_id", _IDENTIFIER, sa.ForeignKey("models.id", ondelete="SET NULL")
+        ),
         sa.Column("evidence", sa.Text, nullable=False),
         *(
             sa.Column(name, sa.Integer, nullable=False)
@@ -116,7 +127,9 @@ def _add_sights() -> None:
     op.add_column("day_places", sa.Column("sight", sa.Text))
     op.create_table(
         "sight_verdicts",
-        sa.Column("content_id", _IDENTIFIER, sa.ForeignKey("contents.id"), nullable=False),
+        sa.Column(
+            "content_id", _IDENTIFIER, sa.ForeignKey("contents.id"), nullable=False
+        ),
         sa.Column("sight", sa.Text, nullable=False),
         sa.Column("verdict", sa.Text, nullable=False),
         sa.Column("given_by", sa.Text),
@@ -134,7 +147,9 @@ def _add_own_facts() -> None:
     op.add_column("photos", sa.Column("own_facts", sa.JSON))
     # The text differs and means the same: the next scan reads the files beside photos again, which may
     # correct what the photos state.
-    op.execute("UPDATE photos SET side_files = side_files || ' ' WHERE side_files IS NOT NULL")
+    op.execute(
+        "UPDATE photos SET side_files = side_files || ' ' WHERE side_files IS NOT NULL"
+    )
 
 
 def _say_what_ends() -> None:
@@ -171,13 +186,19 @@ def _join_changes() -> None:
         sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("step", sa.Text, nullable=False),
         sa.Column("part", sa.Integer),
-        *(sa.Column(name, _IDENTIFIER) for name in ("photo_id", "content_id", "camera_id")),
+        *(
+            sa.Column(name, _IDENTIFIER)
+            for name in ("photo_id", "content_id", "camera_id")
+        ),
         sa.Column("taken_at", sa.DateTime),
         sa.CheckConstraint(f"step IN ({_STEPS})", name="step"),
     )
-    op.create_index("ix_changed_days_step_part_id", "changed_days", ["step", "part", "id"])
+    op.create_index(
+        "ix_changed_days_step_part_id", "changed_days", ["step", "part", "id"]
+    )
     part, part_of_change = (
-        part_of.sql("taken_at", name, is_sqlite=is_sqlite) for name in ("id", "photo_id")
+        part_of.sql("taken_at", name, is_sqlite=is_sqlite)
+        for name in ("id", "photo_id")
     )
     part_of_day = part_of.sql("day", "0", is_sqlite=is_sqlite)
     of_photos = (
@@ -191,9 +212,15 @@ def _join_changes() -> None:
     for columns, query in (
         ("part", f"SELECT DISTINCT 'days', {part} FROM photos"),  # noqa: S608
         ("part, photo_id, camera_id, taken_at", located),
-        ("part", f"SELECT 'days', {part_of_day} FROM visit_changes WHERE day IS NOT NULL"),  # noqa: S608
+        (
+            "part",
+            f"SELECT 'days', {part_of_day} FROM visit_changes WHERE day IS NOT NULL",  # noqa: S608
+        ),
         ("photo_id", "SELECT 'days', photo_id FROM visit_changes WHERE day IS NULL"),
-        ("part", f"SELECT 'trips', {part_of_day} FROM trip_changes WHERE day IS NOT NULL"),  # noqa: S608
+        (
+            "part",
+            f"SELECT 'trips', {part_of_day} FROM trip_changes WHERE day IS NOT NULL",  # noqa: S608
+        ),
         ("content_id", "SELECT 'days', content_id FROM trip_changes WHERE day IS NULL"),
         (
             "content_id",
@@ -202,18 +229,33 @@ def _join_changes() -> None:
         ("part, photo_id, camera_id, taken_at", of_photos),
     ):
         op.execute(f"INSERT INTO changed_days (step, {columns}) {query}")
-    for table in ("visit_changes", "trip_changes", "count_changes", "position_changes", "visits"):
+    for table in (
+        "visit_changes",
+        "trip_changes",
+        "count_changes",
+        "position_changes",
+        "visits",
+    ):
         op.drop_table(table)
     op.create_table(
         "visits",
         sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("part", sa.Integer, nullable=False),
         sa.Column("camera_id", _IDENTIFIER, nullable=False),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("country", "region", "city")),
+        *(
+            sa.Column(name, sa.Text, nullable=False)
+            for name in ("country", "region", "city")
+        ),
         *(sa.Column(name, sa.Float) for name in ("latitude", "longitude")),
         sa.Column("photos", sa.Integer, nullable=False),
-        *(sa.Column(name, sa.DateTime, nullable=False) for name in ("first_at", "last_at")),
-        *(sa.Column(name, sa.Boolean, nullable=False) for name in ("is_measured", "is_dated")),
+        *(
+            sa.Column(name, sa.DateTime, nullable=False)
+            for name in ("first_at", "last_at")
+        ),
+        *(
+            sa.Column(name, sa.Boolean, nullable=False)
+            for name in ("is_measured", "is_dated")
+        ),
         sa.Column("folder", sa.Text, nullable=False),
     )
     op.create_index("ix_visits_part", "visits", ["part"])

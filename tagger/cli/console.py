@@ -47,7 +47,9 @@ class Counter:
     """Iterates over `items` once, and counts them, and those that are `matching` a condition."""
 
     def __init__(
-        self, items: Iterable[Any], condition: Callable[[Any], bool] = lambda _item: False
+        self,
+        items: Iterable[Any],
+        condition: Callable[[Any], bool] = lambda _item: False,
     ) -> None:
         self._items = items
         self._condition = condition
@@ -82,7 +84,9 @@ def write_documents(
 
 def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
     """Write CSV in UTF-8. Excel takes it for another encoding unless a byte order mark comes first."""
-    write_parts(chain([codecs.BOM_UTF8], parts) if output_format is Format.CSV_BOM else parts)
+    write_parts(
+        chain([codecs.BOM_UTF8], parts) if output_format is Format.CSV_BOM else parts
+    )
 
 
 def write_json(document: object) -> None:
@@ -103,7 +107,10 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Where a name would be broken, each row is written as lines, which can be copied.
     """
     is_terminal = sys.stdout.isatty()
-    shown = ([printable(_cell(value, is_terminal=is_terminal)) for value in row] for row in rows)
+    shown = (
+        [printable(_cell(value, is_terminal=is_terminal)) for value in row]
+        for row in rows
+    )
     if not is_terminal:
         first = list(islice(shown, 1))
         headings = [columns] if first else []
@@ -152,7 +159,9 @@ def write_parts(parts: Iterable[bytes]) -> None:
 
 def _for_terminal(part: bytes) -> bytes:
     # Escape what could change the terminal: file names may contain control sequences.
-    return printable_lines(part.decode(errors="surrogateescape").replace("\r\n", "\n")).encode()
+    return printable_lines(
+        part.decode(errors="surrogateescape").replace("\r\n", "\n")
+    ).encode()
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
@@ -162,11 +171,15 @@ def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[i
     columns = list(zip(*rows, strict=True))
     widths = [max(1, *map(cell_len, column)) for column in columns]
     names = [
-        max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns
+        max(1, *(cell_len(name) for cell in column for name in _names(cell)))
+        for column in columns
     ]
     room = terminal_width - (len(widths) - 1) * COLUMN_GAP
     while sum(widths) > room:
-        spare = [width if width > least else 0 for width, least in zip(widths, names, strict=True)]
+        spare = [
+            width if width > least else 0
+            for width, least in zip(widths, names, strict=True)
+        ]
         if not any(spare):
             break
         widths[spare.index(max(spare))] -= 1
@@ -176,7 +189,9 @@ def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[i
 def _record(columns: Sequence[str], row: Sequence[str]) -> str:
     # The cells of a row that are not empty, each after the name of its column.
     cells = zip(columns, row, strict=True)
-    return "\n".join(f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell)
+    return "\n".join(
+        f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell
+    )
 
 
 def _names(cell: str) -> list[str]:
@@ -195,7 +210,11 @@ def _broken(cell: str, width: int) -> str:
 
 
 def _rich_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], *, title: bool
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    *,
+    title: bool,
 ) -> Any:
     from rich import box
     from rich.table import Table
@@ -213,7 +232,10 @@ def _rich_table(
         table.add_column(column, overflow="fold", width=width)
     for row in rows:
         table.add_row(
-            *(Text(_broken(cell, width)) for cell, width in zip(row, widths, strict=True))
+            *(
+                Text(_broken(cell, width))
+                for cell, width in zip(row, widths, strict=True)
+            )
         )
     return table
 
@@ -223,7 +245,9 @@ def _cell(value: object, *, is_terminal: bool) -> str:
         return ""
     if isinstance(value, Score):
         return percent(value) if is_terminal else f"{value:.4f}"
-    return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+    return (
+        value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+    )
 
 
 DONE = 0
@@ -263,7 +287,8 @@ def write_list(
     if sys.stdout.isatty():
         rows = list(rows)
         has_values = [
-            any(cell not in (None, "") for cell in column) for column in zip(*rows, strict=True)
+            any(cell not in (None, "") for cell in column)
+            for column in zip(*rows, strict=True)
         ]
         columns = list(compress(columns, has_values))
         rows = [list(compress(row, has_values)) for row in rows]
@@ -325,7 +350,9 @@ class ProgressLine:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
             )
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._progress = Progress(
+                *columns, console=Console(stderr=True), transient=True
+            )
             self._task = self._progress.add_task(description, total=None, rate="")
 
     def __enter__(self) -> Self:
@@ -357,7 +384,11 @@ class ProgressLine:
             rate = f"{photos_per_second:.1f} photos/s" if photos_per_second else ""
             description = f"{self._description} {state}".rstrip()
             self._progress.update(
-                self._task, description=description, completed=done, total=total, rate=rate
+                self._task,
+                description=description,
+                completed=done,
+                total=total,
+                rate=rate,
             )
 
     def show_step(self, text: str, done: int, total: int | None = None) -> None:

@@ -23,7 +23,13 @@ from tagger.cli import console
 from tagger.processes.process import drop_unwritable_results, has_closed_reader
 
 # Panels of options, for `rich_help_panel`. Options without one are in the panel Options.
-PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Output", "Advanced"
+PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = (
+    "Photos",
+    "Filter",
+    "Metadata",
+    "Output",
+    "Advanced",
+)
 # In the order of help.
 _PANELS = ("Arguments", PHOTOS, "Options", FILTER, METADATA, OUTPUT, ADVANCED)
 # The name of the command that a `DefaultCommandGroup` is itself.
@@ -34,9 +40,13 @@ _UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for i
 _VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
 
 
-def option(name: str, metavar: str, text: str, panel: str | None = None, **others: Any) -> Any:
+def option(
+    name: str, metavar: str, text: str, panel: str | None = None, **others: Any
+) -> Any:
     """An option with a value, for `Annotated`: its name, what its value is called, and its help."""
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel, **others)
+    return typer.Option(
+        name, metavar=metavar, help=text, rich_help_panel=panel, **others
+    )
 
 
 def flag(name: str, text: str, panel: str | None = None, **others: Any) -> Any:
@@ -56,11 +66,15 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     stay as they are.
     """
     if words[:1] == ["help"]:
-        return [*(word for word in words[1:] if word != "all"), "--help"], words[1:2] == ["all"]
+        return [*(word for word in words[1:] if word != "all"), "--help"], words[
+            1:2
+        ] == ["all"]
     end = words.index("--") if "--" in words else len(words)
     flags = [word for word in words[:end] if word in _VERBOSITY]
     others = [
-        "--help" if word == HELP_ALL else word for word in words[:end] if word not in _VERBOSITY
+        "--help" if word == HELP_ALL else word
+        for word in words[:end]
+        if word not in _VERBOSITY
     ]
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
@@ -125,7 +139,11 @@ class Command(TyperCommand):
         if isinstance(group, DefaultCommandGroup) and ctx.info_name == DEFAULT:
             write_commands(
                 "Commands",
-                ((name, each) for name, each in group.commands.items() if name != DEFAULT),
+                (
+                    (name, each)
+                    for name, each in group.commands.items()
+                    if name != DEFAULT
+                ),
                 formatter,
             )
 
@@ -169,15 +187,26 @@ def _ends() -> Iterator[None]:
         message = message.replace("\n\t", " ")  # the choices of a missing option
         if type(error) is typer.BadParameter:  # who gave a value knows the option
             usage = ""
-        typer.echo(f"{_without_internals(usage)}{error_word.lower()}{message}", err=True, nl=False)
+        typer.echo(
+            f"{_without_internals(usage)}{error_word.lower()}{message}",
+            err=True,
+            nl=False,
+        )
         raise typer.Exit(error.exit_code) from None
 
 
 def _drop_hidden(error: Any) -> None:
     # Let an error about an unknown option propose none that the help does not list.
     if getattr(error, "possibilities", None):
-        hidden = {name for param in error.ctx.command.params if param.hidden for name in param.opts}
-        error.possibilities = [name for name in error.possibilities if name not in hidden]
+        hidden = {
+            name
+            for param in error.ctx.command.params
+            if param.hidden
+            for name in param.opts
+        }
+        error.possibilities = [
+            name for name in error.possibilities if name not in hidden
+        ]
 
 
 class CommandGroup(EndingGroup):
@@ -207,8 +236,14 @@ def use_help_classes(group: typer.Typer) -> None:
             use_help_classes(inner.typer_instance)
 
 
-def write_commands(heading: str, commands: Iterable[tuple[str, Any]], formatter: Any) -> None:
-    rows = [(name, _first_sentence(command)) for name, command in commands if not command.hidden]
+def write_commands(
+    heading: str, commands: Iterable[tuple[str, Any]], formatter: Any
+) -> None:
+    rows = [
+        (name, _first_sentence(command))
+        for name, command in commands
+        if not command.hidden
+    ]
     with formatter.section(heading):
         formatter.write_dl(rows)
 
@@ -220,7 +255,9 @@ def _first_sentence(command: Any) -> str:
 
 def write_head(command: Any, ctx: Any, formatter: Any) -> None:
     pieces = " ".join(command.collect_usage_pieces(ctx))
-    formatter.write_usage(_without_internals(ctx.command_path), _without_internals(pieces))
+    formatter.write_usage(
+        _without_internals(ctx.command_path), _without_internals(pieces)
+    )
     for paragraph in _paragraphs(command.help):
         formatter.write_text(paragraph)
 
@@ -249,7 +286,9 @@ def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
             panels[_panel(param)].append((_term(param), _text(param)))
     if not shows_all and any(_panel(param) == ADVANCED for param in command.params):
         panels[OUTPUT].append((HELP_ALL, "Show all options."))
-    width = min(_LONGEST_TERM, max(len(term) for rows in panels.values() for term, _ in rows))
+    width = min(
+        _LONGEST_TERM, max(len(term) for rows in panels.values() for term, _ in rows)
+    )
     for panel, rows in panels.items():
         if rows:
             with formatter.section(panel):
@@ -279,10 +318,16 @@ def _term(param: Any) -> str:
 
 
 def _text(param: Any) -> str:
-    default = param.show_default if isinstance(param.show_default, str) else param.default
+    default = (
+        param.show_default if isinstance(param.show_default, str) else param.default
+    )
     if param.required and param.param_type_name == "option":
         return f"{param.help} (required)"
-    is_shown = param.show_default and default not in (None, False, (), 0) and not callable(default)
+    is_shown = (
+        param.show_default
+        and default not in (None, False, (), 0)
+        and not callable(default)
+    )
     return f"{param.help} (default: {default})" if is_shown else param.help or ""
 
 
@@ -296,7 +341,8 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         )
         for name, parameter in parameters.items()
         if isinstance(parameter.annotation, type)
-        if is_dataclass(parameter.annotation) or "__signature__" in vars(parameter.annotation)
+        if is_dataclass(parameter.annotation)
+        or "__signature__" in vars(parameter.annotation)
     }
 
     @wraps(command)
@@ -308,7 +354,9 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     expanded: list[inspect.Parameter] = []
     for name, parameter in parameters.items():
         expanded += groups[name][1].values() if name in groups else [parameter]
-    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in expanded]
+    keyword_only = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in expanded
+    ]
     run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]  # Typer reads it
     run.__annotations__ = {}
     return run

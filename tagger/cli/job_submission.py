@@ -47,7 +47,12 @@ if TYPE_CHECKING:
 
 
 def submit_job(
-    session: Session, request: JobRequest, priority: Priority, text: str, *, local: bool = False
+    session: Session,
+    request: JobRequest,
+    priority: Priority,
+    text: str,
+    *,
+    local: bool = False,
 ) -> tuple[int, ScanReport]:
     """Record a job with its photos, behind a line of progress; returns its number and the scan's report.
 
@@ -57,7 +62,9 @@ def submit_job(
 
     settings, database = session
     with ProgressLine(text) as line:
-        job, report = submit(database, settings, request, priority, line.show, local=local)
+        job, report = submit(
+            database, settings, request, priority, line.show, local=local
+        )
     print_problems(report.problems)
     for line_of_job in report.other_job_lines():
         console.info(line_of_job)
@@ -68,7 +75,9 @@ def submit_tagging(
     session: Session, request: Tagging, priority: Priority, *, local: bool = False
 ) -> tuple[int, ScanReport]:
     """Record a tagging job and scan its folders, as `submit_job`. Prints what was left out."""
-    job, report = submit_job(session, request, priority, "scanning folders", local=local)
+    job, report = submit_job(
+        session, request, priority, "scanning folders", local=local
+    )
     print_left_out(report)
     if report.gone:
         console.info(gone_text(report.gone))
@@ -149,9 +158,15 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     if json:
         write_json(progress)
     skipped = (
-        f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
+        f", {progress.skipped} of them skipped as classified already"
+        if progress.skipped
+        else ""
     )
-    then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
+    then = (
+        "; then the tags are written to metadata"
+        if has_write_option(database, job)
+        else ""
+    )
     console.info(
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. "
         f"Follow it with: tagger job show {job} --watch"
@@ -170,7 +185,9 @@ def print_plan(settings: Settings, request: Tagging) -> None:
     database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)
     new = request.new_job(database, settings)
-    total, classified, other_files = preview_scan(database, request.selection, new, settings.roots)
+    total, classified, other_files = preview_scan(
+        database, request.selection, new, settings.roots
+    )
     skipped = f", {classified} skipped as classified already" if classified else ""
     typer.echo(
         f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded"
@@ -191,7 +208,11 @@ POLL_S = 0.5
 
 
 def follow(
-    database: Database, job: int, *, json: bool = False, on_poll: Callable[[], None] = lambda: None
+    database: Database,
+    job: int,
+    *,
+    json: bool = False,
+    on_poll: Callable[[], None] = lambda: None,
 ) -> int:
     """Show the progress of a job and of the one chained to it, or why no worker starts; returns the code."""
     code = _follow_one(database, job, json=json, on_poll=on_poll)
@@ -201,7 +222,9 @@ def follow(
     return _follow_one(database, chained, json=False, on_poll=on_poll) or code
 
 
-def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
+def _follow_one(
+    database: Database, job: int, *, json: bool, on_poll: Callable[[], None]
+) -> int:
     ready_at = time.monotonic()
     reported = ""
     with JobLine(f"job {job}") as line:
@@ -216,7 +239,9 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                 line.show_job(database, progress, progress.state)
                 if progress.is_over or (progress.is_silent and progress.is_local):
                     break
-                if progress.is_local or not all(worker.is_starting for worker in workers):
+                if progress.is_local or not all(
+                    worker.is_starting for worker in workers
+                ):
                     ready_at = time.monotonic()
                 may_follow = time.monotonic() - ready_at < NO_WORKER_S
                 problem = "" if may_follow else idle_text(workers)
@@ -251,11 +276,16 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
             f"to list the photos that failed or were refused, run: tagger job failures {job}"
         )
     if progress.gone:
-        console.info(f"to list those that are gone, run: tagger job failures {job} --kind gone")
+        console.info(
+            f"to list those that are gone, run: tagger job failures {job} --kind gone"
+        )
     if progress.lacks_a_model:
         console.warning(f"job {job}: {progress.note}")
     has_problem = (
-        progress.failed or progress.refused or progress.skipped_folders or progress.lacks_a_model
+        progress.failed
+        or progress.refused
+        or progress.skipped_folders
+        or progress.lacks_a_model
     )
     return console.SOME_PHOTOS_FAILED if has_problem else console.DONE
 
@@ -283,12 +313,16 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     code = console.DONE
     for progress in run_local_jobs(database, job, run, "run the same command again"):
         # It reads everything before it prints.
-        end = partial(print_end, database, progress.job, json=json and progress.job == job)
+        end = partial(
+            print_end, database, progress.job, json=json and progress.job == job
+        )
         code = with_retry(end) or code
     return code
 
 
-def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+def run_local_job(
+    database: Database, settings: Settings, job: int, *, lines: bool
+) -> None:
     """Run a local job, if it has something to do; `lines` prints a line for each photo.
 
     A large job runs in several processes, where the machine has cores for them.
@@ -305,7 +339,9 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
         if count > 1:
             run_in_processes(database, settings, job, count, printer)
         else:
-            run_job(database, settings, job, printer.show_progress, printer.print_stored)
+            run_job(
+                database, settings, job, printer.show_progress, printer.print_stored
+            )
 
 
 # Outcomes that most photos of a large job have, and that its summary counts.
@@ -319,16 +355,22 @@ class StoredPrinter:
     Elsewhere all have one, with -q only those in which something was found.
     """
 
-    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, job: int, *, lines: bool
+    ) -> None:
         self._database, self._job = database, job
         self._progress = with_retry(partial(find_job, database, job))
         # Whether lines are printed: not any more once nobody reads them.
         self._has_lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
         least = 1 if sys.stdout.isatty() else 0
         hidden = TELL_NOTHING if console.verbosity < least else frozenset()
-        self._photos = with_retry(partial(JobPhotos, database, settings.roots, job, hidden))
+        self._photos = with_retry(
+            partial(JobPhotos, database, settings.roots, job, hidden)
+        )
         self._lock = threading.Lock()
-        self._line = JobLine("writing" if self._progress.kind in METADATA_KINDS else "tagging")
+        self._line = JobLine(
+            "writing" if self._progress.kind in METADATA_KINDS else "tagging"
+        )
 
     def __enter__(self) -> Self:
         self._line.__enter__()
@@ -349,14 +391,18 @@ class StoredPrinter:
         with self._lock:
             photos = with_retry(self._photos.next) if self._has_lines else ()
             if photos:
-                lines = "\n".join(photo_line(photo, self._progress.kind) for photo in photos)
+                lines = "\n".join(
+                    photo_line(photo, self._progress.kind) for photo in photos
+                )
                 with self._line.cleared():
                     self._print(lines)
 
     def show_progress(self) -> None:
         with self._lock:
             if self._line.is_shown:
-                self._progress = with_retry(partial(find_job, self._database, self._job))
+                self._progress = with_retry(
+                    partial(find_job, self._database, self._job)
+                )
                 self._line.show_job(self._database, self._progress)
 
     def show_message(self, line: str) -> None:

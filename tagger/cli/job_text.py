@@ -19,7 +19,12 @@ from tagger.database.enums import (
 )
 from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
-from tagger.jobs.enqueue.job_texts import counts_text, rate_text, remaining_text, worker_text
+from tagger.jobs.enqueue.job_texts import (
+    counts_text,
+    rate_text,
+    remaining_text,
+    worker_text,
+)
 from tagger.texts.text_format import list_text, number_text, percent
 
 if TYPE_CHECKING:
@@ -67,7 +72,8 @@ def other_files_lines(other_files: OtherFiles) -> list[str]:
     from tagger.photos.names import needed_extra
 
     extras = (
-        (extension, needed_extra(extension)) for extension in sorted(other_files.by_extension)
+        (extension, needed_extra(extension))
+        for extension in sorted(other_files.by_extension)
     )
     by_extension = [other_files_text(other_files.count) + other_files.extensions_text()]
     return [
@@ -90,13 +96,19 @@ _ALWAYS_SHOWN = {"tagged", "unknown", "written", "undone", "unchanged"}
 
 
 def job_summary(progress: JobProgress) -> str:
-    always = _ALWAYS_SHOWN if progress.kind in METADATA_KINDS else {*_ALWAYS_SHOWN, "skipped"}
+    always = (
+        _ALWAYS_SHOWN
+        if progress.kind in METADATA_KINDS
+        else {*_ALWAYS_SHOWN, "skipped"}
+    )
     rate = rate_text(progress.photos_per_second) if progress.total > 1 else ""
     counts = ", ".join(filter(None, (counts_text(progress, always), rate)))
     if progress.tagged_at_end not in (None, progress.tagged):
         tagged, comma, others = counts.partition(", ")
         counts = f"{tagged} now ({progress.tagged_at_end} at its end){comma}{others}"
-    action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
+    action = {"write": ", metadata written", "undo": ", metadata undone"}.get(
+        progress.kind, ""
+    )
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
     action += f", {skipped} could not be read" if progress.skipped_folders else ""
@@ -111,7 +123,9 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
     if not progress.is_over:
         remaining = ""
         if is_served or progress.is_local or progress.settling:
-            remaining = remaining_text(progress).replace("\N{NARROW NO-BREAK SPACE}", " ")
+            remaining = remaining_text(progress).replace(
+                "\N{NARROW NO-BREAK SPACE}", " "
+            )
         number = f"{progress.running} running, {progress.queued} queued"
         parts = [remaining] if progress.settling else [number, remaining]
         remainder = f"; {', '.join(filter(None, parts))}"
@@ -125,7 +139,9 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
         f"{job_summary(progress)}{remainder} ({origin})",
         f"  model {models}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
-    lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
+    lines += (
+        [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
+    )
     return [*lines, f"  {progress.note}"] if progress.note else lines
 
 
@@ -133,10 +149,16 @@ def _relation(progress: JobProgress) -> str:
     if progress.parent:
         relation = "a retry" if progress.kind == "retry" else "writes the tags"
         return f", {relation} of job {progress.parent}"
-    return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
+    return (
+        f", its tags are written by job {progress.write_job}"
+        if progress.write_job
+        else ""
+    )
 
 
-def overview_lines(jobs: Sequence[JobProgress], older_count: int, *, is_served: bool) -> list[str]:
+def overview_lines(
+    jobs: Sequence[JobProgress], older_count: int, *, is_served: bool
+) -> list[str]:
     """A line for each of the latest jobs, with the note if it is open. `is_served` as for `job_lines`."""
     if not jobs:
         return ["there are no jobs; start one with: tagger tag FOLDER"]
@@ -157,15 +179,21 @@ def service_lines(
     redis_problem: TaggerError | None,
     last_tick: LastTick | None,
 ) -> list[str]:
-    depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
+    depths = ", ".join(
+        f"{name} {depth}" for name, depth in queues.items() if depth is not None
+    )
     missing = (
-        "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
+        "Redis does not answer"
+        if redis_problem
+        else "Redis is not running; a worker starts it"
     )
     if isinstance(redis_problem, RedisMisconfigured):
         missing = "Redis cannot be used"
     names = ", ".join(map(_worker_line, workers)) or "none"
     lines = [f"workers: {names}", f"queued messages: {depths or missing}"]
-    return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
+    return (
+        lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
+    )
 
 
 # Workers send a heartbeat every 10 s.
@@ -202,7 +230,9 @@ def print_next_steps(database: Database, job: int) -> None:
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
         return
     if progress.skipped and progress.kind == JobKind.TAG:
-        console.info("skipped: these photos are classified already; to include them, add --again")
+        console.info(
+            "skipped: these photos are classified already; to include them, add --again"
+        )
     for text in unread_lines(database, job):
         console.info(text)
     if progress.tagged or progress.unknown:
@@ -210,7 +240,9 @@ def print_next_steps(database: Database, job: int) -> None:
     if progress.tagged:
         _print_tag_commands(database, job)
     if progress.unknown:
-        console.info("to name a place that the model does not know, run: tagger teach NAME PHOTO…")
+        console.info(
+            "to name a place that the model does not know, run: tagger teach NAME PHOTO…"
+        )
 
 
 def unread_lines(database: Database, job: int) -> list[str]:
@@ -228,7 +260,9 @@ def unread_lines(database: Database, job: int) -> list[str]:
                 [printable(path.rpartition("/")[2]) for path in paths], PHOTOS_SHOWN
             )
             verb = "has" if len(paths) == 1 else "have"
-            lines.append(f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}")
+            lines.append(
+                f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}"
+            )
     return lines
 
 
@@ -240,7 +274,9 @@ def _print_turned_tags(database: Database, job: int) -> None:
         doubtful = count_turned_photos(connection, job, TagState.DOUBTFUL)
     if accepted:
         photos = count_of(accepted, "more photo")
-        console.info(f"positions brought {photos} a tag: taken near a landmark with a lower score")
+        console.info(
+            f"positions brought {photos} a tag: taken near a landmark with a lower score"
+        )
     if doubtful:
         photos = count_of(doubtful, "photo")
         console.info(
@@ -255,35 +291,50 @@ def _print_tag_commands(database: Database, job: int) -> None:
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
     under, path = (
-        (f"--under {paths[0]}", paths[0]) if len(paths) == 1 else (f"--job {job}", f"--job {job}")
+        (f"--under {paths[0]}", paths[0])
+        if len(paths) == 1
+        else (f"--job {job}", f"--job {job}")
     )
     console.info(f"to see the tags, run: tagger query {under}")
     console.info(
         "to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO"
     )
     if not has_write_option(database, job):
-        console.info(f"to write them to metadata, run: tagger metadata write {path} --to sidecar")
+        console.info(
+            f"to write them to metadata, run: tagger metadata write {path} --to sidecar"
+        )
 
 
 PHOTOS_SHOWN = 3
 LANDMARKS_SHOWN = 20
 
 
-def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
+def job_report(
+    database: Database, progress: JobProgress
+) -> tuple[dict[str, Any], list[str]]:
     """What a job found, or did not do to metadata: more keys of its document, and lines of text."""
     if progress.kind not in METADATA_KINDS:
         return _landmark_report(database, progress)
     if progress.kind == JobKind.UNDO:
         paths = _edited_photos(database, progress.job)
-        lines = [*_refusal_lines(database, progress, 0), *_edited_lines(progress.job, paths)]
+        lines = [
+            *_refusal_lines(database, progress, 0),
+            *_edited_lines(progress.job, paths),
+        ]
         return {"edited": paths}, lines
     from tagger.ledger.items import count_refusals_with_sidecar
 
-    with_sidecar = count_refusals_with_sidecar(database, progress.job) if progress.refused else 0
-    return {"refused_with_sidecar": with_sidecar}, _refusal_lines(database, progress, with_sidecar)
+    with_sidecar = (
+        count_refusals_with_sidecar(database, progress.job) if progress.refused else 0
+    )
+    return {"refused_with_sidecar": with_sidecar}, _refusal_lines(
+        database, progress, with_sidecar
+    )
 
 
-def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
+def _landmark_report(
+    database: Database, progress: JobProgress
+) -> tuple[dict[str, Any], list[str]]:
     # The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one.
     from tagger.jobs.enqueue.job_json import job_findings
     from tagger.teaching.lessons import has_likely_suggestion
@@ -297,7 +348,10 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
         if has_only_things(database, progress):
             return vars(findings), of_things
     lines = ["Photos  Landmark"] if landmarks else []
-    lines += [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
+    lines += [
+        f"{each.photos:6}  {printable(each.name)}"
+        for each in landmarks[:LANDMARKS_SHOWN]
+    ]
     if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
         lines.append(f"        and {more} more; to list all, run: tagger landmark list")
     lines += of_things
@@ -308,7 +362,9 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     return vars(findings), lines
 
 
-def _things_lines(database: Database, job: int, things: Sequence[FoundThing]) -> list[str]:
+def _things_lines(
+    database: Database, job: int, things: Sequence[FoundThing]
+) -> list[str]:
     # `1,647 photos show things: Animal 474, People 230, …`.
     if not things:
         return []
@@ -317,7 +373,9 @@ def _things_lines(database: Database, job: int, things: Sequence[FoundThing]) ->
     count = count_photos_with_things(database, job)
     counts = [f"{printable(each.name)} {number_text(each.photos)}" for each in things]
     verb = "shows" if count == 1 else "show"
-    return [f"{count_of(count, 'photo')} {verb} things: {first_names(counts, LANDMARKS_SHOWN)}"]
+    return [
+        f"{count_of(count, 'photo')} {verb} things: {first_names(counts, LANDMARKS_SHOWN)}"
+    ]
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:
@@ -327,13 +385,17 @@ def _edited_photos(database: Database, job: int) -> list[str]:
     from tagger.settings import load_settings  # pydantic
 
     photos = unwritten_photos(database, job, (EDITED,))
-    return [each.path for each in failure_documents(database, photos, load_settings().roots)]
+    return [
+        each.path for each in failure_documents(database, photos, load_settings().roots)
+    ]
 
 
 def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
-    more = [f"and {len(paths) - PHOTOS_SHOWN} more"] if len(paths) > PHOTOS_SHOWN else []
+    more = (
+        [f"and {len(paths) - PHOTOS_SHOWN} more"] if len(paths) > PHOTOS_SHOWN else []
+    )
     names = ", ".join([*map(printable, paths[:PHOTOS_SHOWN]), *more])
     kept = (
         "whose file or sidecar another program has changed since the write. Only tagger's "
@@ -345,7 +407,9 @@ def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int) -> list[str]:
+def _refusal_lines(
+    database: Database, progress: JobProgress, with_sidecar: int
+) -> list[str]:
     # How many photos were refused, by kind, and what to do about signed ones.
     from tagger.ledger.items import count_refusals
     from tagger.metadata.errors import RefusalKind
@@ -356,7 +420,11 @@ def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int)
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     lines = [
         f"refused: {kinds}"
-        + (f"; the tags of {with_sidecar} of them are in sidecars" if with_sidecar else "")
+        + (
+            f"; the tags of {with_sidecar} of them are in sidecars"
+            if with_sidecar
+            else ""
+        )
     ]
     if signed := counts.get(RefusalKind.SIGNED):
         lines.append(
@@ -371,7 +439,9 @@ class JobLine(console.ProgressLine):
         super().__init__(description)
         self._most_changes = 0
 
-    def show_job(self, database: Database, progress: JobProgress, state: str = "") -> None:
+    def show_job(
+        self, database: Database, progress: JobProgress, state: str = ""
+    ) -> None:
         """Show how far the job is; in its last step, how many changes are left. `state`: as in `show`."""
         if not progress.settling:
             self.show(progress.done, progress.total, progress.photos_per_second, state)
@@ -397,14 +467,20 @@ def photo_line(photo: JobPhoto, kind: str) -> str:
         case Outcome.SKIPPED:
             what = f"skipped: {text}"
         case Outcome.TAGGED:
-            what = ", ".join(_tag_text(tag, name) for tag, name in photo.tags if tag.accepted)
+            what = ", ".join(
+                _tag_text(tag, name) for tag, name in photo.tags if tag.accepted
+            )
         case _:
             facts = [
                 *(["a part of the image is missing"] if photo.is_damaged else []),
                 *_guesses(photo),
             ]
             what = f"unknown ({'; '.join(facts)})" if facts else "unknown"
-    things = f"; shows {list_text([thing.name for thing in photo.things])}" if photo.things else ""
+    things = (
+        f"; shows {list_text([thing.name for thing in photo.things])}"
+        if photo.things
+        else ""
+    )
     return printable(f"{photo.path}: {what}{things}")
 
 
@@ -413,7 +489,9 @@ def _guesses(photo: JobPhoto) -> list[str]:
     by_score = sorted(photo.tags, key=lambda pair: -(pair[0].score or 0.0))
     for tag, name in by_score:
         if tag.doubtful in (TagReason.POSITION, TagReason.SPEED):
-            return [f"doubtful: {_scored(tag, name)}, too far from where the photo was taken"]
+            return [
+                f"doubtful: {_scored(tag, name)}, too far from where the photo was taken"
+            ]
     if photo.guess is not None:
         return [f"best prediction: {_scored(*photo.guess)}"]
     if by_score and by_score[0][0].verdict == VerdictKind.REJECTED:

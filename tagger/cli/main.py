@@ -29,7 +29,9 @@ def main() -> None:
     postpone_collection()
     quiet_threads()
     try:
-        run_interruptible(_run, "no work is lost. Run the same command again to continue")
+        run_interruptible(
+            _run, "no work is lost. Run the same command again to continue"
+        )
     finally:
         # Commands are watched from their start, or since they have opened a database.
         if "tagger.processes.stall" in sys.modules:

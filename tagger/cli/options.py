@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from tagger.cli.console import Format
-from tagger.cli.help import ADVANCED, FILTER, METADATA, OUTPUT, PHOTOS, argument, flag, option
+from tagger.cli.help import (
+    ADVANCED,
+    FILTER,
+    METADATA,
+    OUTPUT,
+    PHOTOS,
+    argument,
+    flag,
+    option,
+)
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid
@@ -72,7 +81,10 @@ ModelName = Annotated[
 DeviceName = Annotated[
     Literal["auto", "cuda", "mps", "cpu"] | None,
     option(
-        "--device", "DEVICE", "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)", ADVANCED
+        "--device",
+        "DEVICE",
+        "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)",
+        ADVANCED,
     ),
 ]
 BatchSize = Annotated[
@@ -86,7 +98,9 @@ BatchSize = Annotated[
         max=4096,
     ),
 ]
-Again = Annotated[bool, flag("--again", "Include photos that are classified already.", PHOTOS)]
+Again = Annotated[
+    bool, flag("--again", "Include photos that are classified already.", PHOTOS)
+]
 Include = Annotated[
     list[str] | None,
     option(
@@ -98,7 +112,12 @@ Include = Annotated[
 ]
 Exclude = Annotated[
     list[str] | None,
-    option("--exclude", "PATTERN", "Skip photos and folders that match. Repeatable.", PHOTOS),
+    option(
+        "--exclude",
+        "PATTERN",
+        "Skip photos and folders that match. Repeatable.",
+        PHOTOS,
+    ),
 ]
 JobNumber = Annotated[int | None, argument("JOB", "Job number. (default: all jobs)")]
 FailureKinds = Annotated[
@@ -159,10 +178,12 @@ MaxErrorKm = Annotated[
     ),
 ]
 WithThings = Annotated[
-    bool, flag("--things", "Also write keywords for the things that photos show.", METADATA)
+    bool,
+    flag("--things", "Also write keywords for the things that photos show.", METADATA),
 ]
 Description = Annotated[
-    bool, flag("--description", "Also write a description, to photos without one.", METADATA)
+    bool,
+    flag("--description", "Also write a description, to photos without one.", METADATA),
 ]
 Local = Annotated[
     bool | None,
@@ -172,7 +193,9 @@ Local = Annotated[
         show_default="--local on SQLite while no worker runs",
     ),
 ]
-Wait = Annotated[bool, flag("--wait", "Wait until the job ends, and show its progress.", OUTPUT)]
+Wait = Annotated[
+    bool, flag("--wait", "Wait until the job ends, and show its progress.", OUTPUT)
+]
 NoWait = Annotated[
     bool,
     flag(
@@ -182,10 +205,12 @@ NoWait = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, flag("--dry-run", "Show what the command would do, and change nothing.", OUTPUT)
+    bool,
+    flag("--dry-run", "Show what the command would do, and change nothing.", OUTPUT),
 ]
 Author = Annotated[
-    str | None, option("--by", "NAME", "Author of the verdict.", show_default="your login name")
+    str | None,
+    option("--by", "NAME", "Author of the verdict.", show_default="your login name"),
 ]
 FormatName = Annotated[
     Format | None,
@@ -226,8 +251,12 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
     )
 
 
-TakenAfter = Annotated[str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])]
-TakenBefore = Annotated[str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])]
+TakenAfter = Annotated[
+    str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])
+]
+TakenBefore = Annotated[
+    str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])
+]
 Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"], OUTPUT)]
 Sort = Annotated[str | None, query_option("sort", QUERY_OPTIONS["sort"], OUTPUT)]
 
@@ -241,7 +270,9 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
     if json and name not in {None, Format.JSON}:
         raise typer.BadParameter(f"it contradicts --format {name}", param_hint="--json")
     if print0 and (json or name not in {None, Format.PATHS}):
-        raise typer.BadParameter("use it with --format paths only", param_hint="--print0")
+        raise typer.BadParameter(
+            "use it with --format paths only", param_hint="--print0"
+        )
     if json:
         return Format.JSON
     return name or (Format.PATHS if print0 else Format.TABLE)
@@ -277,7 +308,9 @@ def parse_date(text: str | None, option: str) -> datetime | None:
         )
 
 
-def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:
+def parse_time(
+    text: str | None, option: str, *, direction: Literal[1, -1]
+) -> datetime | None:
     """Return the time of an option's value: a number of days or hours from now (1) or ago (-1), or a date."""
     if text is None:
         return None
@@ -304,7 +337,9 @@ def query_usage() -> Iterator[None]:
         yield
     except QueryOptionInvalid as error:
         option = "--" + str(error.values["option"]).replace("_", "-")
-        raise typer.BadParameter(str(error.values["reason"]), param_hint=option) from error
+        raise typer.BadParameter(
+            str(error.values["reason"]), param_hint=option
+        ) from error
 
 
 def _signature(
@@ -321,7 +356,9 @@ def _signature(
 def _parameter(name: str, option: QueryOption, *, panel: str) -> inspect.Parameter:
     kind: Any = bool
     if option.kind is not bool:
-        kind = (GenericAlias(list, option.kind) if option.several else option.kind) | None
+        kind = (
+            GenericAlias(list, option.kind) if option.several else option.kind
+        ) | None
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -356,7 +393,9 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     from tagger.search.words import MAX_LETTERS
 
     if len(name) > MAX_LETTERS:
-        raise typer.BadParameter(f"a place has at most {MAX_LETTERS} letters", param_hint="--near")
+        raise typer.BadParameter(
+            f"a place has at most {MAX_LETTERS} letters", param_hint="--near"
+        )
     settings, database = open_for_reading()
     try:
         place, hint = place_near(database, name, settings.roots), ""
@@ -385,7 +424,9 @@ _OF_PHOTOS["near"] = replace(
 )
 # The options of queries that select verdicts, with their help where it differs.
 _OF_VERDICTS = {
-    **dict.fromkeys(("landmark", "radius_km", "under", "year", "taken_after", "taken_before"), ""),
+    **dict.fromkeys(
+        ("landmark", "radius_km", "under", "year", "taken_after", "taken_before"), ""
+    ),
     "country": "Landmarks in this country, in any case.",
     "near": "Landmarks near this position, in degrees.",
     "box": "Landmarks between these parallels and meridians, in degrees.",
@@ -401,7 +442,16 @@ class BackfillOptions(_DeclaredOptions):
 
     __signature__ = _signature(
         {name: option for name, option in _OF_PHOTOS.items() if name != "model"},
-        advanced=("sight", "near", "radius_km", "position", "job", "min_score", "verdict", *_RARE),
+        advanced=(
+            "sight",
+            "near",
+            "radius_km",
+            "position",
+            "job",
+            "min_score",
+            "verdict",
+            *_RARE,
+        ),
     )
 
 
@@ -492,10 +542,14 @@ class WriteOptions:
         max_error_m = None
         if self.gps_estimated:
             max_error_m = (
-                MAX_ERROR_M if self.max_error_km is None else round(self.max_error_km * 1000)
+                MAX_ERROR_M
+                if self.max_error_km is None
+                else round(self.max_error_km * 1000)
             )
         elif self.max_error_km is not None:
-            raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
+            raise typer.BadParameter(
+                "it needs --gps-estimated", param_hint="--max-error-km"
+            )
         language = load_settings().language
         optional = self.gps, self.description, language, max_error_m, self.things
         return MetadataOptions(Target(self.write), *optional)
@@ -507,5 +561,14 @@ class WriteOptions:
             "--description": self.description,
             "--things": self.things,
         }
-        limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
-        return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]
+        limit = (
+            []
+            if self.max_error_km is None
+            else ["--max-error-km", str(self.max_error_km)]
+        )
+        return [
+            "--write",
+            self.write,
+            *(flag for flag, is_set in flags.items() if is_set),
+            *limit,
+        ]

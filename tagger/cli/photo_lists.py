@@ -85,7 +85,9 @@ def write_photos(
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
             # Long paths do not fit a terminal. The start ends with a slash.
-            start = str((folder or Path.cwd()) / "_")[:-1] if sys.stdout.isatty() else ""
+            start = (
+                str((folder or Path.cwd()) / "_")[:-1] if sys.stdout.isatty() else ""
+            )
             rows = (
                 row
                 for photo in counter
@@ -104,9 +106,13 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
     from tagger.query.filter_words import active_filters, options_without
 
     options = replace(query, limit=None).texts
-    conditions = {name: value for name, value in options.items() if name not in _OUTCOMES}
+    conditions = {
+        name: value for name, value in options.items() if name not in _OUTCOMES
+    }
     others: dict[str, Options] = {
-        f"with --{name}": conditions | {name: "1"} for name in _OUTCOMES if name not in options
+        f"with --{name}": conditions | {name: "1"}
+        for name in _OUTCOMES
+        if name not in options
     }
     for words, removed in active_filters(options, query, {}):
         if None in removed.values() and (
@@ -118,7 +124,11 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
             others[f"without {left_out}"] = {
                 option: value for option, value in rest if option in options
             }
-    queries = {words: other for words, each in others.items() if (other := _possible_query(each))}
+    queries = {
+        words: other
+        for words, each in others.items()
+        if (other := _possible_query(each))
+    }
     counts = count_photos(session.database, queries.values(), session.settings.roots)
     found = (
         f"{words}: {count_of(number, 'photo')}{'' if exact else ' or more'}"
@@ -141,7 +151,11 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
             write_csv(photo_csv_parts(photos, SIMILAR_PHOTO_COLUMNS), output_format)
         case Format.TABLE:
             rows = (
-                [photo.path, f"{photo.similarity:.2f}", ", ".join(tag.name for tag in photo.tags)]
+                [
+                    photo.path,
+                    f"{photo.similarity:.2f}",
+                    ", ".join(tag.name for tag in photo.tags),
+                ]
                 for photo in photos
             )
             write_table(("Photo", "Similarity", "Landmarks"), rows)
@@ -173,7 +187,10 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
         case Format.GEOJSON:
             write_parts(landmark_feature_parts(counter))
         case Format.TABLE:
-            rows = ([each.landmark, each.name, each.country, each.photos] for each in counter)
+            rows = (
+                [each.landmark, each.name, each.country, each.photos]
+                for each in counter
+            )
             write_table(("Landmark", "Name", "Country", "Photos"), rows)
         case _:
             write_documents(LANDMARK_COLUMNS, counter, output_format)
@@ -196,7 +213,10 @@ def write_failures(
         )
         write_parts(printable(line).encode() + b"\n" for line in lines)
     elif output_format is Format.TABLE:
-        rows = ((each.path, each.kind, each.text, each.attempts, each.job) for each in counter)
+        rows = (
+            (each.path, each.kind, each.text, each.attempts, each.job)
+            for each in counter
+        )
         write_table(("Photo", "Failure", "Remedy", "Attempts", "Job"), rows)
     else:
         write_documents(FAILURE_COLUMNS, counter, output_format)
@@ -212,7 +232,12 @@ def print_details(details: PhotoDetails) -> None:
     taken = photo.taken_at and _taken(photo.taken_at, photo.taken_source, details)
     # With the lowest score with which a suggested landmark would be accepted.
     suggested = [
-        (tag, TAUGHT_THRESHOLD if tag.source == "taught" else details.thresholds[str(tag.model)])
+        (
+            tag,
+            TAUGHT_THRESHOLD
+            if tag.source == "taught"
+            else details.thresholds[str(tag.model)],
+        )
         for tag in photo.tags
         if tag.state is TagState.SUGGESTED and not tag.reason
     ]
@@ -230,7 +255,9 @@ def print_details(details: PhotoDetails) -> None:
         (
             "position",
             photo.position
-            and ", ".join(filter(None, (photo.position.text, photo.position.whole_place)))
+            and ", ".join(
+                filter(None, (photo.position.text, photo.position.whole_place))
+            )
             + _own_position(details),
         ),
         (
@@ -243,25 +270,40 @@ def print_details(details: PhotoDetails) -> None:
         ("classified", classified),
         ("threshold", details.threshold),
         *(
-            ("suggested", f"{tag.name} {tag.score:.2f}; below the threshold {threshold:.4g}")
+            (
+                "suggested",
+                f"{tag.name} {tag.score:.2f}; below the threshold {threshold:.4g}",
+            )
             for tag, threshold in suggested
         ),
         (
             "last job",
             details.job
             and ": ".join(
-                filter(None, (f"{details.job.job}, {details.job.outcome}", details.job.reason))
+                filter(
+                    None,
+                    (f"{details.job.job}, {details.job.outcome}", details.job.reason),
+                )
             ),
         ),
-        ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
-        ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),
+        (
+            "fails",
+            details.failure and f"{details.failure.kind}: {details.failure.text}",
+        ),
+        (
+            "gone since",
+            details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC",
+        ),
         *(("written", _metadata(write)) for write in details.metadata),
         *(("copy", copy) for copy in details.copies),
         *(
             ("verdict", _verdict(f"{verdict.name} {verdict.verdict}", verdict))
             for verdict in details.verdicts
         ),
-        ("verdict", details.dismissal and _verdict("not a landmark", details.dismissal)),
+        (
+            "verdict",
+            details.dismissal and _verdict("not a landmark", details.dismissal),
+        ),
     ]
     for name, value in facts:
         if value is not None:
@@ -296,7 +338,11 @@ def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
         return f"{text}, if the camera's clock was set: clocks begin on 1 January"
     if source not in STATED_BY:
         return text
-    own = f"; the photo itself says {details.own_taken_at}" if details.own_taken_at else ""
+    own = (
+        f"; the photo itself says {details.own_taken_at}"
+        if details.own_taken_at
+        else ""
+    )
     return f"{text}, {_uncapitalised(STATED_BY[source])}{own}"
 
 
@@ -315,7 +361,9 @@ def _evidence(evidence: PositionEvidence, source: str) -> str:
     }
     photo = neighbours["before"] or neighbours["after"]
     name = evidence.landmark or evidence.track
-    return _uncapitalised(gettext(evidence.phrase(source), **neighbours, photo=photo, name=name))
+    return _uncapitalised(
+        gettext(evidence.phrase(source), **neighbours, photo=photo, name=name)
+    )
 
 
 def _uncapitalised(text: str) -> str:

@@ -189,7 +189,9 @@ def child_environment(settings: Settings, count: int, number: int) -> Mapping[st
     for name in ("batch_size", "model"):
         if (value := getattr(settings, name)) is not None:
             own[f"TAGGER_{name.upper()}"] = str(value)
-    return {name: value for name, value in os.environ.items() if name.upper() not in own} | own
+    return {
+        name: value for name, value in os.environ.items() if name.upper() not in own
+    } | own
 
 
 # --- tagger tag ---
@@ -206,7 +208,9 @@ JOB_POLL_S = 0.2
 JOB_STALL_NAME = "job"
 
 
-def job_process_count(database: Database, settings: Settings, progress: JobProgress) -> int:
+def job_process_count(
+    database: Database, settings: Settings, progress: JobProgress
+) -> int:
     """Return how many processes run a local job. A number in the settings is limited by its chunks alone."""
     if progress.kind not in CLASSIFICATION_KINDS or database.is_in_memory:
         return 1
@@ -238,7 +242,12 @@ class _JobProcesses(Pool):
     """The processes of one job: `tagger worker --job`."""
 
     def __init__(
-        self, database: Database, settings: Settings, job: int, count: int, printer: StoredPrinter
+        self,
+        database: Database,
+        settings: Settings,
+        job: int,
+        count: int,
+        printer: StoredPrinter,
     ) -> None:
         super().__init__(
             settings.data_folder,
@@ -291,7 +300,9 @@ class _JobProcesses(Pool):
         with_retry(partial(release_chunks_of, self._database, self._job, worker))
         # It may have died between its last chunk and this.
         with_retry(partial(finish_job, self._database, self._job))
-        is_running = _is_running(with_retry(partial(find_job, self._database, self._job)))
+        is_running = _is_running(
+            with_retry(partial(find_job, self._database, self._job))
+        )
         return is_running and (child.exit_code != 0 or len(self.children) == 1)
 
     def _show(self, line: str) -> None:
@@ -347,7 +358,9 @@ class PageWorker:
         self._lock: IO[bytes] | None = None
         self._needed_at = self._next_start = self._next_folders = self._next_tick = 0.0
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="page-worker", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="page-worker", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -368,7 +381,9 @@ class PageWorker:
                 self._next_start = time.monotonic() + RETRY_S
                 self._stop()
             except Exception:
-                log.exception("The check for jobs failed unexpectedly")  # the thread goes on
+                log.exception(
+                    "The check for jobs failed unexpectedly"
+                )  # the thread goes on
 
     def _check(self) -> None:
         # Start, restart or stop the worker.
@@ -378,7 +393,9 @@ class PageWorker:
         now = time.monotonic()
         workers = list_workers(self._database)
         self._started |= {f"tagger-{child.pid}@" for child in self._pool.children}
-        are_own = all(worker.name.startswith(tuple(self._started)) for worker in workers)
+        are_own = all(
+            worker.name.startswith(tuple(self._started)) for worker in workers
+        )
         self._sweep(now, are_own=are_own)
         if is_worker_needed(self._database):
             self._needed_at = now

@@ -51,11 +51,19 @@ class LazyCommands(Mapping[str, Any]):
     by name of the command. Commands of installed packages are found by name, and not listed.
     """
 
-    def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
-        self.panels = {panel: tuple(map(_name, places)) for panel, places in panels.items()}
-        self._places = {_name(place): place for places in panels.values() for place in places}
+    def __init__(
+        self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]
+    ) -> None:
+        self.panels = {
+            panel: tuple(map(_name, places)) for panel, places in panels.items()
+        }
+        self._places = {
+            _name(place): place for places in panels.values() for place in places
+        }
         self._summaries = {
-            _name(place): text for places in panels.values() for place, text in places.items()
+            _name(place): text
+            for places in panels.values()
+            for place, text in places.items()
         }
         self._classes = classes
         self._built: dict[str, Any] = {}
@@ -80,7 +88,9 @@ class LazyCommands(Mapping[str, Any]):
         """A command without options that has the name and summary of the real one, which is not imported."""
         if name not in self._places:
             # Only now: looking for installed packages takes longer than the help.
-            return TyperCommand(name) if name in extensions(EXTENSION_COMMANDS) else None
+            return (
+                TyperCommand(name) if name in extensions(EXTENSION_COMMANDS) else None
+            )
         return TyperCommand(name, help=self._summaries[name])
 
     def _build(self, name: str, found: Any) -> Any:
@@ -89,7 +99,9 @@ class LazyCommands(Mapping[str, Any]):
             use_help_classes(found)
             program.add_typer(found, name=name)
         else:
-            command_class = _load(self._classes[name]) if name in self._classes else Command
+            command_class = (
+                _load(self._classes[name]) if name in self._classes else Command
+            )
             program.command(name, cls=command_class)(found)
         return typer.main.get_group(program).commands[name]
 
@@ -173,7 +185,9 @@ class RootGroup(EndingGroup):
         write_head(self, ctx, formatter)
         for panel, names in commands.panels.items():
             if shows_all or panel != MORE:
-                write_commands(panel, ((name, commands.summary(name)) for name in names), formatter)
+                write_commands(
+                    panel, ((name, commands.summary(name)) for name in names), formatter
+                )
         write_panels(self, ctx, formatter)
         if not shows_all:
             formatter.write_paragraph()
@@ -213,10 +227,14 @@ def _print_version(requested: bool) -> None:
 def _common(
     context: typer.Context,
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Print only results, warnings and errors.")
+        bool,
+        typer.Option("-q", "--quiet", help="Print only results, warnings and errors."),
     ] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Print more. -vv prints tracebacks.")
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, help="Print more. -vv prints tracebacks."
+        ),
     ] = 0,
     _version: Annotated[
         bool,
@@ -278,9 +296,17 @@ def stated_os_error(error: OSError) -> TaggerError:
 
 def _fail_of_database(error: Exception) -> None:
     # End the command if the database has raised the error; say it if a row may be the cause.
-    from tagger.database.engine import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
+    from tagger.database.engine import (
+        DAMAGED_ROWS,
+        DatabaseError,
+        reason_of,
+        stated_error,
+    )
 
-    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+    if (
+        isinstance(error, UnicodeEncodeError)
+        and error.reason == "surrogates not allowed"
+    ):
         console.fail(
             ArgumentInvalid(
                 argument=ascii(error.object),

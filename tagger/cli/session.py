@@ -73,7 +73,9 @@ def open_session(
     return _open(settings, settle_jobs=settle_jobs)
 
 
-def _open(settings: Settings, *, settle_jobs: bool = False, waits: bool = False) -> Session:
+def _open(
+    settings: Settings, *, settle_jobs: bool = False, waits: bool = False
+) -> Session:
     from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
 
@@ -89,7 +91,9 @@ def _open(settings: Settings, *, settle_jobs: bool = False, waits: bool = False)
     return session
 
 
-def open_for_reading(settings: Settings | None = None, *, is_needed: bool = True) -> Session:
+def open_for_reading(
+    settings: Settings | None = None, *, is_needed: bool = True
+) -> Session:
     """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty.
 
     `is_needed`: say then how to create a database.
@@ -99,9 +103,13 @@ def open_for_reading(settings: Settings | None = None, *, is_needed: bool = True
     settings = settings or load_settings()
     address = settings.effective_database_url
     file = sqlite_file(address)
-    readable = settings.model_copy(update={"database_url": address_for_reading(address)})
+    readable = settings.model_copy(
+        update={"database_url": address_for_reading(address)}
+    )
     if is_needed and readable.database_url != address:
-        console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
+        console.warning(
+            f"there is no database at {file}; to create it, run: tagger tag FOLDER"
+        )
     try:
         return _open(readable)
     except DiskFull:
@@ -122,7 +130,9 @@ def _note_endpoints() -> None:
             note_endpoints(connection)
 
 
-def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None) -> None:
+def prepare_paths(
+    paths: Iterable[str | Path], settings: Settings | None = None
+) -> None:
     """Call this before looking for paths without a session.
 
     If one is an address in a bucket, the database is opened, which knows its server.
@@ -190,23 +200,29 @@ def _update_text(
         if state.examples:
             found = found_text(state, "tagged by it in all", "photo")
             return f"{landmark.display_name} is now learned from {examples_text(state)}: {found}"
-    return f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
+    return (
+        f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
+    )
 
 
 def examples_text(state: TaughtState) -> str:
     """`5 photos and 2 rejected ones`: what a landmark was learned from."""
-    rejected = f" and {count_of(state.rejected, 'rejected one')}" if state.rejected else ""
+    rejected = (
+        f" and {count_of(state.rejected, 'rejected one')}" if state.rejected else ""
+    )
     return f"{count_of(state.examples, 'photo')}{rejected}"
 
 
-def found_text(state: TaughtState, tagged: str = "tagged", noun: str = "more photo") -> str:
+def found_text(
+    state: TaughtState, tagged: str = "tagged", noun: str = "more photo"
+) -> str:
     """The numbers of photos that were found, and how many of the tags are probably right."""
     right = ""
     if state.precision is not None:  # never 100 %: nobody can be that sure
-        right = f", of which about {percent(min(state.precision, 0.99))} should be right"
-    return (
-        f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
-    )
+        right = (
+            f", of which about {percent(min(state.precision, 0.99))} should be right"
+        )
+    return f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
 
 
 def texts_of_other_models(
@@ -217,13 +233,18 @@ def texts_of_other_models(
     from tagger.teaching.learning import landmarks_of_other_models
 
     names = [model.name for model in in_use]
-    for other, slugs in landmarks_of_other_models(database, [model.id for model in in_use]).items():
+    for other, slugs in landmarks_of_other_models(
+        database, [model.id for model in in_use]
+    ).items():
         remedy = use_command([*names, other])
         if any(model.manifest.embedding for model in in_use):
             remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
         verb = "does" if len(names) == 1 else "do"
         taught = first_names(slugs, NAMED)
-        yield f"{', '.join(names)} {verb} not know what {other} was taught: {taught}", remedy
+        yield (
+            f"{', '.join(names)} {verb} not know what {other} was taught: {taught}",
+            remedy,
+        )
 
 
 def update_derived_facts(session: Session) -> None:
@@ -233,7 +254,9 @@ def update_derived_facts(session: Session) -> None:
     lessons: Sequence[Lessons] = ()
     try:
         with ProgressLine("") as line:
-            lessons = update_consequences(session.database, session.settings.model, line.show_step)
+            lessons = update_consequences(
+                session.database, session.settings.model, line.show_step
+            )
     except TaggerError as error:
         console.warning(
             f"the taught landmarks were not updated: {error} Then run: tagger backfill taught"

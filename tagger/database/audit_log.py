@@ -48,7 +48,10 @@ class AuditAction(StrEnum):
 
 
 def record_action(
-    connection: Connection, action: AuditAction, subject: object = None, **details: object
+    connection: Connection,
+    action: AuditAction,
+    subject: object = None,
+    **details: object,
 ) -> int:
     """Record an action of the transaction's actor; returns the entry's number. No secrets in `details`."""
     now = datetime.now(UTC)
@@ -63,7 +66,9 @@ def record_action(
         "details": _stored_details(connection, details),
     }
     entry = int(
-        connection.execute(insert(audit_log).values(row).returning(audit_log.c.id)).scalar_one()
+        connection.execute(
+            insert(audit_log).values(row).returning(audit_log.c.id)
+        ).scalar_one()
     )
     _remove(connection, audit_log.c.at < now - timedelta(days=KEPT_DAYS))
     if entry > MAX_ENTRIES:
@@ -71,7 +76,9 @@ def record_action(
     return entry
 
 
-def withdraw_action(connection: Connection, action: AuditAction, subject: object) -> None:
+def withdraw_action(
+    connection: Connection, action: AuditAction, subject: object
+) -> None:
     """Remove the newest entry of an action that came to nothing."""
     is_of_it = (audit_log.c.action == action, audit_log.c.subject == str(subject))
     newest = select(func.max(audit_log.c.id)).where(*is_of_it).scalar_subquery()
@@ -84,7 +91,9 @@ def update_details(connection: Connection, entry: int, **details: object) -> Non
     connection.execute(update(audit_log).where(audit_log.c.id == entry).values(values))
 
 
-def _stored_details(connection: Connection, details: dict[str, object]) -> dict[str, object]:
+def _stored_details(
+    connection: Connection, details: dict[str, object]
+) -> dict[str, object]:
     # The details that are not None, with the actor's address.
     details = {"address": actor_of(connection).address} | details
     return {name: value for name, value in details.items() if value is not None}
@@ -92,7 +101,12 @@ def _stored_details(connection: Connection, details: dict[str, object]) -> dict[
 
 def _remove(connection: Connection, is_old: ColumnElement[bool]) -> None:
     # Rows that another transaction is removing are skipped: waiting for them could end in a deadlock.
-    old = select(audit_log.c.id).where(is_old).limit(MAX_REMOVED).with_for_update(skip_locked=True)
+    old = (
+        select(audit_log.c.id)
+        .where(is_old)
+        .limit(MAX_REMOVED)
+        .with_for_update(skip_locked=True)
+    )
     connection.execute(delete(audit_log).where(audit_log.c.id.in_(old)))
 
 
@@ -122,7 +136,9 @@ def author_text(author: str | None) -> str:
         return ""
     if door == "web":
         return name
-    return gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
+    return (
+        gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
+    )
 
 
 def login_name() -> str | None:

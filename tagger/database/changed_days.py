@@ -31,7 +31,9 @@ def record_days(connection: Connection, days: Iterable[ChangedDay]) -> None:
 
 def are_due(connection: Connection, *steps: KeptStep) -> bool:
     """Whether one of these steps has to follow a change."""
-    return bool(connection.scalar(select(exists().where(changed_days.c.step.in_(steps)))))
+    return bool(
+        connection.scalar(select(exists().where(changed_days.c.step.in_(steps))))
+    )
 
 
 def are_consequences_due(connection: Connection) -> bool:
@@ -45,7 +47,8 @@ def are_consequences_due(connection: Connection) -> bool:
 def are_left_due(connection: Connection) -> bool:
     """Whether they do not, and no open job will see to it. Photos without date or camera change no day."""
     is_of_photo = or_(
-        photos.c.id == changed_days.c.photo_id, photos.c.content_id == changed_days.c.content_id
+        photos.c.id == changed_days.c.photo_id,
+        photos.c.content_id == changed_days.c.content_id,
     )
     is_dated = photos.c.camera_id.is_not(None) & photos.c.taken_at.is_not(None)
     of_trips = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.TRIPS))
@@ -54,8 +57,12 @@ def are_left_due(connection: Connection) -> bool:
         exists().where(of_trips, changed_days.c.part > 0),
         exists().where(of_trips, changed_days.c.part.is_(None), is_of_photo, is_dated),
     )
-    is_open = exists().where(jobs.c.state.not_in((JobState.FINISHED, JobState.CANCELLED)))
-    return bool(connection.scalar(select(or_(*due)))) and not connection.scalar(select(is_open))
+    is_open = exists().where(
+        jobs.c.state.not_in((JobState.FINISHED, JobState.CANCELLED))
+    )
+    return bool(connection.scalar(select(or_(*due)))) and not connection.scalar(
+        select(is_open)
+    )
 
 
 class _Cause(NamedTuple):
@@ -103,7 +110,14 @@ _CAUSES = (
         "photo_id",
         "photo_id",
     ),
-    _Cause("days", "contents", "id, outcome, width, height", "'numbers'", "content_id", "id"),
+    _Cause(
+        "days",
+        "contents",
+        "id, outcome, width, height",
+        "'numbers'",
+        "content_id",
+        "id",
+    ),
     _Cause(
         "days",
         "effective_tags",
@@ -131,7 +145,9 @@ def trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
     }
     for cause in _CAUSES:
         names = cause.columns.split(", ")
-        old, new = (", ".join(f"{row}.{name}" for name in names) for row in ("OLD", "NEW"))
+        old, new = (
+            ", ".join(f"{row}.{name}" for name in names) for row in ("OLD", "NEW")
+        )
         for event, rows in _ROWS.items():
             is_update = event == "update"
             name = f"{cause.name}_{event}_{cause.table}"

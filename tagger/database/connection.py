@@ -10,7 +10,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Delete, Engine, Row, Select, Update, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Engine,
+    Row,
+    Select,
+    Update,
+    select,
+)
 
 from tagger.database.audit_log import Actor, command_line_actor
 from tagger.database.engine import (
@@ -73,7 +82,9 @@ def open_database(
 def _read_ledger(engine: Engine) -> Row[Any, Any]:
     require_current_schema(engine)
     with engine.connect() as connection:
-        return connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
+        return connection.execute(
+            select(ledgers.c.ledger_id, ledgers.c.settled_to)
+        ).one()
 
 
 def open_configured(
@@ -183,7 +194,9 @@ class Database:
         options: dict[str, Any] = {"tagger_language": self._language}
         if not in_transaction:
             options |= (
-                {"tagger_begin": None} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+                {"tagger_begin": None}
+                if self.is_sqlite
+                else {"isolation_level": "AUTOCOMMIT"}
             )
         with self._engine.connect().execution_options(**options) as connection:
             yield connection
@@ -280,7 +293,9 @@ class Database:
 
     @staticmethod
     def _bound() -> ProcessBound:
-        return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
+        return ProcessBound(
+            what="A library with its jobs and queries", call="tagger.open"
+        )
 
 
 # Rows of each index that SQLite reads for statistics: all of them would take minutes in large
@@ -299,8 +314,12 @@ class _Commits:
     def version(self) -> int:
         with self._lock:
             if self._connection is None:
-                self._connection = self._engine.connect().execution_options(tagger_begin=None)
-            return int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+                self._connection = self._engine.connect().execution_options(
+                    tagger_begin=None
+                )
+            return int(
+                self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            )
 
     def close(self) -> None:
         with self._lock:

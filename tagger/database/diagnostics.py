@@ -56,8 +56,23 @@ CONNECT_S = 3
 QUICK_CHECK_S = 1.5
 # SQLite's locks and shared memory do not work reliably on these.
 NETWORK_FILE_SYSTEMS = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "ncpfs", "davfs"),
-    *(f"fuse.{name}" for name in ("sshfs", "glusterfs", "s3fs", "rclone", "davfs", "cephfs")),
+    *(
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "ncpfs",
+        "davfs",
+    ),
+    *(
+        f"fuse.{name}"
+        for name in ("sshfs", "glusterfs", "s3fs", "rclone", "davfs", "cephfs")
+    ),
 }
 
 
@@ -92,33 +107,47 @@ def file_system_of(path: Path, mounts: str) -> str | None:
     for fields in (line.split() for line in mounts.splitlines()):
         if len(fields) < 3:
             continue
-        mount = Path(fields[1].encode().decode("unicode_escape"))  # a space is written \040
-        if path.is_relative_to(mount) and (deepest is None or len(mount.parts) >= deepest[0]):
+        mount = Path(
+            fields[1].encode().decode("unicode_escape")
+        )  # a space is written \040
+        if path.is_relative_to(mount) and (
+            deepest is None or len(mount.parts) >= deepest[0]
+        ):
             deepest = len(mount.parts), fields[2]
     return deepest[1] if deepest else None
 
 
 @contextmanager
-def _connected(file: Path, mode: str, timeout_s: float = 1.0) -> Iterator[sqlite3.Connection]:
+def _connected(
+    file: Path, mode: str, timeout_s: float = 1.0
+) -> Iterator[sqlite3.Connection]:
     address = f"file:{quote(str(file.absolute()))}?mode={mode}"
     if mode == "ro":
         address = read_only_address(file.absolute()) or address
     connection = sqlite3.connect(
-        address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
+        address,
+        uri=True,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
     )
     with closing(connection):
         try:
             yield connection
         except sqlite3.Error as error:
             if is_disk_full(error):
-                raise DiskFull(what=f"sqlite:///{file}", reason=reason_of(error)) from error
+                raise DiskFull(
+                    what=f"sqlite:///{file}", reason=reason_of(error)
+                ) from error
             raise
 
 
 PAGE = 2000
 
 
-def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Iterator[Row[Any]]:
+def stored_rows(
+    connection: Connection, table: Table, query: Select[Any]
+) -> Iterator[Row[Any]]:
     """Every row that `query` selects from `table`, with its key."""
     keys = list(table.primary_key.columns)
     return chain.from_iterable(
@@ -158,21 +187,30 @@ def database_stats(database: Database) -> DatabaseStats:
         contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
     )
     is_tagged = exists().where(
-        effective_tags.c.content_id == contents.c.id, effective_tags.c.accepted == true()
+        effective_tags.c.content_id == contents.c.id,
+        effective_tags.c.accepted == true(),
     )
     count = select(func.count())
     queries: dict[str, Select[Any]] = {
         "roots": count.select_from(roots),
         "photos": count.select_from(photos).where(PRESENT),
         "gone": count.select_from(photos).where(*gone),
-        "failing": count.select_from(photos).where(PRESENT, photos.c.failure_kind.is_not(None)),
+        "failing": count.select_from(photos).where(
+            PRESENT, photos.c.failure_kind.is_not(None)
+        ),
         "not_classified": count.select_from(photos).where(
             PRESENT, ~classified, photos.c.failure_kind.is_(None)
         ),
         "contents": count.select_from(contents),
-        "classified": count.select_from(contents).where(contents.c.outcome.is_not(None)),
-        "tagged": count.select_from(contents).where(contents.c.outcome.is_not(None), is_tagged),
-        "tags": count.select_from(effective_tags).where(effective_tags.c.accepted == true()),
+        "classified": count.select_from(contents).where(
+            contents.c.outcome.is_not(None)
+        ),
+        "tagged": count.select_from(contents).where(
+            contents.c.outcome.is_not(None), is_tagged
+        ),
+        "tags": count.select_from(effective_tags).where(
+            effective_tags.c.accepted == true()
+        ),
         "embeddings": count.select_from(embeddings),
         "taught_landmarks": select(func.count(distinct(classifiers.c.landmark_id))),
         "verdicts": count.select_from(verdicts),
@@ -187,7 +225,9 @@ def database_stats(database: Database) -> DatabaseStats:
         else "SELECT pg_database_size(current_database())"
     )
     with database.read() as connection:
-        numbers = {name: int(connection.scalar(query) or 0) for name, query in queries.items()}
+        numbers = {
+            name: int(connection.scalar(query) or 0) for name, query in queries.items()
+        }
         size_bytes = int(connection.scalar(text(size)) or 0)
     unknown = numbers.pop("classified") - numbers["tagged"]
     return DatabaseStats(

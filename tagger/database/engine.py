@@ -46,7 +46,11 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.extensions import extra_missing
-from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.permissions import (
+    create_private_file,
+    make_private_folder,
+    require_safe,
+)
 from tagger.texts.addresses import AddressInvalid, database_address, split_servers
 
 BUSY_TIMEOUT_S = 30.0
@@ -83,7 +87,9 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
             return _sqlite_engine(parsed, make_folder=make_folder)
         return _postgresql_engine(parsed)
     except (ArgumentError, ValueError):
-        raise SettingsInvalid(reason=_INVALID) from None  # a part of the address is in its text
+        raise SettingsInvalid(
+            reason=_INVALID
+        ) from None  # a part of the address is in its text
     except ModuleNotFoundError as error:
         raise extra_missing("PostgreSQL", "postgres") from error
 
@@ -95,7 +101,9 @@ def sqlite_file(url: str) -> Path | None:
     except SettingsInvalid:
         return None
     return (
-        Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+        Path(parsed.database)
+        if parsed.get_backend_name() == "sqlite" and parsed.database
+        else None
     )
 
 
@@ -125,7 +133,11 @@ def parse_database_url(url: str) -> URL:
         raise SettingsInvalid(reason=f"database_url: {error}") from None
     except (ArgumentError, ValueError):
         raise SettingsInvalid(reason=_INVALID) from None
-    return parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg")
+    return (
+        parsed
+        if parsed.drivername == "sqlite"
+        else parsed.set(drivername="postgresql+psycopg")
+    )
 
 
 # Parameters of a session, set by a statement, as poolers refuse them at the login.
@@ -157,7 +169,11 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=24,
         hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
         connect_args={
-            **{name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query},
+            **{
+                name: value
+                for name, value in _POSTGRESQL_OPTIONS.items()
+                if name not in url.query
+            },
             # Poolers give the transactions of a connection to different sessions, which do not share them.
             "prepare_threshold": None,
             # In a database of another encoding, the server converts; in one of SQL_ASCII, psycopg would
@@ -263,7 +279,9 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
     for pragma in SQLITE_PRAGMAS:
         try:
             connection.execute(f"PRAGMA {pragma}").close()
-        except sqlite3.OperationalError as error:  # a read-only file in another journal mode
+        except (
+            sqlite3.OperationalError
+        ) as error:  # a read-only file in another journal mode
             if not is_read_only(error):
                 raise
 
@@ -277,13 +295,19 @@ def read_only_address(file: Path) -> str | None:
         return None
     files = [
         file,
-        *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists()),
+        *(
+            each
+            for end in ("-wal", "-shm")
+            if (each := file.with_name(file.name + end)).exists()
+        ),
     ]
     may_add = os.access(file.parent, os.W_OK, effective_ids=True)
     if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
         return None
     is_open = len(files) > 1
-    return f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
+    return (
+        f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
+    )
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:
@@ -335,15 +359,15 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
         remedy = _remedy(engine.url, shown)
-        raise DatabaseUnavailable(url=redact(engine.url), reason=shown, remedy=remedy) from cause
+        raise DatabaseUnavailable(
+            url=redact(engine.url), reason=shown, remedy=remedy
+        ) from cause
     except TaggerError:
         engine.dispose()
         raise
 
 
-_FILE_REMEDY = (
-    "Check that its folder is writable and on a local disk, or correct TAGGER_DATABASE_URL"
-)
+_FILE_REMEDY = "Check that its folder is writable and on a local disk, or correct TAGGER_DATABASE_URL"
 
 
 def _remedy(url: URL, reason: str) -> str:
@@ -370,7 +394,9 @@ def redact(url: URL) -> str:
     """The address without driver, password and query."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
-    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(
+        hide_password=True
+    )
 
 
 # The errors of the database that callers catch, and retries while it is unavailable or locked.
@@ -381,9 +407,7 @@ def redact(url: URL) -> str:
 DatabaseError = SQLAlchemyError
 
 # Said with an unexpected error: values that this program never stores have no error of their own.
-DAMAGED_ROWS = (
-    "if another program wrote to the database, `tagger db check` names the rows that it damaged"
-)
+DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
 
 # PostgreSQL's codes. With the second, the role may use no schema.
 _MISSING_RIGHTS = frozenset({"42501", "3F000"})
@@ -413,7 +437,9 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", None) in _SQLITE_DISK_FULL
     # A refused connection has no SQLSTATE: PostgreSQL may have to write a file for it.
-    return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
+    return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(
+        errno.ENOSPC
+    ) in str(cause)
 
 
 def may_only_read(error: DatabaseError) -> bool:
@@ -440,7 +466,10 @@ def is_defect(error: DatabaseError) -> bool:
         return False
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
-    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+    if (
+        getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+        == sqlite3.SQLITE_ERROR
+    ):
         return True  # a table or column is missing, for example
     return isinstance(error, DataError | IntegrityError | ProgrammingError)
 
@@ -455,7 +484,9 @@ def stated_error(error: DatabaseError, reason: str) -> TaggerError:
         return DatabasePermissionMissing(reason=reason)
     if _is_at_limit(error):
         return DatabaseLimitReached(reason=reason)
-    return (StatementRefused if is_defect(error) else DatabaseConnectionLost)(reason=reason)
+    return (StatementRefused if is_defect(error) else DatabaseConnectionLost)(
+        reason=reason
+    )
 
 
 def outage_text(error: DatabaseError) -> str:
@@ -522,12 +553,18 @@ def with_retry(
         except SQLAlchemyError as error:
             limit = STOPPING_RETRY_S if stop.is_set() else RETRY_S
             elapsed = time.monotonic() - began
-            if not is_transient(error) or elapsed > limit or (give_up and give_up.is_set()):
+            if (
+                not is_transient(error)
+                or elapsed > limit
+                or (give_up and give_up.is_set())
+            ):
                 raise
             if not is_logged:
                 text = outage_text(error)
                 log.warning(
-                    "%s; trying again for %.0f min", text[0].upper() + text[1:], RETRY_S / 60
+                    "%s; trying again for %.0f min",
+                    text[0].upper() + text[1:],
+                    RETRY_S / 60,
                 )
                 is_logged = True
         if stop.is_set():

@@ -201,15 +201,22 @@ class NoteCode(StrEnum):
     )
     PROCESS_SILENT = (
         "process-silent",
-        N_("its process does not answer; if it has ended, run the same command again to continue"),
+        N_(
+            "its process does not answer; if it has ended, run the same command again to continue"
+        ),
     )
     PAUSED_UNTIL_NEXT_RUN = (
         "paused-until-next-run",
-        N_("paused at {end} ({zone}); the next run of the schedule {name} continues it"),
+        N_(
+            "paused at {end} ({zone}); the next run of the schedule {name} continues it"
+        ),
     )
     NOTHING_TO_DO = "nothing-to-do", N_("nothing to do")
     PHOTOS_GONE = "photos-gone", N_("photos that are gone: {number}")
-    RUN_UNFINISHED = "run-unfinished", N_("job {job} of an earlier run has not finished")
+    RUN_UNFINISHED = (
+        "run-unfinished",
+        N_("job {job} of an earlier run has not finished"),
+    )
     MODEL_LEFT_OUT = (
         "model-left-out",
         N_("{problem} Until then, the job's other models classify its photos."),
@@ -257,7 +264,9 @@ def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | N
     return note if str(note) == text else None
 
 
-def has_code(text: str | None, message: Mapping[str, Any] | None, code: NoteCode) -> bool:
+def has_code(
+    text: str | None, message: Mapping[str, Any] | None, code: NoteCode
+) -> bool:
     """Whether both columns have such a note."""
     note = stored_note(text, message)
     return note is not None and note.code is code

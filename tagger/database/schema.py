@@ -109,7 +109,9 @@ def _unsupported(engine: Engine, revision: str) -> DatabaseUnavailable:
             remedy="Run `tagger db upgrade` of version 2.1 first, then this one's",
         )
     reason = f"a newer version of tagger created it (schema {revision})"
-    return DatabaseUnavailable(url=url, reason=reason, remedy="Upgrade tagger on this machine")
+    return DatabaseUnavailable(
+        url=url, reason=reason, remedy="Upgrade tagger on this machine"
+    )
 
 
 def schema_revision(engine: Engine) -> str | None:
@@ -121,7 +123,9 @@ def schema_revision(engine: Engine) -> str | None:
 def _stored_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = connection.scalar(
+        text("SELECT version_num FROM alembic_version")
+    )
     return revision
 
 
@@ -140,11 +144,16 @@ def upgrade(engine: Engine) -> None:
         ):
             if is_server:
                 connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
+                connection.exec_driver_sql(
+                    f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}"
+                )
             with _MIGRATIONS:
                 _migrate(connection)
     except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
+        if getattr(error.orig, "sqlstate", None) not in {
+            _LOCK_NOT_AVAILABLE,
+            _DEADLOCK,
+        }:
             raise
         raise Unavailable(reason=_BLOCKED.format(url=redact(engine.url))) from error
 
@@ -206,14 +215,18 @@ def _create_schema(connection: Connection) -> None:
     for table in metadata.tables.values():
         for index in table.indexes:
             if "where" in index.info:
-                index.dialect_options[connection.dialect.name]["where"] = index.info["where"]
+                index.dialect_options[connection.dialect.name]["where"] = index.info[
+                    "where"
+                ]
     metadata.create_all(connection, checkfirst=False)
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
     for statement in trigger_statements(is_sqlite=is_sqlite):
         connection.exec_driver_sql(statement)
     connection.execute(
-        insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC))
+        insert(ledgers).values(
+            id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)
+        )
     )
 
 
@@ -222,7 +235,8 @@ def supported_revisions() -> set[str]:
     from alembic.script import ScriptDirectory
 
     return {
-        script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()
+        script.revision
+        for script in ScriptDirectory(str(migrations_folder())).walk_revisions()
     }
 
 
@@ -233,9 +247,7 @@ def migrations_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-_PATH = (
-    "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
-)
+_PATH = "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
 _PRESENT = "p.gone_since IS NULL AND p.primary_id IS NULL"
 
 
@@ -309,7 +321,11 @@ def bulk_load(connection: Connection) -> Iterator[None]:
         parts = connection.execute(_SQLITE).all()
     else:
         tables = {"tables": list(metadata.tables)}
-        parts = [part for query in _POSTGRESQL for part in connection.execute(text(query), tables)]
+        parts = [
+            part
+            for query in _POSTGRESQL
+            for part in connection.execute(text(query), tables)
+        ]
     for part in parts:
         connection.exec_driver_sql(part.removal)
     yield

@@ -119,13 +119,9 @@ class part_of(_Expression[int]):  # noqa: N801
     """The part of a photo by its time and its id, which numbers of photos are kept of."""
 
     type = Integer()
-    sqlite = (
-        "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
-    )
+    sqlite = "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
     # As PostgreSQL writes it, so that Alembic finds the index equal.
-    postgresql = (
-        "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
-    )
+    postgresql = "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
 
 
 class is_midnight(_Expression[bool]):  # noqa: N801
@@ -149,7 +145,9 @@ class name_of(_Expression[str]):  # noqa: N801
     """The name of the file of a path, with ASCII letters in lower case. Photos have an index of it."""
 
     type = Text()
-    sqlite = postgresql = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
+    sqlite = postgresql = (
+        "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
+    )
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801
@@ -163,7 +161,9 @@ class unindexed(FunctionElement[Any]):  # noqa: N801
 
 
 @compiles(unindexed)
-def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_unindexed(
+    element: unindexed, compiler: SQLCompiler, **options: Any
+) -> str:
     sign = "+" if compiler.dialect.name == "sqlite" else ""
     return sign + compiler.process(next(iter(element.clauses)), **options)
 
@@ -172,7 +172,9 @@ def looked_up(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition with each EXISTS looked up for each photo: PostgreSQL would read all tags for some."""
 
     def with_offset(element: ExternallyTraversible, **_: Any) -> Any:
-        if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
+        if isinstance(element, Exists) and isinstance(
+            select_ := element.element.element, Select
+        ):
             return exists(select_.offset(0))
         return None
 
@@ -182,10 +184,14 @@ def looked_up(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def current_time(connection: Connection) -> datetime:
     """The time by the database's clock, in UTC, by which a fleet decides what is due."""
-    return datetime.fromtimestamp(connection.execute(select(db_now())).scalar_one(), UTC)
+    return datetime.fromtimestamp(
+        connection.execute(select(db_now())).scalar_one(), UTC
+    )
 
 
-def upsert(connection: Connection, target: Table) -> "sqlite.Insert | postgresql.Insert":
+def upsert(
+    connection: Connection, target: Table
+) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that can have ON CONFLICT. Importing PostgreSQL's dialect takes long."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
@@ -208,9 +214,13 @@ def distinct_values(
     column: ColumnElement[_Value], *conditions: ColumnElement[bool]
 ) -> Select[tuple[_Value]]:
     """The values of a column that begins an index with these conditions: a look at the index for each."""
-    first = select(func.min(column).label("value")).where(*conditions).cte(recursive=True)
+    first = (
+        select(func.min(column).label("value")).where(*conditions).cte(recursive=True)
+    )
     after = select(func.min(column)).where(column > first.c.value, *conditions)
-    values = first.union_all(select(after.scalar_subquery()).where(first.c.value.is_not(None)))
+    values = first.union_all(
+        select(after.scalar_subquery()).where(first.c.value.is_not(None))
+    )
     return select(values.c.value).where(values.c.value.is_not(None))
 
 
@@ -273,7 +283,9 @@ def _postgresql_among(element: among, compiler: SQLCompiler, **options: Any) -> 
     return f"({column} = ANY ({values}))"
 
 
-def array(values: Iterable[_Value], item: TypeEngine[_Value]) -> ColumnElement[Sequence[_Value]]:
+def array(
+    values: Iterable[_Value], item: TypeEngine[_Value]
+) -> ColumnElement[Sequence[_Value]]:
     return literal(list(values), _Array(item))
 
 
@@ -289,7 +301,9 @@ class _Array(TypeDecorator[list[Any]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return Text() if dialect.name == "sqlite" else super().load_dialect_impl(dialect)
+        return (
+            Text() if dialect.name == "sqlite" else super().load_dialect_impl(dialect)
+        )
 
     def bind_processor(self, dialect: Dialect) -> Callable[[list[Any] | None], object]:
         if dialect.name == "sqlite":
@@ -336,7 +350,9 @@ class PreparedQuery:
             cursor.close()
 
 
-def lock_tables(connection: Connection, *tables: Table, mode: str = "SHARE ROW EXCLUSIVE") -> None:
+def lock_tables(
+    connection: Connection, *tables: Table, mode: str = "SHARE ROW EXCLUSIVE"
+) -> None:
     """Make other writers of these tables wait until the transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         names = ", ".join(table.name for table in tables)
@@ -363,7 +379,9 @@ class AdvisoryLock(IntEnum):
 def take_lock(connection: Connection, lock: AdvisoryLock) -> None:
     """Take the lock until the transaction ends, once others have given it back."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value})
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value}
+        )
 
 
 def try_lock(connection: Connection, lock: AdvisoryLock) -> None:
@@ -426,7 +444,9 @@ def insert_page(
         ]
         arrays = ", ".join(f"%s::{kind}[]" for kind in types)
         statement = f"INSERT INTO {target} SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608 - names of columns
-        parameters = tuple(_array_text(list(column)) for column in zip(*values, strict=True))
+        parameters = tuple(
+            _array_text(list(column)) for column in zip(*values, strict=True)
+        )
         if returning:
             return connection.exec_driver_sql(
                 f"{statement} RETURNING {returning}", parameters
@@ -434,5 +454,8 @@ def insert_page(
         connection.exec_driver_sql(statement, parameters)
     else:
         marks = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({marks}){conflict}", values)  # noqa: S608
+        connection.exec_driver_sql(
+            f"INSERT INTO {target} VALUES ({marks}){conflict}",  # noqa: S608
+            values,
+        )
     return []

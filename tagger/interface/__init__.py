@@ -57,7 +57,9 @@ def open(  # noqa: A001 - as gzip.open and others
         and file is not None
         and not (create or file.exists())
     ):
-        remedy = "Check the name, or create a library there: tagger.open(..., create=True)."
+        remedy = (
+            "Check the name, or create a library there: tagger.open(..., create=True)."
+        )
         raise NotFound(reason=f"There is no library at {file}. {remedy}")
     return Library(loaded)
 

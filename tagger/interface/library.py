@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeVar, Unpack, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Literal,
+    NoReturn,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -61,11 +70,20 @@ from tagger.photos.paths import named_path
 from tagger.pipeline.requests import OpenPhoto
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
-from tagger.registry.registered_models import RegisteredModel, embedding_model, models_to_try
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    embedding_model,
+    models_to_try,
+)
 from tagger.registry.registration import landmarks_of_labels
 from tagger.roots.roots import is_stored
 from tagger.settings import Settings
-from tagger.teaching.learning import TaughtState, embedding_of, find_examples, paths_to_tag
+from tagger.teaching.learning import (
+    TaughtState,
+    embedding_of,
+    find_examples,
+    paths_to_tag,
+)
 from tagger.teaching.lessons import lesson_of, teach, update_consequences
 from tagger.teaching.questions import (
     Question,
@@ -190,7 +208,9 @@ class Library:
         """
         paths = paths_of(photos)
         if not paths and job is None:
-            raise ArgumentInvalid(argument="photos", reason="name photos, folders, or a job")
+            raise ArgumentInvalid(
+                argument="photos", reason="name photos, folders, or a job"
+            )
         request = Undo(job, paths)
         request.check(self._database, self._settings.roots)
         for path in paths:
@@ -206,7 +226,10 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition is unknown, has an invalid value, or contradicts another one.
         """
-        query, text = query_of(conditions, Conditions), str(conditions.get("text") or "")
+        query, text = (
+            query_of(conditions, Conditions),
+            str(conditions.get("text") or ""),
+        )
         return Photos(self._database, self._settings.roots, query, text, conditions)
 
     def photo(self, path: str | Path) -> Photo:
@@ -268,19 +291,29 @@ class Library:
         """
         _require_text(landmark=landmark, country=country or "")
         new = NewLandmark(
-            landmark, country=country, position=None if at is None else check_position(at)
+            landmark,
+            country=country,
+            position=None if at is None else check_position(at),
         )
         database, roots = self._database, self._settings.roots
-        find_or_add_landmark(database, new, dry_run=True)  # before photos are tagged for it
+        find_or_add_landmark(
+            database, new, dry_run=True
+        )  # before photos are tagged for it
         model = embedding_model(database, self._settings.model)
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
         if untagged := paths_to_tag(database, model, chain(*groups), roots):
-            self._submit(Tagging(select_paths(untagged)), Priority.INTERACTIVE, local=True)
-        lesson = lesson_of(*(find_examples(database, model, paths, roots) for paths in groups))
+            self._submit(
+                Tagging(select_paths(untagged)), Priority.INTERACTIVE, local=True
+            )
+        lesson = lesson_of(
+            *(find_examples(database, model, paths, roots) for paths in groups)
+        )
         for example in lesson.left_out:
             log.warning(
-                "%s is left out: %s", example.path, example.failure or "it has no embedding"
+                "%s is left out: %s",
+                example.path,
+                example.failure or "it has no embedding",
             )
         return teach(database, model, new, lesson, login_name()).state
 
@@ -314,7 +347,8 @@ class Library:
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""
         return [
-            Job(self._database, self._settings, progress) for progress in list_jobs(self._database)
+            Job(self._database, self._settings, progress)
+            for progress in list_jobs(self._database)
         ]
 
     def job(self, number: int) -> Job:
@@ -347,7 +381,9 @@ class Library:
     ) -> Job:
         # Record a job; run it in this process, or wake the workers for it.
         recover_stale_jobs(self._database)
-        number, _ = submit(self._database, self._settings, request, priority, local=local)
+        number, _ = submit(
+            self._database, self._settings, request, priority, local=local
+        )
         job = self.job(number)
         if not local:
             from worker.producer import wake_workers
@@ -377,7 +413,12 @@ class Library:
     ) -> None:
         _require_text(landmark=landmark)
         give_verdicts(
-            self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots
+            self._database,
+            paths_of(photos),
+            landmark,
+            kind,
+            login_name(),
+            self._settings.roots,
         )
 
 
@@ -390,13 +431,19 @@ def _tagging(
     write: Literal["sidecar", "embed"] | None,
 ) -> Tagging:
     # The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters.
-    included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
+    included, excluded = (
+        (each,) if isinstance(each, str) else each for each in (include, exclude)
+    )
     return Tagging(
-        select_paths(paths_of(paths), included, excluded), again, _metadata_options(write)
+        select_paths(paths_of(paths), included, excluded),
+        again,
+        _metadata_options(write),
     )
 
 
-def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
+def _metadata_options(
+    write: Literal["sidecar", "embed"] | None,
+) -> MetadataOptions | None:
     return None if write is None else MetadataOptions(_choice(Target, "write", write))
 
 
@@ -449,9 +496,13 @@ class PhotoModel:
         self._registered = registered
         self._names = names
         manifest = registered.manifest
-        self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
+        self._threshold = (
+            manifest.threshold if settings.threshold is None else settings.threshold
+        )
         with ExitStack() as stack:
-            self._model = stack.enter_context(open_local_model(registered, settings, database))
+            self._model = stack.enter_context(
+                open_local_model(registered, settings, database)
+            )
             self._close = weakref.finalize(self, stack.pop_all().close)
 
     def __repr__(self) -> str:
@@ -467,7 +518,9 @@ class PhotoModel:
     @overload
     def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
     @overload
-    def predict(self, images: Iterable[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(
+        self, images: Iterable[ImageLike], top_k: int = 5
+    ) -> list[list[Prediction]]: ...
     def predict(
         self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
     ) -> list[Prediction] | list[list[Prediction]]:
@@ -482,7 +535,10 @@ class PhotoModel:
                 argument="top_k", reason=f"{top_k!r} is not a whole number from 1"
             )
         found = [
-            [Prediction(*self._names[each.position], each.score, each.accepted) for each in best]
+            [
+                Prediction(*self._names[each.position], each.score, each.accepted)
+                for each in best
+            ]
             for part in self._decoded_parts(images)
             for best in self._model.predictions(part, top_k, self._threshold)
         ]
@@ -499,7 +555,11 @@ class PhotoModel:
         embedding = self._registered.manifest.embedding
         if embedding is None:
             raise EmbeddingsMissing(name=self.name)
-        rows = [row for part in self._decoded_parts(images) for row in self._model.embeddings(part)]
+        rows = [
+            row
+            for part in self._decoded_parts(images)
+            for row in self._model.embeddings(part)
+        ]
         found = np.array(rows, np.float32).reshape(-1, embedding.dimension)
         return found[0] if _is_single(images) else found
 
@@ -520,7 +580,9 @@ class PhotoModel:
         try:
             return self._opened(image).decode(self._model.resize)
         except PhotoFailed as failed:
-            raise PhotoFailed(failed.failure.kind, failed.failure.text, name) from failed
+            raise PhotoFailed(
+                failed.failure.kind, failed.failure.text, name
+            ) from failed
 
     def _opened(self, image: object) -> OpenPhoto:
         if isinstance(image, str | Path):
@@ -536,7 +598,9 @@ def _is_single(images: object) -> bool:
     # Whether it is one image, rather than several; an array (N, H, W, 3) has several.
     if isinstance(images, np.ndarray):
         return images.ndim != 4
-    return isinstance(images, str | Path | bytes | Image.Image) or not isinstance(images, Iterable)
+    return isinstance(images, str | Path | bytes | Image.Image) or not isinstance(
+        images, Iterable
+    )
 
 
 def _file(image: object) -> bytes:
@@ -565,7 +629,12 @@ def _file(image: object) -> bytes:
 
 
 def _from_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 3
+        or pixels.shape[2] != 3
+        or not pixels.size
+    ):
         reason = f"an array must be uint8 (H, W, 3), and this one is {pixels.dtype} {pixels.shape}"
         raise ArgumentInvalid(argument="images", reason=reason)
     return Image.fromarray(pixels)

@@ -30,8 +30,19 @@ from tagger.photos.paths import absolute_path, named_path, printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.option_values import BoundingBox
-from tagger.query.options import Alternatives, PhotoQuery, PositionOption, SortOption, VerdictOption
-from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
+from tagger.query.options import (
+    Alternatives,
+    PhotoQuery,
+    PositionOption,
+    SortOption,
+    VerdictOption,
+)
+from tagger.query.photo_json import (
+    PHOTO_COLUMNS,
+    POSITION_COLUMNS,
+    TAG_COLUMNS,
+    photo_rows,
+)
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.roots.roots import RootPaths
 from tagger.search.text_query import text_query
@@ -105,14 +116,18 @@ class Photos:
 
     def __repr__(self) -> str:
         shown = "".join(
-            f" {name}={value}" for name, value in self._conditions.items() if value is not None
+            f" {name}={value}"
+            for name, value in self._conditions.items()
+            if value is not None
         )
         return f"<Photos{printable_path(shown if len(shown) < MOST_SHOWN else shown[:MOST_SHOWN] + '…')}>"
 
     def _repr_html_(self) -> str:
         photos = list(islice(self, SHOWN_ROWS + 1))
         rows = "".join(map(_html_row, photos[:SHOWN_ROWS]))
-        heading = "".join(f"<th>{name}</th>" for name in ("Photo", "Landmarks", "Taken", "Place"))
+        heading = "".join(
+            f"<th>{name}</th>" for name in ("Photo", "Landmarks", "Taken", "Place")
+        )
         more = "<p>…</p>" if len(photos) > SHOWN_ROWS else ""
         return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
@@ -138,14 +153,23 @@ class Photos:
         Raises:
             DataFramesMissing: neither is installed; it is a ModuleNotFoundError.
         """
-        names = [*PHOTO_COLUMNS, *TAG_COLUMNS, *(f"position_{name}" for name in POSITION_COLUMNS)]
+        names = [
+            *PHOTO_COLUMNS,
+            *TAG_COLUMNS,
+            *(f"position_{name}" for name in POSITION_COLUMNS),
+        ]
         rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
         columns = {
-            name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)
+            name: list(values)
+            for name, values in zip(names, zip(*rows, strict=True), strict=False)
         }
         data = {name: columns.get(name, []) for name in names}
         if find_spec("pandas"):
-            return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
+            return (
+                import_module("pandas")
+                .DataFrame(data)
+                .astype({"taken_at": "datetime64[us]"})
+            )
         if not find_spec("polars"):
             raise DataFramesMissing
         polars = import_module("polars")
@@ -163,7 +187,9 @@ def _html_row(photo: Photo) -> str:
 
 def paths_of(photos: Named | Iterable[Named]) -> list[Path]:
     """Return the paths of one photo, or of several."""
-    if isinstance(photos, str | bytes | Path | Photo) or not isinstance(photos, Iterable):
+    if isinstance(photos, str | bytes | Path | Photo) or not isinstance(
+        photos, Iterable
+    ):
         return [path_of(photos)]
     return [path_of(photo) for photo in photos]
 
@@ -180,7 +206,9 @@ def path_of(photo: object) -> Path:
     return named_path(photo.path if isinstance(photo, Photo) else photo)
 
 
-def query_of(conditions: Mapping[str, Any], possible: type[BackfillConditions]) -> PhotoQuery:
+def query_of(
+    conditions: Mapping[str, Any], possible: type[BackfillConditions]
+) -> PhotoQuery:
     """Return the query of conditions, which are among the `possible` ones.
 
     Raises:
@@ -192,7 +220,9 @@ def query_of(conditions: Mapping[str, Any], possible: type[BackfillConditions]) 
             reason = f"there is no such condition here. Choose one of {names}"
             raise QueryOptionInvalid(option=name, reason=reason)
     options = {
-        name: value for name, value in conditions.items() if name != "text" and value is not None
+        name: value
+        for name, value in conditions.items()
+        if name != "text" and value is not None
     }
     if "under" in options:
         options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
@@ -214,7 +244,9 @@ def _count(name: str, doc: str) -> int:
 class Job:
     """A job, with the numbers of its photos when it was last looked at: see `refresh`."""
 
-    def __init__(self, database: Database, settings: Settings, progress: JobProgress) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, progress: JobProgress
+    ) -> None:
         self._database = database
         self._settings = settings
         self._progress = progress
@@ -243,15 +275,21 @@ class Job:
         return self._progress.is_over
 
     total = _count(
-        "total", "How many photos it has. All numbers below, with those in work, add up to it."
+        "total",
+        "How many photos it has. All numbers below, with those in work, add up to it.",
     )
     tagged = _count("tagged", "Photos with an accepted landmark.")
     unknown = _count("unknown", "Photos that were classified, and have none.")
-    skipped = _count("skipped", "Photos that had been classified in the same way before.")
-    written = _count("written", "Photos whose metadata was written, or by an undo, changed back.")
+    skipped = _count(
+        "skipped", "Photos that had been classified in the same way before."
+    )
+    written = _count(
+        "written", "Photos whose metadata was written, or by an undo, changed back."
+    )
     unchanged = _count("unchanged", "Photos whose metadata said the same already.")
     refused = _count(
-        "refused", "Photos whose metadata was not written, for a reason that `failures` gives."
+        "refused",
+        "Photos whose metadata was not written, for a reason that `failures` gives.",
     )
     gone = _count("gone", "Photos whose file was deleted or moved.")
     failed = _count("failed", "Photos that could not be read; `failures` says why.")
@@ -275,7 +313,9 @@ class Job:
         """Look at the job again."""
         self._progress = find_job(self._database, self.number)
 
-    def wait(self, timeout_s: float | None = None, on_progress: Progress | None = None) -> None:
+    def wait(
+        self, timeout_s: float | None = None, on_progress: Progress | None = None
+    ) -> None:
         """Wait until it is over, and the metadata is written if that was asked for.
 
         Raises:
@@ -290,7 +330,11 @@ class Job:
                 on_progress(job)
             if job.is_over:
                 chained = job.write_job
-                jobs = [] if chained is None else [job_of(self._database, self._settings, chained)]
+                jobs = (
+                    []
+                    if chained is None
+                    else [job_of(self._database, self._settings, chained)]
+                )
                 continue
             if timeout_s is not None and time.monotonic() - started_at > timeout_s:
                 raise JobUnfinished(job=job.number, timeout_s=timeout_s)

@@ -134,10 +134,14 @@ def read_visits(
 
 
 def _parts_to_count(connection: Connection) -> list[int]:
-    return _first_parts(connection, sorted(_changed_parts(connection, MOST_READ)), MOST_READ)
+    return _first_parts(
+        connection, sorted(_changed_parts(connection, MOST_READ)), MOST_READ
+    )
 
 
-def _kept(table: Table, changed: Sequence[int], condition: _Condition = _ALWAYS) -> Subquery:
+def _kept(
+    table: Table, changed: Sequence[int], condition: _Condition = _ALWAYS
+) -> Subquery:
     # The rows that are stored, and those of changed parts as they are now.
     stored = select(*_columns(table)).where(condition)
     if not changed:
@@ -159,9 +163,15 @@ def store_days(
     of_days = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.NUMBERS))
     taken = delete(changed_days).returning(*changed_days.c)
     of_rows = (
-        select(changed_days.c.id).where(of_days, changed_days.c.part.is_(None)).limit(MOST_MARKS)
+        select(changed_days.c.id)
+        .where(of_days, changed_days.c.part.is_(None))
+        .limit(MOST_MARKS)
     )
-    next_parts = select(changed_days.c.part).where(of_days, changed_days.c.part > after).distinct()
+    next_parts = (
+        select(changed_days.c.part)
+        .where(of_days, changed_days.c.part > after)
+        .distinct()
+    )
     with write() as connection:
         # Their days are found afterwards: a change that is too late for that is recorded again.
         marks = connection.execute(taken.where(changed_days.c.id.in_(of_rows))).all()
@@ -172,7 +182,10 @@ def store_days(
                 (ChangedDay(step, part) for part in _parts_of(connection, of_step)),
             )
         if len(marks) == MOST_MARKS:
-            return after, 0  # first all photos and images, so that each part is computed once
+            return (
+                after,
+                0,
+            )  # first all photos and images, so that each part is computed once
         parts = _first_parts(
             connection,
             sorted(connection.scalars(next_parts)),
@@ -181,11 +194,15 @@ def store_days(
         if not parts:
             return None
         # First: a change that is too late for this is recorded again.
-        done = connection.execute(taken.where(of_days, among(changed_days.c.part, parts))).all()
+        done = connection.execute(
+            taken.where(of_days, among(changed_days.c.part, parts))
+        ).all()
         for table, computed in KEPT.items():
             connection.execute(delete(table).where(among(table.c.part, parts)))
             names = [column.name for column in _columns(table)]
-            connection.execute(insert(table).from_select(names, computed(among(_PART, parts))))
+            connection.execute(
+                insert(table).from_select(names, computed(among(_PART, parts)))
+            )
         days = {row.part for row in done if row.step == KeptStep.DAYS and row.part > 0}
         record_days(
             connection,
@@ -200,7 +217,11 @@ def trip_days(connection: Connection) -> set[date]:
         connection,
         condition=changed_days.c.step != KeptStep.NUMBERS,
     )
-    of_trips = select(changed_days.c.part).where(changed_days.c.step == KeptStep.TRIPS).distinct()
+    of_trips = (
+        select(changed_days.c.part)
+        .where(changed_days.c.step == KeptStep.TRIPS)
+        .distinct()
+    )
     parts |= set(connection.scalars(of_trips))
     return {date.fromordinal(part) for part in parts if part > 0}
 
@@ -214,7 +235,9 @@ def outdated_parts(connection: Connection) -> list[int]:
     outdated = set[int]()
     for table, computed in KEPT.items():
         stored_rows = _comparable(connection, select(*_columns(table)))
-        outdated |= {row[0] for row in stored_rows ^ _comparable(connection, computed())}
+        outdated |= {
+            row[0] for row in stored_rows ^ _comparable(connection, computed())
+        }
     return sorted(outdated - _changed_parts(connection))
 
 
@@ -233,10 +256,16 @@ def _changed_parts(
 ) -> set[int]:
     # The parts whose days have changed; of marks of photos and images, the first ones.
     of_days = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.NUMBERS)) & condition
-    parts = set(connection.scalars(select(changed_days.c.part).where(of_days).distinct()))
+    parts = set(
+        connection.scalars(select(changed_days.c.part).where(of_days).distinct())
+    )
     if None not in parts:
         return parts
-    marks = select(changed_days).where(of_days, changed_days.c.part.is_(None)).limit(most_marks)
+    marks = (
+        select(changed_days)
+        .where(of_days, changed_days.c.part.is_(None))
+        .limit(most_marks)
+    )
     return parts - {None} | _parts_of(connection, connection.execute(marks).all())
 
 
@@ -246,7 +275,11 @@ def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
         return set()
     photo_ids = {each.photo_id for each in marks if each.photo_id is not None}
     content_ids = {each.content_id for each in marks if each.content_id is not None}
-    of_photos = select(_PART, photos.c.content_id).where(among(photos.c.id, photo_ids)).distinct()
+    of_photos = (
+        select(_PART, photos.c.content_id)
+        .where(among(photos.c.id, photo_ids))
+        .distinct()
+    )
     parts = set[int]()
     for part, content_id in connection.execute(of_photos):
         parts.add(part)
@@ -256,7 +289,9 @@ def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
     return parts.union(connection.scalars(of_images))
 
 
-def _first_parts(connection: Connection, changed: Sequence[int], most_photos: int) -> list[int]:
+def _first_parts(
+    connection: Connection, changed: Sequence[int], most_photos: int
+) -> list[int]:
     # The first of these parts, with so many photos, or one.
     first_parts = list[int]()
     while len(first_parts) < len(changed):
@@ -278,7 +313,9 @@ def _columns(table: Table) -> Sequence[Any]:
 def _select(table: Table, *values: ColumnElement[Any]) -> Select[Any]:
     # These values of the table's columns. Sums have the columns' types: else PostgreSQL adds up decimals.
     pairs = zip(_columns(table), values, strict=True)
-    return select(*(cast(value, column.type).label(column.name) for column, value in pairs))
+    return select(
+        *(cast(value, column.type).label(column.name) for column, value in pairs)
+    )
 
 
 _other, _there = photos.alias("other"), positions.alias("there")
@@ -315,7 +352,9 @@ def _places(*conditions: _Condition) -> Select[Any]:
         .outerjoin(positions, positions.c.photo_id == photos.c.id)
         .where(photos.c.gone_since.is_(None), *conditions)
         .cte("counted")
-        .prefix_with("MATERIALIZED")  # else conditions on copies are asked again for each column
+        .prefix_with(
+            "MATERIALIZED"
+        )  # else conditions on copies are asked again for each column
     )
     keys = (
         *(rows.c[name] for name in ("part", "country", "region", "city", "sight")),
@@ -353,7 +392,11 @@ def _landmarks(*conditions: _Condition) -> Select[Any]:
         )
         .select_from(photos)
         .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
-        .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
+        .where(
+            effective_tags.c.accepted == true(),
+            photos.c.gone_since.is_(None),
+            *conditions,
+        )
         .group_by(*keys)
     )
 
@@ -383,7 +426,9 @@ def _visits(*conditions: _Condition) -> Select[Any]:
             func.count().label("photos"),
             func.min(photos.c.taken_at).label("first_at"),
             func.max(photos.c.taken_at).label("last_at"),
-            func.max(case((positions.c.source.in_(MEASURED), 1), else_=0)).label("is_measured"),
+            func.max(case((positions.c.source.in_(MEASURED), 1), else_=0)).label(
+                "is_measured"
+            ),
             # The database would take longer to find the folder of each path than for all else.
             func.min(photos.c.path).label("first_path"),
             func.max(photos.c.path).label("last_path"),

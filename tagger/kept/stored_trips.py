@@ -50,7 +50,13 @@ from tagger.database.tables import (
 )
 from tagger.geo import distance_km
 from tagger.kept.days import trip_days
-from tagger.kept.trips import ChangedTrips, all_trips, photos_of_trips, read_edits, trips_around
+from tagger.kept.trips import (
+    ChangedTrips,
+    all_trips,
+    photos_of_trips,
+    read_edits,
+    trips_around,
+)
 from tagger.trips import TripEdit, Visit
 from tagger.trips.grouping import GroupedTrip, Span, Trip, VisitedPlace
 
@@ -93,7 +99,9 @@ def read_trips(
     if days := trip_days(connection):
         changed = trips_around(connection, min(days), max(days))
         is_then &= ~_is_in(changed)
-        grouped = [trip for trip in changed.trips if trip.last >= first and trip.first < end]
+        grouped = [
+            trip for trip in changed.trips if trip.last >= first and trip.first < end
+        ]
     edits = {edit.id: edit for edit in read_edits(connection)}
     stored = connection.scalars(select(trips.c.summary).where(is_then))
     return [
@@ -107,7 +115,9 @@ def _is_in(changed: ChangedTrips) -> ColumnElement[bool]:
     return (trips.c.last_at >= changed.first) & (trips.c.first_at < changed.end)
 
 
-def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[CountedTrip]:
+def count_trips(
+    connection: Connection, grouped: Sequence[GroupedTrip]
+) -> list[CountedTrip]:
     """What the photos of these trips show.
 
     One statement counts all, for which the photos are read once. Scores that differ by less than a millionth
@@ -125,7 +135,9 @@ def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[
     query = union_all(
         select(rows.c.trip, *nothing).group_by(rows.c.trip),
         select(rows.c.trip, *of_landmark)
-        .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
+        .join_from(
+            rows, effective_tags, effective_tags.c.content_id == rows.c.content_id
+        )
         .where(effective_tags.c.accepted == true())
         .group_by(rows.c.trip, effective_tags.c.landmark_id),
         # After that: PostgreSQL takes columns of nulls alone for texts.
@@ -166,7 +178,9 @@ def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[
 _SCORES, _IDS = 2**20, 2**40
 
 
-def _middle_photos(connection: Connection, grouped: Mapping[int, GroupedTrip]) -> dict[int, int]:
+def _middle_photos(
+    connection: Connection, grouped: Mapping[int, GroupedTrip]
+) -> dict[int, int]:
     # The classified photo in the middle of each trip.
     rows = photos_of_trips(connection, grouped)
     place = func.row_number().over(
@@ -208,7 +222,9 @@ def store_trips(
     first_day = reading.scalar(select(func.min(changed_days.c.part)).where(is_next))
     if first_day is None:
         return None
-    is_of_page = is_next & (changed_days.c.part <= _last_day_of_page(reading, first_day))
+    is_of_page = is_next & (
+        changed_days.c.part <= _last_day_of_page(reading, first_day)
+    )
     query = select(changed_days.c.id, changed_days.c.part).where(is_of_page)
     day_of_mark = {row.id: row.part for row in reading.execute(query)}
     last_day = max(day_of_mark.values())
@@ -220,26 +236,39 @@ def store_trips(
     rows = [_row(trip) for trip in count_trips(reading, changed.trips)]
     located = {row[0]: row for row in _located_photos(reading, changed.trips)}
     # Also of photos that have lost their time.
-    is_then = photos.c.taken_at.between(changed.first, changed.end) | photos.c.taken_at.is_(None)
+    is_then = photos.c.taken_at.between(
+        changed.first, changed.end
+    ) | photos.c.taken_at.is_(None)
     columns = (
         cast(positions.c[name], Text) if name == "evidence" else positions.c[name]
         for name in _NAMES
     )
     of_photos = select(*columns).join(photos, photos.c.id == positions.c.photo_id)
-    stored = {row[0]: tuple(row) for row in reading.execute(of_photos.where(_IS_OF_TRIP, is_then))}
+    stored = {
+        row[0]: tuple(row)
+        for row in reading.execute(of_photos.where(_IS_OF_TRIP, is_then))
+    }
     old = [photo_id for photo_id, row in stored.items() if located.get(photo_id) != row]
-    new = {photo_id: row for photo_id, row in located.items() if stored.get(photo_id) != row}
+    new = {
+        photo_id: row
+        for photo_id, row in located.items()
+        if stored.get(photo_id) != row
+    }
     with write() as connection:
         is_same = ledgers.c.trips_version == version
         if not connection.execute(
             update(ledgers).where(is_same).values(trips_version=version + 1)
         ).rowcount:
             raise LockTimedOut
-        connection.execute(delete(changed_days).where(among(changed_days.c.id, day_of_mark)))
+        connection.execute(
+            delete(changed_days).where(among(changed_days.c.id, day_of_mark))
+        )
         connection.execute(delete(trips).where(_is_in(changed)))
         if rows:
             connection.execute(insert(trips), rows)
-        connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))
+        connection.execute(
+            delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP)
+        )
         # Meanwhile, photos may have been removed, or have got a position of their own.
         present = (
             select(photos.c.id)
@@ -318,7 +347,9 @@ def _last_day_of_page(connection: Connection, first_day: int) -> int:
     # The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days.
     number = func.sum(visits.c.photos).label("number")
     per_day = (
-        select(visits.c.part, number).where(visits.c.part >= first_day).group_by(visits.c.part)
+        select(visits.c.part, number)
+        .where(visits.c.part >= first_day)
+        .group_by(visits.c.part)
     )
     rest = _MOST_PHOTOS
     day: int
@@ -367,10 +398,20 @@ def _located_photos(
     for number, photo_id, taken_at in connection.execute(query):
         trip = grouped[number]
         if number not in visits_of:
-            visits_of[number] = sorted(trip.visits, key=attrgetter("first", "last", "camera_id"))
+            visits_of[number] = sorted(
+                trip.visits, key=attrgetter("first", "last", "camera_id")
+            )
         latitude, longitude, error_m, *place = _position_at(visits_of[number], taken_at)
         evidence = json.dumps({"trip": trip.id})
-        yield photo_id, latitude, longitude, error_m, PositionSource.TRIP.value, evidence, *place
+        yield (
+            photo_id,
+            latitude,
+            longitude,
+            error_m,
+            PositionSource.TRIP.value,
+            evidence,
+            *place,
+        )
 
 
 def _position_at(
@@ -399,7 +440,9 @@ def _position_at(
 
     nearest = min(around, key=distance)
     apart_km = max(
-        distance_km(nearest.latitude, nearest.longitude, visit.latitude, visit.longitude)
+        distance_km(
+            nearest.latitude, nearest.longitude, visit.latitude, visit.longitude
+        )
         for visit in around
     )
     is_of_day = nearest.day == taken_at.date()

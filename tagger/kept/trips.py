@@ -47,7 +47,9 @@ def all_trips(connection: Connection) -> list[GroupedTrip]:
     return group_trips(read_visits(connection), read_edits(connection))
 
 
-def trips_during(connection: Connection, first: datetime, end: datetime) -> list[GroupedTrip]:
+def trips_during(
+    connection: Connection, first: datetime, end: datetime
+) -> list[GroupedTrip]:
     """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
 
     def are_then(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
@@ -70,7 +72,9 @@ class ChangedTrips:
     trips: Sequence[GroupedTrip]
 
 
-def trips_around(connection: Connection, first_day: date, last_day: date) -> ChangedTrips:
+def trips_around(
+    connection: Connection, first_day: date, last_day: date
+) -> ChangedTrips:
     """The trips that changes from a day to another may have changed: one depends on visits within REACH."""
     first = date.min if first_day < _EARLIEST.date() else first_day - REACH
     last = date.max if last_day > _LATEST.date() else last_day + REACH
@@ -78,7 +82,9 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
         begin = datetime.combine(first, time.min)
         end = datetime.combine(last, time.max)
         computed = trips_during(connection, begin, end)
-        days_of_trips = {each.date() for trip in computed for each in (trip.first, trip.last)}
+        days_of_trips = {
+            each.date() for trip in computed for each in (trip.first, trip.last)
+        }
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
         is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
         stored = select(
@@ -107,7 +113,9 @@ def find_trip(connection: Connection, trip_id: str) -> GroupedTrip:
     return trips[trip_id]
 
 
-def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, GroupedTrip]:
+def find_trips(
+    connection: Connection, trip_ids: Collection[str]
+) -> dict[str, GroupedTrip]:
     """The trips with these ids, as `find_trip`, by id; those that are not found are left out."""
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
@@ -117,7 +125,9 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, G
     def match_all(trips: Sequence[GroupedTrip]) -> Collection[GroupedTrip]:
         matches.clear()
         candidates = ((trip_id, _match(trips, trip_id)) for trip_id in trip_ids)
-        matches.update((trip_id, trip) for trip_id, trip in candidates if trip is not None)
+        matches.update(
+            (trip_id, trip) for trip_id, trip in candidates if trip is not None
+        )
         return matches.values()
 
     _whole_trips(connection, min(begins), max(begins), match_all)
@@ -179,7 +189,9 @@ def _match(trips: Sequence[GroupedTrip], trip_id: str) -> GroupedTrip | None:
         return same[0]
     begun = [trip for trip in trips if trip.id[:_DATE] == day]
     of_day = begun or [
-        trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()
+        trip
+        for trip in trips
+        if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()
     ]
     return of_day[0] if len(of_day) == 1 else None
 
@@ -213,7 +225,9 @@ def trips_beside(
         for other in others
         if trip.first - FARTHEST <= other.last and other.first < trip.first
     ]
-    after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
+    after = [
+        other for other in others if trip.first <= other.first <= trip.last + FARTHEST
+    ]
     return (
         before[-1] if before else None,
         after[0] if after else None,
@@ -232,7 +246,12 @@ _SPANS = {
 
 def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
     """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
-    columns = {"trip": Integer, "camera_id": BigInteger, "first": DateTime, "last": DateTime}
+    columns = {
+        "trip": Integer,
+        "camera_id": BigInteger,
+        "first": DateTime,
+        "last": DateTime,
+    }
     every = [
         (
             number,
@@ -249,8 +268,12 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
             strict=True,
         )
     )
-    values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
-    query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
+    values = (
+        {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
+    )
+    query = (
+        text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
+    )
     spans = query.cte("spans").prefix_with(
         "MATERIALIZED"
     )  # else SQLite reads them again for each photo
@@ -268,7 +291,9 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
         )
     else:
         # With the offset, PostgreSQL searches its index for each span, and reads not all photos of a camera.
-        of_span = select(*columns_of_photo).where(is_of_span, *is_there).offset(0).lateral()
+        of_span = (
+            select(*columns_of_photo).where(is_of_span, *is_there).offset(0).lateral()
+        )
         selected = select(spans.c.trip, *of_span.c).join_from(spans, of_span, true())
     return selected.cte("photos_of_trips")
 
@@ -295,9 +320,9 @@ def read_edits(connection: Connection) -> list[TripEdit]:
 
 def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
     """Give a trip a name; an empty one is that of its place."""
-    clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[
-        :LONGEST_NAME
-    ]
+    clean = " ".join(
+        "".join(each if each.isprintable() else " " for each in name).split()
+    )[:LONGEST_NAME]
     _add(
         connection,
         trip,
@@ -340,9 +365,18 @@ def merge_trips(connection: Connection, trip: GroupedTrip, other: GroupedTrip) -
 
 
 def _add(
-    connection: Connection, trip: Trip, kind: TripEditKind, moment: TripReference, **values: object
+    connection: Connection,
+    trip: Trip,
+    kind: TripEditKind,
+    moment: TripReference,
+    **values: object,
 ) -> None:
-    row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
+    row = {
+        "kind": kind,
+        "camera_id": moment.camera_id,
+        "taken_at": moment.taken_at,
+        **values,
+    }
     connection.execute(insert(trip_edits).values(row))
     _record_change(connection, trip)
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
@@ -369,9 +403,13 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
     Raises:
         TripEditFollowed: a later split or merge stays.
     """
-    if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
+    if edit_id not in undoable_edits(trip) and any(
+        edit.id == edit_id for edit in trip.edits
+    ):
         raise TripEditFollowed
-    if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
+    if connection.execute(
+        delete(trip_edits).where(trip_edits.c.id == edit_id)
+    ).rowcount:
         _record_change(connection, trip)
         record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")
 

@@ -25,7 +25,14 @@ from tagger.database.statements import (
     take_lock,
     try_lock,
 )
-from tagger.database.tables import cameras, changed_days, contents, ledgers, photos, positions
+from tagger.database.tables import (
+    cameras,
+    changed_days,
+    contents,
+    ledgers,
+    photos,
+    positions,
+)
 from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.kept.days import BEFORE_ALL, day_of_part, outdated_parts, store_days
 from tagger.kept.stored_trips import outdated_trips, store_trips
@@ -86,7 +93,9 @@ def _store_positions(
     is_change = changed_days.c.step == KeptStep.POSITIONS
     place = changed_days.c.part, changed_days.c.id
     of_images = (
-        select(changed_days.c.id).where(is_change, changed_days.c.part.is_(None)).limit(BATCH)
+        select(changed_days.c.id)
+        .where(is_change, changed_days.c.part.is_(None))
+        .limit(BATCH)
     )
     of_photos = select(changed_days.c.id).where(
         is_change,
@@ -104,7 +113,9 @@ def _store_positions(
             return after, 0  # first all images, so that each photo is computed once
         if last_id is None:
             # What this round changes itself waits for the next one.
-            last_id = connection.scalar(select(func.max(changed_days.c.id)).where(is_change))
+            last_id = connection.scalar(
+                select(func.max(changed_days.c.id)).where(is_change)
+            )
         if last_id is None:
             # Another process has stored them since this one has seen that there were any.
             return None
@@ -136,7 +147,9 @@ def _store_positions(
         )
 
 
-_POSITIONS = _Step("locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions)
+_POSITIONS = _Step(
+    "locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions
+)
 _DAYS = _Step(
     "counting photos",
     (KeptStep.DAYS, KeptStep.NUMBERS),
@@ -268,9 +281,7 @@ def kept_problems(connection: Connection) -> Iterator[tuple[str, set[ChangedDay]
         problem = "their stored visits or numbers do not follow from photos, tags and positions"
         yield f"{photos_of}: {problem}; {MENDED}", {ChangedDay(KeptStep.DAYS, part)}
     for trip_id, days in outdated_trips(connection):
-        problem = (
-            f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
-        )
+        problem = f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
         yield problem, {ChangedDay(KeptStep.TRIPS, day.toordinal()) for day in days}
 
 
@@ -338,14 +349,19 @@ def locate(
                     take_lock(connection, AdvisoryLock.UPDATE_KEPT)
                 _apply(connection, settings)
                 tracks = [store_track(connection, track, spool) for track in read]
-                clocks, companions = estimate_clocks(connection), find_companions(connection)
+                clocks, companions = (
+                    estimate_clocks(connection),
+                    find_companions(connection),
+                )
             moved = update_kept(library, on_progress)
             with library.read() as connection:
                 return _counts(connection, photo_ids, moved, clocks, companions, tracks)
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:
-    stored = connection.execute(select(ledgers.c.max_gap_s, ledgers.c.position_odds)).one()
+    stored = connection.execute(
+        select(ledgers.c.max_gap_s, ledgers.c.position_odds)
+    ).one()
     if settings.position_odds not in (None, stored.position_odds):
         connection.execute(update(ledgers).values(position_odds=settings.position_odds))
         record_matching_photos(connection, photos.c.content_id.is_not(None))
@@ -355,18 +371,24 @@ def _apply(connection: Connection, settings: EstimateSettings) -> None:
     for name, offset_s in settings.clock_offsets.items():
         camera_id = _find_camera(connection, name)
         values = {"clock_offset_s": offset_s, "clock_source": ClockSource.GIVEN}
-        connection.execute(update(cameras).where(cameras.c.id == camera_id).values(values))
+        connection.execute(
+            update(cameras).where(cameras.c.id == camera_id).values(values)
+        )
         record_camera(connection, camera_id)
 
 
 def _find_camera(connection: Connection, name: str) -> int:
     # The camera whose name contains the text; one with exactly this name, or key, comes first.
-    rows = connection.execute(select(cameras).order_by(cameras.c.name, cameras.c.key)).all()
+    rows = connection.execute(
+        select(cameras).order_by(cameras.c.name, cameras.c.key)
+    ).all()
     wanted = name.casefold()
     matches: Callable[[str], bool]
     for matches in (wanted.__eq__, lambda text: wanted in text):
         matching = [
-            row for row in rows if matches(row.name.casefold()) or matches(row.key.casefold())
+            row
+            for row in rows
+            if matches(row.name.casefold()) or matches(row.key.casefold())
         ]
         if len(matching) == 1:
             return int(matching[0].id)

@@ -75,7 +75,9 @@ def check_position(position: tuple[float, float]) -> tuple[float, float]:
     try:
         latitude, longitude = map(float, position)
     except (TypeError, ValueError):
-        raise LandmarkInvalid(reason=f"position: {position!r} is not {_DEGREES}") from None
+        raise LandmarkInvalid(
+            reason=f"position: {position!r} is not {_DEGREES}"
+        ) from None
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         reason = f"position: {latitude:g},{longitude:g} is not {_DEGREES}"
         raise LandmarkInvalid(reason=reason)
@@ -110,7 +112,11 @@ class NewLandmark:
 
 
 def find_or_add_landmark(
-    database: Database, landmark: NewLandmark, *, may_add: bool = True, dry_run: bool = False
+    database: Database,
+    landmark: NewLandmark,
+    *,
+    may_add: bool = True,
+    dry_run: bool = False,
 ) -> tuple[Landmark, bool]:
     """The landmark of that slug or name, and whether it was added now; with `dry_run`, whether it would be.
 
@@ -138,7 +144,9 @@ def find_or_add_landmark(
     return found, False
 
 
-def add_landmark(database: Database, new: NewLandmark, *, dry_run: bool = False) -> Landmark:
+def add_landmark(
+    database: Database, new: NewLandmark, *, dry_run: bool = False
+) -> Landmark:
     """Add a landmark that no model has to know.
 
     Raises:
@@ -238,7 +246,9 @@ def edit_landmark(
             *filter(None, changes.get("names", {}).values()),
             *changes.get("add_aliases", ()),
         ]
-        columns = _changed_columns(changes, landmark, landmarks_that_may_have(connection, names))
+        columns = _changed_columns(
+            changes, landmark, landmarks_that_may_have(connection, names)
+        )
         changed = {
             column: (before, value)
             for column, value in columns.items()
@@ -246,12 +256,18 @@ def edit_landmark(
         }
         # A value that stays the same counts as edited, too: the person has decided it.
         edited = sorted({*landmark.edited, *columns})
-        values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
-        connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
+        values = {column: after for column, (_, after) in changed.items()} | {
+            "edited": edited
+        }
+        connection.execute(
+            update(landmarks).where(landmarks.c.id == landmark.id).values(values)
+        )
         if changed.keys() & {"latitude", "longitude", "extent"}:
             record_landmark(connection, landmark.id)
         if changed:
-            record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
+            record_action(
+                connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed
+            )
         edited_landmark = find_landmark(connection, landmark.slug)
         record_sights(connection, [*landmark.all_names, *edited_landmark.all_names])
         return EditedLandmark(edited_landmark, changed)
@@ -286,7 +302,9 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
         if other.id == landmark.id:
             continue
         is_elsewhere = (
-            other.country and landmark.country and not is_name(other.country, [landmark.country])
+            other.country
+            and landmark.country
+            and not is_name(other.country, [landmark.country])
         )
         if is_name(name, [other.name]) and not is_elsewhere:
             reason = N_(
@@ -294,7 +312,9 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
             )
             raise invalid_text("name", reason, other=other.name)
         if name.casefold() in other.all_slugs:
-            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+            reason = N_(
+                "%(name)s finds %(other)s already, so it would not find this landmark"
+            )
             raise invalid_text("name", reason, name=name, other=other.display_name)
     return name
 
@@ -309,7 +329,9 @@ def _changed_names(
             names[language] = clean_name(typed)
             require_findable(names[language], "name", every, landmark)
         elif names.pop(language, None) is None:
-            raise NotFound(reason=f"{landmark.slug} has no name in the language {language}.")
+            raise NotFound(
+                reason=f"{landmark.slug} has no name in the language {language}."
+            )
     return names
 
 
@@ -320,14 +342,20 @@ def _changed_aliases(
     for typed in changes.get("remove_aliases", ()):
         left = [alias for alias in aliases if not is_name(typed, [alias])]
         if left == aliases:
-            raise NotFound(reason=f"{landmark.slug} has no alias {clean_name(typed, 'alias')}.")
+            raise NotFound(
+                reason=f"{landmark.slug} has no alias {clean_name(typed, 'alias')}."
+            )
         aliases = left
     added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
     return list(dict.fromkeys([*aliases, *added]))
 
 
 def clean_aliases(
-    aliases: Sequence[str], name: str, every: Sequence[Landmark], *, own: Landmark | None = None
+    aliases: Sequence[str],
+    name: str,
+    every: Sequence[Landmark],
+    *,
+    own: Landmark | None = None,
 ) -> list[str]:
     """The aliases without repetitions and without the landmark's name. `own` is the landmark, if it exists.
 
@@ -348,8 +376,12 @@ def require_findable(
     """
     for landmark in every:
         is_other = own is None or landmark.id != own.id
-        if is_other and (name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])):
-            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+        if is_other and (
+            name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])
+        ):
+            reason = N_(
+                "%(name)s finds %(other)s already, so it would not find this landmark"
+            )
             raise invalid_text(field, reason, name=name, other=landmark.display_name)
 
 
@@ -418,13 +450,18 @@ def merge_landmark(
     """
     with database.write(dry_run=dry_run) as connection:
         lock_tables(connection, models, landmarks)
-        merged, target = find_landmark(connection, name), find_landmark(connection, into)
+        merged, target = (
+            find_landmark(connection, name),
+            find_landmark(connection, into),
+        )
         if merged.id == target.id:
             reason = N_(
                 "%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge"
             )
             raise LandmarkInvalid(
-                reason=gettext(reason, name=name, other=into, landmark=target.display_name)
+                reason=gettext(
+                    reason, name=name, other=into, landmark=target.display_name
+                )
             )
         # The models that have a label for each of the two landmarks.
         of_both = (
@@ -449,14 +486,22 @@ def merge_landmark(
         replaced = list(_opposite_verdicts(connection, merged, target))
         counts = move_to_landmark(connection, images, merged.id, target.id)
         is_label = model_labels.c.landmark_id == merged.id
-        connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
+        connection.execute(
+            update(model_labels).where(is_label).values(landmark_id=target.id)
+        )
         connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
-        connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
+        connection.execute(
+            update(landmarks).where(landmarks.c.id == target.id).values(united)
+        )
         details: dict[str, Any] = {"into": target.slug, **counts}
         pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
         for page in pages:  # an entry of the audit log for each
             record_action(
-                connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page
+                connection,
+                AuditAction.LANDMARK_MERGE,
+                merged.slug,
+                **details,
+                replaced=page,
             )
         return MergedLandmark(
             find_landmark(connection, target.slug),
@@ -480,11 +525,17 @@ def remove_landmark(
     with database.write(dry_run=dry_run) as connection:
         lock_tables(connection, models, landmarks)
         landmark = find_landmark(connection, name)
-        names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
-        known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
+        names = select(models.c.name).join(
+            model_labels, model_labels.c.model_id == models.c.id
+        )
+        known_by = connection.scalars(
+            names.where(model_labels.c.landmark_id == landmark.id)
+        ).all()
         if known_by:
             raise LandmarkOfModel(
-                slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+                slug=landmark.slug,
+                name=landmark.display_name,
+                models=", ".join(sorted(known_by)),
             )
         taught = _retire_classifiers(connection, landmark)
         images = lock_images_of(connection, landmark.id)
@@ -501,8 +552,12 @@ def remove_landmark(
                 "To keep them, merge it into another landmark with `tagger landmark merge`. "
                 "To delete them too, add --with-verdicts."
             )
-            raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
-        stored = select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)
+            raise Conflict(
+                reason=f"{landmark.slug} has {count}, which would be lost. {remedy}"
+            )
+        stored = select(schedules.c.name, schedules.c.options).order_by(
+            schedules.c.name
+        )
         schedule_names = [
             row.name
             for row in connection.execute(stored).all()
@@ -514,7 +569,11 @@ def remove_landmark(
         delete_unused(connection, images)
         connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
         record_action(
-            connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts
+            connection,
+            AuditAction.LANDMARK_REMOVE,
+            landmark.slug,
+            name=landmark.name,
+            **counts,
         )
         return RemovedLandmarkDocument(
             landmark.slug,
@@ -571,7 +630,11 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     ]
     if target.latitude is None or target.longitude is None:
         gaps += ["latitude", "longitude"]
-    filled = {column: getattr(merged, column) for column in gaps if column not in target.edited}
+    filled = {
+        column: getattr(merged, column)
+        for column in gaps
+        if column not in target.edited
+    }
     edited = {*target.edited, *(column for column in filled if column in merged.edited)}
     return {
         "aliases": aliases,
@@ -581,7 +644,9 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     }
 
 
-def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:
+def _is_named(
+    connection: Connection, names: str | list[str] | None, landmark: Landmark
+) -> bool:
     for name in [names] if isinstance(names, str) else names or ():
         with suppress(LandmarkNotFound, LandmarkAmbiguous):
             if find_landmark(connection, name).id == landmark.id:
@@ -600,11 +665,15 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
         update(models).where(using).values(taught_version=models.c.taught_version + 1)
     )
     is_shown = taught_tags.c.score >= SUGGESTED_SCORE
-    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id, is_shown)
+    count = select(func.count()).where(
+        taught_tags.c.landmark_id == landmark.id, is_shown
+    )
     return connection.scalar(count) or 0
 
 
-def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> None:
+def move_labels(
+    connection: Connection, landmark_id: int, slugs: Collection[str], to: int
+) -> None:
     """Assign those labels of a landmark that have one of these slugs in their manifests to another one."""
     query = (
         select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
@@ -613,5 +682,10 @@ def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str]
     )
     for row in connection.execute(query).all():
         if row.manifest["labels"][row.position]["slug"] in slugs:
-            label = model_labels.c.model_id == row.model_id, model_labels.c.position == row.position
-            connection.execute(update(model_labels).where(*label).values(landmark_id=to))
+            label = (
+                model_labels.c.model_id == row.model_id,
+                model_labels.c.position == row.position,
+            )
+            connection.execute(
+                update(model_labels).where(*label).values(landmark_id=to)
+            )

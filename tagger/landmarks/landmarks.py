@@ -14,14 +14,35 @@ from difflib import get_close_matches
 from itertools import islice
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, exists, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from tagger.database.connection import display_language
 from tagger.database.statements import among, distinct_values
-from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
+from tagger.database.tables import (
+    effective_tags,
+    landmarks,
+    model_labels,
+    models,
+    photos,
+)
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.geo import WORLD_REGIONS, regional_slug
-from tagger.texts.names import english_names, foreign_names, name_in_language, slug_of_name
+from tagger.texts.names import (
+    english_names,
+    foreign_names,
+    name_in_language,
+    slug_of_name,
+)
 from tagger.texts.text_format import gettext, without_accents
 
 # By extent: up to the first distance, a photo was taken at the landmark. Between the second and the
@@ -42,14 +63,22 @@ def farthest_km(extent: str | None) -> float:
     return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
 
 
-def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
+def photos_by_landmark(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> Counter[int]:
     """Numbers of photos with these conditions that have a landmark as a tag, by its id."""
     numbers = (
         select(effective_tags.c.landmark_id, func.count().label("photos"))
         .select_from(
-            effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id)
+            effective_tags.join(
+                photos, photos.c.content_id == effective_tags.c.content_id
+            )
         )
-        .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
+        .where(
+            effective_tags.c.accepted == true(),
+            photos.c.gone_since.is_(None),
+            *conditions,
+        )
         .group_by(effective_tags.c.landmark_id)
     )
     return Counter({row.landmark_id: row.photos for row in connection.execute(numbers)})
@@ -94,14 +123,18 @@ class Landmark:
         return [self.slug, *self.merged_slugs]
 
 
-def landmarks_by_slug(connection: Connection, slugs: Collection[str]) -> dict[str, Landmark]:
+def landmarks_by_slug(
+    connection: Connection, slugs: Collection[str]
+) -> dict[str, Landmark]:
     """The landmarks with these slugs, by them, and all into which others were merged, by their slugs too."""
     is_merged = cast(landmarks.c.merged_slugs, Text) != "[]"
     found = all_landmarks(connection, or_(is_merged, among(landmarks.c.slug, slugs)))
     return {slug: landmark for landmark in found for slug in landmark.all_slugs}
 
 
-def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:
+def all_landmarks(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> list[Landmark]:
     """Every landmark with these conditions, by slug."""
     # With the model, the index finds the label.
     of_model = model_labels.c.model_id.in_(select(models.c.id))
@@ -110,12 +143,17 @@ def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> l
     language = display_language(connection)
     # Sorted here: SQLite would read all landmarks along an index, which takes ten times as long.
     return [
-        Landmark(**row._mapping, display_name=name_in_language(row.name, row.names, language))  # noqa: SLF001
+        Landmark(
+            **row._mapping,  # noqa: SLF001
+            display_name=name_in_language(row.name, row.names, language),
+        )
         for row in sorted(connection.execute(query), key=attrgetter("slug"))
     ]
 
 
-def landmarks_by_id(connection: Connection, ids: Collection[int]) -> dict[int, Landmark]:
+def landmarks_by_id(
+    connection: Connection, ids: Collection[int]
+) -> dict[int, Landmark]:
     """The landmarks with these ids; those that were removed are left out."""
     found = all_landmarks(connection, among(landmarks.c.id, ids)) if ids else ()
     return {landmark.id: landmark for landmark in found}
@@ -131,26 +169,38 @@ IS_DESCRIBED = or_(
     landmarks.c.country.is_not(None),
     landmarks.c.latitude.is_not(None),
     cast(landmarks.c.names, Text) != "{}",
-    *(cast(landmarks.c[column], Text) != "[]" for column in ("aliases", "edited", "merged_slugs")),
+    *(
+        cast(landmarks.c[column], Text) != "[]"
+        for column in ("aliases", "edited", "merged_slugs")
+    ),
 )
 
 
 def familiar_landmarks(connection: Connection) -> list[Landmark]:
     """The landmarks that photos have, or of which more is known than a name."""
-    of_photos = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+    of_photos = distinct_values(
+        effective_tags.c.landmark_id, effective_tags.c.accepted == true()
+    )
     with_photos = connection.scalars(of_photos).all()
-    return all_landmarks(connection, or_(IS_DESCRIBED, among(landmarks.c.id, with_photos)))
+    return all_landmarks(
+        connection, or_(IS_DESCRIBED, among(landmarks.c.id, with_photos))
+    )
 
 
-def landmarks_with_slugs_of(connection: Connection, names: Iterable[str]) -> list[Landmark]:
+def landmarks_with_slugs_of(
+    connection: Connection, names: Iterable[str]
+) -> list[Landmark]:
     """The landmarks whose slugs are what these names become, also with a part of the world."""
     return all_landmarks(connection, among(landmarks.c.slug, _slugs_of(names)))
 
 
-def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> list[Landmark]:
+def landmarks_that_may_have(
+    connection: Connection, names: Collection[str]
+) -> list[Landmark]:
     """The landmarks of which more is known than a name, and those that may have one of these names."""
     is_named = among(
-        func.lower(landmarks.c.name, type_=Text), [name.strip().lower() for name in names]
+        func.lower(landmarks.c.name, type_=Text),
+        [name.strip().lower() for name in names],
     )
     has_slug = among(landmarks.c.slug, _slugs_of(names))
     return all_landmarks(connection, or_(IS_DESCRIBED, is_named, has_slug))
@@ -158,7 +208,9 @@ def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> l
 
 def newest_landmarks(connection: Connection) -> list[Landmark]:
     newest = select(landmarks.c.id).order_by(landmarks.c.id.desc()).limit(_NEWEST)
-    return all_landmarks(connection, among(landmarks.c.id, connection.scalars(newest).all()))
+    return all_landmarks(
+        connection, among(landmarks.c.id, connection.scalars(newest).all())
+    )
 
 
 _NEWEST = 20
@@ -172,7 +224,9 @@ def _slugs_of(names: Iterable[str]) -> set[str]:
     return {slug for slugs in every for slug in slugs if slug}
 
 
-def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -> Landmark:
+def find_landmark(
+    connection: Connection, name: str, *, by_slug: bool = False
+) -> Landmark:
     """The landmark with that slug or name, in any case; else the one with that name in a language or alias.
 
     For a merged landmark, this is the one that it was merged into. `by_slug`: names do not count.
@@ -191,8 +245,12 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
     if by_slug:
         raise LandmarkNotFound(name=name, close="")
     normal = normalize_name(name)
-    matches = [landmark for landmark in every if normal == normalize_name(landmark.name)] or [
-        landmark for landmark in every if normal in map(normalize_name, landmark.all_names)
+    matches = [
+        landmark for landmark in every if normal == normalize_name(landmark.name)
+    ] or [
+        landmark
+        for landmark in every
+        if normal in map(normalize_name, landmark.all_names)
     ]
     if len(matches) > 1:
         slugs = ", ".join(landmark.slug for landmark in matches)
@@ -211,7 +269,9 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
     raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, names)))
 
 
-def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[Landmark]:
+def landmarks_spelled_like(
+    connection: Connection, landmark: Landmark
+) -> list[Landmark]:
     """Other landmarks whose name differs in few letters from the name of this one: at most SUGGESTIONS."""
     normal = normalize_name(landmark.name)
     found = (
@@ -231,7 +291,9 @@ def landmarks_in_country(
     Raises:
         CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
     """
-    names = country_spellings(country, {*landmark_countries(connection), *other_countries})
+    names = country_spellings(
+        country, {*landmark_countries(connection), *other_countries}
+    )
     return all_landmarks(connection, landmarks.c.country.in_(names))
 
 
@@ -245,10 +307,13 @@ def country_spellings(country: str, known: Collection[str]) -> list[str]:
     if found := [name for name in known if normalize_name(name) == normal]:
         return found
     for names_of in (english_names, foreign_names):
-        if found := [name for name in known if normal in map(normalize_name, names_of(name))]:
+        if found := [
+            name for name in known if normal in map(normalize_name, names_of(name))
+        ]:
             return found
     raise CountryNotFound(
-        name=country, close=_suggestion(_similar(normal, {each: each for each in sorted(known)}))
+        name=country,
+        close=_suggestion(_similar(normal, {each: each for each in sorted(known)})),
     )
 
 

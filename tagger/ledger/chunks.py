@@ -54,7 +54,9 @@ class Claim(InferenceOptions):
         (first, threshold), *others = [
             each for each in self.thresholds.items() if each[0] in model_ids
         ]
-        return replace(self, model_id=first, threshold=threshold, other_models=tuple(others))
+        return replace(
+            self, model_id=first, threshold=threshold, other_models=tuple(others)
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def claim_next_chunk(database: Database, job_id: int, worker: str) -> Claim | No
         return None if job is None else claim_first_chunk(connection, job, worker)
 
 
-def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Claim | None:
+def claim_first_chunk(
+    connection: Connection, job: Row[Any], worker: str
+) -> Claim | None:
     """Claim the first free chunk of a job, given its row. None if it has none, or its state has changed."""
     token = secrets.token_hex(8)
     is_free = (chunks.c.job_id == job.id, *IS_FREE)
@@ -133,7 +137,9 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
     """Renew leases, also of a paused job, and return the claims that were lost."""
     with database.write() as connection:
-        in_order = sorted(claims, key=lambda claim: (claim.name.job_id, claim.name.chunk))
+        in_order = sorted(
+            claims, key=lambda claim: (claim.name.job_id, claim.name.chunk)
+        )
         return [claim for claim in in_order if not _renew(connection, claim)]
 
 
@@ -149,7 +155,9 @@ def renew_lease(connection: Connection, claim: Claim) -> None:
 
 def _renew(connection: Connection, claim: Claim) -> bool:
     # Renew the lease, even an expired one that nobody has claimed since. False if it was lost.
-    statement = update(chunks).where(*_holds(claim)).values(lease_until=db_now() + LEASE_S)
+    statement = (
+        update(chunks).where(*_holds(claim)).values(lease_until=db_now() + LEASE_S)
+    )
     return connection.execute(statement).rowcount == 1
 
 
@@ -164,7 +172,9 @@ def close_last_step(database: Database, claim: Claim) -> None:
     database.execute(update(chunks).where(*_holds(claim)).values(closed))
 
 
-def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
+def store_outcomes(
+    connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]
+) -> None:
     """Store the outcomes of items of a claimed chunk. After the last one, `finish_job` follows the commit.
 
     Call it in the transaction that stores the results. Outcomes count once: those of items that have one
@@ -174,7 +184,9 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         LeaseLost: another worker took the chunk; the transaction must not commit.
     """
     query = (
-        select(chunks, jobs.c.state).join(jobs, jobs.c.id == chunks.c.job_id).where(*_holds(claim))
+        select(chunks, jobs.c.state)
+        .join(jobs, jobs.c.id == chunks.c.job_id)
+        .where(*_holds(claim))
     )
     chunk = connection.execute(query.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
@@ -186,11 +198,15 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         job_items.c.outcome.is_(None),
     )
     open_positions = (
-        connection.scalars(select(job_items.c.position).where(*is_open)) if outcomes else ()
+        connection.scalars(select(job_items.c.position).where(*is_open))
+        if outcomes
+        else ()
     )
     # In the order in which all writers lock items.
     new = [by_position[position] for position in sorted(open_positions)]
-    counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
+    counts = Counter(
+        {outcome.value: getattr(chunk, outcome.value) for outcome in Outcome}
+    )
     counts.update(item.outcome.value for item in new)
     done = counts.total() == chunk.last - chunk.first + 1
     lease: Mapping[str, Any] = {"lease_until": db_now() + LEASE_S}
@@ -198,7 +214,9 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         lease = {"lease_until": None, "worker": None}
     elif chunk.state == JobState.PAUSED:
         lease = RELEASED  # later results of its worker are not stored
-    connection.execute(update(chunks).where(*_holds(claim)).values(**counts, **lease, done=done))
+    connection.execute(
+        update(chunks).where(*_holds(claim)).values(**counts, **lease, done=done)
+    )
     rows = [
         {
             "item": item.position,
@@ -209,8 +227,13 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         for item in new
     ]
     if rows:
-        is_item = job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item")
-        connection.execute(update(job_items).where(*is_item).values(attempts=claim.attempts), rows)
+        is_item = (
+            job_items.c.job_id == claim.name.job_id,
+            job_items.c.position == bindparam("item"),
+        )
+        connection.execute(
+            update(job_items).where(*is_item).values(attempts=claim.attempts), rows
+        )
 
 
 def count_crashes(database: Database, claim: Claim, position: int, by: int) -> None:
@@ -223,7 +246,9 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
     # A negative `by` subtracts a count, even after the lease was lost: the worker did not die.
     allowed = exists().where(*_holds(claim)) if by > 0 else job_items.c.attempts > 0
     database.execute(
-        update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by)
+        update(job_items)
+        .where(*item, allowed)
+        .values(attempts=job_items.c.attempts + by)
     )
 
 

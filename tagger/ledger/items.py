@@ -27,7 +27,13 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Target
-from tagger.database.statements import AdvisoryLock, among, db_now, insert_page, take_lock
+from tagger.database.statements import (
+    AdvisoryLock,
+    among,
+    db_now,
+    insert_page,
+    take_lock,
+)
 from tagger.database.tables import chunks, job_items, jobs, metadata_writes, photos
 from tagger.errors import FailureKind, ScanInterrupted
 from tagger.ledger.jobs import (
@@ -55,7 +61,9 @@ PAGE = 20_000
 Condition = ColumnElement[bool]
 
 
-def append_items(connection: Connection, job_id: int, items: Mapping[int, bool]) -> None:
+def append_items(
+    connection: Connection, job_id: int, items: Mapping[int, bool]
+) -> None:
     """Add photos to a job, in chunks. Call it in the transaction that records them.
 
     `items`: for each photo's id, whether it is skipped, since the job's model has classified it already.
@@ -72,7 +80,10 @@ def append_items(connection: Connection, job_id: int, items: Mapping[int, bool])
         for i, (photo_id, is_skipped) in enumerate(items.items())
     ]
     insert_page(
-        connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows
+        connection,
+        job_items,
+        ("job_id", "position", "photo_id", "outcome", "reason"),
+        rows,
     )
     append_chunks(connection, job_id, position, list(items.values()))
 
@@ -87,7 +98,11 @@ def lock_scan(connection: Connection, job_id: int) -> int:
     """
     total = connection.scalar(
         select(jobs.c.total)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), jobs.c.owner == process_name())
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.state.in_(OPEN_STATES),
+            jobs.c.owner == process_name(),
+        )
         .with_for_update(key_share=True)
     )
     if total is None:
@@ -137,7 +152,9 @@ def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
     )
     models = other_models(connection, job_id)
     return [
-        each for each in connection.scalars(query).all() if other_models(connection, each) == models
+        each
+        for each in connection.scalars(query).all()
+        if other_models(connection, each) == models
     ]
 
 
@@ -156,7 +173,9 @@ def append_chunks(
     connection: Connection, job_id: int, position: int, skipped: Sequence[bool]
 ) -> None:
     """Divide the items from `position` on into chunks. `skipped` has one value per item."""
-    latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
+    latest = connection.scalar(
+        select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id)
+    )
     chunk = 0 if latest is None else latest + 1
     rows, start = [], 0
     while start < len(skipped):
@@ -196,7 +215,9 @@ def fill_job(
     count = 0
     while True:
         with database.write() as connection:
-            added, of_others, after = _add_page(connection, job_id, conditions, source, after)
+            added, of_others, after = _add_page(
+                connection, job_id, conditions, source, after
+            )
         count += added
         if in_other_jobs is not None:
             in_other_jobs.update(of_others)
@@ -234,7 +255,9 @@ def _add_page(
     last = 0
     if other_jobs:
         query = select(selected.c.other_job, func.count(), func.max(selected.c.id))
-        for other, number, latest in connection.execute(query.group_by(selected.c.other_job)):
+        for other, number, latest in connection.execute(
+            query.group_by(selected.c.other_job)
+        ):
             last = max(last, latest)
             if other is not None:
                 of_others[other] = number
@@ -243,7 +266,9 @@ def _add_page(
     rows = select(literal(job_id), literal(position - 1) + number, selected.c.id)
     if other_jobs:
         rows = rows.where(selected.c.other_job.is_(None))
-    connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
+    connection.execute(
+        insert(job_items).from_select(["job_id", "position", "photo_id"], rows)
+    )
     # The items of each root get chunks of their own.
     of_roots = (
         select(func.count(), func.max(photos.c.id))
@@ -330,7 +355,9 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
     """The number of matching photos that fail now, by kind, the most frequent first."""
     count = func.count().label("photo_count")
     query = select(photos.c.failure_kind, count).where(*failure_conditions(failures))
-    query = query.group_by(photos.c.failure_kind).order_by(count.desc(), photos.c.failure_kind)
+    query = query.group_by(photos.c.failure_kind).order_by(
+        count.desc(), photos.c.failure_kind
+    )
     return {row.failure_kind: row.photo_count for row in database.rows(query)}
 
 
@@ -353,10 +380,16 @@ def failing_photos(
 
 
 def _rows(
-    database: Database, query: Select[Any], key: Column[int], after: int, size: int = FAILURES_PAGE
+    database: Database,
+    query: Select[Any],
+    key: Column[int],
+    after: int,
+    size: int = FAILURES_PAGE,
 ) -> Iterator[Row[Any]]:
     # The rows of a query whose keys follow `after`, in their order.
-    return chain.from_iterable(database.row_pages(query.where(key > after), key, size=size))
+    return chain.from_iterable(
+        database.row_pages(query.where(key > after), key, size=size)
+    )
 
 
 def count_refusals(database: Database, job_id: int) -> dict[str, int]:
@@ -408,4 +441,6 @@ def unwritten_photos(
     if kinds:
         query = query.where(job_items.c.reason.in_(kinds))
     for row in _rows(database, query, job_items.c.position, after):
-        yield document_of(FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id)
+        yield document_of(
+            FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id
+        )

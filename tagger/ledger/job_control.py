@@ -83,7 +83,9 @@ from tagger.texts.documents import document_of
 
 
 def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
-    first = connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one()
+    first = connection.execute(
+        select(jobs.c.model_id).where(jobs.c.id == job_id)
+    ).scalar_one()
     return [first, *dict(other_models(connection, job_id))]
 
 
@@ -96,7 +98,9 @@ def has_write_option(database: Database, job_id: int) -> bool:
     return WRITE in job.options and job.kind not in METADATA_KINDS
 
 
-def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+def job_options(
+    database: Database, job_ids: Iterable[int]
+) -> dict[int, dict[str, Any]]:
     is_named = jobs.c.id.in_(tuple(job_ids))
     query = select(jobs.c.id, jobs.c.options).where(is_named)
     rows = database.rows(query)
@@ -109,7 +113,9 @@ def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
 
 
 def count_open_jobs(database: Database) -> int:
-    return database.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
+    return (
+        database.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
+    )
 
 
 def count_changes(database: Database) -> int:
@@ -137,7 +143,9 @@ def open_job_of_photo(database: Database, photo_id: int) -> int | None:
 
 
 _PROCESSED = tuple(
-    outcome for outcome in Outcome if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED}
+    outcome
+    for outcome in Outcome
+    if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED}
 )
 # A rate over a shorter time is meaningless.
 SHORTEST_RATE_S = 1.0
@@ -207,7 +215,11 @@ class JobProgress:
         """How many of its items have each outcome that a job of its kind has."""
         if self.kind in METADATA_KINDS:
             changed = "undone" if self.kind == JobKind.UNDO else "written"
-            counts = {changed: self.written, "unchanged": self.unchanged, "refused": self.refused}
+            counts = {
+                changed: self.written,
+                "unchanged": self.unchanged,
+                "refused": self.refused,
+            }
         else:
             counts = {"tagged": self.tagged, "unknown": self.unknown}
         return counts | {
@@ -269,13 +281,19 @@ def _has_classified(database: Database, job: JobProgress, kind: str) -> bool:
         classifications, classifications.c.content_id == contents.c.id
     )
     is_new = or_(
-        and_(contents.c.model_id.in_(of_kind), contents.c.classified_at >= job.started_at),
+        and_(
+            contents.c.model_id.in_(of_kind), contents.c.classified_at >= job.started_at
+        ),
         and_(
             classifications.c.model_id.in_(of_kind),
             classifications.c.classified_at >= job.started_at,
         ),
     )
-    query = select(photos.c.id).select_from(source).where(exists().where(*is_of_job), is_new)
+    query = (
+        select(photos.c.id)
+        .select_from(source)
+        .where(exists().where(*is_of_job), is_new)
+    )
     return database.scalar(query.limit(1)) is not None
 
 
@@ -284,7 +302,11 @@ def count_open_chunks(database: Database, job_id: int) -> int:
     query = (
         select(func.count())
         .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
-        .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.last >= chunks.c.first)
+        .where(
+            chunks.c.job_id == job_id,
+            chunks.c.done.is_(False),
+            chunks.c.last >= chunks.c.first,
+        )
         .where(jobs.c.state.in_(CLAIMABLE))
     )
     return database.scalar(query) or 0
@@ -308,16 +330,27 @@ def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProg
         return _list(connection, (jobs.c.id.in_(newest),))
 
 
-def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[JobProgress]:
+def _list(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]]
+) -> list[JobProgress]:
     # Read once: SQLite would evaluate it per row.
     now = connection.execute(select(db_now())).scalar_one()
-    counts = [func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome]
+    counts = [
+        func.sum(chunks.c[outcome.value]).label(outcome.value) for outcome in Outcome
+    ]
     in_jobs = chunks.c.job_id.in_(select(jobs.c.id).where(*conditions))
-    sums = select(chunks.c.job_id, *counts).where(in_jobs).group_by(chunks.c.job_id).subquery()
+    sums = (
+        select(chunks.c.job_id, *counts)
+        .where(in_jobs)
+        .group_by(chunks.c.job_id)
+        .subquery()
+    )
     recent = _recent_work(conditions, now)
     child = jobs.alias("child")
     is_writer = child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE
-    write_job = select(func.max(child.c.id)).where(*is_writer).correlate(jobs).scalar_subquery()
+    write_job = (
+        select(func.max(child.c.id)).where(*is_writer).correlate(jobs).scalar_subquery()
+    )
     last_step = exists().where(
         chunks.c.job_id == jobs.c.id,
         chunks.c.done.is_(False),
@@ -354,7 +387,10 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
     # Of open jobs: the photos in claimed chunks, the recently processed ones, and over how many seconds.
     claimed = (chunks.c.done.is_(False)) & (chunks.c.lease_until > now)
     open_items = (
-        chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
+        chunks.c.last
+        - chunks.c.first
+        + 1
+        - sum(chunks.c[outcome.value] for outcome in Outcome)
     )
     processed = sum(chunks.c[outcome.value] for outcome in _PROCESSED)
     open_jobs = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), *conditions)
@@ -366,7 +402,8 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
             (now - func.min(chunks.c.claimed_at)).label("recent_s"),
         )
         .where(
-            chunks.c.job_id.in_(open_jobs), or_(chunks.c.claimed_at > now - RATE_WINDOW_S, claimed)
+            chunks.c.job_id.in_(open_jobs),
+            or_(chunks.c.claimed_at > now - RATE_WINDOW_S, claimed),
         )
         .group_by(chunks.c.job_id)
         .subquery()
@@ -374,7 +411,9 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
 
 
 def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
-    counts = {outcome.value: int(getattr(row, outcome.value) or 0) for outcome in Outcome}
+    counts = {
+        outcome.value: int(getattr(row, outcome.value) or 0) for outcome in Outcome
+    }
     is_over = row.state in OVER
     running = 0 if is_over else int(row.running or 0)
     queued = row.total - running - sum(counts.values())
@@ -382,7 +421,9 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     rate = _rate(row.recent, row.recent_s)
     if is_over:
         has_times = row.started_at is not None and row.finished_at is not None
-        duration_s = (row.finished_at - row.started_at).total_seconds() if has_times else None
+        duration_s = (
+            (row.finished_at - row.started_at).total_seconds() if has_times else None
+        )
         rate = _rate(processed, duration_s)
     remaining = queued + running
     eta_s = round(remaining / rate, 1) if rate and not row.is_silent else None
@@ -409,7 +450,11 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
 
 
 def _rate(count: int | None, seconds: float | None) -> float:
-    return (count or 0) / seconds if seconds is not None and seconds >= SHORTEST_RATE_S else 0.0
+    return (
+        (count or 0) / seconds
+        if seconds is not None and seconds >= SHORTEST_RATE_S
+        else 0.0
+    )
 
 
 # Changes of jobs by others than their workers: pause, resume, cancel, recovery, removal of old
@@ -487,7 +532,9 @@ def cancel(database: Database, job_id: int) -> JobProgress:
 
 def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
     # The job, locked until the transaction ends.
-    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
+    connection.execute(
+        select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True)
+    )
     return _open_job(connection, job_id, action)
 
 
@@ -546,9 +593,13 @@ def remove_old_items(database: Database, before: datetime) -> int:
 
     Any number of processes may do so: each takes a job that no other works on just now.
     """
-    oldest = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(_has_old_items(before))
+    oldest = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(
+        _has_old_items(before)
+    )
     oldest = oldest.order_by(jobs.c.id).limit(1)
-    with database.read() as connection:  # most often there is none, and SQLite has one writer
+    with (
+        database.read() as connection
+    ):  # most often there is none, and SQLite has one writer
         if connection.execute(oldest).first() is None:
             return 0
     return _remove_page(database, oldest.with_for_update(skip_locked=True))
@@ -561,7 +612,9 @@ def remove_items(database: Database, job_id: int) -> None:
         jobs.c.total,
         jobs.c.items_removed,
     ).where(jobs.c.id == job_id)
-    while _remove_page(database, job.where(jobs.c.items_removed < jobs.c.total).with_for_update()):
+    while _remove_page(
+        database, job.where(jobs.c.items_removed < jobs.c.total).with_for_update()
+    ):
         pass
 
 
@@ -585,7 +638,9 @@ def _recover_unless_locked(
         with database.write() as connection, lock_timeout(connection, RECOVERY_LOCK_S):
             recover(connection, job_id)
     except LockTimedOut:
-        log.warning("Job %d waits to be recovered: another process has locked it", job_id)
+        log.warning(
+            "Job %d waits to be recovered: another process has locked it", job_id
+        )
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
@@ -613,7 +668,9 @@ def _is_dead(connection: Connection) -> ColumnElement[bool]:
     # The condition that a job's process has ended: by its number if that is known here, else by its lease.
     #
     # One that runs has time to renew an expired lease, but its number may also be another process's now.
-    owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
+    owners = connection.scalars(
+        select(jobs.c.owner).where(jobs.c.owner.is_not(None))
+    ).all()
     here = process_space()
     known = [owner for owner in owners if owner.rpartition("/")[0] == here]
     alive = [owner for owner in known if _is_alive(owner)]
@@ -637,7 +694,9 @@ def _is_alive(owner: str) -> bool:
 def _has_old_items(before: datetime) -> ColumnElement[bool]:
     # Jobs that are over, and from which no open job takes its photos.
     child = jobs.alias("child")
-    is_needed = exists().where(child.c.parent_id == jobs.c.id, child.c.state.in_(OPEN_STATES))
+    is_needed = exists().where(
+        child.c.parent_id == jobs.c.id, child.c.state.in_(OPEN_STATES)
+    )
     return and_(
         jobs.c.state.in_(OVER),
         jobs.c.finished_at < before,

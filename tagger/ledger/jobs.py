@@ -91,7 +91,9 @@ def process_space() -> str:
     """
     host = socket.gethostname()
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = (
+            Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        )
         return f"{host}/{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return host
@@ -104,7 +106,9 @@ def job_heartbeat(
     own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
 
     def renew() -> None:
-        database.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
+        database.execute(
+            update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S)
+        )
         after_renewal()
 
     return renewing(renew, "owner")
@@ -128,7 +132,9 @@ def renewing(renew: Callable[[], object], name: str) -> Iterator[None]:
                 if pause_s == RENEW_S:
                     log.warning(
                         "The leases could not be renewed; trying again: %s",
-                        reason_of(error) if isinstance(error, SQLAlchemyError) else error,
+                        reason_of(error)
+                        if isinstance(error, SQLAlchemyError)
+                        else error,
                         exc_info=not isinstance(error, SQLAlchemyError),
                     )
                 pause_s = RETRY_S
@@ -215,7 +221,11 @@ def update_job(
 ) -> bool:
     """Change columns of a job if it meets the conditions. Returns whether it did."""
     is_job = jobs.c.id == job_id
-    return bool(connection.execute(update(jobs).where(is_job, *conditions).values(values)).rowcount)
+    return bool(
+        connection.execute(
+            update(jobs).where(is_job, *conditions).values(values)
+        ).rowcount
+    )
 
 
 def create_job(database: Database, new: NewJob) -> int:
@@ -248,9 +258,18 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
         last = connection.scalar(select(func.max(jobs.c.id))) or 0
         removed = connection.scalar(select(ledgers.c.last_removed_job)) or 0
         values["id"] = max(last, removed) + 1
-    job_id = int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    job_id = int(
+        connection.execute(
+            insert(jobs).values(values).returning(jobs.c.id)
+        ).scalar_one()
+    )
     others = [
-        {"job_id": job_id, "position": position, "model_id": model_id, "threshold": threshold}
+        {
+            "job_id": job_id,
+            "position": position,
+            "model_id": model_id,
+            "threshold": threshold,
+        }
         for position, (model_id, threshold) in enumerate(new.other_models, 2)
     ]
     if others:
@@ -283,7 +302,10 @@ def finish_scan(
     started = jobs.c.started_at.is_not(None)
     with database.write() as connection:
         if skipped_folders:
-            options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
+            options = (
+                connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id))
+                or {}
+            )
             options = options | {SKIPPED_FOLDERS: skipped_folders}
             update_job(connection, job_id, {"options": options})
         queued = {
@@ -307,19 +329,27 @@ def finish_job(database: Database, job_id: int) -> int:
         return finish_if_done(connection, job_id)
 
 
-def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool = True) -> int:
+def finish_if_done(
+    connection: Connection, job_id: int, *, has_last_step: bool = True
+) -> int:
     """Finish the job if all its items are recorded and no chunk is open, after its last step.
 
     Returns the number of its items if it has finished now, else 0.
     """
     # The lock comes first: an update that waited for it would decide by chunks that it read before.
-    connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
+    connection.execute(
+        select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True)
+    )
     is_done = jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id)
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
     if job is None or (has_last_step and _add_last_step(connection, job)):
         return 0
     retake_outcomes(connection, job_id)
-    tagged = select(func.sum(chunks.c.tagged)).where(chunks.c.job_id == job_id).scalar_subquery()
+    tagged = (
+        select(func.sum(chunks.c.tagged))
+        .where(chunks.c.job_id == job_id)
+        .scalar_subquery()
+    )
     job = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id)
@@ -367,7 +397,12 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
     if job.kind in METADATA_KINDS or last_step or not is_due:
         return False
     number = 0 if latest is None else latest + 1
-    values = {"job_id": job.id, "chunk": number, "first": job.total, "last": job.total - 1}
+    values = {
+        "job_id": job.id,
+        "chunk": number,
+        "first": job.total,
+        "last": job.total - 1,
+    }
     connection.execute(insert(chunks).values(values))
     return True
 
@@ -378,7 +413,11 @@ IS_LAST_STEP = chunks.c.last < chunks.c.first
 
 def done_jobs(database: Database) -> list[int]:
     """The jobs of workers that are done but not finished, as the worker died; paused ones finish later."""
-    is_done = jobs.c.state != JobState.PAUSED, _is_recorded(), ~_has_open_chunk(jobs.c.id)
+    is_done = (
+        jobs.c.state != JobState.PAUSED,
+        _is_recorded(),
+        ~_has_open_chunk(jobs.c.id),
+    )
     query = select(jobs.c.id).where(~IS_LOCAL, *is_done)
     with database.read() as connection:
         return list(connection.scalars(query))
@@ -427,7 +466,9 @@ IS_UNFILLED = and_(jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
 
 def claim_unfilled_job(database: Database) -> int | None:
     """Claim a job whose items are not all recorded, for this process to add them. None if there is none."""
-    job_id = database.scalar(select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1))
+    job_id = database.scalar(
+        select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1)
+    )
     if job_id is None:
         return None
     owner = {"owner": process_name(), "owner_lease_until": db_now() + LEASE_S}
@@ -465,7 +506,9 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     # What follows from its photos is due, and done by the next command or worker.
     if WRITE not in options:
         last_step = chunks.c.job_id == job_id, IS_LAST_STEP
-        connection.execute(update(chunks).where(*last_step).values(done=True, lease_until=None))
+        connection.execute(
+            update(chunks).where(*last_step).values(done=True, lease_until=None)
+        )
         finish_if_done(connection, job_id, has_last_step=False)
     cancel_job(connection, job_id, note)
 
@@ -478,7 +521,9 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     if update_job(connection, job_id, values, jobs.c.state.in_(OPEN_STATES)):
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         stored = sum(
-            chunks.c[outcome.value] for outcome in Outcome if outcome is not Outcome.CANCELLED
+            chunks.c[outcome.value]
+            for outcome in Outcome
+            if outcome is not Outcome.CANCELLED
         )
         ended: dict[str, Any] = {"done": True, "token": None, "lease_until": None}
         ended["cancelled"] = chunks.c.last - chunks.c.first + 1 - stored
@@ -488,7 +533,10 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         cancelled_items = update(job_items).where(*is_open_item)
         connection.execute(cancelled_items.values(outcome=Outcome.CANCELLED))
         retake_outcomes(connection, job_id)
-        _record_end(connection, connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
+        _record_end(
+            connection,
+            connection.execute(select(jobs).where(jobs.c.id == job_id)).one(),
+        )
 
 
 def lock_open_chunks(connection: Connection, job_id: int) -> None:
@@ -559,7 +607,10 @@ def _items_by_job(
     connection: Connection, condition: ColumnElement[bool]
 ) -> Mapping[int, Sequence[Row[Any]]]:
     rows: Iterable[Any] = connection.execute(items_to_replace(condition))
-    return {job_id: list(of_job) for job_id, of_job in groupby(rows, key=attrgetter("job_id"))}
+    return {
+        job_id: list(of_job)
+        for job_id, of_job in groupby(rows, key=attrgetter("job_id"))
+    }
 
 
 def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> None:
@@ -575,7 +626,10 @@ def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> N
         numbers.subtract(row.outcome for row in own)
         if own:
             is_chunk = chunks.c.job_id == job_id, chunks.c.chunk == chunk.chunk
-            more = {outcome: chunks.c[outcome] + number for outcome, number in numbers.items()}
+            more = {
+                outcome: chunks.c[outcome] + number
+                for outcome, number in numbers.items()
+            }
             connection.execute(update(chunks).where(*is_chunk).values(more))
     is_item = job_items.c.job_id == job_id, job_items.c.position == bindparam("item")
     values = [{"item": row.position, "outcome": row.now} for row in rows]

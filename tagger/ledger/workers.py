@@ -28,11 +28,33 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Note, NoteCode, Priority, has_code, note_columns
+from tagger.database.enums import (
+    JobState,
+    Note,
+    NoteCode,
+    Priority,
+    has_code,
+    note_columns,
+)
 from tagger.database.statements import current_time, db_now, insert_missing
-from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
+from tagger.database.tables import (
+    chunks,
+    job_items,
+    jobs,
+    ledgers,
+    photos,
+    schedules,
+    workers,
+)
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import CLAIMABLE, IS_LOCAL, IS_UNFILLED, LEASE_S, RENEW_S, update_job
+from tagger.ledger.jobs import (
+    CLAIMABLE,
+    IS_LOCAL,
+    IS_UNFILLED,
+    LEASE_S,
+    RENEW_S,
+    update_job,
+)
 from tagger.texts.documents import document_of
 
 # A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.
@@ -83,11 +105,15 @@ class ChunkClaimer:
             for priority in sorted(
                 priorities, key=lambda each: (each is Priority.BULK) != is_bulk_next
             ):
-                while job := _next_job(connection, priority, self._latest.get(priority, 0), passed):
+                while job := _next_job(
+                    connection, priority, self._latest.get(priority, 0), passed
+                ):
                     self._latest[priority] = job.id
                     claim = claim_first_chunk(connection, job, self._worker)
                     if claim is not None:
-                        self._in_a_row = 0 if priority is Priority.BULK else self._in_a_row + 1
+                        self._in_a_row = (
+                            0 if priority is Priority.BULK else self._in_a_row + 1
+                        )
                         return claim
                     # Other workers have claimed its last chunks, or it was paused.
                     passed.add(job.id)
@@ -145,7 +171,10 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
 def is_worker_needed(database: Database) -> bool:
     """Whether workers have a job to process, or a schedule to start."""
     with database.read() as connection:
-        is_due = schedules.c.paused.is_(False), schedules.c.next_due <= current_time(connection)
+        is_due = (
+            schedules.c.paused.is_(False),
+            schedules.c.next_due <= current_time(connection),
+        )
         needed = select(or_(exists().where(*_HAS_WORKERS), exists().where(*is_due)))
         return bool(connection.scalar(needed))
 
@@ -153,8 +182,12 @@ def is_worker_needed(database: Database) -> bool:
 def worker_places(connection: Connection) -> int:
     """The number of chunks that all active workers process at once, at least FEWEST_PLACES."""
     active = _silent_s() < WORKER_TIMEOUT_S
-    query = select(workers.c.device, func.count()).where(active).group_by(workers.c.device)
-    places = sum(chunks_at_once(row[0]) * int(row[1]) for row in connection.execute(query))
+    query = (
+        select(workers.c.device, func.count()).where(active).group_by(workers.c.device)
+    )
+    places = sum(
+        chunks_at_once(row[0]) * int(row[1]) for row in connection.execute(query)
+    )
     return max(FEWEST_PLACES, places)
 
 
@@ -208,14 +241,23 @@ def release_expired(database: Database, job_id: int | None = None) -> list[str]:
     if job_id is not None:
         expired = expired.where(chunks.c.job_id == job_id)
     is_free = tuple_(*key).in_(expired.with_for_update(skip_locked=True))
-    released = update(chunks).where(is_free).values(lease_until=None).returning(chunks.c.worker)
+    released = (
+        update(chunks)
+        .where(is_free)
+        .values(lease_until=None)
+        .returning(chunks.c.worker)
+    )
     with database.write() as connection:
         return list(connection.scalars(released))
 
 
 def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
     """Release the chunks of a job that a worker held when it died, as after the end of its lease."""
-    held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.done.is_(False))
+    held = (
+        chunks.c.job_id == job_id,
+        chunks.c.worker == worker,
+        chunks.c.done.is_(False),
+    )
     database.execute(update(chunks).where(*held).values(lease_until=None))
 
 
@@ -241,10 +283,14 @@ def list_suspended_jobs(database: Database) -> dict[int, SuspendedJob]:
     suspended: dict[int, SuspendedJob] = {}
     with database.read() as connection:
         for row in connection.execute(query):
-            suspended.setdefault(row.id, SuspendedJob(None)).root_ids.append(row.root_id)
+            suspended.setdefault(row.id, SuspendedJob(None)).root_ids.append(
+                row.root_id
+            )
         notes = select(jobs.c.id, jobs.c.note_message).where(jobs.c.id.in_(suspended))
         for row in connection.execute(notes) if suspended else ():
-            suspended[row.id].folder = (row.note_message or {}).get("values", {}).get("name")
+            suspended[row.id].folder = (
+                (row.note_message or {}).get("values", {}).get("name")
+            )
     return suspended
 
 
@@ -308,7 +354,12 @@ def record_heartbeat(
     } | note_columns(waits_for, "waits_for")
     with database.write() as connection:
         started_at = current_time(connection)
-        row = {"name": name, "device": device, "started_at": started_at, "heartbeat_at": 0.0}
+        row = {
+            "name": name,
+            "device": device,
+            "started_at": started_at,
+            "heartbeat_at": 0.0,
+        }
         insert_missing(connection, workers, [row])
         connection.execute(update(workers).where(workers.c.name == name).values(state))
 
@@ -326,7 +377,8 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     with database.read() as connection:
         rows = connection.execute(query).all()
         claimed = {
-            row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))
+            row.worker: row.claimed
+            for row in connection.execute(counts.group_by(chunks.c.worker))
         }
     groups: dict[str, list[WorkerStatus]] = {}
     for row in rows:
@@ -358,7 +410,11 @@ def _as_one(processes: Sequence[WorkerStatus]) -> WorkerStatus:
     # One worker. It waits only if all its processes do.
     at_work = [process for process in processes if not process.waits_for]
     waits = (at_work or processes)[0]
-    rates = [each.photos_per_second for each in processes if each.photos_per_second is not None]
+    rates = [
+        each.photos_per_second
+        for each in processes
+        if each.photos_per_second is not None
+    ]
     return replace(
         waits,
         started_at=min(each.started_at for each in processes),
@@ -375,7 +431,9 @@ def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
     for worker in active:
         groups.setdefault(worker.device, []).append(worker)
     kinds = [
-        DeviceStatus(device, len(group), sum(worker.photos_per_second or 0.0 for worker in group))
+        DeviceStatus(
+            device, len(group), sum(worker.photos_per_second or 0.0 for worker in group)
+        )
         for device, group in groups.items()
     ]
     return sorted(kinds, key=lambda kind: (-kind.photos_per_second, kind.device))
@@ -433,5 +491,7 @@ def find_last_tick(database: Database) -> LastTick | None:
         return LastTick(None, None, row.now - row.added.timestamp() > LATE_TICK_S)
     seconds_ago = row.now - row.tick
     return LastTick(
-        datetime.fromtimestamp(row.tick, UTC), seconds_ago, abs(seconds_ago) > LATE_TICK_S
+        datetime.fromtimestamp(row.tick, UTC),
+        seconds_ago,
+        abs(seconds_ago) > LATE_TICK_S,
     )

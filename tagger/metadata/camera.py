@@ -78,7 +78,11 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
     stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
     utc_offset_s = None
     for time, beside in zip(times, stated, strict=True):
-        if time is not None and time.taken_at == first.taken_at and utc_offset_s is None:
+        if (
+            time is not None
+            and time.taken_at == first.taken_at
+            and utc_offset_s is None
+        ):
             utc_offset_s = beside if time.utc_offset_s is None else time.utc_offset_s
     is_of_change = times[:2] == [None, None]
     return _CaptureTime(
@@ -93,7 +97,11 @@ _TIME_BYTES = 64
 
 
 def _time_text(entry: TiffTag | None) -> str:
-    return bytes(entry.raw[:_TIME_BYTES]).split(b"\0")[0].decode(errors="replace") if entry else ""
+    return (
+        bytes(entry.raw[:_TIME_BYTES]).split(b"\0")[0].decode(errors="replace")
+        if entry
+        else ""
+    )
 
 
 # The most characters of make, model and serial number. Longer texts are cut.
@@ -112,7 +120,9 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     if exif is None and blocks is None:
         blocks = _blocks(data)
     # Some blocks begin as segments of JPEG do, in PNG files too.
-    block = open_tiff(((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF))
+    block = open_tiff(
+        ((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF)
+    )
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
@@ -132,7 +142,8 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     datasets = blocks.iptc or b""
     values = iptc.read(datasets)
     day, time = (
-        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
+        next(iter(values.get(f"IPTC:{name}", [])), "")
+        for name in ("DateCreated", "TimeCreated")
     )
     iptc_time = stated_time(f"{day} {time}", day)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", iptc_time)]
@@ -173,7 +184,8 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         origin=_origin(block, main, exif, capture),
         make=name_in(main.tags.get(_MAKE)),
         model=name_in(main.tags.get(_MODEL)),
-        serial=name_in(exif.tags.get(_BODY_SERIAL)) or name_in(main.tags.get(_DNG_SERIAL)),
+        serial=name_in(exif.tags.get(_BODY_SERIAL))
+        or name_in(main.tags.get(_DNG_SERIAL)),
         is_date_unread=capture.is_date_unread,
         orientation=orientation_of(block) if ORIENTATION in main.tags else None,
     )
@@ -186,7 +198,9 @@ def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
 
 def short_text(text: str) -> str:
     """The text as one short line of printable characters."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    printable = "".join(
+        character if character.isprintable() else " " for character in text
+    )
     return " ".join(printable.split())[:LONGEST_TEXT].rstrip()
 
 
@@ -216,7 +230,9 @@ _PARTS_OF_HOURS = (
 _ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
 
 _SCREENSHOT = re.compile(r"screen ?(shot|capture)", re.IGNORECASE)
-_SCREENSHOT_SOFTWARE = re.compile(r"screen ?(shot|capture)|greenshot|flameshot", re.IGNORECASE)
+_SCREENSHOT_SOFTWARE = re.compile(
+    r"screen ?(shot|capture)|greenshot|flameshot", re.IGNORECASE
+)
 _EDITOR = re.compile(
     r"photoshop|lightroom|\bgimp\b|paint\.net|paint ?shop|picasa|snapseed|pixelmator|affinity|capture one|"
     r"darktable|rawtherapee|"
@@ -257,7 +273,9 @@ def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
     is_far = fix.longitude is None or abs(fix.longitude) > _GREENWICH_DEGREES
     if capture.taken_at == fix.at and is_far:
         return None
-    ahead_s = _without_rollovers((capture.taken_at - fix.at) / timedelta(days=1)) * 86400
+    ahead_s = (
+        _without_rollovers((capture.taken_at - fix.at) / timedelta(days=1)) * 86400
+    )
     zone_s = min(_ZONES_S, key=lambda zone_s: abs(ahead_s - zone_s))
     return zone_s if abs(ahead_s - zone_s) <= _CLOCK_TOLERANCE_S else None
 
@@ -275,7 +293,11 @@ def _origin(
     names_itself = any(_SCREENSHOT.fullmatch(text) for text in (comment, description))
     if names_itself or _SCREENSHOT_SOFTWARE.search(software):
         return PhotoOrigin.SCREENSHOT
-    return PhotoOrigin.EDITED if capture.is_of_change and _EDITOR.search(software) else None
+    return (
+        PhotoOrigin.EDITED
+        if capture.is_of_change and _EDITOR.search(software)
+        else None
+    )
 
 
 def name_in(entry: TiffTag | None) -> str | None:
@@ -286,7 +308,11 @@ def name_in(entry: TiffTag | None) -> str | None:
 
 def _text(entry: TiffTag | None) -> str:
     """A text up to its end or to its first null character; empty if there is none."""
-    return _decoded(bytes(entry.raw[:_TEXT_BYTES])) if entry and entry.kind in _TEXT_KINDS else ""
+    return (
+        _decoded(bytes(entry.raw[:_TEXT_BYTES]))
+        if entry and entry.kind in _TEXT_KINDS
+        else ""
+    )
 
 
 def _comment(block: TiffBlock, entry: TiffTag | None) -> str:

@@ -35,7 +35,12 @@ from tagger.metadata.exif_block import (
     rewrite_obstacle,
     swapped,
 )
-from tagger.metadata.tag_fields import PositionEstimate, TagFields, exif_position, keyword_key
+from tagger.metadata.tag_fields import (
+    PositionEstimate,
+    TagFields,
+    exif_position,
+    keyword_key,
+)
 from tagger.photos.tiff import (
     ORIENTATION,
     VALUE_SIZES,
@@ -87,7 +92,11 @@ def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
     remaining = without_values(before.tags, added)
     if remaining == before.tags:
         return block
-    return _rewritten(before, remaining) if remaining or before.thumbnail is not None else None
+    return (
+        _rewritten(before, remaining)
+        if remaining or before.thumbnail is not None
+        else None
+    )
 
 
 def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
@@ -138,7 +147,10 @@ def _packed(block: ParsedBlock) -> bytes:
             directories[parent][tag] = (LONG, 1, bytes(4))
     if block.thumbnail is not None:
         size = struct.pack(block.order + "I", len(block.thumbnail))
-        directories[FIRST] |= {_THUMBNAIL: (LONG, 1, bytes(4)), _THUMBNAIL_SIZE: (LONG, 1, size)}
+        directories[FIRST] |= {
+            _THUMBNAIL: (LONG, 1, bytes(4)),
+            _THUMBNAIL_SIZE: (LONG, 1, size),
+        }
 
     slots = {MAIN: append_directory(packed, order, directories[MAIN])}
     for (parent, tag), name in POINTERS.items():
@@ -219,7 +231,11 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
         tags,
         [value for field, value in added if field == KEYWORDS],
     )
-    position = [pair for pair in added if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)]
+    position = [
+        pair
+        for pair in added
+        if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)
+    ]
     for field, value in added:
         if (
             field == DESCRIPTION
@@ -232,7 +248,9 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     our_tags: dict[TagKey, TagValue] = {}
     for field, value in position:
         our_tags |= _tags_of(field, value)
-    unchanged = {key for key, value in our_tags.items() if _is_same(remaining.get(key), value)}
+    unchanged = {
+        key for key, value in our_tags.items() if _is_same(remaining.get(key), value)
+    }
     if not all((GPS, tag) in unchanged for tag in _COORDINATES):
         unchanged &= {(GPS, PROCESSING_METHOD), (GPS, _ERROR)}
     return {key: value for key, value in remaining.items() if key not in unchanged}
@@ -242,7 +260,11 @@ def without_blank_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     """The tags without the blank values that ours replace."""
     fields = {field for field, _ in added}
     remaining = dict(tags)
-    if DESCRIPTION in fields and _DESCRIPTION in remaining and _is_blank(remaining[_DESCRIPTION]):
+    if (
+        DESCRIPTION in fields
+        and _DESCRIPTION in remaining
+        and _is_blank(remaining[_DESCRIPTION])
+    ):
         del remaining[_DESCRIPTION]
     if (
         KEYWORDS in fields
@@ -328,14 +350,20 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
         case "EXIF:GPS":
             latitude, longitude = (float(part) for part in value.split(","))
             return {
-                (GPS, _LATITUDE_REF): TagValue(ASCII, b"S\0" if latitude < 0 else b"N\0"),
+                (GPS, _LATITUDE_REF): TagValue(
+                    ASCII, b"S\0" if latitude < 0 else b"N\0"
+                ),
                 (GPS, LATITUDE): _degrees(abs(latitude)),
-                (GPS, _LONGITUDE_REF): TagValue(ASCII, b"W\0" if longitude < 0 else b"E\0"),
+                (GPS, _LONGITUDE_REF): TagValue(
+                    ASCII, b"W\0" if longitude < 0 else b"E\0"
+                ),
                 (GPS, LONGITUDE): _degrees(abs(longitude)),
                 (GPS, _DATUM): TagValue(ASCII, b"WGS-84\0"),
             }
         case "EXIF:GPSProcessingMethod":
-            return {(GPS, PROCESSING_METHOD): TagValue(UNDEFINED, _ASCII + value.encode())}
+            return {
+                (GPS, PROCESSING_METHOD): TagValue(UNDEFINED, _ASCII + value.encode())
+            }
         case "EXIF:GPSHPositioningError":
             return {(GPS, _ERROR): _rationals((round(float(value) * 100), 100))}
         case "EXIF:GPSVersionID":
@@ -386,7 +414,11 @@ def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagVa
 
 def _is_same(existing: TagValue | None, value: TagValue) -> bool:
     """Whether a tag still has our value. Others write 30.24 seconds as 756/25, or split degrees otherwise."""
-    if existing is None or existing == value or (existing.kind, value.kind) != (RATIONAL, RATIONAL):
+    if (
+        existing is None
+        or existing == value
+        or (existing.kind, value.kind) != (RATIONAL, RATIONAL)
+    ):
         return existing == value
     existing_degrees, our_degrees = _decimal_degrees(existing), _decimal_degrees(value)
     if existing_degrees is None or our_degrees is None:
@@ -437,12 +469,17 @@ def read(block: bytes | None) -> dict[str, str]:
     directories = _directories(tiff)
     values = {}
     for (directory, tag), (name, encoding) in _NAMES.items():
-        entry = directories[directory].tags.get(tag) if directory in directories else None
+        entry = (
+            directories[directory].tags.get(tag) if directory in directories else None
+        )
         values[name] = _text(bytes(entry.raw[:BLOCK_LIMIT]), encoding) if entry else ""
     values["EXIF:Orientation"] = _orientation(tiff, directories)
     latitude, longitude = exif_position(tiff)
     if latitude is not None and longitude is not None:
-        values |= {"EXIF:GPSLatitude": f"{latitude:.7f}", "EXIF:GPSLongitude": f"{longitude:.7f}"}
+        values |= {
+            "EXIF:GPSLatitude": f"{latitude:.7f}",
+            "EXIF:GPSLongitude": f"{longitude:.7f}",
+        }
     return {name: text for name, text in values.items() if text}
 
 
@@ -482,14 +519,22 @@ def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
     main = tiff.directory(tiff.first)
     directories = {MAIN: main} if main else {}
     for (parent, tag), name in POINTERS.items():
-        directory = tiff.child(directories[parent].tags.get(tag)) if parent in directories else None
+        directory = (
+            tiff.child(directories[parent].tags.get(tag))
+            if parent in directories
+            else None
+        )
         if directory:
             directories[name] = directory
     return directories
 
 
 def _orientation(tiff: TiffBlock, directories: dict[str, TiffDirectory]) -> str:
-    values = tiff.integers(directories[MAIN].tags.get(ORIENTATION)) if MAIN in directories else ()
+    values = (
+        tiff.integers(directories[MAIN].tags.get(ORIENTATION))
+        if MAIN in directories
+        else ()
+    )
     return (
         _ORIENTATIONS[values[0] - 1]
         if len(values) == 1 and 1 <= values[0] <= len(_ORIENTATIONS)
@@ -502,7 +547,9 @@ def _text(raw: bytes, encoding: str) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
-        text = raw.decode("latin-1" if encoding == "utf-8" else encoding, errors="replace")
+        text = raw.decode(
+            "latin-1" if encoding == "utf-8" else encoding, errors="replace"
+        )
     return text.split("\0", 1)[0].strip()
 
 
@@ -536,7 +583,9 @@ def removal_difference(
             old,
             tags=without_values(old.tags, _exif_values(added)),
         )
-        return _other_order(before, after) or _described(difference(remaining, parse_block(after)))
+        return _other_order(before, after) or _described(
+            difference(remaining, parse_block(after))
+        )
     except WriteRefused as error:
         return error.text
 
@@ -544,7 +593,9 @@ def removal_difference(
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:
     """A change of byte order, on which content of an undefined type depends, such as a comment in UTF-16."""
     return (
-        "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
+        "The EXIF has another byte order."
+        if before and after and before[:2] != after[:2]
+        else None
     )
 
 
@@ -557,7 +608,10 @@ def _insertion_difference(
     expected, actual = with_values(old.tags, our_values), new.tags
     if any(field == KEYWORDS for field, _ in our_values):
         # Versions before 2.1 wrote "Anna;;Bern" behind "Anna;".
-        expected, actual = _with_sorted_keywords(expected), _with_sorted_keywords(actual)
+        expected, actual = (
+            _with_sorted_keywords(expected),
+            _with_sorted_keywords(actual),
+        )
     return _described(
         difference(replace(old, tags=expected), replace(new, tags=actual))
         or difference(
@@ -585,5 +639,7 @@ def _exif_values(added: Sequence[AddedValue]) -> list[AddedValue]:
 
 def _described(difference_text: str | None) -> str | None:
     return (
-        f"The EXIF differs in more than our values; {difference_text}." if difference_text else None
+        f"The EXIF differs in more than our values; {difference_text}."
+        if difference_text
+        else None
     )

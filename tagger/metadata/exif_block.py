@@ -92,14 +92,37 @@ def tag_label(key: TagKey) -> str:
 _NEXT_BYTES = 4
 _THUMBNAIL, _THUMBNAIL_SIZE = (FIRST, 0x0201), (FIRST, 0x0202)
 # Strips, tiles, JPEG tables, further directories and private data.
-_OFFSETS = {0x0111, 0x0120, 0x0144, 0x014A, 0x0190, 0x0201, 0x0207, 0x0208, 0x0209, 0xC634, 0xC68C}
+_OFFSETS = {
+    0x0111,
+    0x0120,
+    0x0144,
+    0x014A,
+    0x0190,
+    0x0201,
+    0x0207,
+    0x0208,
+    0x0209,
+    0xC634,
+    0xC68C,
+}
 # Tags with content of an undefined type that holds no offsets.
 _SELF_CONTAINED = {
     *(
         (MAIN, tag)
-        for tag in (0x02BC, 0x83BB, 0x8649, 0x8773, *range(0x9C9B, 0x9CA0), 0xC4A5, PADDING)
+        for tag in (
+            0x02BC,
+            0x83BB,
+            0x8649,
+            0x8773,
+            *range(0x9C9B, 0x9CA0),
+            0xC4A5,
+            PADDING,
+        )
     ),
-    *((EXIF, tag) for tag in (0x8828, 0x9000, 0x9101, USER_COMMENT, 0xA000, 0xA20C, PADDING)),
+    *(
+        (EXIF, tag)
+        for tag in (0x8828, 0x9000, 0x9101, USER_COMMENT, 0xA000, 0xA20C, PADDING)
+    ),
     *((EXIF, tag) for tag in (*range(0xA300, 0xA303), 0xA40B, 0xA462)),
     *((GPS, tag) for tag in (0, 5, PROCESSING_METHOD, AREA_INFORMATION)),
     (INTEROP, 2),
@@ -135,7 +158,9 @@ class _BlockReader:
         if main.following:
             self._read_thumbnail(main.following)
         pairs = zip(self._tiff.data, self._referenced, strict=True)
-        has_unreferenced_bytes = any(byte for byte, referenced in pairs if not referenced)
+        has_unreferenced_bytes = any(
+            byte for byte, referenced in pairs if not referenced
+        )
         return ParsedBlock(
             self._tiff.order,
             self._tags,
@@ -158,7 +183,9 @@ class _BlockReader:
     def _read_tag(self, directory: TiffDirectory, key: TagKey, value_at: int) -> None:
         entry = directory.tags.get(key[1])
         if entry is None or key in self._tags or key in self._pointers:
-            problem = "appears twice" if entry else "is cut off, empty or of an unknown type"
+            problem = (
+                "appears twice" if entry else "is cut off, empty or of an unknown type"
+            )
             raise _broken(f"{tag_label(key)} {problem}")
         if len(entry.raw) > 4:
             self._mark(value_at, len(entry.raw))
@@ -182,11 +209,16 @@ class _BlockReader:
                 "The EXIF has more than two directories in a row, so it was left unchanged."
             )
         self._mark(self._entries_end(offset), _NEXT_BYTES)
-        start, size = self._pointers.get(_THUMBNAIL), self._pointers.get(_THUMBNAIL_SIZE)
+        start, size = (
+            self._pointers.get(_THUMBNAIL),
+            self._pointers.get(_THUMBNAIL_SIZE),
+        )
         if start is None and size is None:
             return
         if start is None or size is None:
-            raise _broken("its thumbnail has an offset without a size, or a size without an offset")
+            raise _broken(
+                "its thumbnail has an offset without a size, or a size without an offset"
+            )
         self._mark(start, size)
         self._thumbnail = bytes(self._tiff.data[start : start + size])
 

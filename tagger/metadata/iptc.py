@@ -22,7 +22,9 @@ _UTF8 = b"\x1b%G"
 _KEYWORD_BYTES = 64
 
 
-def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+def add(
+    datasets: bytes, tag_fields: TagFields
+) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     """Add the keywords that are missing and not too long; return them as (field, value), too.
 
     Raises:
@@ -37,12 +39,17 @@ def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str,
     }
     keywords = []
     for keyword in map(str.strip, tag_fields.keywords):
-        if _is_portable(keyword, unicode=unicode) and keyword_key(keyword) not in existing:
+        if (
+            _is_portable(keyword, unicode=unicode)
+            and keyword_key(keyword) not in existing
+        ):
             existing.add(keyword_key(keyword))
             keywords.append(keyword)
     # They follow the last keyword; without keywords, the last dataset with a lower number.
     of_keywords = [dataset for dataset in parsed if dataset.number == _KEYWORD]
-    at = _end(of_keywords or [dataset for dataset in parsed if dataset.number < _KEYWORD])
+    at = _end(
+        of_keywords or [dataset for dataset in parsed if dataset.number < _KEYWORD]
+    )
     inserted = b"".join(_pack_keyword(keyword) for keyword in keywords)
     return datasets[:at] + inserted + datasets[at:], tuple(
         (KEYWORDS, keyword) for keyword in keywords
@@ -63,7 +70,9 @@ def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
     # Ours come last, so of equal keywords the last is removed.
     for keyword in reversed(keywords):
         our_datasets = [
-            at for at, dataset in enumerate(parsed) if dataset.whole == _pack_keyword(keyword)
+            at
+            for at, dataset in enumerate(parsed)
+            if dataset.whole == _pack_keyword(keyword)
         ]
         if our_datasets:
             del parsed[our_datasets[-1]]
@@ -76,9 +85,15 @@ def insertion_difference(
     added: Sequence[tuple[str, str]],
 ) -> str | None:
     """None if `after` is `before` with the `added` keywords inserted at one offset, else the difference."""
-    inserted = b"".join(_pack_keyword(value) for field, value in added if field == KEYWORDS)
+    inserted = b"".join(
+        _pack_keyword(value) for field, value in added if field == KEYWORDS
+    )
     if not inserted:
-        return None if before == after else "The IPTC data differs although none of it is ours."
+        return (
+            None
+            if before == after
+            else "The IPTC data differs although none of it is ours."
+        )
     try:
         parsed = _parse(before)
     except WriteRefused as refused:
@@ -126,7 +141,9 @@ def read(datasets: bytes) -> dict[str, list[str]]:
     unicode = _is_unicode(parsed)
     values: dict[str, list[str]] = {}
     for dataset in parsed:
-        if (name := _NAMES.get(dataset.number)) and (text := _text(dataset.value, unicode=unicode)):
+        if (name := _NAMES.get(dataset.number)) and (
+            text := _text(dataset.value, unicode=unicode)
+        ):
             values.setdefault(f"IPTC:{name}", []).append(text)
     return values
 
@@ -206,7 +223,9 @@ def _is_portable(keyword: str, *, unicode: bool) -> bool:
 
 
 def _is_unicode(parsed: Sequence[_Dataset]) -> bool:
-    return {dataset.value for dataset in parsed if dataset.number == _CHARACTERS} == {_UTF8}
+    return {dataset.value for dataset in parsed if dataset.number == _CHARACTERS} == {
+        _UTF8
+    }
 
 
 def _text(value: bytes, *, unicode: bool) -> str:

@@ -24,7 +24,12 @@ from typing import TypeAlias
 from tagger.database.enums import Target
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.metadata.errors import (
+    RefusalKind,
+    WriteFailed,
+    WriteRefused,
+    translated_os_errors,
+)
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import exif_of
@@ -138,7 +143,9 @@ def _find_written(path: Path, root: Path | None = None) -> Path:
                 return path
             folded = folded_name(path.name)
             spellings = [
-                name for name in folder.file_names() if folded_name(path_text(name)[0]) == folded
+                name
+                for name in folder.file_names()
+                if folded_name(path_text(name)[0]) == folded
             ]
     return path.with_name(spellings[0]) if len(spellings) == 1 else path
 
@@ -182,9 +189,13 @@ def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> N
     ):
         # Each is checked by its name, as sidecars are.
         extensions = [
-            extension for name in sorted(RAW_EXTENSIONS) for extension in (name, name.upper())
+            extension
+            for name in sorted(RAW_EXTENSIONS)
+            for extension in (name, name.upper())
         ]
-        for name in filter(folder.exists, (photo.name + extension for extension in extensions)):
+        for name in filter(
+            folder.exists, (photo.name + extension for extension in extensions)
+        ):
             reason = (
                 f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
                 "Rename one of the two photos, then write again."
@@ -218,7 +229,11 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
                 remove_leftovers(Path(parent), top)
             for name in sorted(names):
                 file = Path(parent, name)
-                if not file.is_symlink() and file.is_file() and _holds_our_values(file, max_bytes):
+                if (
+                    not file.is_symlink()
+                    and file.is_file()
+                    and _holds_our_values(file, max_bytes)
+                ):
                     yield file
 
 
@@ -226,13 +241,17 @@ def _holds_our_values(file: Path, max_bytes: int) -> bool:
     """Whether a photo or sidecar says that it holds values of ours. False for one that cannot be read."""
     try:
         if is_sidecar_name(file.name):
-            return xmp.names_our_namespace(read_named(file, max_bytes=SIDECAR_MAX_BYTES).data)
+            return xmp.names_our_namespace(
+                read_named(file, max_bytes=SIDECAR_MAX_BYTES).data
+            )
         if extension_of(file.name) in (".jpg", ".jpeg", ".jpe"):
             with file.open("rb") as jpeg:
                 return xmp.names_our_namespace(jpeg.read(_JPEG_HEAD_BYTES))
         if not is_photo_name(file.name):
             return False
-        return xmp.has_our_fields(xmp_packet(read_named(file, max_bytes=max_bytes).data))
+        return xmp.has_our_fields(
+            xmp_packet(read_named(file, max_bytes=max_bytes).data)
+        )
     except (OSError, PhotoFailed, WriteRefused):
         return False
 
@@ -267,7 +286,9 @@ def xmp_fields(packet: bytes | None) -> Fields:
         WriteRefused: it cannot be read.
     """
     return {
-        f"XMP:{name}": list(map(_one_line, value)) if isinstance(value, list) else _one_line(value)
+        f"XMP:{name}": list(map(_one_line, value))
+        if isinstance(value, list)
+        else _one_line(value)
         for name, value in xmp.properties(packet).items()
     }
 
@@ -308,7 +329,8 @@ def _one_line(value: xmp.Value) -> str:
         if list(value) == ["x-default"]:
             return _one_line(value["x-default"])
         return "; ".join(
-            f"{name.rpartition(':')[2]}={_one_line(item)}" for name, item in value.items()
+            f"{name.rpartition(':')[2]}={_one_line(item)}"
+            for name, item in value.items()
         )
     return ", ".join(map(_one_line, value)) if isinstance(value, list) else value
 
@@ -363,7 +385,9 @@ def create_locked(folder: OpenFolder, name: str) -> TemporaryFile:
 
 def temporary_name(name: str) -> str:
     """The name of the temporary file, which is the same for every writer of the file `name`."""
-    return f".tagger-{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.part"
+    return (
+        f".tagger-{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.part"
+    )
 
 
 def is_being_replaced(descriptor: int) -> bool:
@@ -419,7 +443,9 @@ def remove_leftovers(path: Path, root: Path | None = None) -> int:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
     with translated_os_errors(path), open_folder(path, root) as folder:
-        leftovers = [entry.name for entry in folder.entries() if _LEFTOVER.fullmatch(entry.name)]
+        leftovers = [
+            entry.name for entry in folder.entries() if _LEFTOVER.fullmatch(entry.name)
+        ]
         removed = 0
         for leftover in leftovers:
             with suppress(OSError, WriteRefused):
@@ -475,7 +501,8 @@ def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
     try:
         if not stat.S_ISREG(folder.status(leftover).st_mode):
             raise WriteRefused(
-                RefusalKind.BUSY, f"{path} is not a regular file and blocks the write. Remove it."
+                RefusalKind.BUSY,
+                f"{path} is not a regular file and blocks the write. Remove it.",
             )
         descriptor = folder.open(leftover, _EXISTING)
     except FileNotFoundError:
@@ -489,7 +516,9 @@ def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
         # Whether the process that wrote a temporary file has died.
         is_locked = _lock(descriptor)
         is_abandoned = (
-            time.time() - os.fstat(descriptor).st_mtime > _OLD_S if is_locked is None else is_locked
+            time.time() - os.fstat(descriptor).st_mtime > _OLD_S
+            if is_locked is None
+            else is_locked
         )
 
         if is_abandoned and _refers_to(folder, leftover, descriptor):

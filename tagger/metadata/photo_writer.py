@@ -124,7 +124,9 @@ class PreparedPhoto:
         if self.plan.request.target is not None:
             return []
         return [
-            file for file in self.replaced if file.data is not None and not file.restores_original
+            file
+            for file in self.replaced
+            if file.data is not None and not file.restores_original
         ]
 
     def discard(self) -> None:
@@ -138,7 +140,9 @@ class PreparedPhoto:
         return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
 
 
-def plan_and_prepare(request: PhotoWriteRequest, find_undo_record: FindUndoRecord) -> PreparedPhoto:
+def plan_and_prepare(
+    request: PhotoWriteRequest, find_undo_record: FindUndoRecord
+) -> PreparedPhoto:
     """Plan a photo's files and prepare those that change.
 
     Some attributes of the photo's own file, such as its owner, turn out impossible to copy only when the new
@@ -152,7 +156,11 @@ def plan_and_prepare(request: PhotoWriteRequest, find_undo_record: FindUndoRecor
         return prepare_photo(plan)
     except WriteRefused as refused:
         request = plan.request
-        embeds = request.target is Target.EMBED and request.tag_fields and plan.refusal is None
+        embeds = (
+            request.target is Target.EMBED
+            and request.tag_fields
+            and plan.refusal is None
+        )
         if not embeds or refused.kind in NO_SIDECAR_KINDS:
             raise
         return prepare_photo(plan_photo(request, find_undo_record, refused))
@@ -172,7 +180,11 @@ def plan_photo(
         WriteRefused: neither the photo nor a sidecar can be written.
         WriteFailed: a file cannot be read.
     """
-    if request.target is not None and not request.tag_fields and not request.written_targets:
+    if (
+        request.target is not None
+        and not request.tag_fields
+        and not request.written_targets
+    ):
         return PhotoPlan(request)
     _refuse_place(request.path, request.target)
 
@@ -181,7 +193,9 @@ def plan_photo(
     plan = _Planner(request, find_undo_record).plan(refusal)
     if plan.request.target is not None:
         return plan
-    unreadable = [file for file in plan.files if _is_unreadable_sidecar(file, plan.request)]
+    unreadable = [
+        file for file in plan.files if _is_unreadable_sidecar(file, plan.request)
+    ]
     if not unreadable:
         return plan
     names = ", ".join(file.original.path.name for file in unreadable)
@@ -198,7 +212,9 @@ def plan_photo(
 class _Planner:
     """Plans the files of one photo. Each sidecar is read once."""
 
-    def __init__(self, request: PhotoWriteRequest, find_undo_record: FindUndoRecord) -> None:
+    def __init__(
+        self, request: PhotoWriteRequest, find_undo_record: FindUndoRecord
+    ) -> None:
         self._request = request
         self._find_undo_record = find_undo_record
         self._read = cache(
@@ -207,9 +223,12 @@ class _Planner:
 
     def plan(self, refusal: WriteRefused | None) -> PhotoPlan:
         request = self._request
-        photo_files = find_photo_files(request.path, request.root, request.written_files)
+        photo_files = find_photo_files(
+            request.path, request.root, request.written_files
+        )
         request = self._request = replace(
-            request, tag_fields=self._without_known_position(request.tag_fields, photo_files)
+            request,
+            tag_fields=self._without_known_position(request.tag_fields, photo_files),
         )
         own_file = None
         if refusal is None:
@@ -224,7 +243,11 @@ class _Planner:
                     raise
         files = [] if own_file is None else [own_file]
         recorded_only = request.target is not None or request.single_job
-        if request.tag_fields or not recorded_only or Target.SIDECAR in request.written_targets:
+        if (
+            request.tag_fields
+            or not recorded_only
+            or Target.SIDECAR in request.written_targets
+        ):
             creates = request.target is Target.SIDECAR or refusal is not None
             files += self._plan_sidecars(photo_files, own_file, creates=creates)
         return PhotoPlan(
@@ -234,7 +257,9 @@ class _Planner:
             _find_lost(request, files),
         )
 
-    def _without_known_position(self, tag_fields: TagFields, photo_files: PhotoFiles) -> TagFields:
+    def _without_known_position(
+        self, tag_fields: TagFields, photo_files: PhotoFiles
+    ) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
         paths = (
             (
@@ -252,10 +277,15 @@ class _Planner:
     def _plan_own_file(self) -> FilePlan | None:
         request = self._request
         adds = request.target is Target.EMBED and bool(request.tag_fields)
-        removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
+        removes = (
+            request.target is not Target.SIDECAR
+            and Target.EMBED in request.written_targets
+        )
         # A changed copy may hold our values without an undo record, which only its original has.
         removes = removes or (
-            request.target is None and not request.single_job and self._photo_holds_our_values()
+            request.target is None
+            and not request.single_job
+            and self._photo_holds_our_values()
         )
         if not adds and not removes:
             return None
@@ -284,8 +314,13 @@ class _Planner:
             plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)
         ]
         others = {plan.path for plan in of_raw_files}
-        unfinished = [path for path, is_complete in photo_files.absent.items() if not is_complete]
-        recorded = (*photo_files.recorded, *(unfinished if not request.tag_fields else ()))
+        unfinished = [
+            path for path, is_complete in photo_files.absent.items() if not is_complete
+        ]
+        recorded = (
+            *photo_files.recorded,
+            *(unfinished if not request.tag_fields else ()),
+        )
         paths = (
             *photo_files.beside,
             *(path for path in recorded if not is_among(path, others)),
@@ -294,7 +329,9 @@ class _Planner:
             paths = (new_sidecar(request.path),)
         data = None
         if request.tag_fields and paths:
-            data = own_file.original.data if own_file is not None else self._tagged_photo()
+            data = (
+                own_file.original.data if own_file is not None else self._tagged_photo()
+            )
         plans = self._plan_beside(
             request.path,
             data,
@@ -359,7 +396,9 @@ class _Planner:
         for path in hidden:
             with suppress(WriteRefused):
                 base = self._read(path).base.data
-                if (template := xmp.sidecar_template(base, xmp.SIDECAR_ONLY_FIELDS)) is not None:
+                if (
+                    template := xmp.sidecar_template(base, xmp.SIDECAR_ONLY_FIELDS)
+                ) is not None:
                     return template
         return None
 
@@ -395,10 +434,14 @@ class _Planner:
             return read_photo(path, max_bytes=request.max_bytes, root=request.root).data
         except PhotoFailed as failed:
             gone = failed.failure.kind is FailureKind.GONE
-            raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
+            raise WriteFailed(
+                "gone" if gone else "unreadable", failed.failure.text
+            ) from failed
 
 
-def _find_lost(request: PhotoWriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path, str]:
+def _find_lost(
+    request: PhotoWriteRequest, plans: Sequence[FilePlan]
+) -> Mapping[Path, str]:
     """The files on record that are lost, and what to do about each. One without values is written again."""
     names = {folded_name(file.path.name) for file in request.written_files}
     # A sidecar that another program has renamed with its photo, or merged into another one.
@@ -413,12 +456,22 @@ def _find_lost(request: PhotoWriteRequest, plans: Sequence[FilePlan]) -> Mapping
         folded = folded_name(file.path.name)
         beside = [plan for plan in plans if plan.path.parent == file.path.parent]
         same = [plan for plan in beside if plan.path == file.path]
-        same += [plan for plan in beside if folded_name(path_text(plan.path.name)[0]) == folded]
+        same += [
+            plan
+            for plan in beside
+            if folded_name(path_text(plan.path.name)[0]) == folded
+        ]
         plan = next(
-            (plan for plan in same if plan.original.data is not None or plan.data is not None),
+            (
+                plan
+                for plan in same
+                if plan.original.data is not None or plan.data is not None
+            ),
             None,
         )
-        is_expected = not was_moved if file.target is Target.SIDECAR else request.is_gone
+        is_expected = (
+            not was_moved if file.target is Target.SIDECAR else request.is_gone
+        )
         if not file.is_own or not file.is_complete:
             continue
         if plan is None and is_expected and not file.has_moved:
@@ -441,7 +494,11 @@ _REPLACED = (
 
 def _was_replaced(file: WrittenFile, plan: FilePlan) -> bool:
     data = plan.original.data
-    return data is not None and not _has_our_values(plan) and digest_file(data) != file.base_digest
+    return (
+        data is not None
+        and not _has_our_values(plan)
+        and digest_file(data) != file.base_digest
+    )
 
 
 def _has_our_values(plan: FilePlan) -> bool:
@@ -465,7 +522,9 @@ def _refuse_place(path: Path, target: Target | None) -> None:
         write = "To write tags, copy the photos to a folder"
         text = f"Buckets are only read. {undo if target is None else write}."
         raise WriteRefused(RefusalKind.BUCKET, text)
-    program_folder = owning_folder(str(path), os.path.lexists) if target is not None else None
+    program_folder = (
+        owning_folder(str(path), os.path.lexists) if target is not None else None
+    )
     if program_folder is not None:
         folder, owner = program_folder
         name = folder.rpartition("/")[2]
@@ -481,7 +540,9 @@ def _is_unreadable_sidecar(file: FilePlan, request: PhotoWriteRequest) -> bool:
     data = file.original.data
     if file.target is not Target.SIDECAR or file.changes or data is None:
         return False
-    if Target.SIDECAR not in request.written_targets and not xmp.names_our_namespace(data):
+    if Target.SIDECAR not in request.written_targets and not xmp.names_our_namespace(
+        data
+    ):
         return False
     try:
         return not xmp.properties(data)
@@ -519,7 +580,9 @@ def describe_result(photo: PreparedPhoto) -> str:
     plan = photo.plan
 
     # The estimated position in one of the files, if there is one.
-    positions = [file.position for file in plan.files if file.position and file.position.source]
+    positions = [
+        file.position for file in plan.files if file.position and file.position.source
+    ]
     estimate = [
         f"position ± {distance_text(position.error_m)} ({position.source})"
         for position in positions[:1]
@@ -540,14 +603,17 @@ def describe_result(photo: PreparedPhoto) -> str:
             parts.append(f"{names} → {target}{'.' if plan.refusal_kind else ''}")
     elif files:
         parts.append(
-            ", ".join(_removal_text(file) for file in photo.replaced) + ("." if plan.lost else "")
+            ", ".join(_removal_text(file) for file in photo.replaced)
+            + ("." if plan.lost else "")
         )
     elif plan.refusal_kind is None:
         is_undo = plan.request.target is None
         nothing = "it holds none of our values" if is_undo else "nothing to write"
         parts.append(f"{names}: already written" if names else nothing)
     parts += plan.lost.values()
-    return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
+    return " ".join(parts) + (
+        " (XMP only)" if any(file.notes for file in plan.files) else ""
+    )
 
 
 def _removal_text(file: FilePlan) -> str:
@@ -562,4 +628,6 @@ def _removal_text(file: FilePlan) -> str:
 
 
 def _file_name(file: FilePlan) -> str:
-    return file.original.path.name if file.target is Target.SIDECAR else "the photo itself"
+    return (
+        file.original.path.name if file.target is Target.SIDECAR else "the photo itself"
+    )

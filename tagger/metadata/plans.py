@@ -165,7 +165,9 @@ def _embed(
     return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
 
 
-def _change_exif(blocks: Blocks, tag_fields: TagFields) -> tuple[exif.ExifChange, tuple[str, ...]]:
+def _change_exif(
+    blocks: Blocks, tag_fields: TagFields
+) -> tuple[exif.ExifChange, tuple[str, ...]]:
     try:
         return exif.add(blocks.exif, tag_fields), ()
     except WriteRefused as error:
@@ -197,7 +199,9 @@ class Sidecar:
     base: Base[bytes | None]
 
 
-def read_sidecar(path: Path, find_undo_record: FindUndoRecord, root: Path | None = None) -> Sidecar:
+def read_sidecar(
+    path: Path, find_undo_record: FindUndoRecord, root: Path | None = None
+) -> Sidecar:
     """Read a sidecar, or find that it does not exist yet.
 
     Raises:
@@ -225,7 +229,11 @@ def plan_sidecar(
     original, base = sidecar.original, sidecar.base.data
     if not tag_fields:
         plan = FilePlan(
-            Target.SIDECAR, original, base, None, restores_original=sidecar.base.is_restored
+            Target.SIDECAR,
+            original,
+            base,
+            None,
+            restores_original=sidecar.base.is_restored,
         )
     else:
         plan = _plan_insertion(original, base, tag_fields, blocks, template)
@@ -241,7 +249,11 @@ def owner_values(
     """The blocks of a photo without our values, and what its sidecars should get beside them."""
     base = photo
     with suppress(WriteRefused):
-        base = base_of_photo(photo, find_undo_record).data if may_hold_tags(photo) else photo
+        base = (
+            base_of_photo(photo, find_undo_record).data
+            if may_hold_tags(photo)
+            else photo
+        )
     blocks = _readable_blocks(base)
     return blocks, without_occupied_fields(base, blocks, tag_fields)
 
@@ -297,7 +309,9 @@ def _readable_blocks(photo: bytes) -> Blocks:
         # They cannot be removed from the photo (see base_of_photo).
         if xmp.has_our_fields(blocks.xmp):
             blocks = (
-                Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
+                Blocks()
+                if is_jpeg(photo)
+                else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
             )
         xmp.properties(blocks.xmp)
     except WriteRefused:
@@ -330,7 +344,9 @@ def _common_bytes(one: bytes, other: bytes) -> int:
 _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 
 
-def without_occupied_fields(photo: bytes, blocks: Blocks, tag_fields: TagFields) -> TagFields:
+def without_occupied_fields(
+    photo: bytes, blocks: Blocks, tag_fields: TagFields
+) -> TagFields:
     """Drop position and description if any block has one: programs differ in which block they read."""
     properties = xmp.properties(blocks.xmp)
     exif_data = exif_of(photo) or blocks.exif
@@ -354,12 +370,18 @@ def has_position_fields(names: Iterable[str]) -> bool:
 
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
     """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
-    iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
+    iptc_keywords = (
+        iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
+    )
     exif_keywords = map(
         str.strip,
         exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"),
     )
-    return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
+    return tuple(
+        dict.fromkeys(
+            keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -436,7 +458,9 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     return Base(base)
 
 
-def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
+def base_of_sidecar(
+    data: bytes | None, find_undo_record: FindUndoRecord
+) -> Base[bytes | None]:
     """The sidecar without our values.
 
     An undo record alone does not prove that we created it (see Base): the sidecar itself must say so.
@@ -465,12 +489,16 @@ def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
         return None
     try:
         base = undo_splices(data, record.inverse)
-    except ValueError:  # the record is damaged; the file's own XMP still names our values
+    except (
+        ValueError
+    ):  # the record is damaged; the file's own XMP still names our values
         return None
     return base if digest_file(base) == record.base_digest else None
 
 
-def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> bytes | None:
+def _remove_from_exif(
+    block: bytes | None, added: Sequence[tuple[str, str]]
+) -> bytes | None:
     if block is None or not any(name.startswith("EXIF:") for name, _ in added):
         return block
     try:
@@ -482,7 +510,9 @@ def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> 
         ) from error
 
 
-def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Blocks) -> None:
+def verify_insertion(
+    base: bytes, new: bytes, base_blocks: Blocks, new_blocks: Blocks
+) -> None:
     """Verify that `new` is `base` with our values added, and that both hold these blocks.
 
     Raises:
@@ -507,7 +537,9 @@ def _other_difference(base: bytes, new: bytes) -> str | None:
     return None if exif.read(exif_of(base)) == exif.read(exif_of(new)) else "EXIF"
 
 
-def _verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks) -> None:
+def _verify_removal(
+    data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks
+) -> None:
     """Verify that `base` is `data`, which others may have changed, without our values.
 
     Raises:

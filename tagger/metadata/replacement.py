@@ -21,7 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.metadata.errors import (
+    RefusalKind,
+    WriteFailed,
+    WriteRefused,
+    translated_os_errors,
+)
 from tagger.metadata.photo_files import (
     TemporaryFile,
     check_written,
@@ -30,7 +35,13 @@ from tagger.metadata.photo_files import (
     is_sidecar_name,
     write_whole,
 )
-from tagger.photos.files import OpenFolder, PhotoVersion, flush_to_disk, open_folder, version_of
+from tagger.photos.files import (
+    OpenFolder,
+    PhotoVersion,
+    flush_to_disk,
+    open_folder,
+    version_of,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,9 @@ class Original:
         return version_of(self.status) if self.status else None
 
 
-def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:
+def read_for_writing(
+    path: Path, *, max_bytes: int, root: Path | None = None
+) -> Original:
     """Read a file that will be replaced, or find that it does not exist yet.
 
     Raises:
@@ -106,7 +119,9 @@ def open_unchanged(
             ):
                 raise busy(name)
         elif expected is not None:
-            raise WriteFailed("gone", f"{name!r} no longer exists. Scan the folder again.")
+            raise WriteFailed(
+                "gone", f"{name!r} no longer exists. Scan the folder again."
+            )
         yield descriptor
     finally:
         if descriptor is not None:
@@ -124,14 +139,19 @@ _READ = os.O_RDONLY | os.O_NONBLOCK
 _ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
-def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
+def _check_writable(
+    folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int
+) -> None:
     if stat.S_ISLNK(status.st_mode):
         remedy = "Replace it by" if is_sidecar_name(name) else "Name"
         raise WriteRefused(
-            RefusalKind.LINK, f"{name!r} is a link. {remedy} the file that it points to."
+            RefusalKind.LINK,
+            f"{name!r} is a link. {remedy} the file that it points to.",
         )
     if not stat.S_ISREG(status.st_mode):
-        raise WriteRefused(RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it.")
+        raise WriteRefused(
+            RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it."
+        )
     if status.st_nlink > 1:
         raise WriteRefused(
             RefusalKind.LINK,
@@ -145,7 +165,9 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
             f"{name!r} is write-protected. Give this user write permission.",
         )
     if status.st_size > max_bytes:
-        remedy = "" if is_sidecar_name(name) else ", or raise the limit TAGGER_MAX_BYTES"
+        remedy = (
+            "" if is_sidecar_name(name) else ", or raise the limit TAGGER_MAX_BYTES"
+        )
         raise WriteRefused(
             RefusalKind.TOO_LARGE,
             f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
@@ -155,10 +177,18 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced, written, or given other permissions or attributes."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
 
 
-def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
+def prepare(
+    original: Original, data: bytes | None, *, photo: Path | None = None
+) -> "PreparedFile":
     """Write the new file, flush it to disk, read it back, and copy the original's attributes.
 
     The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again
@@ -216,7 +246,9 @@ class PreparedFile:
             WriteFailed: the disk or share fails. Read the file to find out whether it was replaced.
         """
         if not self._is_pending:
-            raise ValueError(f"the file prepared for {self.path} was replaced or discarded before")
+            raise ValueError(
+                f"the file prepared for {self.path} was replaced or discarded before"
+            )
         try:
             with translated_os_errors(self.path):
                 with open_unchanged(self.folder, self.path.name, self.original_status):
@@ -250,7 +282,9 @@ class PreparedFile:
 
     def _verify(self) -> None:
         name = self.path.name
-        is_replaced = not self.folder.exists(name) if self.removes else self.temporary.is_at(name)
+        is_replaced = (
+            not self.folder.exists(name) if self.removes else self.temporary.is_at(name)
+        )
         if not is_replaced:
             raise WriteFailed(
                 "unreadable",
@@ -285,14 +319,18 @@ def _write_new_file(
         if with_times:
             _copy_times(original_status, target)
     elif photo is not None:
-        _copy_photo_permissions(os.stat(photo.name, dir_fd=prepared.folder.descriptor), target)
+        _copy_photo_permissions(
+            os.stat(photo.name, dir_fd=prepared.folder.descriptor), target
+        )
     flush_to_disk(target)
     check_written(prepared.temporary, data)
     if original_status is not None:
         _check_attributes(original_status, target, with_times=with_times)
 
 
-def _check_attributes(original: os.stat_result, target: int, *, with_times: bool) -> None:
+def _check_attributes(
+    original: os.stat_result, target: int, *, with_times: bool
+) -> None:
     """Check that the open file `target` has the attributes: some disks accept and then ignore them.
 
     Raises:

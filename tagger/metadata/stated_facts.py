@@ -55,7 +55,8 @@ def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
         day = _WRITTEN_DAY.fullmatch(text.strip()) if allows_day else None
         return _at(day, 0, 0, 0, None) if day else None
     hour, minute, second = (
-        int(match[name] or match[f"{name}2"] or 0) for name in ("hour", "minute", "second")
+        int(match[name] or match[f"{name}2"] or 0)
+        for name in ("hour", "minute", "second")
     )
     if hour > 24 or minute > 59 or second > 60:
         return None
@@ -91,7 +92,10 @@ def parse_offset(text: str) -> int | None:
         return None
     sign, hours, minutes = match[1], int(match[2]), int(match[3] or 0)
     offset_s = (hours * 60 + minutes) * (-60 if sign == "-" else 60)
-    is_zone = LEAST_OFFSET_S <= offset_s <= LARGEST_OFFSET_S and offset_s % _OFFSET_STEP_S == 0
+    is_zone = (
+        LEAST_OFFSET_S <= offset_s <= LARGEST_OFFSET_S
+        and offset_s % _OFFSET_STEP_S == 0
+    )
     return offset_s if is_zone and minutes < 60 else None
 
 
@@ -153,10 +157,19 @@ def _at(
         return None
     month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
     try:
-        at = _persian_day(year, month, day) if year in _PERSIAN_YEARS else date(year, month, day)
+        at = (
+            _persian_day(year, month, day)
+            if year in _PERSIAN_YEARS
+            else date(year, month, day)
+        )
         minutes = datetime(at.year, at.month, at.day, hour, minute)  # noqa: DTZ001 - local time
-        return PhotoFacts(taken_at=minutes + timedelta(seconds=second), utc_offset_s=utc_offset_s)
-    except (ValueError, OverflowError):  # no such day, or the last second of the year 9999
+        return PhotoFacts(
+            taken_at=minutes + timedelta(seconds=second), utc_offset_s=utc_offset_s
+        )
+    except (
+        ValueError,
+        OverflowError,
+    ):  # no such day, or the last second of the year 9999
         return None
 
 
@@ -168,7 +181,9 @@ def _persian_day(year: int, month: int, day: int) -> date:
     if not (1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
         raise ValueError("there is no such day")
     years = range(_PERSIAN_YEARS.start, year)
-    days = 365 * len(years) + sum(map(_is_persian_leap, years)) + sum(lengths[: month - 1])
+    days = (
+        365 * len(years) + sum(map(_is_persian_leap, years)) + sum(lengths[: month - 1])
+    )
     return _PERSIAN_START + timedelta(days=days + day - 1)
 
 
@@ -206,7 +221,11 @@ def _position(
     latitude: float | None, longitude: float | None, error_m: float | None = None
 ) -> dict[str, Any]:
     """A position; empty if a coordinate is missing or invalid, or both are 0, as programs write for none."""
-    if latitude is None or longitude is None or not (abs(latitude) <= 90 and abs(longitude) <= 180):
+    if (
+        latitude is None
+        or longitude is None
+        or not (abs(latitude) <= 90 and abs(longitude) <= 180)
+    ):
         return {}
     if latitude == 0 and longitude == 0:
         return {}
@@ -278,7 +297,9 @@ def day_in_name(path: str) -> datetime | None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     days = {day for match in written if (day := _day(match)) is not None}
     if not days:
-        days = {_day_of_milliseconds(match) for match in matches if match["milliseconds"]}
+        days = {
+            _day_of_milliseconds(match) for match in matches if match["milliseconds"]
+        }
     days = {day for day in days if day <= tomorrow}
     if len(days) != 1:
         return None
@@ -408,7 +429,9 @@ def stated_in_details(data: bytes) -> Mapping[str, StatedFacts]:
         for row in rows:
             if len(row) > max(name_at, time_at):
                 text = ",".join(row[time_at : time_at + 2])
-                times.setdefault(folded_name(row[name_at]), set()).add(_details_time(text))
+                times.setdefault(folded_name(row[name_at]), set()).add(
+                    _details_time(text)
+                )
     except (ValueError, csv.Error):  # no text, no such column, or a field without end
         return {}
     return {
@@ -421,8 +444,23 @@ def stated_in_details(data: bytes) -> Mapping[str, StatedFacts]:
     }
 
 
-_DETAILS_TIME = re.compile(r"([A-Z][a-z]{2})[a-z]* (\d\d?), ?(\d{4}) (\d\d?:\d\d [AP]M) GMT")
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_DETAILS_TIME = re.compile(
+    r"([A-Z][a-z]{2})[a-z]* (\d\d?), ?(\d{4}) (\d\d?:\d\d [AP]M) GMT"
+)
+_MONTHS = [
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+]
 
 
 def _details_time(text: str) -> PhotoFacts:
@@ -473,7 +511,10 @@ def _takeout_position(value: Any) -> dict[str, Any]:
 
 
 def stated_in_xmp(
-    packet: bytes, lacking: Iterable[str] = FIRST_FACTS.values(), *, is_sidecar: bool = False
+    packet: bytes,
+    lacking: Iterable[str] = FIRST_FACTS.values(),
+    *,
+    is_sidecar: bool = False,
 ) -> StatedFacts:
     """The facts of a packet that states any that are `lacking`, or a sidecar's orientation; never raises.
 
@@ -494,11 +535,15 @@ def stated_in_xmp(
     captured = stated_time(*times[: len(_CAPTURED)])
     time = stated_time(*times)
     if time.taken_at is not None and time.utc_offset_s is None:
-        time = replace(time, utc_offset_s=parse_offset(_text(fields, _OFFSET_OF_CAPTURE)))
+        time = replace(
+            time, utc_offset_s=parse_offset(_text(fields, _OFFSET_OF_CAPTURE))
+        )
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
     # Programs also write when a scan was made, or a file, which corrects nothing.
-    may_correct = {"latitude"} if captured.taken_at is None else {"latitude", "taken_at"}
+    may_correct = (
+        {"latitude"} if captured.taken_at is None else {"latitude", "taken_at"}
+    )
     return StatedFacts(
         **vars(time) | _xmp_position(fields),
         is_sidecar=is_sidecar,
@@ -553,7 +598,9 @@ def _text(fields: Mapping[str, Value], name: str) -> str:
 def _rational(text: str) -> float | None:
     numerator, slash, denominator = text.partition("/")
     try:
-        return float(plain_number(numerator)) / float(plain_number(denominator) if slash else 1)
+        return float(plain_number(numerator)) / float(
+            plain_number(denominator) if slash else 1
+        )
     except (ValueError, ZeroDivisionError):
         return None
 
@@ -562,7 +609,9 @@ def _rational(text: str) -> float | None:
 SideFacts = Sequence[tuple[SideFile, StatedFacts]]
 
 
-def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) -> SideFacts:
+def read_side_facts(
+    source: PhotoSource, photo: str, files: Sequence[SideFile]
+) -> SideFacts:
     """What a photo's side files state. One that is gone states nothing; an unreadable one is broken."""
     return [(file, _read(source, photo, file)) for file in files]
 
@@ -572,7 +621,9 @@ def _read(source: PhotoSource, photo: str, file: SideFile) -> StatedFacts:
     path = posixpath.normpath(posixpath.join(folder, file.name))
     try:
         if file.is_of_folder:
-            return _read_details(source.location, path, file).get(folded_name(name), StatedFacts())
+            return _read_details(source.location, path, file).get(
+                folded_name(name), StatedFacts()
+            )
         if file.is_sidecar:
             data = source.read(path, max_bytes=SIDECAR_MAX_BYTES).data
             return stated_in_xmp(data, is_sidecar=True)

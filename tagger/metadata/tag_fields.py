@@ -18,7 +18,9 @@ from tagger.photos.tiff import TiffBlock, TiffDirectory
 from tagger.texts.names import name_in_language
 
 HIERARCHY_ROOT, ROOT_OF_THINGS = "Places", "Things"
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'"))
+_APOSTROPHES = str.maketrans(
+    dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'")
+)
 _MAX_NORMALISED = 1_000
 POINT = "point"
 # The assumed distance between camera and landmark. Most photos are taken from nearer.
@@ -30,7 +32,9 @@ MAX_DISTANCE_KM = 5.0
 def keyword_key(text: str) -> str:
     """The key by which texts count as the same keyword, whatever their case, blanks, apostrophes and form."""
     # Normalisation takes quadratic time for hostile texts, and no keyword is this long.
-    composed = text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)
+    composed = (
+        text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)
+    )
     return " ".join(composed.translate(_APOSTROPHES).split()).casefold()
 
 
@@ -99,7 +103,8 @@ class TagFields:
     def without_landmark_coordinates(self) -> Self:
         """The same values, where the landmarks say nothing of where they are. The position stays."""
         landmarks = (
-            replace(landmark, latitude=None, longitude=None) for landmark in self.landmarks
+            replace(landmark, latitude=None, longitude=None)
+            for landmark in self.landmarks
         )
         return replace(self, landmarks=tuple(landmarks))
 
@@ -143,7 +148,9 @@ def make_tag_fields(
 
 
 def _description(landmark: NamedLandmark) -> str:
-    return ", ".join(part for part in (landmark.name, landmark.city, landmark.country) if part)
+    return ", ".join(
+        part for part in (landmark.name, landmark.city, landmark.country) if part
+    )
 
 
 def _position(landmarks: Sequence[NamedLandmark]) -> PositionEstimate | None:
@@ -192,7 +199,9 @@ def read_gps(block: TiffBlock, gps: TiffDirectory | None) -> GpsFix:
     error_m = None if latitude is None else _error_m(block, gps)
     on = _date(gps)
     at = None if on is None else _at(block, gps, on)
-    return GpsFix(latitude=latitude, longitude=longitude, gps_error_m=error_m, on=on, at=at)
+    return GpsFix(
+        latitude=latitude, longitude=longitude, gps_error_m=error_m, on=on, at=at
+    )
 
 
 def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
@@ -227,9 +236,9 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 def _is_derived(gps: TiffDirectory) -> bool:
     """Whether this program wrote the position. Another one may have rewritten our method in another code."""
     method = gps.tags.get(_PROCESSING_METHOD)
-    return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(
-        b"\0", b""
-    )
+    return method is not None and OUR_METHOD.encode() in bytes(
+        method.raw[:_METHOD_BYTES]
+    ).replace(b"\0", b"")
 
 
 def _stated_position(
@@ -290,7 +299,9 @@ def _at(block: TiffBlock, gps: TiffDirectory, on: date) -> datetime | None:
     parts = block.fractions(gps.tags.get(_TIME_STAMP))
     if len(parts) != 3 or any(denominator == 0 for _, denominator in parts):
         return None
-    hours, minutes, seconds = (numerator / denominator for numerator, denominator in parts)
+    hours, minutes, seconds = (
+        numerator / denominator for numerator, denominator in parts
+    )
     if not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds <= 60):
         return None
     midnight = datetime(on.year, on.month, on.day)  # noqa: DTZ001 - local times have no zone

@@ -34,7 +34,14 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tagger.errors import ModelRefused
 from tagger.model.model_code import ProgramRefused, check_code
@@ -87,7 +94,9 @@ class BackgroundStatistics:
             )
         values = np.frombuffer(data, STORED).astype(np.float32)
         if not np.isfinite(values).all():
-            raise ValueError("its background statistics have values that are not finite")
+            raise ValueError(
+                "its background statistics have values that are not finite"
+            )
         covariance = np.zeros((dimension, dimension), np.float32)
         covariance[np.triu_indices(dimension)] = values[dimension:]
         covariance += np.triu(covariance, 1).T
@@ -225,12 +234,17 @@ class Manifest(_Frozen):
             raise ValueError(
                 f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding"
             )
-        if self.suggestion_threshold is not None and self.suggestion_threshold > self.threshold:
+        if (
+            self.suggestion_threshold is not None
+            and self.suggestion_threshold > self.threshold
+        ):
             raise ValueError("suggestion_threshold is above threshold")
         if self.kind == "things" and self.embedding is not None:
             raise ValueError("a model of things has no embedding")
         parents = {label.parent for label in self.labels} - {None}
-        if not parents <= {label.slug for label in self.labels if self.kind == "things"}:
+        if not parents <= {
+            label.slug for label in self.labels if self.kind == "things"
+        }:
             raise ValueError("the parent of a label is no thing of the model")
         for field in ("label", "slug"):
             values = [getattr(label, field) for label in self.labels]
@@ -287,7 +301,9 @@ def read_manifest(path: Path) -> Manifest:
         raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
-def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
+def read_background(
+    path: Path, expected_digest: str, embedding: Embedding
+) -> BackgroundStatistics:
     """Read the background statistics of a model of format 2, without torch.
 
     Raises:
@@ -297,12 +313,17 @@ def read_background(path: Path, expected_digest: str, embedding: Embedding) -> B
     try:
         with open_archive(io.BytesIO(data)) as archive:
             entries = _extra_entries(archive, BACKGROUND_NAME)
-            if len(entries) != 1 or entries[0].file_size != stored_bytes(embedding.dimension):
+            if len(entries) != 1 or entries[0].file_size != stored_bytes(
+                embedding.dimension
+            ):
                 raise ModelRefused(
-                    path=path, reason="it has no background statistics of the right size"
+                    path=path,
+                    reason="it has no background statistics of the right size",
                 )
             return BackgroundStatistics.from_bytes(
-                archive.read(entries[0]), embedding.background_photos, embedding.dimension
+                archive.read(entries[0]),
+                embedding.background_photos,
+                embedding.dimension,
             )
     except (ProgramRefused, ValueError) as error:
         raise ModelRefused(path=path, reason=str(error)) from error
@@ -314,7 +335,8 @@ def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]
     return [
         entry
         for entry in archive.infolist()
-        if entry.filename.endswith(f"/extra/{name}") and entry.compress_type in COMPRESSIONS
+        if entry.filename.endswith(f"/extra/{name}")
+        and entry.compress_type in COMPRESSIONS
     ]
 
 
@@ -356,7 +378,8 @@ def save_artifact(
         if background is not None:
             folder = source.namelist()[0].partition("/")[0]
             target.writestr(
-                zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes()
+                zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"),
+                background.to_bytes(),
             )
 
 
@@ -379,7 +402,9 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
         # torch raises errors of C++, and fails on modules that have the names of its own attributes.
         summary = str(error).strip().partition("\n")[0]
-        raise ModelRefused(path=path, reason=f"torch cannot read it ({summary})") from error
+        raise ModelRefused(
+            path=path, reason=f"torch cannot read it ({summary})"
+        ) from error
     return module
 
 
@@ -387,7 +412,9 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
 def without_deprecations() -> Iterator[None]:
     """Suppress the deprecation warnings of TorchScript, which has no removal date."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", message="`torch.jit", category=DeprecationWarning
+        )
         yield
 
 
@@ -416,7 +443,8 @@ def read_registered(path: Path, expected_digest: str) -> bytes:
     data = _read_bytes(path)
     if blake3(data).hexdigest() != expected_digest:
         raise ModelRefused(
-            path=path, reason="it is not the file that was registered (its digest differs)"
+            path=path,
+            reason="it is not the file that was registered (its digest differs)",
         )
     return data
 
@@ -487,7 +515,9 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     limited = [
         entry
         for entry in entries
-        if entry.compress_type or CODE.search(entry.filename) or entry.filename.endswith(OBJECTS)
+        if entry.compress_type
+        or CODE.search(entry.filename)
+        or entry.filename.endswith(OBJECTS)
     ]
     if sum(each.file_size for each in limited) > COMPRESSED_BYTES:
         raise ProgramRefused(

@@ -33,7 +33,15 @@ GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
 
 # Linux's names of those by which the engines choose their kernels.
 INSTRUCTION_SETS = frozenset(
-    ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    (
+        "avx2",
+        "avx_vnni",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_int8",
+        "amx_bf16",
+    )
 )
 # Values of ONEDNN_MAX_CPU_ISA, with which both engines compute as on an older processor.
 ISA_LIMITS: dict[str, set[str]] = {
@@ -64,7 +72,9 @@ class Device:
         if self.kind != "cpu" or sys.platform != "linux":
             return
         try:
-            mmap.mmap(-1, 1, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+            mmap.mmap(
+                -1, 1, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+            ).close()
         except OSError as error:
             reason = (
                 f"No model can run: the system refuses memory for machine code ({error.strerror}). Turn off "
@@ -88,14 +98,24 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        lack = "" if is_installed("torch") else f", or it lacks torch: {install_command('torch')}"
-        raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
+        lack = (
+            ""
+            if is_installed("torch")
+            else f", or it lacks torch: {install_command('torch')}"
+        )
+        raise SettingsInvalid(
+            reason=f"device: this machine has no {kind}; use auto or cpu{lack}"
+        )
     if kind == "cpu":
         return Device(
-            kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH
+            kind,
+            "float32" if cpu_emulates_bfloat16() else "bfloat16",
+            batch_size or CPU_BATCH,
         )
     # Decoding is slower than any precision of a GPU, so it computes in the most exact one.
-    return Device(kind, "float32", batch_size or (GPU_BATCH if kind == "cuda" else CPU_BATCH))
+    return Device(
+        kind, "float32", batch_size or (GPU_BATCH if kind == "cuda" else CPU_BATCH)
+    )
 
 
 def cpu_emulates_bfloat16() -> bool:
@@ -145,7 +165,10 @@ def process_count(threads: int | None) -> int:
         return 1
     return max(
         1,
-        min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES),
+        min(
+            (threads or core_count()) // CORES_PER_PROCESS,
+            _memory_bytes() // PROCESS_BYTES,
+        ),
     )
 
 
@@ -213,7 +236,9 @@ def describe_device() -> str:
 def core_count() -> int:
     """Return the number of cores this process may use, within the limits of a container or taskset."""
     cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
     )
     limit = cpu_limit()
     return cores if limit is None else min(cores, max(1, math.ceil(limit)))
@@ -278,7 +303,9 @@ def _memory_bytes() -> int:
 MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")
 
 
-def memory_limit(root: Path = Path("/"), names: Sequence[str] = MEMORY_LIMITS) -> int | None:
+def memory_limit(
+    root: Path = Path("/"), names: Sequence[str] = MEMORY_LIMITS
+) -> int | None:
     """The most memory in bytes that this process may take; None without a limit. `root` has proc and sys."""
     folders = _groups(root, "memory")
     limits: list[int] = []
@@ -312,5 +339,9 @@ def _cpu_limit(folder: Path) -> float | None:
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # no such file, or no limit: "max 100000"
+    except (
+        OSError,
+        ValueError,
+        ZeroDivisionError,
+    ):  # no such file, or no limit: "max 100000"
         return None

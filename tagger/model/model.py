@@ -98,7 +98,9 @@ class Model:
         rule = self.manifest.embedding
         scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
         if rule is not None:
-            embeddings = _checked("embeddings", embeddings, (len(images), rule.dimension))
+            embeddings = _checked(
+                "embeddings", embeddings, (len(images), rule.dimension)
+            )
         outputs = {self: Outputs(scores, None if rule is None else embeddings)}
         if self.things is not None:
             shape = len(images), len(self.things.manifest.labels)
@@ -131,7 +133,9 @@ class Model:
         self._backend.free_memory()
         trim_memory()
 
-    def _forward_if_it_fits(self, images: Sequence[Pixels], batch_size: int) -> Outputs | None:
+    def _forward_if_it_fits(
+        self, images: Sequence[Pixels], batch_size: int
+    ) -> Outputs | None:
         """None if the device has no memory for several images. The error's frames free theirs then."""
         try:
             return self._forward(images, batch_size)
@@ -163,7 +167,12 @@ class Model:
 
 
 def load_model(
-    path: Path, digest: str, manifest: Manifest, device: Device, *, threads: int | None = None
+    path: Path,
+    digest: str,
+    manifest: Manifest,
+    device: Device,
+    *,
+    threads: int | None = None,
 ) -> Model:
     """Load an artifact into the reference backend, for one forward pass at a time.
 
@@ -209,7 +218,9 @@ def load_fastest_model(
     key = SelectionKey.of(conversions, device, options)
     choice = selections.find(key)
     with _FIRST_USE:
-        model = None if choice is None else _load_choice(choice, selector, manifest, device)
+        model = (
+            None if choice is None else _load_choice(choice, selector, manifest, device)
+        )
         if model is not None:
             return model
         with conversions.lock():
@@ -218,7 +229,9 @@ def load_fastest_model(
                 model = _load_choice(latest, selector, manifest, device)
                 if model is not None:
                     return model
-            log.warning("Choosing the fastest way to run the model here, for some seconds")
+            log.warning(
+                "Choosing the fastest way to run the model here, for some seconds"
+            )
             selection = selector.choose(options.backend)
             model = Model(selection.backend, manifest, device)
             if not selection.is_final:
@@ -229,7 +242,9 @@ def load_fastest_model(
             return _warm_up(model)
 
 
-def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:
+def _load(
+    path: Path, digest: str, device: Device, threads: int
+) -> torch.jit.ScriptModule:
     """Load the module to the CPU. If it also runs there, each forward pass will use `threads` threads."""
     import torch
 
@@ -246,7 +261,9 @@ def _load_choice(
         backend = selector.load(choice)
         model = _warm_up(Model(backend, manifest, device))
     except (ExtraMissing, SettingsInvalid) as error:
-        log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
+        log.warning(
+            "the backend that was selected does not run: %s", error.__cause__ or error
+        )
         return None
     selector.keep(backend)
     return model
@@ -259,7 +276,9 @@ def _checked(
 ) -> Scores | Embeddings:
     if values is None or values.shape != expected:
         shape = None if values is None else values.shape
-        raise ValueError(f"the model returned {name} of shape {shape} instead of {expected}")
+        raise ValueError(
+            f"the model returned {name} of shape {shape} instead of {expected}"
+        )
     return values
 
 

@@ -55,12 +55,27 @@ rounding_mode scale sparse_grad stable value
 KEYWORDS = frozenset(_KEYWORDS.split())
 # The only values of arguments with which operators would use memory that they do not check: only
 # dense tensors (0), and no promise about the sum of `repeat_interleave`.
-FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {"layout": (None, 0), "output_size": (None,)}
+FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {
+    "layout": (None, 0),
+    "output_size": (None,),
+}
 PRIMITIVES = frozenset(
-    {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
+    {
+        "RaiseException",
+        "abs",
+        "device",
+        "dtype",
+        "is_nested",
+        "max",
+        "min",
+        "requires_grad",
+        "type",
+    }
 )
 BUILTINS = frozenset({"bool", "float", "int", "range", "str"})
-_TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tuple Union"
+_TYPES = (
+    "Device NoneType Tensor bool float int str Dict Final List Optional Tuple Union"
+)
 # The names that stand for something else than a variable: types, and two numbers.
 TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
 # Types that values are cast to unchecked: the operators check these themselves, but not tuples.
@@ -69,7 +84,9 @@ CALLS_WITH_TYPES = frozenset(
     {"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"}
 )
 CONSTANT = re.compile(r"c\d+", re.ASCII)
-RESERVED = frozenset({"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS})
+RESERVED = frozenset(
+    {"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS}
+)
 CUSTOM_CLASSES = "__torch__.torch.classes"
 DUNDER = re.compile(r"__\w+__")
 # Others have a meaning: `__setstate__` is called when the file is loaded.
@@ -175,11 +192,18 @@ class _FileChecker(ast.NodeVisitor):
     def check(self, tree: ast.Module) -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
-                is_plain = [ast.unparse(base) for base in node.bases] in (["Module"], ["Enum"])
-                self._require(is_plain and not node.keywords and not node.decorator_list, node)
+                is_plain = [ast.unparse(base) for base in node.bases] in (
+                    ["Module"],
+                    ["Enum"],
+                )
+                self._require(
+                    is_plain and not node.keywords and not node.decorator_list, node
+                )
                 for each in node.body:
                     if isinstance(each, ast.FunctionDef):
-                        self._check_function(each, f"{_module_name(self._path)}.{node.name}")
+                        self._check_function(
+                            each, f"{_module_name(self._path)}.{node.name}"
+                        )
                     else:  # evaluated when the file is loaded
                         self._kinds = dict.fromkeys(
                             ("__annotations__", "__parameters__", "__buffers__")
@@ -218,7 +242,9 @@ class _FileChecker(ast.NodeVisitor):
             declared = ast.unparse(argument.annotation or argument)
             self._declare(
                 argument.arg,
-                self._class_named(declared) if position or not class_name else class_name,
+                self._class_named(declared)
+                if position or not class_name
+                else class_name,
                 node,
             )
             if declared.startswith("Optional["):
@@ -276,7 +302,11 @@ class _FileChecker(ast.NodeVisitor):
     def _assign(self, target: ast.expr, value: ast.expr | None) -> None:
         match target, value:
             case ast.Tuple(elts=targets), _:
-                values = value.elts if isinstance(value, ast.Tuple) else [None] * len(targets)
+                values = (
+                    value.elts
+                    if isinstance(value, ast.Tuple)
+                    else [None] * len(targets)
+                )
                 self._require(len(values) == len(targets), target)
                 for each, its_value in zip(targets, values, strict=True):
                     self._assign(each, its_value)
@@ -291,7 +321,9 @@ class _FileChecker(ast.NodeVisitor):
                     self._class_named(self._attribute(owner, name) or "") is None,
                     target,
                 )
-            case ast.Subscript(value=ast.Name(id="__annotations__"), slice=ast.Constant()), _:
+            case ast.Subscript(
+                value=ast.Name(id="__annotations__"), slice=ast.Constant()
+            ), _:
                 pass
             case _:
                 self._require(None, target)
@@ -306,7 +338,8 @@ class _FileChecker(ast.NodeVisitor):
                 case (
                     ast.Attribute(value=owner, attr=name)
                     | ast.Call(
-                        func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))]
+                        func=ast.Name(id="getattr"),
+                        args=[owner, ast.Constant(value=str(name))],
                     )
                 ):
                     names.append(name)
@@ -324,7 +357,9 @@ class _FileChecker(ast.NodeVisitor):
     def _attribute(self, owner: ast.expr, name: str) -> str | None:
         """The declared type of a module's attribute; None for a constant."""
         declared = self._program.classes.get(self._kind(owner) or "")
-        if declared is None or not (name in declared.attributes or name in declared.constants):
+        if declared is None or not (
+            name in declared.attributes or name in declared.constants
+        ):
             raise _not_allowed(self._path, f"{ast.unparse(owner)}.{name}")
         return declared.attributes.get(name)
 
@@ -357,9 +392,9 @@ class _FileChecker(ast.NodeVisitor):
         for keyword in node.keywords:
             self.visit(keyword.value)
             allowed = FIXED_KEYWORDS.get(keyword.arg or "")
-            is_fixed = isinstance(keyword.value, ast.Constant) and keyword.value.value in (
-                allowed or ()
-            )
+            is_fixed = isinstance(
+                keyword.value, ast.Constant
+            ) and keyword.value.value in (allowed or ())
             self._require(
                 keyword.arg in KEYWORDS if allowed is None else is_fixed,
                 keyword,
@@ -400,14 +435,18 @@ class _FileChecker(ast.NodeVisitor):
         )
         self._require(is_type and not node.keywords, node)
         self._require(
-            name != "unchecked_cast" or self._can_be_cast(ast.unparse(type_node), node.args[1]),
+            name != "unchecked_cast"
+            or self._can_be_cast(ast.unparse(type_node), node.args[1]),
             node,
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
         """Whether a cast is safe: operators check simple types, and an argument that is not None is known."""
         declared = self._optional.get(value.id) if isinstance(value, ast.Name) else None
-        return declared == f"Optional[{type_text}]" or CASTABLE.fullmatch(type_text) is not None
+        return (
+            declared == f"Optional[{type_text}]"
+            or CASTABLE.fullmatch(type_text) is not None
+        )
 
 
 def _dotted(node: ast.expr) -> str | None:
@@ -441,12 +480,15 @@ def _declared_class(name: str, node: ast.ClassDef, path: str) -> ModuleClass:
     constants: set[str] = set()
     for each in node.body:
         match each:
-            case ast.AnnAssign(target=ast.Name(id=attribute), annotation=annotation, value=value):
+            case ast.AnnAssign(
+                target=ast.Name(id=attribute), annotation=annotation, value=value
+            ):
                 is_constant = value is not None
             case ast.Assign(
                 targets=[
                     ast.Subscript(
-                        ast.Name(id="__annotations__"), ast.Constant(value=str(attribute))
+                        ast.Name(id="__annotations__"),
+                        ast.Constant(value=str(attribute)),
                     )
                 ],
                 value=annotation,
@@ -463,7 +505,9 @@ def _declared_class(name: str, node: ast.ClassDef, path: str) -> ModuleClass:
             constants.add(attribute)
         else:
             attributes[attribute] = ast.unparse(annotation)
-    methods = frozenset(each.name for each in node.body if isinstance(each, ast.FunctionDef))
+    methods = frozenset(
+        each.name for each in node.body if isinstance(each, ast.FunctionDef)
+    )
     return ModuleClass(attributes, frozenset(constants), methods)
 
 
@@ -471,7 +515,9 @@ def _declared_members(node: ast.ClassDef) -> dict[str, object]:
     members: dict[str, object] = {}
     for each in node.body:
         match each:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Constant(value=value)
+            ):
                 members[name] = value
     return members
 

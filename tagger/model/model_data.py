@@ -33,7 +33,9 @@ RESTORE_TYPE = "torch.jit._pickle restore_type_tag"
 ORDERED_DICT = "collections OrderedDict"
 FUNCTIONS = frozenset({*TYPED_LISTS, REBUILD_TENSOR, RESTORE_TYPE, ORDERED_DICT})
 CLASS_NAME = re.compile(r"__torch__[.\w]* \w+", re.ASCII)
-DATA_TYPE = re.compile(r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+")
+DATA_TYPE = re.compile(
+    r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+"
+)
 STORAGE_KEY = re.compile(r"\d{1,9}", re.ASCII)
 BOOLEANS = b"\x00\x01"
 # Of types that values are compared with, which bounds the work on values that are shared many
@@ -142,7 +144,14 @@ def check_constants(entries: Entries) -> None:
 def _read(entries: Entries, folder: str, types: "_TypeChecker") -> Any:
     try:
         return _Reader(entries, folder, types).read(entries[f"{folder}.pkl"])
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ProgramRefused(f"{folder}.pkl is not what TorchScript writes") from error
 
 
@@ -163,7 +172,9 @@ class _Reader:
 
     def read(self, data: bytes) -> Any:
         end = 0
-        for number, (operation, argument, position) in enumerate(pickletools.genops(data)):
+        for number, (operation, argument, position) in enumerate(
+            pickletools.genops(data)
+        ):
             _require((operation.name == "PROTO") == (number == 0))
             self._run(operation.name, argument)
             end = int(position or 0) + 1
@@ -177,7 +188,9 @@ class _Reader:
             case "BINPUT" | "LONG_BINPUT":
                 # Lists and dictionaries can still change, and an object has no attributes yet.
                 # torch counts from 0: a large number would make its table of values fill the memory.
-                is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
+                is_unfinished = isinstance(
+                    self._stack[-1], list | dict | _Unbuilt | _Mark
+                )
                 _require(not is_unfinished and argument == len(self._memo))
                 self._memo[argument] = self._stack[-1]
             case "APPENDS":
@@ -208,7 +221,9 @@ class _Reader:
                 is_storage = module == "torch" and name in ITEM_BYTES
                 _require(is_storage or argument in FUNCTIONS)
                 return _Global(argument, None)
-        _require(operation in {"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"})
+        _require(
+            operation in {"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"}
+        )
         return argument
 
     def _combined(self, operation: str) -> Any:
@@ -244,7 +259,9 @@ class _Reader:
         target, keys = self._stack[-1], values[::2]
         # Hashing deep tuples crashes Python.
         _require(all(isinstance(key, str | int | float) for key in keys))
-        _require(isinstance(target, dict) and not target and len(set(keys)) == len(keys))
+        _require(
+            isinstance(target, dict) and not target and len(set(keys)) == len(keys)
+        )
         target.update(zip(keys, values[1::2], strict=True))
 
     def _call(self, function: Any, arguments: Any) -> Any:
@@ -264,11 +281,14 @@ class _Reader:
     def _typed(self, values: Any, type_text: Any) -> _Typed:
         _require(isinstance(values, list | dict))
         _require(
-            self._types.matches(values, type_text, tagging=True) and DATA_TYPE.fullmatch(type_text)
+            self._types.matches(values, type_text, tagging=True)
+            and DATA_TYPE.fullmatch(type_text)
         )
         return _Typed(values, type_text)
 
-    def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
+    def _storage(
+        self, kind: Any, storage: Any, key: Any, device: Any, items: Any
+    ) -> _Storage:
         _require(
             (kind, device) == ("storage", "cpu")
             and type(items) is int
@@ -284,11 +304,19 @@ class _Reader:
         return _Storage(items)
 
     def _tensor(
-        self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any
+        self,
+        storage: Any,
+        offset: Any,
+        size: Any,
+        stride: Any,
+        requires_grad: Any,
+        hooks: Any,
     ) -> _Tensor:
         _require(isinstance(size, tuple) and isinstance(stride, tuple))
         _require(len(size) == len(stride) <= DIMENSIONS)
-        _require(all(type(each) is int and each >= 0 for each in (offset, *size, *stride)))
+        _require(
+            all(type(each) is int and each >= 0 for each in (offset, *size, *stride))
+        )
         _require(isinstance(requires_grad, bool) and hooks == _Typed({}, ORDERED_DICT))
         sides = zip(size, stride, strict=True)
         extent = 1 + sum((side - 1) * step for side, step in sides) if prod(size) else 0
@@ -327,7 +355,9 @@ class _TypeChecker:
             raise ProgramRefused("it has more values than a classifier needs")
         name, _, inner = type_text.removesuffix("]").partition("[")
         if not inner:
-            return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)
+            return name == (
+                "Tensor" if isinstance(value, _Tensor) else type(value).__name__
+            )
         if isinstance(value, _Typed) and value.type == type_text:
             return True
         parts = _split(inner)

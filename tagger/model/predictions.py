@@ -33,7 +33,11 @@ def least_score(share: float | None) -> float:
     """The lowest score of a taught landmark that its place can make a suggestion; None: of any place."""
     if share is None:
         return SUGGESTED_SCORE
-    odds = SUGGESTED_SCORE / (1 - SUGGESTED_SCORE) / taught_share_odds(ESTIMATED_SHARE, share)
+    odds = (
+        SUGGESTED_SCORE
+        / (1 - SUGGESTED_SCORE)
+        / taught_share_odds(ESTIMATED_SHARE, share)
+    )
     return min(SUGGESTED_SCORE, odds / (1 + odds))
 
 
@@ -64,7 +68,9 @@ def best_predictions(
     import numpy as np
 
     order = -scores
-    if count < len(order) > _FEW_LABELS:  # sorting a hundred thousand takes longer than the network
+    if (
+        count < len(order) > _FEW_LABELS
+    ):  # sorting a hundred thousand takes longer than the network
         last = np.partition(order, count - 1)[count - 1]
         candidates = np.flatnonzero(~(order > last))  # also NaN, which sorts last
     else:

@@ -16,7 +16,13 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, RootUnavailable
+from tagger.errors import (
+    BucketUnavailable,
+    FailureKind,
+    PathNotFound,
+    PhotoFailed,
+    RootUnavailable,
+)
 from tagger.photos import object_store
 from tagger.photos.files import (
     MAX_TIME_NS,
@@ -108,7 +114,8 @@ class ObjectSource:
     ) -> Iterator[FoundPhoto | FolderProblem]:
         entries = self._entries(include, exclude, other_files)
         yield from _with_side_files(
-            entries, lambda key: self.read_sidecar(key[len(self.prefix.key) :].lstrip("/"))
+            entries,
+            lambda key: self.read_sidecar(key[len(self.prefix.key) :].lstrip("/")),
         )
 
     def _entries(
@@ -119,15 +126,25 @@ class ObjectSource:
     ) -> Iterator[_Listed]:
         """The keys of all objects, each with its photo or side file."""
         path_filter = PathFilter(
-            str(self.prefix), lambda address: has_entry(ObjectPath(address)), include, exclude
+            str(self.prefix),
+            lambda address: has_entry(ObjectPath(address)),
+            include,
+            exclude,
         )
         folders = _OpenFolders(path_filter, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         for meta in _ordered(self.prefix):
             relative = meta["path"][start:]
             is_listed = folders.enter(relative) and path_filter.is_listed(relative)
-            if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
-                path_filter.count_other(relative, other_files)  # empty objects stand for folders
+            if (
+                other_files is not None
+                and folders.is_entered
+                and not is_listed
+                and meta["size"]
+            ):
+                path_filter.count_other(
+                    relative, other_files
+                )  # empty objects stand for folders
             entry: FoundPhoto | SideFile | None = None
             if is_listed:
                 entry = _found(self.prefix / relative, meta)
@@ -159,7 +176,11 @@ class ObjectSource:
             raise PhotoFailed(FailureKind.GONE, _GONE_TEXT) from None
         except store_errors() as error:
             text = f"The object cannot be read: {error_text(error)}."
-            kind = FailureKind.UNREACHABLE if is_worth_repeating(error) else FailureKind.UNREADABLE
+            kind = (
+                FailureKind.UNREACHABLE
+                if is_worth_repeating(error)
+                else FailureKind.UNREADABLE
+            )
             raise PhotoFailed(kind, text) from None
 
     def version(self, path: str) -> PhotoVersion | None:
@@ -208,7 +229,9 @@ class ObjectSource:
         sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
         beside = ObjectSource(photo.parent)
         return Sidecars(
-            side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(photo.name, ())
+            side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(
+                photo.name, ()
+            )
         )
 
     def named(self) -> tuple[Path, bool]:
@@ -268,7 +291,11 @@ class _OpenFolders:
         parent, _, name = relative.rpartition("/")
         if parent != self._parent:
             self._parent = parent
-            around = [parent[:at] for at, letter in enumerate(f"{parent}/") if letter == "/" and at]
+            around = [
+                parent[:at]
+                for at, letter in enumerate(f"{parent}/")
+                if letter == "/" and at
+            ]
             if self._folders[-1:] != around[: len(self._folders)][-1:]:
                 self._folders = [folder for folder in self._folders if folder in around]
                 self.is_entered = True
@@ -308,7 +335,9 @@ def _names_with_stem(folder: ObjectPath, stem: str) -> Iterator[str]:
     start = len(folder.key) + 1 if folder.key else 0
     for page in _pages(folder, f"{folder.key}/{stem}".lstrip("/").rstrip("./")):
         listed = [meta["path"][start:] for meta in page]
-        yield from (name for name in listed if name.startswith(f"{stem}.") and "/" not in name)
+        yield from (
+            name for name in listed if name.startswith(f"{stem}.") and "/" not in name
+        )
         if listed[-1] > f"{stem}/":  # every name with the stem sorts before
             break
 
@@ -374,10 +403,14 @@ def _pages(
         except store_errors() as error:
             failures += 1
             is_last = (
-                failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
+                failures >= object_store.ATTEMPTS
+                or time.monotonic() > deadline
+                or not patient
             )
             if is_last or not is_worth_repeating(error):
-                raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
+                raise BucketUnavailable(
+                    folder=prefix, reason=error_text(error)
+                ) from None
             time.sleep(object_store.RETRY_PAUSE_S * 2 ** (failures - 1))
         else:
             return
@@ -404,12 +437,20 @@ def _with_side_files(
                 for key, entry in page
                 if isinstance(entry, FoundPhoto)
             }
-            files = {entry.name: entry for _, entry in page if isinstance(entry, SideFile)}
-            found = _side_files_of(page, names, files, read_sidecar) if names and files else {}
+            files = {
+                entry.name: entry for _, entry in page if isinstance(entry, SideFile)
+            }
+            found = (
+                _side_files_of(page, names, files, read_sidecar)
+                if names and files
+                else {}
+            )
             for key, entry in page:
                 if isinstance(entry, FoundPhoto):
                     of_photo = found.get(key.rpartition("/")[2], ())
-                    yield replace(entry, side_files=tuple(files[name] for name in of_photo))
+                    yield replace(
+                        entry, side_files=tuple(files[name] for name in of_photo)
+                    )
 
 
 def _side_files_of(
@@ -419,9 +460,13 @@ def _side_files_of(
     read_sidecar: Callable[[str], bytes | None],
 ) -> Mapping[str, tuple[str, ...]]:
     folder = page[0][0].rpartition("/")[0]
-    unlisted = (name for key, _ in page if may_have_stem_sidecar(name := key.rpartition("/")[2]))
+    unlisted = (
+        name for key, _ in page if may_have_stem_sidecar(name := key.rpartition("/")[2])
+    )
     others = [*files, *(name for name in unlisted if name not in photos)]
-    return side_files_of(photos, others, lambda name: read_sidecar(f"{folder}/{name}".lstrip("/")))
+    return side_files_of(
+        photos, others, lambda name: read_sidecar(f"{folder}/{name}".lstrip("/"))
+    )
 
 
 def _start(key: str) -> tuple[str, str]:

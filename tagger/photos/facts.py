@@ -42,7 +42,9 @@ class PhotoFact:
 
 
 def _fact(
-    source: str | None = None, limits: tuple[float, float] | None = None, label: str = ""
+    source: str | None = None,
+    limits: tuple[float, float] | None = None,
+    label: str = "",
 ) -> Any:
     return field(default=None, metadata={"fact": PhotoFact(source, limits, label)})
 
@@ -102,7 +104,9 @@ def merge_facts(statements: Sequence[tuple[str, PhotoFacts]]) -> dict[str, Any]:
     """
     own = statements[0]
     counting = {
-        source: next((each for each in statements if getattr(each[1], name) is not None), own)
+        source: next(
+            (each for each in statements if getattr(each[1], name) is not None), own
+        )
         for source, name in FIRST_FACTS.items()
     }
     facts = {

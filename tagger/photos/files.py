@@ -52,8 +52,12 @@ class PhotoBytes:
         return PhotoVersion(self.size_bytes, self.mtime_ns)
 
 
-_GONE_TEXT = "There is no such file any more. If it was moved, tag the folder it is in now."
-_NEVER_TEXT = "There is no such file. Check the name, and that its disk or share is there."
+_GONE_TEXT = (
+    "There is no such file any more. If it was moved, tag the folder it is in now."
+)
+_NEVER_TEXT = (
+    "There is no such file. Check the name, and that its disk or share is there."
+)
 
 
 def read_photo(
@@ -89,7 +93,9 @@ def _failing_alone(gone_text: str) -> Iterator[None]:
         kind = FailureKind.UNREACHABLE if can_pass else FailureKind.UNREADABLE
         raise PhotoFailed(kind, os_error_text("The file", error)) from error
     except ValueError as error:
-        raise PhotoFailed(FailureKind.UNREADABLE, "The file's name is not valid.") from error
+        raise PhotoFailed(
+            FailureKind.UNREADABLE, "The file's name is not valid."
+        ) from error
 
 
 BLOCK_BYTES = 2**18
@@ -121,7 +127,9 @@ def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
     Raises:
         PhotoFailed: it is gone, unreadable or unreachable, or another file.
     """
-    with _failing_alone("The file no longer exists. If it was moved, tag the folder it is in now."):
+    with _failing_alone(
+        "The file no longer exists. If it was moved, tag the folder it is in now."
+    ):
         descriptor = open_photo(path, root)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -140,7 +148,9 @@ def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
     """Whether this is the status of the file to which the path leads, and that file is in the root."""
     try:
         real = path.resolve(strict=True)
-        return os.path.samestat(real.stat(), status) and real.is_relative_to(root.resolve())
+        return os.path.samestat(real.stat(), status) and real.is_relative_to(
+            root.resolve()
+        )
     except (OSError, RuntimeError):
         return False
 
@@ -156,7 +166,9 @@ def file_version(path: Path) -> PhotoVersion | None:
 
 def version_of(status: os.stat_result) -> PhotoVersion:
     """Return the version of a file, its time limited to the range that SQL stores."""
-    return PhotoVersion(status.st_size, max(-MAX_TIME_NS, min(MAX_TIME_NS, status.st_mtime_ns)))
+    return PhotoVersion(
+        status.st_size, max(-MAX_TIME_NS, min(MAX_TIME_NS, status.st_mtime_ns))
+    )
 
 
 def os_error_text(subject: str, error: OSError) -> str:
@@ -170,12 +182,12 @@ def os_error_text(subject: str, error: OSError) -> str:
         errno.EISDIR: "Name the folder to `tagger tag` instead.",
     }.get(error.errno or 0, "Check the disk or share it is on and try again.")
     if error.errno in UNREACHABLE_ERRNOS:
-        remedy = (
-            "Its disk fails, or its share or server does not answer: check it, and mount it again."
-        )
+        remedy = "Its disk fails, or its share or server does not answer: check it, and mount it again."
     elif error.errno in BUSY_ERRNOS:
         remedy = "Another program uses it, or the system is short of memory, files or disk space. Try again."
-    return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
+    return (
+        f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
+    )
 
 
 _SETTLING_TEXT = (
@@ -198,11 +210,15 @@ def open_regular(path: Path) -> io.BufferedReader:
     file = open(path, "rb", opener=open_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is a pipe or a device, and not a file", str(path))
+        raise OSError(
+            errno.EINVAL, "it is a pipe or a device, and not a file", str(path)
+        )
     return file
 
 
-def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -> PhotoBytes | None:
+def _read_once(
+    path: Path, max_bytes: int, settle_s: float, root: Path | None
+) -> PhotoBytes | None:
     """Read the file; None if it changed or was replaced meanwhile."""
 
     def open_inside(name: str, flags: int) -> int:
@@ -212,15 +228,22 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
         descriptor = file.fileno()
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
-            what = "a folder" if stat.S_ISDIR(before.st_mode) else "a pipe, socket or device"
+            what = (
+                "a folder"
+                if stat.S_ISDIR(before.st_mode)
+                else "a pipe, socket or device"
+            )
             raise PhotoFailed(
-                FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it."
+                FailureKind.UNREADABLE,
+                f"It is {what} and not a file. Rename or remove it.",
             )
         if _changed_within(before, settle_s):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
         check_size(before.st_size, max_bytes)
         data = file.read(before.st_size + 1) or b""
-        while len(data) < before.st_size and (part := file.read(before.st_size - len(data))):
+        while len(data) < before.st_size and (
+            part := file.read(before.st_size - len(data))
+        ):
             data += part
         after = os.fstat(descriptor)
     # By path too: another file may have taken the name, and a share can report the old state of an open file.
@@ -324,7 +347,9 @@ def is_mount_point(folder: Path | str) -> bool:
 def _finished_check(folder: Path) -> "_MountCheck":
     with _lock:
         check = _checks.get(folder)
-        if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
+        if (
+            check is None or not check.is_alive() or check.age_s > RETRY_S
+        ):  # it may be mounted anew
             check = _checks[folder] = _MountCheck(folder)
             check.start()
     check.join(max(0.0, TIMEOUT_S - check.age_s))
@@ -348,7 +373,9 @@ class _MountCheck(threading.Thread):
 
     def run(self) -> None:
         try:
-            with os.scandir(self._folder) as entries:  # mounts what is mounted on demand
+            with os.scandir(
+                self._folder
+            ) as entries:  # mounts what is mounted on demand
                 is_empty = next(entries, None) is None
                 self.is_link = self._folder.is_symlink()
                 self.is_mount_point = is_mount_point(self._folder)
@@ -447,7 +474,11 @@ class OpenFolder:
 
     def file_names(self) -> list[str]:
         """The names of all that is no folder."""
-        return [entry.name for entry in self.entries() if not entry.is_dir(follow_symlinks=False)]
+        return [
+            entry.name
+            for entry in self.entries()
+            if not entry.is_dir(follow_symlinks=False)
+        ]
 
     def flush(self) -> None:
         """Flush changed names to disk, where file system and rights allow it."""
@@ -571,7 +602,9 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     link = folder.status(path.name)
     text = os.readlink(path.name, dir_fd=folder.descriptor)
     if _version(folder.status(path.name)) != _version(link):
-        raise LinkRefused(path, _LEADS_OUT)  # another link, whose owner is unknown, was read
+        raise LinkRefused(
+            path, _LEADS_OUT
+        )  # another link, whose owner is unknown, was read
     target = Path(os.path.realpath(path.parent / text, strict=True))
     real_root = Path(os.path.realpath(root))
     is_inside = target.is_relative_to(real_root)

@@ -151,7 +151,8 @@ class FolderSource:
         if self.mount().state is not MountState.FILLED:
             remedy = "Mount the disk or share it is on and try again."
             raise PhotoFailed(
-                FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}"
+                FailureKind.UNREACHABLE,
+                f"The folder {self.folder} is not available. {remedy}",
             )
         return open_scanned(self.folder / path, self.folder, scanned)
 
@@ -166,7 +167,9 @@ class FolderSource:
 
     def missing(self, paths: Collection[str]) -> set[str]:
         missing = {path for path in paths if self._is_missing(path)}
-        linked = {folder for folder in map(os.path.dirname, missing) if self._has_link(folder)}
+        linked = {
+            folder for folder in map(os.path.dirname, missing) if self._has_link(folder)
+        }
         return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
 
     def sidecars(self, path: str) -> Sidecars:
@@ -180,7 +183,9 @@ class FolderSource:
             of_stem = _spellings(folder, photo.stem) if photo.suffix else ()
             names = folder.file_names() if of_stem else ()
             read_sidecar = read_sidecar_in(photo.parent, self.folder)
-            sorted_by_owner = sort_stem_sidecars(photo.name, of_stem, names, read_sidecar)
+            sorted_by_owner = sort_stem_sidecars(
+                photo.name, of_stem, names, read_sidecar
+            )
         return Sidecars((*own, *sorted_by_owner.own), sorted_by_owner.hidden)
 
     def named(self) -> tuple[Path, bool]:
@@ -188,7 +193,9 @@ class FolderSource:
             is_folder = self.folder.is_dir()
         except OSError as error:
             if error.errno in UNREACHABLE_ERRNOS:
-                raise PathUnreachable(path=self.folder, reason=error.strerror) from error
+                raise PathUnreachable(
+                    path=self.folder, reason=error.strerror
+                ) from error
             raise
         if not os.path.lexists(self.folder):
             raise PathNotFound(path=self.folder)
@@ -197,7 +204,9 @@ class FolderSource:
     def resolved(self) -> Path:
         is_folder = self.folder.is_dir()
         return (
-            self.folder.resolve() if is_folder else self.folder.parent.resolve() / self.folder.name
+            self.folder.resolve()
+            if is_folder
+            else self.folder.parent.resolve() / self.folder.name
         )
 
     def may_have_photos(self) -> bool:
@@ -238,7 +247,9 @@ class FolderSource:
         """Whether a folder below this one, or one around it, is a link."""
         inner = Path(folder)
         return any(
-            (self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name
+            (self.folder / part).is_symlink()
+            for part in (inner, *inner.parents)
+            if part.name
         )
 
     def _is_missing(self, path: str) -> bool:
@@ -291,7 +302,11 @@ def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhot
     if not os.path.lexists(path):
         raise PathNotFound(path=path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
-    found = None if side_files is None else _side_files(os.path.dirname(absolute), side_files)  # noqa: PTH120
+    found = (
+        None
+        if side_files is None
+        else _side_files(os.path.dirname(absolute), side_files)  # noqa: PTH120
+    )
     try:
         return _found(absolute, os.stat(absolute), found)  # noqa: PTH116 - see names.extension_of
     except OSError:
@@ -304,14 +319,19 @@ def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
         names = os.listdir(folder)  # noqa: PTH208 - names are needed
     except OSError:
         return {}
-    others = [name for name in names if not is_photo_name(name) and counts_beside_photos(name)]
+    others = [
+        name for name in names if not is_photo_name(name) and counts_beside_photos(name)
+    ]
     others += metadata_files(str(folder)) if METADATA_FOLDER in names else []
     photos = list(filter(is_photo_name, names))
     return _side_files_of(str(folder), photos, others, read_sidecar_in(folder))[0]
 
 
 def _side_files_of(
-    folder: str, photos: Collection[str], others: Collection[str], read_sidecar: ReadSidecar
+    folder: str,
+    photos: Collection[str],
+    others: Collection[str],
+    read_sidecar: ReadSidecar,
 ) -> tuple[Mapping[str, Sequence[str]], Collection[str]]:
     """The side files of each photo in a folder, and the JSON files in it that are of no photo."""
     names_of = side_files_of(photos, others, read_sidecar)
@@ -319,9 +339,13 @@ def _side_files_of(
     lone = json_files.difference(*names_of.values())
     if not is_in_takeout(folder):
         return names_of, lone
-    lacking = [photo for photo in photos if json_files.isdisjoint(names_of.get(photo, ()))]
+    lacking = [
+        photo for photo in photos if json_files.isdisjoint(names_of.get(photo, ()))
+    ]
     of_parts, of_other_parts = side_files_of_parts(folder, lacking, lone)
-    added = {photo: (*names_of.get(photo, ()), name) for photo, name in of_parts.items()}
+    added = {
+        photo: (*names_of.get(photo, ()), name) for photo, name in of_parts.items()
+    }
     return {**names_of, **added}, lone.difference(of_other_parts)
 
 
@@ -330,7 +354,9 @@ def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
 
     def read(name: str) -> bytes | None:
         try:
-            return read_photo(folder / name, max_bytes=SIDECAR_MAX_BYTES, root=root).data
+            return read_photo(
+                folder / name, max_bytes=SIDECAR_MAX_BYTES, root=root
+            ).data
         except PhotoFailed:
             return None
 
@@ -367,7 +393,10 @@ class PathFilter:
     def reaches(self, folder: str) -> bool:
         """Whether this folder and all around it are entered."""
         parts = folder.split("/") if folder else []
-        return all(self.closed_by("/".join(parts[: end + 1])) is None for end in range(len(parts)))
+        return all(
+            self.closed_by("/".join(parts[: end + 1])) is None
+            for end in range(len(parts))
+        )
 
     def closed_folder(self, folder: str) -> str | None:
         """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
@@ -375,7 +404,9 @@ class PathFilter:
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
         for name, path in zip(parts, paths, strict=True):
             markers = (
-                each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}")
+                each
+                for each in MARKERS
+                if self._has_entry(f"{self.location}/{path}/{each}")
             )
             if self.closed_by(path) is not None or any(
                 marked_reason(path, each) for each in markers
@@ -449,7 +480,8 @@ class _Walk:
         for text, name, kind in entries:
             if text == previous:
                 yield FolderProblem(
-                    Path(path + name), "Its name reads the same as another's. Rename it."
+                    Path(path + name),
+                    "Its name reads the same as another's. Rename it.",
                 )
             elif kind is _Kind.FOLDER:
                 yield folder + name + "/"
@@ -479,9 +511,13 @@ class _Walk:
                 for entry in listing:
                     name, relative = entry.name, folder + entry.name
                     if entry.is_dir(follow_symlinks=False):
-                        others += metadata_files(path) if name == METADATA_FOLDER else []
+                        others += (
+                            metadata_files(path) if name == METADATA_FOLDER else []
+                        )
                         if self._enters(relative):
-                            entries.append((path_text(name)[0] + "/", name, _Kind.FOLDER))
+                            entries.append(
+                                (path_text(name)[0] + "/", name, _Kind.FOLDER)
+                            )
                     elif self._filter.is_listed(relative):
                         kind = _Kind.LINK if entry.is_symlink() else _Kind.FILE
                         entries.append((path_text(name)[0], name, kind))
@@ -499,7 +535,9 @@ class _Walk:
                 is_folder=True,
             )
         if marked and folder:  # not in the folder that the user named
-            self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
+            self._other_files.folders[marked].add(
+                f"{self._filter.location}/{folder}".rstrip("/")
+            )
             return [], {}, None
         entries.sort()
         return entries, self._side_files(entries, others, folder), problem
@@ -519,7 +557,8 @@ class _Walk:
         if os.path.isfile(target) or self._filter.closed_by(relative) is not None:  # noqa: PTH113
             return
         self._other_files.links.add(path)
-        if os.path.isdir(target) and not f"{target}/".startswith(f"{self.real_root.rstrip('/')}/"):  # noqa: PTH112
+        root = f"{self.real_root.rstrip('/')}/"
+        if os.path.isdir(target) and not f"{target}/".startswith(root):  # noqa: PTH112
             self._other_files.outward_links.add(f"{path} to {target}")
 
     def _enters(self, relative: str) -> bool:
@@ -602,7 +641,9 @@ def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
 
 
 def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    joined = "|".join(fnmatch.translate(pattern.strip("/").casefold()) for pattern in patterns)
+    joined = "|".join(
+        fnmatch.translate(pattern.strip("/").casefold()) for pattern in patterns
+    )
     return re.compile(joined) if joined else None
 
 

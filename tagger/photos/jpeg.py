@@ -25,7 +25,9 @@ SEGMENT_LIMIT = 100_000
 # Without markers that have no segment, of which a hostile file may have millions.
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _USUAL_MARKERS = frozenset((*range(0xC0, 0xD0), *range(0xD9, 0xFF)))
-_ENDS_SCAN = np.array([0x01 <= second < 0xD0 or 0xD8 <= second < 0xFF for second in range(256)])
+_ENDS_SCAN = np.array(
+    [0x01 <= second < 0xD0 or 0xD8 <= second < 0xFF for second in range(256)]
+)
 _SEARCHED_BYTES = 2**20
 _JUNK_BYTES = 65_536
 # Segments before the frame: tens, with a large profile a few hundred.
@@ -71,7 +73,9 @@ def from_first_scan(data: bytes) -> bytes:
     for marker, start, end in _segments(data, scans=False):
         if marker == _SOS:
             return b"".join((*parts, view[start:]))
-        if (_is_image_segment(data, marker, start) and marker not in _RESERVED) or marker == _APP0:
+        if (
+            _is_image_segment(data, marker, start) and marker not in _RESERVED
+        ) or marker == _APP0:
             parts.append(view[start:end])
         after = end
     # No scan: keep enough data for the decoder to report why.
@@ -114,7 +118,9 @@ def at_an_eighth(data: bytes) -> bytes | None:
 def _largest_components(components: bytes) -> Mapping[int, bool]:
     """By the ids of all: whether they have as many samples as the image in one direction."""
     samplings = [(factors >> 4, factors & 15) for factors in components[1::3]]
-    most = [max((sampling[axis] for sampling in samplings), default=0) for axis in (0, 1)]
+    most = [
+        max((sampling[axis] for sampling in samplings), default=0) for axis in (0, 1)
+    ]
     return {
         number: across == most[0] or down == most[1]
         for number, (across, down) in zip(
@@ -155,7 +161,10 @@ def jpeg_head(data: bytes) -> bytes:
     """A JPEG without the coded data of its image: enough to read metadata."""
     for marker, start, _ in _segments(data, scans=False):
         if marker == _SOS:
-            return data[: start + 2 + int.from_bytes(data[start + 2 : start + 4])] + b"\xff\xd9"
+            return (
+                data[: start + 2 + int.from_bytes(data[start + 2 : start + 4])]
+                + b"\xff\xd9"
+            )
     return data
 
 
@@ -183,7 +192,9 @@ def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
     return None
 
 
-def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
+def _segments(
+    data: bytes | memoryview, *, scans: bool = True
+) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
 
     Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched
@@ -192,7 +203,11 @@ def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple
     start = 2
     for _ in range(SEGMENT_LIMIT + 1):
         # Nearly always, a segment follows at once, and a search would take longer than all else.
-        if start + 1 >= len(data) or data[start] != 0xFF or data[start + 1] not in _USUAL_MARKERS:
+        if (
+            start + 1 >= len(data)
+            or data[start] != 0xFF
+            or data[start + 1] not in _USUAL_MARKERS
+        ):
             found = _MARKER.search(data, start)
             if found is None:
                 return
@@ -247,7 +262,12 @@ _RESOURCE_LIMIT = 4096
 def iptc_in(payload: bytes) -> bytes | None:
     """The first IPTC datasets in Photoshop's resources."""
     return next(
-        (resource.value for resource in resources_in(payload) if resource.number == IPTC), None
+        (
+            resource.value
+            for resource in resources_in(payload)
+            if resource.number == IPTC
+        ),
+        None,
     )
 
 

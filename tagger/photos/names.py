@@ -27,7 +27,9 @@ LONGEST_EXTENSION = 10
 NAMED_EXTENSIONS = 8
 
 
-_PHOTO_EXTENSIONS = frozenset(extension for each in PHOTO_FORMATS for extension in each.extensions)
+_PHOTO_EXTENSIONS = frozenset(
+    extension for each in PHOTO_FORMATS for extension in each.extensions
+)
 # The extras that have to be installed to read files with these extensions.
 _EXTRAS = {
     extension: each.extra
@@ -76,7 +78,8 @@ _OTHER_EXTENSIONS = _OTHER_RAW_EXTENSIONS | {".jp2", ".jxl", ".jxr"}
 SIDECAR_EXTENSION = ".xmp"
 JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
 _PAIRED = {
-    extension[1:] for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)
+    extension[1:]
+    for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)
 }
 T = TypeVar("T")
 
@@ -101,7 +104,11 @@ def may_have_stem_sidecar(name: str) -> bool:
     and texts have no such sidecar.
     """
     extension = extension_of(name)
-    return extension in _PHOTO_EXTENSIONS or extension in _EXTRAS or extension in _OTHER_EXTENSIONS
+    return (
+        extension in _PHOTO_EXTENSIONS
+        or extension in _EXTRAS
+        or extension in _OTHER_EXTENSIONS
+    )
 
 
 def is_any_raw_name(name: str) -> bool:
@@ -171,12 +178,15 @@ class OtherFiles:
         frequent = known[:NAMED_EXTENSIONS]
         others = self.count - sum(number for _, number in frequent)
         parts = [
-            f"{number} {extension}" if number > 1 else extension for extension, number in frequent
+            f"{number} {extension}" if number > 1 else extension
+            for extension, number in frequent
         ]
         if len(frequent) == 1 and not others:
             parts = [frequent[0][0]]
         return (
-            f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
+            f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})"
+            if parts
+            else ""
         )
 
     def copies_lines(self) -> list[str]:
@@ -192,7 +202,9 @@ class OtherFiles:
             )
         if self.lone_json:
             files = (
-                "1 JSON file has" if self.lone_json == 1 else f"{self.lone_json} JSON files have"
+                "1 JSON file has"
+                if self.lone_json == 1
+                else f"{self.lone_json} JSON files have"
             )
             it = "it" if self.lone_json == 1 else "them"
             lines.append(
@@ -203,7 +215,11 @@ class OtherFiles:
 
 def _paths_text(paths: LeftOutPaths, noun: str) -> str:
     """`2 folders (a, b)`"""
-    more = [f"{paths.count - len(paths.first)} more"] if paths.count > len(paths.first) else []
+    more = (
+        [f"{paths.count - len(paths.first)} more"]
+        if paths.count > len(paths.first)
+        else []
+    )
     named = ", ".join((*map(printable_path, paths.first), *more))
     return f"{paths.count} {noun}{'s' if paths.count > 1 else ''} ({named})"
 
@@ -212,7 +228,11 @@ def stem_of(path: str) -> str | None:
     """The path without its extension; None if no file of this extension is in a pair."""
     stem, _, extension = path.rpartition(".")
     # Like os.path.splitext, several times as fast: a name that begins with its only dots has no extension.
-    return stem if extension.lower() in _PAIRED and stem.rpartition("/")[2].strip(".") else None
+    return (
+        stem
+        if extension.lower() in _PAIRED and stem.rpartition("/")[2].strip(".")
+        else None
+    )
 
 
 def primary_files(paths: Collection[str]) -> Mapping[str, str]:
@@ -221,7 +241,9 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
         return {}
-    primary = min(others, key=lambda path: (extension_of(path) not in JPEG_EXTENSIONS, path))
+    primary = min(
+        others, key=lambda path: (extension_of(path) not in JPEG_EXTENSIONS, path)
+    )
     return dict.fromkeys(raw_files, primary)
 
 
@@ -281,7 +303,11 @@ class ProgramFolder:
     @property
     def reason(self) -> str:
         """What the folder holds, to be read after `with`."""
-        return f"{self.content} of {self.program}" if self.content else f"photos of {self.program}"
+        return (
+            f"{self.content} of {self.program}"
+            if self.content
+            else f"photos of {self.program}"
+        )
 
 
 @dataclass(frozen=True)
@@ -323,16 +349,27 @@ _TABLE = (
     _Row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
     _Row(r"encoded-video", "Immich", "converted videos"),
     _Row(
-        r"thumbs", "Immich", "thumbnails", clues=(*_IMMICH, "../upload", "../library", "../profile")
+        r"thumbs",
+        "Immich",
+        "thumbnails",
+        clues=(*_IMMICH, "../upload", "../library", "../profile"),
     ),
     _Row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
     _Row(r"backups", "Immich", "backups", clues=_IMMICH),
     _Row(r"upload|library", "Immich", clues=_IMMICH),
     # Caches, thumbnails and previews.
     _Row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
-    _Row(r"cache", "PhotoPrism", "thumbnails", clues=("../sidecar", f"../{PHOTOPRISM_MARKER}")),
     _Row(
-        r"sidecar", "PhotoPrism", "converted photos", clues=("../cache", f"../{PHOTOPRISM_MARKER}")
+        r"cache",
+        "PhotoPrism",
+        "thumbnails",
+        clues=("../sidecar", f"../{PHOTOPRISM_MARKER}"),
+    ),
+    _Row(
+        r"sidecar",
+        "PhotoPrism",
+        "converted photos",
+        clues=("../cache", f"../{PHOTOPRISM_MARKER}"),
     ),
     _Row(r"\.photoprism", "PhotoPrism", "converted photos"),
     _Row(r"appdata_.+", "Nextcloud", "previews"),
@@ -361,7 +398,9 @@ _TABLE = (
     _Row(r"pwg_representative", "Piwigo", "thumbnails"),
     _Row(r"protected_media", "LibrePhotos", "thumbnails"),
     _Row(r"plex media server", "Plex", "thumbnails"),
-    _Row(r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"),
+    _Row(
+        r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"
+    ),
     # Photos before they were edited: the edited ones are beside them.
     _Row(r"\.picasaoriginals", "Picasa", "unedited copies"),
     _Row(r"\[originals\]", "ACDSee", "unedited copies"),
@@ -445,4 +484,8 @@ def marked_reason(folder: str, marker: str) -> str | None:
 
 
 def _joined(path: str, clue: str) -> str:
-    return f"{path.rpartition('/')[0]}/{clue[3:]}" if clue.startswith("../") else f"{path}/{clue}"
+    return (
+        f"{path.rpartition('/')[0]}/{clue[3:]}"
+        if clue.startswith("../")
+        else f"{path}/{clue}"
+    )

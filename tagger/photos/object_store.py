@@ -60,9 +60,7 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
             file of certificates cannot be read.
     """
     if not is_installed("obstore"):
-        reason = (
-            f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
-        )
+        reason = f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
         raise BucketExtraMissing(folder=path, reason=reason)
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
@@ -150,7 +148,9 @@ _OTHER_ENDPOINT_TEXT = (
 
 
 def _variables() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+    return {
+        name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)
+    }
 
 
 @lru_cache(maxsize=64)
@@ -162,7 +162,9 @@ def _open_store(
     variables = dict(environment)
     endpoint = _endpoint(variables)
     options: Any = {
-        "client_options": _client_options(endpoint if scheme == "s3" else None, patient=patient),
+        "client_options": _client_options(
+            endpoint if scheme == "s3" else None, patient=patient
+        ),
         "retry_config": {
             "max_retries": 8 if patient else 3,
             "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
@@ -177,10 +179,10 @@ def _open_store(
             with open_regular(Path(bundle)) as file:
                 options["client_options"]["root_certificate"] = file.read()
         except OSError as error:
-            reason = (
-                f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
-            )
-            raise BucketUnavailable(folder=f"{scheme}://{bucket}", reason=reason) from error
+            reason = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
+            raise BucketUnavailable(
+                folder=f"{scheme}://{bucket}", reason=reason
+            ) from error
     if scheme == "gs":
         return GCSStore(bucket, **options)
     if scheme == "az":
@@ -319,7 +321,8 @@ def is_worth_repeating(error: Exception) -> bool:
 
 
 def repeated(
-    request: Callable[[], Result], may_succeed: Callable[[Exception], bool] = is_worth_repeating
+    request: Callable[[], Result],
+    may_succeed: Callable[[Exception], bool] = is_worth_repeating,
 ) -> Result:
     """Send a request again while its error `may_succeed` the next time.
 
@@ -332,7 +335,11 @@ def repeated(
             return request()
         except store_errors() as error:
             failures += 1
-            if failures == ATTEMPTS or time.monotonic() > deadline or not may_succeed(error):
+            if (
+                failures == ATTEMPTS
+                or time.monotonic() > deadline
+                or not may_succeed(error)
+            ):
                 raise
         time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
 
@@ -352,7 +359,9 @@ def error_text(error: Exception) -> str:
     if "without LOCATION" in text:
         code = "PermanentRedirect"
     unknown = f"the server answers with an error{shown}. Try again later"
-    return _CODE_TEXTS.get(code, unknown).format(shown) if code else _connection_text(text)
+    return (
+        _CODE_TEXTS.get(code, unknown).format(shown) if code else _connection_text(text)
+    )
 
 
 def _connection_text(text: str) -> str:
@@ -360,7 +369,8 @@ def _connection_text(text: str) -> str:
     match = _HOST_IN_TEXT.search(text)
     server = match[1] if match else "the server"
     return next(
-        (known for part, known in _CONNECTION_TEXTS.items() if part in text), _SILENT_TEXT
+        (known for part, known in _CONNECTION_TEXTS.items() if part in text),
+        _SILENT_TEXT,
     ).format(server)
 
 
@@ -373,9 +383,7 @@ _INVALID_KEY_TEXT = (
     "a key in it has an empty part (//), one that is a dot, or a control character. Rename "
     "that object"
 )
-_REFUSED_TEXT = (
-    "the server refuses access{}. Check the credentials and their rights to list and read"
-)
+_REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
 _EARLY_END_TEXT = (

@@ -74,13 +74,17 @@ def parse_path(path: str | Path) -> Path:
         return plain
     address = ObjectPath(plain)
     if plain.parts[0] not in _SCHEME_PARTS:
-        raise ObjectAddressInvalid(reason=f"write {address.scheme.lower()}:// in lower case")
+        raise ObjectAddressInvalid(
+            reason=f"write {address.scheme.lower()}:// in lower case"
+        )
     if (
         len(address.parts) < 2
         or ".." in address.parts
         or not _BUCKET.fullmatch(address.bucket.lower())
     ):
-        raise ObjectAddressInvalid(reason=f"write it as {address.scheme}://BUCKET/PREFIX")
+        raise ObjectAddressInvalid(
+            reason=f"write it as {address.scheme}://BUCKET/PREFIX"
+        )
     if not _BUCKET.fullmatch(address.bucket):
         raise ObjectAddressInvalid(reason="names of buckets are in lower case")
     return address
@@ -94,7 +98,9 @@ def named_path(path: str | Path) -> Path:
         ObjectAddressInvalid: as `parse_path`.
     """
     if "\0" in str(path):
-        raise ArgumentInvalid(argument="path", reason=f"{str(path)!r} has a null character")
+        raise ArgumentInvalid(
+            argument="path", reason=f"{str(path)!r} has a null character"
+        )
     parsed = parse_path(path)
     if isinstance(parsed, ObjectPath):
         return parsed
@@ -145,7 +151,9 @@ def path_from_text(text: str, raw: bytes) -> str:
     The system refuses a null character, which only a row has that another program wrote: no file has the
     replacement's name.
     """
-    return (os.fsdecode(raw) if raw else text).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return (os.fsdecode(raw) if raw else text).replace(
+        "\0", "\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def path_to_json(path: str | Path) -> str | dict[str, str]:
@@ -179,7 +187,8 @@ def printable_path(path: str | Path) -> str:
     """The path on one line: control characters and bytes that are not UTF-8 are escaped."""
     text, _ = path_text(path)
     return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in text
     )
 
 

@@ -92,12 +92,16 @@ def read_raw(data: bytes) -> RawFile:
     """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
     layout = _layout(data)
     previews = find_previews(data, layout.jpegs)
-    exif_of_previews = (exif for preview in previews if (exif := jpeg_exif(preview.data)))
+    exif_of_previews = (
+        exif for preview in previews if (exif := jpeg_exif(preview.data))
+    )
     spans = (*layout.jpegs, *(span for image in layout.images for span in image))
     return RawFile(
         previews,
         _sensor_image(data, layout.images, previews),
-        layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
+        layout.exif
+        if layout.has_capture_facts
+        else next(exif_of_previews, layout.exif),
         layout.xmp,
         is_truncated=layout.is_cut_off
         or any(span.start + span.size_bytes > len(data) for span in spans),
@@ -129,7 +133,9 @@ def _sensor_image(
         lies_in(data, s) for s in largest
     ):
         return ()
-    return tuple(memoryview(data)[span.start : span.start + span.size_bytes] for span in largest)
+    return tuple(
+        memoryview(data)[span.start : span.start + span.size_bytes] for span in largest
+    )
 
 
 def _raf_layout(data: bytes) -> RawLayout:
@@ -173,13 +179,20 @@ def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
     previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
     return tuple(
-        sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data)))
+        sorted(
+            filter(None, previews),
+            key=lambda preview: (-preview.pixels, -len(preview.data)),
+        )
     )
 
 
 def lies_in(data: bytes, span: ByteRange) -> bool:
     """Whether the file has all bytes of a span, and there are any."""
-    return span.start > 0 and span.size_bytes > 0 and span.start + span.size_bytes <= len(data)
+    return (
+        span.start > 0
+        and span.size_bytes > 0
+        and span.start + span.size_bytes <= len(data)
+    )
 
 
 def _preview(data: bytes, span: ByteRange) -> Preview | None:
@@ -217,7 +230,9 @@ _MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
 
 def is_raw(head: bytes) -> bool:
     """Whether a file that begins with `head` is a RAW file, as far as directories in `head` say so."""
-    if head.startswith(_SIGNATURES) or (head[4:8] == b"ftyp" and head[8:12] == CANON_BRAND):
+    if head.startswith(_SIGNATURES) or (
+        head[4:8] == b"ftyp" and head[8:12] == CANON_BRAND
+    ):
         return True
     block = open_tiff(head)
     if block is None:
@@ -232,7 +247,10 @@ def is_raw(head: bytes) -> bool:
 
 def is_phase_one(head: bytes) -> bool:
     """Whether a TIFF is an IIQ file."""
-    return (head[8:12], head[13:16]) == (b"IIII", b"waR") or (head[8:12], head[12:15]) == (
+    return (head[8:12], head[13:16]) == (b"IIII", b"waR") or (
+        head[8:12],
+        head[12:15],
+    ) == (
         b"MMMM",
         b"Raw",
     )
@@ -294,9 +312,14 @@ def tiff_layout(data: bytes) -> RawLayout:
         return RawLayout(is_cut_off=block is not None and block.first >= len(data))
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
-        jpegs, images = tuple(_panasonic_jpegs(main)), tuple(_panasonic_sensor(block, main))
+        jpegs, images = (
+            tuple(_panasonic_jpegs(main)),
+            tuple(_panasonic_sensor(block, main)),
+        )
     else:
-        stored = (span for directory in directories for span in _jpegs(block, directory))
+        stored = (
+            span for directory in directories for span in _jpegs(block, directory)
+        )
         jpegs, images = (
             (*stored, *_maker_note_previews(block, main)),
             _images(data, block, directories),
@@ -328,11 +351,16 @@ def _images(
     if is_phase_one(data):
         return tuple(_phase_one_sensor(data))
     stored = [
-        (directory, strips) for directory in directories if (strips := _strips(block, directory))
+        (directory, strips)
+        for directory in directories
+        if (strips := _strips(block, directory))
     ]
-    of_sensor = [strips for directory, strips in stored if is_sensor_image(block, directory)]
+    of_sensor = [
+        strips for directory, strips in stored if is_sensor_image(block, directory)
+    ]
     return tuple(
-        of_sensor or (strips for directory, strips in stored if not _is_reduced(block, directory))
+        of_sensor
+        or (strips for directory, strips in stored if not _is_reduced(block, directory))
     )
 
 
@@ -344,23 +372,29 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
     }
     # Sony writes both: the tiles are right, the strip is a repetition.
     starts, sizes = (
-        (read[_TILES], read[_TILE_SIZES]) if read[_TILES] else (read[_STRIPS], read[_STRIP_SIZES])
+        (read[_TILES], read[_TILE_SIZES])
+        if read[_TILES]
+        else (read[_STRIPS], read[_STRIP_SIZES])
     )
     if len(starts) != len(sizes):
         return ()
-    return tuple(ByteRange(start, size) for start, size in zip(starts, sizes, strict=True))
+    return tuple(
+        ByteRange(start, size) for start, size in zip(starts, sizes, strict=True)
+    )
 
 
 def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
-    return any(value & 1 for value in block.integers(directory.tags.get(SUBFILE_TYPE))[:1])
+    return any(
+        value & 1 for value in block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
+    )
 
 
 def _is_mask(block: TiffBlock, directory: TiffDirectory) -> bool:
     subfile_type = block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
     photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
-    return any(value & _MASK_TYPES for value in subfile_type) or not _MASK_PHOTOMETRICS.isdisjoint(
-        photometric
-    )
+    return any(
+        value & _MASK_TYPES for value in subfile_type
+    ) or not _MASK_PHOTOMETRICS.isdisjoint(photometric)
 
 
 def _panasonic_jpegs(main: TiffDirectory) -> Iterator[ByteRange]:
@@ -369,7 +403,9 @@ def _panasonic_jpegs(main: TiffDirectory) -> Iterator[ByteRange]:
             yield ByteRange(entry.start, len(entry.raw))
 
 
-def _panasonic_sensor(block: TiffBlock, main: TiffDirectory) -> Iterator[tuple[ByteRange, ...]]:
+def _panasonic_sensor(
+    block: TiffBlock, main: TiffDirectory
+) -> Iterator[tuple[ByteRange, ...]]:
     """The sensor data, which extend to the end of the file."""
     for start in block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]:
         yield (ByteRange(start, max(0, len(block.data) - start)),)
@@ -421,12 +457,18 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
 
 
 def _span_in(
-    block: TiffBlock, directory: TiffDirectory | None, start_tag: int, size_tag: int, base: int = 0
+    block: TiffBlock,
+    directory: TiffDirectory | None,
+    start_tag: int,
+    size_tag: int,
+    base: int = 0,
 ) -> Iterator[ByteRange]:
     """Yield the span that two tags state, if they do. Offsets count from `base`."""
     if directory is None:
         return
-    starts, sizes = (block.integers(directory.tags.get(tag)) for tag in (start_tag, size_tag))
+    starts, sizes = (
+        block.integers(directory.tags.get(tag)) for tag in (start_tag, size_tag)
+    )
     if len(starts) == len(sizes) == 1:
         yield ByteRange(base + starts[0], sizes[0])
 
@@ -489,7 +531,10 @@ def _inner_block(
     base = note.start if is_relative else 0
     letter = {b"II": "<", b"MM": ">"}.get(order, block.order)
     return TiffBlock(
-        memoryview(block.data)[base:], letter, big=False, first=note.start + entries_at - base
+        memoryview(block.data)[base:],
+        letter,
+        big=False,
+        first=note.start + entries_at - base,
     ), base
 
 
@@ -498,7 +543,8 @@ def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
     order = _PHASE_ONE_ORDERS[data[_PHASE_ONE_START : _PHASE_ONE_START + 4]]
     entry = struct.Struct(order + "IIII")
     at = _PHASE_ONE_START + int.from_bytes(
-        data[_PHASE_ONE_START + 8 : _PHASE_ONE_START + 12], "little" if order == "<" else "big"
+        data[_PHASE_ONE_START + 8 : _PHASE_ONE_START + 12],
+        "little" if order == "<" else "big",
     )
     if at + 8 > len(data):
         return
@@ -545,10 +591,17 @@ class _Box:
 def cr3_layout(data: bytes) -> RawLayout:
     """Read the layout, as far as the boxes are valid."""
     top = list(boxes_in(data, 0, len(data)))
-    movie = [inner for box in top if box.kind == b"moov" for inner in _children(data, box)]
+    movie = [
+        inner for box in top if box.kind == b"moov" for inner in _children(data, box)
+    ]
     tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
     tracks = [_samples(data, table) for table in tables]
-    metadata = [inner for box in movie if box.kind == _METADATA for inner in _children(data, box)]
+    metadata = [
+        inner
+        for box in movie
+        if box.kind == _METADATA
+        for inner in _children(data, box)
+    ]
     previews = [box for box in top if box.kind == _PREVIEW] + [
         box for box in metadata if box.kind == b"THMB"
     ]
@@ -563,7 +616,9 @@ def cr3_layout(data: bytes) -> RawLayout:
             exif=blocks.get(b"CMT2"),
             gps=blocks.get(b"CMT4"),
         ),
-        xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP_BOX), None),
+        xmp=next(
+            (data[box.start : box.end] for box in top if box.kind == _XMP_BOX), None
+        ),
     )
 
 
@@ -605,7 +660,12 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
     """The boxes that describe the images of a track."""
     boxes = [track]
     for kind in _SAMPLE_TABLE:
-        boxes = [inner for box in boxes[:1] for inner in _children(data, box) if inner.kind == kind]
+        boxes = [
+            inner
+            for box in boxes[:1]
+            for inner in _children(data, box)
+            if inner.kind == kind
+        ]
     return {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
 
 
@@ -621,7 +681,9 @@ def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
         chunks = tuple(accumulate(sizes[:-1], initial=chunks[0]))
     if len(chunks) != len(sizes):
         return ()
-    return tuple(ByteRange(start, size) for start, size in zip(chunks, sizes, strict=True))
+    return tuple(
+        ByteRange(start, size) for start, size in zip(chunks, sizes, strict=True)
+    )
 
 
 def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
@@ -639,19 +701,26 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
     if box is None or box.end - box.start < 8:
         return ()
     (count,) = struct.unpack_from(">I", data, box.start + 4)
-    if count > _SAMPLE_LIMIT or box.start + 8 + count * struct.calcsize(letter) > box.end:
+    if (
+        count > _SAMPLE_LIMIT
+        or box.start + 8 + count * struct.calcsize(letter) > box.end
+    ):
         return ()
     return struct.unpack_from(f">{count}{letter}", data, box.start + 8)
 
 
-def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -> bytes | None:
+def _merged_exif(
+    main: bytes | None, *, exif: bytes | None, gps: bytes | None
+) -> bytes | None:
     """A block with the directory of `main`, which points to the others; None if `main` has none."""
     block = open_tiff(main or b"")
     directory = _first(block)
     if block is None or directory is None:
         return None
     order = block.order
-    merged = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8))
+    merged = bytearray(
+        struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    )
     children = {}
     for pointer, other in (
         (EXIF_POINTER, open_tiff(exif or b"")),

@@ -83,7 +83,9 @@ def metadata_files(folder: str) -> list[str]:
     """The JSON files in the folder `metadata` of a folder, as `metadata/NAME`; none if it cannot be read."""
     names = _names_in(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118 - see names
     return [
-        f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION
+        f"{METADATA_FOLDER}/{name}"
+        for name in names
+        if extension_of(name) == TAKEOUT_EXTENSION
     ]
 
 
@@ -183,7 +185,9 @@ _PATH = re.compile(rf"(?:{METADATA_FOLDER}/|(?:\.\./)+(?:[^/\0]+/)+)?[^/\0]+")
 
 
 def side_files_of(
-    photos: Collection[str], others: Iterable[str], read_sidecar: ReadSidecar = lambda _: None
+    photos: Collection[str],
+    others: Iterable[str],
+    read_sidecar: ReadSidecar = lambda _: None,
 ) -> Mapping[str, tuple[str, ...]]:
     """The names of the side files of each photo in a folder that has some, the one that counts first.
 
@@ -224,7 +228,9 @@ def owner_of_stem_sidecar(
     if len(sharing) > 1 and not _are_one_photo(sharing, raw_files):
         extension = stated_extension(read_sidecar(sidecar))
         if extension is not None:
-            sharing = raw_files = [name for name in sharing if extension_of(name) == extension]
+            sharing = raw_files = [
+                name for name in sharing if extension_of(name) == extension
+            ]
     owners = raw_files or sharing
     return owners[0] if len(owners) == 1 else None
 
@@ -256,9 +262,9 @@ def sort_stem_sidecars(
             folded_name(name) == folded_name(sidecar[:-4]) for name in names
         ):
             continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
-        elif (owner is not None and _are_one_photo([photo, owner], [owner])) or stated_extension(
-            read_sidecar(sidecar)
-        ) in (None, extension_of(photo)):
+        elif (
+            owner is not None and _are_one_photo([photo, owner], [owner])
+        ) or stated_extension(read_sidecar(sidecar)) in (None, extension_of(photo)):
             hidden.append(sidecar)
     return Sidecars(owned, hidden)
 
@@ -277,7 +283,11 @@ _SIDECAR_FOR = re.compile(
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
     """Whether files are a RAW file and what was developed from it, so that the sidecar is one photo's."""
-    return len(raw_files) == 1 and is_raw_name(raw_files[0]) and None not in map(stem_of, names)
+    return (
+        len(raw_files) == 1
+        and is_raw_name(raw_files[0])
+        and None not in map(stem_of, names)
+    )
 
 
 def _sidecars(
@@ -371,9 +381,14 @@ class _TakeoutFiles:
     def of_title(self, title: str, number: str) -> str | None:
         """The file of a photo with this title. Where only their case differs, that in the same case."""
         names = self._by_title.get((folded_name(title), number), ())
-        return next((name for name in names if name.startswith(title)), names[0] if names else None)
+        return next(
+            (name for name in names if name.startswith(title)),
+            names[0] if names else None,
+        )
 
-    def of_extensions(self, stem: str, extensions: Iterable[str], number: str) -> str | None:
+    def of_extensions(
+        self, stem: str, extensions: Iterable[str], number: str
+    ) -> str | None:
         """The file of the first title with this stem and one of these extensions that has one."""
         for extension in extensions:
             if (name := self.of_title(stem + extension, number)) is not None:
@@ -406,7 +421,9 @@ def _title(base: str) -> str:
     Some archives have `.metadata`.
     """
     title, dot, supplement = base.rpartition(".")
-    is_supplement = _SUPPLEMENT.startswith(supplement.lower()) or supplement.lower() == "metadata"
+    is_supplement = (
+        _SUPPLEMENT.startswith(supplement.lower()) or supplement.lower() == "metadata"
+    )
     return title if dot and title and is_supplement else base
 
 
@@ -415,7 +432,9 @@ def names_a_photo(json_file: str) -> bool:
     return is_photo_name(_title(_base_and_number(json_file)[0]))
 
 
-def takeout_pairs(photos: Collection[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
+def takeout_pairs(
+    photos: Collection[str], names: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Pairs of photos and JSON files. A cut name or a stem that fits several photos is that of none."""
     if not names:
         return
@@ -443,7 +462,10 @@ def _titles(photo: str) -> Iterator[tuple[str, str]]:
     """A photo's possible titles with their numbers: `IMG_1(1).jpg` may be the second `IMG_1.jpg`."""
     yield photo, ""
     if ("(" in photo) and (match := _NUMBER.fullmatch(_stem(photo))):
-        yield match["before"] + match["after"] + photo[len(_stem(photo)) :], match["number"]
+        yield (
+            match["before"] + match["after"] + photo[len(_stem(photo)) :],
+            match["number"],
+        )
 
 
 def _original(stem: str) -> str | None:
@@ -469,7 +491,11 @@ _EDITED = frozenset(map(_edited_key, words_of_lines(_EDITED_WORDS)))
 def _extensions(title: str) -> Sequence[str]:
     """The extension of a photo, and of what it may be made from."""
     own = title[len(_stem(title)) :]
-    return (own, *sorted(HEIC.extensions_of_extra)) if own.lower() in JPEG_EXTENSIONS else (own,)
+    return (
+        (own, *sorted(HEIC.extensions_of_extra))
+        if own.lower() in JPEG_EXTENSIONS
+        else (own,)
+    )
 
 
 def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
@@ -508,7 +534,10 @@ def _guessed_file(photo: str, files: _TakeoutFiles) -> str | None:
             else [title, *(original + each for each in _extensions(title))]
         )
         found = (
-            next(filter(None, (files.of_cut_title(each, number) for each in titles)), None)
+            next(
+                filter(None, (files.of_cut_title(each, number) for each in titles)),
+                None,
+            )
             or files.of_title(stem, number)
             or files.of_title(f"{stem}{_MOTION}", number)
             or (files.of_stem(f"{stem}{_MOTION}", number))

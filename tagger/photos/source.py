@@ -147,7 +147,11 @@ def has_entry(path: str) -> bool:
         BucketUnavailable: the bucket does not answer.
     """
     parsed = parse_path(path)
-    return buckets.has_entry(parsed) if isinstance(parsed, ObjectPath) else os.path.lexists(parsed)
+    return (
+        buckets.has_entry(parsed)
+        if isinstance(parsed, ObjectPath)
+        else os.path.lexists(parsed)
+    )
 
 
 def check_exists(path: Path) -> bool:
@@ -179,20 +183,30 @@ def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
     Raises:
         BucketUnavailable: a bucket does not answer.
     """
-    for in_bucket, group in groupby(paths, key=lambda path: isinstance(path, ObjectPath)):
+    for in_bucket, group in groupby(
+        paths, key=lambda path: isinstance(path, ObjectPath)
+    ):
         if not in_bucket:
             for folder, files in groupby(group, key=lambda path: path.parent):
                 side_files = side_files_in(folder)
-                yield from (_find_named(path, side_files.get(path.name, ())) for path in files)
+                yield from (
+                    _find_named(path, side_files.get(path.name, ())) for path in files
+                )
             continue
         with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
             while page := list(islice(group, PAGE)):
                 yield from pool.map(_find_named, page)
 
 
-def _find_named(path: Path, side_files: Sequence[str] = ()) -> FoundPhoto | FolderProblem:
+def _find_named(
+    path: Path, side_files: Sequence[str] = ()
+) -> FoundPhoto | FolderProblem:
     try:
-        return find_object(path) if isinstance(path, ObjectPath) else find_photo(path, side_files)
+        return (
+            find_object(path)
+            if isinstance(path, ObjectPath)
+            else find_photo(path, side_files)
+        )
     except PathNotFound:
         return FolderProblem(path, "It does not exist any more.")
 
@@ -212,4 +226,8 @@ def open_source(location: str, *, patient: bool = True) -> PhotoSource:
     `patient`: requests to a bucket are repeated for up to a minute; otherwise for a few seconds.
     """
     path = parse_path(location)
-    return ObjectSource(path, patient) if isinstance(path, ObjectPath) else FolderSource(path)
+    return (
+        ObjectSource(path, patient)
+        if isinstance(path, ObjectPath)
+        else FolderSource(path)
+    )

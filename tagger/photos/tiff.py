@@ -20,10 +20,16 @@ COUNT_LIMIT = 100_000
 
 # By type of value: its letters in `struct`. Those of texts (2) and undefined content (7) are bytes.
 LETTERS = {
-    **dict(enumerate(("B", "B", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), 1)),
+    **dict(
+        enumerate(
+            ("B", "B", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), 1
+        )
+    ),
     **dict(enumerate(("Q", "q", "Q"), 16)),
 }
-VALUE_SIZES = {kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()}
+VALUE_SIZES = {
+    kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()
+}
 _FLOATS = (11, 12)
 INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
 
@@ -61,7 +67,10 @@ class TiffBlock:
     def directory(self, offset: int) -> TiffDirectory | None:
         """The directory at `offset`; None if it is outside the block. Tags with values outside are absent."""
         counting, entry, slot = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
-        count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
+        count_size, head_size = (
+            struct.calcsize("<" + counting),
+            struct.calcsize("<" + entry),
+        )
         if not 0 < offset <= len(self.data) - count_size:
             return None
         (count,) = struct.unpack_from(self.order + counting, self.data, offset)
@@ -101,14 +110,18 @@ class TiffBlock:
         """The values of a tag of any whole-number type; none for other types, or more than a photo has."""
         if entry is None or entry.kind not in INTEGERS or entry.count > COUNT_LIMIT:
             return ()
-        return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
+        return struct.unpack(
+            f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw
+        )
 
     def fractions(self, entry: TiffTag | None) -> tuple[tuple[float, int], ...]:
         """Numerators and denominators; other numbers have 1. None for more than a photo has."""
         if entry is None or entry.count > COUNT_LIMIT:
             return ()
         if entry.kind in _FLOATS:
-            numbers = struct.unpack(f"{self.order}{entry.count}{LETTERS[entry.kind]}", entry.raw)
+            numbers = struct.unpack(
+                f"{self.order}{entry.count}{LETTERS[entry.kind]}", entry.raw
+            )
             return tuple((number, 1) for number in numbers)
         if entry.kind not in (5, 10):
             return tuple((number, 1) for number in self.integers(entry))
@@ -124,7 +137,9 @@ class TiffBlock:
     def _offset(self, at: int, slot: int) -> int:
         if at + slot > len(self.data):
             return 0
-        return int.from_bytes(self.data[at : at + slot], "little" if self.order == "<" else "big")
+        return int.from_bytes(
+            self.data[at : at + slot], "little" if self.order == "<" else "big"
+        )
 
 
 def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
@@ -204,7 +219,9 @@ def append_directory(
     for number, (tag, (kind, count, raw)) in enumerate(sorted(values.items())):
         at = start + 2 + 12 * number
         is_inline = len(raw) <= 4
-        slot = raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(block))
+        slot = (
+            raw.ljust(4, b"\0") if is_inline else struct.pack(order + "I", len(block))
+        )
         struct.pack_into(order + "HHI4s", block, at, tag, kind, count, slot)
         slots[tag] = at + 8
         block += b"" if is_inline else raw + bytes(len(raw) % 2)

@@ -30,7 +30,12 @@ END_TIMEOUT_S = 5.0
 # How often a parent that waits for a reply checks whether it has to stop.
 STOP_CHECK_S = 1.0
 # Variables that Python may need to start.
-_PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+_PASSED_ON = (
+    "LD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+)
 # Exit codes of a child that ended between two photos (see sandbox_main).
 _RETIRED = (0, -signal.SIGALRM)
 # Most photos fit, so that parent and child wait for each other once.
@@ -59,7 +64,11 @@ class ChildDied(Exception):
 
 def minimal_environment() -> dict[str, str]:
     """The environment of a child without secrets: it imports the same code, and uses one thread."""
-    passed_on = {name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None}
+    passed_on = {
+        name: value
+        for name in _PASSED_ON
+        if (value := os.environ.get(name)) is not None
+    }
     # This program's own folder first: it is not always in a path, as in an installation for development.
     folders = [
         str(Path(__file__).parents[2]),
@@ -223,7 +232,11 @@ class RunningChild:
         self._deadline = 0.0
 
     def call(
-        self, request: Mapping[str, object], data: bytes = b"", *, most_s: float | None = None
+        self,
+        request: Mapping[str, object],
+        data: bytes = b"",
+        *,
+        most_s: float | None = None,
     ) -> dict[str, Any]:
         """Send a request, with bytes, and return the document of the reply; `read` returns bytes after it.
 
@@ -241,7 +254,9 @@ class RunningChild:
             while "needed_bytes" in reply:
                 reserved.close()  # the child decodes the photo another time
                 started_at = time.monotonic()
-                reserved.enter_context(MEMORY_BUDGET.reserve(_natural(reply["needed_bytes"])))
+                reserved.enter_context(
+                    MEMORY_BUDGET.reserve(_natural(reply["needed_bytes"]))
+                )
                 self._deadline += time.monotonic() - started_at
                 self._send({})
                 reply = self._receive()
@@ -322,7 +337,9 @@ class RunningChild:
 def _opened_pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise RuntimeError("the child process has no pipes")
-    with suppress(OSError, AttributeError):  # not Linux, or the user's pipes have their most memory
+    with suppress(
+        OSError, AttributeError
+    ):  # not Linux, or the user's pipes have their most memory
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return pipe
 

@@ -124,7 +124,11 @@ def _limit_resources() -> bool:
     ):
         resource.setrlimit(name, (most, most))
     _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
-    life_s = LIFETIME_CPU_S if most_s == resource.RLIM_INFINITY else min(LIFETIME_CPU_S, most_s)
+    life_s = (
+        LIFETIME_CPU_S
+        if most_s == resource.RLIM_INFINITY
+        else min(LIFETIME_CPU_S, most_s)
+    )
     resource.setrlimit(resource.RLIMIT_CPU, (life_s, life_s))
     return True
 
@@ -138,7 +142,9 @@ def _give_up_access() -> int:
     if version < 1:
         return 0
     attributes = _attributes(version)
-    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    ruleset = libc.syscall(
+        _CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0
+    )
     if ruleset < 0:
         return 0
     is_restricted = libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
@@ -148,7 +154,9 @@ def _give_up_access() -> int:
 
 def _attributes(version: int) -> bytes:
     # The kernel's `struct landlock_ruleset_attr`: all it knows is restricted, and no rule allows any.
-    file_rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
+    file_rights = max(
+        count for since, count in _FILE_RIGHTS.items() if since <= version
+    )
     fields = [(1 << file_rights) - 1]
     if version >= _NETWORK_VERSION:
         fields.append(_NETWORK_RIGHTS)
@@ -247,7 +255,9 @@ def _filter_system_calls() -> bool:
     program = _Program(len(instructions), b"".join(instructions))
     libc = ctypes.CDLL(None, use_errno=True)
     filter_ = ctypes.byref(program)
-    return bool(libc.syscall(machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_) == 0)
+    return bool(
+        libc.syscall(machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_) == 0
+    )
 
 
 def _instructions(machine: _Machine, pid: int) -> list[bytes]:

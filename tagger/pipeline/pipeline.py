@@ -72,11 +72,19 @@ class Pipeline:
         self._models = models
         self._ids = {model: model_id for model_id, model in models.items()}
         at_once = min(model.at_once for model in models.values())
-        self._buffers = PipelineBuffers((1 + at_once) * self._batch_size, limits.readers)
-        timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
+        self._buffers = PipelineBuffers(
+            (1 + at_once) * self._batch_size, limits.readers
+        )
+        timed_threads: Collection[int] = (
+            frozenset() if sandbox is None else sandbox.threads
+        )
         open_photo = photo_opener(limits, sandbox, only_develops=only_develops)
-        self._resizes = {key: model.manifest.input.resize for key, model in models.items()}
-        self._readers = ReaderPool(open_photo, limits, self._buffers, self._resizes, timed_threads)
+        self._resizes = {
+            key: model.manifest.input.resize for key, model in models.items()
+        }
+        self._readers = ReaderPool(
+            open_photo, limits, self._buffers, self._resizes, timed_threads
+        )
         self._threads = [
             threading.Thread(target=self._classify_batches, name="model", daemon=True)
             for _ in range(at_once)
@@ -84,7 +92,9 @@ class Pipeline:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Request, give_up: Callable[[], bool] = lambda: False) -> bool:
+    def submit(
+        self, request: Request, give_up: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Add a request; blocks while the buffers are full. Returns False if `give_up` became true first.
 
         Raises:
@@ -118,7 +128,9 @@ class Pipeline:
                 self._classify(batch)
             except Exception as error:
                 # The thread goes on: without it, every chunk would wait.
-                log.exception("unexpected error while classifying a batch of %d", len(batch))
+                log.exception(
+                    "unexpected error while classifying a batch of %d", len(batch)
+                )
                 self._fail_sinks(batch, error)
 
     def _next_batch(self) -> Mapping[ImageKey, Images]:
@@ -139,7 +151,9 @@ class Pipeline:
         else:
             self._deliver(batch, outputs)
 
-    def _predict(self, batch: Mapping[ImageKey, Images]) -> Mapping[ImageKey, Mapping[int, Output]]:
+    def _predict(
+        self, batch: Mapping[ImageKey, Images]
+    ) -> Mapping[ImageKey, Mapping[int, Output]]:
         # The outputs of the models of each image, by their ids.
         found: dict[ImageKey, dict[int, Output]] = {key: {} for key in batch}
         for model_id, model in self._models.items():
@@ -159,12 +173,22 @@ class Pipeline:
                         found[key][its_id] = output
         return found
 
-    def _classify_one_by_one(self, batch: Mapping[ImageKey, Images], error: Exception) -> None:
+    def _classify_one_by_one(
+        self, batch: Mapping[ImageKey, Images], error: Exception
+    ) -> None:
         # Find the photos on which a model fails. If it fails on all or a blank image, it is at fault.
-        blank = self._predict_or_error(("", tuple(self._models)), _blank(self._resizes.values()))
-        outcomes = [self._predict_or_error(key, images) for key, images in batch.items()]
-        is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
-        all_fail = len(batch) > 1 and all(isinstance(outcome, Exception) for outcome in outcomes)
+        blank = self._predict_or_error(
+            ("", tuple(self._models)), _blank(self._resizes.values())
+        )
+        outcomes = [
+            self._predict_or_error(key, images) for key, images in batch.items()
+        ]
+        is_out_of_memory = any(
+            isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes
+        )
+        all_fail = len(batch) > 1 and all(
+            isinstance(outcome, Exception) for outcome in outcomes
+        )
         if is_out_of_memory or isinstance(blank, Exception) or all_fail:
             self._fail_sinks(batch, error)
             return
@@ -184,7 +208,9 @@ class Pipeline:
             return error
 
     def _deliver(
-        self, batch: Mapping[ImageKey, Images], outputs: Mapping[ImageKey, Mapping[int, Output]]
+        self,
+        batch: Mapping[ImageKey, Images],
+        outputs: Mapping[ImageKey, Mapping[int, Output]],
     ) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
         for key, images in batch.items():
@@ -201,12 +227,16 @@ class Pipeline:
             deliver(request.sink, [(request, request.failed(failure))])
 
     def _fail_sinks(self, keys: Iterable[ImageKey], error: Exception) -> None:
-        requests = [request for key in keys for request in self._buffers.take_waiters(key)]
+        requests = [
+            request for key in keys for request in self._buffers.take_waiters(key)
+        ]
         for sink in {request.sink for request in requests}:
             fail_sink(sink, error)
 
 
-def photo_opener(limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
+def photo_opener(
+    limits: Limits, sandbox: Sandbox | None, *, only_develops: bool
+) -> Opener:
     """What opens photos, as in `Pipeline`."""
     if sandbox is not None and not only_develops:
         return sandbox.open
@@ -235,14 +265,19 @@ def _result_or_failure(
 def _result(
     digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]
 ) -> Result:
-    arrays = (each for output in outputs.values() for each in output if each is not None)
+    arrays = (
+        each for output in outputs.values() for each in output if each is not None
+    )
     if not all(map(has_finite_length, arrays)):
         return request.failed(_NOT_FINITE)
     sink = request.sink
     results = {
         model_id: ModelResult(
             best_predictions(
-                scores, sink.top_k, sink.thresholds[model_id], is_damaged=image.is_damaged
+                scores,
+                sink.top_k,
+                sink.thresholds[model_id],
+                is_damaged=image.is_damaged,
             ),
             None if image.is_damaged else embedding,
         )
@@ -265,5 +300,7 @@ def _colours(pixels: Pixels) -> bytes:
     side = len(pixels) // 3
     parts = pixels[: 3 * side, : 3 * side].reshape(3, side, 3, side, 3)[:, ::8, :, ::8]
     samples = parts.transpose(0, 2, 4, 1, 3).reshape(27, -1)
-    colours: Pixels = (samples.sum(1, dtype=np.uint32) // samples.shape[1]).astype(np.uint8)
+    colours: Pixels = (samples.sum(1, dtype=np.uint32) // samples.shape[1]).astype(
+        np.uint8
+    )
     return colours.tobytes()

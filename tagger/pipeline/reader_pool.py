@@ -101,7 +101,9 @@ class PipelineBuffers:
             ReadsTimedOut: so many reads hang that no photo is read any more.
         """
         with self.lock:
-            while not (self.closed or self.failure or len(self.requests) < self._capacity):
+            while not (
+                self.closed or self.failure or len(self.requests) < self._capacity
+            ):
                 if give_up():
                     return False
                 self._submittable.wait(GIVE_UP_CHECK_S)
@@ -117,7 +119,9 @@ class PipelineBuffers:
         """Remove and return the sink's requests that no reader has started on."""
         with self.lock:
             withdrawn = [request for request in self.requests if request.sink is sink]
-            self.requests = deque(request for request in self.requests if request.sink is not sink)
+            self.requests = deque(
+                request for request in self.requests if request.sink is not sink
+            )
             self._submittable.notify_all()
             self._notify_batches()
         return withdrawn
@@ -154,12 +158,18 @@ class PipelineBuffers:
             if not read.is_settled:
                 self._processed.add(read)
 
-    def add_waiter(self, read: Request, photo: OpenPhoto, models: Sequence[int]) -> bool:
+    def add_waiter(
+        self, read: Request, photo: OpenPhoto, models: Sequence[int]
+    ) -> bool:
         """Let a request wait for its image. Returns whether this read has to decode it, as the first copy."""
         with self.lock:
             if read.is_settled:
                 return False
-            read.digest, read.version, read.facts = photo.digest, photo.version, photo.facts
+            read.digest, read.version, read.facts = (
+                photo.digest,
+                photo.version,
+                photo.facts,
+            )
             read.models = tuple(models)
             waiters = self.waiters.setdefault((photo.digest, read.models), [])
             waiters.append(read)
@@ -187,21 +197,28 @@ class PipelineBuffers:
     def wait_for_photos(self, timeout_s: float) -> bool:
         """Wait until a photo is ready or the buffers are closed. Returns False after the timeout."""
         with self.lock:
-            return bool(self._batchable.wait_for(lambda: self.closed or self.images, timeout_s))
+            return bool(
+                self._batchable.wait_for(lambda: self.closed or self.images, timeout_s)
+            )
 
     def next_batch(self, batch_size: int) -> Mapping[ImageKey, Images]:
         """Wait for images, at most `batch_size`; fewer if no more arrive in time, none once closed."""
         batch: dict[ImageKey, Images] = {}
         with self.lock:
             self._batch_size = batch_size
-            while not (batch or self.closed):  # another thread may have taken the photos
+            while not (
+                batch or self.closed
+            ):  # another thread may have taken the photos
                 self._batchable.wait_for(lambda: self.closed or self.images)
                 self._batchable.wait_for(
                     lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S
                 )
                 if not (self._is_full() or self.closed):
                     self._batchable.wait_for(self._is_full, timeout=LINGER_S)
-                batch = {key: self.images.pop(key) for key in [*islice(self.images, batch_size)]}
+                batch = {
+                    key: self.images.pop(key)
+                    for key in [*islice(self.images, batch_size)]
+                }
             self._readable.notify(len(batch))
         return batch
 
@@ -240,7 +257,8 @@ class PipelineBuffers:
         if len(self.reads) < self._processors or not self.requests:
             return True
         return (
-            sum(read.size_bytes for read in self.reads) + self.requests[0].size_bytes <= READ_BYTES
+            sum(read.size_bytes for read in self.reads) + self.requests[0].size_bytes
+            <= READ_BYTES
         )
 
     @property
@@ -262,12 +280,20 @@ class PipelineBuffers:
             self._batchable.notify()
 
     def _notify_all(self) -> None:
-        for condition in (self._submittable, self._readable, self._batchable, self._processable):
+        for condition in (
+            self._submittable,
+            self._readable,
+            self._batchable,
+            self._processable,
+        ):
             condition.notify_all()
 
 
 def read_in_time(
-    source: PhotoSource, path: str, limits: Limits, must_stop: Callable[[], bool] = lambda: False
+    source: PhotoSource,
+    path: str,
+    limits: Limits,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> PhotoBytes:
     """Read one whole photo. A read that hangs is left to its thread.
 
@@ -286,7 +312,9 @@ def read_in_time(
     # A daemon thread: one that hangs in the kernel must not keep the process alive.
     threading.Thread(target=read, name="read", daemon=True).start()
     deadline = time.monotonic() + limits.timeout_s
-    while not wait([result], max(0.0, min(STOP_CHECK_S, deadline - time.monotonic()))).done:
+    while not wait(
+        [result], max(0.0, min(STOP_CHECK_S, deadline - time.monotonic()))
+    ).done:
         if must_stop():
             raise ParentStopping
         if time.monotonic() > deadline:
@@ -378,7 +406,9 @@ class ReaderPool:
             self._deliver(request, Unchanged())
             return
         open_photo = self._fetch(request)
-        request.side_facts = read_side_facts(request.source, request.path, request.side_files)
+        request.side_facts = read_side_facts(
+            request.source, request.path, request.side_files
+        )
         self._note_read(request.source, time.monotonic() - started_at)
         with self._clock_stopped(request):
             self._buffers.start_processing(request)
@@ -386,7 +416,9 @@ class ReaderPool:
         with self._clock_stopped(request):
             models = request.sink.lacking_models(photo.digest)
         if not models:
-            self._deliver(request, AlreadyClassified(photo.digest, photo.version, photo.facts))
+            self._deliver(
+                request, AlreadyClassified(photo.digest, photo.version, photo.facts)
+            )
         elif self._buffers.add_waiter(request, photo, models):
             self._decode(request, photo)
 
@@ -416,7 +448,9 @@ class ReaderPool:
             # Once for each size: several models may have the same.
             images = {
                 resize: turned(photo.decode(resize), orientation, own)
-                for resize in dict.fromkeys(self._resizes[model_id] for model_id in request.models)
+                for resize in dict.fromkeys(
+                    self._resizes[model_id] for model_id in request.models
+                )
             }
         except PhotoFailed as failed:
             self._fail(request, failed.failure)
@@ -444,7 +478,9 @@ class ReaderPool:
 
     def _start(self, target: Callable[[], None]) -> None:
         # Daemon threads: one that hangs in the kernel must not keep the process alive.
-        thread = threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+        thread = threading.Thread(
+            target=target, name=target.__name__.strip("_"), daemon=True
+        )
         self._threads.append(thread)
         thread.start()
 
@@ -456,7 +492,11 @@ class ReaderPool:
             weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
             self._mean_read_s += weight * (read_s - self._mean_read_s)
             is_slow = SLOW_READ_S <= self._mean_read_s <= SHARED_READ_S
-            if is_slow and self._extra_readers < source.extra_reads and self._buffers.needs_reader:
+            if (
+                is_slow
+                and self._extra_readers < source.extra_reads
+                and self._buffers.needs_reader
+            ):
                 self._extra_readers += 1
                 self._buffers.readers += 1
                 self._start(self._read_photos)
@@ -496,10 +536,16 @@ class ReaderPool:
         with self._lock:
             for read, thread in self._buffers.reads.items():
                 ident = thread.ident
-                is_timed_elsewhere = ident in MEMORY_BUDGET.waiting or ident in self._timed_threads
-                read.started_at = now if is_timed_elsewhere else read.started_at + suspended_s
+                is_timed_elsewhere = (
+                    ident in MEMORY_BUDGET.waiting or ident in self._timed_threads
+                )
+                read.started_at = (
+                    now if is_timed_elsewhere else read.started_at + suspended_s
+                )
             local = [read for read in self._buffers.reads if read.reader is None]
-            return [read for read in local if now - read.started_at > self._limits.timeout_s]
+            return [
+                read for read in local if now - read.started_at > self._limits.timeout_s
+            ]
 
     def _abandon(self, request: Request) -> None:
         # Fail the request of a hanging read and replace its thread.
@@ -507,15 +553,24 @@ class ReaderPool:
             if request.is_settled:
                 return
             request.is_abandoned = True
-            self._threads.remove(self._buffers.reads[request])  # closing does not wait for it
+            self._threads.remove(
+                self._buffers.reads[request]
+            )  # closing does not wait for it
             self._hung += 1
             READS_HUNG.inc()
-            log.warning("a read hangs and was abandoned; %d threads hang now", self._hung)
+            log.warning(
+                "a read hangs and was abandoned; %d threads hang now", self._hung
+            )
             self._fail(
-                request, PhotoFailure(FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s))
+                request,
+                PhotoFailure(
+                    FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s)
+                ),
             )
             if self._hung > MOST_HUNG:
-                failure = ReadsTimedOut(count=self._hung, timeout_s=self._limits.timeout_s)
+                failure = ReadsTimedOut(
+                    count=self._hung, timeout_s=self._limits.timeout_s
+                )
                 self._buffers.failure = failure
                 self._buffers.fail_all(failure)
                 return

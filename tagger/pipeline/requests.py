@@ -88,7 +88,9 @@ class Classified:
     @property
     def is_tagged(self) -> bool:
         """Whether a prediction reaches the threshold of its model."""
-        return any(tag.accepted for each in self.results.values() for tag in each.predictions)
+        return any(
+            tag.accepted for each in self.results.values() for tag in each.predictions
+        )
 
 
 @dataclass(frozen=True)
@@ -251,14 +253,19 @@ def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoByt
         return source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
 
 
-def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = None) -> OpenPhoto:
+def open_bytes(
+    photo: PhotoBytes, limits: Limits, develop: Developer | None = None
+) -> OpenPhoto:
     """Open a photo that is in memory already."""
 
     def decode(resize: Resize) -> DecodedImage:
         try:
             with stage_timer("decode"):
                 return decode_photo(
-                    photo.data, resize, max_pixels=limits.max_pixels, orientation=orientation
+                    photo.data,
+                    resize,
+                    max_pixels=limits.max_pixels,
+                    orientation=orientation,
                 )
         except NoPreview:
             if develop is None or not LIBRAW.is_installed:
@@ -268,5 +275,8 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
     with stage_timer("digest"):
         container = read_container(photo.data)
         orientation = None if container is None else container.orientation
-        digest, facts = digest_container(container, photo.data), camera_facts(photo.data, container)
+        digest, facts = (
+            digest_container(container, photo.data),
+            camera_facts(photo.data, container),
+        )
         return OpenPhoto(digest, photo.version, facts, decode)

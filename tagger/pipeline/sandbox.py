@@ -15,7 +15,14 @@ from datetime import datetime
 from typing import Annotated, Any, Self, get_type_hints
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    create_model,
+)
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import short_text
@@ -24,7 +31,11 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.facts import PHOTO_FACTS, CameraFacts
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_environment
+from tagger.pipeline.child_process import (
+    ChildProcess,
+    RunningChild,
+    minimal_environment,
+)
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto
@@ -42,7 +53,11 @@ class Sandbox:
     """
 
     def __init__(
-        self, limits: Limits, *, count: int = 1, must_stop: Callable[[], bool] = lambda: False
+        self,
+        limits: Limits,
+        *,
+        count: int = 1,
+        must_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._limits = limits
         self._must_stop = must_stop
@@ -85,7 +100,9 @@ class Sandbox:
         key = object()
         with stage_timer("digest"), self._child(key, ends_at) as child:
             started_at = time.monotonic()
-            digest, facts = child.run(lambda running: _open(running, key, photo.data, ends_at))
+            digest, facts = child.run(
+                lambda running: _open(running, key, photo.data, ends_at)
+            )
             # The start of a child does not count.
             decoded_by = ends_at + time.monotonic() - started_at
 
@@ -93,7 +110,12 @@ class Sandbox:
             with stage_timer("decode"), self._child(key, decoded_by) as child:
                 return child.run(
                     lambda running: _decode(
-                        running, key, photo.data, resize, decoded_by, self._limits.max_pixels
+                        running,
+                        key,
+                        photo.data,
+                        resize,
+                        decoded_by,
+                        self._limits.max_pixels,
                     )
                 )
 
@@ -149,7 +171,9 @@ _ORIENTATIONS = (1, 8)
 
 
 def _field(name: str, kind: Any) -> Any:
-    limits: tuple[float, float] | None = _ORIENTATIONS if name == "orientation" else None
+    limits: tuple[float, float] | None = (
+        _ORIENTATIONS if name == "orientation" else None
+    )
     if name in PHOTO_FACTS:
         limits = PHOTO_FACTS[name].limits
     least, most = limits or (None, None)
@@ -182,7 +206,9 @@ class _DecodeReply(BaseModel):
     damaged: bool
 
 
-def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tuple[str, CameraFacts]:
+def _open(
+    child: RunningChild, key: object, data: bytes, ends_at: float
+) -> tuple[str, CameraFacts]:
     # Open a photo in the child and return its digest and camera facts.
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
@@ -193,9 +219,16 @@ def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tupl
 
 
 def _decode(
-    child: RunningChild, key: object, data: bytes, resize: Resize, ends_at: float, max_pixels: int
+    child: RunningChild,
+    key: object,
+    data: bytes,
+    resize: Resize,
+    ends_at: float,
+    max_pixels: int,
 ) -> DecodedImage:
-    if child.photo is not key:  # the child was restarted, or had another photo meanwhile
+    if (
+        child.photo is not key
+    ):  # the child was restarted, or had another photo meanwhile
         _open(child, key, data, ends_at)
     child.photo = None
     reply = child.call({"decode": asdict(resize)}, most_s=_left_s(ends_at))
@@ -206,7 +239,9 @@ def _decode(
     if decoded.width * decoded.height > max_pixels:
         raise ValueError("an image of more pixels than it decodes")
     side = resize.size
-    pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
+    pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(
+        side, side, 3
+    )
     return DecodedImage(pixels, decoded.width, decoded.height, decoded.damaged)
 
 

@@ -124,7 +124,11 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
         photo, data = data, b""
         resize = Resize(**request["decode"])
         image = decode_photo(photo, resize, max_pixels=config["max_pixels"])
-        reply = {"width": image.width, "height": image.height, "damaged": image.is_damaged}
+        reply = {
+            "width": image.width,
+            "height": image.height,
+            "damaged": image.is_damaged,
+        }
         return reply, image.pixels.tobytes()
 
     return answer
@@ -132,7 +136,10 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
 
 def _open_reply(data: bytes) -> dict[str, object]:
     container = read_container(data)
-    return {"digest": digest_container(container, data), **asdict(camera_facts(data, container))}
+    return {
+        "digest": digest_container(container, data),
+        **asdict(camera_facts(data, container)),
+    }
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     return city_of
 
 
-def edge_distances_km(latitudes: Floats, longitudes: Floats, least_inhabitants: int) -> Floats:
+def edge_distances_km(
+    latitudes: Floats, longitudes: Floats, least_inhabitants: int
+) -> Floats:
     """How far positions are from the nearest city with so many inhabitants; inside of its disc, below 0."""
     table = _load()
     is_large = table.radii_km >= disc_radii_km(np.array(least_inhabitants))
@@ -116,13 +118,18 @@ def find_cities(text: str, limit: int) -> list[City]:
     name, *rest = (normalize_name(part) for part in text.split(",", 1))
     area = rest[0] if rest else ""
     table, names = _load(), _folded_names()
-    same_start = [index for index, folded in enumerate(names) if folded.startswith(name)]
+    same_start = [
+        index for index, folded in enumerate(names) if folded.startswith(name)
+    ]
     same_start.sort(key=lambda index: (names[index] != name, -table.radii_km[index]))
     cities = (table.city(index) for index in same_start)
     in_area = (
         city
         for city in cities
-        if any(normalize_name(each).startswith(area) for each in (city.country, city.region or ""))
+        if any(
+            normalize_name(each).startswith(area)
+            for each in (city.country, city.region or "")
+        )
     )
     return list(islice(in_area, limit))
 
@@ -161,7 +168,9 @@ def _folded_names() -> list[str]:
 def is_name_of_city(text: str) -> bool:
     """Whether a city has this name, as it is called there, in English or in another language."""
     name = normalize_name(text)
-    return name in _folded_names() or any(name in names for names in names_of_cities().values())
+    return name in _folded_names() or any(
+        name in names for names in names_of_cities().values()
+    )
 
 
 @cache
@@ -176,7 +185,9 @@ def names_of_cities() -> dict[City, list[str]]:
 
 
 def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
-    return np.sqrt(np.asarray(populations, dtype=np.float64) / (np.pi * _INHABITANTS_PER_KM2))
+    return np.sqrt(
+        np.asarray(populations, dtype=np.float64) / (np.pi * _INHABITANTS_PER_KM2)
+    )
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,10 @@ def _load() -> _Table:
 
 
 def _table(columns: Columns) -> _Table:
-    latitudes, longitudes = columns["latitudes"] / 10_000, columns["longitudes"] / 10_000
+    latitudes, longitudes = (
+        columns["latitudes"] / 10_000,
+        columns["longitudes"] / 10_000,
+    )
     return _Table(
         names=texts_of(columns["names"]),
         other_names=texts_of(columns["other_names"]),
@@ -232,7 +246,9 @@ def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
 
     A city is no nearer than some hundred metres anyway.
     """
-    cells = [(round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions]
+    cells = [
+        (round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions
+    ]
     nowhere: PlaceNames = (None, None, None)
     places = dict.fromkeys(cells, nowhere)
     cities = nearest_cities(*np.array(list(places), np.float64).reshape(-1, 2).T)
@@ -283,7 +299,9 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
         discs = group.discs[distances_km <= limit_km]
         size = len(group.rows)
         if size * len(discs) <= _MAX_DISTANCES or size <= _MIN_POSITIONS:
-            edges_km = chords_km(_cosines(group.points, centres[:, discs])) - radii_km[discs]
+            edges_km = (
+                chords_km(_cosines(group.points, centres[:, discs])) - radii_km[discs]
+            )
             nearest[group.rows] = discs[edges_km.argmin(axis=1)]
         else:
             # In two halves, at the median of the longest side.

@@ -13,12 +13,27 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource
-from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
+from tagger.database.tables import (
+    cameras,
+    effective_tags,
+    landmarks,
+    photos,
+    track_parts,
+)
 from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import LANDMARK_ERROR_M, gps_error_m
 from tagger.tags.contents import record_camera
@@ -54,12 +69,18 @@ def passed_landmarks(
 ) -> list[Sighting]:
     """The landmarks that photos were taken beside, each once per VISIT_S. `points`: positions by id."""
     rows = [(each.latitude, each.longitude, each.error_m) for each in fixes]
-    latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
-    to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
+    latitude, longitude, error_m = (
+        np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
+    )
+    to_latitude, to_longitude = (
+        np.array([*points.values()], np.float64).reshape(-1, 2).T
+    )
     distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
     landmark_ids = list(points)
     sightings = {}
-    for fix, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
+    for fix, point in np.argwhere(
+        distance_m <= error_m + LANDMARK_ERROR_M["point"]
+    ).tolist():
         at, landmark_id = fixes[fix].at, landmark_ids[point]
         sightings[at // VISIT_S, landmark_id] = Sighting(
             landmark_id,
@@ -87,7 +108,8 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
         )
         for mine in own
         for theirs in others
-        if mine.landmark_id == theirs.landmark_id and abs(mine.at - theirs.at) <= WIDEST_S
+        if mine.landmark_id == theirs.landmark_id
+        and abs(mine.at - theirs.at) <= WIDEST_S
     ]
     if not differences:
         return None
@@ -99,16 +121,23 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
         landmarks_at,
         key=lambda minute: (_support(landmarks_at, minute), -abs(minute)),
     )
-    near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
+    near = [
+        each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S
+    ]
     offset_s = median(difference for difference, _, _ in near)
-    rivals = [minute for minute in landmarks_at if abs(60 * minute - offset_s) > 2 * TOGETHER_S]
+    rivals = [
+        minute
+        for minute in landmarks_at
+        if abs(60 * minute - offset_s) > 2 * TOGETHER_S
+    ]
     most_rivals = max(
         (_support(landmarks_at, minute) for minute in rivals),
         default=0,
     )
     landmarks = _support(landmarks_at, best_minute)
     is_local_time = any(
-        zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S for _, _, zone_s in near
+        zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S
+        for _, _, zone_s in near
     )
     if landmarks < 2 * most_rivals or not (landmarks >= 2 or is_local_time):
         return None
@@ -150,11 +179,15 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
             photos.c.camera_id == camera.id,
             photos.c.utc_offset_s.is_(None),
         )
-        offset_s = estimate_clock(own, _others(connection, camera.id, own)) if own else None
+        offset_s = (
+            estimate_clock(own, _others(connection, camera.id, own)) if own else None
+        )
         if offset_s != camera.clock_offset_s:
             source = None if offset_s is None else ClockSource.ESTIMATED
             values = {"clock_offset_s": offset_s, "clock_source": source}
-            connection.execute(update(cameras).where(cameras.c.id == camera.id).values(values))
+            connection.execute(
+                update(cameras).where(cameras.c.id == camera.id).values(values)
+            )
             record_camera(connection, camera.id)
             changed.append(CameraClock(camera.name, offset_s))
     return changed
@@ -217,11 +250,15 @@ def _others(
         .where(landmarks.c.latitude.is_not(None) & is_point, is_seen)
         .order_by(landmarks.c.id)
     )
-    places = {row.id: (row.latitude, row.longitude) for row in connection.execute(points)}
+    places = {
+        row.id: (row.latitude, row.longitude) for row in connection.execute(points)
+    }
     return seen + passed_landmarks(fixes, places)
 
 
-def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
+def _sightings(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> list[Sighting]:
     # The landmarks in the newest photos with these conditions, in the cameras' own time.
     newest = (
         select(

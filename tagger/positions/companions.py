@@ -17,14 +17,29 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.database.enums import PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import cameras, photos
 from tagger.positions import estimation
-from tagger.positions.estimation import Indices, Sequence, Truth, distances_m, sequence_of
+from tagger.positions.estimation import (
+    Indices,
+    Sequence,
+    Truth,
+    distances_m,
+    sequence_of,
+)
 from tagger.positions.evidence import TRUST, gps_error_m, read_shots
 from tagger.sphere import Floats
 from tagger.tags.contents import record_matching_photos
@@ -146,8 +161,12 @@ def group_companions(
 ) -> dict[int, frozenset[int]]:
     """The group of each camera that has companions. No two cameras of a group are apart."""
     group_of: dict[int, frozenset[int]] = {}
-    apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
-    companions = [pair for pair, counts in co_locations.items() if counts.are_companions]
+    apart = {
+        frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart
+    }
+    companions = [
+        pair for pair, counts in co_locations.items() if counts.are_companions
+    ]
     companions.sort(key=lambda pair: (-co_locations[pair].agreeing, pair))
     for first, second in companions:
         one = group_of.get(first, frozenset([first]))
@@ -163,7 +182,9 @@ def reach_s(max_gap_s: float) -> float:
     return estimation.reach_s(max_gap_s) + OUTING_S + estimation.reach_s(MAX_GAP_S)
 
 
-def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> estimation.Estimates:
+def estimate_together(
+    own: Sequence, others: Sequence, max_gap_s: float
+) -> estimation.Estimates:
     """Estimate a camera's photos from its own anchors, and its companions' that these do not contradict.
 
     `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers
@@ -267,7 +288,9 @@ def find_companions(connection: Connection) -> list[Companions]:
     affected = set(changed)
     for group_of in (old, new):
         changed_groups = {group_of.get(camera_id) for camera_id in changed} - {None}
-        affected.update(each for each, group in group_of.items() if group in changed_groups)
+        affected.update(
+            each for each, group in group_of.items() if group in changed_groups
+        )
     if affected:
         record_matching_photos(
             connection,

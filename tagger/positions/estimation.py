@@ -80,7 +80,9 @@ class Sequence:
 
 def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
     """The sequence of rows in order of time: time, latitude, longitude, error and trust."""
-    at, latitude, longitude, error_m, trust = np.array(list(rows), np.float64).reshape(-1, 5).T
+    at, latitude, longitude, error_m, trust = (
+        np.array(list(rows), np.float64).reshape(-1, 5).T
+    )
     return Sequence(
         at,
         latitude,
@@ -121,7 +123,9 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     until_s = sequence.at[after] - sequence.at[photos]
     since = np.where(before >= 0, since_s, np.inf)
     until = np.where(after >= 0, until_s, np.inf)
-    is_stay = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
+    is_stay = (
+        (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
+    )
     is_between = since + until <= np.where(is_stay, STAY_GAPS, 1.0) * max_gap_s
     reach_s = min(ONE_ANCHOR_S, max_gap_s)
     is_after = ~is_between & (since <= until) & (since <= reach_s)
@@ -211,10 +215,15 @@ def interpolate(
     fraction: Floats,
 ) -> tuple[Floats, Floats]:
     """Points on great circles: `fraction` 0 is the first position of each, 1 the second."""
-    start, end = unit_vectors(latitude, longitude), unit_vectors(to_latitude, to_longitude)
+    start, end = (
+        unit_vectors(latitude, longitude),
+        unit_vectors(to_latitude, to_longitude),
+    )
     angle = np.arccos(np.clip(np.sum(start * end, axis=0), -1.0, 1.0))
     sine = np.sin(angle)
-    is_short = sine < 1e-9  # the same position, or opposite ones, between which any way is right
+    is_short = (
+        sine < 1e-9
+    )  # the same position, or opposite ones, between which any way is right
     safe = np.where(is_short, 1.0, sine)
     first = np.where(
         is_short,
@@ -256,10 +265,14 @@ def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
     only_second = is_even & contradicts_later & ~contradicts_earlier
     blames_first = is_too_fast & ((first < second) | (is_even & ~only_second))
     blames_second = is_too_fast & ((second < first) | (is_even & ~only_first))
-    return np.asarray(np.concatenate([blames_first, none]) | np.concatenate([none, blames_second]))
+    return np.asarray(
+        np.concatenate([blames_first, none]) | np.concatenate([none, blames_second])
+    )
 
 
-def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
+def _paces(
+    sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float
+) -> Floats:
     # The speed (photos,) expected around each photo: the highest between successive anchors near it.
     legs_s = np.diff(sequence.at[anchors])
     speeds = np.maximum(
@@ -285,7 +298,9 @@ def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: flo
         is_known |= is_near & (legs_s[leg] >= FEW_SECONDS)
         is_of_burst |= is_near
     least = np.select(
-        [is_known, is_of_burst], [STANDING_PACE_M_S, PACE_OF_BURSTS_M_S], UNKNOWN_PACE_M_S
+        [is_known, is_of_burst],
+        [STANDING_PACE_M_S, PACE_OF_BURSTS_M_S],
+        UNKNOWN_PACE_M_S,
     )
     return np.asarray(np.maximum(pace, least))
 
@@ -314,7 +329,10 @@ def _between(
         *_positions(sequence, after),
     )
     latitude, longitude = interpolate(*ends, fraction)
-    deviation_before, deviation_after = _deviations(sequence, before), _deviations(sequence, after)
+    deviation_before, deviation_after = (
+        _deviations(sequence, before),
+        _deviations(sequence, after),
+    )
     squared_m = distances_m(*ends) ** 2
     errors_m = sequence.error_m[before] + sequence.error_m[after]
     has_moved = squared_m / (squared_m + MOVED_M**2 + errors_m**2)

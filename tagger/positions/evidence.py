@@ -24,7 +24,14 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
 from tagger.database.enums import STATED, ClockSource, PositionSource
 from tagger.database.statements import among, part_of
-from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts, tracks
+from tagger.database.tables import (
+    cameras,
+    effective_tags,
+    landmarks,
+    photos,
+    track_parts,
+    tracks,
+)
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import farthest_km
 from tagger.photos.facts import PhotoOrigin
@@ -247,7 +254,9 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
     return _with_tracks(connection, shots_of(rows, fixes))
 
 
-def read_photos(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
+def read_photos(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
     """The rows of the photos with these conditions, in order of their local times."""
     query = select_photos(*conditions).order_by(photos.c.taken_at, photos.c.id)
     return connection.execute(query).all()
@@ -269,7 +278,9 @@ def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
         cameras.c.clock_source,
     )
     return (
-        select(*columns).outerjoin(cameras, cameras.c.id == photos.c.camera_id).where(*conditions)
+        select(*columns)
+        .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
+        .where(*conditions)
     )
 
 
@@ -335,7 +346,11 @@ def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
 
 
 def gps_error_m(photo: Row[Any]) -> float:
-    return CAMERA_ERROR_M if photo.gps_error_m is None else max(float(photo.gps_error_m), 1.0)
+    return (
+        CAMERA_ERROR_M
+        if photo.gps_error_m is None
+        else max(float(photo.gps_error_m), 1.0)
+    )
 
 
 def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
@@ -496,7 +511,9 @@ def contradicted_photos(
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
     contradicted_of_photos = set[int]()
     conditions = among(photos.c.id, photo_ids)
-    for images, _, contradicted_ids in _camera_lines(connection, 0.0, max_gap_s, conditions):
+    for images, _, contradicted_ids in _camera_lines(
+        connection, 0.0, max_gap_s, conditions
+    ):
         contradicted_of_photos |= images.keys() & contradicted_ids
     return contradicted_of_photos
 
@@ -509,7 +526,10 @@ _CLOCK_YEARS = range(1990, 9999)
 
 
 def _camera_lines(
-    connection: Connection, reach_s: float, max_gap_s: float, *conditions: ColumnElement[bool]
+    connection: Connection,
+    reach_s: float,
+    max_gap_s: float,
+    *conditions: ColumnElement[bool],
 ) -> Iterator[tuple[dict[int, int], list[Shot], set[int]]]:
     # The time lines of cameras around photos with these conditions.
     #
@@ -529,18 +549,28 @@ def _camera_lines(
         )
         .order_by(photos.c.camera_id, photos.c.taken_at)
     )
-    timed = [row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS]
+    timed = [
+        row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS
+    ]
     for camera_id, of_camera in groupby(timed, key=attrgetter("camera_id")):
         for run in runs_of(of_camera, 2 * reach, key=attrgetter("taken_at")):
-            around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
+            around = photos.c.taken_at.between(
+                run[0].taken_at - reach, run[-1].taken_at + reach
+            )
             rows = read_photos(
                 connection,
                 photos.c.camera_id == camera_id,
                 around,
             )
-            line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
+            line = [
+                shot
+                for shot in shots_of(rows, {})
+                if shot.at is not None and shot.is_original
+            ]
             is_contradicted = estimation.contradicted(anchors_of(line), max_gap_s)
-            contradicted_ids = {line[number].photo_id for number in np.flatnonzero(is_contradicted)}
+            contradicted_ids = {
+                line[number].photo_id for number in np.flatnonzero(is_contradicted)
+            }
             yield {row.id: row.content_id for row in run}, line, contradicted_ids
 
 
@@ -591,12 +621,17 @@ def fix_of_day(latitude: float, longitude: float, error_m: float = DAY_ERROR_M) 
     )
 
 
-def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, list[Fix]]:
+def fixes_of_days(
+    connection: Connection, days: Collection[date]
+) -> dict[date, list[Fix]]:
     """Where photos with GPS were taken on each of these days, by all cameras.
 
     On days without any, the last ones before and the first ones after count, if they are in one area.
     """
-    cells = [func.round(photos.c[name] * _CELLS_PER_DEGREE) for name in ("latitude", "longitude")]
+    cells = [
+        func.round(photos.c[name] * _CELLS_PER_DEGREE)
+        for name in ("latitude", "longitude")
+    ]
     has_gps = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
     query = select(DAY_NUMBER, *cells).where(*has_gps).distinct()
     places_of = defaultdict[date, set[tuple[float, float]]](set)
@@ -611,9 +646,13 @@ def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, 
             continue
         before = _nearest_places(places_of, day, -1)
         after = _nearest_places(places_of, day, 1)
-        distances_km = [distance_km(*place, *other) for place, other in product(before, after)]
+        distances_km = [
+            distance_km(*place, *other) for place, other in product(before, after)
+        ]
         if distances_km and max(distances_km) <= ONE_AREA_KM:
-            fixes[day] = [fix_of_day(*place, 4 * DAY_ERROR_M) for place in sorted(before | after)]
+            fixes[day] = [
+                fix_of_day(*place, 4 * DAY_ERROR_M) for place in sorted(before | after)
+            ]
     return fixes
 
 

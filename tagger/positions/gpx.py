@@ -53,13 +53,18 @@ _MOST_DEPTH = 100
 _MOST_UNREAD_BYTES = 1 << 20
 # The encodings of expat, and others with one byte for each character.
 _ENCODINGS = re.compile(
-    r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
+    r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]",
+    re.IGNORECASE,
 )
 # Blanks and byte order marks at the start of a file, and its XML declaration.
 _STARTS = {
     "utf-8": re.compile(rb"((?:[ \t\r\n]|\xef\xbb\xbf)*)(<\?xml\s[^>]*>)?"),
-    "utf-16-le": re.compile(rb"((?:[ \t\r\n]\0|\xff\xfe)*)(<\0\?\0x\0m\0l\0(?:[^>]\0)*>\0)?"),
-    "utf-16-be": re.compile(rb"((?:\0[ \t\r\n]|\xfe\xff)*)(\0<\0\?\0x\0m\0l(?:\0[^>])*\0>)?"),
+    "utf-16-le": re.compile(
+        rb"((?:[ \t\r\n]\0|\xff\xfe)*)(<\0\?\0x\0m\0l\0(?:[^>]\0)*>\0)?"
+    ),
+    "utf-16-be": re.compile(
+        rb"((?:\0[ \t\r\n]|\xfe\xff)*)(\0<\0\?\0x\0m\0l(?:\0[^>])*\0>)?"
+    ),
 }
 
 
@@ -87,7 +92,9 @@ class PointCounts:
     @property
     def left_out(self) -> dict[str, int]:
         counts = {
-            name: count for name, count in vars(self).items() if name not in {"read", "fault"}
+            name: count
+            for name, count in vars(self).items()
+            if name not in {"read", "fault"}
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -157,7 +164,9 @@ def _open(path: Path) -> BinaryIO:
         raise PathNotFound(path=path) from error
     except IsADirectoryError as error:
         remedy = "name the GPX files in it"
-        raise ImportRefused(file=path, reason="it is a folder", remedy=remedy) from error
+        raise ImportRefused(
+            file=path, reason="it is a folder", remedy=remedy
+        ) from error
     except OSError as error:
         raise _system_refused(path, error) from error
 
@@ -172,18 +181,26 @@ def _system_refused(path: Path, error: OSError) -> SystemRefused:
 def _check_file(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ImportRefused(
-            file=path, reason="it is a pipe or a device", remedy="save the track as a file first"
+            file=path,
+            reason="it is a pipe or a device",
+            remedy="save the track as a file first",
         )
     if not status.st_size:
         raise ImportRefused(
-            file=path, reason="it is empty", remedy="copy it again from where it came from"
+            file=path,
+            reason="it is empty",
+            remedy="copy it again from where it came from",
         )
     if status.st_size > MAX_BYTES:
         reason = f"it is larger than {MAX_BYTES >> 30} GiB"
-        raise ImportRefused(file=path, reason=reason, remedy="export the track in several files")
+        raise ImportRefused(
+            file=path, reason=reason, remedy="export the track in several files"
+        )
 
 
-def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[SegmentPiece]:
+def _parse_segments(
+    blocks: Iterable[bytes], counts: PointCounts
+) -> Iterator[SegmentPiece]:
     blocks = iter(blocks)
     data = _declaration_first(next(blocks, b""))
     parser = expat.ParserCreate(None if encoding_of(data) == "utf-8" else "utf-16")
@@ -200,15 +217,20 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             if not counts.used:
                 raise _GpxInvalid(counts.fault) from error
             yield from segments.take_pieces()
-            window = previous + data  # a tag that is cut off can begin in the previous block
+            window = (
+                previous + data
+            )  # a tag that is cut off can begin in the previous block
             rest = window[len(window) - (size - parser.ErrorByteIndex) :]
-            unread = sum(len(_POINT_START.findall(block)) for block in chain([rest], blocks))
+            unread = sum(
+                len(_POINT_START.findall(block)) for block in chain([rest], blocks)
+            )
             counts.unreadable = segments.is_in_point + unread
             counts.read += counts.unreadable
             return
         if size - parser.CurrentByteIndex > _MOST_UNREAD_BYTES:
             raise _invalid(
-                parser, f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB"
+                parser,
+                f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB",
             )
         yield from segments.take_pieces()
         previous, data = data, next(blocks, b"")
@@ -264,7 +286,10 @@ class _SegmentReader:
         self._is_start = not pieces[-1] and (len(pieces) > 1 or self._is_start)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if self._depth == self._matched and name.rpartition(":")[2] == _PATH[self._matched]:
+        if (
+            self._depth == self._matched
+            and name.rpartition(":")[2] == _PATH[self._matched]
+        ):
             self._matched += 1
             match self._matched:
                 case 3:
@@ -275,9 +300,13 @@ class _SegmentReader:
                 case 5:
                     self._parser.CharacterDataHandler = self._add_time
         elif not self._depth:
-            raise _invalid(self._parser, f"its first element is {name[:40]!r} and not 'gpx'")
+            raise _invalid(
+                self._parser, f"its first element is {name[:40]!r} and not 'gpx'"
+            )
         elif self._depth == _MOST_DEPTH:
-            raise _invalid(self._parser, f"more than {_MOST_DEPTH} elements are inside each other")
+            raise _invalid(
+                self._parser, f"more than {_MOST_DEPTH} elements are inside each other"
+            )
         self._depth += 1
 
     def _end(self, _name: str) -> None:
@@ -304,9 +333,13 @@ class _SegmentReader:
         if len(self._time) <= _TIME_LENGTH:
             self._time += text
 
-    def _check_declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+    def _check_declaration(
+        self, _version: str, encoding: str | None, _standalone: int
+    ) -> None:
         if encoding is not None and not _ENCODINGS.fullmatch(encoding):
-            raise _invalid(self._parser, f"its encoding {encoding[:40]!r} is not supported")
+            raise _invalid(
+                self._parser, f"its encoding {encoding[:40]!r} is not supported"
+            )
 
     def _refuse_document_type(self, *_declaration: object) -> None:
         raise _invalid(self._parser, "it has a document type, which GPX has not")
@@ -314,11 +347,17 @@ class _SegmentReader:
 
 def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:
     try:
-        latitude, longitude = (float(plain_number(attributes[name])) for name in ("lat", "lon"))
+        latitude, longitude = (
+            float(plain_number(attributes[name])) for name in ("lat", "lon")
+        )
     except (KeyError, ValueError):
         return None
     is_on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # not a number is not
-    return (latitude, longitude) if is_on_earth and (latitude, longitude) != (0, 0) else None
+    return (
+        (latitude, longitude)
+        if is_on_earth and (latitude, longitude) != (0, 0)
+        else None
+    )
 
 
 def _parse_time(text: str) -> float | None:

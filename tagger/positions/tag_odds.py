@@ -133,7 +133,11 @@ def weigh_positions(
     if not weighed:
         return
     settle(connection, weighed, record=False)
-    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, weighed))))
+    copies = set(
+        connection.scalars(
+            select(photos.c.id).where(among(photos.c.content_id, weighed))
+        )
+    )
     record_matching_photos(
         connection,
         among(photos.c.id, copies - set(photo_ids)),
@@ -165,7 +169,9 @@ def record_changes(
     """
     images = _images_of(connection, photo_ids)
     of_estimated = among(taught_tags.c.content_id, _images_of(connection, estimated))
-    images |= set(connection.scalars(select(taught_tags.c.content_id).where(of_estimated)))
+    images |= set(
+        connection.scalars(select(taught_tags.c.content_id).where(of_estimated))
+    )
     content_ids = {row.content_id for row, _ in _changes(connection, images)}
     if content_ids:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
@@ -180,7 +186,9 @@ def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
     """The numbers of images with a landmark that is doubtful, or accepted, because of a photo's position."""
     doubtful, raised = (
         connection.scalar(
-            select(func.count(effective_tags.c.content_id.distinct())).where(*_is_overruled(state))
+            select(func.count(effective_tags.c.content_id.distinct())).where(
+                *_is_overruled(state)
+            )
         )
         or 0
         for state in (TagState.DOUBTFUL, TagState.ACCEPTED)
@@ -196,7 +204,11 @@ def count_turned_photos(connection: Connection, job: int, state: TagState) -> in
 def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
     # The conditions on `effective_tags` that a landmark has its state because of the position of a photo.
     by_position = effective_tags.c.reason.in_((TagReason.POSITION, TagReason.SPEED))
-    return by_position, effective_tags.c.distance_m.is_not(None), effective_tags.c.state == state
+    return (
+        by_position,
+        effective_tags.c.distance_m.is_not(None),
+        effective_tags.c.state == state,
+    )
 
 
 # --- The tags that are weighed ---
@@ -210,7 +222,9 @@ def _changes(
     # The tags of these images whose odds are wrong. `own`: these positions alone count.
     if not content_ids:
         return []
-    settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
+    settings = connection.execute(
+        select(ledgers.c.position_odds, ledgers.c.max_gap_s)
+    ).one()
     rows = _tags(connection, content_ids)
     odds: Mapping[Key, PositionOdds] = {}
     if settings.position_odds:
@@ -323,13 +337,21 @@ def _all_odds(
     # The photo's own position, unless nobody can have been there.
     own = own_fixes(connection, content_ids) if own_alone is None else own_alone
     of_own = list(_odds_of_fixes(placed, own))
-    far = {photo_id for _, photo_id, odds in of_own if photo_id is not None and odds.odds < 1}
+    far = {
+        photo_id
+        for _, photo_id, odds in of_own
+        if photo_id is not None and odds.odds < 1
+    }
     contradicted_ids = contradicted_photos(connection, far, max_gap_s) if far else set()
     strong = _best(
-        (key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids
+        (key, odds)
+        for key, photo_id, odds in of_own
+        if photo_id not in contradicted_ids
     )
     of_models = {(row.content_id, row.landmark_id) for row in rows if not row.is_taught}
-    taught = [row for row in placed if (row.content_id, row.landmark_id) not in of_models]
+    taught = [
+        row for row in placed if (row.content_id, row.landmark_id) not in of_models
+    ]
     strong |= _odds_at_places(taught, own, MEASURED_SHARE, contradicted_ids)
     if own_alone is not None:
         return strong
@@ -339,8 +361,12 @@ def _all_odds(
     for row in placed:
         of_image = passages_of.get(row.content_id, ())
         place = row.latitude, row.longitude
-        if of_image and not any(passage.reaches(*place, row.extent) for passage in of_image):
-            distance_m = float(round(min(passage.distance_m(*place) for passage in of_image)))
+        if of_image and not any(
+            passage.reaches(*place, row.extent) for passage in of_image
+        ):
+            distance_m = float(
+                round(min(passage.distance_m(*place) for passage in of_image))
+            )
             strong[row.content_id, row.landmark_id] = PositionOdds(
                 LEAST, distance_m, OddsReason.SPEED
             )
@@ -351,7 +377,14 @@ def _all_odds(
         odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))
         if row.counts and odds is not None and odds.odds < 1.0:
             refused.add((row.content_id, row.landmark_id))
-    names = ("content_id", "camera_id", "taken_at", "utc_offset_s", "latitude", "origin")
+    names = (
+        "content_id",
+        "camera_id",
+        "taken_at",
+        "utc_offset_s",
+        "latitude",
+        "origin",
+    )
     is_dated = among(photos.c.content_id, content_ids), photos.c.taken_at.is_not(None)
     columns = (photos.c[name] for name in names)
     moments = connection.execute(select(*columns).where(*is_dated)).all()
@@ -521,7 +554,9 @@ def position_odds(
     nearest = np.maximum(distance_km - error_km, 0.0)
     farthest = distance_km + error_km
     odds = np.ones(len(distance_km))
-    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
+    of_extent = np.array(
+        [extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents]
+    )
     for extent in REACHES_KM:
         chosen = of_extent == extent
         least = _odds_at(farthest[chosen], extent)
@@ -583,7 +618,9 @@ def _day_fixes(
     for moment in timed:
         date_taken = moment.taken_at.date()
         fixes[moment.content_id] += by_gps.get(date_taken, ())
-        for place, images in images_of_places.get((moment.camera_id, date_taken), {}).items():
+        for place, images in images_of_places.get(
+            (moment.camera_id, date_taken), {}
+        ).items():
             if images != {moment.content_id}:
                 fixes[moment.content_id].append(fix_of_day(*place))
     return fixes
@@ -663,7 +700,11 @@ def _seen_landmarks(
             is_refused = bool(row.is_refused)
             if row.content_id in weighed:
                 is_refused = (row.content_id, row.landmark_id) in refused
-            at = None if row.taken_source == FactSource.NAME else clock_seconds(row.taken_at)
+            at = (
+                None
+                if row.taken_source == FactSource.NAME
+                else clock_seconds(row.taken_at)
+            )
             is_shown = bool(row.enough) and not is_refused
             place = None if row.latitude is None else (row.latitude, row.longitude)
             seen[day].append(
@@ -737,7 +778,8 @@ def odds_of_day(seen: Collection[SeenLandmark], images: int) -> dict[Key, float]
     odds: dict[Key, float] = {}
     for one in seen:
         is_same = any(
-            other.content_id != one.content_id for other in shown.get(one.landmark_id, ())
+            other.content_id != one.content_id
+            for other in shown.get(one.landmark_id, ())
         )
         against = _contradicting(one, shown)
         factor = 1.0
@@ -750,7 +792,9 @@ def odds_of_day(seen: Collection[SeenLandmark], images: int) -> dict[Key, float]
     return odds
 
 
-def _contradicting(one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]]) -> set[int]:
+def _contradicting(
+    one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]]
+) -> set[int]:
     # The other images that show landmarks from which nobody reaches this one in the time between.
     images: set[int] = set()
     if one.at is None or one.coordinates is None:
@@ -760,7 +804,9 @@ def _contradicting(one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]
         if landmark_id == one.landmark_id or place is None:
             continue
         away_km = (
-            distance_km(*one.coordinates, *place) - farthest_km(one.extent) - farthest_km(extent)
+            distance_km(*one.coordinates, *place)
+            - farthest_km(one.extent)
+            - farthest_km(extent)
         )
         travel_s = 1000 * away_km / MAX_SPEED_M_S - CLOCK_SLACK_S
         for other in others:

@@ -46,7 +46,9 @@ OUTLIER_POINTS = 8
 _HELD_POINTS = 2 * OUTLIER_POINTS
 
 
-def divide_track(pieces: Iterable[SegmentPiece], counts: PointCounts) -> Iterator[Points]:
+def divide_track(
+    pieces: Iterable[SegmentPiece], counts: PointCounts
+) -> Iterator[Points]:
     """Yield the parts of a track. Outliers and duplicates are left out and counted."""
     line: list[Points] = []
     size = 0
@@ -202,7 +204,9 @@ def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
         gpx.seek(0)
         digest = hasher.hexdigest()
         with database.read() as connection:
-            is_known = connection.scalar(select(exists().where(tracks.c.digest == digest)))
+            is_known = connection.scalar(
+                select(exists().where(tracks.c.digest == digest))
+            )
         counts, start = PointCounts(), spool.tell()
         pieces = () if is_known else read_segments(gpx, file, counts)
         parts = []
@@ -221,7 +225,9 @@ def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
     return ReadTrack(file, digest, counts, start, parts)
 
 
-def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> AddedTrack:
+def store_track(
+    connection: Connection, track: ReadTrack, spool: IO[bytes]
+) -> AddedTrack:
     """Store a track that was read, unless it is stored: another process may have done so meanwhile.
 
     Raises:
@@ -238,23 +244,36 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
     track_id = connection.execute(
         select(tracks.c.id).where(tracks.c.digest == track.digest)
     ).scalar_one()
-    is_new = not connection.scalar(select(exists().where(track_parts.c.track_id == track_id)))
+    is_new = not connection.scalar(
+        select(exists().where(track_parts.c.track_id == track_id))
+    )
     if is_new and not track.parts:
         reason = "it was removed at the same time"
         raise ImportRefused(file=track.file, reason=reason, remedy="add it again")
     if is_new:
         spool.seek(track.start)
         parts = (
-            {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
+            {
+                "part": number,
+                "first_at": first,
+                "last_at": last,
+                "data": spool.read(size),
+            }
             for number, (size, first, last) in enumerate(track.parts)
         )
-        while rows := [{"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)]:
+        while rows := [
+            {"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)
+        ]:
             connection.execute(insert(track_parts), rows)
     (stored,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
     if is_new:
         _record_photos(connection, stored)
         record_action(
-            connection, AuditAction.TRACK_ADD, name, track=stored.id, points=stored.points
+            connection,
+            AuditAction.TRACK_ADD,
+            name,
+            track=stored.id,
+            points=stored.points,
         )
     return AddedTrack(
         **vars(stored),

@@ -105,7 +105,10 @@ def _windows(
             is_near = photos.c.taken_at.between(
                 clock_time(first - reach_s), clock_time(last + reach_s)
             )
-            yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
+            yield (
+                [(photos.c.camera_id == camera_id) & is_near for camera_id in group],
+                moments,
+            )
 
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
@@ -117,14 +120,17 @@ def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
     return any(abs(moment - shot.taken_at) <= reach for moment in beside)
 
 
-def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[int, Fix]:
+def estimate_fixes(
+    cameras: Sequence[Sequence[Shot]], max_gap_s: float
+) -> dict[int, Fix]:
     """Estimates by photo id, of photos of cameras that are used together.
 
     An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not
     known in UTC are estimated from those of their own camera.
     """
     lines = [
-        [shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras
+        [shot for shot in shots if shot.at is not None and shot.is_original]
+        for shots in cameras
     ]
     fixes: dict[int, Fix] = {}
     for line in lines:
@@ -160,7 +166,8 @@ def _fixes(
 ) -> dict[int, Fix]:
     # The estimates by photo id, of photos whose time is known in UTC, or is not.
     located = [
-        (line[index], index) for index in np.flatnonzero(np.isfinite(estimates.error_m)).tolist()
+        (line[index], index)
+        for index in np.flatnonzero(np.isfinite(estimates.error_m)).tolist()
     ]
     return {
         photo.photo_id: Fix(
@@ -218,7 +225,9 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
         positions.c.sight,
     )
     rows = connection.execute(query.where(among(positions.c.photo_id, fixes)))
-    stored: dict[int, tuple[Any, ...]] = {photo_id: (*values,) for photo_id, *values in rows}
+    stored: dict[int, tuple[Any, ...]] = {
+        photo_id: (*values,) for photo_id, *values in rows
+    }
     facts: dict[int, _Facts] = {}
     for photo_id, fix in fixes.items():
         if fix is not None:
@@ -231,7 +240,9 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
                 json.dumps(fix.evidence),
             )
     sights = _sights(connection, facts)
-    values = {photo_id: (*fact, sights.get(photo_id)) for photo_id, fact in facts.items()}
+    values = {
+        photo_id: (*fact, sights.get(photo_id)) for photo_id, fact in facts.items()
+    }
     for photo_id in fixes.keys() & stored.keys() - values.keys():
         if stored[photo_id][3] == PositionSource.TRIP:
             values[photo_id] = stored[photo_id]
@@ -239,7 +250,9 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
-    new = [(photo_id, *values[photo_id]) for photo_id in different if photo_id in values]
+    new = [
+        (photo_id, *values[photo_id]) for photo_id in different if photo_id in values
+    ]
     if new:
         places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
         whole_rows = ((*row, *place) for row, place in zip(new, places, strict=True))
@@ -260,7 +273,9 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
 
 def update_sights(connection: Connection, content_ids: Collection[int]) -> None:
     """Store at which sights photos of these images were taken, after a verdict about one of them."""
-    columns = (positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m"))
+    columns = (
+        positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m")
+    )
     of_images = (
         select(*columns)
         .join(photos, photos.c.id == positions.c.photo_id)
@@ -274,7 +289,9 @@ def update_sights(connection: Connection, content_ids: Collection[int]) -> None:
         connection.execute(update(positions).where(is_of_photo).values(values))
 
 
-def _sights(connection: Connection, facts: Mapping[int, Sequence[Any]]) -> dict[int, str]:
+def _sights(
+    connection: Connection, facts: Mapping[int, Sequence[Any]]
+) -> dict[int, str]:
     # Where photos were taken, but for sights at which they were not, as people say.
     sights = library_sights(connection)
     fixes = np.array(
@@ -293,4 +310,8 @@ def _sights(connection: Connection, facts: Mapping[int, Sequence[Any]]) -> dict[
     for photo_id, name in connection.execute(rejected):
         if indices[photo_id] in sights.called(name):
             indices[photo_id] = NO_SIGHT
-    return {photo_id: sights.names[index] for photo_id, index in indices.items() if index >= 0}
+    return {
+        photo_id: sights.names[index]
+        for photo_id, index in indices.items()
+        if index >= 0
+    }

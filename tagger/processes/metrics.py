@@ -29,15 +29,19 @@ BATCH_FILL = Histogram(
     buckets=(0.125, 0.25, 0.5, 0.75, 0.9, 1.0),
 )
 BATCH_SIZE = Gauge(
-    "tagger_batch_size", "Most photos in a forward pass; halved when device memory runs out."
+    "tagger_batch_size",
+    "Most photos in a forward pass; halved when device memory runs out.",
 )
 READS_HUNG = Gauge("tagger_reads_hung", "Threads that hang in reading a photo.")
-RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that ended badly.")
+RETRIES = Counter(
+    "tagger_retries", "Chunks claimed again after a claim that ended badly."
+)
 LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")
 QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
 CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
 DEVICE_MEMORY = Gauge(
-    "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
+    "tagger_device_memory_bytes",
+    "Memory that torch has reserved on a CUDA device; 0 elsewhere.",
 )
 
 _METRICS = {

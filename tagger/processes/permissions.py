@@ -34,7 +34,9 @@ def make_private_folder(folder: Path) -> None:
 def create_private_file(file: Path) -> None:
     """Create an empty file for the owner, or the group that shares its folder, unless it exists."""
     with suppress(FileExistsError):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
         try:
             if _is_shared(file.parent):
                 os.fchmod(descriptor, 0o660)
@@ -80,10 +82,15 @@ def writable_by_all(path: Path) -> tuple[str, str] | None:
         status = path.stat()
     except OSError:
         return None
-    is_allowed = stat.S_ISDIR(status.st_mode) and (status.st_mode & stat.S_ISVTX or path.is_mount())
+    is_allowed = stat.S_ISDIR(status.st_mode) and (
+        status.st_mode & stat.S_ISVTX or path.is_mount()
+    )
     if is_allowed or not status.st_mode & stat.S_IWOTH:
         return None
-    return "every user of this machine can change it", f"chmod o-w {shlex.quote(str(path))}"
+    return (
+        "every user of this machine can change it",
+        f"chmod o-w {shlex.quote(str(path))}",
+    )
 
 
 def readable_by_others(path: Path) -> str | None:

@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import IO, Self
 
 from tagger.errors import ProcessFailed
-from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.permissions import (
+    create_private_file,
+    make_private_folder,
+    require_safe,
+)
 from tagger.processes.stall import stalls
 
 STDIN = 0
@@ -148,7 +152,9 @@ class Child:
     def end(self) -> str:
         """How the process ended: `was ended by signal 9`, `exited with code 75`."""
         code = self.exit_code or 0
-        return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        return (
+            f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        )
 
     def last_line(self) -> str:
         """What the process wrote last, as far as its parent knows."""
@@ -183,7 +189,9 @@ class Child:
 class Pool:
     """Keeps child processes running, and stops them at its end, gracefully if they need at most `stop_s`."""
 
-    def __init__(self, data_folder: Path, warn: Callable[[str], None], stop_s: float) -> None:
+    def __init__(
+        self, data_folder: Path, warn: Callable[[str], None], stop_s: float
+    ) -> None:
         """`data_folder` has the logs and stall reports."""
         self.children: list[Child] = []
         self._data_folder = data_folder
@@ -196,7 +204,9 @@ class Pool:
     def __exit__(self, *_exc: object) -> None:
         self.stop()
 
-    def start(self, name: str, *arguments: str, file_descriptors: Sequence[int] = ()) -> Child:
+    def start(
+        self, name: str, *arguments: str, file_descriptors: Sequence[int] = ()
+    ) -> Child:
         """Start a service, `tagger` with these arguments, and keep it running. It has a log file."""
         child = Child(
             name,

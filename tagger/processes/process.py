@@ -106,11 +106,17 @@ class _Interruption:
         self._announcements = threading.Semaphore(1)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        self._former_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._watch, name="interruption", daemon=True)
+        self._former_writer = signal.set_wakeup_fd(
+            self._writer, warn_on_full_buffer=False
+        )
+        self._thread = threading.Thread(
+            target=self._watch, name="interruption", daemon=True
+        )
         self._thread.start()
         for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a background job of a script
+            if (
+                signal.getsignal(number) != signal.SIG_IGN
+            ):  # nohup, or a background job of a script
                 signal.signal(number, self._interrupt)
 
     def run(self, program: Callable[[], None]) -> None:
@@ -164,7 +170,9 @@ class _Interruption:
     def _watch(self) -> None:
         signals, end_at = 0, math.inf
         while signals < 2 and time.monotonic() < end_at:
-            timeout_s = None if math.isinf(end_at) else max(0.0, end_at - time.monotonic())
+            timeout_s = (
+                None if math.isinf(end_at) else max(0.0, end_at - time.monotonic())
+            )
             if select.select([self._reader], [], [], timeout_s)[0]:
                 numbers = os.read(self._reader, 16)
                 if not numbers:
@@ -231,7 +239,10 @@ class _Finder(MetaPathFinder):
     """Finds torch where Python finds it, and protects its import."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         if fullname == "torch":
             spec = PathFinder.find_spec(fullname, path, target)
@@ -242,11 +253,15 @@ class _Finder(MetaPathFinder):
 
 def _load_cusparselt(packages: Path) -> None:
     # Load cuSPARSELt from where torch finds it, if it has CUDA. It is not loaded a second time.
-    libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
+    libraries = sorted(
+        (packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*")
+    )
     if libraries:
         import ctypes
 
-        _run_in_root_folder(lambda: [ctypes.CDLL(str(library)) for library in libraries])
+        _run_in_root_folder(
+            lambda: [ctypes.CDLL(str(library)) for library in libraries]
+        )
 
 
 def _run_in_root_folder(work: Callable[[], object]) -> None:

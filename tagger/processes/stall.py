@@ -86,7 +86,9 @@ def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
     """The reports in a folder of processes that were ended, each with the sentence about it."""
     found = {}
     for file in sorted(folder.glob(f"{STEM}{program}.log")):
-        with suppress(OSError):  # another start renames it just now, or it is a link to nothing
+        with suppress(
+            OSError
+        ):  # another start renames it just now, or it is a link to nothing
             status = file.stat()
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 found[file] = _text(file, status.st_mtime)
@@ -114,7 +116,9 @@ class _Watch:
         self._lock = threading.Lock()
         self._report, self._timeout_s = _stderr(), timeout_s
         self._renew()
-        self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="stall-watch", daemon=True
+        )
         self._thread.start()
 
     def set_report(self, report: BinaryIO, timeout_s: float) -> None:

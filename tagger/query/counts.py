@@ -72,7 +72,9 @@ class LandmarkCount:
             landmark=landmark.slug,
             name=landmark.display_name,
             photos=photos,
-            other_names=tuple(name for name in landmark.all_names if name != landmark.display_name),
+            other_names=tuple(
+                name for name in landmark.all_names if name != landmark.display_name
+            ),
         )
 
 
@@ -129,16 +131,27 @@ def _numbers(
 ) -> Counter[int]:
     # Numbers of all photos, or of images, by the id of their landmarks; or of one.
     kept = kept_landmarks(connection).c
-    numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
+    numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(
+        kept.landmark_id
+    )
     if landmark_id is not None:
         numbers = numbers.where(kept.landmark_id == landmark_id)
     return Counter(
-        {landmark_id: number for landmark_id, number in connection.execute(numbers) if number}
+        {
+            landmark_id: number
+            for landmark_id, number in connection.execute(numbers)
+            if number
+        }
     )
 
 
-def _counted(counted_landmarks: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
-    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in counted_landmarks)
+def _counted(
+    counted_landmarks: Iterable[Landmark], numbers: Counter[int]
+) -> list[LandmarkCount]:
+    counts = (
+        LandmarkCount.of(landmark, numbers[landmark.id])
+        for landmark in counted_landmarks
+    )
     return sorted(
         counts,
         key=lambda count: (-count.photos, count.landmark),
@@ -208,7 +221,9 @@ def sight_counts(database: Database) -> list[SightCount]:
             *located_photos(places),
         )
         is_at_sight = places.c.located > 0, places.c.sight.is_not(None)
-        rows = connection.execute(query.where(*is_at_sight).group_by(places.c.sight)).all()
+        rows = connection.execute(
+            query.where(*is_at_sight).group_by(places.c.sight)
+        ).all()
         if not rows:
             return []
         from tagger.sights import library_sights  # numpy, and a table of 20,900 sights
@@ -217,12 +232,15 @@ def sight_counts(database: Database) -> list[SightCount]:
             contents, contents.c.id == photos.c.content_id
         )
         is_cover = among(photos.c.id, [row.photo_id for row in rows])
-        covers = {row.id: Cover(*row) for row in connection.execute(digests.where(is_cover))}
+        covers = {
+            row.id: Cover(*row) for row in connection.execute(digests.where(is_cover))
+        }
         sights = library_sights(connection)
     counts = [
         SightCount(sight, row.country, row.photos, covers[row.photo_id])
         for row in rows
-        if (sight := sights.named(row.sight, row.south, row.west)) and row.photo_id in covers
+        if (sight := sights.named(row.sight, row.south, row.west))
+        and row.photo_id in covers
     ]
     return sorted(counts, key=lambda count: (-count.photos, count.sight.name))
 
@@ -231,7 +249,12 @@ def sights_beside(
     sights: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
 ) -> list[SightCount]:
     """The sights whose landmark no photo shows: that is listed already."""
-    names = {name for each in landmarks if each.photos for name in (each.name, *each.other_names)}
+    names = {
+        name
+        for each in landmarks
+        if each.photos
+        for name in (each.name, *each.other_names)
+    }
     return [each for each in sights if each.sight.name not in names]
 
 
@@ -254,8 +277,14 @@ def city_counts(database: Database) -> list[CityCount]:
     with database.snapshot() as connection:
         places = kept_places(connection)
         place = places.c.country, places.c.region, places.c.city
-        is_in_city = places.c.located > 0, places.c.city.is_not(None), places.c.country.is_not(None)
-        query = select(*place, *located_photos(places)).where(*is_in_city).group_by(*place)
+        is_in_city = (
+            places.c.located > 0,
+            places.c.city.is_not(None),
+            places.c.country.is_not(None),
+        )
+        query = (
+            select(*place, *located_photos(places)).where(*is_in_city).group_by(*place)
+        )
         for row in connection.execute(query):
             box = document_of(PositionCell, row, sight=None, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
@@ -298,7 +327,9 @@ def find_covers(database: Database) -> dict[str, Cover]:
             effective_tags.c.landmark_id,
             effective_tags.c.accepted == true(),
         )
-        query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
+        query = select(landmarks.c.id, landmarks.c.slug).where(
+            landmarks.c.id.in_(tagged)
+        )
         starred = _starred(connection)
         for row in connection.execute(query).all():
             best = _first_existing(
@@ -335,9 +366,13 @@ def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
     # The contents with a star, by the landmarks that they have as tags, the newest star first.
     # Stars are few: they are read, and not the tags of each landmark.
     of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
-    query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(favourites, of_image)
+    query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(
+        favourites, of_image
+    )
     starred = defaultdict[int, list[int]](list)
-    newest = query.where(effective_tags.c.accepted == true()).order_by(favourites.c.given_at.desc())
+    newest = query.where(effective_tags.c.accepted == true()).order_by(
+        favourites.c.given_at.desc()
+    )
     for landmark_id, content_id in connection.execute(newest):
         starred[landmark_id].append(content_id)
     return starred
@@ -359,7 +394,9 @@ def _first_existing(
     first: Sequence[int] = (),
 ) -> list[Cover]:
     # The photos that exist of some contents, and then of those that the queries find, in their order.
-    selected_ids = (content_id for query in queries for content_id in connection.scalars(query))
+    selected_ids = (
+        content_id for query in queries for content_id in connection.scalars(query)
+    )
     content_ids = [*first[:_CANDIDATES], *selected_ids]
     rows = connection.execute(
         select(
@@ -372,10 +409,16 @@ def _first_existing(
         .order_by(photos.c.id.desc())
     )
     covers = {row.content_id: Cover(row.id, row.digest) for row in rows}
-    return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
+    return [
+        covers[content_id]
+        for content_id in dict.fromkeys(content_ids)
+        if content_id in covers
+    ]
 
 
-def sample_photos(database: Database, root_paths: RootPaths, most: int) -> Mapping[str, bool]:
+def sample_photos(
+    database: Database, root_paths: RootPaths, most: int
+) -> Mapping[str, bool]:
     """Paths of classified photos, as if drawn by lot, each with whether it has no landmark."""
     is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
     query = select(contents.c.id, contents.c.outcome).where(*is_classified)
@@ -384,9 +427,13 @@ def sample_photos(database: Database, root_paths: RootPaths, most: int) -> Mappi
             row.id: row.outcome == Outcome.UNKNOWN
             for row in connection.execute(query.order_by(contents.c.digest).limit(most))
         }
-        names, rows = NameCache(connection, root_paths), first_photos(connection, unknown)
+        names, rows = (
+            NameCache(connection, root_paths),
+            first_photos(connection, unknown),
+        )
         return {
-            names.path(connection, row): unknown[content_id] for content_id, row in rows.items()
+            names.path(connection, row): unknown[content_id]
+            for content_id, row in rows.items()
         }
 
 
@@ -472,7 +519,11 @@ class TripSummary:
         if self.sight is not None and self.sight[1] >= _NAMING_SHARE * self.photos:
             return self.sight[0]
         trip = self.trip
-        return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
+        return (
+            trip.name
+            if reader_language() is None
+            else place_name(trip.places, for_reader=True)
+        )
 
     @property
     def title(self) -> str:
@@ -525,7 +576,9 @@ def trip_summaries(
         return _named(connection, newest)
 
 
-def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
+def summaries_of_trips(
+    database: Database, trip_ids: Collection[str]
+) -> dict[str, TripSummary]:
     """The trips with these ids, by id; those that are not found are left out."""
     with database.read() as connection:
         trips = find_trips(connection, trip_ids)
@@ -548,7 +601,9 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     return summary
 
 
-def trips_of_photos(database: Database, shown: Sequence[TaggedPhoto]) -> dict[int, TripSummary]:
+def trips_of_photos(
+    database: Database, shown: Sequence[TaggedPhoto]
+) -> dict[int, TripSummary]:
     """The trips to which photos belong, by the photos' ids."""
     times = {photo.id: photo.taken_at for photo in shown if photo.taken_at}
     if not times:
@@ -558,7 +613,9 @@ def trips_of_photos(database: Database, shown: Sequence[TaggedPhoto]) -> dict[in
         end = max(times.values()) + timedelta.resolution
         for counted in read_trips(connection, min(times.values()), end, times):
             first, last = counted.trip.first, counted.trip.last
-            photo_ids = [photo_id for photo_id, time in times.items() if first <= time <= last]
+            photo_ids = [
+                photo_id for photo_id, time in times.items() if first <= time <= last
+            ]
             is_of_photo = among(photos.c.id, photo_ids), is_of_trip(counted.trip)
             of_trip = connection.scalars(select(photos.c.id).where(*is_of_photo)).all()
             if of_trip:
@@ -567,12 +624,16 @@ def trips_of_photos(database: Database, shown: Sequence[TaggedPhoto]) -> dict[in
     return summary_of
 
 
-def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
+def summarize_trips(
+    database: Database, trips: Sequence[GroupedTrip]
+) -> list[TripSummary]:
     with database.read() as connection:
         return _named(connection, count_trips(connection, trips))
 
 
-def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list[TripSummary]:
+def _named(
+    connection: Connection, counted_trips: Sequence[CountedTrip]
+) -> list[TripSummary]:
     # The trips with names of landmarks, of which some may have been removed, and images of covers.
     landmark_ids = {
         landmark_id for counted in counted_trips for landmark_id, _ in counted.landmarks
@@ -584,9 +645,13 @@ def _named(connection: Connection, counted_trips: Sequence[CountedTrip]) -> list
         .join(contents, contents.c.id == photos.c.content_id)
         .where(among(photos.c.id, cover_ids))
     )
-    covers: dict[int | None, Cover] = {row.id: Cover(row.id, row.digest) for row in rows}
+    covers: dict[int | None, Cover] = {
+        row.id: Cover(row.id, row.digest) for row in rows
+    }
     sights = None
-    if (language := display_language(connection)) and any(each.sight for each in counted_trips):
+    if (language := display_language(connection)) and any(
+        each.sight for each in counted_trips
+    ):
         from tagger.sights import library_sights  # numpy
 
         sights = library_sights(connection)

@@ -10,7 +10,13 @@ from sqlalchemy import Connection, Row, func, select
 
 from tagger.cameras import camera_name, may_be_reset
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import METADATA_KINDS, FactSource, Outcome, PositionSource, VerdictKind
+from tagger.database.enums import (
+    METADATA_KINDS,
+    FactSource,
+    Outcome,
+    PositionSource,
+    VerdictKind,
+)
 from tagger.database.tables import (
     classifications,
     contents,
@@ -126,7 +132,9 @@ def position_evidence(
         return None
     return PositionEvidence(
         landmark=_landmark(connection, names, evidence),
-        track=connection.scalar(select(tracks.c.name).where(tracks.c.id == evidence.get("track"))),
+        track=connection.scalar(
+            select(tracks.c.name).where(tracks.c.id == evidence.get("track"))
+        ),
         before=_neighbour(connection, names, evidence, "before"),
         after=_neighbour(connection, names, evidence, "after"),
     )
@@ -140,7 +148,9 @@ def _neighbour(
 ) -> NeighbourEvidence | None:
     # None also if the photo is not in the database any more: the next update will see that.
     query = (
-        select_photos().add_columns(positions.c.evidence).where(photos.c.id == evidence.get(side))
+        select_photos()
+        .add_columns(positions.c.evidence)
+        .where(photos.c.id == evidence.get(side))
     )
     row = connection.execute(query).one_or_none()
     if row is None or row.source is None:
@@ -161,7 +171,11 @@ def _landmark(
 ) -> str | None:
     landmark_id = evidence.get("landmark")
     try:
-        return None if landmark_id is None else names.landmark(connection, landmark_id).display_name
+        return (
+            None
+            if landmark_id is None
+            else names.landmark(connection, landmark_id).display_name
+        )
     except KeyError:  # merged or removed; the next update of positions follows
         return None
 
@@ -267,9 +281,15 @@ class PhotoDetails(_Details):
     def position(self) -> Position | None:
         """Where the photo was taken; None if that follows from a landmark that was rejected since."""
         position = self.photo.position
-        if position is None or position.source != PositionSource.LANDMARK or self.evidence is None:
+        if (
+            position is None
+            or position.source != PositionSource.LANDMARK
+            or self.evidence is None
+        ):
             return position
-        rejected = {each.name for each in self.verdicts if each.verdict == VerdictKind.REJECTED}
+        rejected = {
+            each.name for each in self.verdicts if each.verdict == VerdictKind.REJECTED
+        }
         return None if self.evidence.landmark in rejected else position
 
     def document(self) -> PhotoDetailsDocument:
@@ -308,7 +328,9 @@ def photo_details_by_id(
         PhotoIdNotFound: there is no such photo.
     """
     with database.read() as connection:
-        row = connection.execute(select_photos().where(photos.c.id == photo_id)).one_or_none()
+        row = connection.execute(
+            select_photos().where(photos.c.id == photo_id)
+        ).one_or_none()
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
         names = NameCache(connection, root_paths or {})
@@ -336,7 +358,9 @@ def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> 
     return photo_id
 
 
-def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> int | None:
+def photo_id_in(
+    connection: Connection, path: Path, roots: Sequence[Root]
+) -> int | None:
     """The id of the photo at `path` in one of the roots, as `find_photo_id`, for many paths; None: none.
 
     A RAW file that is one photo with its JPEG has the id of the JPEG.
@@ -394,7 +418,9 @@ def _details(
         and may_be_reset(stored.taken_at, stored.utc_offset_s)
     )
     images = {row.content_id} - {None}
-    things = things_of_images(connection, images, with_rejected=True).get(row.content_id, ())
+    things = things_of_images(connection, images, with_rejected=True).get(
+        row.content_id, ()
+    )
     raw_files = select_photos().where(files_of([row.id])).order_by(photos.c.path)
     writes = (
         select(metadata_writes)
@@ -419,7 +445,9 @@ def _details(
             )
             for write in connection.execute(writes)
         ),
-        raw_files=tuple(names.path(connection, file) for file in connection.execute(raw_files)),
+        raw_files=tuple(
+            names.path(connection, file) for file in connection.execute(raw_files)
+        ),
         **_of_image(connection, names, row, stored),
     )
 

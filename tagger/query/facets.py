@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Literal, TypeVar, get_args
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    false,
+    func,
+    select,
+    true,
+)
 
 from tagger.cameras import camera_models
 from tagger.database.connection import Database
@@ -32,7 +42,9 @@ MOST_READ = 50_000
 # Choices of a facet, the most frequent ones.
 MOST_VALUES = 200
 
-FacetName = Literal["landmark", "country", "thing", "year", "camera", "outcome", "folder"]
+FacetName = Literal[
+    "landmark", "country", "thing", "year", "camera", "outcome", "folder"
+]
 FACETS: tuple[FacetName, ...] = get_args(FacetName)
 # Options that select photos by outcome; at most one of them is set.
 OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed")
@@ -114,7 +126,9 @@ class _Matches:
         A photo that is in one by a landmark alone shows no other there.
         """
         areas = zip(self.areas, photo[_INSIDE:], strict=True)
-        return all(is_inside or landmark_id in area.landmarks for area, is_inside in areas)
+        return all(
+            is_inside or landmark_id in area.landmarks for area, is_inside in areas
+        )
 
 
 # Whether the numbers are exact, and the choices.
@@ -128,7 +142,9 @@ class _FacetCounts:
     root_paths: RootPaths
     most_read: int
     # What was read: all facets without a choice count the same photos.
-    read: dict[tuple[PhotoQuery, AddedOption | None], _Matches] = field(default_factory=dict)
+    read: dict[tuple[PhotoQuery, AddedOption | None], _Matches] = field(
+        default_factory=dict
+    )
     # The landmarks of images, of which facets have many in common.
     landmarks_of: dict[int | None, list[int]] = field(default_factory=dict)
 
@@ -144,7 +160,9 @@ class _FacetCounts:
         }
         try:
             exact, values = choices_of[name]()
-        except QueryOptionInvalid:  # the facet cannot be combined with the other filters
+        except (
+            QueryOptionInvalid
+        ):  # the facet cannot be combined with the other filters
             return Facet(
                 name,
                 exact=True,
@@ -175,7 +193,9 @@ class _FacetCounts:
     # ----- the choices of each facet -----
 
     def _landmark(self) -> _Choices:
-        replace(self.query, landmark=("any",))  # raises if another option contradicts it
+        replace(
+            self.query, landmark=("any",)
+        )  # raises if another option contradicts it
         matches = self._matches(replace(self.query, landmark=()), "landmark")
         self._read_landmarks(matches)
         numbers = _count_units(
@@ -203,9 +223,15 @@ class _FacetCounts:
         units = set[tuple[str | None, int]]()
         for photo in matches.photos:
             shown = map(known.get, self.landmarks_of[photo.content_id])
-            of_landmarks = (landmark.country for landmark in shown if landmark is not None)
-            units.update((country, photo.unit) for country in (photo.country, *of_landmarks))
-        numbers = _count_units((country, unit) for country, unit in units if country is not None)
+            of_landmarks = (
+                landmark.country for landmark in shown if landmark is not None
+            )
+            units.update(
+                (country, photo.unit) for country in (photo.country, *of_landmarks)
+            )
+        numbers = _count_units(
+            (country, unit) for country, unit in units if country is not None
+        )
         return matches.exact, _most_first_names(numbers)
 
     def _thing(self) -> _Choices:
@@ -221,7 +247,8 @@ class _FacetCounts:
         )
         names = all_things(self.connection) if numbers else {}
         return matches.exact, _most_first(
-            FacetValue(slug, names[slug].display_name, number) for slug, number in numbers.items()
+            FacetValue(slug, names[slug].display_name, number)
+            for slug, number in numbers.items()
         )
 
     def _year(self) -> _Choices:
@@ -233,10 +260,15 @@ class _FacetCounts:
 
     def _camera(self) -> _Choices:
         matches = self._matches(replace(self.query, camera=()))
-        numbers = _count_units((photo.camera_id, photo.unit) for photo in matches.photos)
+        numbers = _count_units(
+            (photo.camera_id, photo.unit) for photo in matches.photos
+        )
         models = camera_models(self.connection)
         return matches.exact, _most_first_names(
-            {name: sum(numbers[id_] for id_ in camera_ids) for name, camera_ids in models.items()}
+            {
+                name: sum(numbers[id_] for id_ in camera_ids)
+                for name, camera_ids in models.items()
+            }
         )
 
     def _outcome(self) -> _Choices:
@@ -264,8 +296,12 @@ class _FacetCounts:
         # A single root is no choice, unless it was chosen; its folders are.
         is_only = len(roots) == 1
         if not is_only or roots[0].folder in self.query.under:
-            numbers = _count_units((photo.root_id, photo.unit) for photo in matches.photos)
-            with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
+            numbers = _count_units(
+                (photo.root_id, photo.unit) for photo in matches.photos
+            )
+            with_folders = {
+                photo.root_id for photo in matches.photos if "/" in photo.path
+            }
             values += [
                 FacetValue(
                     str(root.folder),
@@ -283,14 +319,18 @@ class _FacetCounts:
                 if path.is_relative_to(root.folder):
                     text, _ = path_text(path.relative_to(root.folder))
                     names = [] if text == "." else text.split("/")
-                    open_folders.update(accumulate((f"{name}/" for name in names), initial=""))
+                    open_folders.update(
+                        accumulate((f"{name}/" for name in names), initial="")
+                    )
             for folder in sorted(open_folders):
                 values += _subfolders(matches, root, folder)
         return matches.exact, values
 
     # ----- queries -----
 
-    def _resolved(self, query: PhotoQuery, added: AddedOption | None = None) -> ResolvedQuery:
+    def _resolved(
+        self, query: PhotoQuery, added: AddedOption | None = None
+    ) -> ResolvedQuery:
         # Only sorted results are selected in SQL alone. Copies are counted by their unit.
         exact = replace(query, sort="newest", distinct=False)
         return replace(
@@ -323,7 +363,10 @@ class _FacetCounts:
         if added == "landmark":
             # Mostly, all photos of the query that have a landmark are selected without the option, too.
             plain = self._resolved(query)
-            if plain.needs_accepted_tag == replace(plain, added=added).needs_accepted_tag:
+            if (
+                plain.needs_accepted_tag
+                == replace(plain, added=added).needs_accepted_tag
+            ):
                 added = None
         if (query, added) not in self.read:
             selected, unit, exact, areas = self._select(query, added)
@@ -361,7 +404,11 @@ def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetVal
     units = set[tuple[str, int]]()
     with_folders = set[str]()
     for photo in matches.photos:
-        if photo.root_id == root.id and photo.path.startswith(folder) and not photo.path_bytes:
+        if (
+            photo.root_id == root.id
+            and photo.path.startswith(folder)
+            and not photo.path_bytes
+        ):
             name, *rest = photo.path[len(folder) :].split("/", 2)
             if rest:
                 units.add((name, photo.unit))
@@ -384,7 +431,9 @@ def _count_units(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
 
 
 def _most_first_names(numbers: Mapping[str, int]) -> list[FacetValue]:
-    return _most_first(FacetValue(name, name, number) for name, number in numbers.items())
+    return _most_first(
+        FacetValue(name, name, number) for name, number in numbers.items()
+    )
 
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:

@@ -118,7 +118,9 @@ def selects_all_photos(options: Collection[str]) -> bool:
 def selects_with_landmark(options: Collection[str]) -> bool:
     """Whether these options select only photos with a landmark, although none of them says so."""
     return not (
-        selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options)
+        selects_all_photos(options)
+        or is_of_accepted_tags(options)
+        or WHICH.keys() & set(options)
     )
 
 
@@ -155,7 +157,9 @@ def active_filters(
         declared = QUERY_OPTIONS.get(option)
         most, text = _TOGETHER.get(option, (inf, ""))
         if len(values) > most and not isinstance(values, str):
-            known = dict.fromkeys(_value_text(query, option, value, names) for value in values)
+            known = dict.fromkeys(
+                _value_text(query, option, value, names) for value in values
+            )
             shown = ", ".join(list(known)[:_NAMED])
             yield gettext(text, count=len(values), names=shown), {option: None}
         elif option == "calendar_day" and (days := _days_in_a_row(values)):
@@ -177,7 +181,8 @@ def _days_in_a_row(values: Sequence[str]) -> str | None:
     except ValueError:
         return None
     is_row = all(
-        f"{day + timedelta(days=1):%m-%d}" == f"{after:%m-%d}" for day, after in pairwise(days)
+        f"{day + timedelta(days=1):%m-%d}" == f"{after:%m-%d}"
+        for day, after in pairwise(days)
     )
     if len(days) < 2 or not is_row:
         return None
@@ -201,8 +206,12 @@ def _value_text(
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option in _TEXTS:
-        is_wrong_day = option in _CALENDAR and value not in map(str, getattr(query, option))
-        is_invalid = is_wrong_day or getattr(query, option) is QUERY_OPTIONS[option].unset
+        is_wrong_day = option in _CALENDAR and value not in map(
+            str, getattr(query, option)
+        )
+        is_invalid = (
+            is_wrong_day or getattr(query, option) is QUERY_OPTIONS[option].unset
+        )
         return value if is_invalid else _TEXTS[option](value)
     if option == "under":
         return PurePath(value).name or value
@@ -228,7 +237,9 @@ _CALENDAR = ("calendar_month", "calendar_day")
 # The texts of values, by option.
 _TEXTS: Mapping[str, Callable[[str], str]] = {
     "calendar_month": lambda value: month_text(int(value)),
-    "calendar_day": lambda value: day_of_any_year_text(date.fromisoformat(f"2000-{value}")),
+    "calendar_day": lambda value: day_of_any_year_text(
+        date.fromisoformat(f"2000-{value}")
+    ),
     "country": country_name,
     "min_score": lambda value: percent(float(value)),
     "position": lambda value: gettext(_POSITION_CHIPS.get(value, value)),
@@ -252,7 +263,11 @@ def _period(query: PhotoQuery) -> str | None:
 
 def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
     """The options without a filter of `active_filters`. They never select photos with a landmark instead."""
-    rest = {name: value for name, value in {**options, **removed}.items() if value is not None}
+    rest = {
+        name: value
+        for name, value in {**options, **removed}.items()
+        if value is not None
+    }
     is_narrower = selects_with_landmark(rest) and not selects_with_landmark(options)
     return rest | {"any_rank": "1"} if is_narrower else rest
 
@@ -268,6 +283,12 @@ def _without_each(
     # Yield each value, and the options that remove it.
     if isinstance(values, tuple):
         for value in values:
-            yield value, {option: tuple(other for other in values if other != value) or None}
+            yield (
+                value,
+                {option: tuple(other for other in values if other != value) or None},
+            )
     else:
-        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))
+        yield (
+            values,
+            dict.fromkeys(("near", "radius_km") if option == "near" else (option,)),
+        )

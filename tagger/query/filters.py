@@ -131,7 +131,9 @@ class Found:
         """The number of rows that the indexes read, counted up to `limit`."""
         size = 0
         for rows in self.rows:
-            counted = select(func.count()).select_from(rows.limit(limit - size).subquery())
+            counted = select(func.count()).select_from(
+                rows.limit(limit - size).subquery()
+            )
             size += connection.scalar(counted) or 0
             if size >= limit:
                 break
@@ -153,7 +155,11 @@ _REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected"
 
 def _with_outcome(outcome: Outcome | None) -> Select[Any]:
     # Images by outcome; None: those that no model has classified.
-    has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
+    has_outcome = (
+        contents.c.outcome.is_(None)
+        if outcome is None
+        else contents.c.outcome == outcome
+    )
     return select(contents.c.id).where(has_outcome)
 
 
@@ -187,7 +193,9 @@ class ResolvedQuery:
     added: AddedOption | None = None
 
     @classmethod
-    def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
+    def resolve(
+        cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths
+    ) -> Self:
         """Look up the names of `query`.
 
         Raises:
@@ -208,20 +216,32 @@ class ResolvedQuery:
         off_text = things_off_text(connection) if query.thing else ""
         return cls(
             query=query,
-            landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
+            landmark_ids=tuple(
+                sorted({landmark.id for landmark in _landmarks(connection, query)})
+            ),
             areas=tuple(query_areas(connection, query)),
-            model_id=None if query.model is None else _model_id(connection, query.model),
+            model_id=None
+            if query.model is None
+            else _model_id(connection, query.model),
             ranges=tuple(path_ranges(connection, query.under, root_paths)),
             trip=None if query.trip is None else _trip(connection, query, query.trip),
             camera_ids=tuple(
-                sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
+                sorted(
+                    {
+                        id_
+                        for name in query.camera
+                        for id_ in find_cameras(connection, name)
+                    }
+                )
             ),
             things=tuple(
                 with_kinds(connection, find_thing(connection, name, off_text).slug)
                 for name in query.thing
             ),
             sights=tuple(
-                chain.from_iterable(_sights_named(connection, name) for name in query.sight)
+                chain.from_iterable(
+                    _sights_named(connection, name) for name in query.sight
+                )
             ),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
@@ -238,7 +258,9 @@ class ResolvedQuery:
         # Copies differ in no other condition: these need not be asked again.
         return (
             *conditions,
-            is_first_copy(conditions if self.copies_may_differ else self.file_conditions()),
+            is_first_copy(
+                conditions if self.copies_may_differ else self.file_conditions()
+            ),
         )
 
     def file_conditions(self) -> list[Condition]:
@@ -265,7 +287,9 @@ class ResolvedQuery:
     def selective(self, connection: Connection) -> Condition | None:
         """What the indexes find that leave the fewest photos, if these are a small part of all."""
         photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
-        narrowest, is_small = self.narrowest(connection, photos_at_most // SHARE_TO_READ_ALL + 1)
+        narrowest, is_small = self.narrowest(
+            connection, photos_at_most // SHARE_TO_READ_ALL + 1
+        )
         return narrowest.among if narrowest is not None and is_small else None
 
     @cached_property
@@ -290,7 +314,9 @@ class ResolvedQuery:
             dates = photos.c.taken_at.between(self.trip.first, self.trip.last)
             yield Filter(is_of_trip(self.trip), Found.by_ranges(dates))
         if self.query.job is not None:
-            of_job = select(job_items.c.photo_id).where(job_items.c.job_id == self.query.job)
+            of_job = select(job_items.c.photo_id).where(
+                job_items.c.job_id == self.query.job
+            )
             yield Filter(photos.c.id.in_(of_job), Found.by_ids(of_job))
 
     def _of_tags(self) -> Iterator[Filter]:
@@ -300,7 +326,9 @@ class ResolvedQuery:
             yield Filter(or_(photos.c.content_id.is_(None), ~has_tag()))
         elif not query.unknown and (self.needs_accepted_tag or self._has_tag_options):
             matches = has_tag(
-                self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank
+                self.landmark_ids or None,
+                min_score=query.min_score,
+                any_rank=query.any_rank,
             )
             images = self._images_with_tags()
             yield Filter(matches, Found.by_images(*images) if images else None)
@@ -335,15 +363,21 @@ class ResolvedQuery:
                 and_(area.landmarks_count, shows_one),
             )
             shown = (
-                _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
+                _of_landmarks(ids, any_rank=query.any_rank)
+                if ids and self._can_show(area)
+                else []
             )
             yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
 
     def _of_things(self) -> Iterator[Filter]:
         # By each of the things, or a kind of it; and by the sights at which they were taken.
         for slugs in self.things:
-            images = select(shown_things.c.content_id).where(shown_things.c.thing.in_(slugs))
-            is_shown = images.where(shown_things.c.content_id == photos.c.content_id).exists()
+            images = select(shown_things.c.content_id).where(
+                shown_things.c.thing.in_(slugs)
+            )
+            is_shown = images.where(
+                shown_things.c.content_id == photos.c.content_id
+            ).exists()
             yield Filter(is_shown, Found.by_images(images))
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
@@ -381,7 +415,11 @@ class ResolvedQuery:
                 Found.by_ranges(photos.c.taken_at.is_(None)),
             )
         calendar = [
-            *([is_in_months(taken_at, query.calendar_month)] if query.calendar_month else ()),
+            *(
+                [is_in_months(taken_at, query.calendar_month)]
+                if query.calendar_month
+                else ()
+            ),
             *([is_on_days(taken_at, query.calendar_day)] if query.calendar_day else ()),
         ]
         if query.taken_after is not None or query.taken_before is not None or calendar:
@@ -414,7 +452,11 @@ class ResolvedQuery:
             yield Filter(has_position_of(query.position))
         if query.verdict is not None:
             # Rejected ones are fewer than confirmed ones.
-            kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
+            kinds = {
+                "confirmed": _CONFIRMED,
+                "rejected": _REJECTED,
+                "corrected": _REJECTED,
+            }
             images = kinds.get(query.verdict, select(verdicts.c.content_id))
             yield Filter(
                 has_verdict_of(query.verdict),
@@ -446,7 +488,10 @@ class ResolvedQuery:
         # By what photos match one of, and what none.
         for group in self.any_of:
             # Of each alternative, the first that indexes find.
-            indexed = [[each.found for each in query.filters if each.found][:1] for query in group]
+            indexed = [
+                [each.found for each in query.filters if each.found][:1]
+                for query in group
+            ]
             indexes = list(chain.from_iterable(indexed))
             ids = [select(photos.c.id).where(each.among) for each in indexes]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
@@ -466,8 +511,14 @@ class ResolvedQuery:
             photos.c.content_id.is_(None),
             unindexed(contents.c.outcome).is_(None),
         )
-        folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
-        without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
+        folders = (
+            [or_(false(), *(each.filter for each in self.ranges))]
+            if self.query.under
+            else []
+        )
+        without_image = (
+            and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
+        )
         ids = select(photos.c.id).where(without_image, *folders)
         images = [_with_outcome(None)] if waits else []
         return Filter(
@@ -480,9 +531,15 @@ class ResolvedQuery:
         query = self.query
         has_set = any(each is not None for each in (self.trip, query.job))
         is_unclassified_too = (
-            (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
+            (has_set or self.has_verdict)
+            and self._selects_untagged
+            and not query.any_rank
         )
-        condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
+        condition = (
+            true()
+            if is_unclassified_too
+            else unindexed(contents.c.outcome).is_not(None)
+        )
         outcomes = [
             *map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)),
             _CONFIRMED,
@@ -496,7 +553,11 @@ class ResolvedQuery:
     def _is_narrow(self) -> bool:
         # Whether another filter leaves fewer photos than one by outcome.
         return bool(
-            self.landmark_ids or self.areas or self.things or self.sights or self.has_verdict
+            self.landmark_ids
+            or self.areas
+            or self.things
+            or self.sights
+            or self.has_verdict
         )
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
@@ -514,19 +575,25 @@ class ResolvedQuery:
 
     @property
     def needs_accepted_tag(self) -> bool:
-        return not (self._selects_outcome or self.query.any_rank or self._selects_untagged)
+        return not (
+            self._selects_outcome or self.query.any_rank or self._selects_untagged
+        )
 
     @property
     def _selects_outcome(self) -> bool:
         # Whether the query is for photos by what became of them or by a person's mark, and not for tags.
         query = self.query
-        is_without_tag = query.unknown or query.untagged or query.failed or query.dismissed
+        is_without_tag = (
+            query.unknown or query.untagged or query.failed or query.dismissed
+        )
         return is_without_tag or query.favourite or query.any_outcome
 
     @property
     def _selects_untagged(self) -> bool:
         # Whether the query is for photos of a place, a thing, a set or a verdict, and not for tags.
-        is_of_images = bool(self.things or self.sights) or self.query.verdict is not None
+        is_of_images = (
+            bool(self.things or self.sights) or self.query.verdict is not None
+        )
         return (self.copies_may_differ or is_of_images) and not self._has_tag_options
 
     @property
@@ -540,22 +607,29 @@ class ResolvedQuery:
         return (
             any(option is not None for option in options)
             or bool(self.areas or self.sights)
-            or any(each.copies_may_differ or each.file_conditions() for each in of_others)
+            or any(
+                each.copies_may_differ or each.file_conditions() for each in of_others
+            )
         )
 
     @property
     def _has_tag_options(self) -> bool:
         return (
-            self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+            self.added == "landmark"
+            or bool(self.landmark_ids)
+            or self.query.min_score is not None
         )
 
     def _can_show(self, area: Area) -> bool:
         # Whether photos of the area's landmarks can match with a position elsewhere, or none.
         query = self.query
-        is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
+        is_without_tags = (
+            query.unknown or query.untagged or query.failed or query.dismissed
+        )
         needs_position = query.position not in (None, "none", "no-gps")
         return not (
-            (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located)
+            (is_without_tags and not query.any_rank)
+            or (needs_position and not area.counts_located)
         )
 
     def _matches(self, tag: Row[Any]) -> bool:
@@ -567,25 +641,33 @@ class ResolvedQuery:
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
 
 
-def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Select[Any]]:
+def _of_landmarks(
+    landmark_ids: Collection[int], *, any_rank: bool
+) -> list[Select[Any]]:
     # The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them.
     of_landmarks = [
         select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
         for table in ((effective_tags, tags) if any_rank else (effective_tags,))
     ]
     return (
-        of_landmarks if any_rank else [of_landmarks[0].where(effective_tags.c.accepted == true())]
+        of_landmarks
+        if any_rank
+        else [of_landmarks[0].where(effective_tags.c.accepted == true())]
     )
 
 
-def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:
+def matching_landmarks(
+    connection: Connection, query: PhotoQuery
+) -> frozenset[int] | None:
     """The ids of the landmarks of landmark, country, near and box, wherever photos were taken; None: all.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
     named_landmarks = (
-        [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
+        [frozenset(each.id for each in _landmarks(connection, query))]
+        if query.landmark
+        else []
     )
     matches = [
         *named_landmarks,
@@ -595,7 +677,10 @@ def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[i
 
 
 def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
-    return [find_landmark(connection, name, by_slug=query.by_slug) for name in query.landmark]
+    return [
+        find_landmark(connection, name, by_slug=query.by_slug)
+        for name in query.landmark
+    ]
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":

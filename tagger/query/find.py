@@ -135,7 +135,9 @@ class QueryReader:
         for page in self.pages(self.begin, min(limit or PAGE, PAGE)):
             yield from page.photos
             number += len(page.photos)
-            suffices = limit is not None and limit - number <= MOST_PAGES * len(page.photos)
+            suffices = limit is not None and limit - number <= MOST_PAGES * len(
+                page.photos
+            )
             if page.is_short and page.next is not None and not suffices:
                 yield from self._following(page.next, number)
                 return
@@ -151,7 +153,9 @@ class QueryReader:
                 selective = scan.among
                 if selective is None:
                     selective = self.query.selective(connection)
-                ids = replace(scan, among=selective).following(connection, conditions, after, rest)
+                ids = replace(scan, among=selective).following(
+                    connection, conditions, after, rest
+                )
             number += len(ids)
             for start in range(0, len(ids), LARGEST_PAGE):
                 page = ids[start : start + LARGEST_PAGE]
@@ -163,7 +167,9 @@ class QueryReader:
                     page_photos = self._named(connection, in_order)
                 yield from page_photos
 
-    def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
+    def _named(
+        self, connection: Connection, rows: Sequence[Row[Any]]
+    ) -> list[TaggedPhoto]:
         # The photos of these rows, with the tags that the query returns.
         accepted_suffice = not self.query.query.any_rank
         return self.names.photos(
@@ -225,7 +231,9 @@ class QueryReader:
                 end = ScanPosition(number, after)
                 yield PositionedPhotos(photos, page.photos, number, end, is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
-            following = None if number + 1 == len(scans) else ScanPosition(number + 1, None)
+            following = (
+                None if number + 1 == len(scans) else ScanPosition(number + 1, None)
+            )
             yield PositionedPhotos(photos, page.photos, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:

@@ -105,7 +105,9 @@ def parse_position(value: object, option: str) -> tuple[float, float]:
     latitude, longitude = _degrees(value, 2)
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         reason = "is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
-        raise QueryOptionInvalid(option=option, reason=f"{_degrees_text(value)!r} {reason}")
+        raise QueryOptionInvalid(
+            option=option, reason=f"{_degrees_text(value)!r} {reason}"
+        )
     return latitude, longitude
 
 
@@ -118,11 +120,13 @@ def parse_box(value: object, option: str = "box") -> BoundingBox:
     if isinstance(value, BoundingBox):
         return value
     south, west, north, east = _degrees(value, 4)
-    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
-        reason = (
-            "is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+    if not (
+        -90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180
+    ):
+        reason = "is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        raise QueryOptionInvalid(
+            option=option, reason=f"{_degrees_text(value)!r} {reason}"
         )
-        raise QueryOptionInvalid(option=option, reason=f"{_degrees_text(value)!r} {reason}")
     return BoundingBox(south, west, north, east)
 
 

@@ -113,7 +113,9 @@ class QueryOption:
             return self.unset
         if not self.several:
             return self._read_one(name, value)
-        is_one = isinstance(value, Path | str | Mapping) or not isinstance(value, Iterable)
+        is_one = isinstance(value, Path | str | Mapping) or not isinstance(
+            value, Iterable
+        )
         values = (value,) if is_one else tuple(value)
         if self.most_values is not None and len(values) > self.most_values:
             reason = f"has {len(values)} values, and {self.most_values} are possible"
@@ -130,9 +132,13 @@ class QueryOption:
             reason = f"{value!r} is not UTF-8; only paths may have other bytes"
             raise QueryOptionInvalid(option=name, reason=reason) from None
         except (TypeError, ValueError, OverflowError):
-            raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}") from None
+            raise QueryOptionInvalid(
+                option=name, reason=f"{value!r} is not {noun}"
+            ) from None
         if self.choices and parsed not in self.choices:
-            reason = f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+            reason = (
+                f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+            )
             raise QueryOptionInvalid(option=name, reason=reason)
         if self.minimum is not None and not parsed >= self.minimum:
             raise QueryOptionInvalid(
@@ -183,7 +189,9 @@ _KINDS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
 def _parse_folder(value: object, option: str) -> Path:
     try:
         return value if isinstance(value, Path) else path_from_json(value)
-    except ValueError as error:  # its text has no part of an address, which may be a password
+    except (
+        ValueError
+    ) as error:  # its text has no part of an address, which may be a password
         raise QueryOptionInvalid(option=option, reason=str(error)) from None
 
 
@@ -204,7 +212,9 @@ class Alternatives:
             return value
         parts = str(value).split("|")
         if len(parts) > MOST_ALTERNATIVES:
-            reason = f"has {len(parts)} alternatives, and {MOST_ALTERNATIVES} are possible"
+            reason = (
+                f"has {len(parts)} alternatives, and {MOST_ALTERNATIVES} are possible"
+            )
             raise QueryOptionInvalid(option=option, reason=reason)
         try:
             return cls(tuple(map(_parse_alternative, parts)))
@@ -214,7 +224,8 @@ class Alternatives:
 
     def __str__(self) -> str:
         return "|".join(
-            urlencode(query.texts, doseq=True, errors="surrogateescape") for query in self.queries
+            urlencode(query.texts, doseq=True, errors="surrogateescape")
+            for query in self.queries
         )
 
 
@@ -222,7 +233,9 @@ def _parse_alternative(text: str) -> "PhotoQuery":
     """Raises:
     QueryOptionInvalid, ValueError: the text has no options, or one that alternatives do not have.
     """
-    options = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape")
+    options = parse_qs(
+        text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape"
+    )
     if not options:
         raise ValueError("an alternative is empty")
     for name in options:
@@ -261,7 +274,9 @@ class PhotoQuery:
     """
 
     landmark: tuple[str, ...] = _option(
-        "Slug or name of a landmark, in any case.", value_name="NAME", most_values=MAX_NAMES
+        "Slug or name of a landmark, in any case.",
+        value_name="NAME",
+        most_values=MAX_NAMES,
     )
     # Of a photo's position or an accepted landmark.
     country: tuple[str, ...] = _option(
@@ -340,7 +355,9 @@ class PhotoQuery:
     )
     # Or a name with the serial number.
     camera: tuple[str, ...] = _option(
-        "Make and model of the camera, in any case.", value_name="NAME", most_values=None
+        "Make and model of the camera, in any case.",
+        value_name="NAME",
+        most_values=None,
     )
     # Folders and files.
     under: tuple[Path, ...] = _option(
@@ -381,10 +398,15 @@ class PhotoQuery:
         parse=parse_date,
     )
     taken_before: datetime | None = _option(
-        "Photos taken before this time.", value_name="DATE", chip=N_("before {}"), parse=parse_date
+        "Photos taken before this time.",
+        value_name="DATE",
+        chip=N_("before {}"),
+        parse=parse_date,
     )
     model: str | None = _option(
-        "Photos that this model has classified.", value_name="MODEL", chip=N_("classified by {}")
+        "Photos that this model has classified.",
+        value_name="MODEL",
+        chip=N_("classified by {}"),
     )
     # Photos match one alternative of each value. Landmarks among them are accepted tags.
     any_of: tuple[Alternatives, ...] = _option(
@@ -446,7 +468,11 @@ class PhotoQuery:
     )
     # Not with a job, which is about files.
     distinct: bool = _option(
-        "Of exact copies, only the first.", bool, used_by="addresses", is_stored=False, chip=None
+        "Of exact copies, only the first.",
+        bool,
+        used_by="addresses",
+        is_stored=False,
+        chip=None,
     )
     limit: int | None = _option(
         "Maximum number of photos.",
@@ -488,14 +514,18 @@ class PhotoQuery:
         """
         for name in document:
             if name not in QUERY_OPTIONS or not QUERY_OPTIONS[name].is_stored:
-                raise QueryOptionInvalid(option=name, reason="a stored query has no such option")
+                raise QueryOptionInvalid(
+                    option=name, reason="a stored query has no such option"
+                )
         return cls(**document)
 
     @property
     def document(self) -> dict[str, Json]:
         """The query as JSON, for jobs and schedules: without its order and limit."""
         return {
-            name: _json(name, value) for name, value in self._set() if QUERY_OPTIONS[name].is_stored
+            name: _json(name, value)
+            for name, value in self._set()
+            if QUERY_OPTIONS[name].is_stored
         }
 
     @property
@@ -543,7 +573,11 @@ QUERY_OPTIONS: Mapping[str, QueryOption] = {
 
 def options_used_by(*users: str) -> dict[str, QueryOption]:
     """The options of these users; see `QueryOption.used_by`."""
-    return {name: option for name, option in QUERY_OPTIONS.items() if option.used_by in users}
+    return {
+        name: option
+        for name, option in QUERY_OPTIONS.items()
+        if option.used_by in users
+    }
 
 
 def _text(value: object) -> str:
@@ -602,11 +636,15 @@ _CONTRADICTIONS = {
 
 def _refuse_contradictions(query: PhotoQuery) -> None:
     if query.radius_km is not None and query.near is None:
-        raise QueryOptionInvalid(option="radius_km", reason="needs a position: the option near")
+        raise QueryOptionInvalid(
+            option="radius_km", reason="needs a position: the option near"
+        )
     for option, others in _CONTRADICTIONS.items():
         for other, words in others.items() if getattr(query, option) else ():
             if getattr(query, other) is not QUERY_OPTIONS[other].unset:
-                raise QueryOptionInvalid(option=option, reason=f"cannot be combined with {words}")
+                raise QueryOptionInvalid(
+                    option=option, reason=f"cannot be combined with {words}"
+                )
     if query.dismissed and query.verdict == "none":
         reason = "cannot be combined with photos without a verdict"
         raise QueryOptionInvalid(option="dismissed", reason=reason)

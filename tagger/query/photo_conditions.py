@@ -79,7 +79,9 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
 
 
 def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
-    return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
+    return func.substr(month_of(taken_at), 6, 2).in_(
+        [f"{month:02}" for month in months]
+    )
 
 
 def is_on_days(taken_at: ColumnElement[datetime], days: Iterable[str]) -> Condition:
@@ -148,7 +150,9 @@ def _tables(
 ) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
     # The tables of tags that can match, with the conditions for their rows.
     states = effective_tags.c.state
-    counts = states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
+    counts = (
+        states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
+    )
     if min_score is None:
         yield effective_tags, (counts,)
     else:
@@ -255,14 +259,17 @@ def _spellings_of_name(connection: Connection, start: str) -> set[str]:
             place + 1,
             min(place + _MOST_LETTERS, len(letters)) + 1,
         ):
-            forms += [(end, form) for form in _other_forms().get(letters[place:end], ())]
+            forms += [
+                (end, form) for form in _other_forms().get(letters[place:end], ())
+            ]
         for end, form in forms:
             longer = {spelling + form for spelling in spellings[place]}
             if len(forms) > 1:
                 longer = {
                     spelling
                     for spelling in longer
-                    if connection.execute(_files_from(spelling).limit(1)).first() is not None
+                    if connection.execute(_files_from(spelling).limit(1)).first()
+                    is not None
                 }
             spellings[end] |= longer
     return spellings[-1]
@@ -270,7 +277,9 @@ def _spellings_of_name(connection: Connection, start: str) -> set[str]:
 
 # From U+80 on, letters up to here have another case or accents. Above are rare Chinese characters.
 _END_OF_LETTERS = 0x1E944
-_MOST_LETTERS = 4  # of which a single letter consists: `ᾂ` is an alpha, two accents and an iota
+_MOST_LETTERS = (
+    4  # of which a single letter consists: `ᾂ` is an alpha, two accents and an iota
+)
 _DOTLESS_I = "\N{LATIN SMALL LETTER DOTLESS I}"
 _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
 
@@ -304,7 +313,9 @@ def _files_from(low: str) -> Select[Any]:
     )
 
 
-_FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
+_FIRST_CHARACTER = (
+    "\x01"  # names have no \x00, so only the name itself sorts before name + this
+)
 _AFTER_SLASH = chr(ord("/") + 1)
 
 
@@ -352,9 +363,13 @@ def path_ranges(
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
     pairs = product(roots, folders)
-    folder_ranges = {range_ for root, folder in pairs for range_ in _ranges_in(root, folder)}
+    folder_ranges = {
+        range_ for root, folder in pairs for range_ in _ranges_in(root, folder)
+    }
     candidates = sorted(
-        folder_ranges.union(_primary_ranges(connection, folder_ranges)) if folder_ranges else ()
+        folder_ranges.union(_primary_ranges(connection, folder_ranges))
+        if folder_ranges
+        else ()
     )
     ranges: list[PathRange] = []
     # Sorted by low end, so a range comes before those that it contains.
@@ -364,7 +379,9 @@ def path_ranges(
     return ranges
 
 
-def require_folders(database: Database, folders: Iterable[Path], root_paths: RootPaths) -> None:
+def require_folders(
+    database: Database, folders: Iterable[Path], root_paths: RootPaths
+) -> None:
     """Check that each folder exists, or has photos in the database.
 
     Raises:
@@ -375,13 +392,18 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
             continue
         with database.read() as connection:
             conditions = [
-                range_.condition for range_ in path_ranges(connection, [folder], root_paths)
+                range_.condition
+                for range_ in path_ranges(connection, [folder], root_paths)
             ]
-            if not any(connection.scalar(select(exists().where(each))) for each in conditions):
+            if not any(
+                connection.scalar(select(exists().where(each))) for each in conditions
+            ):
                 raise PathNotFound(path=folder)
 
 
-def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
+def _primary_ranges(
+    connection: Connection, ranges: Iterable[PathRange]
+) -> Iterator[PathRange]:
     # The ranges of the photos of RAW files that are named.
     from tagger.photos.names import is_raw_name  # only here: most queries name no file
 
@@ -455,11 +477,17 @@ class Box:
     @property
     def condition(self) -> Condition:
         """Whether a position is inside, for scans of other indexes."""
-        return unindexed(positions.c.latitude).between(self.south, self.north) & self.has_longitude
+        return (
+            unindexed(positions.c.latitude).between(self.south, self.north)
+            & self.has_longitude
+        )
 
     @property
     def photo_ids(self) -> Select[Any]:
-        inside = positions.c.latitude.between(self.south, self.north), self.has_longitude
+        inside = (
+            positions.c.latitude.between(self.south, self.north),
+            self.has_longitude,
+        )
         return select(positions.c.photo_id).where(*inside)
 
     @property
@@ -470,7 +498,11 @@ class Box:
             if self.ranges
             else true()
         )
-        return in_ranges if self.circle is None else and_(in_ranges, _is_within(self.circle))
+        return (
+            in_ranges
+            if self.circle is None
+            else and_(in_ranges, _is_within(self.circle))
+        )
 
 
 def _is_within(circle: Near) -> Condition:
@@ -479,7 +511,9 @@ def _is_within(circle: Near) -> Condition:
         return 1 - func.cos(degrees_ * (pi / 180), type_=Float())
 
     latitude, longitude = positions.c.latitude, positions.c.longitude
-    parallel = cos(radians(circle.latitude)) * func.cos(latitude * (pi / 180), type_=Float())
+    parallel = cos(radians(circle.latitude)) * func.cos(
+        latitude * (pi / 180), type_=Float()
+    )
     distance = versine(latitude - circle.latitude) + parallel * versine(
         longitude - circle.longitude
     )
@@ -519,7 +553,9 @@ def box_text(box: BoundingBox) -> str:
         "width": distance_text(width_km * 1000),
         "height": distance_text(height_km * 1000),
     }
-    return gettext("area of %(width)s by %(height)s around %(place)s", **sides, place=centre)
+    return gettext(
+        "area of %(width)s by %(height)s around %(place)s", **sides, place=centre
+    )
 
 
 def _position_text(latitude: float, longitude: float) -> str:
@@ -564,7 +600,11 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
     if query.country:
         spellings = {*position_countries(connection), *landmark_countries(connection)}
         names = sorted(
-            {name for each in query.country for name in country_spellings(each, spellings)}
+            {
+                name
+                for each in query.country
+                for name in country_spellings(each, spellings)
+            }
         )
         country = positions.c.country
         yield Area(
@@ -572,7 +612,9 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
             has_position=unindexed(country).in_(names),
             landmarks_count=or_(country.is_(None), country.not_in(names)),
             counts_located=True,
-            photo_ids=tuple(select(positions.c.photo_id).where(country == name) for name in names),
+            photo_ids=tuple(
+                select(positions.c.photo_id).where(country == name) for name in names
+            ),
         )
 
 

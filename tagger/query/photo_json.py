@@ -35,7 +35,15 @@ TAG_COLUMNS = (
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 # The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's.
-POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city", "sight")
+POSITION_COLUMNS = (
+    "latitude",
+    "longitude",
+    "error_m",
+    "source",
+    "country",
+    "city",
+    "sight",
+)
 LANDMARK_COLUMNS = (
     "landmark",
     "name",
@@ -69,7 +77,9 @@ class LandmarkDocument:
 
 
 def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
-    return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
+    return document_of(
+        LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run
+    )
 
 
 @dataclass(frozen=True)
@@ -112,11 +122,15 @@ def json_line_parts(documents: Iterable[object]) -> Iterator[bytes]:
     return (json_bytes(document) + b"\n" for document in documents)
 
 
-def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
+def csv_parts(
+    columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> Iterator[bytes]:
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n")
     for row in chain([columns], rows):
-        writer.writerow([value if value.__class__ in _NUMBERS else _cell(value) for value in row])
+        writer.writerow(
+            [value if value.__class__ in _NUMBERS else _cell(value) for value in row]
+        )
         yield line.getvalue().encode(errors="surrogateescape")
         line.seek(0)
         line.truncate()
@@ -125,7 +139,9 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
     """A row per tag, or one for a photo without tags: these columns, those of the tag and of the position."""
     photo_cells = [_photo_cell(photo, column) for column in columns]
-    position_cells = _NO_POSITION if photo.position is None else _POSITION_CELLS(photo.position)
+    position_cells = (
+        _NO_POSITION if photo.position is None else _POSITION_CELLS(photo.position)
+    )
     for tag in photo.tags or [None]:
         yield [
             *photo_cells,
@@ -138,7 +154,11 @@ def _photo_cell(photo: TaggedPhoto, column: str) -> object:
     if column == "things":
         return "; ".join(each.thing for each in photo.things)
     value: object = getattr(photo, _SIGNS.get(column, column))
-    return round(value, 4) if column == "similarity" and isinstance(value, float) else value
+    return (
+        round(value, 4)
+        if column == "similarity" and isinstance(value, float)
+        else value
+    )
 
 
 _SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
@@ -197,8 +217,17 @@ def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
     return _feature(photo_document(photo), location)
 
 
-def _feature(document: object, location: Position | Tag | LandmarkCount | None) -> dict[str, Any]:
+def _feature(
+    document: object, location: Position | Tag | LandmarkCount | None
+) -> dict[str, Any]:
     geometry = None
-    if location is not None and location.latitude is not None and location.longitude is not None:
-        geometry = {"type": "Point", "coordinates": [location.longitude, location.latitude]}
+    if (
+        location is not None
+        and location.latitude is not None
+        and location.longitude is not None
+    ):
+        geometry = {
+            "type": "Point",
+            "coordinates": [location.longitude, location.latitude],
+        }
     return {"type": "Feature", "geometry": geometry, "properties": document}

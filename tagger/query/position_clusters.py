@@ -58,7 +58,9 @@ class PositionCell:
         if self.east - self.west > 90:  # the corners may not be what is farthest
             return ceil(pi * EARTH_RADIUS_KM)
         corners = product((self.south, self.north), (self.west, self.east))
-        farthest_km = max(distance_km(self.latitude, self.longitude, *corner) for corner in corners)
+        farthest_km = max(
+            distance_km(self.latitude, self.longitude, *corner) for corner in corners
+        )
         return ceil(10 * farthest_km + 1) / 10
 
     @property
@@ -81,7 +83,9 @@ def located_photos(located: Subquery) -> Iterator[ColumnElement[Any]]:
         yield func.max(located.c[greatest]).label(greatest)
 
 
-def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
+def cells_within(
+    database: Database, bounds: BoundingBox, zoom: float
+) -> list[PositionCell]:
     """The cells of a map with these bounds at this zoom: at 0 the world has 512 pixels, at 1 1,024."""
     width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
     degrees = max(
@@ -91,7 +95,12 @@ def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[P
     box = Box.of(bounds)
     latitude = positions.c.latitude
     longitude = positions.c.longitude
-    extremes = {"south": latitude, "north": latitude, "west": longitude, "east": longitude}
+    extremes = {
+        "south": latitude,
+        "north": latitude,
+        "west": longitude,
+        "east": longitude,
+    }
     inside = (
         select(
             literal(1).label("located"),
@@ -212,7 +221,11 @@ def cluster_cells(
 ) -> list[PositionCluster]:
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
-    merged = _merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
+    merged = (
+        _merge_cells(inside, _cell_degrees(zoom))
+        if not needs_fine_cells(zoom)
+        else inside
+    )
     ordered = sorted(
         merged,
         key=lambda cell: (-cell.photos, cell.latitude, cell.longitude),
@@ -270,7 +283,9 @@ def _pixels(latitude: float, longitude: float, zoom: float) -> tuple[float, floa
     # The point of the map, in the Mercator projection.
     world = _WORLD_PX * 2**zoom
     limited = max(-_MOST_LATITUDE, min(_MOST_LATITUDE, latitude))
-    return world * (longitude + 180) / 360, -world * asinh(tan(radians(limited))) / (2 * pi)
+    return world * (longitude + 180) / 360, -world * asinh(tan(radians(limited))) / (
+        2 * pi
+    )
 
 
 def _square(x: float, y: float) -> tuple[int, int]:

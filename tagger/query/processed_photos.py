@@ -65,12 +65,18 @@ class JobPhotos:
     def next(self) -> list[JobPhoto]:
         """The photos that were stored since the last call, in the order of the job."""
         columns = chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.done
-        is_claimed = chunks.c.chunk >= self._first_chunk, chunks.c.claimed_at.is_not(None)
+        is_claimed = (
+            chunks.c.chunk >= self._first_chunk,
+            chunks.c.claimed_at.is_not(None),
+        )
         claimed = select(*columns).where(chunks.c.job_id == self._job_id, *is_claimed)
         with self._database.snapshot() as connection:
             rows = connection.execute(claimed.order_by(chunks.c.chunk)).all()
             others = [row for row in rows if row.chunk not in self._closed_chunks]
-            positions = self._stored(connection, [row.chunk for row in others]) - self._positions
+            positions = (
+                self._stored(connection, [row.chunk for row in others])
+                - self._positions
+            )
             stored = self._photos(connection, positions)
         self._positions |= positions
         for row in others:
@@ -80,13 +86,18 @@ class JobPhotos:
         if rows:
             open_chunks = (row.chunk for row in rows if not row.done)
             self._first_chunk = min(open_chunks, default=rows[-1].chunk + 1)
-        self._closed_chunks = {chunk for chunk in self._closed_chunks if chunk >= self._first_chunk}
+        self._closed_chunks = {
+            chunk for chunk in self._closed_chunks if chunk >= self._first_chunk
+        }
         return stored
 
     def _stored(self, connection: Connection, chunk_numbers: Sequence[int]) -> set[int]:
         # The positions of all photos in these chunks that were processed.
         is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
-        is_processed = job_items.c.outcome != Outcome.CANCELLED, job_items.c.attempts > 0
+        is_processed = (
+            job_items.c.outcome != Outcome.CANCELLED,
+            job_items.c.attempts > 0,
+        )
         query = (
             select(job_items.c.position)
             .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
@@ -98,7 +109,9 @@ class JobPhotos:
         )
         return set(connection.scalars(query)) if chunk_numbers else set()
 
-    def _photos(self, connection: Connection, positions: Collection[int]) -> list[JobPhoto]:
+    def _photos(
+        self, connection: Connection, positions: Collection[int]
+    ) -> list[JobPhoto]:
         if not positions:
             return []
         query: Select[Any] = (
@@ -160,8 +173,12 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
     """The guess among a photo's tags, best first; None if one is accepted, or a verdict spoke against it."""
     if any(tag.accepted for tag in tags):
         return None
-    predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
-    if not is_guess([tag.score for tag in predicted if tag.model_id == predicted[0].model_id]):
+    predicted = [
+        tag for tag in tags if tag.score is not None and tag.source != "taught"
+    ]
+    if not is_guess(
+        [tag.score for tag in predicted if tag.model_id == predicted[0].model_id]
+    ):
         return None
     best = predicted[0]
     return best if best.verdict is None else None
@@ -199,19 +216,25 @@ def named_predictions(
     top_k: int,
 ) -> list[NamedPrediction]:
     """The best landmarks that models, in order of their use, give a photo."""
-    from tagger.registry.registration import landmarks_of_labels  # numpy; jobs start without it
+    from tagger.registry.registration import (
+        landmarks_of_labels,
+    )  # numpy; jobs start without it
 
     best = [
         (order, of, prediction)
         for order, of in enumerate(predictions_of_models)
         for prediction in of.predictions[:top_k]
     ]
-    labels = [of.model.manifest.labels[prediction.position] for _, of, prediction in best]
+    labels = [
+        of.model.manifest.labels[prediction.position] for _, of, prediction in best
+    ]
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, labels)
     numbers = {landmark.slug: number for number, landmark in enumerate(landmarks)}
     prediction_of = {}
-    for (order, of, prediction), label, landmark in zip(best, labels, landmarks, strict=True):
+    for (order, of, prediction), label, landmark in zip(
+        best, labels, landmarks, strict=True
+    ):
         candidate = Candidate(
             numbers[landmark.slug],
             prediction.score,

@@ -34,7 +34,14 @@ from sqlalchemy import (
 
 from tagger.database.enums import TagState
 from tagger.database.statements import unindexed
-from tagger.database.tables import FAILING, UNTAGGED, effective_tags, is_candidate, photos, tags
+from tagger.database.tables import (
+    FAILING,
+    UNTAGGED,
+    effective_tags,
+    is_candidate,
+    photos,
+    tags,
+)
 from tagger.errors import CursorInvalid, QueryOptionInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
@@ -78,7 +85,9 @@ class PageRequest:
         if self.last is not None:
             bound = tuple_(*self.last)
             query = query.where(key >= bound if descending else key <= bound)
-        return query.order_by(*(column.desc() if descending else column for column in order))
+        return query.order_by(
+            *(column.desc() if descending else column for column in order)
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,9 @@ class SortedScan:
         statement = self._lazy_statement(connection, request, MOST_CANDIDATES)
         page = self._page(connection, statement, request.rows)
         return (
-            page if page.after else replace(page, after=self._last_candidate(connection, request))
+            page
+            if page.after
+            else replace(page, after=self._last_candidate(connection, request))
         )
 
     def _page(
@@ -132,10 +143,14 @@ class SortedScan:
             self.key(photo_rows[-1]) if len(photo_rows) == rows else last,
         )
 
-    def _last_candidate(self, connection: Connection, request: PageRequest) -> Key | None:
+    def _last_candidate(
+        self, connection: Connection, request: PageRequest
+    ) -> Key | None:
         # The key of the last of the next MOST_CANDIDATES photos; None: there are fewer.
         candidates = self._ordered_ids(request, MOST_CANDIDATES)
-        last = connection.execute(select(candidates).offset(MOST_CANDIDATES - 1)).one_or_none()
+        last = connection.execute(
+            select(candidates).offset(MOST_CANDIDATES - 1)
+        ).one_or_none()
         return None if last is None else self.key(last)
 
     def following(
@@ -149,9 +164,15 @@ class SortedScan:
         statement = self.statement(connection, PageRequest(conditions, after, 0))
         # PostgreSQL would expect the first ones soon, and look up one photo after the other.
         photo_id = statement.selected_columns["id"]
-        ids = statement.with_only_columns(photo_id, maintain_column_froms=True).cte("following")
-        every = select(ids.prefix_with("MATERIALIZED", dialect="postgresql").c.id).limit(limit)
-        return array("q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES)))
+        ids = statement.with_only_columns(photo_id, maintain_column_froms=True).cte(
+            "following"
+        )
+        every = select(
+            ids.prefix_with("MATERIALIZED", dialect="postgresql").c.id
+        ).limit(limit)
+        return array(
+            "q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES))
+        )
 
     def key(self, row: Row[Any]) -> Key:
         return tuple(getattr(row, f"key_{number}") for number in range(len(self.keys)))
@@ -181,7 +202,9 @@ class SortedScan:
     def count(self, connection: Connection, request: PageRequest) -> int:
         every = self.statement(connection, request).order_by(None)
         return (
-            connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True))
+            connection.scalar(
+                every.with_only_columns(func.count(), maintain_column_froms=True)
+            )
             or 0
         )
 
@@ -209,11 +232,18 @@ class SortedScan:
             # one, what is returned of a photo before its conditions.
             ids = selected.with_only_columns(photos.c.id, maintain_column_froms=True)
             match = ids.offset(0).lateral("match")
-            photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
+            photo = (
+                select_photos()
+                .where(photos.c.id == match.c.id)
+                .offset(0)
+                .lateral("photo")
+            )
             selected = select(photo, *keys).select_from(
                 in_order.join(match, true()).join(photo, true())
             )
-        return selected.order_by(*(key.desc() if self.descending else key for key in keys))
+        return selected.order_by(
+            *(key.desc() if self.descending else key for key in keys)
+        )
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         # The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before.
@@ -289,7 +319,9 @@ def _scans_in_order(
         )
     if month == NO_MONTH or (month is None and not is_dated):
         # Photos that wait have no date yet, so their own index is to be read instead of that of dates.
-        taken_at = unindexed(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
+        taken_at = (
+            unindexed(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
+        )
         undated = (taken_at.is_(None), *_waiting(query))
         yield SortedScan(
             (photos.c.id,),
@@ -391,7 +423,9 @@ def _scans_by_candidate(
         ~is_rejected,
     )
     # With a range of scores, SQLite reads along their index rather than sort all photos.
-    along_index = (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
+    along_index = (
+        (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
+    )
     keys = (tag.c.score, tag.c.content_id, photos.c.id)
     yield SortedScan(
         keys,
@@ -457,7 +491,11 @@ MOST_CHARACTERS = 20_000
 
 
 def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
-    key = None if position.after is None else [_encode_part(part) for part in position.after]
+    key = (
+        None
+        if position.after is None
+        else [_encode_part(part) for part in position.after]
+    )
     document = [_query_digest(query), position.scan, key]
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
@@ -478,7 +516,14 @@ def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
         )
         query_digest, scan, key = json.loads(text)
         after = None if key is None else tuple(_decode_part(part) for part in key)
-    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (
+        binascii.Error,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ):
         raise CursorInvalid from None
     if query_digest != _query_digest(query) or not is_id(scan):
         raise CursorInvalid

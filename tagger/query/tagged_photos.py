@@ -25,7 +25,13 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import OddsReason, Outcome, PositionSource, TagReason, TagState
+from tagger.database.enums import (
+    OddsReason,
+    Outcome,
+    PositionSource,
+    TagReason,
+    TagState,
+)
 from tagger.database.statements import among, pages
 from tagger.database.tables import (
     contents,
@@ -59,7 +65,10 @@ if TYPE_CHECKING:
 
 # Why another landmark of the image, or several others, make a tag doubtful.
 _OTHERS = {
-    TagReason.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
+    TagReason.CONFIRMED_OTHER: (
+        N_("%(names)s is confirmed"),
+        N_("%(names)s are confirmed"),
+    ),
     TagReason.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
     TagReason.SCORED_OTHER: (
         N_("%(names)s has a higher score"),
@@ -73,7 +82,9 @@ _TOO_FAST = N_(
 _FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
     PositionSource.SIDECAR: N_("%(distance)s from the photo's position (sidecar)"),
-    PositionSource.TAKEOUT: N_("%(distance)s from the photo's position (Google Takeout)"),
+    PositionSource.TAKEOUT: N_(
+        "%(distance)s from the photo's position (Google Takeout)"
+    ),
     PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
 }
 _FROM_COPY = N_("%(distance)s from the position of a copy")
@@ -96,8 +107,15 @@ def tag_reason(
 ) -> str | None:
     """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
     if tag.state is None:
-        is_refused = tag.odds_reason not in (None, OddsReason.LIBRARY) and tag.position_odds < 1.0
-        return gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source)) if is_refused else None
+        is_refused = (
+            tag.odds_reason not in (None, OddsReason.LIBRARY)
+            and tag.position_odds < 1.0
+        )
+        return (
+            gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source))
+            if is_refused
+            else None
+        )
     if tag.reason is None:
         return None
     if tag.state == TagState.ACCEPTED and tag.distance_m is not None:
@@ -105,7 +123,8 @@ def tag_reason(
     names = sorted(accepted)
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext(
-            "suggested: the model is nearly certain of %(names)s", names=list_text(names)
+            "suggested: the model is nearly certain of %(names)s",
+            names=list_text(names),
         )
         return text if names else None
     if tag.reason in _OTHERS:
@@ -115,7 +134,11 @@ def tag_reason(
             names=list_text(names),
         )
     else:
-        reason = gettext(DAMAGED) if tag.reason == TagReason.DAMAGED else _of_odds(tag, source)
+        reason = (
+            gettext(DAMAGED)
+            if tag.reason == TagReason.DAMAGED
+            else _of_odds(tag, source)
+        )
     return gettext(_STATES[TagState(tag.state)], reason=reason)
 
 
@@ -204,7 +227,9 @@ class Position:
 
     @property
     def text(self) -> str:
-        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {distance_text(self.error_m)}"
+        return (
+            f"{self.latitude:.5f}, {self.longitude:.5f} ± {distance_text(self.error_m)}"
+        )
 
     @property
     def place(self) -> str:
@@ -386,7 +411,9 @@ def _tag_queries() -> tuple[Select[Any], Select[Any]]:
         null(),
         null(),
     )
-    without_state = (each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True))
+    without_state = (
+        each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True)
+    )
     predicted = select(
         *(tags.c[name] for name in _PREDICTED),
         *without_state,
@@ -407,14 +434,20 @@ def tag_rows(
     """
     effective, predicted = _tag_queries()
     grouped: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(effective.where(among(effective_tags.c.content_id, content_ids))):
+    for row in connection.execute(
+        effective.where(among(effective_tags.c.content_id, content_ids))
+    ):
         grouped.setdefault(row.content_id, []).append(row)
     others = content_ids
     if accepted_suffice:
-        tagged = {content_id for content_id, rows in grouped.items() if accepted_tags(rows)}
+        tagged = {
+            content_id for content_id, rows in grouped.items() if accepted_tags(rows)
+        }
         others = [content_id for content_id in content_ids if content_id not in tagged]
     for row in (
-        connection.execute(predicted.where(among(tags.c.content_id, others))) if others else ()
+        connection.execute(predicted.where(among(tags.c.content_id, others)))
+        if others
+        else ()
     ):
         grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
@@ -423,7 +456,9 @@ def tag_rows(
 
 
 def first_photos(
-    connection: Connection, content_ids: Collection[int], *conditions: ColumnElement[bool]
+    connection: Connection,
+    content_ids: Collection[int],
+    *conditions: ColumnElement[bool],
 ) -> dict[int, Row[Any]]:
     """The first photo of each image that exists and has these conditions, by content id."""
     rows: dict[int, Row[Any]] = {}
@@ -434,7 +469,8 @@ def first_photos(
             *conditions,
         )
         rows |= {
-            row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))
+            row.content_id: row
+            for row in connection.execute(query.order_by(photos.c.id.desc()))
         }
     return rows
 
@@ -517,7 +553,9 @@ class NameCache:
             path=self.path(connection, row),
             outcome=outcome,
             similarity=None,
-            tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
+            tags=tuple(
+                self._tag(connection, tag, row.source, accepted) for tag in selected
+            ),
             position=self._position(connection, row),
             files=1 + row.raw_file_count,
             guess=guess,
@@ -542,7 +580,9 @@ class NameCache:
             return document_of(Position, row, sight=None)
         distance_m = round(sight.distance_m(row.latitude, row.longitude))
         name = sight.name_in(display_language(connection))
-        return document_of(Position, row, sight=PositionSight(name, sight.kind, distance_m))
+        return document_of(
+            Position, row, sight=PositionSight(name, sight.kind, distance_m)
+        )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:
         if row.root_id not in self._roots:
@@ -594,15 +634,22 @@ class NameCache:
         self._landmarks |= landmarks_by_id(connection, new)
         # With the model, the index finds the label.
         of_model = model_labels.c.model_id.in_(select(models.c.id))
-        query = select(model_labels).where(of_model, among(model_labels.c.landmark_id, new))
+        query = select(model_labels).where(
+            of_model, among(model_labels.c.landmark_id, new)
+        )
         for row in connection.execute(query):
             self._labels[row.model_id, row.landmark_id] = row.label
 
     def _read(self, connection: Connection) -> None:
-        self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
-        self._starts = {root.id: str(root.folder / "_")[:-1] for root in self._roots.values()}
+        self._roots = {
+            root.id: root for root in list_roots(connection, self._root_paths)
+        }
+        self._starts = {
+            root.id: str(root.folder / "_")[:-1] for root in self._roots.values()
+        }
         self._models = {
-            row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))
+            row.id: row.name
+            for row in connection.execute(select(models.c.id, models.c.name))
         }
 
 
@@ -618,17 +665,27 @@ class StoredPhoto:
     digest: str | None
 
 
-def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> StoredPhoto:
+def stored_photo(
+    database: Database, photo_id: int, root_paths: RootPaths
+) -> StoredPhoto:
     """Raises:
     PhotoIdNotFound: no photo has that number.
     """
     joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
-    query = select(photos, contents.c.digest).select_from(joined).where(photos.c.id == photo_id)
+    query = (
+        select(photos, contents.c.digest)
+        .select_from(joined)
+        .where(photos.c.id == photo_id)
+    )
     with database.read() as connection:
         row = connection.execute(query).one_or_none()
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
-        root = next(each for each in list_roots(connection, root_paths) if each.id == row.root_id)
+        root = next(
+            each
+            for each in list_roots(connection, root_paths)
+            if each.id == row.root_id
+        )
     return document_of(
         StoredPhoto,
         row,
@@ -644,4 +701,6 @@ def has_photos(database: Database) -> bool:
 
 def has_metadata_writes(database: Database) -> bool:
     with database.read() as connection:
-        return bool(connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0))))
+        return bool(
+            connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0)))
+        )

@@ -73,7 +73,11 @@ def section_parts(
     for _, run in runs:
         days_of_part, numbers = zip(*run, strict=True)
         photos = sum(numbers)
-        place = _place([places.get(day, {}) for day in days_of_part], photos) if is_named else None
+        place = (
+            _place([places.get(day, {}) for day in days_of_part], photos)
+            if is_named
+            else None
+        )
         parts.append(
             SectionPart(
                 min(days_of_part),
@@ -170,7 +174,8 @@ def timeline_sections(
 
             name_in = library_sights(connection).name_in
             groups = [
-                each._replace(sight=each.sight and name_in(each.sight, language)) for each in groups
+                each._replace(sight=each.sight and name_in(each.sight, language))
+                for each in groups
             ]
     days = _days(groups)
     places = defaultdict[date, dict[Area, int]](dict)
@@ -205,10 +210,14 @@ def timeline_sections(
     return sections
 
 
-def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
+def count_all(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> int:
     """How many photos the query finds. Raises as `timeline_sections`."""
     in_one = replace(query, sort=None)
-    number = sum(section.photos for section in timeline_sections(database, in_one, root_paths))
+    number = sum(
+        section.photos for section in timeline_sections(database, in_one, root_paths)
+    )
     return number if query.limit is None else min(number, query.limit)
 
 
@@ -244,7 +253,9 @@ def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
     return query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days)
 
 
-def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool) -> list[_Group]:
+def _kept_groups(
+    connection: Connection, query: PhotoQuery, *, is_by_date: bool
+) -> list[_Group]:
     # The photos of all days, by area.
     places = kept_places(connection).c
     keys = (
@@ -260,7 +271,9 @@ def _kept_groups(connection: Connection, query: PhotoQuery, *, is_by_date: bool)
     counted = "classified" if query.any_rank else "tagged"
     number_of = func.sum(places[counted])
     aspects_of = func.sum(places[f"{counted}_aspect"])
-    statement = select(number_of, aspects_of, *keys).group_by(*keys).having(number_of > 0)
+    statement = (
+        select(number_of, aspects_of, *keys).group_by(*keys).having(number_of > 0)
+    )
     groups = []
     for number, aspects, *key in connection.execute(statement):
         part, *area = key or (0,)
@@ -293,7 +306,11 @@ def _read_groups(
     narrowest, is_small = resolved.narrowest(connection, limit)
     # Where copies may differ, their conditions would be tried on all photos again.
     has_copies = counts_copies_once(query) and resolved.copies_may_differ
-    selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
+    selected = (
+        replace(resolved, query=replace(query, distinct=False))
+        if has_copies
+        else resolved
+    )
     # The outcome of an image says the same as its accepted tags, and is read faster.
     conditions = [
         IS_TAGGED if condition.compare(has_tag()) else condition
@@ -332,7 +349,9 @@ def _groups(
     columns = [ASPECT.label("aspect")]
     columns += [key.label(name) for key, name in zip(keys, names, strict=True)]
     if has_copies:
-        number_of_copy = func.row_number().over(partition_by=IMAGE, order_by=photos.c.id)
+        number_of_copy = func.row_number().over(
+            partition_by=IMAGE, order_by=photos.c.id
+        )
         columns.append(number_of_copy.label("copy"))
     rows = selected.with_only_columns(*columns, maintain_column_froms=True).subquery().c
     by = [rows[name] for name in names]

@@ -101,7 +101,9 @@ class RegisteredModel:
         return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
 
 
-def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+def resolve_models(
+    database: Database, selector: str | None
+) -> Sequence[RegisteredModel]:
     """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 
     A file is registered if its digest is new, and not put in use. Of several in use, some may have no file.
@@ -134,7 +136,9 @@ def _register_used(database: Database) -> None:
         return
     with database.read() as connection:
         is_new = not ids_in_use(connection)
-    kinds = models_in_use.kinds_of_new_libraries() if is_new else [models_in_use.LANDMARKS]
+    kinds = (
+        models_in_use.kinds_of_new_libraries() if is_new else [models_in_use.LANDMARKS]
+    )
     shipped_models = [_shipped(database, kind) for kind in kinds]
     with database.write() as connection:
         _put_in_use(connection, shipped_models)
@@ -169,11 +173,17 @@ def with_embeddings(candidates: Sequence[RegisteredModel]) -> RegisteredModel:
 
 def models_to_teach(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
     """Of these models, those that verdicts teach: all that are taught, else the first with embeddings."""
-    embedding_models = [model for model in candidates if model.manifest.embedding is not None]
-    return [model for model in embedding_models if model.is_taught] or embedding_models[:1]
+    embedding_models = [
+        model for model in candidates if model.manifest.embedding is not None
+    ]
+    return [model for model in embedding_models if model.is_taught] or embedding_models[
+        :1
+    ]
 
 
-def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
+def preview_models(
+    database: Database | None, selector: str | None
+) -> Sequence[RegisteredModel]:
     """The models that `resolve_models` would return, without registering them. The id of a new one is 0.
 
     Raises:
@@ -182,8 +192,13 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
     """
     if selector is None:
         in_use = [] if database is None else _in_use(database)
-        return in_use or [_preview_shipped(kind) for kind in models_in_use.kinds_of_new_libraries()]
-    if database is not None and (registered := _registered(database, selector)) is not None:
+        return in_use or [
+            _preview_shipped(kind) for kind in models_in_use.kinds_of_new_libraries()
+        ]
+    if (
+        database is not None
+        and (registered := _registered(database, selector)) is not None
+    ):
         return [registered]
     if (kind := _shipped_kind(selector)) is not None:
         return [_preview_shipped(kind)]
@@ -201,7 +216,9 @@ def _preview_shipped(kind: str) -> RegisteredModel:
     return unregistered_model(file)
 
 
-def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
+def add_model(
+    database: Database, file: Path, name: str | None = None
+) -> RegisteredModel:
     """Register the model in `file`. A model with the same digest keeps its row, with the new path and name.
 
     Raises:
@@ -212,7 +229,8 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
     name = None if name is None else clean_model_name(name)
     file = file.absolute()
     is_shipped = any(
-        file.resolve() == models_in_use.shipped_file(kind).resolve() for kind in models_in_use.KINDS
+        file.resolve() == models_in_use.shipped_file(kind).resolve()
+        for kind in models_in_use.KINDS
     )
     digest, manifest = file_digest(file), read_manifest(file)
     model_id = register(
@@ -237,10 +255,14 @@ def clean_model_name(name: str) -> str:
     try:
         return clean_name(name)
     except LandmarkInvalid as error:
-        raise ArgumentInvalid(argument=repr(name[:20]), reason=error.values["reason"]) from error
+        raise ArgumentInvalid(
+            argument=repr(name[:20]), reason=error.values["reason"]
+        ) from error
 
 
-def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+def models_to_try(
+    database: Database, selector: str | None
+) -> Sequence[RegisteredModel]:
     """The models that `resolve_models` returns, for single photos: nothing is registered or written.
 
     Of things, only one that is named: predictions are landmarks.
@@ -253,16 +275,22 @@ def models_to_try(database: Database, selector: str | None) -> Sequence[Register
 
 
 def models_of_landmarks(candidates: Iterable[RegisteredModel]) -> list[RegisteredModel]:
-    return [model for model in candidates if model.manifest.kind == models_in_use.LANDMARKS]
+    return [
+        model for model in candidates if model.manifest.kind == models_in_use.LANDMARKS
+    ]
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
     """The model in a file, to be run once without registering it. Its id is 0."""
     digest, manifest = file_digest(file), read_manifest(file)
-    return RegisteredModel(0, manifest.name, digest, file, manifest, in_use=False, shipped=False)
+    return RegisteredModel(
+        0, manifest.name, digest, file, manifest, in_use=False, shipped=False
+    )
 
 
-def models_by_name(database: Database, names: Iterable[str]) -> Sequence[RegisteredModel]:
+def models_by_name(
+    database: Database, names: Iterable[str]
+) -> Sequence[RegisteredModel]:
     """The models with these names, each once. Their files are checked.
 
     Raises:
@@ -276,7 +304,9 @@ def models_by_name(database: Database, names: Iterable[str]) -> Sequence[Registe
 
 
 def use_models(
-    database: Database, names: Sequence[str], on_progress: Progress = lambda _done, _total: None
+    database: Database,
+    names: Sequence[str],
+    on_progress: Progress = lambda _done, _total: None,
 ) -> Sequence[RegisteredModel]:
     """Put these registered models in use in place of all others, those of landmarks first, and settle images.
 
@@ -298,7 +328,9 @@ def use_models(
         )
         _put_in_use(connection, chosen)
         for model in chosen:
-            record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
+            record_action(
+                connection, AuditAction.MODEL_USE, model.name, digest=model.digest
+            )
         if models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS]) != before:
             connection.execute(update(ledgers).values(models_settled_to=0))
     settle_models(database, on_progress)
@@ -407,7 +439,9 @@ def _is_file(selector: str) -> bool:
     return is_model_path(selector) and Path(selector).is_file()
 
 
-def _shipped(database: Database, kind: str = models_in_use.LANDMARKS) -> RegisteredModel:
+def _shipped(
+    database: Database, kind: str = models_in_use.LANDMARKS
+) -> RegisteredModel:
     """The shipped model of this version, registered on first use."""
     digest = models_in_use.shipped_digest(kind)
     if digest is None:
@@ -416,10 +450,14 @@ def _shipped(database: Database, kind: str = models_in_use.LANDMARKS) -> Registe
     if model is not None:
         return model
     manifest = read_manifest(models_in_use.shipped_file(kind))
-    return model_by_id(database, register(database, digest, manifest, file=None, name=None))
+    return model_by_id(
+        database, register(database, digest, manifest, file=None, name=None)
+    )
 
 
-def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredModel | None:
+def _first(
+    database: Database, condition: ColumnElement[bool]
+) -> RegisteredModel | None:
     rows = _select(database, condition)
     return rows[0] if rows else None
 
@@ -442,7 +480,9 @@ def _in_use(database: Database) -> list[RegisteredModel]:
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     with database.read() as connection:
         columns = (column for column in models.c if column is not models.c.manifest)
-        is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
+        is_taught = (
+            exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
+        )
         query: Select[Any] = select(
             *columns,
             is_taught,
@@ -480,7 +520,9 @@ def _not_found(database: Database | None, name: str) -> ModelNotFound:
     names: Sequence[str] = []
     if database is not None:
         with database.read() as connection:
-            names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
+            names = connection.scalars(
+                select(models.c.name).order_by(models.c.name)
+            ).all()
     is_missing = is_model_path(name) and not Path(name).is_file()
     kind = ModelPathNotFound if is_missing else ModelNotFound
     return kind(name=name, names=", ".join(names) or "none")
@@ -496,7 +538,9 @@ class StoredSelections:
         self._database = database
 
     def find(self, key: SelectionKey) -> BackendName | None:
-        query = select(backend_selections.c.backend).where(backend_selections.c.key == str(key))
+        query = select(backend_selections.c.backend).where(
+            backend_selections.c.key == str(key)
+        )
         with self._database.read() as connection:
             choice: BackendName | None = connection.execute(query).scalar()
         return choice
@@ -517,7 +561,9 @@ class StoredSelections:
         try:
             with self._database.write() as connection:
                 connection.execute(
-                    delete(backend_selections).where(backend_selections.c.key == str(key))
+                    delete(backend_selections).where(
+                        backend_selections.c.key == str(key)
+                    )
                 )
                 connection.execute(insert(backend_selections).values(row))
         except SQLAlchemyError as error:
@@ -578,7 +624,9 @@ def remove_model(
             lock_tables(connection, models)
             job_ids = _removable_jobs(connection, model)
             page = delete_model_results(connection, model.id, last)
-            if not page and not last:  # no job has stored any since, before the last page
+            if (
+                not page and not last
+            ):  # no job has stored any since, before the last page
                 _delete_model(connection, model, job_ids)
                 return removed
             # Let the photos of images that no model has classified any more be read again.
@@ -601,7 +649,10 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
     if is_shipped_file(model.file):
         raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
-        raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME…`.")
+        raise _needed(
+            model,
+            "it is in use. Name those that stay in use: `tagger model use NAME…`.",
+        )
     further = select(job_models.c.job_id).where(job_models.c.model_id == model.id)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.state).where(
@@ -609,9 +660,7 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
         )
     ).all()
     if running := sorted(row.id for row in rows if row.state not in _ENDED):
-        reason = (
-            f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
-        )
+        reason = f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
         raise _needed(model, reason)
     return [row.id for row in rows]
 
@@ -620,9 +669,13 @@ def _needed(model: RegisteredModel, reason: str) -> Conflict:
     return Conflict(reason=f"The model {model.name} cannot be removed: {reason}")
 
 
-def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> RemovedModel:
+def _counts(
+    connection: Connection, model: RegisteredModel, job_count: int
+) -> RemovedModel:
     def count(query: Any) -> int:
-        return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+        return (
+            connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+        )
 
     accepted = select(effective_tags.c.content_id).where(
         effective_tags.c.model_id == model.id, effective_tags.c.accepted
@@ -639,9 +692,13 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     return RemovedModel(model, *images, count(taught), job_count)
 
 
-def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Sequence[int]) -> None:
+def _delete_model(
+    connection: Connection, model: RegisteredModel, job_ids: Sequence[int]
+) -> None:
     """Delete what is left: the ended jobs, what was taught, and the model."""
-    connection.execute(update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None))
+    connection.execute(
+        update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None)
+    )
     connection.execute(delete(job_items).where(among(job_items.c.job_id, job_ids)))
     connection.execute(delete(jobs).where(among(jobs.c.id, job_ids)))
     before = connection.scalar(select(ledgers.c.last_removed_job)) or 0
@@ -650,12 +707,16 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
         connection.execute(update(ledgers).values(last_removed_job=last_removed_job))
     connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
     connection.execute(
-        delete(backend_selections).where(backend_selections.c.model_digest.contains(model.digest))
+        delete(backend_selections).where(
+            backend_selections.c.model_digest.contains(model.digest)
+        )
     )
     connection.execute(delete(models).where(models.c.id == model.id))
     if model.manifest.kind == THINGS:
         # Give things the names that the models that are left give them, and delete those that go.
-        of_things = select(models.c.id, models.c.manifest).where(models.c.kind == THINGS)
+        of_things = select(models.c.id, models.c.manifest).where(
+            models.c.kind == THINGS
+        )
         for row in connection.execute(of_things.order_by(models.c.id)).all():
             record_things(
                 connection,

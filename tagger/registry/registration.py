@@ -21,7 +21,12 @@ from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
 from tagger.geo import is_in_region, region_of_slug
 from tagger.landmarks.edits import move_labels
-from tagger.landmarks.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
+from tagger.landmarks.landmarks import (
+    Landmark,
+    all_landmarks,
+    landmarks_by_slug,
+    normalize_name,
+)
 from tagger.model.artifact import (
     Label,
     LandmarkFacts,
@@ -60,11 +65,15 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     for slug, landmark in united.items():
         merged_slugs = [*landmark.merged_slugs, slug]
         connection.execute(
-            update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
+            update(landmarks)
+            .where(landmarks.c.id == landmark.id)
+            .values(merged_slugs=merged_slugs)
         )
     names = tuple(LandmarkFacts.model_fields)
     new = [
-        label for label in manifest.labels if label.slug not in by_slug and label.slug not in united
+        label
+        for label in manifest.labels
+        if label.slug not in by_slug and label.slug not in united
     ]
     record_sights(
         connection,
@@ -75,19 +84,25 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         facts = (getattr(label, name) for name in names)
         # As drivers take them: columns of JSON get text.
         rows.append(
-            tuple(json.dumps(fact) if isinstance(fact, dict | tuple) else fact for fact in facts)
+            tuple(
+                json.dumps(fact) if isinstance(fact, dict | tuple) else fact
+                for fact in facts
+            )
         )
     insert_page(connection, landmarks, names, rows)
     for label in manifest.labels:
         is_placed = label.latitude is not None
-        known = existing.get(label.slug) or (united.get(label.slug) if is_placed else None)
+        known = existing.get(label.slug) or (
+            united.get(label.slug) if is_placed else None
+        )
         # A label may have only a name, and the landmark the same.
         is_name_alone = label.model_fields_set <= {"label", "slug", "name"}
         if known is not None and not (is_name_alone and label.name == known.name):
             _update_facts(connection, known, label, newest=newest)
     ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
     return ids | {
-        row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
+        row.slug: row.id
+        for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
     }
 
 
@@ -102,26 +117,40 @@ def _united(
     landmarks of the name, or two labels, make it uncertain which is meant.
     """
     by_name: dict[str, list[Landmark]] = {}
-    known = {by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug}
+    known = {
+        by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug
+    }
     for landmark in every:
         if landmark.id not in known:
             for name in set(map(normalize_name, landmark.all_names)):
                 by_name.setdefault(name, []).append(landmark)
     landmarks_of: dict[int, list[tuple[str, Landmark]]] = {}
     for label in manifest.labels if by_name else ():
-        if label.slug not in by_slug and (same_name := by_name.get(normalize_name(label.name))):
-            matches = [landmark for landmark in same_name if _is_same_place(label, landmark)]
+        if label.slug not in by_slug and (
+            same_name := by_name.get(normalize_name(label.name))
+        ):
+            matches = [
+                landmark for landmark in same_name if _is_same_place(label, landmark)
+            ]
             if len(matches) == 1:
-                landmarks_of.setdefault(matches[0].id, []).append((label.slug, matches[0]))
+                landmarks_of.setdefault(matches[0].id, []).append(
+                    (label.slug, matches[0])
+                )
     return dict(each[0] for each in landmarks_of.values() if len(each) == 1)
 
 
 def _is_same_place(label: Label, landmark: Landmark) -> bool:
     placed, other = (landmark, label) if label.latitude is None else (label, landmark)
-    if placed.latitude is None or placed.longitude is None or other.latitude is not None:
+    if (
+        placed.latitude is None
+        or placed.longitude is None
+        or other.latitude is not None
+    ):
         return False
     region = region_of_slug(other.slug, other.name)
-    return region is not None and is_in_region(region, placed.latitude, placed.longitude)
+    return region is not None and is_in_region(
+        region, placed.latitude, placed.longitude
+    )
 
 
 def _separate_distinct(
@@ -149,7 +178,9 @@ def _separate_distinct(
             move_labels(connection, landmark.id, {slug}, landmark_id)
         if others:
             has_separated = True
-            merged_slugs = [slug for slug in landmark.merged_slugs if slug not in others]
+            merged_slugs = [
+                slug for slug in landmark.merged_slugs if slug not in others
+            ]
             changed = update(landmarks).where(landmarks.c.id == landmark.id)
             connection.execute(changed.values(merged_slugs=merged_slugs))
     return has_separated
@@ -161,10 +192,15 @@ def _update_facts(
     facts = label.model_dump(exclude={*_OF_THE_MODEL, "slug"})
     old = {column: getattr(landmark, column) for column in facts}
     under, over = (old, facts) if newest else (facts, old)
-    if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
+    if (
+        over["name"].replace(" ", "-") == landmark.slug
+    ):  # the name of a folder of training photos
         over = over | {"name": None}
     # Coordinates stay together, names and aliases are united.
-    merged = {column: under[column] if value is None else value for column, value in over.items()}
+    merged = {
+        column: under[column] if value is None else value
+        for column, value in over.items()
+    }
     if over["latitude"] is None or over["longitude"] is None:
         merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
     merged["names"] = under["names"] | over["names"]
@@ -179,12 +215,18 @@ def _update_facts(
                 *merged["aliases"],
             ],
         )
-        connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
-    if any(merged[column] != old[column] for column in ("latitude", "longitude", "extent")):
+        connection.execute(
+            update(landmarks).where(landmarks.c.id == landmark.id).values(merged)
+        )
+    if any(
+        merged[column] != old[column] for column in ("latitude", "longitude", "extent")
+    ):
         record_landmark(connection, landmark.id)
 
 
-def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list[Landmark]:
+def landmarks_of_labels(
+    connection: Connection, labels: Iterable[Label]
+) -> list[Landmark]:
     """The landmark of each label, in order; of an unregistered model, as its manifest describes it."""
     labels = list(labels)
     by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
@@ -194,7 +236,9 @@ def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list
     for label in labels:
         landmark = by_slug.get(label.slug)
         if landmark is None:
-            facts = label.model_dump(exclude=_OF_THE_MODEL) | {"aliases": list(label.aliases)}
+            facts = label.model_dump(exclude=_OF_THE_MODEL) | {
+                "aliases": list(label.aliases)
+            }
             name = name_in_language(label.name, label.names, language)
             landmark = Landmark(**nothing, display_name=name, **facts)
         label_landmarks.append(landmark)
@@ -205,7 +249,10 @@ def landmark_ids_of_labels(
     connection: Connection, model_id: int, positions: Collection[int]
 ) -> dict[int, int]:
     """The landmark ids of these labels of a model, by their positions in its scores."""
-    of_labels = model_labels.c.model_id == model_id, among(model_labels.c.position, positions)
+    of_labels = (
+        model_labels.c.model_id == model_id,
+        among(model_labels.c.position, positions),
+    )
     rows = connection.execute(
         select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels)
     )
@@ -250,7 +297,9 @@ def register(
 
     with database.write() as connection:
         lock_tables(connection, models)
-        existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
+        existing = connection.execute(
+            select(models).where(models.c.digest == digest)
+        ).one_or_none()
         if existing is None:
             model_id = _insert_model(connection, digest, document, path=path, name=name)
         else:
@@ -261,7 +310,9 @@ def register(
             record_things(connection, model_id, manifest.labels)
         elif existing is None or existing.manifest != document:
             landmark_ids = record_landmarks(connection, manifest)
-            connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
+            connection.execute(
+                delete(model_labels).where(model_labels.c.model_id == model_id)
+            )
             names = ("model_id", "position", "label", "landmark_id")
             rows = (
                 (model_id, number, each.label, landmark_ids[each.slug])
@@ -289,7 +340,9 @@ def _insert_model(
         "registered_at": datetime.now(UTC),
         "in_use": False,
     }
-    model_id = connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one()
+    model_id = connection.execute(
+        insert(models).values(row).returning(models.c.id)
+    ).scalar_one()
     if path is not None:  # any command registers the shipped model when it needs it
         record_action(
             connection,
@@ -314,15 +367,22 @@ def _update_existing(
     If the stored manifest was imported, or written by an older version, the `document` of the file counts.
     """
     if existing.manifest != document:
-        values = {"manifest": document, "suggestion_threshold": document["suggestion_threshold"]}
-        connection.execute(update(models).where(models.c.id == existing.id).values(values))
+        values = {
+            "manifest": document,
+            "suggestion_threshold": document["suggestion_threshold"],
+        }
+        connection.execute(
+            update(models).where(models.c.id == existing.id).values(values)
+        )
     changes: dict[str, object] = {}
     if path is not None and path != existing.file and not _file_is_current(existing):
         changes["file"] = path
     if name is not None and name != existing.name:
         changes["name"] = _free_name(connection, existing.digest, name, name)
     if changes:
-        connection.execute(update(models).where(models.c.id == existing.id).values(changes))
+        connection.execute(
+            update(models).where(models.c.id == existing.id).values(changes)
+        )
         subject = changes.get("name", existing.name)
         record_action(
             connection,
@@ -343,7 +403,9 @@ def _file_is_current(existing: Row[Any]) -> bool:
     )
 
 
-def _free_name(connection: Connection, digest: str, default: str, name: str | None) -> str:
+def _free_name(
+    connection: Connection, digest: str, default: str, name: str | None
+) -> str:
     candidate = name or default
     count = connection.scalar(
         select(func.count())

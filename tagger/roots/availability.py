@@ -74,13 +74,17 @@ class UnavailableFolder:
 
     def has(self, root_id: int, path: str) -> bool:
         """Whether a photo, with this column `path`, is in it."""
-        return root_id == self.root.id and path.startswith(path_prefix(self.root, self.folder))
+        return root_id == self.root.id and path.startswith(
+            path_prefix(self.root, self.folder)
+        )
 
     def error(self, connection: Connection) -> RootUnavailable:
         """What to say about it. Asking the file system again could give another answer."""
         count = count_root_photos(connection, self.root, self.folder)
         photos_text = f"{count} photo{'' if count == 1 else 's'}"
-        return replace(self.root, folder=self.folder).source.unavailable(self.mount, photos_text)
+        return replace(self.root, folder=self.folder).source.unavailable(
+            self.mount, photos_text
+        )
 
 
 def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
@@ -90,18 +94,24 @@ def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
         return []
     needed = {root_id for job in suspended.values() for root_id in job.root_ids}
     with database.read() as connection:
-        roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
+        roots = [
+            root for root in list_roots(connection, root_paths) if root.id in needed
+        ]
         unavailable = unavailable_folders(connection, roots)
     names = {each.name for each in unavailable}
     waited_for = {job.folder for job in suspended.values()}
-    available = {root.id for root in roots} - {each.root.id for each in unavailable if each.is_root}
+    available = {root.id for root in roots} - {
+        each.root.id for each in unavailable if each.is_root
+    }
     jobs = [
         number
         for number, job in suspended.items()
         if available.issuperset(job.root_ids) and job.folder not in names
     ]
     resume_suspended_jobs(database, jobs)
-    return [each.name for each in unavailable if each.is_root or each.name in waited_for]
+    return [
+        each.name for each in unavailable if each.is_root or each.name in waited_for
+    ]
 
 
 def unavailable_folders(
@@ -120,7 +130,9 @@ def unavailable_folders(
     return [*roots_away, *folders_away]
 
 
-def unavailable_below(connection: Connection, root: Root, folder: Path) -> list[UnavailableFolder]:
+def unavailable_below(
+    connection: Connection, root: Root, folder: Path
+) -> list[UnavailableFolder]:
     """What is unavailable below a folder of the root.
 
     Raises:
@@ -145,7 +157,9 @@ def check_mounted(connection: Connection, root: Root, paths: Collection[Path]) -
             raise each.error(connection)
 
 
-def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
+def _is_unavailable(
+    connection: Connection, root: Root, folder: Path, mount: Mount
+) -> bool:
     if mount.state is not MountState.EMPTY:
         return mount.state is not MountState.FILLED
     stored = exists().where(
@@ -215,7 +229,10 @@ class StoredFile:
     def is_at(self, root: Root) -> bool:
         """Whether a file of this size is at its path in the root."""
         with suppress(OSError):
-            return root.path_of(self.path, self.path_bytes).stat().st_size == self.size_bytes
+            return (
+                root.path_of(self.path, self.path_bytes).stat().st_size
+                == self.size_bytes
+            )
         return False
 
 
@@ -244,26 +261,35 @@ def store_mounts(
     Those outside of the folder are left out. A recorded folder is an ordinary one from now on if it is no
     longer mounted, and has its photos; or if it is guarded, and has files.
     """
-    around = (outer for outer in (folder, *folder.parents) if outer.is_relative_to(root.folder))
+    around = (
+        outer
+        for outer in (folder, *folder.parents)
+        if outer.is_relative_to(root.folder)
+    )
     mounted = {path for path in map(Path, mount_points) if path.is_relative_to(folder)}
     mounted.update(filter(is_mount_point, around))
     guarded = set[Path]()
     outdated = set[_MountRow]()
     with database.read() as connection:
         for link in map(Path, links):
-            if link.is_relative_to(folder) and count_root_photos(connection, root, link):
+            if link.is_relative_to(folder) and count_root_photos(
+                connection, root, link
+            ):
                 guarded.add(link)
         recorded = _recorded_folders(connection, root)
         for each in recorded:
             if each.mount.state is MountState.LINK:
                 is_over = each.is_mounted and each.folder in guarded
             elif each.is_mounted:
-                is_over = each.mount.state is MountState.UNMOUNTED and each.is_available(
-                    connection, root
+                is_over = (
+                    each.mount.state is MountState.UNMOUNTED
+                    and each.is_available(connection, root)
                 )
             else:
                 is_over = each.is_available(connection, root)
-                if is_over and is_mount_point(each.folder):  # one that the scan did not enter
+                if is_over and is_mount_point(
+                    each.folder
+                ):  # one that the scan did not enter
                     mounted.add(each.folder)
             if is_over:
                 outdated.add(_row(root, each.folder, is_mounted=each.is_mounted))
@@ -294,7 +320,9 @@ def _row(root: Root, folder: Path, *, is_mounted: bool) -> _MountRow:
     return _MountRow(root.id, *path_text(path if is_mounted else path + "/"))
 
 
-def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
+def moved_roots(
+    connection: Connection, folder: Path, root_paths: RootPaths
+) -> Iterator[Root]:
     """The roots whose folder does not exist, or is a link to this one, and whose photos are in this one."""
     if not open_source(str(folder)).has_mounts:
         return
@@ -342,19 +370,31 @@ def move_root(database: Database, old: Path, new: Path, root_paths: RootPaths) -
 
 
 def _refusal(
-    connection: Connection, root: Root, new: Path, all_roots: list[Root], root_paths: RootPaths
+    connection: Connection,
+    root: Root,
+    new: Path,
+    all_roots: list[Root],
+    root_paths: RootPaths,
 ) -> str | None:
     if root.name in root_paths:
         return f"TAGGER_ROOTS says where {root.name} is. Change it there"
     if not root.source.may_have_moved_to(new):
         return "it is still there, or does not answer"
-    if any(each.folder != new and new.is_relative_to(each.folder) for each in all_roots):
+    if any(
+        each.folder != new and new.is_relative_to(each.folder) for each in all_roots
+    ):
         return "that is inside another folder of the database. Tag it there, then forget the old photos"
-    return None if _is_at(connection, root, new) else "its photos are not at the same paths there"
+    return (
+        None
+        if _is_at(connection, root, new)
+        else "its photos are not at the same paths there"
+    )
 
 
 def _is_at(connection: Connection, root: Root, folder: Path) -> bool:
     """Whether most of the root's photos are at the same paths in a folder."""
     moved = replace(root, folder=folder)
-    are_there = [photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)]
+    are_there = [
+        photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)
+    ]
     return sum(are_there) * 2 > len(are_there)

@@ -74,7 +74,8 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
             row.id,
             row.name,
             parse_path(
-                root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)
+                root_paths.get(row.name)
+                or path_from_text(row.location, row.location_bytes)
             ),
             row.endpoint,
         )
@@ -87,7 +88,9 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
 
 def note_endpoints(connection: Connection) -> None:
     """Let this process request stored buckets only where they were scanned. Call it before a path is used."""
-    known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
+    known = select(roots.c.location, roots.c.endpoint).where(
+        roots.c.endpoint.is_not(None)
+    )
     for row in connection.execute(known):
         with suppress(ObjectAddressInvalid):  # the check of the database reports it
             note_endpoint(parse_path(row.location), row.endpoint)
@@ -96,7 +99,11 @@ def note_endpoints(connection: Connection) -> None:
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
     """The root that is, or contains, `path` (absolute, its folder resolved)."""
     return next(
-        (root for root in list_roots(connection, root_paths) if path.is_relative_to(root.folder)),
+        (
+            root
+            for root in list_roots(connection, root_paths)
+            if path.is_relative_to(root.folder)
+        ),
         None,
     )
 
@@ -128,7 +135,9 @@ def store_endpoint(connection: Connection, root: Root) -> None:
     """Store the server at which this process has scanned a bucket. Call it in a write transaction."""
     endpoint = current_endpoint(root.folder)
     if endpoint != root.endpoint:
-        connection.execute(update(roots).where(roots.c.id == root.id).values(endpoint=endpoint))
+        connection.execute(
+            update(roots).where(roots.c.id == root.id).values(endpoint=endpoint)
+        )
         note_endpoint(root.folder, endpoint)
 
 
@@ -143,7 +152,9 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
     if existing is not None:
         return existing
     inner = [
-        root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)
+        root
+        for root in list_roots(connection, root_paths)
+        if root.folder.is_relative_to(folder)
     ]
     location, location_bytes = path_text(str(folder))
     names_elsewhere = [name for name, path in root_paths.items() if path != folder]
@@ -154,13 +165,18 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
         number += 1
         name = f"{first_name}-{number}"
     values = {"name": name, "location": location, "location_bytes": location_bytes}
-    root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
+    root_id = connection.execute(
+        insert(roots).values(values).returning(roots.c.id)
+    ).scalar_one()
     root = Root(root_id, name, folder)
     if inner and connection.dialect.name == "postgresql":
         # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
         ids = [child.id for child in inner]
         connection.execute(
-            select(roots.c.id).where(roots.c.id.in_(ids)).order_by(roots.c.id).with_for_update()
+            select(roots.c.id)
+            .where(roots.c.id.in_(ids))
+            .order_by(roots.c.id)
+            .with_for_update()
         )
         connection.execute(text("LOCK TABLE photos IN EXCLUSIVE MODE"))
     for child in inner:
@@ -188,7 +204,9 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
     move = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
-        .values(root_id=root.id, path=bindparam("path"), path_bytes=bindparam("path_bytes"))
+        .values(
+            root_id=root.id, path=bindparam("path"), path_bytes=bindparam("path_bytes")
+        )
     )
     page = (
         select(photos.c.id, photos.c.path, photos.c.path_bytes)
@@ -211,7 +229,9 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
     connection.execute(roots.delete().where(roots.c.id == child.id))
 
 
-def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str) -> None:
+def _absorb_mounts(
+    connection: Connection, root: Root, child: Root, prefix: str
+) -> None:
     """Move what is recorded in the child, and let the child be a guarded folder of the root.
 
     `prefix`: the path of the child in the root, with a slash at the end, as `path_from_text` returns paths.
@@ -227,15 +247,20 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
     in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
     columns = ("root_id", "path", "path_bytes")
     values = [
-        dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)
+        dict(zip(columns, (root.id, *path_text(path)), strict=True))
+        for path in sorted(in_root)
     ]
     insert_missing(connection, mounts, values)
     connection.execute(delete(mounts).where(of_child))
 
 
-def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
+def count_root_photos(
+    connection: Connection, root: Root, folder: Path | None = None
+) -> int:
     """The number of photos in the root (or a folder in it) that are not gone."""
-    query = select(func.count()).where(photos_below(root, folder or root.folder), PRESENT)
+    query = select(func.count()).where(
+        photos_below(root, folder or root.folder), PRESENT
+    )
     return connection.scalar(query) or 0
 
 
@@ -253,7 +278,11 @@ def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
 
 def path_prefix(root: Root, folder: Path) -> str:
     """The prefix of the stored paths in a folder: empty for the root, otherwise it ends with a slash."""
-    return "" if folder == root.folder else path_text(str(folder.relative_to(root.folder)))[0] + "/"
+    return (
+        ""
+        if folder == root.folder
+        else path_text(str(folder.relative_to(root.folder)))[0] + "/"
+    )
 
 
 def forget_path(
@@ -269,8 +298,13 @@ def forget_path(
     path = _resolve(database, path, root_paths)
     root_ids, condition = _photos_at(database, path, root_paths)
     with database.read() as connection:
-        count = connection.scalar(select(func.count()).select_from(photos).where(condition)) or 0
-        has_photos = connection.scalar(select(exists().where(photos.c.root_id.in_(root_ids))))
+        count = (
+            connection.scalar(select(func.count()).select_from(photos).where(condition))
+            or 0
+        )
+        has_photos = connection.scalar(
+            select(exists().where(photos.c.root_id.in_(root_ids)))
+        )
     if not count and has_photos:
         raise PhotoNotFound(path=path)
     if dry_run:
@@ -315,7 +349,9 @@ def _resolve(database: Database, path: Path, root_paths: RootPaths) -> Path:
         return resolved
     with database.read() as connection:
         root = find_root(connection, unresolved, root_paths)
-        is_replaced = root is not None and count_root_photos(connection, root, unresolved) > 0
+        is_replaced = (
+            root is not None and count_root_photos(connection, root, unresolved) > 0
+        )
     return unresolved if is_replaced else resolved
 
 
@@ -369,20 +405,26 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
     return len(content_of)
 
 
-def _lock(connection: Connection, content_of: Mapping[int, int | None]) -> dict[int, int | None]:
+def _lock(
+    connection: Connection, content_of: Mapping[int, int | None]
+) -> dict[int, int | None]:
     """Lock contents, items and photos, in the order in which results are stored; return what is there."""
     if connection.dialect.name == "sqlite":  # the transaction has locked all
         return dict(content_of)
     photo_ids, content_ids = list(content_of), list(content_of.values())
     of_contents = (
-        select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
+        select(contents.c.id)
+        .where(contents.c.id.in_(content_ids))
+        .order_by(contents.c.id)
     )
     of_items = (
         select(job_items.c.position)
         .where(job_items.c.photo_id.in_(photo_ids))
         .order_by(job_items.c.job_id, job_items.c.position)
     )
-    of_photos = select(photos.c.id, photos.c.content_id).where(photos.c.id.in_(photo_ids))
+    of_photos = select(photos.c.id, photos.c.content_id).where(
+        photos.c.id.in_(photo_ids)
+    )
     for query in (of_contents, of_items):
         connection.execute(query.with_for_update())
     rows = connection.execute(of_photos.order_by(photos.c.id).with_for_update())

@@ -46,7 +46,9 @@ _FORMS = tuple(
         ),
     )
 )
-_SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
+_SHORT_YEAR = re.compile(
+    r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)"
+)
 _DAY_OF_MONTH = re.compile(r".*\d.*[^\W\d].*|.*[^\W\d].*\d.*")
 
 Days = tuple[date, date]  # the first, and the one after the last
@@ -63,12 +65,16 @@ class Dates:
 
     def has_any(self, first: date, last: date) -> bool:
         if self.months or self.days:
-            days = (first + timedelta(days=each) for each in range((last - first).days + 1))
+            days = (
+                first + timedelta(days=each) for each in range((last - first).days + 1)
+            )
             return any(
                 day.month in self.months or day.replace(year=_LEAP_YEAR) in self.days
                 for day in days
             )
-        return (self.end is None or first < self.end) and (self.first is None or self.first <= last)
+        return (self.end is None or first < self.end) and (
+            self.first is None or self.first <= last
+        )
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
@@ -99,7 +105,9 @@ def _parse(plain: str, today: date) -> Dates | None:
     end = days[word in _UNTIL] if days and word in _BEFORE | _UNTIL else None
     if first or end:
         return Dates(first, end)
-    dates = _single(AROUND.sub("", plain).strip(), today) if AROUND.search(plain) else None
+    dates = (
+        _single(AROUND.sub("", plain).strip(), today) if AROUND.search(plain) else None
+    )
     if dates and dates.days:
         return _of_any_year(
             dates.days[0] - _AROUND,
@@ -200,7 +208,11 @@ def _of_one_year(plain: str, today: date) -> Days | None:
 def _in_year(plain: str, year: int) -> Days | None:
     # The days in a year of a text without one: `May`, `summer`, `3 May`.
     is_name = plain in _PERIODS or plain in _months_by_name()
-    return _with_year(f"{plain} {year}") if is_name or _DAY_OF_MONTH.fullmatch(plain) else None
+    return (
+        _with_year(f"{plain} {year}")
+        if is_name or _DAY_OF_MONTH.fullmatch(plain)
+        else None
+    )
 
 
 def _with_year(plain: str) -> Days | None:
@@ -224,7 +236,8 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
     next_year = groups.get("next_year")
     if name in _PERIODS and not day:
         first, end = (
-            date.fromisoformat(f"{year + years}-{text}") for years, text in _PERIODS[name]
+            date.fromisoformat(f"{year + years}-{text}")
+            for years, text in _PERIODS[name]
         )
         is_in_both = first.month == 12 and str(year + 1).endswith(next_year or "")
         return (first, end) if is_in_both or not next_year else None
@@ -291,7 +304,9 @@ def _months_by_name() -> Mapping[str, int]:
 
 def _words(text: str) -> list[list[str]]:
     # The words of each line, with lines of one meaning.
-    return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
+    return [
+        without_accents(line).casefold().split() for line in text.strip().splitlines()
+    ]
 
 
 # The first day of each period and the day after its last, with a number of years to add to that of its name;

@@ -22,7 +22,14 @@ from tagger.query.counts import (
     TripSummary,
     sights_beside,
 )
-from tagger.query.filter_words import POSITIONS, RECENTLY_ADDED, UNDATED, VERDICTS, WHICH, Options
+from tagger.query.filter_words import (
+    POSITIONS,
+    RECENTLY_ADDED,
+    UNDATED,
+    VERDICTS,
+    WHICH,
+    Options,
+)
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import Box, NamedFile
@@ -77,7 +84,9 @@ def landmark_names(counts: Iterable[LandmarkCount]) -> Names:
     for count in counts:
         detail = ", ".join(
             dict.fromkeys(
-                each for each in (count.city, count.country) if each and each != count.name
+                each
+                for each in (count.city, count.country)
+                if each and each != count.name
             )
         )
         meaning = Meaning(
@@ -101,7 +110,9 @@ def countries_of_landmarks(counts: Iterable[LandmarkCount]) -> dict[str, int | N
     countries: dict[str, int | None] = {}
     for count in counts:
         if count.country:
-            countries[count.country] = None if count.photos else countries.get(count.country, 0)
+            countries[count.country] = (
+                None if count.photos else countries.get(count.country, 0)
+            )
     return countries
 
 
@@ -113,12 +124,15 @@ def countries_of(
     for city in cities:
         numbers[city.country] += city.photos
     return dict(numbers.most_common()) | {
-        country: number for country, number in of_landmarks.items() if country not in numbers
+        country: number
+        for country, number in of_landmarks.items()
+        if country not in numbers
     }
 
 
 def country_names(
-    numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
+    numbers: Mapping[str, int | None],
+    names_of: Callable[[str], Iterable[str]] = english_names,
 ) -> Names:
     return NameIndex(
         (
@@ -186,7 +200,10 @@ def with_surroundings(meaning: Meaning) -> Meaning:
     radius_km = float(str(meaning.options["radius_km"])) + _AROUND_KM
     options = {**meaning.options, "radius_km": f"{radius_km:g}"}
     return replace(
-        meaning, label=gettext("around %(city)s", city=meaning.label), options=options, photos=None
+        meaning,
+        label=gettext("around %(city)s", city=meaning.label),
+        options=options,
+        photos=None,
     )
 
 
@@ -217,7 +234,9 @@ def region_names(counts: Iterable[CityCount]) -> Names:
         south = max(min(box.south for box in boxes), -90.0)
         north = min(max(box.north for box in boxes), 90.0)
         # A box that crosses 180° has all longitudes.
-        ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
+        ranges = [
+            box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes
+        ]
         west = min(west for west, _ in ranges)
         east = max(east for _, east in ranges)
         options = {"box": str(BoundingBox(south, west, north, east))}
@@ -289,7 +308,10 @@ def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
     """The trip, or the latest of several. These are the newest first."""
     if len(trips) == 1:
         return trips[0]
-    titles = {str(trip.trip): f"{trip.label}, {trip.detail}" for trip in trips[:MOST_ALTERNATIVES]}
+    titles = {
+        str(trip.trip): f"{trip.label}, {trip.detail}"
+        for trip in trips[:MOST_ALTERNATIVES]
+    }
     queries = Alternatives(tuple(PhotoQuery(trip=trip_id) for trip_id in titles))
     photos = sum(trip.photos or 0 for trip in trips)
     return Meaning(
@@ -326,7 +348,9 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
             label = gettext("trips to %(place)s", place=name)
             journeys.append((any_trip(label, list(of_place.values())), names))
     journeys += ((_trip(trip), _names_of_trip(trip)) for trip in trips)
-    phrases = ((meaning, [f"trip {name}" for name in names]) for meaning, names in journeys)
+    phrases = (
+        (meaning, [f"trip {name}" for name in names]) for meaning, names in journeys
+    )
     return NameIndex(phrases, by_words=False, fold=_trip_phrase)
 
 
@@ -373,7 +397,9 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
     return NameIndex(things)
 
 
-def sight_names(counts: Iterable[SightCount], landmarks: Iterable[LandmarkCount]) -> Names:
+def sight_names(
+    counts: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
+) -> Names:
     things = []
     for count in sights_beside(counts, landmarks):
         options = {"sight": count.sight.name}
@@ -384,7 +410,9 @@ def sight_names(counts: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
             count.photos,
             options,
         )
-        things.append((meaning, [count.sight.name, *(name for _, name in count.sight.names)]))
+        things.append(
+            (meaning, [count.sight.name, *(name for _, name in count.sight.names)])
+        )
     return NameIndex(things)
 
 
@@ -398,7 +426,10 @@ def thing_names(counts: Iterable[ThingCount]) -> Names:
                 count.photos,
                 {"thing": count.thing.slug},
             ),
-            (*count.thing.all_names, *(PREFIX + name for name in count.thing.all_names)),
+            (
+                *count.thing.all_names,
+                *(PREFIX + name for name in count.thing.all_names),
+            ),
         )
         for count in counts
     )
@@ -440,7 +471,9 @@ _WORDS_OF_KINDS: dict[str, set[str]] = {}
 for _line in _KINDS.strip().splitlines():
     _names = _line.split(", ")
     _words = {
-        "-" * name.startswith("-") + folded(name) for name in _names if not name.startswith("=")
+        "-" * name.startswith("-") + folded(name)
+        for name in _names
+        if not name.startswith("=")
     }
     for _word in (
         *_words,
@@ -468,7 +501,9 @@ def outcome_names() -> Names:
     things = []
     for label, options, words in _OUTCOMES:
         names = [label, *words.split(", ")]
-        if "unknown" in options:  # without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`
+        if (
+            "unknown" in options
+        ):  # without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`
             # Folded before they are paired: this takes long for letters with accents.
             negations = list(map(folded, NEGATIONS))
             words_of_landmarks = list(map(folded, _OF_LANDMARKS.split(", ")))

@@ -64,7 +64,15 @@ from tagger.search.names import (
     thing_names,
     trip_names,
 )
-from tagger.search.vocabulary import AREAS, Files, LeftOut, Part, Unshown, Vocabulary, with_outcome
+from tagger.search.vocabulary import (
+    AREAS,
+    Files,
+    LeftOut,
+    Part,
+    Unshown,
+    Vocabulary,
+    with_outcome,
+)
 from tagger.search.words import (
     MAX_LETTERS,
     MAX_WORDS,
@@ -78,7 +86,12 @@ from tagger.search.words import (
     relation_of,
     words_of,
 )
-from tagger.tags.models_in_use import THINGS, shipped_file, things_are_on, things_off_text
+from tagger.tags.models_in_use import (
+    THINGS,
+    shipped_file,
+    things_are_on,
+    things_off_text,
+)
 from tagger.texts.text_format import N_, country_name, gettext, list_text
 from tagger.things import PREFIX, ThingCount, all_things, count_things, find_thing
 
@@ -113,7 +126,9 @@ class UnderstoodText:
     @property
     def guesses(self) -> list[tuple[str, Meaning]]:
         """Words that only resemble a name, with what they are taken for."""
-        meanings = ((part.text, meaning) for part in self.parts for meaning in part.meanings[:1])
+        meanings = (
+            (part.text, meaning) for part in self.parts for meaning in part.meanings[:1]
+        )
         return [(text, each) for text, each in meanings if each.match is Match.SIMILAR]
 
     @property
@@ -127,13 +142,19 @@ class UnderstoodText:
             )
             for each in self.left_out
         ]
-        return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
+        return (
+            gettext("Left out: %(reasons)s.", reasons="; ".join(reasons))
+            if reasons
+            else ""
+        )
 
     @property
     def hints(self) -> str:
         close = [_label(other) for part in self.left_out for other in part.others]
         sentences = (
-            [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
+            [gettext("Did you mean %(names)s?", names=list_text(close, "or"))]
+            if close
+            else []
         )
         for part in self.parts:
             for each in part.others if part.meanings else ():
@@ -145,7 +166,9 @@ class UnderstoodText:
     def words(self) -> str:
         names = dict[str, str]()
         for meaning in (each for part in self.parts for each in part.meanings):
-            label = f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
+            label = (
+                f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
+            )
             names |= {str(value): label for value in meaning.options.values()}
             names |= meaning.trips
         return conditions_text(self.query, names)
@@ -169,7 +192,9 @@ class UnderstoodText:
 
 
 def _label(meaning: Meaning) -> str:
-    return country_name(meaning.label) if meaning.kind is Kind.COUNTRY else meaning.label
+    return (
+        country_name(meaning.label) if meaning.kind is Kind.COUNTRY else meaning.label
+    )
 
 
 def understand(
@@ -224,10 +249,16 @@ def suggest(
     understood = understand(text, [names], files, today)
     vocabulary = Vocabulary(files, today, names)
     suggestions = [
-        replace(each, options=with_outcome(each.options)) for each in vocabulary.starting_with(text)
+        replace(each, options=with_outcome(each.options))
+        for each in vocabulary.starting_with(text)
     ]
     *before, last = understood.parts or (Part(""),)
-    if before and not suggestions and not last.meanings and last.left_out is LeftOut.UNKNOWN:
+    if (
+        before
+        and not suggestions
+        and not last.meanings
+        and last.left_out is LeftOut.UNKNOWN
+    ):
         *clauses, (*alternatives, _) = understood.clauses
         for hint in vocabulary.hints(last.text):
             with suppress(QueryOptionInvalid):
@@ -238,7 +269,9 @@ def suggest(
                     ]
                 )
                 suggestions.append(replace(hint, options=options, trip=None))
-    has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
+    has_photos = all(
+        meaning.photos != 0 for part in understood.parts for meaning in part.meanings
+    )
     is_new = has_photos and all(
         PhotoQuery.parse(each.options) != understood.query for each in suggestions
     )
@@ -284,7 +317,9 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
             continue
         before = clause[-1]
         options = {
-            name for meaning in (*before.meanings, *part.meanings) for name in meaning.options
+            name
+            for meaning in (*before.meanings, *part.meanings)
+            for name in meaning.options
         }
         # With these, a search finds other photos, or in another order, than for the rest.
         is_apart = not options.isdisjoint(("untagged", "failed", "sort"))
@@ -301,7 +336,9 @@ def _with_runs(parts: Iterable[Part]) -> Iterator[Part]:
     # The parts; words that are not understood are one, from the first to the last that says something.
     for is_understood, run in groupby(parts, lambda part: bool(part.meanings)):
         of_run = list(run)
-        says = [number for number, part in enumerate(of_run) if not is_grammar(part.text)]
+        says = [
+            number for number, part in enumerate(of_run) if not is_grammar(part.text)
+        ]
         if is_understood or not says:
             yield from of_run
         else:
@@ -364,12 +401,16 @@ def _united(every: list[Options]) -> list[Options]:
     # One option with all values, if several mean photos of any of them; else these options.
     names = {name for each in every for name in each}
     is_one = len(names) == 1 and all(
-        QUERY_OPTIONS[name].several and not QUERY_OPTIONS[name].all_of_several for name in names
+        QUERY_OPTIONS[name].several and not QUERY_OPTIONS[name].all_of_several
+        for name in names
     )
     if not is_one:
         return every
     return [
-        {name: tuple(value for each in every for value in _values(each[name])) for name in names}
+        {
+            name: tuple(value for each in every for value in _values(each[name]))
+            for name in names
+        }
     ]
 
 
@@ -445,7 +486,9 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
         raise SearchTextInvalid(text=repr(text), reason="it has no words.", hint="")
     for part in understood.left_out:
         hint = understood.hints if part.others else ""
-        of_thing = thing_hint(database, part.text) if part.left_out is LeftOut.UNKNOWN else ""
+        of_thing = (
+            thing_hint(database, part.text) if part.left_out is LeftOut.UNKNOWN else ""
+        )
         reason = " ".join(filter(None, (_REASONS[part.left_out], hint, of_thing)))
         raise SearchTextInvalid(text=part.text, reason=reason, hint=hint)
     return understood
@@ -465,8 +508,12 @@ def thing_hint(database: Database, text: str) -> str:
     from tagger.model.artifact import read_manifest  # pydantic
 
     labels = read_manifest(shipped_file(THINGS)).labels
-    known_names = ((label.name, *label.names.values(), *label.aliases) for label in labels)
-    return off_text if name in map(str.casefold, chain.from_iterable(known_names)) else ""
+    known_names = (
+        (label.name, *label.names.values(), *label.aliases) for label in labels
+    )
+    return (
+        off_text if name in map(str.casefold, chain.from_iterable(known_names)) else ""
+    )
 
 
 def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:
@@ -503,7 +550,9 @@ def _around_sight(database: Database, name: str) -> Near | None:
 
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
-    return lambda start, limit: file_meanings(files_by_name(database, root_paths, start, limit))
+    return lambda start, limit: file_meanings(
+        files_by_name(database, root_paths, start, limit)
+    )
 
 
 def unshown_things(database: Database) -> Unshown:
@@ -512,7 +561,9 @@ def unshown_things(database: Database) -> Unshown:
     @cache
     def names() -> Names:
         with database.read() as connection:
-            things = all_things(connection).values() if things_are_on(connection) else ()
+            things = (
+                all_things(connection).values() if things_are_on(connection) else ()
+            )
         return thing_names(ThingCount(thing, 0, 0, "") for thing in things)
 
     return lambda text: names().named(text)
@@ -550,7 +601,8 @@ def unfamiliar_names(
     counts = [
         LandmarkCount.of(each, numbers[each.id])
         for each in unfamiliar.values()
-        if numbers[each.id] or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
+        if numbers[each.id]
+        or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
     ]
     return landmark_names(
         sorted(
@@ -588,7 +640,9 @@ def names_of_kind(kind: str, read: Callable[[str], Any]) -> Any:
         cities = read("cities")
         return city_names(cities), region_names(cities)
     if kind == "foreign":
-        return foreign_country_names(read("countries")), foreign_city_names(read("cities"))
+        return foreign_country_names(read("countries")), foreign_city_names(
+            read("cities")
+        )
     if kind == "trips":
         trips = read("trips")
         return journey_names(trips), trip_names(trips)
@@ -600,7 +654,15 @@ _NAMES_OF_A_LIST: Mapping[str, Callable[[Any], Names]] = {
     "cameras": camera_names,
     "folders": folder_names,
 }
-KINDS_OF_NAMES = ("landmarks", "countries", "cameras", "cities", "foreign", "trips", "folders")
+KINDS_OF_NAMES = (
+    "landmarks",
+    "countries",
+    "cameras",
+    "cities",
+    "foreign",
+    "trips",
+    "folders",
+)
 
 
 def lists_of_names(
@@ -640,12 +702,16 @@ def lists_of_names(
         )
 
 
-def list_queries(database: Database, root_paths: RootPaths) -> Mapping[str, Callable[[], Any]]:
+def list_queries(
+    database: Database, root_paths: RootPaths
+) -> Mapping[str, Callable[[], Any]]:
     """What reads each list in which searches find names. Folders are counted from all photos."""
 
     def read_countries() -> Mapping[str, None]:
         with database.read() as connection:
-            return dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
+            return dict.fromkeys(
+                (*position_countries(connection), *landmark_countries(connection))
+            )
 
     def read_cameras() -> Mapping[str, Collection[str]]:
         with database.read() as connection:

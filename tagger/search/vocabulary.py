@@ -38,7 +38,9 @@ from tagger.search.words import (
 )
 from tagger.texts.text_format import N_, gettext, without_accents
 
-Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text, at most so many
+Files = Callable[
+    [str, int], Sequence[Meaning]
+]  # whose names start with a text, at most so many
 Unshown = Callable[[str], Sequence[Meaning]]  # what has a name, but no photos
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
@@ -114,9 +116,13 @@ class Vocabulary:
             parts = list(_longest(words, self._with_name))
             named = [part for part in parts if not is_grammar(part.text)]
             # Another list may have photos. Of a landmark called like a city, its photos are found, too.
-            is_found = all(any(meaning.photos != 0 for meaning in part.meanings) for part in named)
+            is_found = all(
+                any(meaning.photos != 0 for meaning in part.meanings) for part in named
+            )
             landmarks = [
-                part for part in named if all(each.kind is Kind.LANDMARK for each in part.meanings)
+                part
+                for part in named
+                if all(each.kind is Kind.LANDMARK for each in part.meanings)
             ]
             if is_found and not any(is_name_of_city(part.text) for part in landmarks):
                 break
@@ -126,13 +132,19 @@ class Vocabulary:
             lambda part: not (part.meanings or relation_of(part.text)),
         ):
             of_run = list(run)
-            rest = list(_longest([part.text for part in of_run], by_words)) if is_rest else of_run
+            rest = (
+                list(_longest([part.text for part in of_run], by_words))
+                if is_rest
+                else of_run
+            )
             is_whole = all(
-                is_grammar(part.text) or (part.meanings and not words_of_kind(part.text))
+                is_grammar(part.text)
+                or (part.meanings and not words_of_kind(part.text))
                 for part in rest
             )
             yield from (
-                Part(part.text) if part.is_of_name and not is_whole else part for part in rest
+                Part(part.text) if part.is_of_name and not is_whole else part
+                for part in rest
             )
 
     def _with_name(self, phrase: str) -> Part | None:
@@ -144,7 +156,9 @@ class Vocabulary:
             month = dates_with_short_year(phrase, self._today)
             is_past = month and month.first and month.first <= self._today
             others = [
-                meaning for meaning in _date_meanings(month) if is_past and meaning not in dates
+                meaning
+                for meaning in _date_meanings(month)
+                if is_past and meaning not in dates
             ]
             return Part(phrase, dates, others=others)
         short = without_fillers(phrase)
@@ -154,7 +168,9 @@ class Vocabulary:
         meanings = self._of_name(named, phrase) or self._trips_during(phrase)
         if not meanings and AROUND.search(without_accents(phrase).casefold()):
             place = self._with_name(short)
-            meanings = [with_surroundings(each) for each in place.meanings] if place else ()
+            meanings = (
+                [with_surroundings(each) for each in place.meanings] if place else ()
+            )
         meanings = meanings or self.named_files(phrase)
         if not meanings:
             return None
@@ -162,7 +178,11 @@ class Vocabulary:
         if meanings[0].kind in AREAS:
             # Other places of the same name, such as the state of a city if it has more photos.
             chosen = [each.options for each in meanings]
-            areas = [each for each in named if each.kind in AREAS and each.options not in chosen]
+            areas = [
+                each
+                for each in named
+                if each.kind in AREAS and each.options not in chosen
+            ]
             others = [
                 area
                 for area in areas
@@ -184,8 +204,12 @@ class Vocabulary:
         first_kind = _of_one_kind(named)
         if any(each.kind is Kind.THING for each in first_kind):
             return [*first_kind, *self._of_kind(phrase)]
-        if any(each.kind is Kind.LANDMARK for each in first_kind) and not _is_empty(first_kind[0]):
-            areas = [each for each in named if each.kind in AREAS and not _is_empty(each)]
+        if any(each.kind is Kind.LANDMARK for each in first_kind) and not _is_empty(
+            first_kind[0]
+        ):
+            areas = [
+                each for each in named if each.kind in AREAS and not _is_empty(each)
+            ]
             return [*first_kind, *_of_one_kind(areas)]
         return first_kind
 
@@ -220,12 +244,18 @@ class Vocabulary:
 
     def named_files(self, phrase: str) -> Sequence[Meaning]:
         # Files with this name, with or without its ending; names of several words have theirs.
-        is_one_word = " " not in phrase and any(each in "._0123456789" for each in phrase)
+        is_one_word = " " not in phrase and any(
+            each in "._0123456789" for each in phrase
+        )
         if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
             return ()
         name = searched_name(phrase)
-        names = [(file, searched_name(file.label)) for file in self._files(phrase, MAX_NAMES)]
-        return [each for each, other in names if name in (other, other.rpartition(".")[0])]
+        names = [
+            (file, searched_name(file.label)) for file in self._files(phrase, MAX_NAMES)
+        ]
+        return [
+            each for each, other in names if name in (other, other.rpartition(".")[0])
+        ]
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
         # The part of words in names of what has photos: whole names first; of typing errors, the fewest.
@@ -248,9 +278,18 @@ class Vocabulary:
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
         # The landmarks with photos of which this is a kind: `church`.
         words = words_of_kind(phrase)
-        every = (meaning for index in self._names if words for meaning in index.with_words(words))
+        every = (
+            meaning
+            for index in self._names
+            if words
+            for meaning in index.with_words(words)
+        )
         return _of_one_kind(
-            [each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)]
+            [
+                each
+                for each in every
+                if each.kind is Kind.LANDMARK and not _is_empty(each)
+            ]
         )
 
     def _matches(
@@ -260,9 +299,13 @@ class Vocabulary:
         is_hint: bool = False,
     ) -> list[WordMatch[Meaning]]:
         every = (
-            match for index in self._names for match in index.find_words(phrase, is_hint=is_hint)
+            match
+            for index in self._names
+            for match in index.find_words(phrase, is_hint=is_hint)
         )
-        return [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
+        return [
+            match for match in every if not (_is_empty(match.thing) or phrase.isdigit())
+        ]
 
     def starting_with(self, text: str) -> list[Meaning]:
         """The meanings of the start of a name; similar names only where no word of one starts so."""
@@ -270,7 +313,9 @@ class Vocabulary:
         if not text:
             return []
         meanings = [
-            replace(each, match=match) for index in self._names for match, each in index.find(text)
+            replace(each, match=match)
+            for index in self._names
+            for match, each in index.find(text)
         ]
         if all(each.match > Match.WORDS for each in meanings):
             close = sorted(
@@ -278,7 +323,9 @@ class Vocabulary:
                 key=lambda match: match.errors,
             )
             meanings += [
-                replace(match.thing, match=Match.SIMILAR) for match in close if match.errors
+                replace(match.thing, match=Match.SIMILAR)
+                for match in close
+                if match.errors
             ]
         if len(text) >= _LEAST_FOR_FILES:
             meanings += self._files(text, _MOST_OF_KIND)
@@ -300,7 +347,9 @@ class Vocabulary:
         hints = self.hints(part.text)
         return replace(
             part,
-            others=[replace(hint, options=with_outcome(hint.options)) for hint in hints],
+            others=[
+                replace(hint, options=with_outcome(hint.options)) for hint in hints
+            ],
         )
 
     def hints(self, text: str) -> Sequence[Meaning]:
@@ -309,17 +358,25 @@ class Vocabulary:
             return ()
         start_of_outcome = Kind.OUTCOME, Match.START
         meanings = [
-            each for each in self.starting_with(text) if (each.kind, each.match) != start_of_outcome
+            each
+            for each in self.starting_with(text)
+            if (each.kind, each.match) != start_of_outcome
         ]
         if not meanings:
             words = (word for word in text.split() if not is_grammar(word))
-            every = [match for word in words for match in self._matches(word, is_hint=True)]
+            every = [
+                match for word in words for match in self._matches(word, is_hint=True)
+            ]
             every.sort(key=lambda match: match[:3])
-            meanings = [match.thing for match in every if match.errors == every[0].errors]
+            meanings = [
+                match.thing for match in every if match.errors == every[0].errors
+            ]
         return list({each.label: each for each in meanings}.values())[:_MOST_HINTS]
 
 
-def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Iterator[Part]:
+def _longest(
+    words: Sequence[str], part_of: Callable[[str], Part | None]
+) -> Iterator[Part]:
     # From the left, the parts of the longest runs of words, and each other word alone.
     first = 0
     while first < len(words):
@@ -382,13 +439,21 @@ def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
 
 def _of_one_kind(meanings: Sequence[Meaning]) -> Sequence[Meaning]:
     # Those of the first kind, with photos before others; one alone if its option is possible once.
-    meanings = list({str(each.options): each for each in sorted(meanings, key=_is_empty)}.values())
+    meanings = list(
+        {str(each.options): each for each in sorted(meanings, key=_is_empty)}.values()
+    )
     same = [each for each in meanings if each.kind is meanings[0].kind]
-    can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
+    can_repeat = all(
+        QUERY_OPTIONS[name].several for each in same[:1] for name in each.options
+    )
     can_repeat = can_repeat and all(each.kind is not Kind.TRIP for each in same[:1])
     return same[: MAX_NAMES if can_repeat else 1]
 
 
 def with_outcome(options: Options) -> Options:
     """The options; where they would select photos with a landmark alone, those of all classified photos."""
-    return {**options, "any_rank": "1"} if options and selects_with_landmark(options) else options
+    return (
+        {**options, "any_rank": "1"}
+        if options and selects_with_landmark(options)
+        else options
+    )

@@ -69,7 +69,9 @@ def _spaced(name: str) -> str:
 def _with_accents(name: str) -> set[str]:
     # The words of a name in lower case, with accents. Letters that look alike, as Đ and Ð, are one.
     return set(
-        _spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split()
+        _spaced(
+            unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)
+        ).split()
     )
 
 
@@ -159,7 +161,8 @@ class NameIndex(Generic[T]):
         words = self._words(self._folded(text))
         if is_hint:
             errors_of = [
-                (len(word) >= _LEAST_FOR_HINT) + (len(word) >= _LETTERS_FOR_TWO) for word in words
+                (len(word) >= _LEAST_FOR_HINT) + (len(word) >= _LETTERS_FOR_TWO)
+                for word in words
             ]
             most = sum(errors_of)
         else:
@@ -183,7 +186,8 @@ class NameIndex(Generic[T]):
             if errors <= most and accents:
                 spelled = _with_accents(name.spelling)
                 errors += any(
-                    word not in spelled and folded(word) not in spelled for word in accents
+                    word not in spelled and folded(word) not in spelled
+                    for word in accents
                 )
             further_words = max(len(self._words(name.text)) - len(words), 0)
             if errors <= most and not (errors and name.is_alias and further_words):
@@ -217,7 +221,11 @@ class NameIndex(Generic[T]):
     @cached_property
     def _letters(self) -> Mapping[str, int]:
         # Only what no name matches is compared so.
-        return {word: _letters(word) for word in self._with_word if len(word) >= _LEAST_FOR_HINT}
+        return {
+            word: _letters(word)
+            for word in self._with_word
+            if len(word) >= _LEAST_FOR_HINT
+        }
 
     def _find_names_with(self, word: str, most_errors: int) -> Mapping[int, int]:
         # Names with a word, by number, and its typing errors: none in the first letter or short words.
@@ -227,7 +235,10 @@ class NameIndex(Generic[T]):
         letters = _letters(word)
         for other, other_letters in self._letters.items():
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
-            if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
+            if (
+                other[0] != word[0]
+                or (letters & ~other_letters).bit_count() > most_errors
+            ):
                 continue
             for errors in range(1, most_errors + 1):
                 if is_similar(word, other, errors):
@@ -272,7 +283,11 @@ def is_similar(text: str, word: str, errors: int) -> bool:
         is_similar(text[1:], word[1:], left)
         or is_similar(text[1:], word, left)
         or is_similar(text, word[1:], left)
-        or (text[:2] == word[1::-1] and len(word) > 1 and is_similar(text[2:], word[2:], left))
+        or (
+            text[:2] == word[1::-1]
+            and len(word) > 1
+            and is_similar(text[2:], word[2:], left)
+        )
     )
 
 
@@ -347,14 +362,20 @@ def words_of(text: str) -> list[str]:
 
 
 def quoted_words(text: str) -> frozenset[str]:
-    return frozenset(word for quoted in _QUOTED.findall(text) for word in words_of(quoted))
+    return frozenset(
+        word for quoted in _QUOTED.findall(text) for word in words_of(quoted)
+    )
 
 
 def phrases(text: str) -> set[str]:
     """The runs of words of a text that may be names."""
     words = words_of(text)[:MAX_WORDS]
     starts, lengths = range(len(words)), range(1, MOST_WORDS_OF_PART + 1)
-    return {" ".join(words[start : start + length]) for start in starts for length in lengths}
+    return {
+        " ".join(words[start : start + length])
+        for start in starts
+        for length in lengths
+    }
 
 
 def relation_of(word: str) -> Relation | None:
@@ -376,5 +397,7 @@ def is_grammar(phrase: str) -> bool:
 def without_fillers(phrase: str) -> str:
     """The phrase without words that say nothing: `without any landmark` is `without landmark`."""
     return " ".join(
-        word for word in phrase.split() if relation_of(word) or _plain(word) not in _FILLERS
+        word
+        for word in phrase.split()
+        if relation_of(word) or _plain(word) not in _FILLERS
     )

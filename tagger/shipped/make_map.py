@@ -43,13 +43,18 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
     """Write the tiles from a folder of Natural Earth's files, with the packages in another."""
     layers = {
         "land": chain(
-            _shapes(natural_earth, "land"), _shapes(natural_earth, "minor_islands", ["10m"])
+            _shapes(natural_earth, "land"),
+            _shapes(natural_earth, "minor_islands", ["10m"]),
         ),
         "lakes": _shapes(natural_earth, "lakes"),
         "rivers": _shapes(natural_earth, "rivers_lake_centerlines"),
-        "regions": _regions(natural_earth / "ne_50m_admin_1_states_provinces_lines.json"),
+        "regions": _regions(
+            natural_earth / "ne_50m_admin_1_states_provinces_lines.json"
+        ),
         "borders": _shapes(natural_earth, "admin_0_boundary_lines_land"),
-        "countries": _country_names(natural_earth / "world-atlas-countries-independent-50m.json"),
+        "countries": _country_names(
+            natural_earth / "world-atlas-countries-independent-50m.json"
+        ),
         "cities": _city_names(Path(__file__).with_name("cities.npz")),
     }
     for name, features in layers.items():
@@ -63,7 +68,11 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
             "--read-parallel",
             "--output=world.pmtiles",
         ),
-        *("--name=World", "--attribution=Natural Earth, GeoNames", f"--maximum-zoom={MAX_ZOOM}"),
+        *(
+            "--name=World",
+            "--attribution=Natural Earth, GeoNames",
+            f"--maximum-zoom={MAX_ZOOM}",
+        ),
         *(
             "--drop-rate=1",
             "--no-tile-size-limit",
@@ -123,7 +132,9 @@ def _country_names(file: Path) -> Iterator[Feature]:
         largest.items(),
         key=lambda item: (-_area(item[1]), item[0]),
     ):
-        place = shapely.maximum_inscribed_circle(land, tolerance=LABEL_TOLERANCE).coords[0]
+        place = shapely.maximum_inscribed_circle(
+            land, tolerance=LABEL_TOLERANCE
+        ).coords[0]
         zoom = next(
             (zoom for zoom, least in LEAST_AREAS if _area(land) >= least),
             MAX_ZOOM,
@@ -135,7 +146,9 @@ def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:
     """A negative number means an arc in reverse: ~0 is the first one."""
     pieces = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
     for outline, *_ in pieces:
-        points = chain.from_iterable(arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in outline)
+        points = chain.from_iterable(
+            arcs[arc] if arc >= 0 else arcs[~arc][::-1] for arc in outline
+        )
         yield shapely.make_valid(shapely.Polygon(list(points)))
 
 
@@ -147,17 +160,20 @@ def _area(land: Any) -> float:
 def _city_names(file: Path) -> Iterator[Feature]:
     """Name cities in English, and in the languages of the page that have another name."""
     rows = (
-        line.split("\t") for line in file.with_name("cities.names.tsv").read_text().splitlines()
+        line.split("\t")
+        for line in file.with_name("cities.names.tsv").read_text().splitlines()
     )
     names_by_language = {
         (city, country): names for city, _, country, *names in reversed(list(rows))
     }
     with np.load(file) as table:
         texts = {
-            name: table[name].tobytes().decode().split("\n") for name in ("names", "country_names")
+            name: table[name].tobytes().decode().split("\n")
+            for name in ("names", "country_names")
         }
         columns = (
-            table[name].tolist() for name in ("populations", "longitudes", "latitudes", "countries")
+            table[name].tolist()
+            for name in ("populations", "longitudes", "latitudes", "countries")
         )
         rows_of_cities = zip(*columns, texts["names"], strict=False)
         for number, longitude, latitude, country, name in sorted(
@@ -168,10 +184,14 @@ def _city_names(file: Path) -> Iterator[Feature]:
                 None,
             )
             if zoom is not None:
-                others = names_by_language.get((name, texts["country_names"][country]), ())
+                others = names_by_language.get(
+                    (name, texts["country_names"][country]), ()
+                )
                 local = {
                     tag: other
-                    for tag, other in zip(("de", "es", "fr", "pt"), others, strict=False)
+                    for tag, other in zip(
+                        ("de", "es", "fr", "pt"), others, strict=False
+                    )
                     if other
                 }
                 place = _point(longitude / 10_000, latitude / 10_000)

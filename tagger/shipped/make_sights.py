@@ -21,21 +21,42 @@ from tagger.sphere import Floats
 KINDS = {
     "statue": (80, 3.0),
     **dict.fromkeys(
-        ("arch", "fountain", "hot_spring", "memorial", "monument", "ship", "shrine", "windmill"),
+        (
+            "arch",
+            "fountain",
+            "hot_spring",
+            "memorial",
+            "monument",
+            "ship",
+            "shrine",
+            "windmill",
+        ),
         (80, 2.5),
     ),
     **dict.fromkeys(
-        ("building", "church", "gallery", "house", "library", "mine", "museum"), (100, 1.0)
+        ("building", "church", "gallery", "house", "library", "mine", "museum"),
+        (100, 1.0),
     ),
-    **dict.fromkeys(("observatory", "railway", "synagogue", "theatre", "town_hall"), (100, 1.0)),
+    **dict.fromkeys(
+        ("observatory", "railway", "synagogue", "theatre", "town_hall"), (100, 1.0)
+    ),
     **dict.fromkeys(("lighthouse", "skyscraper", "tower"), (120, 4.0)),
     **dict.fromkeys(
-        ("aqueduct", "attraction", "cathedral", "mosque", "opera", "temple", "tomb"), (120, 2.5)
+        ("aqueduct", "attraction", "cathedral", "mosque", "opera", "temple", "tomb"),
+        (120, 2.5),
     ),
     "bridge": (180, 4.0),
     **dict.fromkeys(("aquarium", "cave", "market"), (200, 1.0)),
     **dict.fromkeys(
-        ("archaeological_site", "castle", "fort", "monastery", "palace", "square", "stadium"),
+        (
+            "archaeological_site",
+            "castle",
+            "fort",
+            "monastery",
+            "palace",
+            "square",
+            "stadium",
+        ),
         (200, 2.5),
     ),
     **dict.fromkeys(("botanical_garden", "cemetery", "garden", "street"), (300, 2.0)),
@@ -46,7 +67,8 @@ KINDS = {
     "world_heritage": (800, 1.0),
     **dict.fromkeys(("mountain", "volcano"), (1500, 8.0)),
     **dict.fromkeys(
-        ("canyon", "fjord", "glacier", "lake", "landscape", "national_park"), (2000, 6.0)
+        ("canyon", "fjord", "glacier", "lake", "landscape", "national_park"),
+        (2000, 6.0),
     ),
     **dict.fromkeys(("nature_reserve", "valley"), (2000, 6.0)),
 }
@@ -81,7 +103,9 @@ def main(out: Path) -> None:
     reaches_m = np.minimum(reaches_m, np.maximum(city_edges_m, REACH_IN_CITIES_M))
     is_lonely = 1000 * edge_distances_km(*_degrees(rows), 0) > LONELY_M
     reaches_m = np.where(is_lonely, np.maximum(reaches_m, LONELY_M), reaches_m)
-    latitudes, longitudes = ((10_000 * axis).round().astype("<i4") for axis in _degrees(rows))
+    latitudes, longitudes = (
+        (10_000 * axis).round().astype("<i4") for axis in _degrees(rows)
+    )
     columns = {
         "names": text_column([row["name"] for row in rows]),
         "other_names": text_column([_other_names(row) for row in rows]),
@@ -90,7 +114,9 @@ def main(out: Path) -> None:
             [list(KINDS).index(row["kind"]) for row in rows],
             dtype="u1",
         ),
-        "popularities": np.array([min(255, _popularity(row)) for row in rows]).astype("u1"),
+        "popularities": np.array([min(255, _popularity(row)) for row in rows]).astype(
+            "u1"
+        ),
         "latitudes": latitudes,
         "longitudes": longitudes,
         "sizes_m": np.array([KINDS[row["kind"]][0] for row in rows], dtype="<u2"),
@@ -115,13 +141,17 @@ def _reach_m(row: dict[str, str]) -> float:
         return min(size_m, UNSURE_REACH_M)
     articles = ARTICLES_OF_NATURE if size_m >= NATURE_M else ARTICLES
     margin = 1.0 if size_m >= NATURE_M else MARGIN
-    return size_m * margin * min(farthest, max(LEAST_FACTOR, _popularity(row) / articles))
+    return (
+        size_m * margin * min(farthest, max(LEAST_FACTOR, _popularity(row) / articles))
+    )
 
 
 def _other_names(row: dict[str, str]) -> str:
     """The names by language, as `de=Kölner Dom`, and those without one, as `=Kölner Dom`."""
     names = json.loads(row["names"] or "{}")
-    return "\t".join(f"{'' if key == 'alt' else key}={name}" for key, name in names.items())
+    return "\t".join(
+        f"{'' if key == 'alt' else key}={name}" for key, name in names.items()
+    )
 
 
 if __name__ == "__main__":

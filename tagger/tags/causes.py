@@ -32,7 +32,13 @@ from sqlalchemy import (
 
 from tagger.database.connection import record_decisions
 from tagger.database.enums import Outcome, VerdictKind
-from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, upsert
+from tagger.database.statements import (
+    among,
+    ids_parameter,
+    insert_page,
+    lock_tables,
+    upsert,
+)
 from tagger.database.tables import (
     SKETCHED_BLOCK,
     classifications,
@@ -97,7 +103,11 @@ def store_classifications(
     now = datetime.now(UTC)
     # The first of the models is the last one that is stored.
     for model_id, threshold in reversed(list(claim.thresholds.items())):
-        own = {key: result for key, result in classified.items() if model_id in result.results}
+        own = {
+            key: result
+            for key, result in classified.items()
+            if model_id in result.results
+        }
         if model_id not in landmark_ids or not own:
             continue
         _delete_results(connection, model_id, own)
@@ -142,7 +152,10 @@ def store_classifications(
         # Its embeddings; those of other images of a block are sketched anew with them.
         rows = [(*row, model_id) for row in compared[model_id].embeddings]
         insert_page(
-            connection, embeddings, ("content_id", "taught_version", "data", "model_id"), rows
+            connection,
+            embeddings,
+            ("content_id", "taught_version", "data", "model_id"),
+            rows,
         )
         blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
         connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
@@ -184,22 +197,35 @@ def store_things(
             for each in own[key].predictions
             if each.accepted
         ]
-        insert_page(connection, image_things, ("content_id", "thing", "model_id", "score"), rows)
+        insert_page(
+            connection, image_things, ("content_id", "thing", "model_id", "score"), rows
+        )
 
 
-def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
+def _delete_earlier(
+    connection: Connection, job_id: int, content_ids: Collection[int]
+) -> None:
     recorded_at = select(jobs.c.created_at).where(jobs.c.id == job_id).scalar_subquery()
-    at = contents.c.classified_at  # null: before 2.1, by a model that was not the last one
+    at = (
+        contents.c.classified_at
+    )  # null: before 2.1, by a model that was not the last one
     is_earlier = among(contents.c.id, content_ids), or_(at.is_(None), at < recorded_at)
     earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
     of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
-        of_images = among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
+        of_images = (
+            among(table.c.content_id, earlier),
+            table.c.model_id.in_(of_landmarks),
+        )
         connection.execute(delete(table).where(*of_images))
-    connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
+    connection.execute(
+        update(contents).where(among(contents.c.id, earlier)).values(model_id=None)
+    )
 
 
-def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
+def _delete_results(
+    connection: Connection, model_id: int, content_ids: Collection[int]
+) -> None:
     for table in _RESULTS:
         connection.execute(
             _DELETE_OF_MODEL[table],
@@ -231,7 +257,9 @@ _INSERT_EARLIER = insert(classifications).from_select(
 _UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
 
 
-def delete_model_results(connection: Connection, model_id: int, after: int) -> Sequence[int]:
+def delete_model_results(
+    connection: Connection, model_id: int, after: int
+) -> Sequence[int]:
     """Delete what a model says of the next page of images `after` this one. Returns their ids.
 
     The model before it, if there is one, is then the last one of an image.
@@ -245,7 +273,9 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
         for column in id_columns
     )
     (image_id,) = union(*(select(page.subquery()) for page in pages)).subquery().c
-    content_ids = connection.scalars(select(image_id).order_by(image_id).limit(PAGE)).all()
+    content_ids = connection.scalars(
+        select(image_id).order_by(image_id).limit(PAGE)
+    ).all()
     lock_contents(connection, content_ids)
     is_last = among(contents.c.id, content_ids) & (contents.c.model_id == model_id)
     # Those before 2.1 have no time; the newest model is likely to be the last one.
@@ -254,7 +284,9 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
         classifications.c.content_id.in_(select(contents.c.id).where(is_last)),
         classifications.c.model_id != model_id,
     )
-    rows = connection.execute(select(classifications).where(*of_others).order_by(*in_order))
+    rows = connection.execute(
+        select(classifications).where(*of_others).order_by(*in_order)
+    )
     latest = {row.content_id: row for row in rows}
     if latest:
         values = [
@@ -262,7 +294,10 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
             for key, row in latest.items()
         ]
         connection.execute(_UPDATE_CONTENT, values)
-        columns = {"content": classifications.c.content_id, "model": classifications.c.model_id}
+        columns = {
+            "content": classifications.c.content_id,
+            "model": classifications.c.model_id,
+        }
         of_row = (column == bindparam(name) for name, column in columns.items())
         keys = [{"content": row["content"], "model": row["model_id"]} for row in values]
         connection.execute(delete(classifications).where(*of_row), keys)
@@ -274,23 +309,36 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
 
 
 def replace_taught_tags(
-    connection: Connection, model_id: int, new_tags: TaughtTags, *conditions: ColumnElement[bool]
+    connection: Connection,
+    model_id: int,
+    new_tags: TaughtTags,
+    *conditions: ColumnElement[bool],
 ) -> EffectiveTags:
     """Replace the taught tags of images by a model: those with these conditions."""
     lock_contents(connection, new_tags)
-    of_model = among(taught_tags.c.content_id, new_tags), taught_tags.c.model_id == model_id
+    of_model = (
+        among(taught_tags.c.content_id, new_tags),
+        taught_tags.c.model_id == model_id,
+    )
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
     _insert_taught_tags(connection, model_id, new_tags)
     return settle(connection, new_tags)
 
 
-def _insert_taught_tags(connection: Connection, model_id: int, new_tags: TaughtTags) -> None:
+def _insert_taught_tags(
+    connection: Connection, model_id: int, new_tags: TaughtTags
+) -> None:
     rows = [
         (content_id, landmark_id, score, model_id)
         for content_id in sorted(new_tags)
         for landmark_id, score in new_tags[content_id].items()
     ]
-    insert_page(connection, taught_tags, ("content_id", "landmark_id", "score", "model_id"), rows)
+    insert_page(
+        connection,
+        taught_tags,
+        ("content_id", "landmark_id", "score", "model_id"),
+        rows,
+    )
 
 
 def store_odds(
@@ -300,7 +348,9 @@ def store_odds(
 
     A tag that has another score than its row was replaced meanwhile, and stays.
     """
-    ordered = sorted(changes, key=lambda change: (change[0].content_id, change[0].landmark_id))
+    ordered = sorted(
+        changes, key=lambda change: (change[0].content_id, change[0].landmark_id)
+    )
     images = {row.content_id for row, _ in ordered}
     if images:
         lock_contents(connection, images)
@@ -394,12 +444,17 @@ def write_verdicts(
     # No landmark depends on a thing, or on a sight.
     if images := images_of[int]:
         confirmed = sorted(confirmed_contents(connection, images))
-        connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(confirmed)))
+        connection.execute(
+            delete(dismissals).where(dismissals.c.content_id.in_(confirmed))
+        )
         _settle_decided(connection, images)
 
 
 def delete_verdicts(
-    connection: Connection, content_ids: Collection[int], subject: Subject, kind: VerdictKind
+    connection: Connection,
+    content_ids: Collection[int],
+    subject: Subject,
+    kind: VerdictKind,
 ) -> int:
     """Delete the verdicts of images about a subject, if they are of `kind`; returns how many."""
     lock_contents(connection, content_ids)
@@ -445,8 +500,13 @@ def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int
     return count
 
 
-def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> set[int]:
-    is_confirmed = verdicts.c.content_id.in_(content_ids), verdicts.c.verdict == "confirmed"
+def confirmed_contents(
+    connection: Connection, content_ids: Collection[int]
+) -> set[int]:
+    is_confirmed = (
+        verdicts.c.content_id.in_(content_ids),
+        verdicts.c.verdict == "confirmed",
+    )
     return set(connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)))
 
 
@@ -462,11 +522,15 @@ def _upsert(
         return
     statement = upsert(connection, table)
     values = {
-        column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
+        column.name: statement.excluded[column.name]
+        for column in table.c
+        if not column.primary_key
     }
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
     key = list(table.primary_key)
-    over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
+    over = statement.on_conflict_do_update(
+        index_elements=key, set_=values, where=is_older
+    )
     names = table.columns.keys()
     connection.execute(
         over,
@@ -535,7 +599,9 @@ def move_to_landmark(
     )
     connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
     connection.execute(update(tags).where(is_moved).values(landmark_id=target_id))
-    connection.execute(delete(taught_tags).where(taught_tags.c.landmark_id == landmark_id))
+    connection.execute(
+        delete(taught_tags).where(taught_tags.c.landmark_id == landmark_id)
+    )
     _settle_decided(connection, images)
     return {"verdicts": verdict_count, "tags": tag_count}
 
@@ -548,18 +614,24 @@ def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> 
         other.c.landmark_id == landmark_id,
         other.c.given_at > verdicts.c.given_at,
     )
-    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older))
+    connection.execute(
+        delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older)
+    )
     has_newer = exists().where(same_image, other.c.landmark_id == target_id)
     older = connection.execute(
         delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer)
     )
     moved = (
-        update(verdicts).where(verdicts.c.landmark_id == landmark_id).values(landmark_id=target_id)
+        update(verdicts)
+        .where(verdicts.c.landmark_id == landmark_id)
+        .values(landmark_id=target_id)
     )
     return older.rowcount + connection.execute(moved).rowcount
 
 
-def delete_of_landmark(connection: Connection, images: Collection[int], landmark_id: int) -> None:
+def delete_of_landmark(
+    connection: Connection, images: Collection[int], landmark_id: int
+) -> None:
     """Delete verdicts and tags of a landmark, on images that `lock_images_of` has locked."""
     for table in (tags, taught_tags, verdicts):
         connection.execute(delete(table).where(table.c.landmark_id == landmark_id))

@@ -53,9 +53,13 @@ from tagger.database.tables import (
 NEAR_DEGREES = 0.02
 
 
-def lock_contents_shared(connection: Connection, digests: Collection[str]) -> dict[str, int]:
+def lock_contents_shared(
+    connection: Connection, digests: Collection[str]
+) -> dict[str, int]:
     """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
-    query = select(contents.c.digest, contents.c.id).where(among(contents.c.digest, digests))
+    query = select(contents.c.digest, contents.c.id).where(
+        among(contents.c.digest, digests)
+    )
     query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
     return {row.digest: row.id for row in connection.execute(query)} if digests else {}
 
@@ -64,7 +68,11 @@ def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
     """Lock these images: others that change them wait. SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
-    query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
+    query = (
+        select(contents.c.id)
+        .where(among(contents.c.id, content_ids))
+        .order_by(contents.c.id)
+    )
     connection.execute(query.with_for_update(key_share=True))
 
 
@@ -78,11 +86,15 @@ def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:
         return
     is_changed = among(photos.c.id, sorted(set(photo_ids)))
     record_matching_photos(connection, is_changed)
-    images = connection.scalars(select(photos.c.content_id).where(is_changed).distinct()).all()
+    images = connection.scalars(
+        select(photos.c.content_id).where(is_changed).distinct()
+    ).all()
     record_matching_photos(connection, among(photos.c.content_id, images) & ~is_changed)
 
 
-def count_photos_of_job(connection: Connection, job: int, *conditions: ColumnElement[bool]) -> int:
+def count_photos_of_job(
+    connection: Connection, job: int, *conditions: ColumnElement[bool]
+) -> int:
     """The number of photos that a job has classified with an effective tag with these conditions."""
     images = select(effective_tags.c.content_id).where(*conditions)
     of_job = (
@@ -108,7 +120,9 @@ def record_landmark(connection: Connection, landmark_id: int) -> None:
     place = landmarks.c.latitude, landmarks.c.longitude
     is_near = (
         axis.between(degrees - NEAR_DEGREES, degrees + NEAR_DEGREES)
-        for axis, degrees in zip((positions.c.latitude, positions.c.longitude), place, strict=True)
+        for axis, degrees in zip(
+            (positions.c.latitude, positions.c.longitude), place, strict=True
+        )
     )
     near = select(positions.c.photo_id).where(landmarks.c.id == landmark_id, *is_near)
     images = union(
@@ -133,7 +147,11 @@ def record_sights(connection: Connection, names: Collection[str]) -> None:
 
 def record_camera(connection: Connection, camera_id: int) -> None:
     """Record that the clock of a camera has changed, which locates photos of its companions, too."""
-    group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
+    group = (
+        select(cameras.c.companions_id)
+        .where(cameras.c.id == camera_id)
+        .scalar_subquery()
+    )
     companions = select(cameras.c.id).where(cameras.c.companions_id == group)
     record_matching_photos(
         connection,
@@ -144,7 +162,9 @@ def record_camera(connection: Connection, camera_id: int) -> None:
     )
 
 
-def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
+def record_matching_photos(
+    connection: Connection, condition: ColumnElement[bool]
+) -> None:
     """Record another change for the photos with this condition: of a track, or of companions."""
     part = part_of(photos.c.taken_at, photos.c.id)
     before = part, photos.c.id, photos.c.camera_id, photos.c.taken_at
@@ -171,7 +191,8 @@ def is_only_predicted() -> ColumnElement[bool]:
 
 
 def is_classified_by(
-    model_id: int | ColumnElement[Any], *same_options: tuple[str, float | ColumnElement[Any]]
+    model_id: int | ColumnElement[Any],
+    *same_options: tuple[str, float | ColumnElement[Any]],
 ) -> ColumnElement[bool]:
     """Whether a model has classified the image of a row of `contents`, with these options, or any."""
 
@@ -187,7 +208,9 @@ def is_classified_by(
     return or_(of_model(contents), earlier)
 
 
-def is_classified_by_all(thresholds: Mapping[int, float], top_k: int) -> ColumnElement[bool]:
+def is_classified_by_all(
+    thresholds: Mapping[int, float], top_k: int
+) -> ColumnElement[bool]:
     """Whether these models have classified the image of a row of `contents`, with thresholds by their ids."""
     return and_(
         *(
@@ -208,7 +231,9 @@ def has_photo(content_id: ColumnElement[int]) -> Exists:
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
     tables = verdicts, thing_verdicts, sight_verdicts, dismissals, favourites
-    return or_(*(exists().where(table.c.content_id == contents.c.id) for table in tables))
+    return or_(
+        *(exists().where(table.c.content_id == contents.c.id) for table in tables)
+    )
 
 
 def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
@@ -239,8 +264,12 @@ def is_first_copy(conditions: Iterable[ColumnElement[bool]]) -> ColumnElement[bo
             return other_positions.c[element.name]
         return None
 
-    on_others = [replacement_traverse(condition, {}, on_other) for condition in conditions]
-    of_other = other.outerjoin(other_positions, other_positions.c.photo_id == other.c.id)
+    on_others = [
+        replacement_traverse(condition, {}, on_other) for condition in conditions
+    ]
+    of_other = other.outerjoin(
+        other_positions, other_positions.c.photo_id == other.c.id
+    )
     return ~exists(select(true()).select_from(of_other)).where(
         other.c.content_id == photos.c.content_id,
         other.c.gone_since.is_(None),

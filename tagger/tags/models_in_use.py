@@ -21,7 +21,9 @@ from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerE
 LANDMARKS, THINGS = KINDS = ("landmarks", "things")
 
 
-def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequence[Sequence[int]]:
+def ids_in_use(
+    connection: Connection, kinds: Collection[str] = KINDS
+) -> Sequence[Sequence[int]]:
     """The ids of the models in use, in their order; empty in a new library.
 
     If none was put in use, the shipped one of landmarks is, as in libraries from before 3.0.
@@ -32,12 +34,16 @@ def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequen
     registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))
     current = {kind: shipped_digest(kind) for kind in KINDS}
     of_packages: dict[str, list[Row[Any]]] = {kind: [] for kind in KINDS}
-    for row in sorted(registered, key=lambda row: (row.digest != current[row.kind], -row.id)):
+    for row in sorted(
+        registered, key=lambda row: (row.digest != current[row.kind], -row.id)
+    ):
         if row.file is None or row.digest == current[row.kind]:
             of_packages[row.kind].append(row)
     in_use = [row for row in registered if row.in_use] or of_packages[LANDMARKS][:1]
     return [
-        [each.id for each in of_packages[row.kind]] if row in of_packages[row.kind] else [row.id]
+        [each.id for each in of_packages[row.kind]]
+        if row in of_packages[row.kind]
+        else [row.id]
         for row in in_use
         if row.kind in kinds
     ]
@@ -45,7 +51,10 @@ def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequen
 
 # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
 _MODELS = select(
-    *(models.c[name] for name in ("id", "name", "kind", "digest", "file", "in_use", "use_order"))
+    *(
+        models.c[name]
+        for name in ("id", "name", "kind", "digest", "file", "in_use", "use_order")
+    )
 )
 
 
@@ -53,7 +62,9 @@ def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
     with database.read() as connection:
         names = [row.name for row in _in_use(connection)]
-    return names or [name for kind in kinds_of_new_libraries() if (name := shipped_name(kind))]
+    return names or [
+        name for kind in kinds_of_new_libraries() if (name := shipped_name(kind))
+    ]
 
 
 def kinds_of_new_libraries() -> Sequence[str]:
@@ -123,7 +134,9 @@ def verify_file(name: str, file: Path, digest: str) -> None:
             reason=(error.strerror or str(error)).lower(),
         ) from error
     if is_shipped_file(file):
-        raise ModelFileNotFound(name=name, reason="it came with an earlier version of tagger")
+        raise ModelFileNotFound(
+            name=name, reason="it came with an earlier version of tagger"
+        )
     raise ModelChanged(path=file, name=name)
 
 
@@ -140,7 +153,9 @@ def shipped_name(kind: str = LANDMARKS) -> str | None:
     """The name of the shipped model of a kind; None without one."""
     from tagger.model.artifact import read_manifest
 
-    return read_manifest(shipped_file(kind)).name if shipped_file(kind).is_file() else None
+    return (
+        read_manifest(shipped_file(kind)).name if shipped_file(kind).is_file() else None
+    )
 
 
 def shipped_digest(kind: str = LANDMARKS) -> str | None:

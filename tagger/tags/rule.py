@@ -105,7 +105,9 @@ class Candidate(NamedTuple):
         """Whether it is suggested on an intact image that shows nothing else, unless it is accepted."""
         if self.suggested_from is None or self.odds is None:
             return self.suggested_from is not None and self.score >= self.suggested_from
-        least = min(self.suggested_from, LEAST_PROBABILITY if self.odds.are_of_the_place else 1)
+        least = min(
+            self.suggested_from, LEAST_PROBABILITY if self.odds.are_of_the_place else 1
+        )
         is_high = self.rank is None or self.score >= min(least, LEAST_SUGGESTED_SCORE)
         return is_high and weighed(self.score, self.odds.odds) >= least
 
@@ -187,7 +189,9 @@ def decide(
     """
     # Most candidates are only predicted, with a low score.
     landmark_ids = {
-        each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable
+        each.landmark_id
+        for each in candidates
+        if each.is_enough or each.odds or each.is_probable
     }
     by_landmark: dict[int, list[Candidate]] = {
         key: [] for key in sorted(landmark_ids | verdicts.keys())
@@ -204,7 +208,9 @@ def decide(
         if verdicts.get(key) is not VerdictKind.REJECTED
     )
     rivals = _rivals(chain.from_iterable(is_open))
-    is_named = any(of_landmark and key not in verdicts for key, of_landmark in counting.items())
+    is_named = any(
+        of_landmark and key not in verdicts for key, of_landmark in counting.items()
+    )
     is_named |= VerdictKind.CONFIRMED in verdicts.values()
     effective_tags = []
     for landmark_id, own in by_landmark.items():
@@ -214,13 +220,17 @@ def decide(
         if landmark_id in verdicts:
             # A rejection of what nothing speaks for is no tag.
             verdict = verdicts[landmark_id]
-            state = TagState(verdict) if own or verdict is VerdictKind.CONFIRMED else None
+            state = (
+                TagState(verdict) if own or verdict is VerdictKind.CONFIRMED else None
+            )
         elif image.dismissed:
             state = None
         elif accepted:
             state, reason = _contested(accepted, rivals, verdicts)
         else:
-            state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
+            state, reason = _not_counting(
+                own, is_damaged=image.damaged, is_named=is_named
+            )
         if state is not None:
             rank = min(
                 (each.rank for each in own if each.rank is not None),
@@ -249,14 +259,18 @@ def _counting(
 ) -> Iterator[Candidate]:
     """The candidates that count: all but taught ones where a model is nearly certain of another landmark."""
     # The landmarks of which a model is nearly certain, and that no verdict speaks against.
-    confirmed = {key for key, verdict in verdicts.items() if verdict is VerdictKind.CONFIRMED}
+    confirmed = {
+        key for key, verdict in verdicts.items() if verdict is VerdictKind.CONFIRMED
+    }
     certain = {
         landmark_id
         for landmark_id, own in by_landmark.items()
         if verdicts.get(landmark_id) is not VerdictKind.REJECTED
         and confirmed <= {landmark_id}
         and any(
-            each.rank is not None and each.score >= NEARLY_CERTAIN and each.is_alone_accepted
+            each.rank is not None
+            and each.score >= NEARLY_CERTAIN
+            and each.is_alone_accepted
             for each in own
         )
     }
@@ -288,7 +302,10 @@ def _contested(
     others = [each for each in rivals if each.landmark_id != accepted[0].landmark_id]
     if all(any(other.beats(each) for other in others) for each in accepted):
         is_taught = any(other.rank is None for other in others)
-        return TagState.DOUBTFUL, TagReason.TAUGHT_OTHER if is_taught else TagReason.SCORED_OTHER
+        return (
+            TagState.DOUBTFUL,
+            TagReason.TAUGHT_OTHER if is_taught else TagReason.SCORED_OTHER,
+        )
     is_raised = not any(each.is_enough for each in accepted)
     return TagState.ACCEPTED, TagReason.POSITION if is_raised else None
 
@@ -301,14 +318,22 @@ def _not_counting(
     `is_named`: another landmark of the image counts by itself or is confirmed.
     """
     refused = [
-        each for each in own if each.is_enough and (is_damaged or not each.is_alone_accepted)
+        each
+        for each in own
+        if each.is_enough and (is_damaged or not each.is_alone_accepted)
     ]
     odds = refused[0].odds if refused else None
     probable = [
-        each for each in own if each.is_probable and not (is_named and each.rank is not None)
+        each
+        for each in own
+        if each.is_probable and not (is_named and each.rank is not None)
     ]
-    if refused and (is_damaged or odds is None or odds.distance_m is not None or not probable):
-        return TagState.DOUBTFUL, _reason(None if is_damaged else odds) or TagReason.DAMAGED
+    if refused and (
+        is_damaged or odds is None or odds.distance_m is not None or not probable
+    ):
+        return TagState.DOUBTFUL, _reason(
+            None if is_damaged else odds
+        ) or TagReason.DAMAGED
     if not probable:
         return None, None
     if any(each.is_alone_accepted for each in probable):

@@ -24,7 +24,13 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import OddsReason, Outcome, VerdictKind
-from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, row_pages
+from tagger.database.statements import (
+    among,
+    ids_parameter,
+    insert_page,
+    lock_tables,
+    row_pages,
+)
 from tagger.database.tables import (
     classifications,
     contents,
@@ -52,7 +58,9 @@ from tagger.tags.rule import (
 # Images whose causes are in memory at the same time.
 PAGE = 1000
 
-_NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
+_NAMES = tuple(
+    column.name for column in effective_tags.columns if column.computed is None
+)
 
 # The values of `_NAMES`: the ids of the content and the landmark, and the others.
 _Row = tuple[Any, ...]
@@ -78,7 +86,9 @@ def settle(
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         causes = read_causes(connection, page)
-        tags_of = {content_id: each.effective_tags() for content_id, each in causes.items()}
+        tags_of = {
+            content_id: each.effective_tags() for content_id, each in causes.items()
+        }
 
         # Which predictions count.
         images = defaultdict[tuple[int, int, bool], list[int]](list)
@@ -94,14 +104,20 @@ def settle(
             connection.execute(update(tags).where(*is_row).values(counts=counts))
 
         # The effective tags of images with rows that differ.
-        stored: set[_Row] = {tuple(row) for row in connection.execute(_STORED, {"ids": page})}
+        stored: set[_Row] = {
+            tuple(row) for row in connection.execute(_STORED, {"ids": page})
+        }
         rows = {
-            _row(content_id, tag) for content_id, of_image in tags_of.items() for tag in of_image
+            _row(content_id, tag)
+            for content_id, of_image in tags_of.items()
+            for tag in of_image
         }
         changed = {row[0] for row in stored ^ rows}
         if replaced := {row[0] for row in stored} & changed:
             connection.execute(
-                delete(effective_tags).where(among(effective_tags.c.content_id, replaced))
+                delete(effective_tags).where(
+                    among(effective_tags.c.content_id, replaced)
+                )
             )
         new = sorted((row for row in rows if row[0] in changed), key=_KEY)
         insert_page(connection, effective_tags, _NAMES, new)
@@ -147,7 +163,9 @@ def settle_after_upgrade(
     )
 
 
-def settle_models(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
+def settle_models(
+    database: Database, on_progress: Progress = lambda _done, _total: None
+) -> None:
     """Settle the images after other models were put in use, like `settle_after_upgrade`.
 
     The tags of an image that a single model has classified count in any case.
@@ -180,11 +198,16 @@ def _settle_pages(
             page: Sequence[int] = []
             if last is not None:
                 following = (
-                    select(content_ids).where(content_ids > last).distinct().order_by(content_ids)
+                    select(content_ids)
+                    .where(content_ids > last)
+                    .distinct()
+                    .order_by(content_ids)
                 )
                 page = connection.scalars(following.limit(PAGE)).all()
             settle_page(connection, page)
-            connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
+            connection.execute(
+                update(ledgers).values({settled_to: page[-1] if page else None})
+            )
         if not page:
             return
         done = min(done + len(page), total)
@@ -219,7 +242,11 @@ def unsettled(connection: Connection) -> Iterator[int]:
 
 def outcome_of(tags_of_image: Sequence[EffectiveTag]) -> Outcome:
     """The outcome of the photos of a classified image with these effective tags."""
-    return Outcome.TAGGED if any(tag.is_accepted for tag in tags_of_image) else Outcome.UNKNOWN
+    return (
+        Outcome.TAGGED
+        if any(tag.is_accepted for tag in tags_of_image)
+        else Outcome.UNKNOWN
+    )
 
 
 @dataclass
@@ -242,12 +269,17 @@ class Causes:
 
         `in_use`: as of `ids_in_use`.
         """
-        first_of_each = ([key for key in each if key in self.thresholds][:1] for each in in_use)
+        first_of_each = (
+            [key for key in each if key in self.thresholds][:1] for each in in_use
+        )
         return [*chain.from_iterable(first_of_each)] or list(self.thresholds)[:1]
 
     def wrong_counts(self) -> Iterator[tuple[int, int, bool]]:
         """The model and rank of each prediction of which the wrong thing is stored, and what is right."""
-        best = {(each.model_id, each.rank) for each in best_predictions(self.candidates).values()}
+        best = {
+            (each.model_id, each.rank)
+            for each in best_predictions(self.candidates).values()
+        }
         for key, counts in self.counts.items():
             if counts is not (key in best):
                 yield *key, not counts
@@ -256,7 +288,9 @@ class Causes:
         return decide(self.candidates, self.verdicts, self.image)
 
 
-def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
+def read_causes(
+    connection: Connection, content_ids: Collection[int]
+) -> Mapping[int, Causes]:
     ids = {"ids": list(content_ids)}
     causes = {}
     for row in connection.execute(_IMAGES, ids):
@@ -271,7 +305,8 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection, [LANDMARKS])
     suggested_from = {
-        row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)
+        row.id: row.suggestion_threshold
+        for row in connection.execute(_SUGGESTION_THRESHOLDS)
     }
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))}
@@ -310,7 +345,11 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
 
 def score_is_enough(table: Table) -> ColumnElement[bool]:
     """Whether the score of a row of `tags` or `taught_tags` reaches the threshold."""
-    return tags.c.enough == true() if table is tags else taught_tags.c.score >= TAUGHT_THRESHOLD
+    return (
+        tags.c.enough == true()
+        if table is tags
+        else taught_tags.c.score >= TAUGHT_THRESHOLD
+    )
 
 
 def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
@@ -321,7 +360,11 @@ def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
 _IMAGES = (
     select(
         *(contents.c[name] for name in ("id", "outcome", "model_id", "threshold")),
-        *(contents.c[each.name] for each in fields(ImageFacts) if each.name in contents.c),
+        *(
+            contents.c[each.name]
+            for each in fields(ImageFacts)
+            if each.name in contents.c
+        ),
         dismissals.c.content_id.is_not(None).label("dismissed"),
     )
     .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
@@ -329,7 +372,9 @@ _IMAGES = (
     .order_by(contents.c.id)
 )
 _CLASSIFICATIONS = select(
-    classifications.c.content_id, classifications.c.model_id, classifications.c.threshold
+    classifications.c.content_id,
+    classifications.c.model_id,
+    classifications.c.threshold,
 ).where(_of_images(classifications.c.content_id))
 _VERDICTS = select(
     verdicts.c.content_id,
@@ -355,7 +400,9 @@ def _select_candidates(
         *odds,
         table.c.landmark_id,
     )
-    return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
+    return select(*columns, score_is_enough(table)).where(
+        _of_images(table.c.content_id)
+    )
 
 
 _CANDIDATES = union_all(

@@ -106,8 +106,9 @@ class EmbeddingSpace:
         """The space of a model with these background statistics."""
         covariance = background.covariance.astype(np.float64)
         variance = float(covariance.diagonal().mean()) or 1.0
-        regularised = COVARIANCE_SHARE * covariance + IDENTITY_SHARE * variance * np.eye(
-            len(covariance)
+        regularised = (
+            COVARIANCE_SHARE * covariance
+            + IDENTITY_SHARE * variance * np.eye(len(covariance))
         )
         precision = np.linalg.inv(regularised).astype(np.float64)
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
@@ -319,7 +320,10 @@ def calibrate(
     """
     centre, spread = _measure_strangers(resemblances)
     slope = LOGIT_PER_DEVIATION / spread
-    weights = slope * direction.weights[:, np.newaxis] + logit_per_likeness * direction.nearest
+    weights = (
+        slope * direction.weights[:, np.newaxis]
+        + logit_per_likeness * direction.nearest
+    )
     # The log-odds of a photo without resemblance.
     expected = (direction.expected - centre) / spread
     caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
@@ -327,7 +331,9 @@ def calibrate(
     bias -= slope * centre + logit_per_likeness * USUAL_LIKENESS
     biases = np.full(weights.shape[1], bias, np.float32)
     classifier = Classifier(weights.astype(np.float32), biases)
-    if not (np.isfinite(classifier.weights).all() and np.isfinite(classifier.bias).all()):
+    if not (
+        np.isfinite(classifier.weights).all() and np.isfinite(classifier.bias).all()
+    ):
         raise ValueError("what was learned has values that are not finite")
     return classifier
 
@@ -347,7 +353,9 @@ def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
     weight = len(strangers) / (len(strangers) + ASSUMED_STRANGERS)
     centre, upper = np.quantile(strangers, (0.5, UPPER_QUANTILE))
     spread = (upper - centre) / UPPER_DEVIATION
-    return float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD)
+    return float(weight * centre), float(
+        weight * spread + (1 - weight) * ASSUMED_SPREAD
+    )
 
 
 def share_of(logits: Floats) -> float:
@@ -418,7 +426,9 @@ def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:
     """
     size = embedding_bytes(dimension)
     if not {size}.issuperset(map(len, rows)):
-        raise ValueError(f"a stored embedding has not the {size} bytes of {dimension} dimensions")
+        raise ValueError(
+            f"a stored embedding has not the {size} bytes of {dimension} dimensions"
+        )
     return restore_joined(b"".join(rows), dimension)
 
 

@@ -35,7 +35,12 @@ from tagger.model.predictions import least_score
 from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import EffectiveTags
-from tagger.teaching.classifiers import Embeddings, SeveralClassifiers, quantize, restore
+from tagger.teaching.classifiers import (
+    Embeddings,
+    SeveralClassifiers,
+    quantize,
+    restore,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ class TaughtLandmarks:
         """The scores of the taught tags of each image, by landmark id, from stored embeddings."""
         tags: list[dict[int, float]] = [{} for _ in stored]
         if self.classifiers is not None:
-            scores = self.classifiers.scores(restore(stored, len(self.classifiers.weights)))
+            scores = self.classifiers.scores(
+                restore(stored, len(self.classifiers.weights))
+            )
             for row, column in np.argwhere(scores >= self.least).tolist():
                 tags[row][self.landmark_ids[column]] = float(scores[row, column])
         return tags
@@ -136,7 +143,9 @@ def compare_batch(
 ) -> ComparedBatch:
     """Compare new embeddings of images, by content id, with what is taught, which stays until the commit."""
     tags: dict[int, Mapping[int, float]] = {content_id: {} for content_id in found}
-    values = {content_id: each for content_id, each in found.items() if each is not None}
+    values = {
+        content_id: each for content_id, each in found.items() if each is not None
+    }
     if not values:
         return ComparedBatch(tags, [])
     landmarks = taught.current(connection)
@@ -145,7 +154,10 @@ def compare_batch(
     tags |= zip(values, landmarks.tags(stored), strict=True)
     return ComparedBatch(
         tags,
-        [(key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))],
+        [
+            (key, landmarks.version, data)
+            for key, data in sorted(zip(values, stored, strict=True))
+        ],
     )
 
 
@@ -171,7 +183,9 @@ def compare_all(
         _replace_page(database, model_id, versions, _tags(rows, taught))
         count += len(rows)
         on_progress(count)
-    newest = max(version for of_landmark in versions.values() for version in of_landmark)
+    newest = max(
+        version for of_landmark in versions.values() for version in of_landmark
+    )
     compared = (
         classifiers.c.model_id == model_id,
         among(classifiers.c.landmark_id, versions),
@@ -186,11 +200,16 @@ def stored_pages(
     database: Database, model_id: int, size: int, *conditions: ColumnElement[bool]
 ) -> Iterator[Sequence[Row[Any]]]:
     """The stored embeddings with these conditions, in the order of their images."""
-    return database.row_pages(_stored(model_id, *conditions), embeddings.c.content_id, size=size)
+    return database.row_pages(
+        _stored(model_id, *conditions), embeddings.c.content_id, size=size
+    )
 
 
 def compare_images(
-    connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
+    connection: Connection,
+    model_id: int,
+    content_ids: Collection[int],
+    taught: TaughtCache,
 ) -> EffectiveTags:
     """Compare some images with all current classifiers. Returns the effective tags by content id.
 
@@ -199,7 +218,9 @@ def compare_images(
     landmarks = taught.current(connection)
     lock_contents(connection, content_ids)
     found = _tags(
-        connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all(),
+        connection.execute(
+            _stored(model_id, embeddings.c.content_id.in_(content_ids))
+        ).all(),
         landmarks,
     )
     connection.execute(
@@ -224,7 +245,11 @@ def has_unapplied(connection: Connection, model_id: int) -> bool:
     """Whether not all embeddings of a model were compared with its classifiers."""
     return bool(
         connection.scalar(
-            select(exists().where(classifiers.c.model_id == model_id, ~classifiers.c.applied))
+            select(
+                exists().where(
+                    classifiers.c.model_id == model_id, ~classifiers.c.applied
+                )
+            )
         )
     )
 
@@ -252,7 +277,9 @@ def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, dict[int, float]]:
+def _tags(
+    rows: Sequence[Row[Any]], taught: TaughtLandmarks
+) -> dict[int, dict[int, float]]:
     # The taught tags of stored embeddings, by content id.
     content_ids = (row.content_id for row in rows)
     return dict(zip(content_ids, taught.tags([row.data for row in rows]), strict=True))
@@ -288,7 +315,9 @@ def _replace_page(
                 )
             )
         )
-    changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})
+    changed = sorted(
+        stored | {content_id for content_id, tags in found.items() if tags}
+    )
     if not changed:
         return
     with database.write() as connection:
@@ -307,7 +336,9 @@ def _replace_page(
         )
         tags_of_same = {
             content_id: {
-                key: score for key, score in found.get(content_id, {}).items() if key in same
+                key: score
+                for key, score in found.get(content_id, {}).items()
+                if key in same
             }
             for content_id in kept
         }

@@ -77,7 +77,9 @@ LIBRARY_SAMPLE = 4000
 
 
 def learn_landmarks(
-    database: Database, model: RegisteredModel, landmark_ids: Collection[int] | None = None
+    database: Database,
+    model: RegisteredModel,
+    landmark_ids: Collection[int] | None = None,
 ) -> frozenset[int]:
     """Learn the landmarks whose verdicts have changed: of these, or of all. Returns their ids.
 
@@ -112,7 +114,9 @@ def changed_landmarks(
     return frozenset(stale | (stored.keys() - evidence.keys()))
 
 
-def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) -> Sequence[str]:
+def unfinished_landmarks(
+    database: Database, model_id: int, *, is_taught: bool
+) -> Sequence[str]:
     """The slugs of landmarks not learned from all verdicts, if the model `is_taught`, or not yet compared."""
     with database.read() as connection:
         ids = {
@@ -124,7 +128,9 @@ def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) 
             *(changed_landmarks(connection, model_id) if is_taught else ()),
         }
         return connection.scalars(
-            select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
+            select(landmarks.c.slug)
+            .where(among(landmarks.c.id, ids))
+            .order_by(landmarks.c.slug)
         ).all()
 
 
@@ -187,12 +193,16 @@ class Learner:
                 # Otherwise, SQLite reads all images of the model along another index.
                 unindexed(embeddings.c.model_id) == self._model.id,
             )
-            content_ids = connection.scalars(query.order_by(embeddings.c.content_id)).all()
+            content_ids = connection.scalars(
+                query.order_by(embeddings.c.content_id)
+            ).all()
             transformed = self.transformed(connection, content_ids)
             self._sample = LibrarySample(np.array(content_ids, np.int64), transformed)
         return self._sample
 
-    def transformed(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
+    def transformed(
+        self, connection: Connection, content_ids: Sequence[int]
+    ) -> Embeddings:
         """The transformed embeddings (N, D) of these images, in their order."""
         dimension = self._embedding.dimension
         stored = load_embeddings(connection, self._model.id, content_ids, dimension)
@@ -203,7 +213,9 @@ class Learner:
         while True:
             with self._database.read() as connection:
                 evidence = self._evidence(connection, landmark_id)
-                classifier = None if evidence is None else self._classifier(connection, evidence)
+                classifier = (
+                    None if evidence is None else self._classifier(connection, evidence)
+                )
             with self._database.write() as connection:
                 # Others who learn the landmark, merge it or remove it wait from here on.
                 version = next_version(connection, self._model.id)
@@ -214,7 +226,9 @@ class Learner:
     def _evidence(self, connection: Connection, landmark_id: int) -> Evidence | None:
         return find_evidence(connection, self._model.id, [landmark_id]).get(landmark_id)
 
-    def _classifier(self, connection: Connection, evidence: Evidence) -> tuple[Classifier, float]:
+    def _classifier(
+        self, connection: Connection, evidence: Evidence
+    ) -> tuple[Classifier, float]:
         # The landmark's classifier, at its share of the library's photos.
         try:
             confirmed = self.transformed(connection, evidence.confirmed)
@@ -242,13 +256,17 @@ class Learner:
     ) -> None:
         # Replace the landmark's classifier. Without one, its tags go too.
         model_id = self._model.id
-        connection.execute(delete(classifiers).where(*_of_landmarks(model_id, [landmark_id])))
+        connection.execute(
+            delete(classifiers).where(*_of_landmarks(model_id, [landmark_id]))
+        )
         if evidence is None or classifier is None:
             is_landmark = taught_tags.c.landmark_id == landmark_id
             tagged = select(taught_tags.c.content_id).where(
                 is_landmark, taught_tags.c.model_id == model_id
             )
-            without: TaughtTags = {content_id: {} for content_id in connection.scalars(tagged)}
+            without: TaughtTags = {
+                content_id: {} for content_id in connection.scalars(tagged)
+            }
             replace_taught_tags(connection, model_id, without, is_landmark)
             return
         connection.execute(
@@ -329,7 +347,9 @@ def update_taught(
     return Lessons(model, learned, compare_all(database, model.id, on_progress))
 
 
-def taught_state(database: Database, model: RegisteredModel, landmark: Landmark) -> TaughtState:
+def taught_state(
+    database: Database, model: RegisteredModel, landmark: Landmark
+) -> TaughtState:
     examples = select(classifiers.c.examples, classifiers.c.rejected)
     label = select(model_labels.c.position).where(
         model_labels.c.model_id == model.id,
@@ -404,7 +424,8 @@ def landmarks_of_other_models(
 ) -> Mapping[str, list[str]]:
     """Landmarks that other models have learned, and these cannot, without an example. Slugs by model."""
     examples = exists().where(
-        verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
+        verdicts.c.landmark_id == landmarks.c.id,
+        verdicts.c.verdict == VerdictKind.CONFIRMED,
     )
     query = (
         select(models.c.name, landmarks.c.slug)
@@ -462,7 +483,9 @@ def find_examples(
             ids |= dict.fromkeys(photo_ids)
         query = (
             select_photos()
-            .add_columns(photos.c.failure_text, embeddings.c.content_id.label("embedded"))
+            .add_columns(
+                photos.c.failure_text, embeddings.c.content_id.label("embedded")
+            )
             .outerjoin(
                 embeddings,
                 and_(
@@ -517,15 +540,27 @@ _OF_OTHERS = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED
 
 
 def _photos_of_others(
-    connection: Connection, own: FromClause, landmark_id: int, *conditions: ColumnElement[bool]
+    connection: Connection,
+    own: FromClause,
+    landmark_id: int,
+    *conditions: ColumnElement[bool],
 ) -> list[NamedOtherwise]:
     # The other landmarks with their number of photos, by conditions on their tags and the `own` ones.
     other = effective_tags
     rows = connection.execute(
         select(other.c.landmark_id, func.count().label("photos"))
-        .join(own, and_(own.c.content_id == other.c.content_id, other.c.landmark_id != landmark_id))
         .join(
-            photos, and_(photos.c.content_id == other.c.content_id, photos.c.gone_since.is_(None))
+            own,
+            and_(
+                own.c.content_id == other.c.content_id,
+                other.c.landmark_id != landmark_id,
+            ),
+        )
+        .join(
+            photos,
+            and_(
+                photos.c.content_id == other.c.content_id, photos.c.gone_since.is_(None)
+            ),
         )
         .where(own.c.landmark_id == landmark_id, *conditions)
         .group_by(other.c.landmark_id)
@@ -546,7 +581,10 @@ def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherw
 
 
 def paths_to_tag(
-    database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
+    database: Database,
+    model: RegisteredModel,
+    paths: Iterable[Path],
+    root_paths: RootPaths,
 ) -> list[Path]:
     """All folders that exist, and the files of which no photo with an embedding of the model is stored."""
     named = list(paths)
@@ -571,7 +609,9 @@ def paths_to_tag(
                 )
             )
         )
-    files = (path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids))
+    files = (
+        path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids)
+    )
     return [*folders, *files]
 
 
@@ -594,7 +634,9 @@ class Evidence:
     @property
     def digest(self) -> str:
         """Identifies these verdicts, and how landmarks are learned from them."""
-        return blake3(repr((METHOD, self.confirmed, self.rejected)).encode()).hexdigest()
+        return blake3(
+            repr((METHOD, self.confirmed, self.rejected)).encode()
+        ).hexdigest()
 
 
 def find_evidence(
@@ -620,7 +662,9 @@ def find_evidence(
         .where(embeddings.c.model_id == model_id)
         .order_by(verdicts.c.landmark_id, verdicts.c.content_id)
     )
-    labels = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
+    labels = select(model_labels.c.landmark_id).where(
+        model_labels.c.model_id == model_id
+    )
     if landmark_ids is not None:
         query = query.where(verdicts.c.landmark_id.in_(landmark_ids))
         labels = labels.where(model_labels.c.landmark_id.in_(landmark_ids))
@@ -635,7 +679,9 @@ def find_evidence(
         missed[landmark_id] += not has_tag
     least = dict.fromkeys(connection.scalars(labels), LEAST_MISSED)
     return {
-        landmark_id: Evidence(tuple(confirmed[landmark_id]), tuple(rejected[landmark_id]))
+        landmark_id: Evidence(
+            tuple(confirmed[landmark_id]), tuple(rejected[landmark_id])
+        )
         for landmark_id, number in missed.items()
         if number >= least.get(landmark_id, 1)
     }
@@ -655,7 +701,8 @@ def load_embeddings(
         )
     }
     return restore(
-        [stored[content_id] for content_id in content_ids if content_id in stored], dimension
+        [stored[content_id] for content_id in content_ids if content_id in stored],
+        dimension,
     )
 
 

@@ -28,7 +28,11 @@ from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import Landmark
 from tagger.photos.paths import printable_path
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.registry.registered_models import RegisteredModel, models_to_teach, preview_models
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    models_to_teach,
+    preview_models,
+)
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
 from tagger.teaching.comparison import CountProgress
@@ -61,7 +65,10 @@ class Lesson:
 
 
 def lesson_of(
-    confirmed: Sequence[Example], rejected: Sequence[Example], *, may_be_empty: bool = False
+    confirmed: Sequence[Example],
+    rejected: Sequence[Example],
+    *,
+    may_be_empty: bool = False,
 ) -> Lesson:
     """The lesson of photos that show the landmark, and of photos that do not.
 
@@ -71,7 +78,8 @@ def lesson_of(
     """
     left_out = [each for each in (*confirmed, *rejected) if each.content_id is None]
     confirmed, rejected = (
-        [each for each in group if each.content_id is not None] for group in (confirmed, rejected)
+        [each for each in group if each.content_id is not None]
+        for group in (confirmed, rejected)
     )
     counter_examples = {each.content_id for each in rejected}
     for each in confirmed:
@@ -126,7 +134,11 @@ class Taught:
         }
         seconds = round(self.seconds, 3)
         return document_of(
-            TaughtDocument, self.state, landmark=self.landmark.slug, seconds=seconds, **facts
+            TaughtDocument,
+            self.state,
+            landmark=self.landmark.slug,
+            seconds=seconds,
+            **facts,
         )
 
 
@@ -148,9 +160,12 @@ def teach(
         EmbeddingsMissing, ModelFileNotFound, ModelRefused: the model cannot be taught.
     """
     started_at = time.monotonic()
-    landmark, _ = find_or_add_landmark(database, new, may_add=may_add and bool(lesson.confirmed))
+    landmark, _ = find_or_add_landmark(
+        database, new, may_add=may_add and bool(lesson.confirmed)
+    )
     confirmed, rejected = (
-        [each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected)
+        [each.photo_id for each in group]
+        for group in (lesson.confirmed, lesson.rejected)
     )
     give_examples(database, landmark.slug, confirmed, rejected, by)
     compared = update_taught(database, model, [landmark.id], on_progress).compared
@@ -166,7 +181,9 @@ def teach(
 
 
 def update_consequences(
-    database: Database, model: str | None, on_progress: Progress = lambda _text, _done, _total: None
+    database: Database,
+    model: str | None,
+    on_progress: Progress = lambda _text, _done, _total: None,
 ) -> list[Lessons]:
     """Bring up to date what follows from photos and verdicts. It can be interrupted, and continued.
 
@@ -215,7 +232,10 @@ class ReviewPosition:
 
 
 def find_suggestions(
-    database: Database, landmark_id: int | None, root_paths: RootPaths, limit: int | None = None
+    database: Database,
+    landmark_id: int | None,
+    root_paths: RootPaths,
+    limit: int | None = None,
 ) -> Iterator[TaggedPhoto]:
     """Photos with a suggested landmark as their only tag; the best scores first.
 
@@ -247,7 +267,9 @@ def suggestion_page(
             _suggested(landmark_id, start).limit(limit - len(found))
         ).all():
             found += _photos_of(connection, names, rows)
-            start = ReviewPosition(rows[-1].landmark_id, rows[-1].score, rows[-1].content_id)
+            start = ReviewPosition(
+                rows[-1].landmark_id, rows[-1].score, rows[-1].content_id
+            )
             if len(found) == limit:
                 return found, start
     return found, None
@@ -283,7 +305,9 @@ def has_likely_suggestion(database: Database, job: int) -> bool:
     """Whether a photo that a job has classified has a suggestion that is more likely right than wrong."""
     with database.read() as connection:
         return (
-            count_photos_of_job(connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY)
+            count_photos_of_job(
+                connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY
+            )
             > 0
         )
 
@@ -295,7 +319,9 @@ _IS_SUGGESTED: ColumnElement[bool] = effective_tags.c.state == literal_column(
 _KEY = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.landmark_id
 
 
-def _suggested(landmark_id: int | None, after: ReviewPosition | None = None) -> Select[Any]:
+def _suggested(
+    landmark_id: int | None, after: ReviewPosition | None = None
+) -> Select[Any]:
     # A query for the images for which a landmark, or this one, is suggested, the best scores first.
     #
     # No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
@@ -316,7 +342,10 @@ def _photos_of(
 ) -> Iterator[TaggedPhoto]:
     # The first photo of the image of each of these rows, with the landmark as its only tag.
     content_ids = {row.content_id for row in found}
-    rows, tags_of = first_photos(connection, content_ids), tag_rows(connection, content_ids)
+    rows, tags_of = (
+        first_photos(connection, content_ids),
+        tag_rows(connection, content_ids),
+    )
     for each in found:
         photo_tags = tags_of.get(each.content_id, ())
         selected = [tag for tag in photo_tags if tag.landmark_id == each.landmark_id]

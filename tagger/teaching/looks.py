@@ -119,7 +119,9 @@ class Surroundings:
     near: Embeddings  # (N, D), in order of time
     seconds: Floats  # (N,), when they were taken; NaN: not known
     trip: Embeddings  # (T, D), taken elsewhere on the same days
-    elsewhere: npt.NDArray[np.int64]  # (F,), rows of the library's sample that were taken elsewhere
+    elsewhere: npt.NDArray[
+        np.int64
+    ]  # (F,), rows of the library's sample that were taken elsewhere
     is_other: npt.NDArray[np.bool_]  # (M,), which rows of the sample are not near
 
 
@@ -149,7 +151,9 @@ def find_looks(
     """
     scenes_of, rows_of = {}, {}
     for index, place in enumerate(places):
-        directions = (place.near / lengths(place.near)[:, np.newaxis]).astype(np.float32)
+        directions = (place.near / lengths(place.near)[:, np.newaxis]).astype(
+            np.float32
+        )
         scenes = find_scenes(directions, place.seconds)
         far_count = len(place.trip) + len(place.elsewhere)
         if LEAST_SCENES <= len(scenes) <= MOST_SCENES and far_count >= LEAST_FAR:
@@ -316,7 +320,10 @@ def update_looks(
         # Neighbours together, as they have many photos in common.
         places = sorted(
             _changed_places(connection, model.id),
-            key=lambda place: (round(PARALLELS_PER_DEGREE * place.latitude), place.longitude),
+            key=lambda place: (
+                round(PARALLELS_PER_DEGREE * place.latitude),
+                place.longitude,
+            ),
         )
     if places:
         _learn(database, model, places, on_progress)
@@ -340,12 +347,16 @@ def _learn(
             take_lock(connection, AdvisoryLock.UPDATE_LOOKS)
             is_of_page = or_(
                 looks.c.sight.in_([place.sight for place in page if place.sight]),
-                looks.c.landmark_id.in_([place.landmark_id for place in page if not place.sight]),
+                looks.c.landmark_id.in_(
+                    [place.landmark_id for place in page if not place.sight]
+                ),
             )
             stored = _stored(connection, is_of_page)
             for place, values, content_ids in learned:
                 row = stored.get(_key(place))
-                if row is None or row.answer != LookAnswer.YES:  # it may have come meanwhile
+                if (
+                    row is None or row.answer != LookAnswer.YES
+                ):  # it may have come meanwhile
                     _store(connection, row, values, content_ids)
 
 
@@ -353,7 +364,8 @@ def is_unnamed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether no landmark of the image is known: it has no tag, and nobody has decided about it."""
     return ~or_(
         exists().where(
-            effective_tags.c.content_id == content_id, effective_tags.c.accepted == true()
+            effective_tags.c.content_id == content_id,
+            effective_tags.c.accepted == true(),
         ),
         exists().where(verdicts.c.content_id == content_id),
         is_dismissed(content_id),
@@ -372,7 +384,11 @@ def is_measured(content_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSight]:
     # The places whose near photos have changed since their looks were learned.
-    numbers = func.count(), func.max(positions.c.photo_id), func.sum(positions.c.photo_id)
+    numbers = (
+        func.count(),
+        func.max(positions.c.photo_id),
+        func.sum(positions.c.photo_id),
+    )
     of_sights = connection.execute(
         select(positions.c.sight, *numbers).group_by(positions.c.sight)
     ).all()
@@ -386,7 +402,9 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
         for index in sights.called(name) if name else ():
             sight = sights.sight(index)
             # What a model or people have named already asks nothing.
-            is_asking = sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
+            is_asking = (
+                sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
+            )
             if sight.name == name and is_asking:
                 position = sight.latitude, sight.longitude
                 places.append(
@@ -400,7 +418,8 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
 
     # The landmarks that people added and have not taught yet.
     is_taught = exists().where(
-        verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
+        verdicts.c.landmark_id == landmarks.c.id,
+        verdicts.c.verdict == VerdictKind.CONFIRMED,
     )
     for landmark in all_landmarks(connection, ~is_taught):
         latitude, longitude = landmark.latitude, landmark.longitude
@@ -422,7 +441,9 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
     stored = _stored(connection)
     for place in places:
         row = stored.get(_key(place))
-        if row is None or (row.evidence != place.evidence and row.answer != LookAnswer.YES):
+        if row is None or (
+            row.evidence != place.evidence and row.answer != LookAnswer.YES
+        ):
             yield place
 
 
@@ -517,7 +538,8 @@ class _LookLearner:
         # The columns of each place's row, and the images that show it.
         near_of = {place: self._near(connection, place) for place in places}
         trip_ids_of = {
-            place: self._trip_ids(connection, place, near) for place, near in near_of.items()
+            place: self._trip_ids(connection, place, near)
+            for place, near in near_of.items()
         }
         # Neighbours have many photos in common, which are read once.
         content_ids = sorted({*chain(*near_of.values(), *trip_ids_of.values())})
@@ -538,14 +560,24 @@ class _LookLearner:
             self._sample.embeddings,
         )
         for (place, near), look in zip(near_of.items(), looks, strict=True):
-            numbers = dict.fromkeys(("scenes", "photos", "days", "compared_to", "likely"), 0)
-            columns = asdict(place) | numbers | {"model_id": self._model_id, "data": None}
+            numbers = dict.fromkeys(
+                ("scenes", "photos", "days", "compared_to", "likely"), 0
+            )
+            columns = (
+                asdict(place) | numbers | {"model_id": self._model_id, "data": None}
+            )
             shown = []
             if look is not None:
                 photos_near = list(near.values())
                 shown = [photos_near[row] for row in look.rows]
-                days = {row.taken_at.date() for row in shown if row.taken_at is not None}
-                columns |= {"scenes": look.scenes, "photos": len(shown), "days": len(days)}
+                days = {
+                    row.taken_at.date() for row in shown if row.taken_at is not None
+                }
+                columns |= {
+                    "scenes": look.scenes,
+                    "photos": len(shown),
+                    "days": len(days),
+                }
                 columns["data"] = look.classifier.to_bytes()
             yield place, columns, [row.content_id for row in shown]
 
@@ -579,7 +611,9 @@ class _LookLearner:
     ) -> list[int]:
         # Images that were taken elsewhere on the same days.
         box = _box_of(Near(*place.coordinates, TRIP_KM))
-        days = sorted({row.taken_at for row in near.values() if row.taken_at is not None})
+        days = sorted(
+            {row.taken_at for row in near.values() if row.taken_at is not None}
+        )
         trip_ids = set[int]()
         for run in runs_of(days, TRIP_DAYS):
             of_days = {"first": run[0] - TRIP_DAYS, "last": run[-1] + TRIP_DAYS}
@@ -649,7 +683,10 @@ def _homes(connection: Connection) -> Iterator[tuple[float, float]]:
     most = max((row.days for row in rows), default=0)
     for row in rows:
         if 2 * row.days >= most:
-            yield (row[0] + 0.5) / CELLS_PER_DEGREE - 180, (row[1] + 0.5) / CELLS_PER_DEGREE - 180
+            yield (
+                (row[0] + 0.5) / CELLS_PER_DEGREE - 180,
+                (row[1] + 0.5) / CELLS_PER_DEGREE - 180,
+            )
 
 
 def _store(
@@ -747,7 +784,9 @@ def _compare_page(
     query = select(looks.c.id, looks.c.evidence).where(looks.c.id.in_(look_ids))
     with database.write() as connection:
         # Another process may have learned some anew meanwhile.
-        current = dict(connection.execute(query.order_by(looks.c.id).with_for_update()).all())
+        current = dict(
+            connection.execute(query.order_by(looks.c.id).with_for_update()).all()
+        )
         same_ids = [look.id for look in page if current.get(look.id) == look.evidence]
         likely_rows = [
             (look_id, content_id, score)
@@ -762,4 +801,6 @@ def _compare_page(
             likely_rows,
             skip_existing=True,
         )
-        connection.execute(update(looks).where(looks.c.id.in_(same_ids)).values(compared))
+        connection.execute(
+            update(looks).where(looks.c.id.in_(same_ids)).values(compared)
+        )

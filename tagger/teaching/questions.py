@@ -26,7 +26,12 @@ from tagger.errors import (
     QuestionNotFound,
 )
 from tagger.geo import distance_km
-from tagger.landmarks.edits import NewLandmark, add_landmark, derive_slug, remove_landmark
+from tagger.landmarks.edits import (
+    NewLandmark,
+    add_landmark,
+    derive_slug,
+    remove_landmark,
+)
 from tagger.landmarks.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.paths import parse_path
@@ -228,7 +233,9 @@ def _choices(
     # The place of a look, then other sights and places of people near the photos, the nearest first.
     at = _middle(taken_here)
     language = reader_language() or display_language(connection)
-    choices: list[tuple[str, str, str | None, tuple[float, float], Mapping[str, str]]] = []
+    choices: list[
+        tuple[str, str, str | None, tuple[float, float], Mapping[str, str]]
+    ] = []
     for sight in world_sights().nearest(*at, CHOICE_KM):
         if sight.kind not in SILENT_KINDS:
             names = {code: name for code, name in sight.names if code}
@@ -238,7 +245,9 @@ def _choices(
         place = landmark.latitude or 0.0, landmark.longitude or 0.0
         if distance_km(*at, *place) <= CHOICE_KM or landmark.id == row.landmark_id:
             choices = [each for each in choices if each[0] not in landmark.all_names]
-            choices.append((landmark.name, landmark.display_name, landmark.slug, place, {}))
+            choices.append(
+                (landmark.name, landmark.display_name, landmark.slug, place, {})
+            )
 
     nearest = sorted(
         choices,
@@ -258,7 +267,9 @@ def _choices(
             round(1000 * distance_km(*at, *place)),
             names,
         )
-        for (name, display_name, slug, place, names), city in zip(nearest, cities, strict=True)
+        for (name, display_name, slug, place, names), city in zip(
+            nearest, cities, strict=True
+        )
     ]
 
 
@@ -299,7 +310,9 @@ def answer_question(
     values: dict[str, Any] = {}
     if place is not None:
         every = (*question.taken_here, *question.similar)
-        confirmed = [photo.path for photo in question.taken_here if photo.id not in without]
+        confirmed = [
+            photo.path for photo in question.taken_here if photo.id not in without
+        ]
         rejected = [photo.path for photo in every if photo.id in without]
         if not confirmed:
             raise ExamplesMissing
@@ -317,7 +330,10 @@ def answer_question(
     with database.write() as connection:
         connection.execute(update(looks).where(looks.c.id == number).values(values))
         record_action(
-            connection, AuditAction.QUESTION_ANSWER, question.place, landmark=answer.landmark
+            connection,
+            AuditAction.QUESTION_ANSWER,
+            question.place,
+            landmark=answer.landmark,
         )
     return answer
 
@@ -354,7 +370,12 @@ def withdraw_answer(
     if photo_ids:
         for kind in VerdictKind:
             withdraw_verdicts(database, photo_ids, row.slug, kind, root_paths)
-    values = {"answer": None, "answered_by": None, "answered_at": None, "added_landmark": False}
+    values = {
+        "answer": None,
+        "answered_by": None,
+        "answered_at": None,
+        "added_landmark": False,
+    }
     if row.sight is not None:
         values["landmark_id"] = None
     with database.write() as connection:

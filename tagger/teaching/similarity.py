@@ -38,10 +38,22 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import among, unindexed
-from tagger.database.tables import SKETCHED_BLOCK, contents, embeddings, models, photos, sketches
+from tagger.database.tables import (
+    SKETCHED_BLOCK,
+    contents,
+    embeddings,
+    models,
+    photos,
+    sketches,
+)
 from tagger.model.artifact import BackgroundStatistics, read_background
 from tagger.query.photo_conditions import path_ranges
-from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos
+from tagger.query.tagged_photos import (
+    NameCache,
+    TaggedPhoto,
+    accepted_tags,
+    first_photos,
+)
 from tagger.registry.registered_models import RegisteredModel
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
@@ -87,10 +99,14 @@ def find_similar(
     directions = space.directions(given)
     with database.read() as connection:
         is_listed = _is_listed(connection, under, root_paths)
-        of_listed = select(photos.c.content_id).where(is_listed, photos.c.content_id.is_not(None))
+        of_listed = select(photos.c.content_id).where(
+            is_listed, photos.c.content_id.is_not(None)
+        )
         below = np.fromiter(connection.scalars(of_listed), np.int64) if under else None
     similarity_of: dict[int, float] = {}
-    has_listed = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
+    has_listed = exists().where(
+        photos.c.content_id == embeddings.c.content_id, is_listed
+    )
     number = max(COMPARED, COMPARED_PER_PHOTO * limit)
     for likely in _likely(database, model.id, space, directions, below, number):
         for rows in stored_pages(
@@ -100,9 +116,13 @@ def find_similar(
             among(embeddings.c.content_id, set(likely.tolist()).difference(without)),
             has_listed,
         ):
-            compared = space.directions(restore([row.data for row in rows], rule.dimension))
+            compared = space.directions(
+                restore([row.data for row in rows], rule.dimension)
+            )
             similarities = (compared @ directions.T).max(axis=1).tolist()
-            similarity_of.update(zip((row.content_id for row in rows), similarities, strict=True))
+            similarity_of.update(
+                zip((row.content_id for row in rows), similarities, strict=True)
+            )
         if len(similarity_of) >= limit:
             break
     best = nlargest(limit, similarity_of, key=similarity_of.__getitem__)
@@ -261,9 +281,13 @@ def group_directions(
     for start in range(0, len(directions), BLOCK):
         block = directions[start : start + BLOCK]
         similarities = block @ firsts[: len(groups)].T
-        nearest = similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
+        nearest = (
+            similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
+        )
         in_group = (
-            similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+            similarities.max(axis=1) >= least_similarity
+            if groups
+            else np.zeros(len(block), bool)
         )
         for row in np.flatnonzero(in_group):
             groups[nearest[row]].append(start + int(row))
@@ -323,7 +347,9 @@ def join_groups(
         if similarities[one, other] < least_similarity:
             break
         merged = np.average(
-            similarities[[one, other]], axis=0, weights=[len(members[one]), len(members[other])]
+            similarities[[one, other]],
+            axis=0,
+            weights=[len(members[one]), len(members[other])],
         )
         merged[[one, other]] = -1
         similarities[one], similarities[:, one] = merged, merged
@@ -366,7 +392,9 @@ def place_likelihood(group: Sequence[TaggedPhoto]) -> float:
     It is the mean logarithm of the chance that models give any landmark, and the part of the photos that were
     taken at the same place on the same day.
     """
-    chances = (log10(max(1e-6, sum(tag.score or 0.0 for tag in photo.tags))) for photo in group)
+    chances = (
+        log10(max(1e-6, sum(tag.score or 0.0 for tag in photo.tags))) for photo in group
+    )
     together = Counter(_place_and_day(photo) for photo in group if photo.taken_at)
     return fmean(chances) + max(together.values(), default=0) / len(group)
 
@@ -374,9 +402,17 @@ def place_likelihood(group: Sequence[TaggedPhoto]) -> float:
 def _place_and_day(photo: TaggedPhoto) -> tuple[object, ...]:
     # The day, and the position within about a kilometre if the camera or a track knows it.
     position = photo.position
-    if photo.taken_at is None or position is None or position.source not in ("camera", "track"):
+    if (
+        photo.taken_at is None
+        or position is None
+        or position.source not in ("camera", "track")
+    ):
         return (photo.taken_at and photo.taken_at.date(),)
-    return photo.taken_at.date(), round(position.latitude, 2), round(position.longitude, 2)
+    return (
+        photo.taken_at.date(),
+        round(position.latitude, 2),
+        round(position.longitude, 2),
+    )
 
 
 def _unknown_photos(
@@ -401,7 +437,10 @@ def _unknown_embeddings(
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
         .join(contents, contents.c.id == embeddings.c.content_id)
-        .where(contents.c.outcome == Outcome.UNKNOWN, unindexed(embeddings.c.model_id) == model_id)
+        .where(
+            contents.c.outcome == Outcome.UNKNOWN,
+            unindexed(embeddings.c.model_id) == model_id,
+        )
         .where(has_photo(contents.c.id), ~is_dismissed(contents.c.id))
         .order_by(contents.c.id.desc())
         .limit(PAGE)
@@ -500,7 +539,8 @@ def read_sketches(
                 row.block: row.data
                 for row in connection.execute(
                     select(sketches.c.block, sketches.c.data).where(
-                        sketches.c.model_id == model_id, sketches.c.block.between(some[0], some[-1])
+                        sketches.c.model_id == model_id,
+                        sketches.c.block.between(some[0], some[-1]),
                     )
                 )
             }
@@ -508,7 +548,9 @@ def read_sketches(
                 data = stored.get(block)
                 yield _restored(
                     block,
-                    _sketched(connection, model_id, block, space) if data is None else data,
+                    _sketched(connection, model_id, block, space)
+                    if data is None
+                    else data,
                     space,
                 )
 
@@ -546,13 +588,19 @@ def _store(
 ) -> None:
     # Whoever stores embeddings has locked the model's version (see comparison). This waits for them.
     connection.execute(
-        select(models.c.id).where(models.c.id == model_id).with_for_update(key_share=True)
+        select(models.c.id)
+        .where(models.c.id == model_id)
+        .with_for_update(key_share=True)
     )
     connection.execute(
-        delete(sketches).where(sketches.c.model_id == model_id, sketches.c.block == block)
+        delete(sketches).where(
+            sketches.c.model_id == model_id, sketches.c.block == block
+        )
     )
     data = _sketched(connection, model_id, block, space)
-    connection.execute(insert(sketches).values(model_id=model_id, block=block, data=data))
+    connection.execute(
+        insert(sketches).values(model_id=model_id, block=block, data=data)
+    )
 
 
 def _blocks(connection: Connection, model_id: int) -> Sequence[int]:

@@ -18,7 +18,8 @@ _HOST = r"(?:[\w.-]*|\[[\w:.%]*\])(?::\d{1,5})?"
 _SERVER = rf"(?P<server>{_HOST})"
 _SERVERS = rf"(?P<server>(?:%2F[\w.%-]*(?::\d{{1,5}})?|{_HOST})(?:,(?:%2F[\w.%-]*(?::\d{{1,5}})?|{_HOST}))*)"
 _REDIS = re.compile(
-    rf"(?P<scheme>rediss?)://(?:[^\s@/?#\[\]]*@)?{_SERVER}(?P<path>/\d*)?(?:\?[^\s@]*)?", re.ASCII
+    rf"(?P<scheme>rediss?)://(?:[^\s@/?#\[\]]*@)?{_SERVER}(?P<path>/\d*)?(?:\?[^\s@]*)?",
+    re.ASCII,
 )
 _REDIS_SOCKET = re.compile(r"(?P<scheme>redis\+socket)://(?P<path>/[^?]*)(?:\?.*)?")
 _REDIS_OPTION = re.compile(
@@ -77,7 +78,9 @@ def database_address(text: str) -> str:
         check_postgresql_url(url)
         return url
     if mark and kind == "sqlite" and driver in _SQLITE_DRIVERS:
-        if not ("uri=" in rest or _has_only_options(f"sqlite://{rest}", _SQLITE_OPTION)):
+        if not (
+            "uri=" in rest or _has_only_options(f"sqlite://{rest}", _SQLITE_OPTION)
+        ):
             raise AddressInvalid(
                 "it has an option after ? that SQLite's driver does not know; leave it out"
             )
@@ -90,12 +93,21 @@ def database_address(text: str) -> str:
 def split_servers(url: str) -> str:
     """The address of PostgreSQL with several hosts, or the folder of a socket as host, as options."""
     match = _POSTGRESQL.fullmatch(url)
-    if match is None or not ("," in match["server"] or match["server"].upper().startswith("%2F")):
+    if match is None or not (
+        "," in match["server"] or match["server"].upper().startswith("%2F")
+    ):
         return url
-    servers = [re.fullmatch(r"(.*?)(?::(\d+))?", server) for server in match["server"].split(",")]
-    hosts, ports = zip(*(server.groups("") for server in servers if server), strict=True)
+    servers = [
+        re.fullmatch(r"(.*?)(?::(\d+))?", server)
+        for server in match["server"].split(",")
+    ]
+    hosts, ports = zip(
+        *(server.groups("") for server in servers if server), strict=True
+    )
     options = [f"host={','.join(host.strip('[]') for host in hosts)}"]
-    options += [f"port={','.join(port or '5432' for port in ports)}"] if any(ports) else []
+    options += (
+        [f"port={','.join(port or '5432' for port in ports)}"] if any(ports) else []
+    )
     options += [match["query"]] if match["query"] else []
     user = f"{match['user']}@" if match["user"] else ""
     return f"postgresql://{user}{match['path'] or ''}?{'&'.join(options)}"
@@ -104,15 +116,21 @@ def split_servers(url: str) -> str:
 def check_redis_url(url: str) -> None:
     """Raise AddressInvalid unless `url` is an address of Redis."""
     if not (_REDIS.fullmatch(url) or _REDIS_SOCKET.fullmatch(url)):
-        raise AddressInvalid(f"it is not an address like redis://HOST:6379/0; {_REMEDY}")
+        raise AddressInvalid(
+            f"it is not an address like redis://HOST:6379/0; {_REMEDY}"
+        )
     if not _has_only_options(url, _REDIS_OPTION):
-        raise AddressInvalid(f"it has an option after ? that Redis clients do not know; {_REMEDY}")
+        raise AddressInvalid(
+            f"it has an option after ? that Redis clients do not know; {_REMEDY}"
+        )
 
 
 def check_postgresql_url(url: str) -> None:
     """Raise AddressInvalid unless `url` is an address of PostgreSQL."""
     if not _POSTGRESQL.fullmatch(url):
-        raise AddressInvalid(f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}")
+        raise AddressInvalid(
+            f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}"
+        )
     if not _has_only_options(url, _POSTGRESQL_OPTION):
         raise AddressInvalid(
             f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}"
@@ -127,7 +145,8 @@ def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
         return False
     options = parse_qsl(query, keep_blank_values=True)
     return all(
-        known.fullmatch(name) or known.fullmatch(f"{name}={value}") for name, value in options
+        known.fullmatch(name) or known.fullmatch(f"{name}={value}")
+        for name, value in options
     )
 
 
@@ -136,7 +155,9 @@ def redact_url(url: str) -> str:
     for pattern in (_REDIS, _REDIS_SOCKET, _POSTGRESQL, _SQLITE):
         if match := pattern.fullmatch(url):
             parts = {"server": "", **match.groupdict(default="")}
-            scheme = parts["scheme"].removesuffix("+psycopg")  # the driver is ours, not the user's
+            scheme = parts["scheme"].removesuffix(
+                "+psycopg"
+            )  # the driver is ours, not the user's
             return f"{scheme}://{parts['server']}{parts['path']}"
     return HIDDEN
 

@@ -40,7 +40,8 @@ def json_bytes(document: object, indent: int | None = None) -> bytes:
     text = json.dumps(document, indent=indent, default=json_default, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
         text = "".join(
-            each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+            each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1]
+            for each in text
         )
     return text.encode()
 

@@ -12,7 +12,9 @@ import unicodedata
 def half_day_word(text: str) -> str:
     """The text in the form of these words: `p. m.` becomes `pm`; empty if it has no letter."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(letter for letter in folded if unicodedata.category(letter)[0] in "LM")
+    return "".join(
+        letter for letter in folded if unicodedata.category(letter)[0] in "LM"
+    )
 
 
 _MORNING_WORDS = """

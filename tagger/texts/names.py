@@ -42,8 +42,12 @@ SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 def slug_of_name(name: str) -> str | None:
     """The slug of a name: `Père-Lachaise` → `pere-lachaise`. None for a name of another script."""
     plain = unicodedata.normalize("NFKD", name.lower().translate(UNDECOMPOSED))
-    slug = "-".join(re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower()))
-    has_lost_letters = any(letter.isalpha() and not letter.isascii() for letter in plain)
+    slug = "-".join(
+        re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower())
+    )
+    has_lost_letters = any(
+        letter.isalpha() and not letter.isascii() for letter in plain
+    )
     if has_lost_letters and not re.search("[a-z]", slug):  # `Храм 2` is not `2`
         return None
     return slug or None
@@ -78,7 +82,9 @@ def clean_text(text: str, field: str) -> str:
         LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
     """
     if has_controls(text):
-        raise invalid_text(field, N_("it has a line break or another control character"))
+        raise invalid_text(
+            field, N_("it has a line break or another control character")
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -195,7 +201,11 @@ _CITY_LANGUAGES = ("de", "es", "fr", "pt")
 def city_name(city: str, area: str | None) -> str:
     """The name of a city of a region or country, given in English; itself if no other is known."""
     language = (reader_language() or "").split("-")[0]
-    return _city_names(language).get((city, area), city) if language in _CITY_LANGUAGES else city
+    return (
+        _city_names(language).get((city, area), city)
+        if language in _CITY_LANGUAGES
+        else city
+    )
 
 
 def place_text(city: str | None, country: str | None) -> str:

@@ -30,7 +30,11 @@ _VALIDATION = (
     (r"^Field required", "it is required"),
 )
 _THIN = "\u202f"  # narrow no-break space
-_UNITS = ((2**30, "GB", "gigabyte"), (2**20, "MB", "megabyte"), (2**10, "kB", "kilobyte"))
+_UNITS = (
+    (2**30, "GB", "gigabyte"),
+    (2**20, "MB", "megabyte"),
+    (2**10, "kB", "kilobyte"),
+)
 
 
 def invalid_text(message: str) -> str:
@@ -59,7 +63,9 @@ def _locale(tag: str) -> "Locale":
     return Locale.parse(tag, sep="-")
 
 
-_reader: ContextVar[Language | None] = ContextVar("language of the reader", default=None)
+_reader: ContextVar[Language | None] = ContextVar(
+    "language of the reader", default=None
+)
 
 
 @contextmanager
@@ -72,7 +78,9 @@ def in_language(language: Language | None) -> Iterator[None]:
         _reader.reset(token)
 
 
-_zone: ContextVar["ZoneInfo | None"] = ContextVar("time zone of the reader", default=None)
+_zone: ContextVar["ZoneInfo | None"] = ContextVar(
+    "time zone of the reader", default=None
+)
 
 
 @contextmanager
@@ -151,7 +159,8 @@ def with_ascii_digits(text: str) -> str:
     if text.isascii():
         return text
     return "".join(
-        str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text
+        str(unicodedata.decimal(letter)) if letter.isdecimal() else letter
+        for letter in text
     )
 
 
@@ -220,7 +229,9 @@ def _unit_text(number: int, unit: str, name: str) -> str:
         return str(format_unit(number, name, "short", locale=language.locale)).replace(
             " ", "\N{NO-BREAK SPACE}"
         )
-    return f"{number_text(number)}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
+    return (
+        f"{number_text(number)}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
+    )
 
 
 def day_text(day: date) -> str:
@@ -305,7 +316,9 @@ def list_text(names: Sequence[str], joined_by: Literal["and", "or"] = "and") -> 
     """`Arles, Nîmes and Avignon`."""
     from babel.lists import format_list
 
-    return format_list(names, "or" if joined_by == "or" else "standard", _reader_locale())
+    return format_list(
+        names, "or" if joined_by == "or" else "standard", _reader_locale()
+    )
 
 
 # Countries whose names are not those of CLDR in English.
@@ -327,7 +340,9 @@ def country_name(country: str) -> str:
     language = _reader.get()
     territory = None if language is None else territory_of(country)
     return (
-        country if language is None or territory is None else language.locale.territories[territory]
+        country
+        if language is None or territory is None
+        else language.locale.territories[territory]
     )
 
 
@@ -338,7 +353,10 @@ def territory_of(country: str) -> str | None:
 @cache
 def _territories() -> dict[str, str]:
     names = _locale("en").territories.items()
-    return {_folded(name.replace("&", "and").replace("St.", "Saint")): code for code, name in names}
+    return {
+        _folded(name.replace("&", "and").replace("St.", "Saint")): code
+        for code, name in names
+    }
 
 
 def _folded(name: str) -> str:
@@ -346,14 +364,18 @@ def _folded(name: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    return any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
+    return any(
+        unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text
+    )
 
 
 # Marks of direction and breaking, which come with copied texts: a name with them looks like one
 # without.
 #
 # The joiners of emoji and of Persian and Indian scripts are not among them.
-INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+INVISIBLE = re.compile(
+    "[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 
 
 _LETTERS = {
@@ -379,5 +401,7 @@ UNDECOMPOSED = str.maketrans(_LETTERS | _CAPITALS)
 def without_accents(text: str) -> str:
     """The text without accents, strokes, ligatures and invisible marks: `Łódź` is `Lodz`."""
     decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
-    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    plain = "".join(
+        letter for letter in decomposed if not unicodedata.combining(letter)
+    )
     return plain.translate(UNDECOMPOSED)

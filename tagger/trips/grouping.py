@@ -17,7 +17,13 @@ from tagger.database.enums import TripEditKind
 from tagger.texts.names import city_name, slug_of_name
 from tagger.texts.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import Locality, TripEdit, TripReference, Visit
-from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
+from tagger.trips.segments import (
+    GAP,
+    GAP_IN_PLACE,
+    TripSegment,
+    group_segments,
+    has_between,
+)
 
 # A place with this share of the photos names the trip.
 _MOST = 0.6
@@ -52,7 +58,8 @@ def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
         # Around the first one, as a place may lie on both sides of the 180th meridian.
         origin = of_place[0].longitude
         east = sum(
-            visit.photos * ((visit.longitude - origin + 180) % 360 - 180) for visit in of_place
+            visit.photos * ((visit.longitude - origin + 180) % 360 - 180)
+            for visit in of_place
         )
         places.append(
             VisitedPlace(
@@ -183,7 +190,9 @@ class GroupedTrip(Trip):
         """The middle visit of the camera with most of them: it stays in the trip when its ends change."""
         visits_of = Counter(visit.camera_id for visit in self.visits)
         camera_id = max(visits_of, key=lambda each: (visits_of[each], each))
-        times = sorted(visit.first for visit in self.visits if visit.camera_id == camera_id)
+        times = sorted(
+            visit.first for visit in self.visits if visit.camera_id == camera_id
+        )
         return TripReference(camera_id, times[len(times) // 2])
 
     def without_visits(self) -> Trip:
@@ -198,7 +207,9 @@ class GroupedTrip(Trip):
         )
 
 
-def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[GroupedTrip]:
+def group_trips(
+    visits: Iterable[Visit], edits: Iterable[TripEdit] = ()
+) -> list[GroupedTrip]:
     """The trips, in order of time. No photo belongs to two. The order of `visits` makes no difference.
 
     `edits`: the changes by people, in their order.
@@ -212,7 +223,9 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
         if visit.is_dated or (visit.camera_id, visit.day - _ONE_DAY) in dated_days
     ]
     dated.sort(
-        key=attrgetter("camera_id", "first", "last", "place", "latitude", "longitude", "folder")
+        key=attrgetter(
+            "camera_id", "first", "last", "place", "latitude", "longitude", "folder"
+        )
     )
     located = [visit for visit in dated if visit.is_located]
     drafts = []

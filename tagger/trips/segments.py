@@ -73,7 +73,9 @@ def group_segments(visits: Sequence[Visit]) -> list[list[TripSegment]]:
     `visits` are in order of their cameras and first photos.
     """
     homes = _Homes(visits)
-    visits_of_cameras = [list(run) for _, run in groupby(visits, key=attrgetter("camera_id"))]
+    visits_of_cameras = [
+        list(run) for _, run in groupby(visits, key=attrgetter("camera_id"))
+    ]
     are_at_home = [list(map(homes.has, of_camera)) for of_camera in visits_of_cameras]
     home_times = list(map(_home_times, visits_of_cameras, are_at_home))
     all_home_times = sorted(chain.from_iterable(home_times))
@@ -84,7 +86,11 @@ def group_segments(visits: Sequence[Visit]) -> list[list[TripSegment]]:
         home_times,
         strict=True,
     ):
-        away = [visit for visit, is_home in zip(of_camera, is_at_home, strict=True) if not is_home]
+        away = [
+            visit
+            for visit, is_home in zip(of_camera, is_at_home, strict=True)
+            if not is_home
+        ]
         segments += _camera_segments(away, homes, times, all_home_times)
     return _together(segments, homes, all_home_times)
 
@@ -200,7 +206,10 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
         range(x - east, x + east_end + 1),
     ):
         spot = row, _wrapped(column)
-        if spot in spots and distance_km(*_position(centre), *_position(spot)) <= radius_km:
+        if (
+            spot in spots
+            and distance_km(*_position(centre), *_position(spot)) <= radius_km
+        ):
             area.add(spots[spot])
     return area
 
@@ -314,7 +323,9 @@ def _is_departure(
         lo=index,
         key=attrgetter("first"),
     )
-    earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
+    earlier = [
+        visit for visit in visits[begin:index] if visit.last >= after.first - RETURN
+    ]
     pairs = product(earlier, visits[index:end])
     return not any(_are_near(visit, other, JUMP_KM / 2) for visit, other in pairs)
 
@@ -338,9 +349,13 @@ def _together(
     for (number, visit), (other_number, other) in _pairs(segments):
         if group(number) == group(other_number):
             continue
-        is_abroad = visit.place.country == other.place.country and homes.is_abroad(visit)
+        is_abroad = visit.place.country == other.place.country and homes.is_abroad(
+            visit
+        )
         is_one_place = visit.day == other.day and _are_near(visit, other, PLACE_KM)
-        if is_one_place or (is_abroad and not has_between(home_times, other.last, visit.first)):
+        if is_one_place or (
+            is_abroad and not has_between(home_times, other.last, visit.first)
+        ):
             group_of[group(number)] = group(other_number)
     groups = defaultdict[int, list[TripSegment]](list)
     for number, segment in enumerate(segments):
@@ -351,7 +366,9 @@ def _together(
 _NumberedVisit = tuple[int, Visit]
 
 
-def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_NumberedVisit, _NumberedVisit]]:
+def _pairs(
+    segments: Sequence[TripSegment],
+) -> Iterator[tuple[_NumberedVisit, _NumberedVisit]]:
     # The visits of two cameras on one day, or on two in a row, with the numbers of their segments.
     #
     # Of a place, there is one of each day.

@@ -142,9 +142,13 @@ def _json_elements(source: IO[bytes]) -> Iterator[str]:
         except json.JSONDecodeError as error:
             if is_last_block or len(text) - position > _LONGEST_ELEMENT:
                 problem = error.msg.lower().removesuffix(" starting at")
-                raise _NotJson(problem, line + text.count("\n", 0, error.pos)) from error
+                raise _NotJson(
+                    problem, line + text.count("\n", 0, error.pos)
+                ) from error
         except RecursionError as error:
-            raise _NotJson("too many levels", line + text.count("\n", 0, position)) from error
+            raise _NotJson(
+                "too many levels", line + text.count("\n", 0, position)
+            ) from error
         else:
             if is_last_block or stop < len(text):
                 yield text[start:stop]
@@ -159,11 +163,15 @@ def _json_elements(source: IO[bytes]) -> Iterator[str]:
         position = 0
 
 
-def _element_bounds(text: str, position: int, before: re.Pattern[str]) -> tuple[int, int]:
+def _element_bounds(
+    text: str, position: int, before: re.Pattern[str]
+) -> tuple[int, int]:
     # Start and end of the next element, after what has to be before it.
     gap = before.match(text, position)
     if not gap:
-        raise json.JSONDecodeError("expected a comma or the end of the list", text, position)
+        raise json.JSONDecodeError(
+            "expected a comma or the end of the list", text, position
+        )
     _, stop = _DECODER.raw_decode(text, gap.end())
     return gap.end(), stop
 
@@ -226,7 +234,9 @@ def import_verdicts(
             write_dismissals(connection, new.dismissals)
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
-            update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
+            update_details(
+                connection, audit_entry, added=report.added, replaced=report.replaced
+            )
     return report
 
 
@@ -239,10 +249,16 @@ class _NewRows:
 
 
 def _count_page(
-    connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
+    connection: Connection,
+    page: Sequence[VerdictEntry],
+    report: ImportedVerdicts,
+    *,
+    add: bool,
 ) -> _NewRows:
     # Count what a page changes, and return those rows. With `add`, unknown images get rows.
-    landmarks = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
+    landmarks = landmarks_by_slug(
+        connection, {entry.landmark for entry in page if entry.landmark}
+    )
     known = {*landmarks, None}
     if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
         known |= {PREFIX + slug for slug in all_things(connection)}
@@ -254,7 +270,9 @@ def _count_page(
     known |= sights.keys()
     usable = [entry for entry in page if entry.landmark in known]
     report.unknown_landmarks.update(
-        entry.landmark for entry in page if entry.landmark and entry.landmark not in known
+        entry.landmark
+        for entry in page
+        if entry.landmark and entry.landmark not in known
     )
     content_ids = _content_ids(connection, usable, report, add=add)
     new = _NewRows()
@@ -263,9 +281,14 @@ def _count_page(
         if entry.landmark is None:
             new.dismissals.append(NewDismissal(content_id, *given))
         else:
-            landmark, slug = landmarks.get(entry.landmark), entry.landmark.removeprefix(PREFIX)
+            landmark, slug = (
+                landmarks.get(entry.landmark),
+                entry.landmark.removeprefix(PREFIX),
+            )
             subject = landmark.id if landmark else sights.get(entry.landmark, slug)
-            new.verdicts.append(NewVerdict(content_id, subject, VerdictKind(entry.verdict), *given))
+            new.verdicts.append(
+                NewVerdict(content_id, subject, VerdictKind(entry.verdict), *given)
+            )
     stored = stored_verdicts(connection, {verdict.key for verdict in new.verdicts})
     new.verdicts = [
         verdict
@@ -275,9 +298,13 @@ def _count_page(
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
-    of_landmarks = (verdict for verdict in new.verdicts if isinstance(verdict.subject, int))
+    of_landmarks = (
+        verdict for verdict in new.verdicts if isinstance(verdict.subject, int)
+    )
     confirmed |= {
-        verdict.content_id for verdict in of_landmarks if verdict.verdict is VerdictKind.CONFIRMED
+        verdict.content_id
+        for verdict in of_landmarks
+        if verdict.verdict is VerdictKind.CONFIRMED
     }
     dismissed = stored_dismissals(connection, away_ids)
     changed = []
@@ -285,14 +312,20 @@ def _count_page(
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
-        elif report.count((None, dismissal.given_at), None if at is None else (None, at)):
+        elif report.count(
+            (None, dismissal.given_at), None if at is None else (None, at)
+        ):
             changed.append(dismissal)
     new.dismissals = changed
     return new
 
 
 def _content_ids(
-    connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
+    connection: Connection,
+    page: Sequence[VerdictEntry],
+    report: ImportedVerdicts,
+    *,
+    add: bool,
 ) -> dict[str, int]:
     # Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`.
     digests = {entry.digest for entry in page}
@@ -303,5 +336,7 @@ def _content_ids(
     report.unknown_paths = (report.unknown_paths + unknown)[:MOST_PATHS]
     if not (add and missing):
         return content_ids
-    insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
+    insert_missing(
+        connection, contents, [{"digest": digest} for digest in sorted(missing)]
+    )
     return lock_contents_shared(connection, digests)

@@ -12,7 +12,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, exists, false, func, select
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    delete,
+    exists,
+    false,
+    func,
+    select,
+)
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language, open_database
@@ -126,10 +136,16 @@ def withdraw_verdicts(
     """
     with database.write(dry_run=dry_run) as connection:
         current = _CurrentVerdicts.of(connection, photos, landmark, root_paths)
-        if count := delete_verdicts(connection, current.before, current.subject.id, kind):
+        if count := delete_verdicts(
+            connection, current.before, current.subject.id, kind
+        ):
             slug = current.subject.slug
             record_action(
-                connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count
+                connection,
+                AuditAction.VERDICTS_WITHDRAW,
+                slug,
+                verdict=kind,
+                count=count,
             )
             current.update_sights(connection)
         return current.document(connection, root_paths, dry_run=dry_run)
@@ -154,7 +170,9 @@ def give_examples(
             (rejected, VerdictKind.REJECTED),
         ):
             images = {
-                current.images[photo_id] for photo_id in photo_ids if photo_id in current.images
+                current.images[photo_id]
+                for photo_id in photo_ids
+                if photo_id in current.images
             }
             current.write(connection, images, kind, by)
 
@@ -189,7 +207,11 @@ class _CurrentVerdicts:
 
     @classmethod
     def of(
-        cls, connection: Connection, named: Sequence[Path | int], name: str, root_paths: RootPaths
+        cls,
+        connection: Connection,
+        named: Sequence[Path | int],
+        name: str,
+        root_paths: RootPaths,
     ) -> _CurrentVerdicts:
         paths = {
             path: find_photo_id(connection, path, root_paths)
@@ -203,21 +225,33 @@ class _CurrentVerdicts:
                 kind = connection.scalar(
                     select(photos.c.failure_kind).where(photos.c.id == photo_id)
                 )
-                raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
+                raise PhotoNotClassified(
+                    path=path, why=f": it failed ({kind})" if kind else ""
+                )
         hold_landmarks(connection)
         subject: Landmark | Thing | NamedSight
         if name.startswith(SIGHT_PREFIX):
             subject = _sight_of(connection, name.removeprefix(SIGHT_PREFIX), images)
         else:
             subject = _find_subject(connection, name)
-        return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject.id))
+        return cls(
+            subject,
+            photo_ids,
+            images,
+            _kinds(connection, {*images.values()}, subject.id),
+        )
 
     def write(
-        self, connection: Connection, images: Collection[int], kind: VerdictKind, by: str | None
+        self,
+        connection: Connection,
+        images: Collection[int],
+        kind: VerdictKind,
+        by: str | None,
     ) -> None:
         now = datetime.now(UTC)
         write_verdicts(
-            connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
+            connection,
+            [NewVerdict(image, self.subject.id, kind, by, now) for image in images],
         )
         self.update_sights(connection)
 
@@ -234,9 +268,14 @@ class _CurrentVerdicts:
         # What has become of them in this transaction.
         after = _kinds(connection, self.before, self.subject.id)
         names = NameCache(connection, root_paths)
-        rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
+        rows = connection.execute(
+            select_photos().where(among(photos.c.id, self.images))
+        )
         found = {row.id: (names.path(connection, row), row.digest) for row in rows}
-        of_images = among(photos.c.content_id, self.before), photos.c.gone_since.is_(None)
+        of_images = (
+            among(photos.c.content_id, self.before),
+            photos.c.gone_since.is_(None),
+        )
         counted = (
             select(photos.c.content_id, func.count())
             .where(*of_images)
@@ -255,13 +294,21 @@ class _CurrentVerdicts:
             for photo_id in self.photo_ids
             if (image := self.images.get(photo_id)) is not None
         ]
-        left_out = [photo_id for photo_id in self.photo_ids if photo_id not in self.images]
+        left_out = [
+            photo_id for photo_id in self.photo_ids if photo_id not in self.images
+        ]
         return VerdictsDocument(
-            self.subject.slug, self.subject.display_name, changed, left_out, dry_run=dry_run
+            self.subject.slug,
+            self.subject.display_name,
+            changed,
+            left_out,
+            dry_run=dry_run,
         )
 
 
-def _sight_of(connection: Connection, name: str, images: Mapping[int, int]) -> NamedSight:
+def _sight_of(
+    connection: Connection, name: str, images: Mapping[int, int]
+) -> NamedSight:
     # The sight of these photos that has this name in any language, as positions or verdicts name it.
     from tagger.sights import library_sights  # numpy
 
@@ -296,7 +343,9 @@ def _kinds(
     table, is_about_it = verdicts_about(subject)
     given = among(table.c.content_id, images), is_about_it
     rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
-    return dict.fromkeys(images) | {row.content_id: VerdictKind(row.verdict) for row in rows}
+    return dict.fromkeys(images) | {
+        row.content_id: VerdictKind(row.verdict) for row in rows
+    }
 
 
 def rejected_sights(database: Database, photo_id: int) -> Sequence[str]:
@@ -304,7 +353,9 @@ def rejected_sights(database: Database, photo_id: int) -> Sequence[str]:
     query = (
         select(sight_verdicts.c.sight)
         .join(photos, photos.c.content_id == sight_verdicts.c.content_id)
-        .where(photos.c.id == photo_id, sight_verdicts.c.verdict == VerdictKind.REJECTED)
+        .where(
+            photos.c.id == photo_id, sight_verdicts.c.verdict == VerdictKind.REJECTED
+        )
         .order_by(sight_verdicts.c.sight)
     )
     with database.read() as connection:
@@ -340,9 +391,13 @@ def stored_verdicts(
     return {key: value for key, value in stored.items() if key in keys}
 
 
-def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:
+def stored_dismissals(
+    connection: Connection, content_ids: Collection[int]
+) -> dict[int, datetime]:
     """When the dismissed ones of these images were dismissed, by content id."""
-    rows = connection.execute(select(dismissals).where(dismissals.c.content_id.in_(content_ids)))
+    rows = connection.execute(
+        select(dismissals).where(dismissals.c.content_id.in_(content_ids))
+    )
     return {row.content_id: row.given_at for row in rows}
 
 
@@ -360,7 +415,11 @@ class DismissedPhotos:
 
 
 def dismiss_photos(
-    database: Database, photo_ids: Sequence[int], by: str | None, *, dry_run: bool = False
+    database: Database,
+    photo_ids: Sequence[int],
+    by: str | None,
+    *,
+    dry_run: bool = False,
 ) -> DismissedPhotos:
     """Put photos away, page by page. Copies are put away with them."""
     result = DismissedPhotos([], [], [], [])
@@ -368,7 +427,9 @@ def dismiss_photos(
         with database.write(dry_run=dry_run) as connection:
             changed = _compare_page(connection, page, result, away=True)
             now = datetime.now(UTC)
-            write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
+            write_dismissals(
+                connection, [NewDismissal(image, by, now) for image in changed]
+            )
     return result
 
 
@@ -383,7 +444,10 @@ def restore_photos(
             if changed:
                 count = delete_dismissals(connection, changed)
                 record_action(
-                    connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count
+                    connection,
+                    AuditAction.VERDICTS_WITHDRAW,
+                    verdict=NOT_A_LANDMARK,
+                    count=count,
                 )
     return result
 
@@ -404,7 +468,9 @@ def _compare_page(
     return changed
 
 
-def photo_ids_at(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> list[int]:
+def photo_ids_at(
+    database: Database, paths: Iterable[Path], root_paths: RootPaths
+) -> list[int]:
     """The ids of stored photos.
 
     Raises:
@@ -424,7 +490,9 @@ def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, 
     )
     locked = {row.content_id for row in connection.execute(query)}
     lock_contents(connection, locked)
-    rows = connection.execute(query.order_by(photos.c.id))  # some may have gone meanwhile
+    rows = connection.execute(
+        query.order_by(photos.c.id)
+    )  # some may have gone meanwhile
     return {row.id: row.content_id for row in rows if row.content_id in locked}
 
 
@@ -492,7 +560,9 @@ class ListedVerdict:
 
 
 def list_verdicts(
-    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
+    database: Database,
+    verdict_filter: VerdictFilter,
+    root_paths: RootPaths | None = None,
 ) -> Iterator[ListedVerdict]:
     """Yield the matching verdicts on landmarks, things and sights, then the dismissed photos.
 
@@ -506,7 +576,9 @@ def list_verdicts(
         tables += VERDICT_TABLES.values()
     if verdict_filter.verdict in {None, NOT_A_LANDMARK}:
         tables.append(dismissals)
-    listings = [_Listing(database, table, verdict_filter, root_paths or {}) for table in tables]
+    listings = [
+        _Listing(database, table, verdict_filter, root_paths or {}) for table in tables
+    ]
     return chain.from_iterable(listing.all() for listing in listings)
 
 
@@ -514,7 +586,11 @@ class _Listing:
     """The matching rows of a table of verdicts, along their key."""
 
     def __init__(
-        self, database: Database, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
+        self,
+        database: Database,
+        table: Table,
+        verdict_filter: VerdictFilter,
+        root_paths: RootPaths,
     ) -> None:
         self._database, self._table = database, table
         with database.read() as connection:
@@ -523,7 +599,9 @@ class _Listing:
             self._query = _select_rows(connection, table, verdict_filter, root_paths)
 
     def all(self) -> Iterator[ListedVerdict]:
-        for rows in self._database.row_pages(self._query, *self._table.primary_key, size=PAGE):
+        for rows in self._database.row_pages(
+            self._query, *self._table.primary_key, size=PAGE
+        ):
             with self._database.read() as connection:
                 of_page = photos.c.id.in_(
                     [row.photo_id for row in rows if row.photo_id is not None]
@@ -543,7 +621,11 @@ class _Listing:
             landmark, name, kind = found.slug, found.display_name, row.verdict
         elif self._table is thing_verdicts:
             thing = self._things[row.thing]
-            landmark, name, kind = f"{PREFIX}{thing.slug}", thing.display_name, row.verdict
+            landmark, name, kind = (
+                f"{PREFIX}{thing.slug}",
+                thing.display_name,
+                row.verdict,
+            )
         elif self._table is sight_verdicts:
             landmark, name, kind = f"{SIGHT_PREFIX}{row.sight}", row.sight, row.verdict
         return ListedVerdict(
@@ -558,11 +640,19 @@ class _Listing:
 
 
 def _select_rows(
-    connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
+    connection: Connection,
+    table: Table,
+    verdict_filter: VerdictFilter,
+    root_paths: RootPaths,
 ) -> Select[Any]:
     # A query for the rows of a table of verdicts, each with the digest and a photo of its image.
     of_files = replace(
-        verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None
+        verdict_filter.photos,
+        landmark=(),
+        country=(),
+        near=None,
+        radius_km=None,
+        box=None,
     )
     photo_conditions = tuple(
         ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions()
@@ -575,14 +665,18 @@ def _select_rows(
         .limit(1)
         .scalar_subquery()
     )
-    query: Select[Any] = select(table, contents.c.digest, photo_id.label("photo_id")).join(
-        contents, contents.c.id == table.c.content_id
-    )
+    query: Select[Any] = select(
+        table, contents.c.digest, photo_id.label("photo_id")
+    ).join(contents, contents.c.id == table.c.content_id)
     landmark_ids = matching_landmarks(connection, verdict_filter.photos)
     if table is not dismissals and verdict_filter.verdict is not None:
         query = query.where(table.c.verdict == verdict_filter.verdict)
     if landmark_ids is not None:
-        of_landmark = among(verdicts.c.landmark_id, landmark_ids) if table is verdicts else false()
+        of_landmark = (
+            among(verdicts.c.landmark_id, landmark_ids)
+            if table is verdicts
+            else false()
+        )
         query = query.where(of_landmark)
     if verdict_filter.by is not None:
         query = query.where(table.c.given_by == verdict_filter.by)
@@ -647,8 +741,12 @@ class TrainingExport:
             .order_by(models.c.in_use, models.c.registered_at, models.c.id)
         )
         with self._database.read() as connection:
-            slugs = {landmark.id: landmark.slug for landmark in all_landmarks(connection)}
-            return {slugs[row.landmark_id]: row.label for row in connection.execute(query)}
+            slugs = {
+                landmark.id: landmark.slug for landmark in all_landmarks(connection)
+            }
+            return {
+                slugs[row.landmark_id]: row.label for row in connection.execute(query)
+            }
 
     def images(self) -> Iterator[LabelledImage]:
         """Yield the images with verdicts in the order in which they were added, page by page."""
@@ -678,12 +776,18 @@ def _images(
         for row in connection.execute(select(contents).where(contents.c.id.in_(ids)))
     }
     by_kind: dict[tuple[int, str], list[str]] = defaultdict(list)
-    query = select(verdicts).where(verdicts.c.content_id.in_(ids)).order_by(verdicts.c.landmark_id)
+    query = (
+        select(verdicts)
+        .where(verdicts.c.content_id.in_(ids))
+        .order_by(verdicts.c.landmark_id)
+    )
     for row in connection.execute(query):
         by_kind[row.content_id, row.verdict].append(slugs[row.landmark_id])
     tags = tag_rows(connection, ids)
     paths: dict[int, list[tuple[bool, int, Path]]] = defaultdict(list)
-    present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
+    present = select(photos).where(
+        photos.c.content_id.in_(ids), photos.c.gone_since.is_(None)
+    )
     for row in connection.execute(present.order_by(photos.c.id)):
         root = roots[row.root_id]
         is_away = any(each.has(row.root_id, row.path) for each in unavailable)
@@ -698,7 +802,9 @@ def _images(
             has_unreviewed_tag=any(
                 tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())
             ),
-            paths=tuple(path for *_, path in sorted(paths[content_id], key=itemgetter(0, 1))),
+            paths=tuple(
+                path for *_, path in sorted(paths[content_id], key=itemgetter(0, 1))
+            ),
             is_unavailable=bool(paths[content_id])
             and all(is_away for is_away, *_ in paths[content_id]),
         )

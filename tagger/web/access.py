@@ -17,7 +17,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import Any, NamedTuple, TypeVar
 
 from starlette.datastructures import Headers
@@ -60,7 +67,10 @@ class Client:
 
 
 def client_of(
-    scope: Scope, headers: Headers, trusted: Sequence[Network], user_header: str | None = None
+    scope: Scope,
+    headers: Headers,
+    trusted: Sequence[Network],
+    user_header: str | None = None,
 ) -> Client:
     """Return the client that sent the request: the last address in the chain of proxies that is not trusted.
 
@@ -99,7 +109,10 @@ def client_of(
 
 def _values(headers: Headers, name: str) -> list[str]:
     return [
-        part.strip() for line in headers.getlist(name) for part in line.split(",") if part.strip()
+        part.strip()
+        for line in headers.getlist(name)
+        for part in line.split(",")
+        if part.strip()
     ]
 
 
@@ -145,10 +158,14 @@ def parse_origin(text: str) -> Origin | None:
     if match is None:
         return None
     scheme = match["scheme"].lower()
-    return Origin(scheme, match["host"].lower(), int(match["port"] or _DEFAULT_PORTS[scheme]))
+    return Origin(
+        scheme, match["host"].lower(), int(match["port"] or _DEFAULT_PORTS[scheme])
+    )
 
 
-def own_origins(headers: Headers, client: Client, web_url: str | None) -> Collection[Origin]:
+def own_origins(
+    headers: Headers, client: Client, web_url: str | None
+) -> Collection[Origin]:
     """The origins at which a browser can have opened this page, by the settings, the request and its proxy.
 
     A trusted proxy may have replaced the Host header, and says the scheme. Without one, either scheme is
@@ -182,13 +199,17 @@ def is_from(headers: Headers, own: Collection[Origin]) -> bool:
 
 def is_by_https(request: Request) -> bool:
     client: Client = request.state.client
-    return client.scheme == "https" or request.headers.get("origin", "").startswith("https://")
+    return client.scheme == "https" or request.headers.get("origin", "").startswith(
+        "https://"
+    )
 
 
 def local_address(address: str) -> str:
     """Return the address if it is a page of this server, else the start page."""
     is_local = (
-        address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+        address.startswith("/")
+        and not address.startswith(("//", "/\\"))
+        and address.isprintable()
     )
     return address if is_local else "/"
 
@@ -299,7 +320,9 @@ class AccessPolicy:
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
-            raise ValueError(f"other machines reach {self.host}, so a token is required")
+            raise ValueError(
+                f"other machines reach {self.host}, so a token is required"
+            )
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -335,8 +358,12 @@ MAX_ADDRESSES = 10_000
 
 class TooManyAttempts(HTTPException):
     def __init__(self) -> None:
-        text = gettext("Too many wrong tokens came from this address. Try again in a minute.")
-        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, text, {"retry-after": str(ATTEMPT_WINDOW_S)})
+        text = gettext(
+            "Too many wrong tokens came from this address. Try again in a minute."
+        )
+        super().__init__(
+            HTTPStatus.TOO_MANY_REQUESTS, text, {"retry-after": str(ATTEMPT_WINDOW_S)}
+        )
 
 
 class AttemptLimiter:
@@ -353,7 +380,9 @@ class AttemptLimiter:
             raise TooManyAttempts
 
     def record(self, address: str) -> None:
-        self._times.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._clock())
+        self._times.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(
+            self._clock()
+        )
         self._times.move_to_end(address)
         if len(self._times) > MAX_ADDRESSES:
             self._times.popitem(last=False)
@@ -373,7 +402,9 @@ class Authenticator:
         self._policy = policy
         grants = {token: Grant("TAGGER_WEB_TOKEN", Role.ADMIN)}
         if policy.view_token is not None:
-            grants.setdefault(policy.view_token, Grant("TAGGER_WEB_VIEW_TOKEN", Role.VIEWER))
+            grants.setdefault(
+                policy.view_token, Grant("TAGGER_WEB_VIEW_TOKEN", Role.VIEWER)
+            )
         self._grants = {secret.encode(): grant for secret, grant in grants.items()}
         # Slow on purpose (50 ms, once for each start): a token may be short, and who has a cookie could
         # guess it.
@@ -465,7 +496,10 @@ def actor_of(grant: Grant, client: Client) -> Actor:
 def may_allow_folder(request: Request) -> bool:
     """Whether the page may be given any folder: no setting names them, and an admin or this computer asks."""
     grant: Grant = request.state.grant
-    return grant.role is Role.ADMIN and request.app.state.app_state.settings.web_folders is None
+    return (
+        grant.role is Role.ADMIN
+        and request.app.state.app_state.settings.web_folders is None
+    )
 
 
 def may_send_photos(request: Request) -> bool:

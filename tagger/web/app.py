@@ -73,7 +73,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with stall_check(
-            _EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem
+            _EventLoopCheck(
+                asyncio.get_running_loop(), settings.stall_timeout_s
+            ).problem
         ):
             yield
         state.close()
@@ -88,7 +90,9 @@ def create_app(
     app.state.app_state = state
     app.state.count_limiter = CountLimiter()
     app.state.event_hub = EventHub(state, partial(live_document, state))
-    app.mount("/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
+    app.mount(
+        "/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static"
+    )
     for router in (*api.ROUTERS, *pages.ROUTERS):
         _add_routes(app, router)
     add_error_handlers(app)
@@ -102,7 +106,9 @@ def create_app(
     # (BREACH): pages hold no tokens, and of what another site causes, only a followed link has a session
     # (SameSite=Lax).
     app.add_middleware(
-        GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS
+        GZipMiddleware,
+        compresslevel=COMPRESSION_LEVEL,
+        exclude_content_types=SENT_AS_IS,
     )
     app.add_middleware(HeadRequests)
     app.add_middleware(_RecordChanges, changes=state.changes)
@@ -159,7 +165,9 @@ sign_in_router = APIRouter(include_in_schema=False)
 
 
 class SignInForm(BaseModel):
-    token: Annotated[str, Field(max_length=1000, repr=False), AfterValidator(str.strip)] = ""
+    token: Annotated[
+        str, Field(max_length=1000, repr=False), AfterValidator(str.strip)
+    ] = ""
     next: Annotated[str, Field(max_length=8192), AfterValidator(local_address)] = "/"
 
 
@@ -171,16 +179,22 @@ def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 -
 
 @sign_in_router.post("/sign-in")
 @requires(Role.ANYBODY)
-async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Form()]) -> Response:
+async def sign_in(
+    request: Request, state: State, form: Annotated[SignInForm, Form()]
+) -> Response:
     authenticator: Authenticator = request.app.state.authenticator
     try:
         grant = authenticator.grant_of_token(form.token, request.state.client)
     except TooManyAttempts as error:
-        page = _show_form(request, form.next, error.detail, HTTPStatus.TOO_MANY_REQUESTS)
+        page = _show_form(
+            request, form.next, error.detail, HTTPStatus.TOO_MANY_REQUESTS
+        )
         page.headers.update(error.headers or {})
         return page
     if grant is STRANGER:
-        problem = gettext("That is not a valid token. Copy the whole token and try again.")
+        problem = gettext(
+            "That is not a valid token. Copy the whole token and try again."
+        )
         return _show_form(request, form.next, problem, HTTPStatus.FORBIDDEN)
     database = state.database.acting_as(actor_of(grant, request.state.client))
     await run_in_threadpool(_record, database, AuditAction.SIGN_IN, grant)
@@ -190,7 +204,10 @@ async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Fo
 
 
 def _show_form(
-    request: Request, address: str, problem: str = "", status: HTTPStatus = HTTPStatus.OK
+    request: Request,
+    address: str,
+    problem: str = "",
+    status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     return render(request, "sign_in.html", status, next=address, problem=problem)
 

@@ -17,7 +17,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
-from tagger.database.engine import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
+from tagger.database.engine import (
+    DAMAGED_ROWS,
+    DatabaseError,
+    is_defect,
+    outage_text,
+    stated_error,
+)
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language
@@ -75,11 +81,15 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.ScheduleExists: N_(
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
-    errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
+    errors.ScheduleNotFound: N_(
+        "There is no schedule {name}. The schedules are: {names}."
+    ),
     errors.CursorInvalid: N_(
         "This page of the list is not there any more. Open the first page again."
     ),
-    errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
+    errors.DatabaseConnectionLost: N_(
+        "The connection to the database is lost. Try again."
+    ),
     errors.DatabasePermissionMissing: N_(
         "The database refuses this. Tell the administrator of the server."
     ),
@@ -124,8 +134,12 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.ObjectUnsupported: N_(
         "{path} is in a bucket, and this works with folders only. Copy the photos to a folder first."
     ),
-    errors.QueryInvalid: N_("The filter is not valid. Go back to the photos and filter again."),
-    errors.QueryOptionInvalid: N_("The filter {option} is not valid. Change it or leave it out."),
+    errors.QueryInvalid: N_(
+        "The filter is not valid. Go back to the photos and filter again."
+    ),
+    errors.QueryOptionInvalid: N_(
+        "The filter {option} is not valid. Change it or leave it out."
+    ),
     errors.ReadsTimedOut: N_(
         "Reading photos takes too long. Check their disk or share, then try again."
     ),
@@ -135,12 +149,20 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.RootUnavailable: N_(
         "The folder {folder} is empty or missing. Connect its disk or share, then try again."
     ),
-    errors.ScheduleInvalid: N_("The schedule is not valid. Check its times and its time zone."),
+    errors.ScheduleInvalid: N_(
+        "The schedule is not valid. Check its times and its time zone."
+    ),
     errors.SchemaOutdated: SCHEMA_DIFFERS,
-    errors.SearchTextInvalid: N_("The search does not understand {text}. Try other words."),
+    errors.SearchTextInvalid: N_(
+        "The search does not understand {text}. Try other words."
+    ),
     errors.TripEditFollowed: N_("Undo the later change of this trip first."),
-    errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
-    errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
+    errors.TripsApart: N_(
+        "These trips are more than {days} days apart, and cannot be merged."
+    ),
+    errors.SystemRefused: N_(
+        "The server has no access to {what}. Check its permissions."
+    ),
 }
 
 
@@ -235,7 +257,9 @@ def error_response(
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
     title = gettext(TITLES.get(code, N_("Request failed")))
-    page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
+    page = render(
+        Request(scope), "error.html", code, status=int(status), title=title, text=text
+    )
     page.headers.update(headers or {})
     return page
 
@@ -263,11 +287,16 @@ class UnexpectedErrors:
             return
         except Exception:
             log.exception(
-                "unexpected error in %s %s; %s", scope["method"], _route_path(scope), DAMAGED_ROWS
+                "unexpected error in %s %s; %s",
+                scope["method"],
+                _route_path(scope),
+                DAMAGED_ROWS,
             )
             if is_started:
                 raise  # the response is half sent: only a closed connection shows that it is broken
-            text = gettext("An error in this program; its log has the details. Please report it.")
+            text = gettext(
+                "An error in this program; its log has the details. Please report it."
+            )
             await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, text)(
                 scope, receive, send
             )
@@ -280,10 +309,14 @@ def _route_path(scope: Scope) -> str:
 
 
 async def _tagger_error(request: Request, error: TaggerError) -> Response:
-    statuses = [status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)]
+    statuses = [
+        status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)
+    ]
     status = statuses[0] if statuses else HTTPStatus.BAD_REQUEST
     # The response is shown by a page, or by a script of a page that requested the API.
-    is_for_page = "hx-request" in request.headers or not request.url.path.startswith("/api/")
+    is_for_page = "hx-request" in request.headers or not request.url.path.startswith(
+        "/api/"
+    )
     text = page_text(error) if is_for_page else str(error)
     return error_response(request.scope, status, text)
 
@@ -309,7 +342,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if not request.url.path.startswith("/api/"):
         problems: dict[str, None] = {}
         for problem in error.errors()[:10]:
-            names = [str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)]
+            names = [
+                str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)
+            ]
             field = names[0] if names else gettext("the request")
             plain = _PLAIN_PROBLEMS.get(problem["type"])
             problems[field if plain is None else gettext(plain, field=field)] = None
@@ -320,9 +355,13 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, text)
     lines = []
     for problem in error.errors()[:10]:
-        field = ".".join(str(part) for part in problem["loc"][1:])[:100] or "the request"
+        field = (
+            ".".join(str(part) for part in problem["loc"][1:])[:100] or "the request"
+        )
         lines.append(f"{field}: {problem['msg'].removeprefix('Input ')}")
-    return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines) + ".")
+    return error_response(
+        request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines) + "."
+    )
 
 
 _PLAIN_PROBLEMS = {
@@ -345,5 +384,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: "This address does not accept the method. See /api/openapi.json.",
     }
     status = HTTPStatus(error.status_code)
-    text = texts.get(status, error.detail) if error.detail == status.phrase else error.detail
+    text = (
+        texts.get(status, error.detail)
+        if error.detail == status.phrase
+        else error.detail
+    )
     return error_response(request.scope, status, text, error.headers)

@@ -87,7 +87,10 @@ class _Result(Future[T]):
         self.query_s: float = inf if before is None else before.query_s
 
     def is_fresh(self) -> bool:
-        if self.requests == self._changes.requests and time.monotonic() < self._fresh_until_s:
+        if (
+            self.requests == self._changes.requests
+            and time.monotonic() < self._fresh_until_s
+        ):
             return True
         mark = self._database_mark
         return mark is not None and mark == self._changes.database_mark()
@@ -130,7 +133,9 @@ class CachedQuery(Generic[T]):
         """Return a result that is not older than the last change of a request; raises as the query."""
         with self._lock:
             result = self._results.get(arguments)
-            has_failed = result is not None and result.done() and result.exception() is not None
+            has_failed = (
+                result is not None and result.done() and result.exception() is not None
+            )
             is_first = result is None or has_failed or not result.is_fresh()
             if result is None or is_first:
                 result = self._add(_Result(self._changes, result), arguments)
@@ -138,7 +143,9 @@ class CachedQuery(Generic[T]):
             result.run(partial(self._query, *arguments))
         return result.result()
 
-    def get_soon(self, wait_s: float | None = None, first_wait_s: float | None = None) -> T | None:
+    def get_soon(
+        self, wait_s: float | None = None, first_wait_s: float | None = None
+    ) -> T | None:
         """Return the newest result, possibly a stale one; None if there is none yet. A thread refreshes it.
 
         Waits until its query has run for `wait_s`, but not if the last one took longer; `first_wait_s`
@@ -199,7 +206,8 @@ class CachedQuery(Generic[T]):
         except Exception:
             # Also for values that this program never stores: the thread would try again at once.
             log.exception(
-                "cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS
+                "cannot refresh the library overview; trying again later; %s",
+                DAMAGED_ROWS,
             )
             raise
 
@@ -239,7 +247,9 @@ class LibraryOverview:
         self._queries: list[CachedQuery[Any]] = []
 
         def cached(
-            query: Callable[[], T], first_wait_s: float = WAIT_S, seen: Changes = changes
+            query: Callable[[], T],
+            first_wait_s: float = WAIT_S,
+            seen: Changes = changes,
         ) -> CachedQuery[T]:
             cached_query = CachedQuery(query, seen, WAIT_S, first_wait_s)
             self._queries.append(cached_query)
@@ -269,19 +279,30 @@ class LibraryOverview:
             @cache
             def read(name: str) -> Any:
                 if name == "countries":
-                    return countries_of(self._names["landmarks"].get().countries, read("cities"))
+                    return countries_of(
+                        self._names["landmarks"].get().countries, read("cities")
+                    )
                 return queries[name]()
 
             with in_language(None):
                 names = names_of_kind(kind, read)
                 # Countries are counted by their cities.
-                return (*names, *names_of_kind("countries", read)) if kind == "cities" else names
+                return (
+                    (*names, *names_of_kind("countries", read))
+                    if kind == "cities"
+                    else names
+                )
 
         # By their kind.
-        self._names = {kind: cached(partial(make_names, kind)) for kind in KINDS_OF_NAMES}
+        self._names = {
+            kind: cached(partial(make_names, kind)) for kind in KINDS_OF_NAMES
+        }
 
     def understand(self, text: str) -> UnderstoodText:
-        names, unshown = self._names_for(text, by_name=True), unshown_things(self._database)
+        names, unshown = (
+            self._names_for(text, by_name=True),
+            unshown_things(self._database),
+        )
         return understand(text, names, self._files, this_day(), unshown)
 
     def suggest(self, text: str) -> list[Meaning]:
@@ -300,17 +321,24 @@ class LibraryOverview:
         cities, regions, _ = names
         areas = {each.options["box"]: each.label for each in regions.things}
         for each in cities.things:
-            city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
+            city = replace(
+                each, label=city_name(each.label, each.detail.partition(", ")[0])
+            )
             wide = with_surroundings(city)
             areas[city.options["near"]] = city.label
             areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
         return {str(value): name for value, name in areas.items()}
 
-    def _names_for(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
+    def _names_for(
+        self, text: str, *, by_name: bool = False
+    ) -> Iterator[Sequence[Names]]:
         until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
 
         def read(cached: CachedQuery[Any]) -> Any:
-            return cached.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0)) or ()
+            return (
+                cached.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0))
+                or ()
+            )
 
         def names(kind: str) -> Any:
             if kind == "landmarks":  # which are counted fast

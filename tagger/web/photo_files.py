@@ -85,7 +85,9 @@ def _source(photo: StoredPhoto) -> PhotoSource:
 
 def _scanned(photo: StoredPhoto) -> tuple[str, PhotoVersion]:
     # Its path in the source, and the version that the scan found.
-    return path_in(photo.root, photo.path), PhotoVersion(photo.size_bytes, photo.mtime_ns)
+    return path_in(photo.root, photo.path), PhotoVersion(
+        photo.size_bytes, photo.mtime_ns
+    )
 
 
 @contextmanager
@@ -113,7 +115,9 @@ MISSING = "missing.txt"
 _UNSAFE = re.compile(r'[\\:<>"|?*\x00-\x1f\x7f-\x9f\u2028\u2029]')
 # Blanks and full stops at the end, which Windows leaves out, and its names of devices, with any extension.
 _ENDING = re.compile(r"[ .]+$")
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 # The last time that an entry of a ZIP archive can have.
 _LAST_TIME = (2107, 12, 31, 23, 59, 58)
@@ -144,7 +148,9 @@ class Archive:
         self._zip = ZipFile(self._sink, "w", ZIP_STORED)
         self._used, self._missing = set[str](), list[str]()
 
-    def add(self, photo_id: int, name: str, file: OpenFile | PhotoUnavailable) -> Iterator[bytes]:
+    def add(
+        self, photo_id: int, name: str, file: OpenFile | PhotoUnavailable
+    ) -> Iterator[bytes]:
         """Yield a photo's file, and close it.
 
         A file that there is not, or only in part, is listed in `MISSING`, and others can follow.
@@ -161,7 +167,9 @@ class Archive:
             with file.file:
                 # In the time zone of this machine, or the nearest time that an entry can have.
                 mtime_s = min(max(file.mtime_ns // 10**9, 0), _LATER_S)
-                modified = datetime.fromtimestamp(mtime_s, UTC).astimezone().timetuple()[:6]
+                modified = (
+                    datetime.fromtimestamp(mtime_s, UTC).astimezone().timetuple()[:6]
+                )
                 entry = ZipInfo(name, min(max(modified, _FIRST_TIME), _LAST_TIME))
                 yield from _file_parts(file, entry, self._zip, self._sink)
         except (PhotoUnavailable, _FileIncomplete) as error:
@@ -185,7 +193,9 @@ class _FileIncomplete(Exception):
     pass
 
 
-def _file_parts(file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
+def _file_parts(
+    file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink"
+) -> Iterator[bytes]:
     """Write a file as an entry, and yield what is written; no entry if not even its first block can be read.
 
     Raises:
@@ -279,10 +289,14 @@ class DiskCache:
             self._write(self._path(name), stored)
             self._make_room(_disk_bytes(len(stored)))
         except OSError as error:
-            log.warning("cannot store thumbnails in %s: %s", self._folder, error.strerror)
+            log.warning(
+                "cannot store thumbnails in %s: %s", self._folder, error.strerror
+            )
 
     def _path(self, name: str) -> Path:
-        digest = blake2b(name.encode(errors="surrogateescape"), digest_size=20).hexdigest()
+        digest = blake2b(
+            name.encode(errors="surrogateescape"), digest_size=20
+        ).hexdigest()
         return self._folder / digest[:2] / digest[2:]
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -329,7 +343,11 @@ class DiskCache:
                     for file in files:
                         with suppress(FileNotFoundError):
                             status = file.stat(follow_symlinks=False)
-                            yield status.st_mtime, _disk_bytes(status.st_size), file.path
+                            yield (
+                                status.st_mtime,
+                                _disk_bytes(status.st_size),
+                                file.path,
+                            )
 
 
 def _digest(data: bytes) -> bytes:
@@ -351,7 +369,10 @@ def placeholder() -> bytes:
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
     draw.line(
-        (86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve"
+        (86, 148, 112, 118, 132, 138, 148, 124, 172, 148),
+        fill=_COLOUR,
+        width=5,
+        joint="curve",
     )
     draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
     png = io.BytesIO()
@@ -404,7 +425,9 @@ class Thumbnails:
     """Creates and caches images, upright and in sRGB. Callers hold the limiter of the image's kind."""
 
     def __init__(self, settings: Settings) -> None:
-        self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
+        self._cache = DiskCache(
+            settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES
+        )
         # Only jobs wait until a file no longer changes.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS + 1)
@@ -414,7 +437,9 @@ class Thumbnails:
 
     def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
         """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
-        return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
+        return (
+            None if photo.digest is None else self._cache.get(_name(photo.digest, size))
+        )
 
     def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
         """Return the image of this side, and create all of its kind if it is not cached: decoding is slow.
@@ -456,14 +481,21 @@ class Thumbnails:
 
 
 def thumbnail_size(width: int, height: int, short_px: int) -> tuple[int, int]:
-    scale = min(1.0, short_px / min(width, height), MOST_ASPECT * short_px / max(width, height))
+    scale = min(
+        1.0, short_px / min(width, height), MOST_ASPECT * short_px / max(width, height)
+    )
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _thumbnails(image: DecodedImage) -> Mapping[int, bytes]:
     square = Image.fromarray(image.pixels)
-    sizes = {int(size): thumbnail_size(image.width, image.height, size) for size in ThumbnailSize}
-    return {side_px: _webp(square.resize(size), side_px) for side_px, size in sizes.items()}
+    sizes = {
+        int(size): thumbnail_size(image.width, image.height, size)
+        for size in ThumbnailSize
+    }
+    return {
+        side_px: _webp(square.resize(size), side_px) for side_px, size in sizes.items()
+    }
 
 
 def _large_preview(image: DecodedImage) -> Mapping[int, bytes]:
@@ -489,12 +521,16 @@ PREVIEW = ImageKind(
 # The whole photo as a JPEG, for formats that browsers do not display.
 LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
 # The same, one at a time: whole searches would take the place of all thumbnails in the cache.
-DOWNLOAD = ImageKind(LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False)
+DOWNLOAD = ImageKind(
+    LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False
+)
 
 
 def _webp(image: Image.Image, side_px: int) -> bytes:
     webp = io.BytesIO()
-    image.save(webp, "WEBP", quality=_WEBP_QUALITY[side_px], method=_WEBP_METHODS[side_px])
+    image.save(
+        webp, "WEBP", quality=_WEBP_QUALITY[side_px], method=_WEBP_METHODS[side_px]
+    )
     return webp.getvalue()
 
 

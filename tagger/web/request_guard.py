@@ -76,12 +76,19 @@ class RequestGuard:
             return
         send = add_headers(scope, send)
         headers = Headers(scope=scope)
-        with in_language(language_of(scope["path"], headers)), in_zone(zone_of(headers)):
+        with (
+            in_language(language_of(scope["path"], headers)),
+            in_zone(zone_of(headers)),
+        ):
             await self._pass_on(scope, headers, receive, send)
 
-    async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _pass_on(
+        self, scope: Scope, headers: Headers, receive: Receive, send: Send
+    ) -> None:
         state = scope.setdefault("state", {})
-        client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
+        client = client_of(
+            scope, headers, self._policy.trusted_proxies, self._policy.user_header
+        )
         state.update(client=client, grant=STRANGER)
         role = self._route_roles.of(scope)
         try:
@@ -106,12 +113,18 @@ class RequestGuard:
         """
         _check_address(scope)
         self._check_host(headers)
-        _check_origin(scope["method"], headers, own_origins(headers, client, self._policy.web_url))
+        _check_origin(
+            scope["method"], headers, own_origins(headers, client, self._policy.web_url)
+        )
         _check_content_type(scope, headers)
         return self._check_length(scope, headers)
 
     def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
-        if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
+        if (
+            self._has_warned
+            or self._policy.trusted_proxies
+            or "x-forwarded-for" not in headers
+        ):
             return
         self._has_warned = True
         log.warning(
@@ -124,7 +137,8 @@ class RequestGuard:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
             raise HTTPException(
-                HTTPStatus.BAD_REQUEST, "The request needs exactly one valid Host header."
+                HTTPStatus.BAD_REQUEST,
+                "The request needs exactly one valid Host header.",
             )
         if self._policy.token is None and hosts[0].lower() not in self._policy.hosts:
             raise HTTPException(
@@ -154,7 +168,9 @@ class RequestGuard:
                 HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number."
             )
         if length is not None and int(length[:20]) > most_bytes:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes))
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes)
+            )
         return most_bytes
 
 
@@ -176,7 +192,9 @@ def _check_role(grant: Grant, needed: Role) -> None:
     raise HTTPException(HTTPStatus.FORBIDDEN, text)
 
 
-def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) -> ASGIApp:
+def _refusal_response(
+    scope: Scope, headers: Headers, refused: HTTPException
+) -> ASGIApp:
     is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
     if (
         refused.status_code == HTTPStatus.UNAUTHORIZED
@@ -185,7 +203,9 @@ def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) ->
     ):
         query = scope["query_string"].decode("latin-1")
         address = quote(scope["path"]) + (f"?{query}" if query else "")
-        return RedirectResponse(f"/sign-in?next={quote(address, safe='/')}", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(
+            f"/sign-in?next={quote(address, safe='/')}", HTTPStatus.SEE_OTHER
+        )
     # The error page must not be affected by headers that are invalid.
     return error_response(
         {**scope, "headers": []}, refused.status_code, refused.detail, refused.headers
@@ -200,12 +220,21 @@ def _check_address(scope: Scope) -> None:
             gettext("The address is too long. Ask for less at once."),
         )
     # No file and no name in the database has control characters, and some databases fail on them.
-    has_control = any(ord(character) < 32 or ord(character) == 127 for character in scope["path"])
+    has_control = any(
+        ord(character) < 32 or ord(character) == 127 for character in scope["path"]
+    )
     query = unquote_to_bytes(scope["query_string"])
-    if has_control or "\ufffd" in scope["path"] or b"\0" in query or not _is_utf8(query):
+    if (
+        has_control
+        or "\ufffd" in scope["path"]
+        or b"\0" in query
+        or not _is_utf8(query)
+    ):
         raise HTTPException(
             HTTPStatus.BAD_REQUEST,
-            gettext("The address has control characters or invalid UTF-8 in it. Correct it."),
+            gettext(
+                "The address has control characters or invalid UTF-8 in it. Correct it."
+            ),
         )
 
 
@@ -223,7 +252,8 @@ def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> Non
     if method in SAFE_METHODS:
         # Other sites may link to this page; they may not embed or fetch it.
         is_foreign = (
-            site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate"
+            site in {"cross-site", "same-site"}
+            and headers.get("sec-fetch-mode") != "navigate"
         )
     else:
         is_foreign = site not in {"same-origin", "none"} or not is_from(headers, own)
@@ -237,8 +267,15 @@ def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> Non
 
 
 def _check_content_type(scope: Scope, headers: Headers) -> None:
-    has_body = "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
-    if scope["method"] in SAFE_METHODS or not scope["path"].startswith("/api/") or not has_body:
+    has_body = (
+        "transfer-encoding" in headers
+        or headers.get("content-length", "0").strip("0") != ""
+    )
+    if (
+        scope["method"] in SAFE_METHODS
+        or not scope["path"].startswith("/api/")
+        or not has_body
+    ):
         return
     if _content_type(headers) in _FORM_TYPES:
         raise HTTPException(
@@ -264,7 +301,9 @@ CLIENT_GONE = 499
 
 
 class CountLimiter:
-    def __init__(self, at_once: int = COUNTING_AT_ONCE, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self, at_once: int = COUNTING_AT_ONCE, most_waiting: int = MOST_WAITING
+    ) -> None:
         self._most_waiting = most_waiting
         self._limiter = CapacityLimiter(at_once)
 
@@ -276,7 +315,9 @@ class CountLimiter:
             HTTPException: too many wait already, or the client has gone.
         """
         if self._limiter.statistics().tasks_waiting >= self._most_waiting:
-            text = gettext("Too many requests count photos now. Try again in some seconds.")
+            text = gettext(
+                "Too many requests count photos now. Try again in some seconds."
+            )
             headers = {"retry-after": str(RETRY_AFTER_S)}
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
         borrower, is_acquired = object(), False

@@ -13,7 +13,14 @@ million rows ends with its first row.
 
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -65,7 +72,9 @@ ONE_LINE = AfterValidator(_check_one_line)
 def _split(values: object) -> object:
     texts = values if isinstance(values, list) else [values]
     return [
-        part for text in texts for part in (text.split(",") if isinstance(text, str) else [text])
+        part
+        for text in texts
+        for part in (text.split(",") if isinstance(text, str) else [text])
     ]
 
 
@@ -135,7 +144,11 @@ class QueryParams:
 
 
 def address_of(path: str, options: Mapping[str, object]) -> str:
-    return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
+    return (
+        f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}"
+        if options
+        else path
+    )
 
 
 def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
@@ -156,7 +169,9 @@ def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
         f"Default: {option.default}." if option.default else "",
     )
     default: object = [] if option.several else None
-    described = Query(description=" ".join(filter(None, notes)), json_schema_extra=schema)
+    described = Query(
+        description=" ".join(filter(None, notes)), json_schema_extra=schema
+    )
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -165,7 +180,13 @@ def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
     )
 
 
-_SCHEMA_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string"}
+_SCHEMA_TYPES = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    Path: "string",
+}
 
 
 # The options of a query in an address.
@@ -189,11 +210,17 @@ def params_or_problem(**texts: str | list[str] | None) -> QueryParams:
         return QueryParams(_chosen(texts), PhotoQuery(), problem)
 
 
-def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tuple[str, ...]]:
+def _chosen(
+    texts: Mapping[str, str | list[str] | None],
+) -> dict[str, str | tuple[str, ...]]:
     # The options without empty fields.
-    given = {name: [each] if isinstance(each, str) else each or [] for name, each in texts.items()}
+    given = {
+        name: [each] if isinstance(each, str) else each or []
+        for name, each in texts.items()
+    }
     values = {
-        name: tuple(text.strip() for text in some if text.strip()) for name, some in given.items()
+        name: tuple(text.strip() for text in some if text.strip())
+        for name, some in given.items()
     }
     return {
         name: some if ADDRESS_OPTIONS[name].several else some[-1]
@@ -202,7 +229,9 @@ def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tupl
     }
 
 
-def _checked(options: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+def _checked(
+    options: dict[str, str | tuple[str, ...]],
+) -> dict[str, str | tuple[str, ...]]:
     # The options, if they are not too long and folders have whole paths.
     for name, value in options.items():
         values = (value,) if isinstance(value, str) else value
@@ -210,10 +239,10 @@ def _checked(options: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple
             reason = f"has more than {_MAX_VALUES} values, or {_MAX_LENGTH} characters"
             raise QueryOptionInvalid(option=name, reason=reason)
         for folder in values if name == "under" else ():
-            if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
-                reason = (
-                    f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
-                )
+            if "\0" in folder or not (
+                Path(folder).is_absolute() or is_object_address(folder)
+            ):
+                reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
                 raise QueryInvalid(reason=reason)
     return options
 
@@ -254,7 +283,9 @@ CONTENT_SECURITY_POLICY = (
 
 def policy_with_tiles(url: str) -> str:
     origin = "/".join(url.split("/", 3)[:3])
-    return CONTENT_SECURITY_POLICY.replace("connect-src 'self'", f"connect-src 'self' {origin}")
+    return CONTENT_SECURITY_POLICY.replace(
+        "connect-src 'self'", f"connect-src 'self' {origin}"
+    )
 
 
 SECURITY_HEADERS = {
@@ -283,9 +314,12 @@ def add_headers(scope: Scope, send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             is_part = (
-                _PART_OF_DOCUMENT.fullmatch(scope["path"]) and message["status"] == HTTPStatus.OK
+                _PART_OF_DOCUMENT.fullmatch(scope["path"])
+                and message["status"] == HTTPStatus.OK
             )
-            for name, value in (SECURITY_HEADERS | ({} if is_part else DOCUMENT_HEADERS)).items():
+            for name, value in (
+                SECURITY_HEADERS | ({} if is_part else DOCUMENT_HEADERS)
+            ).items():
                 headers.setdefault(name, value)
             is_static = scope["path"].startswith("/static/")
             cache_control = "private, no-store"
@@ -311,7 +345,9 @@ class DocumentResponse(JSONResponse):
         return json_bytes(content) + b"\n"
 
 
-def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> StreamingResponse:
+def stream_download(
+    parts: Iterable[bytes], media_type: str, file_name: str
+) -> StreamingResponse:
     return stream_blocks(iterate_in_threadpool(_blocks(parts)), media_type, file_name)
 
 
@@ -351,7 +387,10 @@ _ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         "model": Problem,
         "description": "The request is invalid or conflicts with the current state.",
     },
-    "5XX": {"model": Problem, "description": "The server cannot answer the request now."},
+    "5XX": {
+        "model": Problem,
+        "description": "The server cannot answer the request now.",
+    },
 }
 
 
@@ -360,7 +399,11 @@ BINARY = {"type": "string", "format": "binary"}
 
 def upload_body(*media_types: str, **more: dict[str, str]) -> dict[str, Any]:
     """Describe a body that is a file of one of these types, or a form with the `file` and `more` fields."""
-    form = {"type": "object", "properties": {"file": BINARY, **more}, "required": ["file"]}
+    form = {
+        "type": "object",
+        "properties": {"file": BINARY, **more},
+        "required": ["file"],
+    }
     alone = {media_type: {"schema": BINARY} for media_type in media_types}
     content = {"multipart/form-data": {"schema": form}, **alone}
     return {"requestBody": {"required": True, "content": content}}
@@ -382,7 +425,9 @@ class DocumentRoute(APIRoute):
                 **(options.get("responses") or {}),
                 int(status): {"model": model},
             }
-        super().__init__(path, _with_response(endpoint, status), response_model=None, **options)
+        super().__init__(
+            path, _with_response(endpoint, status), response_model=None, **options
+        )
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -391,7 +436,9 @@ class DocumentRoute(APIRoute):
         async def handle(request: Request) -> Response:
             unknown = [name for name in request.query_params if name not in options]
             if unknown:
-                valid = f" Valid options: {', '.join(sorted(options))}." if options else ""
+                valid = (
+                    f" Valid options: {', '.join(sorted(options))}." if options else ""
+                )
                 text = f"Unknown option {unknown[0][:100]!r}.{valid}"
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
             return await handler(request)
@@ -401,7 +448,10 @@ class DocumentRoute(APIRoute):
 
 def api_router(tag: str) -> APIRouter:
     return APIRouter(
-        prefix="/api", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
+        prefix="/api",
+        tags=[tag],
+        route_class=DocumentRoute,
+        responses=dict(_ERROR_RESPONSES),
     )
 
 
@@ -416,7 +466,9 @@ def describe_api(request: Request) -> JSONResponse:
 
 def _query_options(dependant: Dependant) -> set[str]:
     names = {option.alias for option in dependant.query_params}
-    return names.union(*(_query_options(dependency) for dependency in dependant.dependencies))
+    return names.union(
+        *(_query_options(dependency) for dependency in dependant.dependencies)
+    )
 
 
 def _with_response(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:

@@ -68,7 +68,9 @@ class TaughtUpdates:
         self.learning = threading.Lock()
         self._requested = threading.Event()
         self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="taught-updates", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="taught-updates", daemon=True
+        )
         self._thread.start()
 
     def request(self) -> None:
@@ -106,7 +108,9 @@ class TaughtUpdates:
         for model in models_to_teach(self._models()):
             with self.learning:
                 update_taught(self._database, model, on_progress=self._check_stopping)
-        update_kept(self._database, lambda _step, done, _total: self._check_stopping(done))
+        update_kept(
+            self._database, lambda _step, done, _total: self._check_stopping(done)
+        )
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():
@@ -143,17 +147,22 @@ class AppState:
         most_bytes = settings.web_upload_bytes
         folder = settings.web_upload_folder or settings.data_folder / SENT_PHOTOS
         self.upload_folder = UploadFolder(folder, settings.web_upload_quota_bytes)
-        self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, SPOOLED_UPLOADS * most_bytes)
+        self.uploads = UploadReader(
+            LARGEST_UPLOADS * most_bytes, SPOOLED_UPLOADS * most_bytes
+        )
         # Threads that scan folders for new jobs.
         self.scans: set[Future[Any]] = set()
         self.scan_slots = threading.BoundedSemaphore(MAX_SCANS)
         self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
-        self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
+        self.upload_sandbox = Sandbox(
+            reading, count=min(reading.readers, UPLOAD_DECODERS)
+        )
         self.changes = Changes(database.change_mark)
         self.section_counts = CachedQuery(
-            partial(timeline_sections, database, root_paths=settings.roots), self.changes
+            partial(timeline_sections, database, root_paths=settings.roots),
+            self.changes,
         )
         self.overview = LibraryOverview(
             database, settings.roots, self._find_look_alikes, self.changes
@@ -213,7 +222,9 @@ class AppState:
         self.upload_sandbox.close()
 
 
-def _count_choices(database: Database, query: PhotoQuery, root_paths: RootPaths) -> list[Facet]:
+def _count_choices(
+    database: Database, query: PhotoQuery, root_paths: RootPaths
+) -> list[Facet]:
     # The facets of a query. Landmarks and countries are chosen by accepted tags.
     if not query.any_rank:
         return count_facets(database, query, root_paths)

@@ -77,7 +77,9 @@ _EVENTS = "/api/events"
 @cache
 def languages() -> Mapping[str, str]:
     tags = [ENGLISH, *(folder.name for folder in LOCALE.iterdir() if folder.is_dir())]
-    names = {tag: (Locale.parse(tag, sep="-").get_display_name() or tag) for tag in tags}
+    names = {
+        tag: (Locale.parse(tag, sep="-").get_display_name() or tag) for tag in tags
+    }
     return {
         tag: names[tag][0].upper() + names[tag][1:]
         for tag in sorted(names, key=lambda tag: names[tag].casefold())
@@ -168,11 +170,18 @@ def choose_language(
     page = "/"
     with suppress(ValueError):  # brackets without an address of IPv6
         referer = urlsplit(request.headers.get("referer", "/"))
-        page = local_address(f"{referer.path}?{referer.query}" if referer.query else referer.path)
+        page = local_address(
+            f"{referer.path}?{referer.query}" if referer.query else referer.path
+        )
     response = RedirectResponse(page, 303)
     if language in languages():
         response.set_cookie(
-            COOKIE, language, YEAR_S, httponly=True, samesite="lax", secure=is_by_https(request)
+            COOKIE,
+            language,
+            YEAR_S,
+            httponly=True,
+            samesite="lax",
+            secure=is_by_https(request),
         )
     else:
         response.delete_cookie(COOKIE)
@@ -192,7 +201,9 @@ class AssetFiles(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(_SCRIPTS_FOLDER.sub("", path, count=1), scope)
+        response = await super().get_response(
+            _SCRIPTS_FOLDER.sub("", path, count=1), scope
+        )
         if path.startswith(f"{scripts_folder()}/"):
             response.headers["cache-control"] = FOR_EVER
         return response
@@ -211,10 +222,14 @@ def script_module(name: str, *, later: bool = False) -> Markup:
     folder = f"/static/{scripts_folder()}"
     priority = Markup(' fetchpriority="low"') if later else ""
     links = [
-        Markup('<link rel="modulepreload" href="{}/{}"{}>').format(folder, each, priority)
+        Markup('<link rel="modulepreload" href="{}/{}"{}>').format(
+            folder, each, priority
+        )
         for each in _imports(name)
     ]
-    script = Markup('<script src="{}/{}" type="module"{}></script>').format(folder, name, priority)
+    script = Markup('<script src="{}/{}" type="module"{}></script>').format(
+        folder, name, priority
+    )
     return Markup("\n  ").join([*links, script])
 
 
@@ -229,7 +244,9 @@ def _imports(name: str) -> list[str]:
     found = [name]
     for each in found:  # `found` grows meanwhile
         found += [
-            other for other in _IMPORTED.findall((STATIC / each).read_text()) if other not in found
+            other
+            for other in _IMPORTED.findall((STATIC / each).read_text())
+            if other not in found
         ]
     return found[1:]
 
@@ -247,7 +264,9 @@ MOST_FILES = 2000
 DIGEST_LENGTH = 16
 
 
-def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
+def render(
+    request: Request, name: str, status_code: int = 200, **values: object
+) -> HTMLResponse:
     """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything.
 
     What few pages ask of the database are functions.
@@ -301,7 +320,12 @@ def environment() -> Environment:
         "script_module": script_module,
         "number_text": number_text,
     }
-    templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
+    templates.globals |= {
+        "_": _gettext,
+        "N_": N_,
+        "gettext": _gettext,
+        "ngettext": _ngettext,
+    }
     templates.globals |= {
         "language": reader_language,
         "languages": languages,

@@ -27,7 +27,12 @@ from starlette.types import Message, Receive
 
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_files import TemporaryFile, create_locked, remove_leftovers, write_whole
+from tagger.metadata.photo_files import (
+    TemporaryFile,
+    create_locked,
+    remove_leftovers,
+    write_whole,
+)
 from tagger.metadata.stated_facts import stated_in_takeout, stated_in_xmp
 from tagger.photos.containers import has_image
 from tagger.photos.files import OpenFolder, flush_to_disk, open_folder
@@ -53,7 +58,9 @@ def limit_body(receive: Receive, most_bytes: int) -> Receive:
         message = await receive()
         received_bytes += len(message.get("body", b""))
         if received_bytes > most_bytes:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes))
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes)
+            )
         return message
 
     return receive_within_limit
@@ -100,7 +107,9 @@ class UploadReader:
         self._free_space_bytes = space_bytes
 
     @asynccontextmanager
-    async def read(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
+    async def read(
+        self, request: Request, max_bytes: int
+    ) -> AsyncIterator[UploadedFile]:
         """Yield the file of a request: that of a form, or the body. `max_bytes` must not exceed the memory.
 
         Raises:
@@ -111,10 +120,14 @@ class UploadReader:
             with self._in_space(request) as limited:
                 async with self._spool(limited, max_bytes) as file:
                     yield file
-        except OSError as error:  # closing a file writes too, so this encloses everything
+        except (
+            OSError
+        ) as error:  # closing a file writes too, so this encloses everything
             if error.errno not in _NO_SPACE_ERRNOS:
                 raise
-            raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, gettext(DISK_FULL)) from error
+            raise HTTPException(
+                HTTPStatus.INSUFFICIENT_STORAGE, gettext(DISK_FULL)
+            ) from error
 
     @contextmanager
     def _in_space(self, request: Request) -> Iterator[Request]:
@@ -145,18 +158,26 @@ class UploadReader:
             self._free_space_bytes += taken_bytes
 
     @asynccontextmanager
-    async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
-        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    async def _spool(
+        self, request: Request, max_bytes: int
+    ) -> AsyncIterator[UploadedFile]:
+        if (
+            request.headers.get("content-type", "")
+            .lower()
+            .startswith("multipart/form-data")
+        ):
             async with request.form(max_files=1, max_fields=8) as form:
-                files = [value for value in form.values() if isinstance(value, UploadFile)]
+                files = [
+                    value for value in form.values() if isinstance(value, UploadFile)
+                ]
                 if not files:
-                    text = (
-                        "The form has no file. Send the file in it, or as the body of the request."
-                    )
+                    text = "The form has no file. Send the file in it, or as the body of the request."
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
                 (sent,) = files  # the limit of a form
                 size_bytes = sent.size or 0
-                async with self._in_memory(sent.filename, sent.file, size_bytes, max_bytes) as read:
+                async with self._in_memory(
+                    sent.filename, sent.file, size_bytes, max_bytes
+                ) as read:
                     yield read
             return
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
@@ -270,7 +291,9 @@ class UploadFolder:
         somebody has moved files away.
         """
         async with self._measuring:
-            is_old = self._is_full or time.monotonic() > self._measured_at_s + MEASURED_FOR_S
+            is_old = (
+                self._is_full or time.monotonic() > self._measured_at_s + MEASURED_FOR_S
+            )
             if self._taken_bytes is None or (is_old and not self._arriving):
                 await run_in_threadpool(remove_leftovers, self.folder)
                 measured_bytes = await run_in_threadpool(_size_of, self.folder)
@@ -278,7 +301,9 @@ class UploadFolder:
                 self._taken_bytes = measured_bytes
                 self._measured_at_s = time.monotonic()
 
-    async def _store(self, names: Sequence[str], parts: AsyncIterator[bytes]) -> ReceivedPhoto:
+    async def _store(
+        self, names: Sequence[str], parts: AsyncIterator[bytes]
+    ) -> ReceivedPhoto:
         with await run_in_threadpool(open_folder, self.folder) as folder:
             temporary = await run_in_threadpool(create_locked, folder, uuid.uuid4().hex)
             try:
@@ -287,7 +312,10 @@ class UploadFolder:
                 temporary.remove()
 
     async def _write(
-        self, temporary: TemporaryFile, names: Sequence[str], parts: AsyncIterator[bytes]
+        self,
+        temporary: TemporaryFile,
+        names: Sequence[str],
+        parts: AsyncIterator[bytes],
     ) -> ReceivedPhoto:
         size_bytes = taken_bytes = 0
         is_stored = False
@@ -298,7 +326,9 @@ class UploadFolder:
                 self._take(more_bytes)
                 taken_bytes += more_bytes
                 await run_in_threadpool(write_whole, temporary.descriptor, part)
-            received, new_folders = await run_in_threadpool(_place, temporary, names, self.folder)
+            received, new_folders = await run_in_threadpool(
+                _place, temporary, names, self.folder
+            )
             is_stored = received.is_new
             self._taken_bytes = (self._taken_bytes or 0) + new_folders * LEAST_BYTES
             return received
@@ -345,7 +375,9 @@ def _unusable_name(names: Sequence[str] = ()) -> str:
     letters = [letter for name in names for letter in name if _is_hidden(letter)]
     letters += [name[0] for name in names if name.startswith((".", "/", "~"))]
     if not letters:
-        return gettext("The name of the file cannot be used here. Rename it, then send it again.")
+        return gettext(
+            "The name of the file cannot be used here. Rename it, then send it again."
+        )
     letter = f"U+{ord(letters[0]):04X}" if _is_hidden(letters[0]) else letters[0]
     return gettext(
         "The letter “%(letter)s” cannot be used here in the name of a file or folder. Rename it, then send "
@@ -390,7 +422,9 @@ def _require_photo_of(folder: OpenFolder, name: str, data: bytes) -> None:
     HTTPException: a side file is broken, or belongs to no photo in the folder.
     """
     is_sidecar = name.lower().endswith(SIDECAR_EXTENSION)
-    stated = stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
+    stated = (
+        stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
+    )
     photos = list(filter(is_photo_name, folder.file_names()))
     if stated.is_broken or not side_files_of(photos, [name], lambda _: data):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo_of_side_file())
@@ -402,7 +436,9 @@ def _no_photo_of_side_file() -> str:
     )
 
 
-def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[ReceivedPhoto, int]:
+def _place(
+    temporary: TemporaryFile, names: Sequence[str], root: Path
+) -> tuple[ReceivedPhoto, int]:
     # Give a whole photo or side file its name. Returns how many folders were created, too.
     is_side_file = is_side_file_name(names[-1])
     if not is_side_file:
@@ -432,7 +468,9 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[
     return ReceivedPhoto("/".join((*names[:-1], name)), is_new), new_folders
 
 
-def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
+def _name_in(
+    folder: OpenFolder, name: str, temporary: TemporaryFile
+) -> tuple[str, bool]:
     """Name the file as its sender does, with a number if another file has the name; or find it there.
 
     Any number of files may have the name: some phones send each photo as `image.jpg`. Side files are named
@@ -450,7 +488,9 @@ def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[s
             if _is_same(folder, numbered, temporary.descriptor):
                 return numbered, False
             if is_side_file_name(name):
-                raise HTTPException(HTTPStatus.CONFLICT, _no_photo_of_side_file()) from None
+                raise HTTPException(
+                    HTTPStatus.CONFLICT, _no_photo_of_side_file()
+                ) from None
         else:
             return numbered, True
         number += 1
@@ -463,7 +503,13 @@ def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> N
     """
     start, end = temporary.folder.descriptor, folder.descriptor
     try:
-        os.link(temporary.name, name, src_dir_fd=start, dst_dir_fd=end, follow_symlinks=False)
+        os.link(
+            temporary.name,
+            name,
+            src_dir_fd=start,
+            dst_dir_fd=end,
+            follow_symlinks=False,
+        )
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -487,7 +533,10 @@ def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:
         return False
     try:
         status = os.fstat(other)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(descriptor).st_size:
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or status.st_size != os.fstat(descriptor).st_size
+        ):
             return False
         step = 2**20
         return all(

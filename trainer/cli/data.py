@@ -17,7 +17,12 @@ import typer
 from tagger.cli.console import write_json, write_table
 from tagger.settings import load_settings
 from trainer.data.folders import find_labelled_photos
-from trainer.data.sources import URL, collect_corrections, fetch_udacity, write_corrections
+from trainer.data.sources import (
+    URL,
+    collect_corrections,
+    fetch_udacity,
+    write_corrections,
+)
 from trainer.data.split import (
     plan_split,
     require_free_folder,
@@ -29,7 +34,9 @@ from trainer.data.split import (
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelName = Annotated[
     str | None,
-    typer.Option(help="The model's name in `tagger model list`. Defaults to the file name."),
+    typer.Option(
+        help="The model's name in `tagger model list`. Defaults to the file name."
+    ),
 ]
 ModelFile = Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")]
 
@@ -46,7 +53,9 @@ def print_results(
         return
     for name in columns or document:
         value = document[name]
-        typer.echo(f"{name}\t{value:.4g}" if isinstance(value, float) else f"{name}\t{value}")
+        typer.echo(
+            f"{name}\t{value:.4g}" if isinstance(value, float) else f"{name}\t{value}"
+        )
 
 
 # `trainer data`: prepare folders of photos for training. Does not import torch.
@@ -62,16 +71,24 @@ LISTED = 10
 log = logging.getLogger("trainer")
 
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Show what the command would do, and change nothing."
+    ),
 ]
-NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
+NewFolder = Annotated[
+    Path, typer.Option(help="The folder to create. It must be empty or missing.")
+]
 
 
 @data_app.command("inspect")
 def inspect_(
     *,
     folder: Annotated[
-        Path, typer.Argument(help="The folder with LABEL/photo.jpg, or {train,val,test}/LABEL.")
+        Path,
+        typer.Argument(
+            help="The folder with LABEL/photo.jpg, or {train,val,test}/LABEL."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -86,7 +103,12 @@ def inspect_(
 
     Example: trainer data inspect landmarks
     """
-    from trainer.data.inspection import REPORT, findings, inspect_folder, write_inspection
+    from trainer.data.inspection import (
+        REPORT,
+        findings,
+        inspect_folder,
+        write_inspection,
+    )
 
     name = f"{folder.resolve().name or 'photos'}-inspection"
     # The working directory may be in the photo folder, which is never written to.
@@ -102,7 +124,11 @@ def inspect_(
         "photos": inspection.document["photos"],
         "labels": len(inspection.document["labels"]),
         **{title.lower(): len(lines) for title, lines in findings(inspection).items()},
-        **({"landmarks.csv": "none"} if inspection.document["landmarks"] is None else {}),
+        **(
+            {"landmarks.csv": "none"}
+            if inspection.document["landmarks"] is None
+            else {}
+        ),
         "report": str(report / REPORT),
         "sheet": " ".join(map(str, sheets)),
     }
@@ -119,11 +145,15 @@ def inspect_(
 def split(
     *,
     folder: Annotated[
-        Path, typer.Argument(help="The folder with LABEL/photo.jpg. Existing splits are pooled.")
+        Path,
+        typer.Argument(
+            help="The folder with LABEL/photo.jpg. Existing splits are pooled."
+        ),
     ],
     out: NewFolder,
     val: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")
+        float,
+        typer.Option(min=0.0, max=0.9, help="The share of photos for validation."),
     ] = 0.2,
     test: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")
@@ -173,10 +203,14 @@ def download(
     *,
     dataset: Annotated[
         Literal["udacity"],
-        typer.Argument(help="udacity: 6,000 photos of 50 landmarks, from Udacity's course."),
+        typer.Argument(
+            help="udacity: 6,000 photos of 50 landmarks, from Udacity's course."
+        ),
     ],
     out: NewFolder,
-    url: Annotated[str | None, typer.Option(help="Another URL of the same archive.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Another URL of the same archive.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Download a set of photos, ready for training, with its landmarks.csv.
@@ -186,7 +220,10 @@ def download(
     fetched = fetch_udacity(out, url or URL)
     if not fetched:
         log.info("the folder is already complete; nothing was downloaded")
-    train, test = find_labelled_photos(out / "train"), find_labelled_photos(out / "test")
+    train, test = (
+        find_labelled_photos(out / "train"),
+        find_labelled_photos(out / "test"),
+    )
     document: dict[str, object] = {
         "set": dataset,
         "train": len(train),
@@ -232,11 +269,20 @@ def from_verdicts(
             _join(unreadable),
         )
     if len(corrections.labels) < 2:
-        log.warning("training needs at least two labels; add an earlier folder with --with")
+        log.warning(
+            "training needs at least two labels; add an earlier folder with --with"
+        )
     if not dry_run:
         write_corrections(corrections, out)
     document = corrections.document | {"out": str(out), "dry_run": dry_run}
-    columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
+    columns = (
+        "confirmed",
+        "ordinary",
+        "labels",
+        "earlier",
+        "known_already",
+        "relabelled",
+    )
     print_results(document, columns, as_json=as_json)
 
 
@@ -253,7 +299,8 @@ _REASONS = {
 # `trainer import`: models of other programs.
 
 import_app = typer.Typer(
-    help="Make a model file of a model that another program publishes.", no_args_is_help=True
+    help="Make a model file of a model that another program publishes.",
+    no_args_is_help=True,
 )
 
 
@@ -312,7 +359,9 @@ def google_landmarks(
             f"there are {len(files)} files for {len(regions)} folders; name one for each",
             param_hint="--labels",
         )
-    result = import_landmarks(regions, files, out, name=name, threshold=threshold, unknown=unknown)
+    result = import_landmarks(
+        regions, files, out, name=name, threshold=threshold, unknown=unknown
+    )
     manifest = result.manifest
     document: dict[str, object] = {
         "path": str(result.path.absolute()),
@@ -334,7 +383,9 @@ def things(
     *,
     photos: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="A folder of ordinary photos, the more the better."),
+        typer.Argument(
+            metavar="FOLDER", help="A folder of ordinary photos, the more the better."
+        ),
     ],
     labels: Annotated[
         Path,
@@ -355,11 +406,15 @@ def things(
     ] = None,
     backbone: Annotated[
         str,
-        typer.Option(help="A network with the 1,000 classes of ImageNet, of torchvision or timm."),
+        typer.Option(
+            help="A network with the 1,000 classes of ImageNet, of torchvision or timm."
+        ),
     ] = "efficientnet_b0",
     weights: Annotated[
         Path | None,
-        typer.Option(help="Its weights, classifier included. Defaults to the published ones."),
+        typer.Option(
+            help="Its weights, classifier included. Defaults to the published ones."
+        ),
     ] = None,
     name: ModelName = None,
     as_json: Json = False,
@@ -389,7 +444,9 @@ def things(
         "size_bytes": result.size_bytes,
         "things": len(kept),
         "threshold": result.manifest.threshold,
-        "left_out": [quality.thing for quality in result.qualities if quality.threshold is None],
+        "left_out": [
+            quality.thing for quality in result.qualities if quality.threshold is None
+        ],
         "qualities": [asdict(quality) for quality in kept],
         "confusions": result.confusions,
     }

@@ -1,6 +1,10 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
-from tagger.processes.process import open_closed_streams, quiet_threads, run_interruptible
+from tagger.processes.process import (
+    open_closed_streams,
+    quiet_threads,
+    run_interruptible,
+)
 
 
 def main() -> None:

@@ -28,7 +28,14 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from tagger.processes.process import set_advice
 from trainer import progress
-from trainer.cli.data import Json, ModelFile, ModelName, data_app, import_app, print_results
+from trainer.cli.data import (
+    Json,
+    ModelFile,
+    ModelName,
+    data_app,
+    import_app,
+    print_results,
+)
 from trainer.options import (
     FAMILY,
     Device,
@@ -84,9 +91,13 @@ def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> 
     from trainer.export.artifact import LOG, METRICS, assess_run, create_run_folder
 
     create_run_folder(run)
-    set_advice("repeat the command with --resume to continue after the last finished epoch")
+    set_advice(
+        "repeat the command with --resume to continue after the last finished epoch"
+    )
     log = logging.getLogger("trainer")
-    handler = logging.FileHandler(run / LOG, encoding="utf-8", errors="backslashreplace")
+    handler = logging.FileHandler(
+        run / LOG, encoding="utf-8", errors="backslashreplace"
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -97,7 +108,9 @@ def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> 
     if as_json:
         typer.echo((run / METRICS).read_text(), nl=False)
         return
-    for line in assess_run(record).lines(f"trainer export {shlex.quote(str(run))} --out MODEL.pt"):
+    for line in assess_run(record).lines(
+        f"trainer export {shlex.quote(str(run))} --out MODEL.pt"
+    ):
         typer.echo(line)
 
 
@@ -155,7 +168,10 @@ def _common(
         bool, typer.Option("-q", "--quiet", help="Show only warnings and errors.")
     ] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Show more; -vv adds tracebacks.")
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, help="Show more; -vv adds tracebacks."
+        ),
     ] = 0,
     _version: Annotated[
         bool,
@@ -184,7 +200,9 @@ def _progress_line(description: str) -> Iterator[progress.Show]:
 @app.command()
 def export(
     *,
-    run: Annotated[Path, typer.Argument(help="The run folder that `trainer train` wrote.")],
+    run: Annotated[
+        Path, typer.Argument(help="The run folder that `trainer train` wrote.")
+    ],
     out: ModelFile,
     name: ModelName = None,
     as_json: Json = False,
@@ -205,7 +223,9 @@ def export(
         "labels": len(result.manifest.labels),
         "photos_compared": result.agreement.photos,
     }
-    document["agreement"] = asdict(result.agreement) if as_json else str(result.agreement)
+    document["agreement"] = (
+        asdict(result.agreement) if as_json else str(result.agreement)
+    )
     print_results(document, as_json=as_json)
 
 
@@ -219,10 +239,14 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
+        Path,
+        typer.Option(
+            help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")
+        Path,
+        typer.Option(help="The folder for report.md, its figures and metrics.json."),
     ],
     distractors: OrdinaryPhotos = None,
     others: Annotated[
@@ -244,12 +268,16 @@ def evaluate(
     from trainer.evaluation import evaluate as evaluate_model
     from trainer.report import REPORT, evaluation_document, write_report
 
-    evaluation = evaluate_model(model, data, distractors, others, mixture=mixture, device=device)
+    evaluation = evaluate_model(
+        model, data, distractors, others, mixture=mixture, device=device
+    )
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)
         return
-    for line in assess_evaluation(evaluation).lines(f"tagger model add {shlex.quote(str(model))}"):
+    for line in assess_evaluation(evaluation).lines(
+        f"tagger model add {shlex.quote(str(model))}"
+    ):
         typer.echo(line)
     typer.echo(f"report: {out / REPORT}")
 
@@ -258,11 +286,16 @@ def evaluate(
 def compare(
     *,
     data: Annotated[
-        Path, typer.Option(help="The folder with train/LABEL/photo.jpg, as for `trainer train`.")
+        Path,
+        typer.Option(
+            help="The folder with train/LABEL/photo.jpg, as for `trainer train`."
+        ),
     ],
     backbones: Annotated[
         str,
-        typer.Option(help="Comma-separated networks of torchvision, or timm/NAME for timm's."),
+        typer.Option(
+            help="Comma-separated networks of torchvision, or timm/NAME for timm's."
+        ),
     ],
     out: Annotated[
         Path,
@@ -284,7 +317,9 @@ def compare(
 
     Recommends one of them. Exits with 3 if some could not be compared.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip()))
+    names = tuple(
+        dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip())
+    )
     if not names:
         raise typer.BadParameter("name at least one", param_hint="--backbones")
     files = {}
@@ -292,10 +327,15 @@ def compare(
         name, equals, path = entry.partition("=")
         if not equals or name not in names:
             raise typer.BadParameter(
-                f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
+                f"{entry}: write NAME=FILE, with one of {', '.join(names)}",
+                param_hint="--weights",
             )
         files[name] = Path(path)
-    from trainer.comparison import ComparisonOptions, compare_backbones, comparison_lines
+    from trainer.comparison import (
+        ComparisonOptions,
+        compare_backbones,
+        comparison_lines,
+    )
 
     comparison = compare_backbones(
         ComparisonOptions(data, unknown, out, names, files, size, device)

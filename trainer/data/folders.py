@@ -148,7 +148,9 @@ def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
     _log_left_out(split, other_files)
     if outside := unlabelled_photos(split):
         log.warning(
-            "skipped: photos outside label folders (%d), such as %s", len(outside), outside[0]
+            "skipped: photos outside label folders (%d), such as %s",
+            len(outside),
+            outside[0],
         )
     return photos
 
@@ -157,7 +159,9 @@ def unlabelled_photos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name)
+        entry
+        for entry in folder.iterdir()
+        if entry.is_file() and is_photo_name(entry.name)
     )
 
 
@@ -170,11 +174,15 @@ def warn_of_label_conflicts(photos: Iterable[tuple[str | None, LabelledPhoto]]) 
     for digest, photo in photos:
         if digest is not None:
             by_image[digest].append(photo)
-    conflicts = [same for same in by_image.values() if len({photo.label for photo in same}) > 1]
+    conflicts = [
+        same for same in by_image.values() if len({photo.label for photo in same}) > 1
+    ]
     if conflicts:
         paths = ", ".join(path_text(str(photo.path))[0] for photo in conflicts[0])
         log.warning(
-            "images with several labels, or one and none: %d; the first: %s", len(conflicts), paths
+            "images with several labels, or one and none: %d; the first: %s",
+            len(conflicts),
+            paths,
         )
     return len(conflicts)
 
@@ -208,7 +216,8 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     if not folder.is_dir():
         raise PathNotFound(path=folder)
     return tuple(
-        LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder)
+        LabelledPhoto(photo.path, place=photo.label)
+        for photo in find_labelled_photos(folder)
     )
 
 
@@ -231,7 +240,12 @@ def _log_left_out(folder: Path, other_files: OtherFiles) -> None:
         log.warning("%s", line)
     if other_files.count:
         extensions = other_files.extensions_text()
-        log.info("files in %s that are no photos: %d%s", folder, other_files.count, extensions)
+        log.info(
+            "files in %s that are no photos: %d%s",
+            folder,
+            other_files.count,
+            extensions,
+        )
 
 
 @contextmanager
@@ -271,14 +285,17 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
         DataUnusable: the list cannot be used.
     """
     listed = _read_sources(folder / SOURCES) if (folder / SOURCES).is_file() else {}
-    return [listed.get(label_of(f"{path.parent.name}/{path.name}"), "") for path in paths]
+    return [
+        listed.get(label_of(f"{path.parent.name}/{path.name}"), "") for path in paths
+    ]
 
 
 def _read_sources(path: Path) -> dict[str, str]:
     remedy = "It is a CSV file with the columns photo and source"
     with open_csv(path, remedy) as rows:
         sources = {
-            label_of(row.get("photo") or ""): (row.get("source") or "").strip() for row in rows
+            label_of(row.get("photo") or ""): (row.get("source") or "").strip()
+            for row in rows
         }
     if not all("/" in photo and source for photo, source in sources.items()):
         reason = "each row needs a photo, FOLDER/NAME, and a source"
@@ -298,7 +315,9 @@ def read_dataset(folder: Path) -> Dataset:
     tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
     tops = tops or [(None, folder)]
     photos = tuple(
-        replace(photo, split=split) for split, top in tops for photo in find_labelled_photos(top)
+        replace(photo, split=split)
+        for split, top in tops
+        for photo in find_labelled_photos(top)
     )
     if not photos:
         raise layout_error(folder, "none of its folders has photos")
@@ -307,7 +326,8 @@ def read_dataset(folder: Path) -> Dataset:
     beside = folders_beside_splits(folder) if splits else []
     if beside:
         log.warning(
-            "skipped: folders beside the splits: %s", ", ".join(entry.name for entry in beside)
+            "skipped: folders beside the splits: %s",
+            ", ".join(entry.name for entry in beside),
         )
     return Dataset(
         folder=folder,
@@ -358,12 +378,16 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
     paths = [photo.path for photo in dataset.photos]
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
-        for result in compute_ahead(examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"):
+        for result in compute_ahead(
+            examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"
+        ):
             results.append(result)
             advance(1)
 
     pairs = list(zip(dataset.photos, results, strict=True))
-    readable = [(photo, result) for photo, result in pairs if isinstance(result, ExaminedPhoto)]
+    readable = [
+        (photo, result) for photo, result in pairs if isinstance(result, ExaminedPhoto)
+    ]
     return ExaminedPhotos(
         dataset,
         tuple(photo for photo, _ in readable),
@@ -451,7 +475,9 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
         return []
     hashes = np.array([sketch.difference_hash for sketch in sketches], dtype=np.uint64)
     # One thumbnail in each row: uint8, N x 256.
-    thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(len(sketches), -1)
+    thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(
+        len(sketches), -1
+    )
     roots: _Array = np.arange(len(sketches))
     for rows, columns in _near_pairs(hashes):
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
@@ -539,7 +565,9 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     for label in labels:
         if listed and label not in listed:
             log.warning(
-                "%s has no row for the label %s; using the label as its name", path.name, label
+                "%s has no row for the label %s; using the label as its name",
+                path.name,
+                label,
             )
         slug = own = slug_of(label)
         number = 1
@@ -570,19 +598,25 @@ def read_gazetteer(path: Path) -> dict[str, Label]:
         if "label" not in columns:
             raise _invalid(path, "its first line has no column `label`")
         if unknown := [each for each in columns if each and each not in COLUMNS]:
-            log.warning("%s: these columns are not used: %s", path.name, ", ".join(unknown))
+            log.warning(
+                "%s: these columns are not used: %s", path.name, ", ".join(unknown)
+            )
         for row in table:
             cells = {column: (row[column] or "").strip() for column in columns}
             label = label_of(cells["label"])
             if label in rows:
                 log.warning(
-                    "%s has several rows for the label %s; the last one counts", path.name, label
+                    "%s has several rows for the label %s; the last one counts",
+                    path.name,
+                    label,
                 )
             if label:
                 rows[label] = cells | {"label": label}
             elif any(cells.values()):
                 log.warning(
-                    "%s, line %d: the row has no label and is skipped", path.name, table.line_num
+                    "%s, line %d: the row has no label and is skipped",
+                    path.name,
+                    table.line_num,
                 )
 
     landmarks = {label: _from_row(path, row) for label, row in rows.items()}
@@ -620,12 +654,16 @@ _REMEDY = "Correct it, or remove it to name landmarks after their labels"
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:
     label = row["label"]
-    values: dict[str, object] = {column: row[column] for column in COLUMNS if row.get(column)}
+    values: dict[str, object] = {
+        column: row[column] for column in COLUMNS if row.get(column)
+    }
     names = (entry.partition("=") for entry in _entries(row.get("names")))
     values["names"] = {language.strip(): name.strip() for language, _, name in names}
     values["aliases"] = _entries(row.get("aliases"))
     try:
-        return Label.model_validate({"slug": slug_of(label), "name": name_of(label), **values})
+        return Label.model_validate(
+            {"slug": slug_of(label), "name": name_of(label), **values}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"label {label}, column {first['loc'][0]}: {first['msg'].lower()}"
@@ -633,7 +671,9 @@ def _from_row(path: Path, row: dict[str, str]) -> Label:
 
 
 def _entries(cell: str | None) -> tuple[str, ...]:
-    return tuple(entry.strip() for entry in (cell or "").split(_SEPARATOR) if entry.strip())
+    return tuple(
+        entry.strip() for entry in (cell or "").split(_SEPARATOR) if entry.strip()
+    )
 
 
 def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
@@ -641,7 +681,9 @@ def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
     for label in labels:
         other = labels_by_slug.setdefault(label.slug, label.label)
         if other != label.label:
-            raise _invalid(path, f"{other} and {label.label} share the slug {label.slug}")
+            raise _invalid(
+                path, f"{other} and {label.label} share the slug {label.slug}"
+            )
 
 
 def _invalid(path: Path, reason: str) -> DataUnusable:

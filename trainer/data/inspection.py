@@ -71,7 +71,9 @@ def inspect_folder(folder: Path) -> Inspection:
     labels = _labels(examined)
     # Training uses the photos in train/, or all if there are no splits.
     counts = {
-        each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"]
+        each["label"]: each["splits"].get("train", 0)
+        if dataset.splits
+        else each["photos"]
         for each in labels
     }
     exact = _groups(dataset, photos, [entry.digest for entry in facts])
@@ -81,7 +83,9 @@ def inspect_folder(folder: Path) -> Inspection:
     for group, entry in zip(groups, facts, strict=True):
         if not entry.sketch.is_blank:
             images[group].add(entry.digest)
-    alike = [position for position, group in enumerate(groups) if len(images[group]) > 1]
+    alike = [
+        position for position, group in enumerate(groups) if len(images[group]) > 1
+    ]
     near = _groups(
         dataset,
         [photos[position] for position in alike],
@@ -123,7 +127,9 @@ def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
         {
             "label": path_text(label)[0],
             "photos": totals[label],
-            "splits": {split: counts[label, split] for split in examined.dataset.splits},
+            "splits": {
+                split: counts[label, split] for split in examined.dataset.splits
+            },
         }
         for label in examined.dataset.labels
     ]
@@ -134,7 +140,8 @@ def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
     if not facts:
         return {}
     ordered = sorted(
-        ((entry.width, entry.height) for entry in facts), key=lambda size: (size[0] * size[1], size)
+        ((entry.width, entry.height) for entry in facts),
+        key=lambda size: (size[0] * size[1], size),
     )
     return {
         "min": ordered[0],
@@ -166,11 +173,18 @@ def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
     try:
         rows = read_gazetteer(dataset.folder / FILE_NAME)
     except DataUnusable as error:
-        return {"rows": 0, "without_folder": [], "without_row": [], "problem": str(error)}
+        return {
+            "rows": 0,
+            "without_folder": [],
+            "without_row": [],
+            "problem": str(error),
+        }
     return {
         "rows": len(rows),
         "without_folder": [label for label in rows if label not in dataset.labels],
-        "without_row": [path_text(label)[0] for label in dataset.labels if label not in rows],
+        "without_row": [
+            path_text(label)[0] for label in dataset.labels if label not in rows
+        ],
         "problem": None,
     }
 
@@ -193,7 +207,9 @@ def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
         rows = [
             SheetRow(
                 label["label"].replace("_", " "),
-                " · ".join(f"{split} {count}" for split, count in _counts(label).items()),
+                " · ".join(
+                    f"{split} {count}" for split, count in _counts(label).items()
+                ),
                 photos,
             )
             for label, photos in labels
@@ -203,7 +219,9 @@ def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
             for first in range(0, len(rows), LABELS_PER_SHEET):
                 part = rows[first : first + LABELS_PER_SHEET]
                 path = out / (
-                    f"sheet-{first // LABELS_PER_SHEET + 1}.png" if first else "sheet.png"
+                    f"sheet-{first // LABELS_PER_SHEET + 1}.png"
+                    if first
+                    else "sheet.png"
                 )
                 draw_sheet(part, path)
                 sheets.append(path)
@@ -223,7 +241,9 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield f"# {Path(document['folder']).name}: inspection"
     yield ""
     sizes = [f"{width} x {height}" for width, height in document["sizes"].values()]
-    pixels = "Images are {0} to {2} pixels, the median {1}.".format(*sizes) if sizes else ""
+    pixels = (
+        "Images are {0} to {2} pixels, the median {1}.".format(*sizes) if sizes else ""
+    )
     yield f"{document['photos']} photos of {len(document['labels'])} labels. {pixels}"
     yield ""
     yield from (f"![samples of each label]({sheet.name})" for sheet in sheets)
@@ -266,7 +286,10 @@ def findings(inspection: Inspection) -> dict[str, list[str]]:
     lines = (
         _group_lines(inspection.leaks),
         _group_lines(document["label_conflicts"]),
-        [f"`{each['path']}`: {each['kind']}. {each['text']}" for each in document["broken"]],
+        [
+            f"`{each['path']}`: {each['kind']}. {each['text']}"
+            for each in document["broken"]
+        ],
         [f"`{path}`" for path in document["blank"]],
         [f"{label}: {count}" for label, count in document["few"].items()],
         list(_gazetteer_lines(document["landmarks"])) if document["landmarks"] else [],
@@ -308,7 +331,9 @@ def _group_lines(groups: Iterable[PhotoGroup]) -> list[str]:
 def _gazetteer_lines(gazetteer: dict[str, Any]) -> Iterator[str]:
     if gazetteer["problem"]:
         yield gazetteer["problem"]
-    yield from (f"no folder for the row {label}" for label in gazetteer["without_folder"])
+    yield from (
+        f"no folder for the row {label}" for label in gazetteer["without_folder"]
+    )
     yield from (f"no row for the folder {label}" for label in gazetteer["without_row"])
 
 
@@ -357,7 +382,9 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
         )
         for column, photo in enumerate(row.photos):
             data = read_photo(photo, max_bytes=MAX_BYTES).data
-            square = Image.fromarray(decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels)
+            square = Image.fromarray(
+                decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels
+            )
             sheet.paste(square, (left + NAME_WIDTH + column * step, top))
     sheet.save(file)
 

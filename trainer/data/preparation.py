@@ -93,7 +93,9 @@ class FoundPhotos:
         return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
 
 
-def find_training_photos(data: Path, unknown: Path | None, others: Path | None) -> FoundPhotos:
+def find_training_photos(
+    data: Path, unknown: Path | None, others: Path | None
+) -> FoundPhotos:
     """Find the photos. None is opened, so that this comes before anything that takes time.
 
     Args:
@@ -108,13 +110,19 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
         raise PathNotFound(path=data)
     names = sorted({label_of(entry.name) for entry in label_folders(data / "train")})
     if len(names) < 2:
-        raise layout_error(data, f"train/ needs two label folders or more, and has {len(names)}")
+        raise layout_error(
+            data, f"train/ needs two label folders or more, and has {len(names)}"
+        )
     train = find_labelled_photos(data / "train")
     if missing := set(names) - {photo.label for photo in train}:
         raise _without_photos(min(missing), data)
     val = find_labelled_photos(data / "val")
-    for label, count in Counter(photo.label for photo in val if photo.label not in names).items():
-        log.warning("train/ has no label %s: its photos in val/ are skipped (%d)", label, count)
+    for label, count in Counter(
+        photo.label for photo in val if photo.label not in names
+    ).items():
+        log.warning(
+            "train/ has no label %s: its photos in val/ are skipped (%d)", label, count
+        )
     val = tuple(photo for photo in val if photo.label in names)
     used = [folder.resolve() for folder in (unknown, others) if folder]
     for folder in folders_beside_splits(data):
@@ -137,7 +145,9 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
 def _without_photos(label: str, data: Path) -> DataUnusable:
     remedy = "Add photos of the landmark, or remove the folder"
     return DataUnusable(
-        path=data / "train" / label, reason="none of its photos can be read", remedy=remedy
+        path=data / "train" / label,
+        reason="none of its photos can be read",
+        remedy=remedy,
     )
 
 
@@ -165,7 +175,12 @@ def prepare(
     data, labels = found_photos.data, found_photos.labels
     side = 32 * round(size * CACHE_SCALE / 32)
     cached = cache_photos(
-        (*found_photos.train, *found_photos.val, *found_photos.ordinary, *found_photos.other),
+        (
+            *found_photos.train,
+            *found_photos.val,
+            *found_photos.ordinary,
+            *found_photos.other,
+        ),
         side,
         cache,
     )
@@ -176,7 +191,11 @@ def prepare(
     )
     paths = [photo.path for photo in cached.photos]
     listed = zip(
-        *(sources_of(paths, folder) for folder in (data, found_photos.unknown) if folder),
+        *(
+            sources_of(paths, folder)
+            for folder in (data, found_photos.unknown)
+            if folder
+        ),
         strict=True,
     )
     sources = np.array(
@@ -207,7 +226,9 @@ def prepare(
     is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
     together = [
         photo.place or (source and f"{photo.label}/{source}") or group
-        for photo, source, group in zip(cached.photos, sources.tolist(), duplicates, strict=True)
+        for photo, source, group in zip(
+            cached.photos, sources.tolist(), duplicates, strict=True
+        )
     ]
     return TrainingData(
         labels, cached, sources, targets, is_validation, is_of_val, _numbered(together)
@@ -220,10 +241,14 @@ class TrainingData:
 
     labels: tuple[Label, ...]
     cached: CachedPhotos
-    sources: npt.NDArray[np.str_]  # (N,), where each photo comes from; empty if that is not known
+    sources: npt.NDArray[
+        np.str_
+    ]  # (N,), where each photo comes from; empty if that is not known
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
-    is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
+    is_of_val: npt.NDArray[
+        np.bool_
+    ]  # (N,), whether a photo is in val/, and so never for training
     # (N,), photos of one place or source, and near-duplicates, have a number.
     together: npt.NDArray[np.int64]
 
@@ -280,7 +305,9 @@ class TrainingData:
     @property
     def groups(self) -> npt.NDArray[np.int64]:
         """Each photo's group, int64 (N,): its label, its other landmark, or its kind of ordinary photos."""
-        return _numbered([(photo.label, photo.place, photo.kind) for photo in self.cached.photos])
+        return _numbered(
+            [(photo.label, photo.place, photo.kind) for photo in self.cached.photos]
+        )
 
     @property
     def is_other(self) -> npt.NDArray[np.bool_]:
@@ -307,7 +334,9 @@ class TrainingData:
         """Counts and digests of the photos, without names of files or machines."""
         rows = sorted(
             f"{photo.label or ORDINARY}\t{digest}"
-            for photo, digest in zip(self.cached.photos, self.cached.digests, strict=True)
+            for photo, digest in zip(
+                self.cached.photos, self.cached.digests, strict=True
+            )
         )
         trained = itertools.compress(self.cached.digests, ~self.is_of_val)
         landmarks = self.targets < len(self.labels)
@@ -315,8 +344,13 @@ class TrainingData:
         kinds["other_landmark_photos"] = self.is_other
         return {
             "digest": "blake3:" + blake3("\n".join(rows).encode()).hexdigest(),
-            TRAINED_PHOTOS: "".join(sorted({digest[:DIGEST_LENGTH] for digest in trained})),
-            **{name: int((photos & ~self.is_validation).sum()) for name, photos in kinds.items()},
+            TRAINED_PHOTOS: "".join(
+                sorted({digest[:DIGEST_LENGTH] for digest in trained})
+            ),
+            **{
+                name: int((photos & ~self.is_validation).sum())
+                for name, photos in kinds.items()
+            },
             **{
                 f"validation_{name}": int((photos & self.is_validation).sum())
                 for name, photos in kinds.items()
@@ -329,7 +363,9 @@ class TrainingData:
 
     def validation_paths(self) -> list[Path]:
         """The validation photos, in the order of `validation`."""
-        return [self.cached.photos[position].path for position in self.validation.tolist()]
+        return [
+            self.cached.photos[position].path for position in self.validation.tolist()
+        ]
 
 
 def _numbered(names: Sequence[Hashable]) -> npt.NDArray[np.int64]:
@@ -345,7 +381,8 @@ def trained_photos(manifest: Manifest) -> frozenset[str]:
     """
     text = str(manifest.training.get(TRAINED_PHOTOS, ""))
     return frozenset(
-        text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)
+        text[start : start + DIGEST_LENGTH]
+        for start in range(0, len(text), DIGEST_LENGTH)
     )
 
 
@@ -387,13 +424,18 @@ def _hold_out(
     whole_sources = _whole_sources(cached.photos, sources)
     groups: list[Hashable] = [
         photo.place or whole or group
-        for photo, whole, group in zip(cached.photos, whole_sources, duplicates, strict=True)
+        for photo, whole, group in zip(
+            cached.photos, whole_sources, duplicates, strict=True
+        )
     ]
     labels = [
-        photo.label or (OTHER if photo.place else ORDINARY + photo.kind) for photo in cached.photos
+        photo.label or (OTHER if photo.place else ORDINARY + photo.kind)
+        for photo in cached.photos
     ]
     splits = np.array(
-        assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed)
+        assign_splits(
+            labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed
+        )
     )
     by_source = np.array([whole is not None for whole in whole_sources])
     like_them = np.isin(
@@ -419,7 +461,10 @@ def _whole_sources(
     Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources
     apart from the largest are groups of their own; the rest is one group, which is too large to be held out.
     """
-    pairs = [(photo.label, source) for photo, source in zip(photos, sources.tolist(), strict=True)]
+    pairs = [
+        (photo.label, source)
+        for photo, source in zip(photos, sources.tolist(), strict=True)
+    ]
     counts, by_label = Counter(pairs), defaultdict[str, list[str]](list)
     for label, source in sorted(counts, key=lambda pair: (counts[pair], str(pair))):
         if label:
@@ -468,7 +513,10 @@ def decode_batches(
     A few batches are in memory at a time.
     """
     results = compute_ahead(
-        partial(_decode, resize=resize), paths, ahead=BATCHES_AHEAD * batch_size, name="decode"
+        partial(_decode, resize=resize),
+        paths,
+        ahead=BATCHES_AHEAD * batch_size,
+        name="decode",
     )
     numbered = enumerate(results)
     while part := list(islice(numbered, batch_size)):
@@ -516,7 +564,8 @@ class CachedPhotos:
         """Yield the photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
         for first in range(0, len(positions), batch_size):
             images = [
-                Image.fromarray(self.image(row)) for row in positions[first : first + batch_size]
+                Image.fromarray(self.image(row))
+                for row in positions[first : first + batch_size]
             ]
             scaled = [
                 np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
@@ -525,7 +574,9 @@ class CachedPhotos:
             yield torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
-def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> CachedPhotos:
+def cache_photos(
+    photos: Sequence[LabelledPhoto], side: int, cache: Path
+) -> CachedPhotos:
     """Decode the photos that are not yet cached. Unreadable ones are skipped, with a warning.
 
     Args:
@@ -538,11 +589,15 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
     with writing_to(cache):
         folder.mkdir(parents=True, exist_ok=True)
         files = [file for file in folder.iterdir() if file.suffix != PARTIAL]
-        squares = {file.name for file in files if file.stat().st_size == 3 * side * side}
+        squares = {
+            file.name for file in files if file.stat().st_size == 3 * side * side
+        }
         new: dict[str, Path] = {}
         for photo, digest in zip(photos, digests, strict=True):
             if digest is None:
-                log.warning("skipped: %s (it is not a photo that can be read)", photo.path)
+                log.warning(
+                    "skipped: %s (it is not a photo that can be read)", photo.path
+                )
             elif digest not in squares:
                 new.setdefault(digest, photo.path)
         squares |= _store_squares(new, side, folder)

@@ -37,7 +37,13 @@ from trainer.data.folders import (
     sources_of,
     write_gazetteer,
 )
-from trainer.data.split import TRAIN, PhotoCopy, copy_photos, new_folder, require_free_folder
+from trainer.data.split import (
+    TRAIN,
+    PhotoCopy,
+    copy_photos,
+    new_folder,
+    require_free_folder,
+)
 from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
@@ -65,7 +71,9 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
         corrections = Corrections(export)
         images = list(export.images())
     if not images:
-        raise _without_verdicts(export.redacted_url, "no tag has been confirmed or rejected")
+        raise _without_verdicts(
+            export.redacted_url, "no tag has been confirmed or rejected"
+        )
     if earlier is not None:
         corrections.read_earlier(earlier)
     with photo_progress("reading photos with verdicts", len(images)) as advance:
@@ -89,13 +97,21 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
 
 def write_corrections(corrections: Corrections, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL and OUT/unknown, with landmarks.csv, all of them or nothing."""
-    sources = {each.photo.path: each.source for each in corrections.photos.values() if each.source}
+    sources = {
+        each.photo.path: each.source
+        for each in corrections.photos.values()
+        if each.source
+    }
     with new_folder(out) as folder:
         targets = copy_photos(corrections.copies, folder)
         with writing_to(out):
             write_gazetteer(folder / FILE_NAME, corrections.labels.values())
             if sources:
-                rows = [(target, sources[photo]) for photo, target in targets if photo in sources]
+                rows = [
+                    (target, sources[photo])
+                    for photo, target in targets
+                    if photo in sources
+                ]
                 _write_sources(folder / SOURCES, rows)
 
 
@@ -145,7 +161,9 @@ class Corrections:
     @property
     def document(self) -> dict[str, Any]:
         labelled = [copy for copy in self.copies if copy.folder != Path(UNKNOWN)]
-        confirmed = Counter(copy.folder.name for copy in labelled if copy.digest in self._new)
+        confirmed = Counter(
+            copy.folder.name for copy in labelled if copy.digest in self._new
+        )
         return {
             "confirmed": confirmed.total(),
             "ordinary": len(self.copies) - len(labelled),
@@ -154,7 +172,9 @@ class Corrections:
             "known_already": self.unchanged,
             "relabelled": self.relabelled,
             "left_out": dict(self.skipped + self.left_out),
-            "by_label": {path_text(label)[0]: count for label, count in sorted(confirmed.items())},
+            "by_label": {
+                path_text(label)[0]: count for label, count in sorted(confirmed.items())
+            },
             "several_confirmed": self.conflicts,
             "unreadable": self.unreadable,
         }
@@ -174,14 +194,18 @@ class Corrections:
         sources = sources_of([photo.path for photo in earlier.photos], folder)
         candidates = [
             CandidatePhoto(photo, facts, photo.label, source)
-            for photo, facts, source in zip(earlier.photos, earlier.facts, sources, strict=True)
+            for photo, facts, source in zip(
+                earlier.photos, earlier.facts, sources, strict=True
+            )
         ]
         candidates.sort(key=lambda each: each.photo.split != TEST)
         for candidate in candidates:
             first = self.photos.setdefault(candidate.facts.digest, candidate)
             if first is not candidate:
                 is_same = candidate.label == first.label
-                self.left_out["a copy" if is_same else "a copy that has another label"] += 1
+                self.left_out[
+                    "a copy" if is_same else "a copy that has another label"
+                ] += 1
 
     def add(self, image: LabelledImage) -> None:
         if len(image.confirmed) > 1:
@@ -239,7 +263,9 @@ class Corrections:
         photos = list(self.photos.values())
         groups = group_near_duplicates([each.facts.sketch for each in photos])
         splits = [(each.label and each.photo.split) or TRAIN for each in photos]
-        tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
+        tested = {
+            group for group, split in zip(groups, splits, strict=True) if split == TEST
+        }
         for photo, group, split in zip(photos, groups, splits, strict=True):
             if split != TEST and group in tested:
                 self.left_out["like a photo for testing"] += 1
@@ -252,12 +278,16 @@ class Corrections:
         if slug not in self._label_of:
             name = label_of(self._model_labels.get(slug, slug))
             is_folder = (
-                name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
+                name.isprintable()
+                and name[0] not in ".@"
+                and not set(name) & set('/\\:*?"<>|')
             )
             label = name if is_folder and name not in self.labels else slug
             self._label_of[slug] = label
             facts = {
-                name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"
+                name: getattr(self._landmarks[slug], name)
+                for name in COLUMNS
+                if name != "label"
             }
             self.labels[label] = Label(label=label, **facts)
         return self._label_of[slug]
@@ -275,7 +305,9 @@ GAZETTEER = "udacity-landmarks.csv"
 
 # Matches the path of a photo, perhaps below one top folder. The group is its path in the new
 # folder.
-_PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
+_PHOTO = re.compile(
+    r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)"
+)
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 # What the connection, and damaged, unusual and encrypted archives raise.
@@ -310,8 +342,12 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
                 "digest": file_digest(archive),
             }
             archive.unlink()
-            (folder / FILE_NAME).write_bytes(files("trainer.data").joinpath(GAZETTEER).read_bytes())
-            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (folder / FILE_NAME).write_bytes(
+                files("trainer.data").joinpath(GAZETTEER).read_bytes()
+            )
+            (folder / RECORD).write_text(
+                json.dumps(record, indent=1) + "\n", encoding="utf-8"
+            )
         except _FAILURES as error:
             remedy = "Run the same command again, or name another copy of the archive with --url"
             reason = f"it cannot be downloaded: {str(error) or type(error).__name__}"
@@ -349,4 +385,6 @@ def unpack_photos(archive: Path, folder: Path) -> None:
 def photo_entries(infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """The photos among an archive's entries, by their paths below the folder; other files are skipped."""
     matches = ((_PHOTO.fullmatch(info.filename), info) for info in infos)
-    return {match[1]: info for match, info in matches if match and is_photo_name(match[1])}
+    return {
+        match[1]: info for match, info in matches if match and is_photo_name(match[1])
+    }

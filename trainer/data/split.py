@@ -67,7 +67,8 @@ class Split(ExaminedPhotos):
         """By split, the labels without a photo in it although its share is above 0."""
         splits = [split for split, share in self.shares.items() if share]
         return {
-            split: [label for label, by in self.counts.items() if not by[split]] for split in splits
+            split: [label for label, by in self.counts.items() if not by[split]]
+            for split in splits
         }
 
 
@@ -87,7 +88,10 @@ def plan_split(
     if not photos:
         raise layout_error(folder, "none of its photos can be read")
     groups = group_near_duplicates([entry.sketch for entry in facts])
-    labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
+    labels, digests = (
+        [photo.label for photo in photos],
+        [entry.digest for entry in facts],
+    )
     return Split(
         **vars(examined),
         seed=seed,
@@ -143,7 +147,8 @@ class _Assignment:
         for group in groups:
             self._remaining.update(group)
         self._targets = {
-            label: _target_counts(count, shares) for label, count in self._remaining.items()
+            label: _target_counts(count, shares)
+            for label, count in self._remaining.items()
         }
         self._counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
         self.splits = [TRAIN] * len(groups)
@@ -190,7 +195,9 @@ def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
     """A pseudorandom sort key of a group."""
-    return blake3(f"{seed}:{min(digests[position] for position in positions)}".encode()).hexdigest()
+    return blake3(
+        f"{seed}:{min(digests[position] for position in positions)}".encode()
+    ).hexdigest()
 
 
 def write_split(split: Split, out: Path) -> None:
@@ -200,7 +207,9 @@ def write_split(split: Split, out: Path) -> None:
     """
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)
-        for photo, facts, name in zip(split.photos, split.facts, split.splits, strict=True)
+        for photo, facts, name in zip(
+            split.photos, split.facts, split.splits, strict=True
+        )
     )
     with new_folder(out) as folder:
         copy_photos(copies, folder)
@@ -209,11 +218,14 @@ def write_split(split: Split, out: Path) -> None:
             if gazetteer.is_file():
                 shutil.copyfile(gazetteer, folder / FILE_NAME)
             splits = {
-                facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)
+                facts.digest: name
+                for facts, name in zip(split.facts, split.splits, strict=True)
             }
             record = {"format": 1, "seed": split.seed, "shares": dict(split.shares)}
             record["photos"] = dict(sorted(splits.items()))
-            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (folder / RECORD).write_text(
+                json.dumps(record, indent=1) + "\n", encoding="utf-8"
+            )
 
 
 def split_document(split: Split) -> dict[str, Any]:
@@ -225,7 +237,9 @@ def split_document(split: Split) -> dict[str, Any]:
         "pooled": list(split.dataset.splits),
         "groups_kept_together": split.duplicate_groups,
         "label_conflicts": split.conflicts,
-        "by_label": {path_text(label)[0]: counts for label, counts in split.counts.items()},
+        "by_label": {
+            path_text(label)[0]: counts for label, counts in split.counts.items()
+        },
         "without": {
             name: [path_text(label)[0] for label in labels]
             for name, labels in split.missing.items()
@@ -262,7 +276,8 @@ def require_free_folder(out: Path, photos: Path | None = None) -> None:
 def require_outside(out: Path, photos: Path) -> None:
     if out.resolve().is_relative_to(photos.resolve()):
         raise OutputUnwritable(
-            path=out, reason=f"it is inside the photo folder {photos}, which is never written to"
+            path=out,
+            reason=f"it is inside the photo folder {photos}, which is never written to",
         )
 
 
@@ -304,13 +319,16 @@ def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
     names: set[str] = set()
     targets = []
     for copy in sorted(
-        copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)
+        copies,
+        key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source),
     ):
         target, number = copy.folder / copy.source.name, 1
         while path_text(target)[0].casefold() in names:
             digest = copy.digest.rpartition("-")[2][:8]
             suffix = f"-{number}" if number > 1 else ""
-            target = target.with_name(f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}")
+            target = target.with_name(
+                f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}"
+            )
             number += 1
         # Some file systems treat A.jpg and a.jpg as the same name.
         names.add(path_text(target)[0].casefold())

@@ -112,7 +112,10 @@ def save_run(folder: Path, run: FinishedRun) -> None:
     """Write the checkpoint and the metrics. The record is last, so none that is incomplete is loaded."""
     (folder / RECORD).unlink(missing_ok=True)
     save_file(
-        {name: values.contiguous() for name, values in run.classifier.state_dict().items()},
+        {
+            name: values.contiguous()
+            for name, values in run.classifier.state_dict().items()
+        },
         folder / WEIGHTS,
     )
     (folder / BACKGROUND).write_bytes(run.background.to_bytes())
@@ -136,7 +139,9 @@ def load_run(folder: Path) -> FinishedRun:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
         classifier = _build_classifier(record, load_file(folder / WEIGHTS))
         background = BackgroundStatistics.from_bytes(
-            (folder / BACKGROUND).read_bytes(), record.background_photos, record.backbone.features
+            (folder / BACKGROUND).read_bytes(),
+            record.background_photos,
+            record.backbone.features,
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = "it has no finished run; to finish one, repeat its `trainer train` command with --resume"
@@ -156,16 +161,21 @@ def _unusable(folder: Path, reason: str) -> DataUnusable:
 def assess_run(record: RunRecord) -> Assessment:
     metrics = record.metrics
     prefixes = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
-    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in prefixes.items()}
+    names = {
+        kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in prefixes.items()
+    }
     return Assessment(
         kind="validation",
         photos=int(metrics["val_photos"]),
         top1=metrics["val_top1"],
         right_tags=metrics["val_accepted_rightly"],
         precision=metrics["val_precision_at_threshold"],
-        false_tags={kind: metrics[name] for kind, name in names.items() if name in metrics},
+        false_tags={
+            kind: metrics[name] for kind, name in names.items() if name in metrics
+        },
         is_tested=are_tested(
-            int(metrics.get("val_other_landmark_photos", 0)), int(metrics["val_other_landmarks"])
+            int(metrics.get("val_other_landmark_photos", 0)),
+            int(metrics["val_other_landmarks"]),
         ),
         photos_of=photos_of_landmarks(record.training),
         few=least_photos(record.training),
@@ -174,7 +184,9 @@ def assess_run(record: RunRecord) -> Assessment:
     )
 
 
-def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> ExportedClassifier:
+def _build_classifier(
+    record: RunRecord, tensors: dict[str, Tensor]
+) -> ExportedClassifier:
     encoder = Encoder(record.backbone, build_network(record.backbone))
     head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
     if record.score_rule is None:
@@ -239,7 +251,9 @@ class ExportAgreement:
         """Add a batch: scores, float32 (B, L), and embeddings, float32 (B, D)."""
         (expected_scores, expected_embeddings), (scores, embeddings) = expected, actual
         self.photos += len(scores)
-        self.same_top1 += int((expected_scores.argmax(dim=1) == scores.argmax(dim=1)).sum())
+        self.same_top1 += int(
+            (expected_scores.argmax(dim=1) == scores.argmax(dim=1)).sum()
+        )
         self.max_difference = max(
             self.max_difference, (expected_scores - scores).abs().max().item()
         )
@@ -269,7 +283,11 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
         write_program(run.classifier, manifest, unchecked, run.background)
         # Compare both models on every validation photo.
         program, agreement = read_program(unchecked), ExportAgreement()
-        paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
+        paths = [
+            path
+            for name in run.record.validation_photos
+            if (path := Path(name)).is_file()
+        ]
         with (
             photo_progress("comparing on validation photos", len(paths)) as advance,
             torch.inference_mode(),
@@ -282,7 +300,9 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
                 advance(len(batch.positions))
         if agreement.photos == 0:
             reason = "none of its validation photos can be read, so the export cannot be checked"
-            raise DataUnusable(path=folder, reason=reason, remedy="Restore them, or train again")
+            raise DataUnusable(
+                path=folder, reason=reason, remedy="Restore them, or train again"
+            )
         if agreement.same_top1 < agreement.photos:
             versions = ", ".join(
                 f"{name} {version}" for name, version in run.record.versions.items()
@@ -320,7 +340,8 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
         threshold=record.threshold,
         suggestion_threshold=record.suggestion_threshold,
         threshold_reason=record.threshold_reason,
-        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule)
+        calibration={"method": "fitted on validation photos"}
+        | asdict(record.score_rule)
         if record.score_rule
         else {"method": "as taught landmarks"},
         training=record.training,
@@ -330,7 +351,10 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
 
 
 def write_program(
-    classifier: nn.Module, manifest: Manifest, path: Path, background: BackgroundStatistics | None
+    classifier: nn.Module,
+    manifest: Manifest,
+    path: Path,
+    background: BackgroundStatistics | None,
 ) -> None:
     """Compile the model to a program that needs none of this code, and write it with its manifest.
 

@@ -39,7 +39,11 @@ from trainer.learning.classifier import (
     fit_neighbours,
     fit_score_rule,
 )
-from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
+from trainer.learning.head import (
+    FEATURE_BATCH_SIZE,
+    features_from_cache,
+    features_from_files,
+)
 from trainer.networks import Backbone, fuse_batch_norms
 from trainer.options import ORDINARY, OTHERS, Mixture, RecipeOptions
 from trainer.report import draw_curves, write_validation_report
@@ -81,9 +85,15 @@ def complete_run(
     """
     size = options.size
     rule = InputRule(size=size, short_side=size, fit="stretch")
-    backbone, encoder = model.backbone, model.encoder.eval().requires_grad_(requires_grad=False)
+    backbone, encoder = (
+        model.backbone,
+        model.encoder.eval().requires_grad_(requires_grad=False),
+    )
     # Batch norms are fused where possible, so that the shipped model computes no more than necessary.
-    if not backbone.folded and (fused := fuse_batch_norms(encoder.network, size)) is not None:
+    if (
+        not backbone.folded
+        and (fused := fuse_batch_norms(encoder.network, size)) is not None
+    ):
         backbone = replace(backbone, folded=True)
         encoder = Encoder(backbone, fused)
     head = model.head.eval().requires_grad_(requires_grad=False)
@@ -108,7 +118,9 @@ def complete_run(
             len(data.labels),
             score_rule,
         )
-        return LandmarkClassifier(encoder, last.requires_grad_(requires_grad=False), scoring)
+        return LandmarkClassifier(
+            encoder, last.requires_grad_(requires_grad=False), scoring
+        )
 
     sample = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
     photos_seen = {
@@ -123,7 +135,9 @@ def complete_run(
         score_rule,
         SECOND_LOOK,
         BackgroundStatistics.measured(embeddings[data.training].numpy()),
-        convolution_ranges(encoder, data.cached.batches(sample, size, FEATURE_BATCH_SIZE)),
+        convolution_ranges(
+            encoder, data.cached.batches(sample, size, FEATURE_BATCH_SIZE)
+        ),
         model.recipe,
         model.settings | {"photos_seen": photos_seen},
         model.history,
@@ -151,7 +165,9 @@ class FittedModel:
     history: tuple[Epoch, ...] = ()
 
 
-def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -> FinishedRun:
+def finish_run(
+    data: TrainingData, model: FittedModel, options: RecipeOptions
+) -> FinishedRun:
     """Measure the model on the validation photos, and write the run."""
     targets = torch.from_numpy(data.targets[data.validation])
     threshold, metrics = measure(data, model.scores, options)
@@ -271,7 +287,9 @@ def measure(
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
         "val_ece": calibration_errors(top[None], correct[None]).item(),
-        "val_precision_at_threshold": float((correct & is_tag).sum() / is_tag.sum().clamp(min=1)),
+        "val_precision_at_threshold": float(
+            (correct & is_tag).sum() / is_tag.sum().clamp(min=1)
+        ),
         **_with_interval("val_accepted_rightly", threshold.accepted),
         "val_suggested_rightly": float(
             (correct & (top >= threshold.suggested_from)).float().mean()
@@ -293,7 +311,9 @@ def _with_interval(name: str, figure: Estimate) -> dict[str, float]:
 
 
 @torch.no_grad()
-def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[Range, ...]:
+def convolution_ranges(
+    network: nn.Module, batches: Iterable[Tensor]
+) -> tuple[Range, ...]:
     """The lowest and highest value that enters each convolution, in order, as means over the images.
 
     Means lose the few values that lie outside, and suit most images better than the extremes of all.
@@ -306,7 +326,9 @@ def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[R
         one range per convolution; empty if a convolution does not run exactly once
     """
     count = 0
-    extremes: dict[nn.Module, list[Tensor]] = {}  # by convolution, (2, B) for each batch
+    extremes: dict[
+        nn.Module, list[Tensor]
+    ] = {}  # by convolution, (2, B) for each batch
 
     def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].flatten(start_dim=1)
@@ -314,7 +336,9 @@ def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[R
             torch.stack([values.amin(dim=1), values.amax(dim=1)])
         )
 
-    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    convolutions = [
+        module for module in network.modules() if isinstance(module, nn.Conv2d)
+    ]
     handles = [module.register_forward_pre_hook(observe) for module in convolutions]
     try:
         for images in batches:
@@ -325,7 +349,9 @@ def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[R
             handle.remove()
     if any(len(extremes.get(module, ())) != count for module in convolutions):
         return ()
-    means = [torch.cat(parts, dim=1).double().mean(dim=1) for parts in extremes.values()]
+    means = [
+        torch.cat(parts, dim=1).double().mean(dim=1) for parts in extremes.values()
+    ]
     return tuple((low, high) for low, high in (mean.tolist() for mean in means))
 
 
@@ -360,7 +386,8 @@ class ValidationScores:
         """The photos of as many groups of each kind, drawn with replacement."""
         known, *rest = (_drawn(group, generator) for group in self.groups)
         others = {
-            kind: each[rows] for (kind, each), rows in zip(self.others.items(), rest, strict=True)
+            kind: each[rows]
+            for (kind, each), rows in zip(self.others.items(), rest, strict=True)
         }
         return ValidationScores(
             self.top[known],
@@ -386,12 +413,17 @@ class ChosenThreshold:
     suggested_from: float
     precision: Estimate  # in a library
     accepted: Estimate  # share of landmark photos whose right label is accepted
-    false_tags: dict[str, float]  # by kind of other photos, the share with an accepted label
+    false_tags: dict[
+        str, float
+    ]  # by kind of other photos, the share with an accepted label
     reason: str
 
 
 def choose_threshold(
-    scores: ValidationScores, mixture: Mixture, precision: float, least: float = LEAST_THRESHOLD
+    scores: ValidationScores,
+    mixture: Mixture,
+    precision: float,
+    least: float = LEAST_THRESHOLD,
 ) -> ChosenThreshold:
     """Choose the lowest threshold, at least `least`, from which `precision` of a library's tags are right.
 
@@ -399,7 +431,9 @@ def choose_threshold(
     right; without such a score, at the threshold, so that nothing is suggested by its score alone.
     """
     value = max(_lowest_score(scores, mixture, precision), least)
-    suggested_from = min(value, _lowest_score(scores, mixture, SUGGESTED_PRECISION, below=value))
+    suggested_from = min(
+        value, _lowest_score(scores, mixture, SUGGESTED_PRECISION, below=value)
+    )
 
     def accepted_rightly(photos: ValidationScores) -> float:
         return float((photos.correct & (photos.top >= value)).double().mean())
@@ -412,22 +446,31 @@ def choose_threshold(
         (library_precision(each, mixture, value) for each in drawn),
     )
     false_tags = {
-        kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()
+        kind: float((highest >= value).double().mean())
+        for kind, highest in scores.others.items()
     }
-    counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
+    counts = "".join(
+        f", {len(highest)} {kind}" for kind, highest in scores.others.items()
+    )
     reason = (
         f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "
         "known landmarks, others and "
         f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: "
         f"{actual.value:.1%} right ({actual.low:.1%} to {actual.high:.1%}), "
         f"{right.value:.1%} of landmark photos accepted rightly ({right.low:.1%} to {right.high:.1%})"
-        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
+        + "".join(
+            f", {share:.1%} of {kind} accepted falsely"
+            for kind, share in false_tags.items()
+        )
     )
     return ChosenThreshold(value, suggested_from, actual, right, false_tags, reason)
 
 
 def _lowest_score(
-    scores: ValidationScores, mixture: Mixture, precision: float, below: float = math.inf
+    scores: ValidationScores,
+    mixture: Mixture,
+    precision: float,
+    below: float = math.inf,
 ) -> float:
     """The lowest score from which so many labels are right, of those with scores `below` a value."""
     # In ascending order.
@@ -448,7 +491,11 @@ def _lowest_score(
     sufficient = precisions >= precision
     if below < math.inf and not sufficient.any():
         return below
-    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
+    index = (
+        int(sufficient.long().argmax())
+        if bool(sufficient.any())
+        else int(precisions.argmax())
+    )
     previous = candidates[index - 1] if index else candidates[index] * 0
     # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
     return max(
@@ -464,15 +511,23 @@ def library_shares(
 
     A kind without photos here counts as if it were like the other.
     """
-    right = mixture.known * _shares_above(scores.top.where(scores.correct, -1), thresholds)
+    right = mixture.known * _shares_above(
+        scores.top.where(scores.correct, -1), thresholds
+    )
     accepted = mixture.known * _shares_above(scores.top, thresholds)
     kinds = list(scores.others.values())
-    for kind, share in ((OTHERS, mixture.other), (ORDINARY, mixture.ordinary)) if kinds else ():
-        accepted = accepted + share * tail_shares(scores.others.get(kind, kinds[0]), thresholds)
+    for kind, share in (
+        ((OTHERS, mixture.other), (ORDINARY, mixture.ordinary)) if kinds else ()
+    ):
+        accepted = accepted + share * tail_shares(
+            scores.others.get(kind, kinds[0]), thresholds
+        )
     return right, accepted
 
 
-def library_precision(scores: ValidationScores, mixture: Mixture, threshold: float) -> float:
+def library_precision(
+    scores: ValidationScores, mixture: Mixture, threshold: float
+) -> float:
     """The share of the labels from a score on that are right in a library."""
     right, accepted = library_shares(scores, mixture, torch.tensor([threshold]))
     return float(right / accepted.clamp(min=LEAST_SHARE))

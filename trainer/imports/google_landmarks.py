@@ -34,7 +34,13 @@ from trainer.data.folders import find_ordinary_photos
 from trainer.data.preparation import decode_batches
 from trainer.errors import DataUnusable, writing_to
 from trainer.export.artifact import program_versions, write_program
-from trainer.imports.tensorflow_js import DIMENSION, SIZE, LandmarkNetwork, network_of, read_graph
+from trainer.imports.tensorflow_js import (
+    DIMENSION,
+    SIZE,
+    LandmarkNetwork,
+    network_of,
+    read_graph,
+)
 from trainer.learning.classifier import LEAST_CONTRAST, SUM_LIMIT, contrast_of
 from trainer.progress import photo_progress
 
@@ -75,7 +81,9 @@ class LabelGroup(nn.Module):
     def forward(self, similarities: Tensor) -> Tensor:
         """(B, C) → (B, labels)."""
         own = similarities[:, self.first : self.last]
-        return own if self.each == 1 else own.reshape(len(own), -1, self.each).amax(dim=2)
+        return (
+            own if self.each == 1 else own.reshape(len(own), -1, self.each).amax(dim=2)
+        )
 
 
 class Trunk(nn.Module):
@@ -116,12 +124,19 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, 3, H, W) → similarities of labels (B, L), and unit embeddings (B, D), float32."""
-        levels = (images.float() / 255.0 * self.level_factor + self.level_offset).to(torch.int32)
+        levels = (images.float() / 255.0 * self.level_factor + self.level_offset).to(
+            torch.int32
+        )
         pixels = levels.float() * self.factor + self.offset
         features = self.features(pixels.to(self.classes.dtype)).mean(dim=[2, 3])
-        hidden = functional.hardswish(self.hidden(features)).clamp(min=1e-6)  # GeM, over one cell
+        hidden = functional.hardswish(self.hidden(features)).clamp(
+            min=1e-6
+        )  # GeM, over one cell
         embedded = self.embed(hidden).float()
-        unit = embedded * embedded.square().sum(dim=1, keepdim=True).clamp(min=1e-12).rsqrt()
+        unit = (
+            embedded
+            * embedded.square().sum(dim=1, keepdim=True).clamp(min=1e-12).rsqrt()
+        )
         of_classes = unit @ self.classes.float().t()
         return torch.cat(
             [block(of_classes) for block in self.blocks],
@@ -158,7 +173,9 @@ class SimilarityClassifier(nn.Module):
 
     def similarities(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, 3, H, W) → similarities of all labels, float32 (B, L), and embeddings."""
-        similarities: list[Tensor] = []  # a list of pairs is more than OpenVINO converts
+        similarities: list[
+            Tensor
+        ] = []  # a list of pairs is more than OpenVINO converts
         embeddings: list[Tensor] = []
         for trunk in self.trunks:
             of_region, embedding = trunk(images)
@@ -205,7 +222,12 @@ def region_keys(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
     keys: list[str] = []
     for folder, file in zip(folders, files, strict=True):
         name = folder.absolute().name
-        key = world_region_in(name) or world_region_in(file.name) or slug_of_name(name) or "region"
+        key = (
+            world_region_in(name)
+            or world_region_in(file.name)
+            or slug_of_name(name)
+            or "region"
+        )
         repeats = sum(each == key or each.startswith(f"{key}-") for each in keys)
         keys.append(f"{key}-{repeats + 1}" if repeats else key)
     return keys
@@ -224,15 +246,31 @@ def read_names(file: Path, count: int) -> list[str | None]:
             if text.startswith("{")
             else {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
         )
-        by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
+        by_id = {
+            int(number): clean_name(name) if name else None
+            for number, name in rows.items()
+        }
     except OSError as error:
         raise _invalid(file, (error.strerror or str(error)).lower()) from error
-    except (ValueError, KeyError, TypeError, AttributeError, LandmarkInvalid, csv.Error) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        LandmarkInvalid,
+        csv.Error,
+    ) as error:
         raise _invalid(file, f"it has no names of classes ({error})") from error
     if by_id.keys() != set(range(count)):
         missing = set(range(count)) - by_id.keys()
-        what = f"none for class {min(missing)}" if missing else f"one for class {max(by_id)}"
-        raise _invalid(file, f"it has {len(by_id)} names for {count} classes, and {what}")
+        what = (
+            f"none for class {min(missing)}"
+            if missing
+            else f"one for class {max(by_id)}"
+        )
+        raise _invalid(
+            file, f"it has {len(by_id)} names for {count} classes, and {what}"
+        )
     return [by_id[number] for number in range(count)]
 
 
@@ -320,13 +358,21 @@ def calibrate(
         return Calibration(similarity, source, reason)
     similarities, embeddings = _score_photos(classifier, unknown)
     similarity = threshold or lowest_threshold(similarities, FALSE_NAMES)
-    named_share, count = float((similarities >= similarity).double().mean()), len(similarities)
+    named_share, count = (
+        float((similarities >= similarity).double().mean()),
+        len(similarities),
+    )
     limit_text = "as given" if threshold else f"at most {FALSE_NAMES:.1%} are allowed"
     named_text = f"at which {named_share:.1%} of {count} ordinary photos get a name"
     reason = f"a similarity of {similarity:g}, {named_text} ({limit_text})"
-    metrics = {"unknown_photos": float(count), "unknown_false_names_at_threshold": named_share}
+    metrics = {
+        "unknown_photos": float(count),
+        "unknown_false_names_at_threshold": named_share,
+    }
     background = (
-        BackgroundStatistics.measured(embeddings.numpy()) if count >= LEAST_UNKNOWN else None
+        BackgroundStatistics.measured(embeddings.numpy())
+        if count >= LEAST_UNKNOWN
+        else None
     )
     return Calibration(similarity, source, reason, metrics, background)
 
@@ -340,7 +386,9 @@ def lowest_threshold(similarities: Tensor, false_names: float) -> float:
 
 
 @torch.inference_mode()
-def _score_photos(classifier: SimilarityClassifier, folder: Path) -> tuple[Tensor, Tensor]:
+def _score_photos(
+    classifier: SimilarityClassifier, folder: Path
+) -> tuple[Tensor, Tensor]:
     """The highest similarity of each readable photo, float64 (N,), and the embeddings, float32 (N, D)."""
     paths = [photo.path for photo in find_ordinary_photos(folder)]
     highest, embeddings = [], []
@@ -353,7 +401,9 @@ def _score_photos(classifier: SimilarityClassifier, folder: Path) -> tuple[Tenso
     count = sum(map(len, highest))
     if count == 0:
         remedy = "Name a folder with a few hundred ordinary photos"
-        raise DataUnusable(path=folder, reason="it has no readable photo", remedy=remedy)
+        raise DataUnusable(
+            path=folder, reason="it has no readable photo", remedy=remedy
+        )
     if count < LEAST_UNKNOWN:
         log.warning("%d ordinary photos say little: use a few hundred", count)
     return torch.cat(highest).double(), torch.cat(embeddings)
@@ -421,7 +471,9 @@ def import_landmarks(
     )
     log.info("compiling the model")
     with writing_to(out), new_file(out) as partial:
-        write_program(SimilarityClassifier(trunks, curve), manifest, partial, background)
+        write_program(
+            SimilarityClassifier(trunks, curve), manifest, partial, background
+        )
     classes = sum(len(region.order) for region in regions)
     return ImportResult(
         out,
@@ -447,7 +499,9 @@ def _manifest(
         labels=tuple(label for region in regions for label in region.labels),
         input=InputRule(size=SIZE, short_side=SIZE, fit="stretch"),
         embedding=Embedding(
-            dimension=DIMENSION * len(regions), layer=LAYER, background_photos=background_photos
+            dimension=DIMENSION * len(regions),
+            layer=LAYER,
+            background_photos=background_photos,
         ),
         threshold=round(curve.score(calibration.similarity), 6),
         threshold_reason=calibration.reason,
@@ -458,7 +512,9 @@ def _manifest(
         },
         training={
             "source": SOURCE,
-            "background": "ordinary photos" if calibration.background else "class vectors",
+            "background": "ordinary photos"
+            if calibration.background
+            else "class vectors",
             "regions": [
                 {
                     "region": region.key,
@@ -475,7 +531,10 @@ def _manifest(
 
 def _background_of_classes(trunks: Sequence[Trunk]) -> BackgroundStatistics:
     """Statistics that take the class vectors for photos of strangers. Regions are independent."""
-    parts = [BackgroundStatistics.measured(trunk.classes.detach().numpy()) for trunk in trunks]
+    parts = [
+        BackgroundStatistics.measured(trunk.classes.detach().numpy())
+        for trunk in trunks
+    ]
     covariance = np.zeros((DIMENSION * len(parts),) * 2, np.float32)
     for number, part in enumerate(parts):
         own = slice(DIMENSION * number, DIMENSION * (number + 1))

@@ -113,7 +113,11 @@ def _constant(node: Node, free: set[str]) -> object:
     if node.value is None or node.name in free:
         return None
     few = node.value.size <= 4 and node.value.ndim <= 1
-    return [f"{number:.4g}" for number in node.value.flat] if few else list(node.value.shape[1:])
+    return (
+        [f"{number:.4g}" for number in node.value.flat]
+        if few
+        else list(node.value.shape[1:])
+    )
 
 
 def read_graph(folder: Path) -> Graph:
@@ -127,7 +131,9 @@ def read_graph(folder: Path) -> Graph:
         model = json.loads(_read(path, None))
         (group,) = model["weightsManifest"]
         tensors = {each["name"]: _shape_and_type(each) for each in group["weights"]}
-        values = dict(_split(path, tensors, _read_shards(folder, group["paths"], tensors)))
+        values = dict(
+            _split(path, tensors, _read_shards(folder, group["paths"], tensors))
+        )
         nodes = {
             each["name"]: Node(
                 each["name"],
@@ -164,20 +170,28 @@ def _read_shards(
     names: list[str],
     tensors: dict[str, tuple[tuple[int, ...], str]],
 ) -> bytes:
-    numbers = [(int(match[1]), int(match[2])) for match in map(SHARD.fullmatch, names) if match]
+    numbers = [
+        (int(match[1]), int(match[2])) for match in map(SHARD.fullmatch, names) if match
+    ]
     count = len(names)
     if numbers != [(number, count) for number in range(1, count + 1)]:
-        raise ValueError(f"its shards are not group1-shard1of{count}.bin and so on, in order")
+        raise ValueError(
+            f"its shards are not group1-shard1of{count}.bin and so on, in order"
+        )
     total = sum(4 * math.prod(shape) for shape, _ in tensors.values())
     sizes = [*[SHARD_BYTES] * (count - 1), total - SHARD_BYTES * (count - 1)]
-    return b"".join(_read(folder / name, size) for name, size in zip(names, sizes, strict=True))
+    return b"".join(
+        _read(folder / name, size) for name, size in zip(names, sizes, strict=True)
+    )
 
 
 def _read(path: Path, size_bytes: int | None) -> bytes:
     """The content of a file, which must have this size. None: any up to MODEL_LIMIT_BYTES."""
     try:
         with open_regular(path) as file:
-            data = file.read((MODEL_LIMIT_BYTES if size_bytes is None else max(size_bytes, 0)) + 1)
+            data = file.read(
+                (MODEL_LIMIT_BYTES if size_bytes is None else max(size_bytes, 0)) + 1
+            )
         reason = "it has another size" if size_bytes not in (None, len(data)) else ""
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -202,7 +216,9 @@ def _split(
         ).reshape(shape)
         if not np.isfinite(value).all():
             reason = f"{name} has values that are not finite, so a shard is damaged"
-            raise DataUnusable(path=path, reason=reason, remedy="Download the shards again")
+            raise DataUnusable(
+                path=path, reason=reason, remedy="Download the shards again"
+            )
         yield name, value
         offset += 4 * value.size
 
@@ -236,7 +252,9 @@ class InputScaling:
 
     def apply(self, pixel: float) -> float:
         """The value of a pixel at the first convolution."""
-        level = np.float32(pixel) * np.float32(self.level_factor) + np.float32(self.level_offset)
+        level = np.float32(pixel) * np.float32(self.level_factor) + np.float32(
+            self.level_offset
+        )
         return float(np.trunc(level) * self.factor + self.offset)
 
 
@@ -266,29 +284,43 @@ def network_of(graph: Graph) -> LandmarkNetwork:
     operations = [node.operation for node in graph.order]
     first = operations.index("Placeholder") if "Placeholder" in operations else 0
     constants = [
-        node for node in graph.order[first:] if node.value is not None and node.value.ndim == 0
+        node
+        for node in graph.order[first:]
+        if node.value is not None and node.value.ndim == 0
     ][:4]
     if graph.digest({node.name for node in constants}) != DIGEST:
         raise graph.refused("it has other operations or constants")
-    scaling = InputScaling(*(float(node.value) for node in constants if node.value is not None))
+    scaling = InputScaling(
+        *(float(node.value) for node in constants if node.value is not None)
+    )
     ends = scaling.apply(0.0), scaling.apply(1.0)
     if not any(
-        np.allclose(ends, input_range, rtol=0, atol=RANGE_TOLERANCE) for input_range in INPUT_RANGES
+        np.allclose(ends, input_range, rtol=0, atol=RANGE_TOLERANCE)
+        for input_range in INPUT_RANGES
     ):
-        raise graph.refused(f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1")
+        raise graph.refused(
+            f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1"
+        )
     network = fuse_in_place(models.mobilenet_v3_large(weights=None).eval())
-    features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")
+    features, hidden = (
+        network.get_submodule("features"),
+        network.get_submodule("classifier.0"),
+    )
     if not isinstance(features, nn.Sequential) or not isinstance(hidden, nn.Linear):
         raise TypeError(CHANGED)
     layers: list[nn.Conv2d | nn.Linear] = [
         module for module in features.modules() if isinstance(module, nn.Conv2d)
     ]
-    kernels = [node.inputs[1:] for node in graph.order if node.operation in CONVOLUTIONS]
+    kernels = [
+        node.inputs[1:] for node in graph.order if node.operation in CONVOLUTIONS
+    ]
     for layer, (kernel, bias) in zip([*layers, hidden], kernels, strict=True):
         _assign(layer, values[kernel], values[bias])
     # Of the last constants, `scale` and `offset` are the batch norm of the embedding.
     classes, weights = (value for value in values.values() if value.ndim == 2)
-    scale, offset = [value for value in values.values() if value.shape == (DIMENSION,)][-2:]
+    scale, offset = [value for value in values.values() if value.shape == (DIMENSION,)][
+        -2:
+    ]
     embed = nn.Linear(FEATURES, DIMENSION)
     _assign(embed, weights * scale, offset)
     return LandmarkNetwork(scaling, features, hidden, embed, classes)

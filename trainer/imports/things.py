@@ -46,7 +46,12 @@ from trainer.data.preparation import decode_batches
 from trainer.errors import BackboneUnusable, DataUnusable, writing_to
 from trainer.export.artifact import program_versions, write_program
 from trainer.export.calibration import convolution_ranges
-from trainer.learning.classifier import LEAST_CONTRAST, Encoder, contrast_of, embedding_of
+from trainer.learning.classifier import (
+    LEAST_CONTRAST,
+    Encoder,
+    contrast_of,
+    embedding_of,
+)
 from trainer.progress import photo_progress
 
 # The network that can begin with a trunk, and of whose stages it consists.
@@ -166,7 +171,9 @@ def import_things(
     table, labelled = read_things(), read_labels(photos, labels)
     encoder, head, origin = load_classifier(backbone, weights)
     paths = [photo.path for photo in labelled]
-    sample = decode_batches(paths[:: len(paths) // SAMPLE + 1], INPUT.resize, BATCH_SIZE)
+    sample = decode_batches(
+        paths[:: len(paths) // SAMPLE + 1], INPUT.resize, BATCH_SIZE
+    )
     batches = [batch.images for batch in sample]
     shared = None if trunk is None else begin_with(trunk, encoder, backbone, batches)
     ranges = convolution_ranges(encoder, batches)
@@ -174,7 +181,9 @@ def import_things(
         count = shared.convolutions + 1
         ranges = read_manifest(trunk).ranges[:count] + ranges[count:]
     groups = groups_of(table)
-    embeddings, class_odds = look_at(ThingFeatures(encoder, head, groups), ranges, paths)
+    embeddings, class_odds = look_at(
+        ThingFeatures(encoder, head, groups), ranges, paths
+    )
     fitted = fit_things(
         embeddings,
         class_odds,
@@ -182,11 +191,17 @@ def import_things(
         labelled,
     )
     qualities, confusions = fitted.judged()
-    columns = [column for column, quality in enumerate(qualities) if quality.threshold is not None]
+    columns = [
+        column
+        for column, quality in enumerate(qualities)
+        if quality.threshold is not None
+    ]
     if not columns:
         reason = "no thing is right often enough on these photos"
         raise DataUnusable(
-            path=labels, reason=reason, remedy="Label more photos, or use another network"
+            path=labels,
+            reason=reason,
+            remedy="Label more photos, or use another network",
         )
     kept_qualities = [qualities[column] for column in columns]
     thresholds = torch.tensor([quality.threshold for quality in kept_qualities])
@@ -211,17 +226,23 @@ def import_things(
         threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),
         threshold_reason=f"of each thing, at least {PRECISIONS[0]:.0%} of the tags on labelled photos of "
         "other sources are right",
-        calibration={"method": "a slope of each thing, fitted on photos of other sources"},
+        calibration={
+            "method": "a slope of each thing, fitted on photos of other sources"
+        },
         training={
             "backbone": origin,
-            "thresholds": {quality.thing: quality.threshold for quality in kept_qualities},
+            "thresholds": {
+                quality.thing: quality.threshold for quality in kept_qualities
+            },
         },
         metrics=figures_of(kept_qualities, len(labelled)),
         versions=program_versions(),
     )
     with writing_to(out), new_file(out) as partial:
         for parameter in classifier.parameters():
-            parameter.data = parameter.data.half()  # they become full numbers where the model runs
+            parameter.data = (
+                parameter.data.half()
+            )  # they become full numbers where the model runs
         write_program(classifier, manifest, partial, None)
     return ThingsImport(
         out,
@@ -274,7 +295,9 @@ class ThingClassifier(nn.Module):
         shares, embedding = self.features(images)
         evidence = log_odds_of_classes(shares, self.features.groups)
         taught = self.layer(embedding.to(self.layer.weight.dtype))
-        scores = torch.sigmoid((evidence + taught.float()) * self.slopes.float() + self.height)
+        scores = torch.sigmoid(
+            (evidence + taught.float()) * self.slopes.float() + self.height
+        )
         return scores * (contrast_of(images) >= self.least_contrast)[:, None]
 
 
@@ -288,7 +311,11 @@ def log_odds_of_classes(shares: Tensor, groups: Tensor, least: float = 1e-6) -> 
 
 
 def read_things() -> list[ThingClasses]:
-    text = importlib.resources.files("trainer.imports").joinpath("things.csv").read_text("utf-8")
+    text = (
+        importlib.resources.files("trainer.imports")
+        .joinpath("things.csv")
+        .read_text("utf-8")
+    )
     return [
         ThingClasses(
             Label(
@@ -333,7 +360,9 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
     remedy = f"Write a CSV file with the columns {', '.join(columns)}"
     with open_csv(labels, remedy) as rows:
         if missing := set(columns) - set(rows.fieldnames or ()):
-            raise DataUnusable(path=labels, reason=f"has no column {min(missing)}", remedy=remedy)
+            raise DataUnusable(
+                path=labels, reason=f"has no column {min(missing)}", remedy=remedy
+            )
         labelled = []
         for row in rows:
             path = photos / row["file"]
@@ -343,9 +372,13 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
             shown = named.union(filter(None, map(parents.get, named)))
             kinds = {slug for slug, parent in parents.items() if parent in absent}
             source = row.get("source") or str(Path(row["file"]).parent)
-            labelled.append(LabelledThings(path, source, shown, (absent | kinds) - shown))
+            labelled.append(
+                LabelledThings(path, source, shown, (absent | kinds) - shown)
+            )
     if not labelled:
-        raise DataUnusable(path=labels, reason=f"names no photo in {photos}", remedy=remedy)
+        raise DataUnusable(
+            path=labels, reason=f"names no photo in {photos}", remedy=remedy
+        )
     return labelled
 
 
@@ -353,7 +386,9 @@ def _slugs(text: str) -> frozenset[str]:
     return frozenset(filter(None, text.split(";")))
 
 
-def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Linear, str]:
+def load_classifier(
+    backbone: str, weights: Path | None
+) -> tuple[Encoder, nn.Linear, str]:
     """Load the encoder of a network, the linear layer of its classes, and where its weights come from.
 
     Raises:
@@ -362,7 +397,9 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
     description, network = load_backbone(backbone, weights, SIZE)
     source, name = find_source(backbone)
     state = (
-        source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
+        source.published_state(name)[1]
+        if weights is None
+        else read_weights(weights, backbone)[1]
     )
     # TensorFlow's first class is none of ImageNet's.
     sizes = [(count, description.features) for count in (CLASSES, CLASSES + 1)]
@@ -376,12 +413,20 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
         remedy = "Use weights with their classifier"
         raise BackboneUnusable(backbone=backbone, reason=reason, remedy=remedy)
     head = nn.Linear(description.features, CLASSES)
-    head.load_state_dict({"weight": state[matrix][-CLASSES:], "bias": state[bias][-CLASSES:]})
-    return Encoder(description, network).eval(), head, f"{backbone}, {description.weights}"
+    head.load_state_dict(
+        {"weight": state[matrix][-CLASSES:], "bias": state[bias][-CLASSES:]}
+    )
+    return (
+        Encoder(description, network).eval(),
+        head,
+        f"{backbone}, {description.weights}",
+    )
 
 
 @torch.no_grad()
-def begin_with(trunk: Path, encoder: Encoder, backbone: str, batches: Sequence[Tensor]) -> Trunk:
+def begin_with(
+    trunk: Path, encoder: Encoder, backbone: str, batches: Sequence[Tensor]
+) -> Trunk:
     """Replace the first stages of the encoder by those of a model of landmarks, in place.
 
     That model was trained on from the same weights, and what its stages return is nearly linear in what they
@@ -438,7 +483,9 @@ def look_at(
 
     def program() -> torch.jit.ScriptModule:
         with without_deprecations():
-            module: torch.jit.ScriptModule = torch.jit.script(copy.deepcopy(features).eval())
+            module: torch.jit.ScriptModule = torch.jit.script(
+                copy.deepcopy(features).eval()
+            )
         return module
 
     device = choose_device("cpu", None)
@@ -497,7 +544,9 @@ class FittedThings:
                 wrong_tags[column] = is_wrong[:, column]
                 new_tagged = int(is_new_tag[:, column].sum())
                 wrong = int(is_wrong[:, column].sum())
-                is_right_enough = wrong <= max((1 - LEAST_PRECISION) * new_tagged, FEW_WRONG)
+                is_right_enough = wrong <= max(
+                    (1 - LEAST_PRECISION) * new_tagged, FEW_WRONG
+                )
                 is_usable = limits[column] < NEVER and is_right_enough
                 qualities[slug] = ThingQuality(
                     slug,
@@ -516,7 +565,9 @@ class FittedThings:
             for row in np.flatnonzero(wrong_rows).tolist():
                 shown = sorted(self.photos[row].shown - parents) or ["something else"]
                 counts.update((self.slugs[column], instead) for instead in shown)
-        confusions = [(tag, instead, count) for (tag, instead), count in counts.most_common()]
+        confusions = [
+            (tag, instead, count) for (tag, instead), count in counts.most_common()
+        ]
 
         return [qualities[slug] for slug in self.slugs], confusions
 
@@ -634,7 +685,11 @@ def photo_weights(labels: Tensor, sources: Sequence[str]) -> Tensor:
 
 @torch.enable_grad()
 def fit_layer(
-    inputs: Tensor, class_odds: Tensor, labels: Tensor, weights: Tensor, penalties: Tensor
+    inputs: Tensor,
+    class_odds: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    penalties: Tensor,
 ) -> Tensor:
     """Fit logistic regressions that add to the log-odds of the classes: float32 (D + 1, T).
 
@@ -653,12 +708,16 @@ def fit_layer(
     )
     # In steps of this size the penalty is the same for each thing, so that none slows down the others.
     scales = (PENALTIES[0] / penalties).sqrt()
-    optimiser = torch.optim.LBFGS([layer], max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(
+        [layer], max_iter=STEPS, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         evidence = inputs @ (layer[:-1] * scales) + layer[-1] + class_odds
-        losses = functional.binary_cross_entropy_with_logits(evidence, targets, reduction="none")
+        losses = functional.binary_cross_entropy_with_logits(
+            evidence, targets, reduction="none"
+        )
         value = (losses * weights).sum() + PENALTIES[0] / 2 * layer[:-1].square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
@@ -696,7 +755,9 @@ def usefulness(evidence: Tensor, is_shown: Tensor) -> Tensor:
     return (shares * hits).sum() / right[-1] + share_found
 
 
-def choose_thresholds(evidence: Values, labels: npt.NDArray[np.int8], precision: float) -> Values:
+def choose_thresholds(
+    evidence: Values, labels: npt.NDArray[np.int8], precision: float
+) -> Values:
     """The threshold of each thing, (T,), `NEVER` if none is right often enough.
 
     Args:
@@ -708,7 +769,9 @@ def choose_thresholds(evidence: Values, labels: npt.NDArray[np.int8], precision:
     for column in range(labels.shape[1]):
         is_known = labels[:, column] >= 0
         shown = labels[is_known, column].astype(np.float32)
-        thresholds[column] = lowest_threshold(evidence[is_known, column], shown, precision)
+        thresholds[column] = lowest_threshold(
+            evidence[is_known, column], shown, precision
+        )
     return thresholds
 
 
@@ -720,7 +783,11 @@ def lowest_threshold(evidence: Values, shown: Values, precision: float) -> float
     order = np.argsort(-evidence, kind="stable")
     right = np.cumsum(shown[order])
     share = right / np.arange(1, len(order) + 1)
-    is_enough = (share >= precision) & (right >= LEAST_RIGHT) & (evidence[order] >= LEAST_EVIDENCE)
+    is_enough = (
+        (share >= precision)
+        & (right >= LEAST_RIGHT)
+        & (evidence[order] >= LEAST_EVIDENCE)
+    )
     candidates = evidence[order][is_enough]
     return float(candidates[-1]) if len(candidates) else NEVER
 
@@ -748,7 +815,9 @@ def calibrate(
     def loss() -> Tensor:
         optimiser.zero_grad()
         logits = above * (common + own).exp() + height
-        losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, targets, reduction="none"
+        )
         value = (losses * is_known).sum() + 10 * own.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value

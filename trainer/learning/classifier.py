@@ -95,7 +95,12 @@ class Neighbours(nn.Module):
     others: Tensor  # (M, D), all other photos
 
     def __init__(
-        self, offset: Tensor, directions: Tensor, landmarks: Tensor, labels: Tensor, others: Tensor
+        self,
+        offset: Tensor,
+        directions: Tensor,
+        landmarks: Tensor,
+        labels: Tensor,
+        others: Tensor,
     ) -> None:
         super().__init__()
         self.register_buffer("offset", offset)
@@ -106,7 +111,9 @@ class Neighbours(nn.Module):
 
     def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F) → float32 (B, N), distances from the photos of landmarks, and (B, M), from the others."""
-        points = (embeddings.float() - self.offset.float()) @ self.directions.float()  # (B, D)
+        points = (
+            embeddings.float() - self.offset.float()
+        ) @ self.directions.float()  # (B, D)
         return distances_of(points, self.landmarks.float()), distances_of(
             points, self.others.float()
         )
@@ -149,12 +156,20 @@ class Scoring(nn.Module):
             self.reach,
         )
         is_landmark = torch.sigmoid(self.slope * (evidence - self.midpoint))
-        return torch.softmax(own / self.temperature, dim=1) * is_landmark[:, None] * self.limit
+        return (
+            torch.softmax(own / self.temperature, dim=1)
+            * is_landmark[:, None]
+            * self.limit
+        )
 
 
-def distances_of(points: Tensor, photos: Tensor, least: float = LEAST_DISTANCE) -> Tensor:
+def distances_of(
+    points: Tensor, photos: Tensor, least: float = LEAST_DISTANCE
+) -> Tensor:
     """The distances of points (B, D) from photos (N, D): float32 (B, N)."""
-    lengths = points.square().sum(dim=1, keepdim=True) + photos.square().sum(dim=1)[None]
+    lengths = (
+        points.square().sum(dim=1, keepdim=True) + photos.square().sum(dim=1)[None]
+    )
     return (lengths - 2.0 * points @ photos.t()).clamp(min=least * least).sqrt()
 
 
@@ -176,10 +191,12 @@ def kernel_logits(
         weight: the factor of the result
         least: the lowest value of a kernel, relative to that of the nearest photo
     """
-    kernels = torch.exp((distances.amin(dim=1, keepdim=True) - distances) / width)  # (B, N)
-    membership = (labels[:, None] == torch.arange(count, device=labels.device)[None]).to(
-        distances.dtype
-    )
+    kernels = torch.exp(
+        (distances.amin(dim=1, keepdim=True) - distances) / width
+    )  # (B, N)
+    membership = (
+        labels[:, None] == torch.arange(count, device=labels.device)[None]
+    ).to(distances.dtype)
     return weight * (kernels @ membership).clamp(min=least).log()
 
 
@@ -218,9 +235,9 @@ def evidence_of(
 
 def mean_of_least(distances: Tensor, count: int) -> Tensor:
     """The mean of the lowest `count` of each row (B, N): float (B,)."""
-    return torch.topk(distances, min(count, distances.shape[1]), dim=1, largest=False)[0].mean(
-        dim=1
-    )
+    return torch.topk(distances, min(count, distances.shape[1]), dim=1, largest=False)[
+        0
+    ].mean(dim=1)
 
 
 def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbours:
@@ -239,7 +256,10 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     deviations = photos - centres[photo_labels]
     offset = photos.mean(dim=0)
     covariance = deviations.T @ deviations / len(photos)  # (F, F)
-    within, overall = covariance.diagonal().mean().item(), (photos - offset).square().mean().item()
+    within, overall = (
+        covariance.diagonal().mean().item(),
+        (photos - offset).square().mean().item(),
+    )
     # If no label has two different photos, the overall variance has to do.
     variance = within if within > LEAST_VARIANCE_SHARE * overall else overall or 1.0
     covariance += SHRINKAGE * variance * torch.eye(len(covariance))
@@ -247,12 +267,18 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     whitening = (
         axes / variances.sqrt()
     )  # (F, F): embeddings of one label vary by 1 in each direction
-    _, _, principal = torch.linalg.svd((photos - offset) @ whitening, full_matrices=False)
+    _, _, principal = torch.linalg.svd(
+        (photos - offset) @ whitening, full_matrices=False
+    )
     directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
     points = (embeddings.double() - offset) @ directions  # (N, D)
     # The photos of labels with fewer than `NEIGHBOURS` are repeated, or others would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
-    kept = _thin(torch.cat([row.repeat(max(1, math.ceil(NEIGHBOURS / len(row)))) for row in rows]))
+    kept = _thin(
+        torch.cat(
+            [row.repeat(max(1, math.ceil(NEIGHBOURS / len(row)))) for row in rows]
+        )
+    )
     return Neighbours(
         offset.float(),
         directions.float(),
@@ -299,7 +325,9 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
     With few other photos, slope and midpoint follow from the typical distance, as width and reach do.
     """
     distances = [
-        tuple(neighbour.double() for neighbour in part.neighbours(part.embeddings[:, 0]))
+        tuple(
+            neighbour.double() for neighbour in part.neighbours(part.embeddings[:, 0])
+        )
         for part in parts
     ]
     targets = torch.cat([part.targets for part in parts])
@@ -357,7 +385,9 @@ def fit_logistic(
     ).double()
     centre, scale = values.mean(), values.std() + LEAST_DISTANCE
     weights = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(
+        [weights], max_iter=100, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
@@ -418,7 +448,9 @@ class TrainingState(Generic[Network]):
     history: list[Epoch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False).eval()
+        self.average = (
+            copy.deepcopy(self.network).requires_grad_(requires_grad=False).eval()
+        )
 
 
 _HISTORY = TypeAdapter(list[Epoch])
@@ -436,17 +468,26 @@ def save_checkpoint(
         state: the state after an epoch
         settings: settings that must stay the same to resume
     """
-    tensors = {NETWORK + name: values for name, values in state.network.state_dict().items()}
-    tensors |= {AVERAGE + name: values for name, values in state.average.state_dict().items()}
+    tensors = {
+        NETWORK + name: values for name, values in state.network.state_dict().items()
+    }
+    tensors |= {
+        AVERAGE + name: values for name, values in state.average.state_dict().items()
+    }
     for number, entries in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"{OPTIMISER}{number}.{name}": values for name, values in entries.items()}
+        tensors |= {
+            f"{OPTIMISER}{number}.{name}": values for name, values in entries.items()
+        }
     metadata = {
         "settings": json.dumps(settings, sort_keys=True),
         "history": json.dumps([asdict(epoch) for epoch in state.history]),
     }
     with writing_to(path), new_file(path) as partial:
         save_file(
-            {name: values.detach().cpu().contiguous() for name, values in tensors.items()},
+            {
+                name: values.detach().cpu().contiguous()
+                for name, values in tensors.items()
+            },
             partial,
             metadata,
         )
@@ -465,7 +506,10 @@ def resume_checkpoint(
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            stored, current = json.loads(metadata["settings"]), json.loads(json.dumps(settings))
+            stored, current = (
+                json.loads(metadata["settings"]),
+                json.loads(json.dumps(settings)),
+            )
             # Report what the user chose before the plan that follows from it.
             names = stored.keys() | current.keys()
             for name in sorted(
@@ -485,7 +529,14 @@ def resume_checkpoint(
             entries.setdefault(int(number), {})[entry] = values
         groups = state.optimiser.state_dict()["param_groups"]
         state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        ValueError,
+        ValidationError,
+        RuntimeError,
+    ) as error:
         raise _not_resumed(
             path,
             f"it is damaged ({str(error).splitlines()[0]})",
@@ -586,7 +637,9 @@ class ExportedClassifier(nn.Module):
         """
         features = self.encoder(images)
         shows_something = contrast_of(images) >= self.least_contrast
-        return self.scores_of(features) * shows_something[:, None], embedding_of(features)
+        return self.scores_of(features) * shows_something[:, None], embedding_of(
+            features
+        )
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) of the encoder → scores, float32 (B, L)."""

@@ -113,7 +113,9 @@ def _fit(
 ) -> Iterator[float]:
     """Yield the mean loss of each epoch. `blended`: the class of blends, if there is one."""
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+    )
     steps = -(-len(inputs) // BATCH_SIZE)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS * steps)
     for _ in range(EPOCHS):
@@ -130,7 +132,9 @@ def _fit(
             if blended is not None:
                 blends = _blends(inputs[rows], targets[rows], generator)
                 other = torch.full((len(blends),), blended)
-                blended_loss = functional.cross_entropy(head(blends), other, reduction="sum")
+                blended_loss = functional.cross_entropy(
+                    head(blends), other, reduction="sum"
+                )
                 loss = loss + BLEND_WEIGHT * blended_loss / max(len(blends), 1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -171,7 +175,9 @@ def features_from_files(
     Raises:
         TrainingFailed: some were readable when training started and no longer are.
     """
-    batches = (batch.images for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE))
+    batches = (
+        batch.images for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE)
+    )
     features = _features(
         encoder,
         batches,
@@ -203,10 +209,18 @@ def features_from_cache(
 
 
 def _features(
-    encoder: Encoder, batches: Iterable[Tensor], count: int, device: str, *, mirrored: bool
+    encoder: Encoder,
+    batches: Iterable[Tensor],
+    count: int,
+    device: str,
+    *,
+    mirrored: bool,
 ) -> Tensor:
     features = []
-    with _inference(device, encoder), photo_progress("computing features", count) as advance:
+    with (
+        _inference(device, encoder),
+        photo_progress("computing features", count) as advance,
+    ):
         for batch in batches:
             images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
@@ -245,7 +259,9 @@ class TaughtClassifier(ExportedClassifier):
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) → probabilities of the landmarks (B, L), scaled down where their sum is above 1."""
-        scores = torch.sigmoid(self.head(embedding_of(features).to(self.head.weight.dtype)).float())
+        scores = torch.sigmoid(
+            self.head(embedding_of(features).to(self.head.weight.dtype)).float()
+        )
         return scores / scores.sum(dim=1, keepdim=True).clamp(min=1.0) * self.limit
 
 

@@ -91,7 +91,9 @@ def growing_sizes(
     """
     sizes = []
     for number in range(1, epochs + 1):
-        share = next(share for end, share in shares if number <= end * epochs or end == 1)
+        share = next(
+            share for end, share in shares if number <= end * epochs or end == 1
+        )
         sizes.append(max(32, 32 * round(share * size / 32)))
     return tuple(sizes)
 
@@ -119,7 +121,10 @@ def train_network(
         TrainingFailed, OutputUnwritable: with what to change. The last epoch's checkpoint is intact.
     """
     keep_freed_memory()
-    settings |= options.settings() | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
+    settings |= options.settings() | {
+        "plan": asdict(plan),
+        "photos": data.provenance()["digest"],
+    }
     checkpoint = options.out / CHECKPOINT
     if options.resume and checkpoint.exists():
         resume_checkpoint(checkpoint, state, settings)
@@ -274,7 +279,9 @@ def _diverged(epoch: int, step: int) -> TrainingFailed:
     )
 
 
-def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
+def _validate(
+    network: nn.Module, data: TrainingData, size: int, device: Device
+) -> Validation:
     """Measure the network on the validation photos, scaled to `size` pixels."""
     autocast = torch.autocast(
         device.kind,
@@ -283,7 +290,9 @@ def _validate(network: nn.Module, data: TrainingData, size: int, device: Device)
     )
     with torch.inference_mode(), autocast:
         batches = data.cached.batches(data.validation.tolist(), size, VALIDATION_BATCH)
-        logits = torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
+        logits = torch.cat(
+            [network(images.to(device.kind)).float().cpu() for images in batches]
+        )
     return measure_logits(
         logits,
         torch.from_numpy(data.targets[data.validation]),
@@ -372,7 +381,9 @@ class TrainingSet:
     cached: CachedPhotos
     positions: Positions  # int64 (N,), the training photos in `cached`
     targets: Positions  # int64 (N,)
-    weights: npt.NDArray[np.float64]  # (N,), how frequent each photo is, relative to the others
+    weights: npt.NDArray[
+        np.float64
+    ]  # (N,), how frequent each photo is, relative to the others
     augmentation: Augmentation
     batch_size: int
     seed: int
@@ -392,7 +403,8 @@ class TrainingSet:
         )
         seeds = generator.integers(0, 2**63, len(order))
         parts = [
-            slice(first, first + self.batch_size) for first in range(0, len(order), self.batch_size)
+            slice(first, first + self.batch_size)
+            for first in range(0, len(order), self.batch_size)
         ]
         yield from compute_ahead(
             lambda part: self._batch(order[part], seeds[part], size),
@@ -443,11 +455,15 @@ def sample_rows(
     rows = generator.permutation(len(weights))
     cumulative = np.cumsum(weights[rows])  # float64 (N,), ascending
     ticks = (generator.random() + np.arange(count)) * cumulative[-1] / count
-    sample = rows[np.minimum(np.searchsorted(cumulative, ticks, side="right"), len(rows) - 1)]
+    sample = rows[
+        np.minimum(np.searchsorted(cumulative, ticks, side="right"), len(rows) - 1)
+    ]
     return generator.permutation(sample)
 
 
-def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generator) -> Pixels:
+def augment(
+    pixels: Pixels, size: int, options: Augmentation, generator: Generator
+) -> Pixels:
     """Return a random view of a photo, uint8 (size, size, 3).
 
     Args:
@@ -466,7 +482,10 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
     width, height = image.size
     area = generator.uniform(options.least_area, 1.0)
     stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
-    across, down = min(1.0, math.sqrt(area * stretch)), min(1.0, math.sqrt(area / stretch))
+    across, down = (
+        min(1.0, math.sqrt(area * stretch)),
+        min(1.0, math.sqrt(area / stretch)),
+    )
     left, top = generator.uniform(0, 1 - across), generator.uniform(0, 1 - down)
     box = (
         left * width,
@@ -492,10 +511,14 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
     return view
 
 
-def _turn(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:
+def _turn(
+    image: Image.Image, options: Augmentation, generator: Generator
+) -> Image.Image:
     if generator.random() < options.turned_share:
         quarter = (
-            Image.Transpose.ROTATE_90 if generator.random() < 0.5 else Image.Transpose.ROTATE_270
+            Image.Transpose.ROTATE_90
+            if generator.random() < 0.5
+            else Image.Transpose.ROTATE_270
         )
         image = image.transpose(quarter)
     if generator.random() < options.tilted_share:
@@ -505,10 +528,14 @@ def _turn(image: Image.Image, options: Augmentation, generator: Generator) -> Im
     return image
 
 
-def _change_light(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:
+def _change_light(
+    image: Image.Image, options: Augmentation, generator: Generator
+) -> Image.Image:
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for number in generator.permutation(len(enhancers)):
-        image = enhancers[number](image).enhance(1 + options.light * generator.uniform(-1, 1))
+        image = enhancers[number](image).enhance(
+            1 + options.light * generator.uniform(-1, 1)
+        )
     gains = 1 + options.tint * generator.uniform(-1, 1, (3, 1))
     image = image.point((np.arange(256) * gains).round().clip(0, 255).ravel().tolist())
     if generator.random() < options.grey_share:
@@ -523,7 +550,11 @@ def _compress(image: Image.Image, generator: Generator) -> Image.Image:
 
 
 def mix(
-    images: Tensor, targets: Tensor, classes: int, options: MixOptions, generator: Generator
+    images: Tensor,
+    targets: Tensor,
+    classes: int,
+    options: MixOptions,
+    generator: Generator,
 ) -> tuple[Tensor, Tensor]:
     """Mix a batch's images with each other by mixup or CutMix, or not at all, and smooth its targets.
 
@@ -545,7 +576,9 @@ def mix(
             devices=[]
         ):  # torchvision draws from torch's global CPU generator
             torch.default_generator.manual_seed(int(generator.integers(2**63)))
-            images, probabilities = transform(alpha=alpha, num_classes=classes)(images, targets)
+            images, probabilities = transform(alpha=alpha, num_classes=classes)(
+                images, targets
+            )
     else:
         probabilities = functional.one_hot(targets, classes).float()
     return images, probabilities * (1 - options.smoothing) + options.smoothing / classes

@@ -32,7 +32,12 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
+from tagger.cli.session import (
+    load_settings,
+    open_for_reading,
+    open_session,
+    update_derived_facts,
+)
 from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
 from tagger.jobs.enqueue.submission import (
@@ -80,7 +85,9 @@ def parse_backfill(
         typer.BadParameter: an option is invalid, or contradicts another one.
     """
     if what not in set(BackfillScope):
-        raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
+        raise typer.BadParameter(
+            f"use one of {', '.join(BackfillScope)}", param_hint="WHAT"
+        )
     if what == BackfillScope.TAUGHT and scan:
         raise typer.BadParameter(
             "photos that it finds have no tags; use untagged", param_hint="--scan"
@@ -129,7 +136,12 @@ def backfill(
     if dry_run:
         new = selection.new_job(database, settings)
         count = count_photos(database, selection, new, settings.roots)
-        document = {"job": None, "total": count, "what": selection.scope, "dry_run": True}
+        document = {
+            "job": None,
+            "total": count,
+            "what": selection.scope,
+            "dry_run": True,
+        }
         scan_text = "; the scan may find more" if selection.scan else ""
         verb = "compared" if selection.scope == BackfillScope.TAUGHT else "classified"
         plan = f"{count_of(count, 'photo')} would be {verb}{scan_text}; nothing was recorded"
@@ -152,9 +164,17 @@ def backfill(
     if discard_empty_job(database, job):
         if is_local:  # the command may have been interrupted after its last photo
             update_derived_facts(session)
-        note = f"{gone_text(report.gone)}; nothing else to do" if report.gone else "nothing to do"
+        note = (
+            f"{gone_text(report.gone)}; nothing else to do"
+            if report.gone
+            else "nothing to do"
+        )
         if json:
-            numbers = {"total": 0, "gone": report.gone, "skipped_folders": report.skipped_folders}
+            numbers = {
+                "total": 0,
+                "gone": report.gone,
+                "skipped_folders": report.skipped_folders,
+            }
             write_json({"job": None, **numbers, "note": note})
         console.result(note)
         code = console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE
@@ -185,7 +205,9 @@ Name = Annotated[str, argument("NAME", "Name of the schedule.")]
 Cron = Annotated[
     str,
     option(
-        "--cron", "CRON", "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."
+        "--cron",
+        "CRON",
+        "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.",
     ),
 ]
 Zone = Annotated[
@@ -233,7 +255,9 @@ def add(
     backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
     backfill.check(database, settings.roots)
-    schedule = schedules.add_schedule(database, name, cron, backfill, priority, zone, until=until)
+    schedule = schedules.add_schedule(
+        database, name, cron, backfill, priority, zone, until=until
+    )
     if json:
         write_json(schedule)
     console.info(
@@ -242,7 +266,9 @@ def add(
     )
     last_tick = find_last_tick(database)
     if last_tick is None or last_tick.at is None:
-        console.info(f"no beat has run yet; schedules need beat and a worker: {START_BEAT}")
+        console.info(
+            f"no beat has run yet; schedules need beat and a worker: {START_BEAT}"
+        )
     elif last_tick.is_late:
         console.info(
             f"no beat runs now ({tick_text(last_tick)}); schedules need beat and a worker: {START_BEAT}"
@@ -262,7 +288,9 @@ def list_(json: Json = False) -> None:
             schedule.cron,
             schedule.zone,
             schedule.until or "",
-            "paused" if schedule.paused else local_time(schedule.next_due, schedule.zone),
+            "paused"
+            if schedule.paused
+            else local_time(schedule.next_due, schedule.zone),
             describe_backfill(schedule.backfill),
         ]
         for schedule in found
@@ -340,13 +368,20 @@ def history(
     """
     runs = schedules.list_runs(open_for_reading().database, name, limit)
     rows = (
-        [local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs
+        [local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""]
+        for run in runs
     )
     console.write_list(
-        runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json
+        runs,
+        ("Due", "Job", "State", "Note"),
+        rows,
+        f"{name} has not run yet",
+        json=json,
     )
 
 
 def _set_paused(name: str, *, paused: bool) -> None:
-    schedules.pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
+    schedules.pause_schedule(
+        open_session(settle_jobs=True).database, name, paused=paused
+    )
     console.info(f"{name} is paused" if paused else f"{name} is resumed")

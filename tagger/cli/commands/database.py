@@ -86,7 +86,10 @@ def stats(json: Json = False) -> None:
     """
     counts = vars(database_stats(open_for_reading().database))
     width = max(map(len, counts)) + 2
-    lines = (f"{name.replace('_', ' ') + ':':<{width}}{count}" for name, count in counts.items())
+    lines = (
+        f"{name.replace('_', ' ') + ':':<{width}}{count}"
+        for name, count in counts.items()
+    )
     console.write_result(counts, "\n".join(lines), json=json)
 
 
@@ -94,7 +97,11 @@ def stats(json: Json = False) -> None:
 def prune(
     older_than: Annotated[
         str,
-        option("--older-than", "TIME", "Of jobs that ended before this time: 90d, 12h or a date."),
+        option(
+            "--older-than",
+            "TIME",
+            "Of jobs that ended before this time: 90d, 12h or a date.",
+        ),
     ],
     dry_run: DryRun = False,
     json: Json = False,
@@ -117,13 +124,16 @@ def prune(
             line.show(removed, items)
     count, verb = (items, "would be removed") if dry_run else (removed, "removed")
     text = f"{count_of(count, 'item')} of {count_of(jobs, 'job')} {verb}"
-    console.write_result({"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json)
+    console.write_result(
+        {"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json
+    )
 
 
 @db_app.command("move")
 def move(
     old: Annotated[
-        Path, argument("OLD", "The folder of the database that does not exist any more.")
+        Path,
+        argument("OLD", "The folder of the database that does not exist any more."),
     ],
     new: Annotated[Path, argument("NEW", "The folder in which its photos are now.")],
     json: Json = False,
@@ -140,7 +150,9 @@ def move(
     old, new = absolute_path(old), absolute_path(new)
     count = move_root(database, old, new, settings.roots)
     text = f"{count_of(count, 'photo')} of {printable(str(old))} are in {printable(str(new))} now"
-    console.write_result({"photos": count, "old": str(old), "new": str(new)}, text, json=json)
+    console.write_result(
+        {"photos": count, "old": str(old), "new": str(new)}, text, json=json
+    )
 
 
 @db_app.command("copy")

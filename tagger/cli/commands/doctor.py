@@ -22,7 +22,13 @@ import typer
 from tagger.cli import console
 from tagger.cli.console import printable, write_json
 from tagger.cli.help import flag
-from tagger.cli.job_text import START_BEAT, count_of, duration_text, first_names, tick_text
+from tagger.cli.job_text import (
+    START_BEAT,
+    count_of,
+    duration_text,
+    first_names,
+    tick_text,
+)
 from tagger.cli.options import Json
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import (
@@ -56,7 +62,11 @@ def doctor(
         ),
     ] = False,
     worker: Annotated[
-        bool, flag("--worker", "With --quick: check that a worker on this machine is alive, too.")
+        bool,
+        flag(
+            "--worker",
+            "With --quick: check that a worker on this machine is alive, too.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -72,18 +82,26 @@ def doctor(
     findings = list(run_checks(quick=quick, worker=worker))
     problems = [finding for finding in findings if finding.state is State.WRONG]
     if json:
-        write_json({"checks": [vars(finding) for finding in findings], "ok": not problems})
+        write_json(
+            {"checks": [vars(finding) for finding in findings], "ok": not problems}
+        )
     elif quick:
-        wrong = "; ".join(f"{each.name}: {each.found} -> {each.remedy}" for each in problems)
+        wrong = "; ".join(
+            f"{each.name}: {each.found} -> {each.remedy}" for each in problems
+        )
         checked = ", ".join(dict.fromkeys(finding.name for finding in findings))
         typer.echo(printable(wrong or f"healthy: {checked}"))
     else:
         for finding in findings:
             remedy = f" -> {printable(finding.remedy)}" if finding.remedy else ""
-            typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}{remedy}")
+            typer.echo(
+                f"{finding.state:<6} {finding.name}: {printable(finding.found)}{remedy}"
+            )
     if not quick:
         console.info(
-            f"{count_of(len(problems), 'problem')} found" if problems else "no problems found"
+            f"{count_of(len(problems), 'problem')} found"
+            if problems
+            else "no problems found"
         )
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
 
@@ -129,10 +147,16 @@ def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
     checks = DatabaseChecks(settings.effective_database_url)
     redis = []
     if settings.redis_url is not None:  # the embedded one starts when it is needed
-        redis = [CheckGroup("redis", lambda: check_redis(settings, checks.database), QUICK_LIMIT_S)]
+        redis = [
+            CheckGroup(
+                "redis", lambda: check_redis(settings, checks.database), QUICK_LIMIT_S
+            )
+        ]
     return _findings(
         CheckGroup("disk space", lambda: check_disk_space(settings), QUICK_LIMIT_S),
-        CheckGroup("database", lambda: _check_quickly(checks, worker=worker), QUICK_LIMIT_S),
+        CheckGroup(
+            "database", lambda: _check_quickly(checks, worker=worker), QUICK_LIMIT_S
+        ),
         *redis,
     )
 
@@ -147,7 +171,9 @@ def _check_quickly(checks: DatabaseChecks, *, worker: bool) -> Iterator[Finding]
         if own := [name for name in names if name.endswith(f"@{host}")]:
             yield ok("worker", ", ".join(own))
         else:
-            yield wrong("worker", f"no worker on {host} is alive", "read the log of the worker")
+            yield wrong(
+                "worker", f"no worker on {host} is alive", "read the log of the worker"
+            )
     checks.database.close()
 
 
@@ -197,13 +223,18 @@ class CheckGroup:
     """Checks that run in a thread of their own, from the moment the group is created."""
 
     def __init__(
-        self, name: str, checks: Callable[[], Iterable[Finding]], limit_s: float | None = None
+        self,
+        name: str,
+        checks: Callable[[], Iterable[Finding]],
+        limit_s: float | None = None,
     ) -> None:
         self._name = name
         self._findings: list[Finding] = []
         self._limit_s = LIMIT_S if limit_s is None else limit_s
         self._deadline = time.monotonic() + self._limit_s
-        self._thread = threading.Thread(target=self._run, args=(checks,), name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(checks,), name=name, daemon=True
+        )
         self._thread.start()
 
     def findings(self) -> list[Finding]:
@@ -229,7 +260,9 @@ class CheckGroup:
         except Exception as error:  # noqa: BLE001 - a check that fails must not hide the findings of others
             reason = str(error).strip().splitlines() or [type(error).__name__]
             remedy = "run tagger doctor again; if the error stays, report this line"
-            self._findings.append(wrong(self._name, f"the check failed: {reason[0]}", remedy))
+            self._findings.append(
+                wrong(self._name, f"the check failed: {reason[0]}", remedy)
+            )
 
 
 def check_settings() -> tuple[Settings, Finding]:
@@ -239,7 +272,9 @@ def check_settings() -> tuple[Settings, Finding]:
         SettingsInvalid: as for every command.
     """
     settings, file = load_settings(), config_file().absolute()
-    return settings, ok("settings", f"valid; {file if file.is_file() else f'there is no {file}'}")
+    return settings, ok(
+        "settings", f"valid; {file if file.is_file() else f'there is no {file}'}"
+    )
 
 
 def check_disk_space(settings: Settings) -> Iterator[Finding]:
@@ -259,24 +294,36 @@ def _existing(folder: Path) -> Path:
 
 
 def check_space(folder: Path, free_bytes: int) -> Finding:
-    found, remedy = f"{free_bytes / 2**30:.1f} GB free for {folder}", "delete files on that disk"
+    found, remedy = (
+        f"{free_bytes / 2**30:.1f} GB free for {folder}",
+        "delete files on that disk",
+    )
     if free_bytes < FREE_WRONG_BYTES:
         return wrong(
-            "disk space", f"only {found}; tagger cannot store results on a full disk", remedy
+            "disk space",
+            f"only {found}; tagger cannot store results on a full disk",
+            remedy,
         )
     if free_bytes < FREE_NOTE_BYTES:
-        return note("disk space", f"{found}; a million photos need about 400 MB", remedy)
+        return note(
+            "disk space", f"{found}; a million photos need about 400 MB", remedy
+        )
     return ok("disk space", found)
 
 
 def check_permissions(settings: Settings) -> Iterator[Finding]:
     """Check that other users can neither change nor read data folder and SQLite file, nor change models."""
-    folder, file = settings.data_folder.absolute(), sqlite_file(settings.effective_database_url)
+    folder, file = (
+        settings.data_folder.absolute(),
+        sqlite_file(settings.effective_database_url),
+    )
     compiled = settings.conversions_folder.absolute()
     paths, private = [folder, compiled, *compiled.glob("*")], [folder]
     if file is not None:
         paths += [file.absolute().parent, file.absolute()]
-        if readable_by_others(file.absolute().parent) is not None:  # its folder does not protect it
+        if (
+            readable_by_others(file.absolute().parent) is not None
+        ):  # its folder does not protect it
             private.append(file.absolute())
     findings = [
         wrong("permissions", f"{path} is not used: {problem[0]}", problem[1])
@@ -288,7 +335,9 @@ def check_permissions(settings: Settings) -> Iterator[Finding]:
         for path in private
         if (remedy := readable_by_others(path)) is not None
     ]
-    yield from findings or [ok("permissions", "other users can neither read nor change the data")]
+    yield from findings or [
+        ok("permissions", "other users can neither read nor change the data")
+    ]
 
 
 class DatabaseChecks:
@@ -311,7 +360,9 @@ class DatabaseChecks:
             DatabaseUnavailable, DiskFull, PermissionsUnsafe, SchemaOutdated: it cannot be used.
         """
         url = bounded_url(self._url)
-        shown = redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
+        shown = (
+            redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
+        )
         revision = read_revision(url)
         if self._file is not None and not revision:
             yield ok(
@@ -326,7 +377,9 @@ class DatabaseChecks:
 def check_database_file(file: Path) -> Iterator[Finding]:
     """Check the disk and the integrity of an SQLite file."""
     mounts = Path("/proc/mounts")
-    kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
+    kind = (
+        file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
+    )
     if kind in NETWORK_FILE_SYSTEMS:
         found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
         yield wrong(
@@ -352,14 +405,19 @@ def check_redis(settings: Settings, database: Database | None) -> Iterator[Findi
     )
     try:
         check_accepts_messages(broker)
-        if (problem := queue_depths(broker)[1]) is not None:  # of a right that workers lack
+        if (
+            problem := queue_depths(broker)[1]
+        ) is not None:  # of a right that workers lack
             raise problem
     except TaggerError as error:
         if broker.embedded and server_program() is None:
             found = "no Redis is configured, and the extra `embedded` is not installed"
             yield note("redis", found, "export TAGGER_REDIS_URL=redis://HOST:6379/0")
         elif is_stopped(broker, error.__cause__):
-            yield ok("redis", "the embedded Redis is not running; it starts when it is needed")
+            yield ok(
+                "redis",
+                "the embedded Redis is not running; it starts when it is needed",
+            )
         else:
             yield failed("redis", error)
     else:
@@ -371,7 +429,9 @@ def check_jobs(database: Database) -> Iterator[Finding]:
     """Name workers that fell silent, and schedules that do not run."""
     for worker in silent_workers(database):
         found = f"{worker.name} has been silent for {duration_text(worker.silent_s)}: it was killed or hangs"
-        remedy = "start it again, read its log, and look with dmesg whether memory ran out"
+        remedy = (
+            "start it again, read its log, and look with dmesg whether memory ran out"
+        )
         yield note("workers", found, remedy)
     last_tick = find_last_tick(database)
     if last_tick is not None and last_tick.is_late:
@@ -398,7 +458,9 @@ def check_device(settings: Settings) -> Iterator[Finding]:
     device = choose_device(settings.device, settings.batch_size)
     is_auto = settings.device == "auto"
     found = (
-        f"auto selects {describe_device()}" if is_auto else f"{device.kind} (cores: {core_count()})"
+        f"auto selects {describe_device()}"
+        if is_auto
+        else f"{device.kind} (cores: {core_count()})"
     )
     yield ok("device", f"{found}; {device.precision}")
 
@@ -420,9 +482,9 @@ def check_models(settings: Settings, database: Database) -> Iterator[Finding]:
     taught = models_to_teach(models)
     for model in models:
         if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):
-            found = (
-                f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
-            )
+            found = f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
             yield note(
-                "teaching", found, "tagger backfill taught, unless a page or a job does it now"
+                "teaching",
+                found,
+                "tagger backfill taught, unless a page or a job does it now",
             )

@@ -47,11 +47,21 @@ from tagger.cli.options import (
     parse_refusal_kinds,
 )
 from tagger.cli.photo_lists import write_failures
-from tagger.cli.session import Session, load_settings, open_for_reading, open_session, print_due
+from tagger.cli.session import (
+    Session,
+    load_settings,
+    open_for_reading,
+    open_session,
+    print_due,
+)
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
+from tagger.jobs.enqueue.job_json import (
+    StatusDocument,
+    failure_documents,
+    status_document,
+)
 from tagger.jobs.enqueue.job_texts import counts_text, job_title
 from tagger.ledger.items import (
     EDITED,
@@ -171,11 +181,15 @@ def failures(
         console.info(count_of(count, "failed photo") if count else "no failed photos")
         return
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
-    console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else f'not {undone}'}")
+    console.info(
+        f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else f'not {undone}'}"
+    )
     edited = 0 if kind else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
     if edited:
         text = f"edited: {count_of(edited, 'photo')}, which another program has changed since the write"
-        console.info(f"{text}; to list them, run: tagger job failures {job} --kind edited")
+        console.info(
+            f"{text}; to list them, run: tagger job failures {job} --kind edited"
+        )
 
 
 @job_app.command("retry")
@@ -207,7 +221,9 @@ def retry(
     is_local = runs_here(session, local=local)
     if is_local and local is None:
         announce_local_job()
-    number, report = submit_job(session, request, priority, "failed photos", local=is_local)
+    number, report = submit_job(
+        session, request, priority, "failed photos", local=is_local
+    )
     finish_job(session, number, report.in_other_jobs, wait=wait, json=json)
 
 
@@ -221,7 +237,9 @@ def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
     if not counts:
         console.info("no photo fails for these conditions; there is nothing to retry")
     elif dry_run:
-        console.info(f"{count_of(total, 'photo')} would be classified again; nothing was recorded")
+        console.info(
+            f"{count_of(total, 'photo')} would be classified again; nothing was recorded"
+        )
 
 
 @job_app.command("pause")
@@ -291,7 +309,9 @@ REFRESH_S = 1.0
 
 
 def status(
-    watch: Annotated[bool, flag("--watch", "Refresh the overview until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, flag("--watch", "Refresh the overview until Ctrl-C.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show jobs, workers, the lengths of the queues and, for schedules, the last tick of beat.
@@ -308,7 +328,9 @@ def status(
     if watch:
         _watch(session)
         return
-    status, redis_problem = _read_status(session, list_jobs(session.database) if json else ())
+    status, redis_problem = _read_status(
+        session, list_jobs(session.database) if json else ()
+    )
     if json:
         write_json(status)
     else:
@@ -323,13 +345,19 @@ def _read_status(
 ) -> tuple[StatusDocument, TaggerError | None]:
     # The state of these jobs and of what processes jobs, and why the queues cannot be read.
     settings, database = session
-    queues: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
+    queues: dict[str, int | None] = dict.fromkeys(
+        priority.value for priority in Priority
+    )
     redis_problem = None
     # Where no Redis was started, its client is not imported, which is slow.
-    if settings.redis_url is not None or has_socket(settings.data_folder, database.ledger_id):
+    if settings.redis_url is not None or has_socket(
+        settings.data_folder, database.ledger_id
+    ):
         from worker.broker import find_broker, queue_depths
 
-        queues, redis_problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
+        queues, redis_problem = queue_depths(
+            find_broker(settings, database.ledger_id, start=False)
+        )
     workers, last_tick = list_workers(database), find_last_tick(database)
     return status_document(database, jobs, workers, queues, last_tick), redis_problem
 
@@ -339,16 +367,26 @@ def _problems(status: StatusDocument, redis_problem: TaggerError | None) -> list
     if redis_problem:
         problems.append(str(redis_problem))
     if status.last_tick is not None and status.last_tick.is_late:
-        problems.append(f"schedules do not run ({tick_text(status.last_tick)}): start {START_BEAT}")
+        problems.append(
+            f"schedules do not run ({tick_text(status.last_tick)}): start {START_BEAT}"
+        )
     return problems
 
 
 def _overview(
-    session: Session, status: StatusDocument, redis_problem: TaggerError | None, jobs_shown: int
+    session: Session,
+    status: StatusDocument,
+    redis_problem: TaggerError | None,
+    jobs_shown: int,
 ) -> list[str]:
     is_served = redis_problem is None and any(map(is_heard, status.workers))
-    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown), is_served=is_served)
-    return [*jobs, *service_lines(status.workers, status.queues, redis_problem, status.last_tick)]
+    jobs = overview_lines(
+        *list_recent_jobs(session.database, jobs_shown), is_served=is_served
+    )
+    return [
+        *jobs,
+        *service_lines(status.workers, status.queues, redis_problem, status.last_tick),
+    ]
 
 
 def _watch(session: Session) -> None:

@@ -30,18 +30,31 @@ landmark_app = typer.Typer(
     no_args_is_help=True,
 )
 
-LandmarkCountry = Annotated[str | None, option("--country", "NAME", "Country of the landmark.")]
-Region = Annotated[str | None, option("--region", "NAME", "Region or state of the landmark.")]
+LandmarkCountry = Annotated[
+    str | None, option("--country", "NAME", "Country of the landmark.")
+]
+Region = Annotated[
+    str | None, option("--region", "NAME", "Region or state of the landmark.")
+]
 City = Annotated[str | None, option("--city", "NAME", "City of the landmark.")]
-At = Annotated[str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")]
+At = Annotated[
+    str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")
+]
 ExtentName = Annotated[
     str | None,
-    option("--extent", "SHAPE", "Shape on the map: point, line, area, or multi (several points)."),
+    option(
+        "--extent",
+        "SHAPE",
+        "Shape on the map: point, line, area, or multi (several points).",
+    ),
 ]
 Aliases = Annotated[
-    list[str] | None, option("--alias", "NAME", "Another name that finds the landmark. Repeatable.")
+    list[str] | None,
+    option("--alias", "NAME", "Another name that finds the landmark. Repeatable."),
 ]
-Existing = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
+Existing = Annotated[
+    str, argument("LANDMARK", "A landmark, by slug or name in any case.")
+]
 
 
 @landmark_app.command("list")
@@ -49,7 +62,10 @@ def list_(
     country: Country = None,
     include_empty: Annotated[
         bool,
-        flag("--all", "Include landmarks that no photo has: your own, and those of the models."),
+        flag(
+            "--all",
+            "Include landmarks that no photo has: your own, and those of the models.",
+        ),
     ] = False,
     format_: FormatName = None,
     json: Json = False,
@@ -69,7 +85,9 @@ def list_(
     ):
         console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
         if include_empty:
-            console.info("to see which landmarks the model knows, run: tagger model show")
+            console.info(
+                "to see which landmarks the model knows, run: tagger model show"
+            )
 
 
 @landmark_app.command("add")
@@ -136,7 +154,8 @@ def edit(
     extent: ExtentName = None,
     alias: Aliases = None,
     remove_alias: Annotated[
-        list[str] | None, option("--remove-alias", "NAME", "An alias to remove. Repeatable.")
+        list[str] | None,
+        option("--remove-alias", "NAME", "An alias to remove. Repeatable."),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -162,17 +181,25 @@ def edit(
     if at is not None:
         changes["position"] = parse_at(at) if at.strip() else None
     if not changes:
-        raise typer.BadParameter("name what to change, like --city Dresden", param_hint="LANDMARK")
+        raise typer.BadParameter(
+            "name what to change, like --city Dresden", param_hint="LANDMARK"
+        )
     _edit(landmark, cast("LandmarkChanges", changes), dry_run=dry_run, json=json)
 
 
 @landmark_app.command("name")
 def name_(
     landmark: Existing,
-    name: Annotated[str | None, argument("NAME", "Name of the landmark in the language.")] = None,
+    name: Annotated[
+        str | None, argument("NAME", "Name of the landmark in the language.")
+    ] = None,
     *,
-    lang: Annotated[str, option("--lang", "LANGUAGE", "Language of the name, like de or zh-Hant.")],
-    remove: Annotated[bool, flag("--remove", "Remove the name in this language.")] = False,
+    lang: Annotated[
+        str, option("--lang", "LANGUAGE", "Language of the name, like de or zh-Hant.")
+    ],
+    remove: Annotated[
+        bool, flag("--remove", "Remove the name in this language.")
+    ] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -214,9 +241,7 @@ def merge(
         f"{result.landmark.slug}, with {moved}"
     )
     if result.replaced:
-        text += (
-            f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
-        )
+        text += f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
     merged = vars(result) | vars(landmark_document(result.landmark, dry_run=dry_run))
     console.write_result(merged | {"merged": result.merged.slug}, text, json=json)
 
@@ -237,7 +262,9 @@ def remove(
     from tagger.landmarks.edits import remove_landmark
 
     database = open_session().database
-    result = remove_landmark(database, landmark, with_verdicts=with_verdicts, dry_run=dry_run)
+    result = remove_landmark(
+        database, landmark, with_verdicts=with_verdicts, dry_run=dry_run
+    )
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
     text = f"{result.landmark} {_would('removed', dry_run=dry_run)}, with {verdicts}"
     console.write_result(result, text, json=json)
@@ -247,7 +274,9 @@ def remove(
         )
 
 
-def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
+def _edit(
+    landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool
+) -> None:
     from tagger.landmarks.edits import edit_landmark
 
     session = open_session()
@@ -268,7 +297,9 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
     console.write_result(edited, text, json=json)
 
 
-def _changed_facts(column: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+def _changed_facts(
+    column: str, before: Any, after: Any
+) -> Iterator[tuple[str, Any, Any]]:
     # A change as text names it: of names, only those that differ, each with its language.
     if column != "names":
         yield column, before, after
@@ -279,7 +310,11 @@ def _changed_facts(column: str, before: Any, after: Any) -> Iterator[tuple[str, 
 
 
 def _text(value: object) -> str:
-    return ", ".join(value) or "nothing" if isinstance(value, list) else str(value or "nothing")
+    return (
+        ", ".join(value) or "nothing"
+        if isinstance(value, list)
+        else str(value or "nothing")
+    )
 
 
 def _would(participle: str, *, dry_run: bool) -> str:

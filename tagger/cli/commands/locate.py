@@ -43,7 +43,8 @@ COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
 Tracks = Annotated[
-    list[Path] | None, option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable.")
+    list[Path] | None,
+    option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable."),
 ]
 MaxGap = Annotated[
     str | None,
@@ -102,13 +103,18 @@ def locate(
     """
     offsets = dict(map(_parse_clock_offset, clock_offset or []))
     max_gap_s = None if max_gap is None else _parse_gap(max_gap)
-    settings = kept_update.EstimateSettings(max_gap_s, offsets, position_odds, gpx or ())
+    settings = kept_update.EstimateSettings(
+        max_gap_s, offsets, position_odds, gpx or ()
+    )
     session = open_session(settle_jobs=True)
     photo_ids = None  # all are counted
     if any(vars(query_options).values()):
-        query = query_options.parse(any_rank=not (query_options.landmark or query_options.country))
+        query = query_options.parse(
+            any_rank=not (query_options.landmark or query_options.country)
+        )
         photo_ids = [
-            photo.id for photo in find_tagged(session.database, query, session.settings.roots)
+            photo.id
+            for photo in find_tagged(session.database, query, session.settings.roots)
         ]
     with ProgressLine("locating photos") as line:
         counts = kept_update.locate(
@@ -127,7 +133,8 @@ def _print_tracks(tracks: Iterable[AddedTrack], *, dry_run: bool) -> None:
     verb = "would be added" if dry_run else "added"
     for track in tracks:
         left_out = ", ".join(
-            f"{count} {reason.replace('_', ' ')}" for reason, count in track.left_out.items()
+            f"{count} {reason.replace('_', ' ')}"
+            for reason, count in track.left_out.items()
         )
         text = f"{count_of(track.points, 'point')} of {track.name}" + (
             f"; left out: {left_out}" if left_out else ""
@@ -189,7 +196,11 @@ def _print_unknown_clocks(session: Session) -> None:
 def _document(counts: PositionCounts) -> dict[str, object]:
     sources = {str(source): count for source, count in counts.sources.items()}
     companions = [
-        {"cameras": pair.cameras, "together": pair.agreeing, "occasions": pair.occasions}
+        {
+            "cameras": pair.cameras,
+            "together": pair.agreeing,
+            "occasions": pair.occasions,
+        }
         for pair in counts.companions
     ]
     numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
@@ -223,7 +234,9 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     for pair in counts.companions[:COMPANIONS_SHOWN]:
         first, second = map(printable, pair.cameras)
         times = f"{number_text(pair.agreeing)} of {number_text(pair.occasions)} times"
-        console.info(f"{first} and {second} were together {times}: each locates the other's photos")
+        console.info(
+            f"{first} and {second} were together {times}: each locates the other's photos"
+        )
     if counts.moved:
         console.info(
             f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}"
@@ -241,7 +254,9 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info("to see the photos without one, run: tagger query --position none")
 
 
-TrackName = Annotated[str, argument("TRACK", "Name of its file, or its number in the list.")]
+TrackName = Annotated[
+    str, argument("TRACK", "Name of its file, or its number in the list.")
+]
 
 
 @locate_app.command("tracks")
@@ -252,7 +267,13 @@ def list_tracks_(json: Json = False) -> None:
     """
     tracks = list_tracks(open_for_reading().database)
     rows = (
-        [track.id, track.name, track.points, local_time(track.first_at), local_time(track.last_at)]
+        [
+            track.id,
+            track.name,
+            track.points,
+            local_time(track.first_at),
+            local_time(track.last_at),
+        ]
         for track in tracks
     )
     console.write_list(

@@ -75,9 +75,7 @@ metadata_app = typer.Typer(
     no_args_is_help=True,
 )
 
-NOTHING_TO_UNDO = (
-    "nothing is left to undo: neither the database nor a file there has written metadata"
-)
+NOTHING_TO_UNDO = "nothing is left to undo: neither the database nor a file there has written metadata"
 NOTHING_TO_UNDO_OF_JOB = (
     "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written "
     "again later"
@@ -94,7 +92,8 @@ To = Annotated[
     ),
 ]
 Enqueue = Annotated[
-    bool, flag("--enqueue", "Create a job for the workers instead, and print its number.")
+    bool,
+    flag("--enqueue", "Create a job for the workers instead, and print its number."),
 ]
 
 
@@ -123,7 +122,9 @@ def show(
 def write(
     paths: Annotated[
         list[Path] | None,
-        argument("PATH", "Photos and folders, like --under. (default: all tagged photos)"),
+        argument(
+            "PATH", "Photos and folders, like --under. (default: all tagged photos)"
+        ),
     ] = None,
     *,
     to: To,
@@ -154,7 +155,9 @@ def write(
     options = WriteOptions(to, gps, gps_estimated, max_error_km, description, things)
     metadata = options.written()
     priority = _job_priority(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
-    query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
+    query = query_options.parse(
+        under=(*(paths or ()), *(query_options.under or ())), limit=limit
+    )
     settings, database = session = open_session(settle_jobs=True)
     require_folders(database, query.under, settings.roots)
     request = Write(metadata, query)
@@ -174,10 +177,17 @@ def undo(
     job: Annotated[
         int | None,
         option(
-            "--job", "JOB", "Undo what this job wrote.", min=1, max=2**63 - 1, show_default=False
+            "--job",
+            "JOB",
+            "Undo what this job wrote.",
+            min=1,
+            max=2**63 - 1,
+            show_default=False,
         ),
     ] = None,
-    everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
+    everything: Annotated[
+        bool, flag("--all", "Undo everything that was ever written.")
+    ] = False,
     enqueue: Enqueue = False,
     wait: Wait = False,
     priority: PriorityName = Priority.BULK,
@@ -201,7 +211,9 @@ def undo(
             "name photos or folders, or use --job JOB or --all", param_hint="PATH"
         )
     if everything and (paths or job is not None):
-        raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
+        raise typer.BadParameter(
+            "it cannot be combined with PATH or --job", param_hint="--all"
+        )
     priority = _job_priority(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     settings, database = session = open_session(settle_jobs=True)
     files = tuple(map(parse_path, paths or ()))
@@ -223,11 +235,17 @@ def undo(
         write_json({"job": None, "total": 0})
     is_complete = _name_what_is_left(session, files, job)
     if is_complete and not has_job:
-        console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
-    raise typer.Exit(code or (console.DONE if is_complete else console.SOME_PHOTOS_FAILED))
+        console.info(
+            NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job)
+        )
+    raise typer.Exit(
+        code or (console.DONE if is_complete else console.SOME_PHOTOS_FAILED)
+    )
 
 
-def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None) -> bool:
+def _name_what_is_left(
+    session: Session, files: Sequence[Path], job: int | None
+) -> bool:
     settings, database = session
     searched = files
     if not files and job is None:
@@ -250,12 +268,16 @@ def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None)
     return not (paths or forgotten)
 
 
-def _job_priority(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> Priority:
+def _job_priority(
+    priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool
+) -> Priority:
     # The priority of the job: workers run it with --enqueue, this process otherwise.
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:
-        raise typer.BadParameter("it cannot be combined with --enqueue", param_hint="--dry-run")
+        raise typer.BadParameter(
+            "it cannot be combined with --enqueue", param_hint="--dry-run"
+        )
     return priority if enqueue else Priority.INTERACTIVE
 
 
@@ -276,7 +298,9 @@ def _previews(
 ) -> Iterator[MetadataPreview]:
     # Preview a write, or without `metadata` an undo.
     for page in pages:
-        yield from preview_photos(session.database, session.settings, page, metadata, undo_job)
+        yield from preview_photos(
+            session.database, session.settings, page, metadata, undo_job
+        )
 
 
 # The fields that stand for all others of a tag in a line.
@@ -294,10 +318,18 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
         counts.update(_summarised(preview))
     photos = count_of(counts["changed"], "photo") if counts["changed"] else "no photo"
     parts = [f"{photos} would be changed"]
-    parts += [f"{count_of(counts['new'], 'new sidecar')} would be created"] if counts["new"] else []
+    parts += (
+        [f"{count_of(counts['new'], 'new sidecar')} would be created"]
+        if counts["new"]
+        else []
+    )
     if counts["sidecar"]:
-        parts.append(f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed")
-    parts += [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
+        parts.append(
+            f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed"
+        )
+    parts += (
+        [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
+    )
     parts += (
         [f"{count_of(counts['refused'], 'photo')} would not be written"]
         if counts["refused"]
@@ -339,12 +371,16 @@ def _print_preview(preview: MetadataPreview) -> None:
 def _print_file(plan: FilePlan) -> None:
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
-        state = " (new" + (", a copy of the photo's XMP)" if plan.template is not None else ")")
+        state = " (new" + (
+            ", a copy of the photo's XMP)" if plan.template is not None else ")"
+        )
     fields = changed_fields(plan)
     keywords = dict.fromkeys(
         f"{sign} {value}" for sign, name, value in fields if name.endswith(KEYWORDS)
     )
-    text = ", ".join(keywords) or ", ".join(f"{sign} {name}" for sign, name, _ in fields)
+    text = ", ".join(keywords) or ", ".join(
+        f"{sign} {name}" for sign, name, _ in fields
+    )
     text = text or "only the layout, or tagger's record of what it wrote"
     typer.echo(f"{printable(str(plan.original.path))}{state}: {printable(text)}")
     for sign, name, value in fields if console.verbosity > 0 else ():
@@ -363,7 +399,11 @@ def _document(preview: MetadataPreview) -> dict[str, Any]:
             {
                 "path": str(file.original.path),
                 "changes": [
-                    {"change": {"+": "added", "-": "removed"}[sign], "field": name, "value": value}
+                    {
+                        "change": {"+": "added", "-": "removed"}[sign],
+                        "field": name,
+                        "value": value,
+                    }
                     for sign, name, value in changed_fields(file)
                 ],
                 "notes": list(file.notes),
@@ -397,7 +437,9 @@ class MetadataState:
     lost: tuple[str, ...] = ()
 
 
-def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> MetadataState:
+def metadata_state(
+    file: Path, max_bytes: int, recorded: Sequence[str] = ()
+) -> MetadataState:
     """Read the metadata of a photo and its sidecars, with those `recorded` as written, or of one sidecar.
 
     Raises:
@@ -416,13 +458,18 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
     except PhotoFailed as failed:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
     try:
-        written = [WrittenFile(file.with_name(name), Target.SIDECAR, "", None) for name in recorded]
+        written = [
+            WrittenFile(file.with_name(name), Target.SIDECAR, "", None)
+            for name in recorded
+        ]
         found = find_photo_files(file, None, written)
     except (WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     sidecars = (*found.beside, *found.recorded)
     if detect_format(data) is None and not sidecars and not found.absent:
-        raise typer.BadParameter("it is no photo and no sidecar file; name one", param_hint="FILE")
+        raise typer.BadParameter(
+            "it is no photo and no sidecar file; name one", param_hint="FILE"
+        )
     note = exif_refusal(data)
     return MetadataState(
         _photo_state(file, data),
@@ -439,16 +486,22 @@ def print_state(state: MetadataState) -> None:
     rows = []
     for name in names:
         values = [file.fields.get(name, "") for file in files]
-        texts = [value if isinstance(value, str) else "; ".join(value) for value in values]
+        texts = [
+            value if isinstance(value, str) else "; ".join(value) for value in values
+        ]
         rows.append([name, *map(printable, texts)])
     write_table(("Field", *(printable(file.path.name) for file in files)), rows)
     for file in files:
         for landmark in file.landmarks:
-            typer.echo(f"{printable(file.path.name)}: tagger wrote {_landmark_text(landmark)}")
+            typer.echo(
+                f"{printable(file.path.name)}: tagger wrote {_landmark_text(landmark)}"
+            )
         if file.problem:
             console.warning(f"{printable(str(file.path))}: {file.problem}")
     for name in state.lost:
-        console.warning(f"{printable(name)}, into which tags were written, is not there any more")
+        console.warning(
+            f"{printable(name)}, into which tags were written, is not there any more"
+        )
     if state.photo and not state.sidecars:
         console.info("there is no sidecar file")
     if state.note:
@@ -457,7 +510,9 @@ def print_state(state: MetadataState) -> None:
 
 def _photo_state(path: Path, data: bytes) -> FileState:
     try:
-        return FileState(path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data)))
+        return FileState(
+            path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data))
+        )
     except WriteRefused as refused:
         return FileState(path, {}, (), refused.text)
 
@@ -478,6 +533,10 @@ def _shown(fields: Fields) -> Fields:
 
 
 def _landmark_text(landmark: WrittenLandmark) -> str:
-    parts = (landmark.score, landmark.model and f"by {landmark.model}", landmark.verdict)
+    parts = (
+        landmark.score,
+        landmark.model and f"by {landmark.model}",
+        landmark.verdict,
+    )
     details = " ".join(part for part in parts if part)
     return f"{printable(landmark.name or landmark.slug)}{f' ({printable(details)})' if details else ''}"

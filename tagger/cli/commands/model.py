@@ -34,14 +34,17 @@ if TYPE_CHECKING:
     from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest
 
-model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
+model_app = typer.Typer(
+    help="Register models, and select those in use.", no_args_is_help=True
+)
 
 NAMED_PHOTOS = 9
 
 ModelFile = Annotated[
     Path,
     argument(
-        "FILE", "A model file of `trainer export`. It is a program: name only files that you trust."
+        "FILE",
+        "A model file of `trainer export`. It is a program: name only files that you trust.",
     ),
 ]
 
@@ -78,7 +81,9 @@ def add(
     file: ModelFile,
     name: Annotated[
         str | None,
-        option("--name", "NAME", "Name of the model. (default: the name in its manifest)"),
+        option(
+            "--name", "NAME", "Name of the model. (default: the name in its manifest)"
+        ),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -95,10 +100,16 @@ def add(
     if dry_run:
         existing = registered_models.model_by_digest(database, checked.digest)
         planned = existing.name if existing else name or checked.manifest.name
-        document = {"name": planned, "digest": checked.digest, "registered": existing is not None}
+        document = {
+            "name": planned,
+            "digest": checked.digest,
+            "registered": existing is not None,
+        }
         verb = "is registered already as" if existing else "would be registered as"
         console.write_result(
-            document | {"dry_run": True}, f"{printable(str(file))} {verb} {planned}", json=json
+            document | {"dry_run": True},
+            f"{printable(str(file))} {verb} {planned}",
+            json=json,
         )
         return
     model = registered_models.add_model(database, file, name)
@@ -108,15 +119,23 @@ def add(
         in_use = models_in_use.names_in_use(database)
         beside = f" beside {list_text(in_use)}" if in_use else ""
         console.info(
-            printable(f"to use it{beside}, run: {models_in_use.use_command([*in_use, model.name])}")
+            printable(
+                f"to use it{beside}, run: {models_in_use.use_command([*in_use, model.name])}"
+            )
         )
 
 
 @model_app.command("use")
 def use(
-    name: Annotated[list[str], argument("NAME", "Registered names, see `tagger model list`.")],
+    name: Annotated[
+        list[str], argument("NAME", "Registered names, see `tagger model list`.")
+    ],
     force: Annotated[
-        bool, flag("--force", "Use models that cannot run on this machine, for others that can.")
+        bool,
+        flag(
+            "--force",
+            "Use models that cannot run on this machine, for others that can.",
+        ),
     ] = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -151,7 +170,9 @@ def use(
     if not dry_run and now != before:
         console.info(_effect_text(before, now))
         if before:
-            console.info(printable(f"to take it back, run: {models_in_use.use_command(before)}"))
+            console.info(
+                printable(f"to take it back, run: {models_in_use.use_command(before)}")
+            )
     if not dry_run:
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
@@ -192,12 +213,19 @@ def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:
         return None
     if trial is not None:
         tried = f" of {trial.tried} tried" if trial.tried == SAMPLED_PHOTOS else ""
-        some = "" if trial.unknown_so_far <= NAMED_PHOTOS else f", such as these {NAMED_PHOTOS}"
+        some = (
+            ""
+            if trial.unknown_so_far <= NAMED_PHOTOS
+            else f", such as these {NAMED_PHOTOS}"
+        )
         found = (
             f"{model.name} would name {count_of(trial.named, 'photo')}{tried}, "
             f"{trial.unknown_so_far} of them unknown so far, in {trial.ms_per_photo:.0f} ms of a core each"
         )
-        examples = [f"  {path}: {place}" for path, place in [*trial.photos.items()][:NAMED_PHOTOS]]
+        examples = [
+            f"  {path}: {place}"
+            for path, place in [*trial.photos.items()][:NAMED_PHOTOS]
+        ]
         console.info("\n".join([f"{found}{some}{':' if examples else ''}", *examples]))
     return trial
 
@@ -228,7 +256,9 @@ def remove(
         f"{count_of(removed.classified, 'photo')} ({removed.tagged} with an accepted tag), "
         f"{count_of(removed.taught, 'taught place')} and {count_of(removed.jobs, 'job')}"
     )
-    console.write_result({"name": name, **counts, "dry_run": dry_run}, printable(text), json=json)
+    console.write_result(
+        {"name": name, **counts, "dry_run": dry_run}, printable(text), json=json
+    )
     if removed.unclassified:
         console.info(
             f"{count_of(removed.unclassified, 'photo')} classified by no other model; "
@@ -241,7 +271,9 @@ def remove(
 def show(
     name: Annotated[
         str | None,
-        typer.Argument(help="A registered model, or a model file. (default: the first one in use)"),
+        typer.Argument(
+            help="A registered model, or a model file. (default: the first one in use)"
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -253,7 +285,8 @@ def show(
     model = registered_models.preview_models(database, name or settings.model)[0]
     if json:
         write_json(
-            vars(model_document(model)) | {"manifest": model.manifest.model_dump(mode="json")}
+            vars(model_document(model))
+            | {"manifest": model.manifest.model_dump(mode="json")}
         )
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
@@ -267,7 +300,9 @@ def show(
 
 @model_app.command("verify")
 def verify(
-    file: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
+    file: Annotated[
+        str, argument("FILE", "A model file, or the name of a registered model.")
+    ],
     json: Json = False,
 ) -> None:
     """Check that a model file is complete, has only code that classifiers need, and is as it was registered.
@@ -286,7 +321,11 @@ def verify(
             if model.file.resolve() == path.resolve():
                 registered_models.verify_model(model)
     label_count, kind = len(checked.manifest.labels), checked.manifest.kind
-    document = {"file": str(path.absolute()), "digest": checked.digest, "labels": label_count}
+    document = {
+        "file": str(path.absolute()),
+        "digest": checked.digest,
+        "labels": label_count,
+    }
     registered = f"registered as {names[0]}" if names else "not registered"
     console.write_result(
         document | {"registered_as": names[0] if names else None},
@@ -304,7 +343,9 @@ def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
     if rule.fit != "stretch":
         crop = f"the centre, after scaling the short side to {rule.short_side}"
     typer.echo(f"input:      {size} x {size} pixels, {crop}")
-    typer.echo(f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})")
+    typer.echo(
+        f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})"
+    )
     suggested_from = manifest.suggestion_threshold
     typer.echo(
         f"suggested:  {'nothing' if suggested_from is None else f'from {suggested_from} on'}"

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import Format, printable, write_documents, write_json, write_table
+from tagger.cli.console import (
+    Format,
+    printable,
+    write_documents,
+    write_json,
+    write_table,
+)
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
 from tagger.cli.job_text import count_of
 from tagger.cli.options import (
@@ -62,7 +68,9 @@ def query(
     outcome_options: OutcomeOptions,
     sort: Sort = None,
     limit: Limit = None,
-    count: Annotated[bool, flag("--count", "Print the number of photos instead.", OUTPUT)] = False,
+    count: Annotated[
+        bool, flag("--count", "Print the number of photos instead.", OUTPUT)
+    ] = False,
     format_: FormatName = None,
     json: Json = False,
     print0: Print0 = False,
@@ -97,13 +105,19 @@ def query(
         photo_query = _with_text(session, photo_query, " ".join(text))
     if count:
         number = count_all(database, photo_query, settings.roots)
-        console.write_result({"photos": number}, str(number), json=output_format is Format.JSON)
+        console.write_result(
+            {"photos": number}, str(number), json=output_format is Format.JSON
+        )
         print_due(database)
         return
     tagged_photos = find_tagged(database, photo_query, settings.roots)
     photos = console.Counter(tagged_photos, lambda photo: not photo.tags)
-    folder = absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
-    number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
+    folder = (
+        absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
+    )
+    number = write_photos(
+        photos, output_format, end=b"\0" if print0 else b"\n", folder=folder
+    )
     if not number:
         console.info(no_photo_text(session, photo_query, options))
         if photo_query.thing:
@@ -141,7 +155,9 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
 
 
 def show(
-    photo: Annotated[Path, argument("PHOTO", "A photo. The file may be deleted already.")],
+    photo: Annotated[
+        Path, argument("PHOTO", "A photo. The file may be deleted already.")
+    ],
     json: Json = False,
 ) -> None:
     """Print everything about one photo: its tags, verdicts, model, job, failure and copies.
@@ -165,7 +181,8 @@ _PLACES = 3
 
 def trips(
     year: Annotated[
-        int | None, option("--year", "YEAR", "Trips with photos of this year.", min=1900, max=9998)
+        int | None,
+        option("--year", "YEAR", "Trips with photos of this year.", min=1900, max=9998),
     ] = None,
     taken_after: TakenAfter = None,
     taken_before: TakenBefore = None,
@@ -206,7 +223,9 @@ def trips(
                 summary.name,
                 summary.trip.dates,
                 summary.photos,
-                ", ".join(place.city for place in summary.trip.places[:_PLACES] if place.city),
+                ", ".join(
+                    place.city for place in summary.trip.places[:_PLACES] if place.city
+                ),
                 ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
             ]
             for summary in summaries
@@ -239,10 +258,14 @@ DEFAULT_LIMIT = 20
 def similar(
     photos: Annotated[list[Path], argument("PHOTO", "Photos, stored or not.")],
     under: Annotated[
-        list[Path] | None, option("--under", "FOLDER", "Only photos below these folders.")
+        list[Path] | None,
+        option("--under", "FOLDER", "Only photos below these folders."),
     ] = None,
     limit: Annotated[
-        int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1, max=2**31 - 1)
+        int,
+        option(
+            "--limit", "N", "Maximum number of photos.", OUTPUT, min=1, max=2**31 - 1
+        ),
     ] = DEFAULT_LIMIT,
     format_: FormatName = None,
     json: Json = False,
@@ -265,7 +288,9 @@ def similar(
     session = open_for_reading()
     require_folders(session.database, under or (), session.settings.roots)
     model = model_in_use(session)
-    embeddings, content_ids, has_failed = _given_embeddings(session, model, map(parse_path, photos))
+    embeddings, content_ids, has_failed = _given_embeddings(
+        session, model, map(parse_path, photos)
+    )
     found = find_similar(
         session.database,
         model,
@@ -306,14 +331,18 @@ def _given_embeddings(
             check_exists(photo)
             others.append(photo)
             continue
-        content_ids += [each.content_id for each in found if each.content_id is not None]
+        content_ids += [
+            each.content_id for each in found if each.content_id is not None
+        ]
         others += [parse_path(each.path) for each in found if each.content_id is None]
     computed, stored, has_failed = _computed_embeddings(session, model, others)
     content_ids += stored
     if not computed and not content_ids:
         raise ExamplesMissing
     with database.read() as connection:
-        known = load_embeddings(connection, model.id, content_ids, embedding_of(model).dimension)
+        known = load_embeddings(
+            connection, model.id, content_ids, embedding_of(model).dimension
+        )
     return np.concatenate([known, *computed]), content_ids, has_failed
 
 
@@ -334,12 +363,16 @@ def _computed_embeddings(
             try:
                 opened = local.open(str(photo))
                 with session.database.read() as connection:
-                    content_id = content_with_embedding(connection, model.id, opened.digest)
+                    content_id = content_with_embedding(
+                        connection, model.id, opened.digest
+                    )
                 if content_id is None:
                     computed.append(local.embeddings([opened.decode(local.resize)]))
                 else:
                     content_ids.append(content_id)
             except PhotoFailed as error:
                 has_failed = True
-                console.warning(f"{printable(str(photo))} is left out: {error.failure.text}")
+                console.warning(
+                    f"{printable(str(photo))} is left out: {error.failure.text}"
+                )
     return computed, content_ids, has_failed

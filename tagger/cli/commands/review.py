@@ -23,9 +23,24 @@ from tagger.cli.console import (
     write_documents,
     write_json,
 )
-from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
+from tagger.cli.help import (
+    DEFAULT,
+    DefaultCommandGroup,
+    argument,
+    flag,
+    option,
+    with_option_groups,
+)
 from tagger.cli.job_text import count_of
-from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, VerdictOptions, parse_format
+from tagger.cli.options import (
+    Author,
+    DryRun,
+    FormatName,
+    Json,
+    Limit,
+    VerdictOptions,
+    parse_format,
+)
 from tagger.cli.photo_lists import write_photos
 from tagger.cli.session import model_in_use, open_for_reading, open_session
 from tagger.database.audit_log import login_name
@@ -57,13 +72,18 @@ from tagger.verdicts.verdicts import (
 )
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
-LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
+LandmarkArgument = Annotated[
+    str, argument("LANDMARK", "A landmark, by slug or name in any case.")
+]
 Photos = Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)]
 AnyLandmark = Annotated[
     bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")
 ]
 Withdraw = Annotated[
-    bool, flag("--withdraw", "Withdraw the verdict. The predictions of the model apply again.")
+    bool,
+    flag(
+        "--withdraw", "Withdraw the verdict. The predictions of the model apply again."
+    ),
 ]
 
 
@@ -86,7 +106,13 @@ def confirm(
     tagger query --landmark eiffel-tower --under Paris -0 | xargs -0 tagger confirm eiffel-tower
     """
     _give(
-        VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json
+        VerdictKind.CONFIRMED,
+        landmark,
+        photos,
+        by,
+        withdraw=withdraw,
+        dry_run=dry_run,
+        json=json,
     )
 
 
@@ -114,11 +140,21 @@ def reject(
     """
     if any_:
         paths = [Path(landmark), *(photos or [])]
-        _dismiss(paths, by or login_name(), withdraw=withdraw, dry_run=dry_run, json=json)
+        _dismiss(
+            paths, by or login_name(), withdraw=withdraw, dry_run=dry_run, json=json
+        )
         return
     if not photos:
         raise typer.BadParameter("name at least one photo", param_hint="PHOTO")
-    _give(VerdictKind.REJECTED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json)
+    _give(
+        VerdictKind.REJECTED,
+        landmark,
+        photos,
+        by,
+        withdraw=withdraw,
+        dry_run=dry_run,
+        json=json,
+    )
 
 
 def _give(
@@ -133,7 +169,12 @@ def _give(
 ) -> None:
     settings, database = open_session()
     paths = list(map(parse_path, photos))
-    change = landmark, kind, *(() if withdraw else (by or login_name(),)), settings.roots
+    change = (
+        landmark,
+        kind,
+        *(() if withdraw else (by or login_name(),)),
+        settings.roots,
+    )
     apply = withdraw_verdicts if withdraw else give_verdicts
     result = apply(database, paths, *change, dry_run=dry_run)
     would = "would be " if dry_run else ""
@@ -144,7 +185,9 @@ def _give(
     console.write_result(result, "\n".join(lines), json=json)
 
 
-def _effect(photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: bool) -> str:
+def _effect(
+    photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: bool
+) -> str:
     if withdraw and not photo.changed:
         other = f"; it is {photo.before}" if photo.before else ""
         return f"is not {kind}, so there is nothing to withdraw{other}"
@@ -194,7 +237,9 @@ EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
 VerdictKindName = Annotated[
     Literal["confirmed", "rejected", "not-a-landmark"] | None,
-    option("--verdict", "VERDICT", "Only confirmed, only rejected, or only not-a-landmark."),
+    option(
+        "--verdict", "VERDICT", "Only confirmed, only rejected, or only not-a-landmark."
+    ),
 ]
 VerdictsFile = Annotated[Path, argument("FILE|-", "A file, or - for a pipe.")]
 
@@ -228,7 +273,9 @@ def review(
     if not write_photos(
         find_suggestions(database, landmark_id, settings.roots, limit), output_format
     ):
-        console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
+        console.info(
+            "no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…"
+        )
     elif output_format is Format.TABLE:
         name = "LANDMARK" if landmark is None else quote(landmark)
         console.info(
@@ -243,11 +290,17 @@ def review(
 Number = Annotated[int, argument("NUMBER", "The number of a question.")]
 AnsweredPlace = Annotated[
     str | None,
-    argument("PLACE", "What the photos show: a place of the question, or any other name."),
+    argument(
+        "PLACE", "What the photos show: a place of the question, or any other name."
+    ),
 ]
 StruckPhotos = Annotated[
     list[Path] | None,
-    option("--not", "PHOTO", "A photo of the question that does not show the place. Repeatable."),
+    option(
+        "--not",
+        "PHOTO",
+        "A photo of the question that does not show the place. Repeatable.",
+    ),
 ]
 # Photos of each half of a question that are listed in words.
 LISTED = 5
@@ -270,11 +323,15 @@ def questions(json: Json = False) -> None:
     for question in waiting:
         typer.echo(printable_lines("\n".join(_question_lines(question))))
     if not waiting:
-        console.info("no question waits; photos near a sight ask one once some of them look alike")
+        console.info(
+            "no question waits; photos near a sight ask one once some of them look alike"
+        )
 
 
 def _question_lines(question: Question) -> Iterator[str]:
-    places = ", ".join(f"{each.display_name} ({each.distance_m} m)" for each in question.choices)
+    places = ", ".join(
+        f"{each.display_name} ({each.distance_m} m)" for each in question.choices
+    )
     yield f"{question.number}: {places}"
     for title, photos in (
         ("taken here", question.taken_here),
@@ -311,7 +368,9 @@ def answer(
     tagger review answer 3 --none
     """
     if sum((place is not None, none, withdraw)) != 1:
-        raise typer.BadParameter("name a place, or use --none or --withdraw", param_hint="PLACE")
+        raise typer.BadParameter(
+            "name a place, or use --none or --withdraw", param_hint="PLACE"
+        )
     session = open_session()
     settings, database = session
     if withdraw:
@@ -321,7 +380,9 @@ def answer(
         struck = photo_ids_at(database, map(parse_path, not_ or ()), settings.roots)
         facts = number, place, struck, by or login_name(), settings.roots
         result = answer_question(database, model_in_use(session), *facts)
-        text = f"taught; to see its photos, run: tagger query --landmark {result.landmark}"
+        text = (
+            f"taught; to see its photos, run: tagger query --landmark {result.landmark}"
+        )
         if place is None:
             text = f"question {number} waits until there are twice as many photos"
     console.write_result(result, text, json=json)
@@ -332,7 +393,9 @@ def answer(
 def list_(
     verdict_options: VerdictOptions,
     verdict: VerdictKindName = None,
-    by: Annotated[str | None, option("--by", "NAME", "Verdicts of this author.")] = None,
+    by: Annotated[
+        str | None, option("--by", "NAME", "Verdicts of this author.")
+    ] = None,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
@@ -342,14 +405,18 @@ def list_(
     """
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
-        raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
+        raise typer.BadParameter(
+            "use table, json, ndjson or csv", param_hint="--format"
+        )
     filters = VerdictFilter(verdict, by, verdict_options.parse())
     settings, database = open_for_reading()
     verdicts = list_verdicts(database, filters, settings.roots)
     by_photo = sorted(verdicts, key=lambda each: each.path or "")
     newest_first = sorted(by_photo, key=lambda each: each.at, reverse=True)
     if not write_documents(VERDICT_COLUMNS, newest_first, output_format):
-        console.info("no verdict matches; to give one, run: tagger confirm LANDMARK PHOTO")
+        console.info(
+            "no verdict matches; to give one, run: tagger confirm LANDMARK PHOTO"
+        )
 
 
 @review_app.command("export")
@@ -362,14 +429,19 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     """
     settings, database = open_for_reading()
     verdicts = Counter(list_verdicts(database, VerdictFilter(), settings.roots))
-    documents = ({column: getattr(each, column) for column in EXPORT_COLUMNS} for each in verdicts)
+    documents = (
+        {column: getattr(each, column) for column in EXPORT_COLUMNS}
+        for each in verdicts
+    )
     with open_output(file, force=force) as out:
         out.writelines(json_list_parts(documents))
     console.info(f"{count_of(verdicts.count, 'verdict')} exported")
 
 
 @review_app.command("import")
-def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = False) -> None:
+def import_(
+    file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = False
+) -> None:
     """Import verdicts from another database. Photos are matched by digest; the newer of two verdicts applies.
 
     Verdicts on unknown photos are kept and apply once such a photo is added.
@@ -394,10 +466,13 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
     )
     if report.unknown_images:
         verdicts = count_of(report.unknown_images, "verdict")
-        console.info(f"{verdicts} on unknown photos {would}kept until such a photo is added")
+        console.info(
+            f"{verdicts} on unknown photos {would}kept until such a photo is added"
+        )
     if report.unknown_landmarks:
         names = ", ".join(
-            f"{printable(slug)} ({count})" for slug, count in report.unknown_landmarks.most_common()
+            f"{printable(slug)} ({count})"
+            for slug, count in report.unknown_landmarks.most_common()
         )
         console.warning(
             f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, as no model has the landmark: "
@@ -437,7 +512,8 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
 def _check_absent(path: Path, *, force: bool) -> None:
     if os.path.lexists(path) and not force:
         raise AlreadyExists(
-            what=f"The file {path}", remedy="Choose another name, or replace it with --force"
+            what=f"The file {path}",
+            remedy="Choose another name, or replace it with --force",
         )
 
 
@@ -447,7 +523,11 @@ def open_input(path: Path) -> Iterator[io.BufferedReader]:
     if path == STREAM:
         yield cast("io.BufferedReader", sys.stdin.buffer)
         return
-    with path.open("rb") if _OPENED_BY_SHELL.fullmatch(str(path)) else open_regular(path) as file:
+    with (
+        path.open("rb")
+        if _OPENED_BY_SHELL.fullmatch(str(path))
+        else open_regular(path) as file
+    ):
         yield file
 
 

@@ -46,11 +46,18 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 
-PathsToTag = Annotated[list[Path] | None, argument("PATH", "Photos and folders to tag.")]
-Once = Annotated[bool, flag("--once", "Exit when the photos are tagged. No web page is served.")]
+PathsToTag = Annotated[
+    list[Path] | None, argument("PATH", "Photos and folders to tag.")
+]
+Once = Annotated[
+    bool, flag("--once", "Exit when the photos are tagged. No web page is served.")
+]
 Watch = Annotated[
     bool,
-    flag("--watch", "Then tag new and changed photos in the folders and buckets as they come."),
+    flag(
+        "--watch",
+        "Then tag new and changed photos in the folders and buckets as they come.",
+    ),
 ]
 Port = Annotated[
     int | None,
@@ -68,17 +75,26 @@ Port = Annotated[
 def worker(
     queues: Annotated[
         str,
-        option("--queues", "QUEUES", "Queues to consume: interactive, bulk, or both.", ADVANCED),
+        option(
+            "--queues",
+            "QUEUES",
+            "Queues to consume: interactive, bulk, or both.",
+            ADVANCED,
+        ),
     ] = "interactive,bulk",
     device: DeviceName = None,
     batch_size: BatchSize = None,
     model: ModelName = None,
     beat: Annotated[
-        bool, flag("--beat", "Start schedules too, like `tagger beat`. Several beats are safe.")
+        bool,
+        flag(
+            "--beat", "Start schedules too, like `tagger beat`. Several beats are safe."
+        ),
     ] = False,
     no_wait: NoWait = False,
     job: Annotated[
-        int | None, typer.Option("--job", metavar="JOB", hidden=True, min=1, max=2**63 - 1)
+        int | None,
+        typer.Option("--job", metavar="JOB", hidden=True, min=1, max=2**63 - 1),
     ] = None,
     process: Annotated[
         int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)
@@ -94,7 +110,9 @@ def worker(
     """
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
-        raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
+        raise typer.BadParameter(
+            "use interactive, bulk, or both", param_hint="--queues"
+        )
     _export_settings(device=device, batch_size=batch_size, model=model)
     level = "info" if console.verbosity > 0 else "warning"
     if process is not None:
@@ -107,7 +125,11 @@ def worker(
 
         process_job(settings, job, process or 1)
         return
-    count = 1 if background or process else settings.processes or process_count(settings.threads)
+    count = (
+        1
+        if background or process
+        else settings.processes or process_count(settings.threads)
+    )
     if count > 1:
         from tagger.cli.pools import run_worker_processes
         from worker.logs import set_up_logging
@@ -179,11 +201,15 @@ def up(
     session = open_session(settings, settle_jobs=True)
     broker = find_broker(settings, session.database.ledger_id, start=True)
     redis = (
-        "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
+        "embedded, ends when unused for half an hour"
+        if broker.embedded
+        else broker.redacted_url
     )
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
     folders = map(str, selection.folders if selection else ())
-    watched = ["--enqueue", *write_options.arguments(), "--", *folders] if watch else None
+    watched = (
+        ["--enqueue", *write_options.arguments(), "--", *folders] if watch else None
+    )
     raise typer.Exit(_supervise(session, selection, metadata, page, watched, once=once))
 
 
@@ -192,7 +218,9 @@ def _check_options(
 ) -> None:
     for name, is_set in {"--once": once, "--watch": watch, "--write": writes}.items():
         if is_set and not paths:
-            raise typer.BadParameter("it needs photos to tag: tagger up FOLDER", param_hint=name)
+            raise typer.BadParameter(
+                "it needs photos to tag: tagger up FOLDER", param_hint=name
+            )
     if once and (watch or port is not None):
         raise typer.BadParameter(
             "it cannot be combined with --watch or --port", param_hint="--once"
@@ -302,15 +330,26 @@ ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 def serve(
     host: Annotated[
-        str, option("--host", "HOST", "Address to listen at. 0.0.0.0 listens at all addresses.")
+        str,
+        option(
+            "--host", "HOST", "Address to listen at. 0.0.0.0 listens at all addresses."
+        ),
     ] = HOST,
     port: Annotated[
-        int, option("--port", "N", "Port to listen at. 0 selects a free port.", min=0, max=65535)
+        int,
+        option(
+            "--port", "N", "Port to listen at. 0 selects a free port.", min=0, max=65535
+        ),
     ] = PORT,
     fd: Annotated[
         int | None,
         typer.Option(
-            "--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True, min=0, max=2**31 - 1
+            "--fd",
+            metavar="N",
+            rich_help_panel=ADVANCED,
+            hidden=True,
+            min=0,
+            max=2**31 - 1,
         ),
     ] = None,
 ) -> None:
@@ -338,14 +377,20 @@ def serve(
     ):
         policy = access_policy(listener, settings)
         # Only `tagger up` has --fd. With Redis and PostgreSQL, workers may run on other machines.
-        starts_worker = fd is None and (database.is_sqlite or settings.redis_url is None)
-        app = create_app(settings, database, policy, has_own_worker=starts_worker or fd is not None)
+        starts_worker = fd is None and (
+            database.is_sqlite or settings.redis_url is None
+        )
+        app = create_app(
+            settings, database, policy, has_own_worker=starts_worker or fd is not None
+        )
         state = app.state.app_state
         _print_address(policy, settings, has_own_worker=state.has_own_worker)
         handle_own_signals()
         resume_collection()
         worker = (
-            PageWorker(database, settings, state.report_worker) if starts_worker else nullcontext()
+            PageWorker(database, settings, state.report_worker)
+            if starts_worker
+            else nullcontext()
         )
         with suppress(KeyboardInterrupt), worker:
             server_for(app).run(sockets=[listener])
@@ -388,10 +433,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _in_use(host: str, port: int) -> Unavailable:
-    remedy = (
-        "If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."
+    remedy = "If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."
+    return Unavailable(
+        reason=f"Another program listens at {host}, port {port}. {remedy}"
     )
-    return Unavailable(reason=f"Another program listens at {host}, port {port}. {remedy}")
 
 
 def address_of(host: str, port: int) -> str:
@@ -418,10 +463,17 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
-    requires_sign_in = settings.web_view_token or settings.web_user_header or not is_loopback(host)
+    requires_sign_in = (
+        settings.web_view_token or settings.web_user_header or not is_loopback(host)
+    )
     if token is None and requires_sign_in:
         token = secrets.token_urlsafe(24)
-    roles = {None: Role.VIEWER, "viewer": Role.VIEWER, "editor": Role.EDITOR, "none": Role.ANYBODY}
+    roles = {
+        None: Role.VIEWER,
+        "viewer": Role.VIEWER,
+        "editor": Role.EDITOR,
+        "none": Role.ANYBODY,
+    }
     return AccessPolicy(
         host,
         port,
@@ -435,7 +487,9 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     )
 
 
-def _print_address(policy: AccessPolicy, settings: Settings, *, has_own_worker: bool) -> None:
+def _print_address(
+    policy: AccessPolicy, settings: Settings, *, has_own_worker: bool
+) -> None:
     host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(
@@ -498,7 +552,9 @@ def raise_file_limit() -> None:
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    minimum = MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
+    minimum = (
+        MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
+    )
     if soft != resource.RLIM_INFINITY and soft < minimum:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (minimum, hard))

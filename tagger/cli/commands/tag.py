@@ -55,7 +55,11 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.jobs.enqueue.scan_comparison import scan_watched
-from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue.selection import (
+    Selection,
+    require_available_roots,
+    select_paths,
+)
 from tagger.jobs.enqueue.submission import Tagging, inference_options
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
@@ -114,7 +118,9 @@ def tag(
     raise typer.Exit(code)
 
 
-def tag_here(session: Session, request: Tagging, *, json: bool = False) -> tuple[int, int]:
+def tag_here(
+    session: Session, request: Tagging, *, json: bool = False
+) -> tuple[int, int]:
     """Tag photos without workers; returns the number of the job, and the exit code."""
     job, _ = submit_tagging(session, request, Priority.INTERACTIVE, local=True)
     return job, finish_in_process(session, job, json=json)
@@ -132,7 +138,9 @@ def predict(
 
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
-    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
+    settings = load_settings(
+        top_k=top_k, threshold=threshold, model=model, device=device
+    )
     session = open_for_reading(settings, is_needed=False)
     # Before the model is loaded, which takes seconds.
     for file in files:
@@ -162,7 +170,9 @@ def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> 
                 typer.echo(f"{printable(file)}: failed ({kind}): {text}", err=True)
                 continue
             predictions = named_predictions(database, found, settings.top_k)
-            documents.append(prediction_document(path, predictions, is_damaged=is_damaged))
+            documents.append(
+                prediction_document(path, predictions, is_damaged=is_damaged)
+            )
             if json:
                 continue
             if len(files) > 1:
@@ -176,7 +186,9 @@ def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> 
                 mark = "*" if prediction.accepted else " "
                 typer.echo(f"{mark} {prediction.score:6.1%}  {printable(name)}")
             if is_damaged:
-                typer.echo("  a part of the image is missing, so no prediction is accepted")
+                typer.echo(
+                    "  a part of the image is missing, so no prediction is accepted"
+                )
             elif not any(prediction.accepted for prediction in predictions):
                 thresholds = " or ".join(percent(each.threshold) for each in found)
                 of = "of this model" if len(found) == 1 else "of these models"
@@ -200,8 +212,14 @@ def _predict(
     images = {resize: photo.decode(resize) for resize in sizes}
     found = []
     for model, local in opened:
-        threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
-        (predictions,) = local.predictions([images[local.resize]], settings.top_k, threshold)
+        threshold = (
+            model.manifest.threshold
+            if settings.threshold is None
+            else settings.threshold
+        )
+        (predictions,) = local.predictions(
+            [images[local.resize]], settings.top_k, threshold
+        )
         found.append(ModelPredictions(model, threshold, predictions))
     return found, any(image.is_damaged for image in images.values())
 
@@ -249,11 +267,13 @@ def forget(
     settings, database = open_session(settle_jobs=True)
     paths = list(map(parse_path, paths))
     counts = {
-        str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths
+        str(path): forget_path(database, path, settings.roots, dry_run=dry_run)
+        for path in paths
     }
     verb = "would be forgotten" if dry_run else "forgotten"
     lines = (
-        f"{printable(path)}: {count_of(count, 'photo')} {verb}" for path, count in counts.items()
+        f"{printable(path)}: {count_of(count, 'photo')} {verb}"
+        for path, count in counts.items()
     )
     document = {"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run}
     console.write_result(document, "\n".join(lines), json=json)
@@ -280,7 +300,14 @@ class WatchedSource:
 
 SCAN_EVERY_MIN = 10
 ScanEvery = Annotated[
-    int, option("--scan-every", "MINUTES", "Minutes between scans of buckets.", min=1, max=10_000)
+    int,
+    option(
+        "--scan-every",
+        "MINUTES",
+        "Minutes between scans of buckets.",
+        min=1,
+        max=10_000,
+    ),
 ]
 # After an error, the folder or the bucket is scanned again so much later.
 RETRY_S = 60.0
@@ -347,7 +374,9 @@ class Watcher:
             self._session.database.require_file()
             if not is_transient(error):
                 raise
-            self._scan_later(source, f"{outage_text(error)}; trying again until it works")
+            self._scan_later(
+                source, f"{outage_text(error)}; trying again until it works"
+            )
 
     def _scan(self, source: WatchedSource) -> None:
         # Mark what is gone, and tag what is new or changed.
@@ -399,11 +428,13 @@ def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -
 FoldersAndPrefixes = Annotated[
     list[Path],
     argument(
-        "FOLDER", "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX."
+        "FOLDER",
+        "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
     ),
 ]
 Enqueue = Annotated[
-    bool, flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does.")
+    bool,
+    flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does."),
 ]
 
 

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 
 def find_lesson(
-    session: Session, model: RegisteredModel, confirmed: Sequence[Path], rejected: Sequence[Path]
+    session: Session,
+    model: RegisteredModel,
+    confirmed: Sequence[Path],
+    rejected: Sequence[Path],
 ) -> Lesson:
     """Find the photos. Those that the database does not have with an embedding are tagged first.
 
@@ -58,23 +61,32 @@ def find_lesson(
     from tagger.jobs.enqueue.submission import Tagging
 
     settings, database = session
-    if untagged := paths_to_tag(database, model, (*confirmed, *rejected), settings.roots):
+    if untagged := paths_to_tag(
+        database, model, (*confirmed, *rejected), settings.roots
+    ):
         # Again: this job needs the photos now, also those that another one has.
         request = Tagging(select_paths(untagged), reprocess=True)
         job, _ = submit_tagging(session, request, Priority.INTERACTIVE, local=True)
         run_local_job(database, settings, job, lines=False)
     groups = [
-        find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)
+        find_examples(database, model, paths, settings.roots)
+        for paths in (confirmed, rejected)
     ]
     for example in chain.from_iterable(groups):
         if example.content_id is None:
-            why = example.failure or "its image has no embedding; run `tagger tag --again` on it"
+            why = (
+                example.failure
+                or "its image has no embedding; run `tagger tag --again` on it"
+            )
             console.warning(f"{printable(example.path)} is left out: {why}")
     return _lesson(*groups)
 
 
 def _lesson(
-    confirmed: Sequence[Example], rejected: Sequence[Example], *, may_be_empty: bool = False
+    confirmed: Sequence[Example],
+    rejected: Sequence[Example],
+    *,
+    may_be_empty: bool = False,
 ) -> Lesson:
     try:
         return lesson_of(confirmed, rejected, may_be_empty=may_be_empty)
@@ -94,7 +106,9 @@ def effect_lines(landmark: Landmark, state: TaughtState, then: str) -> Iterator[
 
 
 def _names_text(named: Sequence[NamedOtherwise]) -> str:
-    return ", ".join(f"{each.name} on {count_of(each.photos, 'photo')}" for each in named)
+    return ", ".join(
+        f"{each.name} on {count_of(each.photos, 'photo')}" for each in named
+    )
 
 
 # What a dry run tells of the state that teaching would lead to.
@@ -109,12 +123,15 @@ Examples = Annotated[
     list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")
 ]
 CounterExamples = Annotated[
-    list[Path] | None, option("--not", "PHOTO...", "All photos after it do not show the landmark.")
+    list[Path] | None,
+    option("--not", "PHOTO...", "All photos after it do not show the landmark."),
 ]
 NewPosition = Annotated[
     str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")
 ]
-NewCountry = Annotated[str | None, option("--country", "NAME", "Country of a new landmark.")]
+NewCountry = Annotated[
+    str | None, option("--country", "NAME", "Country of a new landmark.")
+]
 NewCity = Annotated[str | None, option("--city", "NAME", "City of a new landmark.")]
 
 
@@ -179,12 +196,16 @@ def teach(
         session.database, new, may_add=bool(photos), dry_run=True
     )
     if dry_run:
-        _rehearse(session, model, new, photos or [], not_ or [], is_new=is_new, json=json)
+        _rehearse(
+            session, model, new, photos or [], not_ or [], is_new=is_new, json=json
+        )
     else:
         lesson = find_lesson(session, model, photos or [], not_ or [])
         with ProgressLine("comparing photos") as line:
             by = by or login_name()
-            taught = teach_landmark(session.database, model, new, lesson, by, on_progress=line.show)
+            taught = teach_landmark(
+                session.database, model, new, lesson, by, on_progress=line.show
+            )
         if json:
             write_json(taught.document)
         else:
@@ -218,7 +239,8 @@ def _rehearse(
     untagged = paths_to_tag(database, model, (*photos, *not_), roots)
     select_paths(untagged)
     groups = (
-        find_examples(database, model, paths, roots, only_stored=True) for paths in (photos, not_)
+        find_examples(database, model, paths, roots, only_stored=True)
+        for paths in (photos, not_)
     )
     lesson = _lesson(*groups, may_be_empty=True)
     with database.rehearsal() as rehearsed:
@@ -232,12 +254,17 @@ def _rehearse(
             "examples": counts[0],
             "rejected": counts[1],
         }
-        paths = {"untagged": [str(path) for path in untagged], "compared": taught.compared}
+        paths = {
+            "untagged": [str(path) for path in untagged],
+            "compared": taught.compared,
+        }
         found = {name: getattr(taught.state, name) for name in FOUND}
         otherwise = {"named_otherwise": taught.named_otherwise}
         write_json(plan | otherwise | paths | found | {"dry_run": True})
         return
-    first = f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
+    first = (
+        f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
+    )
     typer.echo(
         f"{count_of(counts[0], 'photo')} would be confirmed as {_name(taught.landmark, is_new=is_new)}, "
         f"{counts[1]} rejected{first}; nothing was changed"
@@ -264,7 +291,9 @@ def _print_state(taught: Taught, *, is_new: bool) -> None:
         return
     if not state.examples:
         typer.echo(f"{name}: the verdicts are stored; no photo of it is confirmed")
-        console.info(f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…")
+        console.info(
+            f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…"
+        )
         return
     typer.echo(
         f"{name}: learned from {examples_text(state)}; {count_of(taught.compared, 'photo')} compared"

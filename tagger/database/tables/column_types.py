@@ -39,13 +39,19 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+    def process_bind_param(
+        self, value: datetime | None, _dialect: Dialect
+    ) -> datetime | None:
         return None if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+    def process_result_value(
+        self, value: datetime | None, _dialect: Dialect
+    ) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return (
+            value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        )
 
 
 # Ids have 64 bits on PostgreSQL. SQLite generates ids only for the type INTEGER.
@@ -64,7 +70,9 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({literals})", name=column)
 
 
-def add_partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
+def add_partial_index(
+    name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]
+) -> None:
     """Add an index of the rows that meet a condition, which is in its `info`; migrations repeat it.
 
     SQLAlchemy's own parameter would import the dialect of PostgreSQL: a tenth of `tagger query`.

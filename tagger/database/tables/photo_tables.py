@@ -45,7 +45,11 @@ roots = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column(
-        "name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"
+        "name",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="name of the root in settings and messages",
     ),
     Column("location", PathText, nullable=False, doc="absolute path or address"),
     Column(
@@ -65,7 +69,11 @@ mounts = Table(
     "mounts",
     metadata,
     Column(
-        "root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"
+        "root_id",
+        Id,
+        ForeignKey("roots.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the root",
     ),
     Column(
         "path",
@@ -99,11 +107,28 @@ contents = Table(
     ),
     Column("width", Integer, doc="pixels, as displayed"),
     Column("height", Integer, doc="pixels, as displayed"),
-    Column("colours", LargeBinary, doc="a preview: three rows of three colours, three bytes each"),
-    Column("model_id", Id, ForeignKey("models.id"), doc="of the last classification; null: none"),
+    Column(
+        "colours",
+        LargeBinary,
+        doc="a preview: three rows of three colours, three bytes each",
+    ),
+    Column(
+        "model_id",
+        Id,
+        ForeignKey("models.id"),
+        doc="of the last classification; null: none",
+    ),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
-    Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
-    Column("damaged", Boolean, nullable=False, server_default="0", doc="whether a part is missing"),
+    Column(
+        "threshold", Float, doc="lowest score of an accepted tag in that classification"
+    ),
+    Column(
+        "damaged",
+        Boolean,
+        nullable=False,
+        server_default="0",
+        doc="whether a part is missing",
+    ),
     Column(
         "outcome",
         Text,
@@ -128,7 +153,9 @@ cameras = Table(
         unique=True,
         doc="make, model and serial number, or root and folder",
     ),
-    Column("name", Text, nullable=False, doc="name of the camera, or path of the folder"),
+    Column(
+        "name", Text, nullable=False, doc="name of the camera, or path of the folder"
+    ),
     Column(
         "clock_offset_s",
         Integer,
@@ -146,7 +173,9 @@ cameras = Table(
         ForeignKey("cameras.id", name="fk_cameras_companions_id"),
         doc="the first camera used with it; null: used alone",
     ),
-    info={"doc": "A camera. Photos of a folder that name no camera count as those of one camera."},
+    info={
+        "doc": "A camera. Photos of a folder that name no camera count as those of one camera."
+    },
 )
 
 photos = Table(
@@ -155,7 +184,10 @@ photos = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("root_id", Id, ForeignKey("roots.id"), nullable=False, doc="the root"),
     Column(
-        "path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"
+        "path",
+        PathText,
+        nullable=False,
+        doc="path relative to the root, with `/` as separator",
     ),
     Column(
         "path_bytes",
@@ -170,14 +202,22 @@ photos = Table(
         nullable=False,
         doc="modification time (ns); of an object, with a digest of its ETag",
     ),
-    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column(
-        "latitude", Float, doc="the position that the photo or a file beside it states, degrees"
+        "taken_at", DateTime, doc="when the photo was taken, in the camera's local time"
     ),
     Column(
-        "longitude", Float, doc="the position that the photo or a file beside it states, degrees"
+        "latitude",
+        Float,
+        doc="the position that the photo or a file beside it states, degrees",
     ),
-    Column("gps_error_m", Float, doc="its error, as the same file states it, in metres"),
+    Column(
+        "longitude",
+        Float,
+        doc="the position that the photo or a file beside it states, degrees",
+    ),
+    Column(
+        "gps_error_m", Float, doc="its error, as the same file states it, in metres"
+    ),
     Column(
         "utc_offset_s",
         Integer,
@@ -222,7 +262,9 @@ photos = Table(
         ForeignKey("cameras.id", name="fk_photos_camera_id"),
         doc="null: not read yet",
     ),
-    Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
+    Column(
+        "gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"
+    ),
     Column(
         "primary_id",
         Id,
@@ -230,9 +272,16 @@ photos = Table(
         doc="of a RAW file: the JPEG or HEIC whose row speaks for both",
     ),
     Column(
-        "content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"
+        "content_id",
+        Id,
+        ForeignKey("contents.id"),
+        doc="the image in the file; null: not read yet",
     ),
-    Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
+    Column(
+        "classified_size_bytes",
+        BigInteger,
+        doc="size of the file when it was classified",
+    ),
     Column(
         "classified_mtime_ns",
         BigInteger,
@@ -247,7 +296,9 @@ photos = Table(
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="failed attempts since the last success"),
     Column(
-        "retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"
+        "retry_at",
+        UtcDateTime,
+        doc="when it is tried again by itself; null: not before it changes",
     ),
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
@@ -259,7 +310,9 @@ photos = Table(
 
 FAILING = photos.c.failure_kind.is_not(None)
 add_partial_index("ix_photos_failing", photos.c.id, where=FAILING)
-add_partial_index("ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING)
+add_partial_index(
+    "ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING
+)
 
 Index("ix_photos_name", name_of(photos.c.path))
 Index("ix_photos_part", part_of(photos.c.taken_at, photos.c.id))
@@ -275,7 +328,9 @@ add_partial_index(
     where=photos.c.camera_id.is_not(None),
 )
 
-add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_facts.is_not(None))
+add_partial_index(
+    "ix_photos_unread_facts", photos.c.id, where=photos.c.unread_facts.is_not(None)
+)
 
 add_partial_index(
     "ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None)
@@ -286,9 +341,13 @@ PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 
 # Photos that a folder lists: those that exist and whose path is text.
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
-add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
+add_partial_index(
+    "ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS
+)
 # PostgreSQL would look up each photo of it, and reads the table faster.
-next(index for index in photos.indexes if index.name == "ix_photos_folder").ddl_if(dialect="sqlite")
+next(index for index in photos.indexes if index.name == "ix_photos_folder").ddl_if(
+    dialect="sqlite"
+)
 
 # Photos whose current file no model has classified, without those that failed. Partial indexes hold
 # them.
@@ -303,7 +362,9 @@ UNTAGGED = and_(
     ),
 )
 add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
-add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
+add_partial_index(
+    "ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED
+)
 
 # The values that clear a photo's failure.
 # The values that clear a photo's failure.
@@ -314,7 +375,9 @@ tracks = Table(
     "tracks",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the GPX file"),
+    Column(
+        "digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the GPX file"
+    ),
     Column("name", Text, nullable=False, doc="name of the file"),
     Column("points", Integer, nullable=False, doc="number of points with a time"),
     Column("added_at", UtcDateTime, nullable=False),
@@ -324,7 +387,11 @@ track_parts = Table(
     "track_parts",
     metadata,
     Column(
-        "track_id", Id, ForeignKey("tracks.id", ondelete="CASCADE"), nullable=False, doc="the track"
+        "track_id",
+        Id,
+        ForeignKey("tracks.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the track",
     ),
     Column("part", Integer, nullable=False, doc="0, 1, 2, …"),
     Column("first_at", UtcDateTime, nullable=False, doc="time of its first point"),
@@ -352,8 +419,18 @@ positions = Table(
         autoincrement=False,
         doc="the photo",
     ),
-    Column("latitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
-    Column("longitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
+    Column(
+        "latitude",
+        Float,
+        nullable=False,
+        doc="degrees (WGS 84); south and west are negative",
+    ),
+    Column(
+        "longitude",
+        Float,
+        nullable=False,
+        doc="degrees (WGS 84); south and west are negative",
+    ),
     Column(
         "error_m",
         Float,
@@ -361,7 +438,11 @@ positions = Table(
         doc="metres; in 90 % of cases, the true position is nearer",
     ),
     Column(
-        "source", Text, one_of("source", PositionSource), nullable=False, doc=listed(PositionSource)
+        "source",
+        Text,
+        one_of("source", PositionSource),
+        nullable=False,
+        doc=listed(PositionSource),
     ),
     Column(
         "evidence",
@@ -382,20 +463,28 @@ positions = Table(
     },
 )
 
-_PART = "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
+_PART = (
+    "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
+)
 
 changed_days = Table(
     "changed_days",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("step", Text, one_of("step", KeptStep), nullable=False, doc=listed(KeptStep)),
+    Column(
+        "step", Text, one_of("step", KeptStep), nullable=False, doc=listed(KeptStep)
+    ),
     Column("part", Integer, doc=f"{_PART}; null: those of a photo or an image"),
     Column("photo_id", Id, doc="the photo"),
     Column("content_id", Id, doc="the image"),
     Column("camera_id", Id, doc="of `positions`: the photo's camera before the change"),
-    Column("taken_at", DateTime, doc="of `positions`: the photo's time before the change"),
+    Column(
+        "taken_at", DateTime, doc="of `positions`: the photo's time before the change"
+    ),
     Index(None, "step", "part", "id"),
-    info={"doc": "A day of which something kept is out of date. Triggers insert most rows."},
+    info={
+        "doc": "A day of which something kept is out of date. Triggers insert most rows."
+    },
 )
 
 visits = Table(
@@ -407,12 +496,18 @@ visits = Table(
     Column("country", Text, nullable=False, doc="country of its city; empty at sea"),
     Column("region", Text, nullable=False, doc="region of its city"),
     Column("city", Text, nullable=False, doc="the city; empty at sea"),
-    Column("latitude", Float, doc="mean position of the photos, degrees; null: unknown"),
-    Column("longitude", Float, doc="mean position of the photos, degrees; null: unknown"),
+    Column(
+        "latitude", Float, doc="mean position of the photos, degrees; null: unknown"
+    ),
+    Column(
+        "longitude", Float, doc="mean position of the photos, degrees; null: unknown"
+    ),
     Column("photos", Integer, nullable=False, doc="number of photos"),
     Column("first_at", DateTime, nullable=False, doc="local time of the first photo"),
     Column("last_at", DateTime, nullable=False, doc="local time of the last photo"),
-    Column("is_measured", Boolean, nullable=False, doc="a GPS receiver measured a position"),
+    Column(
+        "is_measured", Boolean, nullable=False, doc="a GPS receiver measured a position"
+    ),
     Column(
         "is_dated",
         Boolean,
@@ -443,7 +538,9 @@ trips = Table(
         nullable=False,
         doc="its cameras' times, places, landmarks, number of photos, cover",
     ),
-    info={"doc": "A trip with what its photos show. Follows from `visits`, `trip_edits` and tags."},
+    info={
+        "doc": "A trip with what its photos show. Follows from `visits`, `trip_edits` and tags."
+    },
 )
 
 day_places = Table(
@@ -460,19 +557,35 @@ day_places = Table(
         Integer,
         doc="row of a grid of a quarter of a degree from the south pole; null: no position",
     ),
-    Column("cell_column", Integer, doc="column of the grid from 180° west; null: no position"),
+    Column(
+        "cell_column",
+        Integer,
+        doc="column of the grid from 180° west; null: no position",
+    ),
     Column(
         "classified",
         Integer,
         nullable=False,
         doc="number of classified photos, of copies the first",
     ),
-    Column("tagged", Integer, nullable=False, doc="number of those with an accepted tag"),
     Column(
-        "located", Integer, nullable=False, doc="number of positions, of copies the first at each"
+        "tagged", Integer, nullable=False, doc="number of those with an accepted tag"
     ),
-    Column("classified_aspect", Float, nullable=False, doc="sum of widths divided by heights"),
-    Column("tagged_aspect", Float, nullable=False, doc="sum of widths divided by heights"),
+    Column(
+        "located",
+        Integer,
+        nullable=False,
+        doc="number of positions, of copies the first at each",
+    ),
+    Column(
+        "classified_aspect",
+        Float,
+        nullable=False,
+        doc="sum of widths divided by heights",
+    ),
+    Column(
+        "tagged_aspect", Float, nullable=False, doc="sum of widths divided by heights"
+    ),
     Column("south", Float, doc="least latitude, degrees"),
     Column("north", Float, doc="greatest latitude, degrees"),
     Column("west", Float, doc="least longitude, degrees"),
@@ -489,7 +602,12 @@ day_landmarks = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("part", Integer, nullable=False, doc=_PART),
     Column("landmark_id", Id, nullable=False, doc="the landmark"),
-    Column("photos", Integer, nullable=False, doc="number of photos with it as an accepted tag"),
+    Column(
+        "photos",
+        Integer,
+        nullable=False,
+        doc="number of photos with it as an accepted tag",
+    ),
     Column("images", Integer, nullable=False, doc="the same, of copies the first"),
     Index(None, "part"),
     info={
@@ -500,16 +618,40 @@ day_landmarks = Table(
 trip_edits = Table(
     "trip_edits",
     metadata,
-    Column("id", Id, primary_key=True, doc="primary key, in the order in which they apply"),
-    Column("kind", Text, one_of("kind", TripEditKind), nullable=False, doc=listed(TripEditKind)),
-    Column("camera_id", Id, ForeignKey("cameras.id"), nullable=False, doc="a camera of the trip"),
     Column(
-        "taken_at", DateTime, nullable=False, doc="a local time of that camera on the (later) trip"
+        "id", Id, primary_key=True, doc="primary key, in the order in which they apply"
+    ),
+    Column(
+        "kind",
+        Text,
+        one_of("kind", TripEditKind),
+        nullable=False,
+        doc=listed(TripEditKind),
+    ),
+    Column(
+        "camera_id",
+        Id,
+        ForeignKey("cameras.id"),
+        nullable=False,
+        doc="a camera of the trip",
+    ),
+    Column(
+        "taken_at",
+        DateTime,
+        nullable=False,
+        doc="a local time of that camera on the (later) trip",
     ),
     Column("name", Text, doc="the name; null: that of its place"),
     Column("split_at", DateTime, doc="the midnight at which it is split"),
-    Column("other_camera_id", Id, ForeignKey("cameras.id"), doc="a camera of the other trip"),
-    Column("other_taken_at", DateTime, doc="a local time of that camera on the other trip"),
+    Column(
+        "other_camera_id",
+        Id,
+        ForeignKey("cameras.id"),
+        doc="a camera of the other trip",
+    ),
+    Column(
+        "other_taken_at", DateTime, doc="a local time of that camera on the other trip"
+    ),
     info={
         "doc": "A change of a trip by a person. Trips are grouped anew each time, and then changed so."
     },

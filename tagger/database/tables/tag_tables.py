@@ -24,7 +24,13 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import LookAnswer, OddsReason, TagReason, TagState, VerdictKind
+from tagger.database.enums import (
+    LookAnswer,
+    OddsReason,
+    TagReason,
+    TagState,
+    VerdictKind,
+)
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -41,8 +47,16 @@ models = Table(
     "models",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
-    Column("name", Text, nullable=False, unique=True, doc="name in commands and settings"),
+    Column(
+        "digest",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="BLAKE3 digest of the model file",
+    ),
+    Column(
+        "name", Text, nullable=False, unique=True, doc="name in commands and settings"
+    ),
     Column(
         "kind",
         Text,
@@ -55,9 +69,16 @@ models = Table(
         Text,
         doc="path of the file; null: the model of the package; empty: imported without one",
     ),
-    Column("manifest", JSON, nullable=False, doc="labels, input size, default threshold, metrics"),
     Column(
-        "suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"
+        "manifest",
+        JSON,
+        nullable=False,
+        doc="labels, input size, default threshold, metrics",
+    ),
+    Column(
+        "suggestion_threshold",
+        Float,
+        doc="lowest score of a suggestion; null: it suggests nothing",
     ),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
@@ -66,7 +87,9 @@ models = Table(
         Integer,
         doc="1 for the first model in use, 2 for the next, …; null: not in use",
     ),
-    counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
+    counter(
+        "taught_version", "counts the changes of its classifiers of taught landmarks"
+    ),
     info={"doc": "A registered model."},
 )
 landmarks = Table(
@@ -88,14 +111,18 @@ landmarks = Table(
         server_default="{}",
         doc='by language, like `{"de": "Kölner Dom"}`',
     ),
-    Column("aliases", JSON, nullable=False, server_default="[]", doc="list of other names"),
+    Column(
+        "aliases", JSON, nullable=False, server_default="[]", doc="list of other names"
+    ),
     Column("country", Text),
     Column("region", Text, doc="region or state"),
     Column("city", Text),
     Column("latitude", Float, doc="degrees (WGS 84); south and west are negative"),
     Column("longitude", Float, doc="degrees (WGS 84); south and west are negative"),
     Column(
-        "extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"
+        "extent",
+        Text,
+        doc="shape on the map: `point`, `line`, `area` or `multi` (several points)",
     ),
     Column(
         "edited",
@@ -104,7 +131,13 @@ landmarks = Table(
         server_default="[]",
         doc="columns that a person set; models keep them",
     ),
-    Column("merged_slugs", JSON, nullable=False, server_default="[]", doc="slugs merged into it"),
+    Column(
+        "merged_slugs",
+        JSON,
+        nullable=False,
+        server_default="[]",
+        doc="slugs merged into it",
+    ),
     Index(None, "country"),
     info={"doc": "A landmark that a model or a user named."},
 )
@@ -112,16 +145,33 @@ model_labels = Table(
     "model_labels",
     metadata,
     Column(
-        "model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"
+        "model_id",
+        Id,
+        ForeignKey("models.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the model",
     ),
-    Column("position", Integer, nullable=False, doc="index of the label in the model's scores"),
+    Column(
+        "position",
+        Integer,
+        nullable=False,
+        doc="index of the label in the model's scores",
+    ),
     Column("label", Text, nullable=False, doc="name of the label in the model"),
-    Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id"),
+        nullable=False,
+        doc="the landmark",
+    ),
     PrimaryKeyConstraint("model_id", "position"),
     UniqueConstraint("model_id", "landmark_id"),
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
-_POSITION_ODDS = "factor by which the position changes the odds of the landmark, if that decides"
+_POSITION_ODDS = (
+    "factor by which the position changes the odds of the landmark, if that decides"
+)
 _AS_IN_TAGS = "as in `tags`"
 _ODDS_REASON = (
     "what `position_odds` follow from: `position`, without `distance_m` by the other photos of the day; "
@@ -132,7 +182,9 @@ _REASON = (
     "`damaged` (a part of the image is missing); or another landmark of the image: `confirmed-other`, "
     "`taught-other`, `scored-other`, `certain-other` (a model is nearly certain of it)"
 )
-_DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
+_DISTANCE = (
+    "from that position to the landmark, in metres, if `position_odds` follow from one"
+)
 
 
 def _odds_reason_column(doc: str) -> Column[str]:
@@ -147,17 +199,32 @@ def _image() -> Column[int]:
 def _image_key() -> Column[int]:
     # The key of a table with at most one row for each image.
     image = ForeignKey("contents.id")
-    return Column("content_id", Id, image, primary_key=True, autoincrement=False, doc="the image")
+    return Column(
+        "content_id", Id, image, primary_key=True, autoincrement=False, doc="the image"
+    )
 
 
 tags = Table(
     "tags",
     metadata,
     _image(),
-    Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
-    Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
+    Column(
+        "rank",
+        Integer,
+        nullable=False,
+        doc="1 for the highest score, 2 for the next, …",
+    ),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id"),
+        nullable=False,
+        doc="the landmark",
+    ),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column("enough", Boolean, nullable=False, doc="whether the score reaches the threshold"),
+    Column(
+        "enough", Boolean, nullable=False, doc="whether the score reaches the threshold"
+    ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
@@ -172,7 +239,9 @@ tags = Table(
     PrimaryKeyConstraint("content_id", "model_id", "rank"),
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
-    info={"doc": "One of the best predictions for an image, by a model, before verdicts."},
+    info={
+        "doc": "One of the best predictions for an image, by a model, before verdicts."
+    },
 )
 
 
@@ -182,7 +251,9 @@ def is_candidate(tag: FromClause) -> ColumnElement[bool]:
     return and_(tag.c.rank == literal_column("1"), is_none)
 
 
-add_partial_index("ix_tags_candidate", tags.c.score, tags.c.content_id, where=is_candidate(tags))
+add_partial_index(
+    "ix_tags_candidate", tags.c.score, tags.c.content_id, where=is_candidate(tags)
+)
 
 classifications = Table(
     "classifications",
@@ -204,9 +275,18 @@ embeddings = Table(
     "embeddings",
     metadata,
     _image(),
-    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
     Column(
-        "taught_version", Integer, nullable=False, doc="`models.taught_version` that was compared"
+        "model_id",
+        Id,
+        ForeignKey("models.id"),
+        nullable=False,
+        doc="the model that made it",
+    ),
+    Column(
+        "taught_version",
+        Integer,
+        nullable=False,
+        doc="`models.taught_version` that was compared",
     ),
     Column(
         "data",
@@ -216,7 +296,9 @@ embeddings = Table(
     ),
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id", "taught_version"),
-    info={"doc": "The embedding of an image by a model. Only those of one model are compared."},
+    info={
+        "doc": "The embedding of an image by a model. Only those of one model are compared."
+    },
 )
 
 # The images of a row of `sketches`: those whose ids have the same quotient by it.
@@ -225,12 +307,16 @@ SKETCHED_BLOCK = 4096
 
 def _taught_landmark() -> Column[int]:
     landmark = ForeignKey("landmarks.id", ondelete="CASCADE")
-    return Column("landmark_id", Id, landmark, nullable=False, doc="the taught landmark")
+    return Column(
+        "landmark_id", Id, landmark, nullable=False, doc="the taught landmark"
+    )
 
 
 def _model_of_embeddings() -> Column[int]:
     model = ForeignKey("models.id", ondelete="CASCADE")
-    return Column("model_id", Id, model, nullable=False, doc="the model of the embeddings")
+    return Column(
+        "model_id", Id, model, nullable=False, doc="the model of the embeddings"
+    )
 
 
 sketches = Table(
@@ -260,10 +346,20 @@ classifiers = Table(
     metadata,
     _taught_landmark(),
     _model_of_embeddings(),
-    Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
+    Column(
+        "version",
+        Integer,
+        nullable=False,
+        doc="`models.taught_version` when it was learned",
+    ),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
-    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of the method and these verdicts"),
+    Column(
+        "evidence",
+        Text,
+        nullable=False,
+        doc="BLAKE3 digest of the method and these verdicts",
+    ),
     Column(
         "data",
         LargeBinary,
@@ -276,7 +372,11 @@ classifiers = Table(
         nullable=False,
         doc="whether all embeddings were compared with it",
     ),
-    Column("share", Float, doc="share of the library's photos that show it, as scores assume"),
+    Column(
+        "share",
+        Float,
+        doc="share of the library's photos that show it, as scores assume",
+    ),
     Column("learned_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
@@ -292,7 +392,11 @@ taught_tags = Table(
     _taught_landmark(),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
     Column(
-        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"
+        "model_id",
+        Id,
+        ForeignKey("models.id"),
+        nullable=False,
+        doc="the model of the embedding",
     ),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
@@ -300,7 +404,9 @@ taught_tags = Table(
     PrimaryKeyConstraint("content_id", "landmark_id", "model_id"),
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
-    info={"doc": "A taught landmark that an image probably shows. Derived from verdicts."},
+    info={
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts."
+    },
 )
 for _table in (tags, taught_tags):
     add_partial_index(
@@ -312,8 +418,16 @@ for _table in (tags, taught_tags):
 verdicts = Table(
     "verdicts",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
-    Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
+    Column(
+        "content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"
+    ),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id"),
+        nullable=False,
+        doc="the landmark",
+    ),
     Column(
         "verdict",
         Text,
@@ -355,10 +469,22 @@ looks = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column(
-        "sight", Text, doc="its name in the table of sights; null: a landmark that people added"
+        "sight",
+        Text,
+        doc="its name in the table of sights; null: a landmark that people added",
     ),
-    Column("latitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
-    Column("longitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
+    Column(
+        "latitude",
+        Float,
+        nullable=False,
+        doc="degrees (WGS 84); south and west are negative",
+    ),
+    Column(
+        "longitude",
+        Float,
+        nullable=False,
+        doc="degrees (WGS 84); south and west are negative",
+    ),
     Column(
         "landmark_id",
         Id,
@@ -371,14 +497,39 @@ looks = Table(
         ForeignKey("models.id", ondelete="SET NULL"),
         doc="the model of the embeddings",
     ),
-    Column("evidence", Text, nullable=False, doc="tells the near photos from those of other times"),
+    Column(
+        "evidence",
+        Text,
+        nullable=False,
+        doc="tells the near photos from those of other times",
+    ),
     Column("scenes", Integer, nullable=False, doc="number of near photos that differ"),
-    Column("photos", Integer, nullable=False, doc="number of those that are alike; 0: no look"),
+    Column(
+        "photos",
+        Integer,
+        nullable=False,
+        doc="number of those that are alike; 0: no look",
+    ),
     Column("days", Integer, nullable=False, doc="on how many days they were taken"),
-    Column("likely", Integer, nullable=False, doc="photos elsewhere that very probably show it"),
+    Column(
+        "likely",
+        Integer,
+        nullable=False,
+        doc="photos elsewhere that very probably show it",
+    ),
     Column("data", LargeBinary, doc="as in `classifiers`; null: no look"),
-    Column("compared_to", Id, nullable=False, doc="the last image that was compared with it"),
-    Column("answer", Text, one_of("answer", LookAnswer), doc="`yes` or `none`; null: no answer"),
+    Column(
+        "compared_to",
+        Id,
+        nullable=False,
+        doc="the last image that was compared with it",
+    ),
+    Column(
+        "answer",
+        Text,
+        one_of("answer", LookAnswer),
+        doc="`yes` or `none`; null: no answer",
+    ),
     Column("answered_scenes", Integer, doc="`scenes` at the answer"),
     Column("answered_by", Text),
     Column("answered_at", UtcDateTime),
@@ -400,11 +551,17 @@ look_photos = Table(
     "look_photos",
     metadata,
     Column(
-        "look_id", Id, ForeignKey("looks.id", ondelete="CASCADE"), nullable=False, doc="the look"
+        "look_id",
+        Id,
+        ForeignKey("looks.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the look",
     ),
     _image(),
     Column(
-        "score", Float, doc="chance that it shows the same; null: taken there, and learned from"
+        "score",
+        Float,
+        doc="chance that it shows the same; null: taken there, and learned from",
     ),
     PrimaryKeyConstraint("look_id", "content_id"),
     Index(None, "content_id"),
@@ -423,11 +580,22 @@ effective_tags = Table(
         nullable=False,
         doc="the landmark",
     ),
-    Column("state", Text, one_of("state", TagState), nullable=False, doc=listed(TagState)),
+    Column(
+        "state", Text, one_of("state", TagState), nullable=False, doc=listed(TagState)
+    ),
     Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
     Column("score", Float, doc="score of the tag; null: only confirmed"),
-    Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
-    Column("rank", Integer, doc="1 for the highest score; null: not among the best predictions"),
+    Column(
+        "source",
+        Text,
+        nullable=False,
+        doc="`model`, `taught` or `verdict` (only confirmed)",
+    ),
+    Column(
+        "rank",
+        Integer,
+        doc="1 for the highest score; null: not among the best predictions",
+    ),
     Column("model_id", Id, ForeignKey("models.id"), doc="its model; null like `score`"),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
@@ -441,7 +609,10 @@ effective_tags = Table(
     Column(
         "verdict",
         Text,
-        Computed("CASE WHEN state IN ('confirmed', 'rejected') THEN state END", persisted=True),
+        Computed(
+            "CASE WHEN state IN ('confirmed', 'rejected') THEN state END",
+            persisted=True,
+        ),
         doc="`confirmed` or `rejected`; null: no verdict",
     ),
     Column(
@@ -499,7 +670,9 @@ things = Table(
     metadata,
     Column("slug", Text, primary_key=True, doc="identifier that never changes"),
     Column("name", Text, nullable=False, doc="name in English"),
-    Column("names", JSON, nullable=False, doc='by language, like `{"de": "Kölner Dom"}`'),
+    Column(
+        "names", JSON, nullable=False, doc='by language, like `{"de": "Kölner Dom"}`'
+    ),
     Column("aliases", JSON, nullable=False, doc="list of other names"),
     Column(
         "parent",
@@ -514,16 +687,27 @@ things = Table(
 
 
 def _thing() -> Column[str]:
-    return Column("thing", Text, ForeignKey("things.slug"), nullable=False, doc="the thing")
+    return Column(
+        "thing", Text, ForeignKey("things.slug"), nullable=False, doc="the thing"
+    )
 
 
 thing_labels = Table(
     "thing_labels",
     metadata,
     Column(
-        "model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"
+        "model_id",
+        Id,
+        ForeignKey("models.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the model",
     ),
-    Column("position", Integer, nullable=False, doc="index of the label in the model's scores"),
+    Column(
+        "position",
+        Integer,
+        nullable=False,
+        doc="index of the label in the model's scores",
+    ),
     _thing(),
     PrimaryKeyConstraint("model_id", "position"),
     info={"doc": "A label of a model of things."},
@@ -552,10 +736,16 @@ image_things = Table(
 thing_verdicts = Table(
     "thing_verdicts",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
+    Column(
+        "content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"
+    ),
     _thing(),
     Column(
-        "verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc=listed(VerdictKind)
+        "verdict",
+        Text,
+        one_of("verdict", VerdictKind),
+        nullable=False,
+        doc=listed(VerdictKind),
     ),
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
@@ -569,13 +759,25 @@ thing_verdicts = Table(
 sight_verdicts = Table(
     "sight_verdicts",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
-    Column("sight", Text, nullable=False, doc="the sight, as `positions.sight` named it"),
-    Column("verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc="`rejected`"),
+    Column(
+        "content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"
+    ),
+    Column(
+        "sight", Text, nullable=False, doc="the sight, as `positions.sight` named it"
+    ),
+    Column(
+        "verdict",
+        Text,
+        one_of("verdict", VerdictKind),
+        nullable=False,
+        doc="`rejected`",
+    ),
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("content_id", "sight"),
-    info={"doc": "A person's decision that an image was not taken at a sight, which it may show."},
+    info={
+        "doc": "A person's decision that an image was not taken at a sight, which it may show."
+    },
 )
 
 _PATH = "absolute path or address of the photo, where it was scanned"
@@ -592,15 +794,26 @@ photo_tags = Table(
     Column("score", Float, doc="calibrated score, 0 to 1; null: only confirmed"),
     Column("accepted", Boolean, nullable=False, doc="always true"),
     Column("verdict", Text, doc="`confirmed`; null: no verdict"),
-    Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
-    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column(
+        "source",
+        Text,
+        nullable=False,
+        doc="`model`, `taught` or `verdict` (only confirmed)",
+    ),
+    Column(
+        "taken_at", DateTime, doc="when the photo was taken, in the camera's local time"
+    ),
     Column("latitude", Float, doc="degrees"),
     Column("longitude", Float, doc="degrees"),
     Column("position_source", Text, doc="`positions.source`; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("model", Text, doc="name of the model; null: only confirmed"),
-    Column("taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"),
-    info={"doc": "An accepted tag of a photo that exists. Two copies of a photo have a row each."},
+    Column(
+        "taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"
+    ),
+    info={
+        "doc": "An accepted tag of a photo that exists. Two copies of a photo have a row each."
+    },
 )
 
 photos_view = Table(
@@ -615,7 +828,9 @@ photos_view = Table(
         nullable=False,
         doc="`tagged`, `unknown`, `failed` or `untagged` (not classified yet)",
     ),
-    Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
+    Column(
+        "taken_at", DateTime, doc="when the photo was taken, in the camera's local time"
+    ),
     Column("camera", Text),
     Column("latitude", Float, doc="degrees"),
     Column("longitude", Float, doc="degrees"),
@@ -629,6 +844,8 @@ photos_view = Table(
     Column("digest", Text, doc="digest of image data and orientation"),
     Column("failure_kind", Text, doc="kind of failure; null: no failure"),
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
-    Column("taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"),
+    Column(
+        "taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"
+    ),
     info={"doc": "A photo that exists, once, with its outcome after verdicts."},
 )

@@ -53,14 +53,22 @@ def status_document(
     )
 
 
-def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, float | None]:
+def waiting_photos(
+    jobs: Sequence[JobProgress], now: datetime
+) -> tuple[int, float | None]:
     """The photos that wait for workers, and the seconds since the oldest job of them was made.
 
     Those of jobs that are paused or wait for a folder do not count: more workers would not help.
     """
-    waiting = [job for job in jobs if not job.is_local and job.state in CLAIMABLE and job.queued]
+    waiting = [
+        job
+        for job in jobs
+        if not job.is_local and job.state in CLAIMABLE and job.queued
+    ]
     oldest = min((job.created_at for job in waiting), default=None)
-    seconds = None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
+    seconds = (
+        None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
+    )
     return sum(job.queued for job in waiting), seconds
 
 
@@ -86,7 +94,9 @@ class JobFindings:
 
 
 def job_findings(database: Database, job: int) -> JobFindings:
-    from tagger.jobs.enqueue.photo_rows import unread_photos  # most commands start without these
+    from tagger.jobs.enqueue.photo_rows import (
+        unread_photos,
+    )  # most commands start without these
     from tagger.teaching.lessons import count_suggested_photos
 
     with database.read() as connection:

@@ -68,12 +68,17 @@ MAX_FOLDERS = 2
 def job_title(job: JobProgress, options: Mapping[str, Any]) -> str:
     """What a job does: `Tag Pictures`, `Tag new photos`. `options`: those that it records."""
     if job.kind != JobKind.TAG:
-        return gettext(BACKFILL_TEXTS.get(options.get("what", ""), KIND_TEXTS[JobKind(job.kind)]))
+        return gettext(
+            BACKFILL_TEXTS.get(options.get("what", ""), KIND_TEXTS[JobKind(job.kind)])
+        )
     names = [PurePath(path).name or path for path in job.paths]
     folders, more = ", ".join(names[:MAX_FOLDERS]), len(names) - MAX_FOLDERS
     if more > 0:
         folders = ngettext(
-            "%(names)s and %(count)s more", "%(names)s and %(count)s more", more, names=folders
+            "%(names)s and %(count)s more",
+            "%(names)s and %(count)s more",
+            more,
+            names=folders,
         )
     return gettext(KIND_TEXTS[JobKind.TAG], folders=folders or gettext("photos"))
 
@@ -121,7 +126,9 @@ def counts_text(job: JobProgress, always: Collection[str] = ()) -> str:
     """`2 tagged, 1 failed`. `always`: the outcomes that are named although no photo has them."""
     counts = job.counts.items()
     shown = {name: count for name, count in counts if count or name in always}
-    return ", ".join(ngettext(*COUNT_TEXTS[name], count) for name, count in shown.items())
+    return ", ".join(
+        ngettext(*COUNT_TEXTS[name], count) for name, count in shown.items()
+    )
 
 
 def rate_text(photos_per_second: float | None) -> str:
@@ -137,7 +144,9 @@ def remaining_text(job: JobProgress) -> str:
         return gettext("locating its photos")
     if not job.eta_seconds:
         return ""
-    return gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
+    return gettext(
+        "about %(duration)s left", duration=rounded_duration(job.eta_seconds)
+    )
 
 
 def worker_text(worker: WorkerStatus) -> str:
@@ -161,10 +170,16 @@ def idle_text(workers: Sequence[WorkerStatus]) -> str:
     )
     if "" in reasons:
         return ""
-    return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(reasons))
+    return gettext(
+        "No worker starts work now: %(reasons)s.", reasons="; ".join(reasons)
+    )
 
 
 def note_text(note: str | None, message: Mapping[str, Any] | None) -> str:
     """A note in the reader's language; one without a message, such as an error, is English."""
     stored = stored_note(note, message)
-    return (note or "") if stored is None else gettext(stored.code.text).format(**stored.values)
+    return (
+        (note or "")
+        if stored is None
+        else gettext(stored.code.text).format(**stored.values)
+    )

@@ -10,7 +10,14 @@ from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, sele
 
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, JobKind, Outcome, Target
-from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
+from tagger.database.tables import (
+    contents,
+    job_items,
+    jobs,
+    metadata_writes,
+    photos,
+    positions,
+)
 from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.submission import UNDO_JOB, MetadataOptions, inference_options
@@ -49,7 +56,9 @@ class Write:
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:
         inference = inference_options(database, settings)
-        return NewJob(**vars(inference), kind=JobKind.WRITE, options=self.options.to_job_options())
+        return NewJob(
+            **vars(inference), kind=JobKind.WRITE, options=self.options.to_job_options()
+        )
 
     def add_photos(self, scan: Scan) -> None:
         """Bring positions, and the tags that they accept or refuse, up to date; then add the photos."""
@@ -61,7 +70,9 @@ class Write:
         for page in self.photo_id_pages(scan.database, scan.root_paths):
             scan.select([of_photos(page), ~is_item])
 
-    def photo_id_pages(self, database: Database, root_paths: RootPaths) -> Iterator[Sequence[int]]:
+    def photo_id_pages(
+        self, database: Database, root_paths: RootPaths
+    ) -> Iterator[Sequence[int]]:
         if self.photo_ids is not None:
             yield self.photo_ids
             return
@@ -84,8 +95,14 @@ class Write:
             == PhotoQuery()
         ):
             with database.read() as connection:
-                of_files = ResolvedQuery.resolve(connection, query, root_paths).file_conditions()
-            others = (~has_tag(), photos.c.gone_since.is_(None), _has_other_values(self.options))
+                of_files = ResolvedQuery.resolve(
+                    connection, query, root_paths
+                ).file_conditions()
+            others = (
+                ~has_tag(),
+                photos.c.gone_since.is_(None),
+                _has_other_values(self.options),
+            )
             yield from photo_id_pages(database, (*others, *of_files))
 
 
@@ -107,21 +124,31 @@ class Undo:
     def new_job(self, database: Database, settings: Settings) -> NewJob:
         options = {} if self.job is None else {UNDO_JOB: self.job}
         return NewJob(
-            **vars(inference_options(database, settings)), kind=JobKind.UNDO, options=options
+            **vars(inference_options(database, settings)),
+            kind=JobKind.UNDO,
+            options=options,
         )
 
     def add_photos(self, scan: Scan) -> None:
         scan.select(self.conditions(scan.database, scan.root_paths))
 
-    def photo_id_pages(self, database: Database, root_paths: RootPaths) -> Iterator[Sequence[int]]:
+    def photo_id_pages(
+        self, database: Database, root_paths: RootPaths
+    ) -> Iterator[Sequence[int]]:
         return photo_id_pages(database, self.conditions(database, root_paths))
 
-    def conditions(self, database: Database, root_paths: RootPaths) -> list[ColumnElement[bool]]:
+    def conditions(
+        self, database: Database, root_paths: RootPaths
+    ) -> list[ColumnElement[bool]]:
         """The conditions for the photos. Those that are gone are among them, as their sidecars may stay."""
         conditions = [_was_written(self.job)]
         if self.paths:
             conditions.append(is_under(database, self.paths, root_paths))
-        return conditions if self.photo_ids is None else [*conditions, of_photos(self.photo_ids)]
+        return (
+            conditions
+            if self.photo_ids is None
+            else [*conditions, of_photos(self.photo_ids)]
+        )
 
 
 def of_photos(photo_ids: Sequence[int]) -> ColumnElement[bool]:
@@ -140,7 +167,9 @@ def photo_id_pages(
     database: Database, conditions: Sequence[ColumnElement[bool]]
 ) -> Iterator[Sequence[int]]:
     """The ids of the photos that meet the conditions, in pages."""
-    for rows in database.row_pages(select(photos.c.id).where(*conditions), photos.c.id, size=PAGE):
+    for rows in database.row_pages(
+        select(photos.c.id).where(*conditions), photos.c.id, size=PAGE
+    ):
         yield [row.id for row in rows]
 
 
@@ -162,13 +191,18 @@ def count_job_writes(database: Database, job: int) -> JobWrites:
     is_new = and_(is_sidecar, metadata_writes.c.base_digest.is_(None))
     kinds = {"embedded": ~is_sidecar, "sidecars": is_sidecar, "new_sidecars": is_new}
     files = (
-        func.count(case((kind, metadata_writes.c.id))).label(name) for name, kind in kinds.items()
+        func.count(case((kind, metadata_writes.c.id))).label(name)
+        for name, kind in kinds.items()
     )
     of_job = metadata_writes.c.job_id == job
     is_held = metadata_writes.c.photo_id.is_not(None)
     with database.read() as connection:
-        counts = connection.execute(select(*files).where(of_job, is_held)).mappings().one()
-        count = connection.scalar(select(func.count()).select_from(photos).where(_was_written(job)))
+        counts = (
+            connection.execute(select(*files).where(of_job, is_held)).mappings().one()
+        )
+        count = connection.scalar(
+            select(func.count()).select_from(photos).where(_was_written(job))
+        )
     return JobWrites(photos=count or 0, **counts)
 
 
@@ -191,12 +225,17 @@ def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
     return database.scalar(embedded.limit(1)) is not None
 
 
-def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOptions | None:
+def options_of_last_sidecar(
+    database: Database, photo_id: int
+) -> MetadataOptions | None:
     """The options with which a photo's sidecar was written last; None if that is not known."""
     last = (
         select(jobs.c.options)
         .join(metadata_writes, metadata_writes.c.job_id == jobs.c.id)
-        .where(metadata_writes.c.photo_id == photo_id, metadata_writes.c.target == Target.SIDECAR)
+        .where(
+            metadata_writes.c.photo_id == photo_id,
+            metadata_writes.c.target == Target.SIDECAR,
+        )
         .order_by(metadata_writes.c.written_at.desc())
         .limit(1)
     )
@@ -215,15 +254,22 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     # With a job: whether that job wrote this photo's own files, or those it had before it was moved.
     same_image = (
         select(metadata_writes.c.id)
-        .join(_written_contents, _written_contents.c.digest == metadata_writes.c.image_digest)
-        .where(_written_contents.c.id == photos.c.content_id, photos.c.gone_since.is_(None))
+        .join(
+            _written_contents,
+            _written_contents.c.digest == metadata_writes.c.image_digest,
+        )
+        .where(
+            _written_contents.c.id == photos.c.content_id, photos.c.gone_since.is_(None)
+        )
     )
     own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id)
     if job is None:
         return or_(own.exists(), same_image.exists())
     # A photo that was moved after the write has a new id and no row of its own.
     gone = select(_other_photos.c.id).where(_other_photos.c.gone_since.is_not(None))
-    was_moved = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
+    was_moved = or_(
+        metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone)
+    )
     moved = same_image.where(metadata_writes.c.job_id == job, was_moved)
     return or_(
         own.where(_own_writes.c.job_id == job).exists(),
@@ -235,7 +281,10 @@ def _has_other_values(options: MetadataOptions | None) -> ColumnElement[bool]:
     # Whether a photo without tags was written before, or has a position or things to write.
     found = [_was_written()]
     if options is not None and options.max_error_m is not None:
-        is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= options.max_error_m)
+        is_precise = (
+            positions.c.source.not_in(STATED),
+            positions.c.error_m <= options.max_error_m,
+        )
         found.append(exists().where(positions.c.photo_id == photos.c.id, *is_precise))
     if options is not None and options.things:
         found.append(exists().where(shown_things.c.content_id == photos.c.content_id))
@@ -248,14 +297,18 @@ def fill_chained_jobs(
     """Select the photos of chained jobs that no process is filling; return these jobs' ids."""
     job_ids = []
     while (job_id := claim_unfilled_job(database)) is not None:
-        with suppress(ScanInterrupted):  # the job was cancelled; the others are still to be filled
+        with suppress(
+            ScanInterrupted
+        ):  # the job was cancelled; the others are still to be filled
             select_parent_photos(database, job_id, on_progress)
             job_ids.append(job_id)
     return job_ids
 
 
 def select_parent_photos(
-    database: Database, job_id: int, on_progress: Callable[[int], None] = lambda _count: None
+    database: Database,
+    job_id: int,
+    on_progress: Callable[[int], None] = lambda _count: None,
 ) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 

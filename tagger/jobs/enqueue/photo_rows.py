@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import FactProblem, FactSource
@@ -77,13 +87,19 @@ _INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
 
 
 def photo_rows(
-    connection: Connection, root: Root, keys: Collection[PathKey], inference: InferenceOptions
+    connection: Connection,
+    root: Root,
+    keys: Collection[PathKey],
+    inference: InferenceOptions,
 ) -> dict[PathKey, Any]:
     """The stored photos with these paths, and whether they were classified with these options.
 
     Their rows cannot be deleted until the transaction ends.
     """
-    of_root = (photos.c.root_id == root.id, among(photos.c.path, [path for path, _ in keys]))
+    of_root = (
+        photos.c.root_id == root.id,
+        among(photos.c.path, [path for path, _ in keys]),
+    )
     rows = connection.execute(_rows(inference, *of_root)).all() if keys else ()
     return {(row.path, row.path_bytes): row for row in rows}
 
@@ -123,12 +139,18 @@ def present_photos(
 
     Photos that a job did not find count as present: a scan decides whether they are gone.
     """
-    is_present = or_(photos.c.gone_since.is_(None), photos.c.failure_kind == FailureKind.GONE)
+    is_present = or_(
+        photos.c.gone_since.is_(None), photos.c.failure_kind == FailureKind.GONE
+    )
     key = photos.c.path, photos.c.path_bytes
-    present = select(photos.c.id, *key).where(photos.c.root_id == root.id, condition, is_present)
+    present = select(photos.c.id, *key).where(
+        photos.c.root_id == root.id, condition, is_present
+    )
     if without:  # most of these rows; names that are not UTF-8 can read alike
         texts = [path for path, path_bytes in without if not path_bytes]
-        present = present.where(~(among(photos.c.path, texts) & (photos.c.path_bytes == b"")))
+        present = present.where(
+            ~(among(photos.c.path, texts) & (photos.c.path_bytes == b""))
+        )
     for rows in database.row_pages(present, *key, size=page_size):
         yield [row for row in rows if (row.path, row.path_bytes) not in without]
 
@@ -146,21 +168,30 @@ def insert_photos(
     inference: InferenceOptions,
 ) -> dict[PathKey, Any]:
     """Add photos that nobody has added meanwhile. Returns the rows of all, like `photo_rows`."""
-    rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
+    rows = (
+        (root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items()
+    )
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
-    inserted = insert_page(connection, photos, names, rows, skip_existing=True, returning=_INSERTED)
+    inserted = insert_page(
+        connection, photos, names, rows, skip_existing=True, returning=_INSERTED
+    )
     rows_by_path = {(row.path, row.path_bytes): row for row in inserted}
     others = [key for key in new if key not in rows_by_path]
     return rows_by_path | photo_rows(connection, root, others, inference)
 
 
-def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
+def update_photos(
+    connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]
+) -> None:
     """Store the size and time of photos, by id, which exist. Failures of the earlier files are over."""
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
         .values(
-            size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None, **NO_FAILURE
+            size_bytes=bindparam("size"),
+            mtime_ns=bindparam("mtime"),
+            gone_since=None,
+            **NO_FAILURE,
         )
     )
     rows = [
@@ -236,7 +267,9 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
     for name in corrected:
         value = getattr(own, name)
         if value is not None:
-            own_facts[name] = value.isoformat() if isinstance(value, datetime) else value
+            own_facts[name] = (
+                value.isoformat() if isinstance(value, datetime) else value
+            )
     nothing: dict[str, Any] = dict.fromkeys(corrected)
     in_name = PhotoFacts(taken_at=day_in_name(path))
     statements: list[tuple[FactSource, PhotoFacts]] = [
@@ -250,8 +283,12 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
             facts["taken_at"], facts["latitude"], facts["longitude"]
         )
         facts["taken_at"] += timedelta(seconds=facts["utc_offset_s"])
-    has_date = facts["taken_at"] is not None and facts["taken_source"] != FactSource.NAME
-    is_date_unread = own.is_date_unread or any(stated.is_date_unread for _, stated in beside)
+    has_date = (
+        facts["taken_at"] is not None and facts["taken_source"] != FactSource.NAME
+    )
+    is_date_unread = own.is_date_unread or any(
+        stated.is_date_unread for _, stated in beside
+    )
     date_problem = FactProblem.DATE if is_date_unread and not has_date else None
     is_broken = any(stated.is_broken for _, stated in side_facts)
     return facts | {
@@ -271,7 +308,9 @@ def _corrected_facts(
     # The facts of the photo's own file that the first file beside it that states them corrects.
     corrected: list[str] = []
     for source, first in FIRST_FACTS.items():
-        stating = [(by, stated) for by, stated in beside if getattr(stated, first) is not None]
+        stating = [
+            (by, stated) for by, stated in beside if getattr(stated, first) is not None
+        ]
         if getattr(own, first) is None or not stating:
             continue
         by, stated = stating[0]
@@ -282,7 +321,9 @@ def _corrected_facts(
         else:
             is_same = _is_same_time(own, stated, is_utc=by == FactSource.TAKEOUT)
         if not is_same:
-            corrected += [name for name, fact in PHOTO_FACTS.items() if fact.source == source]
+            corrected += [
+                name for name, fact in PHOTO_FACTS.items() if fact.source == source
+            ]
     return corrected
 
 
@@ -306,15 +347,25 @@ def _is_same_time(own: PhotoFacts, stated: PhotoFacts, *, is_utc: bool) -> bool:
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
     # How far local time is ahead of UTC at a moment in UTC; 0 without a position.
-    zone = None if latitude is None or longitude is None else time_zone(latitude, longitude)
+    zone = (
+        None
+        if latitude is None or longitude is None
+        else time_zone(latitude, longitude)
+    )
     try:
-        offset = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() if zone else None
+        offset = (
+            at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset()
+            if zone
+            else None
+        )
     except (ZoneInfoNotFoundError, OverflowError):
         offset = None
     return int(offset.total_seconds()) if offset else 0
 
 
-def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, Sequence[str]]:
+def unread_photos(
+    connection: Connection, job_id: int
+) -> Mapping[FactProblem, Sequence[str]]:
     """The paths, in their roots, of the job's photos with facts that cannot be read, by what that is."""
     query = (
         select(photos.c.unread_facts, photos.c.path)
@@ -345,7 +396,9 @@ def has_other_side_files(row: Row[Any], found: Sequence[SideFile] | None) -> boo
     return bool(side_files_to_text(found) != row.side_files)
 
 
-def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[SideFile]]) -> None:
+def store_side_files(
+    connection: Connection, side_files: Mapping[int, Sequence[SideFile]]
+) -> None:
     rows = [
         {"photo": photo_id, "files": side_files_to_text(files)}
         for photo_id, files in side_files.items()
@@ -356,7 +409,9 @@ def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[S
 
 
 def refresh_facts(
-    database: Database, source: PhotoSource, side_files: Mapping[int, Sequence[SideFile]]
+    database: Database,
+    source: PhotoSource,
+    side_files: Mapping[int, Sequence[SideFile]],
 ) -> None:
     """Read side files of photos of one source that were read before, and store the facts that follow.
 
@@ -372,8 +427,12 @@ def refresh_facts(
     paths: dict[int, str] = {}
     files: dict[int, list[SideFile]] = {}
     with database.read() as connection:
-        photo_ids = connection.scalars(select(of_photo).where(among(photos.c.id, side_files))).all()
-        is_raw_file = among(photos.c.primary_id, photo_ids) & photos.c.gone_since.is_(None)
+        photo_ids = connection.scalars(
+            select(of_photo).where(among(photos.c.id, side_files))
+        ).all()
+        is_raw_file = among(photos.c.primary_id, photo_ids) & photos.c.gone_since.is_(
+            None
+        )
         is_file = among(photos.c.id, photo_ids) | is_raw_file
         query = select(*(photos.c[name] for name in names)).where(is_file)
         for row in connection.execute(query.order_by(*in_order)):
@@ -403,16 +462,21 @@ def refresh_facts(
                 changed[row.id] = facts
         record_photos(connection, changed)
         for photo_id, facts in changed.items():
-            connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
+            connection.execute(
+                update(photos).where(photos.c.id == photo_id).values(facts)
+            )
 
 
 def _own_facts(row: Row[Any]) -> PhotoFacts:
     # What the photo's own file said, as far as it counts.
     sources = {
-        name: fact.source and getattr(row, fact.source) for name, fact in PHOTO_FACTS.items()
+        name: fact.source and getattr(row, fact.source)
+        for name, fact in PHOTO_FACTS.items()
     }
     own = {
-        name: getattr(row, name) for name, by in sources.items() if by in (None, FactSource.CAMERA)
+        name: getattr(row, name)
+        for name, by in sources.items()
+        if by in (None, FactSource.CAMERA)
     }
     own |= row.own_facts or {}
     if isinstance(own.get("taken_at"), str):

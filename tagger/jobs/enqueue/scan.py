@@ -124,7 +124,9 @@ class ScanReport:
         more = len(self.problems) - NOTED_PROBLEMS
         first = self.problems[:NOTED_PROBLEMS]
         lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
-        return [*lines, f"and {more} more that could not be read"] if more > 0 else lines
+        return (
+            [*lines, f"and {more} more that could not be read"] if more > 0 else lines
+        )
 
     def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
         """Add a folder whose photos are left alone, once."""
@@ -167,7 +169,9 @@ class Scan:
                 in_folder = (*conditions, unmounted.condition)
                 photo = select(photos.c.id).select_from(source).where(*in_folder)
                 if connection.scalar(photo.limit(1)) is not None:
-                    self.report.add_unavailable(unmounted.folder, unmounted.error(connection))
+                    self.report.add_unavailable(
+                        unmounted.folder, unmounted.error(connection)
+                    )
         before = self.selected
         self.selected += fill_job(
             self.database,
@@ -181,7 +185,9 @@ class Scan:
     @cached_property
     def _unmounted(self) -> Sequence[UnavailableFolder]:
         with self.database.read() as connection:
-            folders = unavailable_folders(connection, list_roots(connection, self.root_paths))
+            folders = unavailable_folders(
+                connection, list_roots(connection, self.root_paths)
+            )
         return [each for each in folders if not each.is_root]
 
     def run(self, selection: Selection) -> ScanReport:
@@ -195,15 +201,21 @@ class Scan:
             with self.database.read() as connection:
                 moved = moved_roots(connection, folder, self.root_paths)
                 self.report.moved += [(root.folder, folder) for root in moved]
-            pages = scanned_pages(self.database, folder, selection, self.root_paths, self.report)
+            pages = scanned_pages(
+                self.database, folder, selection, self.root_paths, self.report
+            )
             for page in pages:
                 rest = groups.rest() if page.last is None else ()
                 complete = chain(groups.add(page.photos), rest)
                 self._record(folder, list(chain.from_iterable(complete)))
         files = sorted(selection.files, key=lambda file: _folder_of(str(file)))
         named = without_problems(find_named(files), self.report.problems)
-        for parent, photos_in_parent in groupby(named, lambda photo: _folder_of(photo.location)):
-            of_parent = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
+        for parent, photos_in_parent in groupby(
+            named, lambda photo: _folder_of(photo.location)
+        ):
+            of_parent = StemGroups[FoundPhoto](attrgetter("location")).of(
+                photos_in_parent
+            )
             while group_page := list(islice(of_parent, PAGE)):
                 self._record(parse_path(parent), list(chain.from_iterable(group_page)))
         return self.report
@@ -221,22 +233,32 @@ class Scan:
             known = [key for key in found if key in rows]
             changed = [key for key in known if is_changed(rows[key], found[key])]
             if new:
-                rows |= insert_photos(connection, root, {key: found[key] for key in new}, self.new)
+                rows |= insert_photos(
+                    connection, root, {key: found[key] for key in new}, self.new
+                )
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
             primary_ids: Mapping[int, int] = {}
-            if self.database.raw_pairs:  # join RAW files with their JPEGs, stored ones too
+            if (
+                self.database.raw_pairs
+            ):  # join RAW files with their JPEGs, stored ones too
                 primary_ids = pair_files(connection, root, rows.values())
             else:
                 joined = [row.id for row in rows.values() if row.primary_id is not None]
                 separate_files(connection, joined)
             files = {rows[key].id: photo for key, photo in found.items()}
-            photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
+            photo_ids = dict.fromkeys(
+                primary_ids.get(file_id, file_id) for file_id in files
+            )
             items: Mapping[int, bool] = {}
             of_others: Mapping[int, int] = {}
             if self.new.kind is JobKind.TAG:
-                items = _skipped_photos(connection, photo_ids, rows.values(), files, self.new)
+                items = _skipped_photos(
+                    connection, photo_ids, rows.values(), files, self.new
+                )
                 # A job that reads a changed file just now may have the picture from before.
-                changed_ids = {primary_ids.get(rows[key].id, rows[key].id) for key in changed}
+                changed_ids = {
+                    primary_ids.get(rows[key].id, rows[key].id) for key in changed
+                }
                 due = [
                     photo_id
                     for photo_id, is_skipped in items.items()
@@ -253,7 +275,8 @@ class Scan:
             side_files = {
                 rows[key].id: photo.side_files
                 for key, photo in found.items()
-                if photo.side_files is not None and needs_refresh(rows[key], photo.side_files)
+                if photo.side_files is not None
+                and needs_refresh(rows[key], photo.side_files)
             }
             # What the job reads gets its facts then.
             unread = {
@@ -262,7 +285,9 @@ class Scan:
                 if not items.get(primary_ids.get(file_id, file_id), True)
             }
             store_side_files(connection, unread)
-        read_before = {file_id: side_files[file_id] for file_id in side_files.keys() - unread}
+        read_before = {
+            file_id: side_files[file_id] for file_id in side_files.keys() - unread
+        }
         refresh_facts(self.database, root.source, read_before)
         self.report.in_other_jobs.update(of_others.values())
         self.report.found += len(photo_ids)
@@ -283,7 +308,9 @@ def _skipped_photos(
     # Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named.
     rows = {row.id: row for row in found_rows}
     rows |= rows_by_id(
-        connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference
+        connection,
+        [photo_id for photo_id in photo_ids if photo_id not in rows],
+        inference,
     )
     items = {}
     for photo_id in photo_ids:
@@ -369,7 +396,9 @@ def mark_unlisted(
     return count
 
 
-def _photos_by_key(folder: Path, page: Sequence[FoundPhoto]) -> dict[PathKey, FoundPhoto]:
+def _photos_by_key(
+    folder: Path, page: Sequence[FoundPhoto]
+) -> dict[PathKey, FoundPhoto]:
     # The photos in a root's folder. Side files in other parts of a Takeout count inside of the root.
     return {
         key: replace(photo, side_files=side_files_below(key[0], photo.side_files))

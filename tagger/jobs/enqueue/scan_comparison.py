@@ -69,11 +69,19 @@ def scan_watched(
         now = current_time(connection)
     for page in scanned_pages(database, folder, selection, root_paths, report):
         if len(unseen) <= MOST_UNSEEN:
-            settled = [photo for photo in page.photos if source.is_settled(photo.version, settle_s)]
-            unseen += _unseen_photos(database, folder, settled, inference, root_paths, now)
+            settled = [
+                photo
+                for photo in page.photos
+                if source.is_settled(photo.version, settle_s)
+            ]
+            unseen += _unseen_photos(
+                database, folder, settled, inference, root_paths, now
+            )
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(
-        selection if is_many else Selection((), tuple(unseen)), report.gone, report.problems
+        selection if is_many else Selection((), tuple(unseen)),
+        report.gone,
+        report.problems,
     )
 
 
@@ -97,11 +105,19 @@ def _unseen_photos(
         for photo, row in page
         if (row is not None and row.retry_at is not None and row.retry_at <= now)
         or _is_unseen(
-            row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs
+            row,
+            photo,
+            inference,
+            is_joined=photo.path in joined,
+            raw_pairs=database.raw_pairs,
         )
     ]
     # Photos that an open job has yet to process are left to it, unless they have changed since.
-    waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
+    waiting = [
+        row.id
+        for photo, row in unseen
+        if row is not None and not is_changed(row, photo)
+    ]
     with database.read() as connection:
         in_jobs = photos_in_open_jobs(connection, waiting)
     return [photo.path for photo, row in unseen if row is None or row.id not in in_jobs]
@@ -115,17 +131,26 @@ def _is_unseen(
     is_joined: bool,
     raw_pairs: bool,
 ) -> bool:
-    if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
+    if (
+        row is None
+        or is_changed(row, photo)
+        or row.failure_kind == FailureKind.SETTLING
+    ):
         return True
     # Its JPEG is classified in its place, unless the setting has changed.
     if row.primary_id is not None:
         return not raw_pairs
-    is_other = not can_skip(row, photo, inference) or has_other_side_files(row, photo.side_files)
+    is_other = not can_skip(row, photo, inference) or has_other_side_files(
+        row, photo.side_files
+    )
     return is_joined or (row.failure_kind is None and is_other)
 
 
 def preview_scan(
-    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
+    database: Database,
+    selection: Selection,
+    inference: InferenceOptions,
+    root_paths: RootPaths,
 ) -> tuple[int, int, OtherFiles]:
     """How many photos a scan would find, how many a job would skip, and what is left out."""
     found = skipped = 0
@@ -133,11 +158,19 @@ def preview_scan(
     entries = chain.from_iterable(
         _stored_pages(database, selection, inference, root_paths, other_files)
     )
-    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
+    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](
+        lambda entry: entry[0].location
+    )
     for group in groups.of(entries):
-        joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
+        joined = (
+            primary_files([photo.location for photo, _ in group])
+            if database.raw_pairs
+            else {}
+        )
         for photo, row in group:
-            if photo.location not in joined:  # of a RAW file with a JPEG, the JPEG is the photo
+            if (
+                photo.location not in joined
+            ):  # of a RAW file with a JPEG, the JPEG is the photo
                 found += 1
                 skipped += row is not None and can_skip(row, photo, inference)
     return found, skipped, other_files

@@ -105,7 +105,9 @@ def follow_clock(database: Database, schedule: Row[Any], now: datetime) -> None:
     is_ahead = schedule_runs.c.schedule_id == schedule.id, schedule_runs.c.due_at > now
     with database.write() as connection:
         connection.execute(update(schedules).where(*is_same).values(next_due=due))
-        ahead = connection.scalars(select(schedule_runs.c.due_at).where(*is_ahead)).all()
+        ahead = connection.scalars(
+            select(schedule_runs.c.due_at).where(*is_ahead)
+        ).all()
         for number, due_at in enumerate(sorted(ahead, reverse=True)):
             values = {"due_at": now - timedelta(microseconds=number), "started_at": now}
             is_run = *is_ahead, schedule_runs.c.due_at == due_at
@@ -140,7 +142,9 @@ def explain_cron(cron: str, until: str | None = None) -> str:
 _FIELDS = 5
 # Lists of all minutes, hours, days, months and weekdays have 350.
 _LONGEST_CRON = 500
-_FIELDS_TEXT = "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
+_FIELDS_TEXT = (
+    "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
+)
 
 
 def _due(cron: str, zone: str, start: datetime, *, reverse: bool = False) -> datetime:
@@ -169,7 +173,9 @@ def pause_ended_runs(database: Database) -> list[int]:
     """Pause the jobs of runs whose time is over. Workers store their current batch. Returns the jobs."""
     with database.read() as connection:
         now = current_time(connection)
-        rows = connection.execute(_open_jobs().where(schedule_runs.c.paused_at.is_(None))).all()
+        rows = connection.execute(
+            _open_jobs().where(schedule_runs.c.paused_at.is_(None))
+        ).all()
     paused = []
     for row in rows:
         if row.state == JobState.PAUSED:
@@ -269,13 +275,17 @@ def add_schedule(
     """
     visible = INVISIBLE.sub("", name).strip()
     if not visible or len(name) > LONGEST_NAME or has_controls(name):
-        raise ScheduleInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
+        raise ScheduleInvalid(
+            reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line"
+        )
     check_time_of_day(until)
     if len(cron) > _LONGEST_CRON:
         reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
         raise ScheduleInvalid(reason=reason)
     if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
-        raise ScheduleInvalid(reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}")
+        raise ScheduleInvalid(
+            reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}"
+        )
     zone = zone or local_zone()
     if zone is None:
         text = f"The time zone of this machine has no name (TZ is {os.environ.get('TZ')!r})"
@@ -295,9 +305,14 @@ def add_schedule(
             "next_due": next_due(cron, zone, now),
             "until": until,
         }
-        if connection.scalar(select(schedules.c.id).where(schedules.c.name == name)) is not None:
+        if (
+            connection.scalar(select(schedules.c.id).where(schedules.c.name == name))
+            is not None
+        ):
             raise ScheduleExists(name=name)
-        row = connection.execute(insert(schedules).values(values).returning(schedules)).one()
+        row = connection.execute(
+            insert(schedules).values(values).returning(schedules)
+        ).one()
         write = options.get(WRITE)
         record_action(
             connection,
@@ -311,7 +326,10 @@ def add_schedule(
 
 
 def list_schedules(database: Database) -> list[ScheduleDocument]:
-    return [_schedule(row) for row in database.rows(select(schedules).order_by(schedules.c.name))]
+    return [
+        _schedule(row)
+        for row in database.rows(select(schedules).order_by(schedules.c.name))
+    ]
 
 
 def remove_schedule(database: Database, name: str) -> None:
@@ -337,7 +355,9 @@ def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
         row = schedule_row(connection, name)
         due = next_due(row.cron, row.time_zone, current_time(connection))
         connection.execute(
-            update(schedules).where(schedules.c.id == row.id).values(paused=paused, next_due=due)
+            update(schedules)
+            .where(schedules.c.id == row.id)
+            .values(paused=paused, next_due=due)
         )
         action = AuditAction.SCHEDULE_PAUSE if paused else AuditAction.SCHEDULE_RESUME
         record_action(connection, action, name)
@@ -349,9 +369,13 @@ def schedule_row(connection: Connection, name: str) -> Row[Any]:
     Raises:
         ScheduleNotFound: there is no such schedule.
     """
-    row = connection.execute(select(schedules).where(schedules.c.name == name)).one_or_none()
+    row = connection.execute(
+        select(schedules).where(schedules.c.name == name)
+    ).one_or_none()
     if row is None:
-        names = connection.scalars(select(schedules.c.name).order_by(schedules.c.name)).all()
+        names = connection.scalars(
+            select(schedules.c.name).order_by(schedules.c.name)
+        ).all()
         raise ScheduleNotFound(name=name, names=", ".join(names) or "none")
     return row
 
@@ -436,14 +460,21 @@ def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
         )
         return [
             ScheduleRun(
-                row.due_at, row.started_at, row.job_id, row.state, row.note, row.note_message
+                row.due_at,
+                row.started_at,
+                row.job_id,
+                row.state,
+                row.note,
+                row.note_message,
             )
             for row in connection.execute(query)
         ]
 
 
 def run_due_schedules(
-    database: Database, settings: Settings, on_progress: ProgressCallback = lambda _count: None
+    database: Database,
+    settings: Settings,
+    on_progress: ProgressCallback = lambda _count: None,
 ) -> Iterator[ScheduleRun]:
     """Start the runs that are due; if a schedule missed several, only the latest.
 
@@ -451,7 +482,9 @@ def run_due_schedules(
     """
     with database.read() as connection:
         now = current_time(connection)
-        enabled = connection.execute(select(schedules).where(schedules.c.paused.is_(False))).all()
+        enabled = connection.execute(
+            select(schedules).where(schedules.c.paused.is_(False))
+        ).all()
     for row in enabled:
         try:
             if row.next_due > now:
@@ -459,7 +492,9 @@ def run_due_schedules(
                 continue
             # In the hour that clocks repeat, the search backwards misses the due time that is stored.
             due_at = max(row.next_due, latest_due(row.cron, row.time_zone, now))
-            run = _run(database, settings, row, due_at, on_progress, f"schedule {row.name}")
+            run = _run(
+                database, settings, row, due_at, on_progress, f"schedule {row.name}"
+            )
         except RunInterrupted:
             return
         except TaggerError as error:
@@ -504,7 +539,9 @@ def _run(
     resume_paused_runs(database, row.id)
     backfill = backfill_from_schedule(row.selection, row.options)
     new = replace(
-        backfill.new_job(database, settings), priority=Priority(row.priority), author=author
+        backfill.new_job(database, settings),
+        priority=Priority(row.priority),
+        author=author,
     )
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
@@ -514,12 +551,18 @@ def _run(
         backfill.check(database, settings.roots)
         if not follows_links(row.options):
             selection = select_paths(backfill.scan)
-            is_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
-            if is_elsewhere or any(folder.resolve() != folder for folder in backfill.query.under):
+            is_elsewhere = selection.files or set(selection.folders) - set(
+                backfill.scan
+            )
+            if is_elsewhere or any(
+                folder.resolve() != folder for folder in backfill.query.under
+            ):
                 text = f"A folder of the schedule {row.name} is now a link to another folder."
                 remedy = "Remove the schedule, and add it again with the right folder."
                 raise Conflict(reason=f"{text} {remedy}")
-        report = queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
+        report = queue_job(
+            backfill, Scan(database, run.job, new, settings.roots, on_progress)
+        )
         if discard_empty_job(database, run.job):
             note = report.note() or Note(NoteCode.NOTHING_TO_DO)
             nothing = _set_note(database, row.id, due, note)
@@ -527,10 +570,14 @@ def _run(
     except RunInterrupted:
         # The run is due again. What its scan recorded stays.
         with database.write() as connection:
-            cancel_job(connection, run.job, "its process was stopped; the schedule runs again")
+            cancel_job(
+                connection, run.job, "its process was stopped; the schedule runs again"
+            )
             connection.execute(delete(schedule_runs).where(*_is_run(row.id, due)))
             is_schedule = schedules.c.id == row.id
-            connection.execute(update(schedules).where(is_schedule).values(next_due=due))
+            connection.execute(
+                update(schedules).where(is_schedule).values(next_due=due)
+            )
         raise
     except TaggerError as error:
         with database.write() as connection:
@@ -562,7 +609,9 @@ def _insert_run(
         if connection.scalar(known_run) is not None:
             return None
         # A job of the schedule that has not finished, and whether the end of its run paused it.
-        was_paused = func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
+        was_paused = (
+            func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
+        )
         is_open = schedule_runs.c.schedule_id == row.id, jobs.c.state.in_(OPEN_STATES)
         open_jobs = (
             select(jobs.c.id, was_paused)
@@ -588,7 +637,9 @@ def _set_note(
 ) -> dict[str, Any]:
     # Returns the columns with the note.
     columns = note_columns(note)
-    database.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
+    database.execute(
+        update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns)
+    )
     return columns
 
 

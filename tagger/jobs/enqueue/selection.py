@@ -12,7 +12,11 @@ from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
-from tagger.roots.availability import UnavailableFolder, check_mounted, unavailable_below
+from tagger.roots.availability import (
+    UnavailableFolder,
+    check_mounted,
+    unavailable_below,
+)
 from tagger.roots.roots import RootPaths, find_root, list_roots
 
 PAGE = 2000
@@ -44,9 +48,15 @@ def select_paths(
         resolved, is_folder = open_source(str(path)).named()
         (folders if is_folder else files).add(resolved)
     outermost = {
-        folder for folder in folders if not any(parent in folders for parent in folder.parents)
+        folder
+        for folder in folders
+        if not any(parent in folders for parent in folder.parents)
     }
-    single = {file for file in files if not any(parent in outermost for parent in file.parents)}
+    single = {
+        file
+        for file in files
+        if not any(parent in outermost for parent in file.parents)
+    }
     return Selection(
         tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude)
     )

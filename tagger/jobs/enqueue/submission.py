@@ -26,7 +26,14 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, withdraw_action
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner, Target
+from tagger.database.enums import (
+    METADATA_KINDS,
+    JobKind,
+    JobState,
+    Priority,
+    Runner,
+    Target,
+)
 from tagger.database.statements import current_time
 from tagger.database.tables import (
     PRESENT,
@@ -40,7 +47,11 @@ from tagger.database.tables import (
 )
 from tagger.errors import JobNotRetriable, QueryOptionInvalid
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
-from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue.selection import (
+    Selection,
+    require_available_roots,
+    select_paths,
+)
 from tagger.ledger.items import FailureFilter, failure_conditions
 from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import (
@@ -90,12 +101,18 @@ def inference_options(
     (first, threshold), *others = [
         (
             each.id,
-            each.manifest.threshold if given is None or each.manifest.kind == THINGS else given,
+            each.manifest.threshold
+            if given is None or each.manifest.kind == THINGS
+            else given,
         )
         for each in resolve_models(database, settings.model)
     ]
     return InferenceOptions(
-        first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others)
+        first,
+        settings.top_k,
+        threshold,
+        reprocess=reprocess,
+        other_models=tuple(others),
     )
 
 
@@ -132,7 +149,9 @@ class MetadataOptions:
     gps: StrictBool = False
     description: StrictBool = False
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
-    max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = None
+    max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = (
+        None
+    )
     things: StrictBool = False
 
     @property
@@ -143,7 +162,11 @@ class MetadataOptions:
         return [KEYWORDS, PLACE, *(name for name, is_written in optional if is_written)]
 
     def to_job_options(self) -> dict[str, object]:
-        return {WRITE: {name: value for name, value in asdict(self).items() if value is not None}}
+        return {
+            WRITE: {
+                name: value for name, value in asdict(self).items() if value is not None
+            }
+        }
 
     @classmethod
     def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
@@ -156,7 +179,9 @@ class MetadataOptions:
         if written is None:
             return None
         if isinstance(written, Mapping):
-            written = {name: value for name, value in written.items() if name != _FOR_BUCKETS}
+            written = {
+                name: value for name, value in written.items() if name != _FOR_BUCKETS
+            }
         try:
             return TypeAdapter(cls).validate_python(written)
         except ValidationError as error:
@@ -212,7 +237,9 @@ def submit(
     """
     new = prepare_job(database, settings, request, priority, local=local)
     job = create_job(database, new)
-    return job, queue_job(request, Scan(database, job, new, settings.roots, on_progress))
+    return job, queue_job(
+        request, Scan(database, job, new, settings.roots, on_progress)
+    )
 
 
 def prepare_job(
@@ -230,7 +257,9 @@ def prepare_job(
     """
     request.check(database, settings.roots)
     runner = Runner.LOCAL if local else Runner.WORKERS
-    return replace(request.new_job(database, settings), runner=runner, priority=priority)
+    return replace(
+        request.new_job(database, settings), runner=runner, priority=priority
+    )
 
 
 def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
@@ -299,9 +328,13 @@ class Retry:
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:
         if self.failures.job_id is None:
-            return NewJob(**vars(inference_options(database, settings)), kind=JobKind.RETRY)
+            return NewJob(
+                **vars(inference_options(database, settings)), kind=JobKind.RETRY
+            )
         with database.read() as connection:
-            job = connection.execute(select(jobs).where(jobs.c.id == self.failures.job_id)).one()
+            job = connection.execute(
+                select(jobs).where(jobs.c.id == self.failures.job_id)
+            ).one()
             others = other_models(connection, job.id)
         for model_id in (job.model_id, *dict(others)):
             verify_model(model_by_id(database, model_id))
@@ -357,13 +390,19 @@ class Backfill:
         EmbeddingsMissing: it compares embeddings, and the model gives none.
         ModelNotFound, ModelNotSelected: there is no model.
         """
-        inference = inference_options(database, settings, reprocess=self.scope is BackfillScope.ALL)
+        inference = inference_options(
+            database, settings, reprocess=self.scope is BackfillScope.ALL
+        )
         if self.scope is BackfillScope.TAUGHT:
-            model = _model_to_compare(database, resolve_models(database, settings.model))
+            model = _model_to_compare(
+                database, resolve_models(database, settings.model)
+            )
             embedding_of(model)
             inference = replace(inference, model_id=model.id, other_models=())
         options = {"what": self.scope, **backfill_options(self)}
-        kind = JobKind.COMPARE if self.scope is BackfillScope.TAUGHT else JobKind.BACKFILL
+        kind = (
+            JobKind.COMPARE if self.scope is BackfillScope.TAUGHT else JobKind.BACKFILL
+        )
         return NewJob(**vars(inference), kind=kind, options=options)
 
     def add_photos(self, scan: Scan) -> None:
@@ -376,15 +415,21 @@ class Backfill:
         scan.run(select_paths(self.scan))
         inference = scan.new
         if self.scope is BackfillScope.TAUGHT:
-            learn_landmarks(scan.database, model_by_id(scan.database, inference.model_id))
+            learn_landmarks(
+                scan.database, model_by_id(scan.database, inference.model_id)
+            )
         with scan.database.read() as connection:
-            source, conditions = _photo_conditions(connection, self, inference, scan.root_paths)
+            source, conditions = _photo_conditions(
+                connection, self, inference, scan.root_paths
+            )
             of_scope = _scope_conditions(connection, self.scope, inference)
         for condition in of_scope:
             scan.select([condition, *conditions], source)
 
 
-def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
+def _model_to_compare(
+    database: Database, models: Sequence[RegisteredModel]
+) -> RegisteredModel:
     # The first of these models with landmarks to compare, else the first with embeddings.
     taught = models_to_teach(models)
     with database.read() as connection:
@@ -400,7 +445,10 @@ MOST_NARROWED = 100_000
 
 
 def count_photos(
-    database: Database, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
+    database: Database,
+    backfill: Backfill,
+    inference: InferenceOptions,
+    root_paths: RootPaths,
 ) -> int:
     """The number of photos that match now, without a scan.
 
@@ -409,7 +457,9 @@ def count_photos(
         name is not in the database.
     """
     with database.read() as connection:
-        source, conditions = _photo_conditions(connection, backfill, inference, root_paths)
+        source, conditions = _photo_conditions(
+            connection, backfill, inference, root_paths
+        )
         counts = (
             connection.scalar(
                 select(func.count()).select_from(source).where(condition, *conditions)
@@ -429,7 +479,10 @@ def discard_empty_job(database: Database, job_id: int) -> bool:
     )
     with database.write() as connection:
         is_gone = (
-            connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+            connection.execute(
+                delete(jobs).where(jobs.c.id == job_id, *is_empty)
+            ).rowcount
+            > 0
         )
         if is_gone:
             withdraw_action(connection, AuditAction.JOB_CREATE, job_id)
@@ -453,7 +506,9 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
     Raises:
         ValueError: it made no such options.
     """
-    conditions = {name: value for name, value in options.items() if name not in (_SCAN, WRITE)}
+    conditions = {
+        name: value for name, value in options.items() if name not in (_SCAN, WRITE)
+    }
     if unknown := conditions.keys() - options_used_by("all").keys():
         raise ValueError(f"a backfill has no option {min(unknown)!r}")
     folders = options.get(_SCAN, [])
@@ -472,7 +527,10 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
 
 
 def _photo_conditions(
-    connection: Connection, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
+    connection: Connection,
+    backfill: Backfill,
+    inference: InferenceOptions,
+    root_paths: RootPaths,
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(
         connection, replace(backfill.query, any_outcome=True), root_paths
@@ -489,8 +547,12 @@ def _photo_conditions(
         # Changed landmarks are learned anew, and then compared with all photos.
         model_id = inference.model_id
         is_changed = bool(changed_landmarks(connection, model_id))
-        conditions.append(embeddings.c.model_id == model_id if is_changed else outdated(model_id))
-        return source.join(embeddings, embeddings.c.content_id == photos.c.content_id), conditions
+        conditions.append(
+            embeddings.c.model_id == model_id if is_changed else outdated(model_id)
+        )
+        return source.join(
+            embeddings, embeddings.c.content_id == photos.c.content_id
+        ), conditions
     return source, conditions
 
 
@@ -505,7 +567,9 @@ def _scope_conditions(
         case BackfillScope.FAILED:
             return (and_(*failure_conditions(FailureFilter())),)
         case BackfillScope.OUTDATED:
-            lacks_one = or_(*(~is_classified_by(model_id) for model_id in inference.thresholds))
+            lacks_one = or_(
+                *(~is_classified_by(model_id) for model_id in inference.thresholds)
+            )
             return (and_(PRESENT, contents.c.model_id.is_not(None), lacks_one),)
         case BackfillScope.ALL | BackfillScope.TAUGHT:
             return (PRESENT,)

@@ -139,7 +139,9 @@ class ChunkRunner:
                 if processor.reads_files and self._waits_for_root(items, roots):
                     return ChunkEnd.WAITING
                 before = self._stored
-                self._process(processor, [item for item in items if item.root_id in roots], roots)
+                self._process(
+                    processor, [item for item in items if item.root_id in roots], roots
+                )
                 if self._stored - before == len(items):
                     return ChunkEnd.DONE
                 if not self.must_end_pass:
@@ -147,7 +149,10 @@ class ChunkRunner:
         return ChunkEnd.RELEASED
 
     def _process(
-        self, processor: PhotoProcessor, items: Sequence[Item], roots: Mapping[int, Root]
+        self,
+        processor: PhotoProcessor,
+        items: Sequence[Item],
+        roots: Mapping[int, Root],
     ) -> None:
         self.is_root_unavailable = False
         if needs_isolation(self.claim) and processor.reads_files:
@@ -183,20 +188,28 @@ class ChunkRunner:
             ended = f"{item.deaths} processes ended while they processed it alone"
             advice = "Check their logs and the memory of their machines, then retry it."
             raise PhotoFailed(FailureKind.CRASHED, f"{ended}. {advice}")
-        self.with_retry(lambda: count_crashes(self.database, self.claim, item.position, +1))
+        self.with_retry(
+            lambda: count_crashes(self.database, self.claim, item.position, +1)
+        )
         try:
             yield
         finally:
-            self.with_retry(lambda: count_crashes(self.database, self.claim, item.position, -1))
+            self.with_retry(
+                lambda: count_crashes(self.database, self.claim, item.position, -1)
+            )
 
     @property
     def must_stop(self) -> bool:
-        return self.stop.is_set() or self.lease_lost.is_set() or self.is_root_unavailable
+        return (
+            self.stop.is_set() or self.lease_lost.is_set() or self.is_root_unavailable
+        )
 
     @property
     def is_slice_over(self) -> bool:
         """Whether the time for this claim is over, and its open items should be released."""
-        return self._slice_ends_at is not None and time.monotonic() >= self._slice_ends_at
+        return (
+            self._slice_ends_at is not None and time.monotonic() >= self._slice_ends_at
+        )
 
     @property
     def must_end_pass(self) -> bool:
@@ -206,9 +219,7 @@ class ChunkRunner:
     @property
     def title(self) -> str:
         """What log lines call it: `job 7, photos 257 to 512`."""
-        return (
-            f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
-        )
+        return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
 
     def check_lease(self) -> None:
         """Raises:
@@ -228,7 +239,11 @@ class ChunkRunner:
             if outcome.outcome is Outcome.FAILED:
                 FAILURES.labels(outcome.reason).inc()
                 name = self.claim.name
-                fields = {"job": name.job_id, "chunk": name.chunk, "photo": item.photo_id}
+                fields = {
+                    "job": name.job_id,
+                    "chunk": name.chunk,
+                    "photo": item.photo_id,
+                }
                 log.info("a photo failed", extra=fields | {"kind": outcome.reason})
         self._on_stored(stored)
 
@@ -247,7 +262,10 @@ class ChunkRunner:
     def roots(self) -> dict[int, Root]:
         def read() -> dict[int, Root]:
             with self.database.read() as connection:
-                return {root.id: root for root in list_roots(connection, self.settings.roots)}
+                return {
+                    root.id: root
+                    for root in list_roots(connection, self.settings.roots)
+                }
 
         return self.with_retry(read)
 
@@ -259,7 +277,9 @@ class ChunkRunner:
 
         def check() -> list[UnavailableFolder]:
             with self.database.read() as connection:
-                return unavailable_folders(connection, [roots[root_id] for root_id in root_ids])
+                return unavailable_folders(
+                    connection, [roots[root_id] for root_id in root_ids]
+                )
 
         return [
             folder
@@ -267,7 +287,9 @@ class ChunkRunner:
             if any(folder.has(item.root_id, item.path) for item in items)
         ]
 
-    def keep_available(self, suspects: Sequence[Item], roots: Mapping[int, Root]) -> list[Item]:
+    def keep_available(
+        self, suspects: Sequence[Item], roots: Mapping[int, Root]
+    ) -> list[Item]:
         """Those of the items whose failure is not due to an unmounted folder. The others stay open."""
         if not suspects:
             return []
@@ -277,7 +299,11 @@ class ChunkRunner:
         def is_unavailable(item: Item) -> bool:
             return any(folder.has(item.root_id, item.path) for folder in unavailable)
 
-        return [item for item in suspects if item.root_id in roots and not is_unavailable(item)]
+        return [
+            item
+            for item in suspects
+            if item.root_id in roots and not is_unavailable(item)
+        ]
 
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
         # Whether a folder of these items is not mounted. The job is suspended until it is available.

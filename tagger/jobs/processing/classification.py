@@ -19,7 +19,13 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import PreparedQuery, among
 from tagger.database.tables import contents
-from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
+from tagger.errors import (
+    FailureKind,
+    ModelFailed,
+    PhotoFailed,
+    PhotoFailure,
+    ReadsTimedOut,
+)
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import Item, store_results
@@ -27,7 +33,14 @@ from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ParentStopping
-from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result, last_line
+from tagger.pipeline.requests import (
+    Failed,
+    Reader,
+    Request,
+    RequestResult,
+    Result,
+    last_line,
+)
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.metrics import stage_timer
 from tagger.roots.roots import Root
@@ -88,7 +101,9 @@ class PhotoClassifier(PhotoProcessor):
         """
         try:
             for item in items:
-                if self.chunk.must_end_pass or not self._submit(item, roots[item.root_id].source):
+                if self.chunk.must_end_pass or not self._submit(
+                    item, roots[item.root_id].source
+                ):
                     break
                 self._receive(wait=False)
             self._wait_for_results()
@@ -107,7 +122,9 @@ class PhotoClassifier(PhotoProcessor):
     def read_alone(self, item: Item, root: Root) -> bool:
         """Read the photo in a child process, unless it still is the version that was classified before."""
         if self._sandbox is None:
-            self._sandbox = Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting)
+            self._sandbox = Sandbox(
+                self._loaded.limits, must_stop=self._must_stop_waiting
+            )
         sandbox, source, path = self._sandbox, root.source, item.file
         item.reader = sandbox.read
         if item.classified is None or source.version(path) != item.classified:
@@ -162,7 +179,9 @@ class PhotoClassifier(PhotoProcessor):
             if self.chunk.must_stop:
                 deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
                 if time.monotonic() > deadline:
-                    log.warning("%s: %d reads do not end", self.chunk.title, len(self._pending))
+                    log.warning(
+                        "%s: %d reads do not end", self.chunk.title, len(self._pending)
+                    )
                     return
             self._receive(wait=True)
 
@@ -182,7 +201,9 @@ class PhotoClassifier(PhotoProcessor):
             if isinstance(delivery, ReadsTimedOut):
                 raise ReadsTimedOut(**delivery.values) from delivery
             if isinstance(delivery, Exception):
-                raise ModelFailed(name=self._loaded.name, reason=last_line(delivery)) from delivery
+                raise ModelFailed(
+                    name=self._loaded.name, reason=last_line(delivery)
+                ) from delivery
             self._add_all(delivery)
             self._store_if_due()
             wait = False
@@ -190,7 +211,9 @@ class PhotoClassifier(PhotoProcessor):
     def _add_all(self, results: Sequence[RequestResult]) -> None:
         for request, result in results:
             item = self._pending.pop(request, None)
-            if item is not None:  # otherwise, a read that the chunk had given up on has ended
+            if (
+                item is not None
+            ):  # otherwise, a read that the chunk had given up on has ended
                 item.side_facts = request.side_facts
                 self._add(item, result)
 
@@ -203,12 +226,17 @@ class PhotoClassifier(PhotoProcessor):
     def _may_settle(self) -> bool:
         # Whether photos that changed a moment ago are read again. After the last time, they fail.
         if self._settle_deadline is None:
-            self._settle_deadline = time.monotonic() + SETTLE_PERIODS * self._loaded.limits.settle_s
+            self._settle_deadline = (
+                time.monotonic() + SETTLE_PERIODS * self._loaded.limits.settle_s
+            )
             log.info("%s: waits for photos that changed just now", self.chunk.title)
         return time.monotonic() < self._settle_deadline
 
     def _store_if_due(self) -> None:
-        is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S
+        is_due = (
+            len(self._batch) >= STORE_PHOTOS
+            or time.monotonic() - self._stored_at > STORE_S
+        )
         # The process may be ended before the last result.
         if is_due or (self._batch and self.chunk.stop.is_set()):
             self._store()
@@ -216,10 +244,14 @@ class PhotoClassifier(PhotoProcessor):
     def _store(self) -> None:
         items, self._batch = self._batch, []
         # Drop failures due to an unmounted root: those items stay open, and the job waits for it.
-        suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
+        suspects = [
+            item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS
+        ]
         if suspects:
             available = self.chunk.keep_available(suspects, self.chunk.roots())
-            items = [item for item in items if item not in suspects or item in available]
+            items = [
+                item for item in items if item not in suspects or item in available
+            ]
         self._stored_at = time.monotonic()
         chunk, taught = self.chunk, self._loaded.taught
         chunk.check_lease()
@@ -292,7 +324,9 @@ class PhotoComparer(PhotoProcessor):
             for item in items:
                 item.outcome = ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING)
                 if item.content_id is not None and item.content_id in settled:
-                    item.outcome = ItemOutcome(item.position, outcome_of(settled[item.content_id]))
+                    item.outcome = ItemOutcome(
+                        item.position, outcome_of(settled[item.content_id])
+                    )
             store_outcomes(connection, claim, [item.outcome for item in items])
 
 
@@ -300,7 +334,9 @@ _FIND_CLASSIFIED = select(contents.c.digest).where(
     among(contents.c.digest, bindparam("digests")),
     contents.c.outcome.is_not(None),
     is_classified_by(
-        bindparam("model_id"), ("top_k", bindparam("top_k")), ("threshold", bindparam("threshold"))
+        bindparam("model_id"),
+        ("top_k", bindparam("top_k")),
+        ("threshold", bindparam("threshold")),
     ),
 )
 
@@ -343,7 +379,9 @@ class KnownImages:
         questions = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             for model_id in () if self._is_closed else self._claim.thresholds:
-                classified = self._classified(model_id, {each.digest for each in questions})
+                classified = self._classified(
+                    model_id, {each.digest for each in questions}
+                )
                 for question in questions:
                     if question.digest in classified:
                         question.lacking.remove(model_id)
@@ -361,7 +399,9 @@ class KnownImages:
             self._connection = self._open_connection.enter_context(read)
             self._query = PreparedQuery(self._connection, _FIND_CLASSIFIED)
         parameters = {
-            "digests": json.dumps([*digests]) if self._database.is_sqlite else [*digests],
+            "digests": json.dumps([*digests])
+            if self._database.is_sqlite
+            else [*digests],
             "model_id": model_id,
             "top_k": self._claim.top_k,
             "threshold": self._claim.thresholds[model_id],

@@ -74,7 +74,9 @@ class ActivityMonitor:
 
         def record_progress() -> None:
             with self._lock:
-                if key in self._progress_at:  # a thread may still work for a chunk that has ended
+                if (
+                    key in self._progress_at
+                ):  # a thread may still work for a chunk that has ended
                     self._progress_at[key] = time.monotonic()
 
         with self._lock:
@@ -96,7 +98,11 @@ class ActivityMonitor:
         with self._lock:
             longest_stuck = min(self._progress_at.values(), default=math.inf)
         is_stuck = time.monotonic() - longest_stuck > limit_s
-        return f"the current work has made no progress for {limit_s:.0f} s" if is_stuck else None
+        return (
+            f"the current work has made no progress for {limit_s:.0f} s"
+            if is_stuck
+            else None
+        )
 
     @property
     def message_age_s(self) -> float:
@@ -178,7 +184,9 @@ class LeaseRenewer:
         with self._lock:
             leases = dict(self._leases)
         if leases:
-            for claim in renew_leases(self._database, [claim for claim, _ in leases.values()]):
+            for claim in renew_leases(
+                self._database, [claim for claim, _ in leases.values()]
+            ):
                 leases[claim.token][1].set()
 
 
@@ -243,7 +251,9 @@ class ChunkExecutor:
             end = self._process_or_release(chunk, is_acquired=is_acquired)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
-            items = with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
+            items = with_retry(
+                lambda: finish_job(self._database, claim.name.job_id), self.stop
+            )
             if items >= LARGE_JOB:
                 try:
                     self._database.update_statistics()
@@ -289,11 +299,14 @@ class ChunkExecutor:
             if self.stop.is_set() or chunk.lease_lost.is_set():
                 raise _Stopped
 
-        update = partial(update_consequences, self._database, self._settings.model, report)
+        update = partial(
+            update_consequences, self._database, self._settings.model, report
+        )
         try:
             if needs_isolation(chunk.claim):
                 log.error(
-                    "%s: processes ended in it; positions and trips are still due", chunk.title
+                    "%s: processes ended in it; positions and trips are still due",
+                    chunk.title,
                 )
             else:
                 chunk.with_retry(update)
@@ -301,7 +314,8 @@ class ChunkExecutor:
             return ChunkEnd.LOST if chunk.lease_lost.is_set() else ChunkEnd.RELEASED
         except TaggerError as error:
             log.warning(
-                "the taught landmarks were not updated: %s Then run: tagger backfill taught", error
+                "the taught landmarks were not updated: %s Then run: tagger backfill taught",
+                error,
             )
         except SQLAlchemyError:
             raise
@@ -324,8 +338,12 @@ class ChunkExecutor:
         loaded = chunk.with_retry(partial(self.models.get, chunk.claim.thresholds))
         chunk.on_progress()
         for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
-            note = Note(NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])})
-            chunk.with_retry(partial(record_error, self._database, chunk.claim.name.job_id, note))
+            note = Note(
+                NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])}
+            )
+            chunk.with_retry(
+                partial(record_error, self._database, chunk.claim.name.job_id, note)
+            )
         return PhotoClassifier(chunk, loaded)
 
     def _release(self, chunk: ChunkRunner) -> None:
@@ -397,7 +415,9 @@ def _cancel_rest(database: Database, job_id: int, note: str) -> None:
     try:
         with_retry(end, is_stopping)
     except DatabaseError as error:
-        log.warning("Job %d is cancelled by the next command: %s", job_id, outage_text(error))
+        log.warning(
+            "Job %d is cancelled by the next command: %s", job_id, outage_text(error)
+        )
 
 
 class JobThreads:
@@ -408,18 +428,27 @@ class JobThreads:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, job_id: int, *, is_shared: bool = False
+        self,
+        database: Database,
+        settings: Settings,
+        job_id: int,
+        *,
+        is_shared: bool = False,
     ) -> None:
         self._database = database
         self._job_id = job_id
         self._is_shared = is_shared
-        self._executor = ChunkExecutor(database, settings, SLICE_S if is_shared else None)
+        self._executor = ChunkExecutor(
+            database, settings, SLICE_S if is_shared else None
+        )
         self._pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _trace: object
+    ) -> None:
         if not isinstance(error, KeyboardInterrupt):
             self._executor.stop.set()
             self._pool.shutdown()

@@ -73,14 +73,19 @@ class PhotoTags:
         return frozenset(
             Target(write.target)
             for write in self.writes
-            if job in {None, write.job_id} and (not self.is_gone or write.photo_id == self.photo_id)
+            if job in {None, write.job_id}
+            and (not self.is_gone or write.photo_id == self.photo_id)
         )
 
-    def written_files(self, root: Path, job: int | None = None) -> tuple[WrittenFile, ...]:
+    def written_files(
+        self, root: Path, job: int | None = None
+    ) -> tuple[WrittenFile, ...]:
         """The files on record of the photo, and of photos with its image that are gone from its root."""
         return tuple(
             WrittenFile(
-                (root / path_from_text(write.path, write.path_bytes)).with_name(write.file),
+                (root / path_from_text(write.path, write.path_bytes)).with_name(
+                    write.file
+                ),
                 Target(write.target),
                 write.written_digest,
                 write.base_digest,
@@ -91,7 +96,11 @@ class PhotoTags:
             for write in self.writes
             if job in {None, write.job_id}
             if write.photo_id == self.photo_id
-            or (not self.is_gone and write.root_id == self.root_id and write.gone_since is not None)
+            or (
+                not self.is_gone
+                and write.root_id == self.root_id
+                and write.gone_since is not None
+            )
         )
 
     def write_request(
@@ -106,9 +115,13 @@ class PhotoTags:
     ) -> PhotoWriteRequest:
         """The request for the photo at `path`; without `options` an undo, of all writes or of `undo_job`."""
         written = self.written_targets(undo_job), self.written_files(root, undo_job)
-        request = PhotoWriteRequest(path, root, max_bytes, *written, raw_files=tuple(raw_files))
+        request = PhotoWriteRequest(
+            path, root, max_bytes, *written, raw_files=tuple(raw_files)
+        )
         if options is None:
-            return replace(request, single_job=undo_job is not None, is_gone=self.is_gone)
+            return replace(
+                request, single_job=undo_job is not None, is_gone=self.is_gone
+            )
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
@@ -118,17 +131,28 @@ class PhotoTags:
                 sight = None if sight is None else sight.in_language(options.language)
                 estimate = replace(self.estimate, sight=sight)
         things = (
-            [thing.path_in(options.language) for thing in self.things] if options.things else []
+            [thing.path_in(options.language) for thing in self.things]
+            if options.things
+            else []
         )
         tag_fields = make_tag_fields(
-            landmarks, things=things, gps=gps, estimate=estimate, description=options.description
+            landmarks,
+            things=things,
+            gps=gps,
+            estimate=estimate,
+            description=options.description,
         )
         return replace(
-            request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest
+            request,
+            target=options.to,
+            tag_fields=tag_fields,
+            image_digest=self.image_digest,
         )
 
 
-def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
+def load_photo_tags(
+    database: Database, photo_ids: Collection[int]
+) -> Mapping[int, PhotoTags]:
     """Load tags by photo id. Photos that were removed from the database are missing."""
     copy = photos.alias("copy")
     has_copy = exists().where(
@@ -149,10 +173,17 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             .outerjoin(contents, contents.c.id == photos.c.content_id)
             .where(photos.c.id.in_(photo_ids))
         ).all()
-        estimated = positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED)
+        estimated = (
+            positions.c.photo_id.in_(photo_ids),
+            positions.c.source.not_in(STATED),
+        )
         estimates = {
             row.photo_id: PositionEstimate(
-                row.latitude, row.longitude, row.error_m, row.source, _sight(connection, row)
+                row.latitude,
+                row.longitude,
+                row.error_m,
+                row.source,
+                _sight(connection, row),
             )
             for row in connection.execute(select(positions).where(*estimated))
         }
@@ -161,7 +192,9 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
         shown = things_of_images(connection, {row.content_id for row in rows})
         every = all_things(connection) if shown else {}
         things = {
-            content_id: tuple(every[slug] for slug in sorted(each.thing for each in of_image))
+            content_id: tuple(
+                every[slug] for slug in sorted(each.thing for each in of_image)
+            )
             for content_id, of_image in shown.items()
         }
         writes = _writes(connection, photo_ids)
@@ -190,7 +223,9 @@ def _sight(connection: Connection, row: Row[Any]) -> NamedLandmark | None:
     sight = library_sights(connection).named(row.sight, row.latitude, row.longitude)
     names = {} if sight is None else dict(sight.names)
     slug = slug_of_name(row.sight) or row.sight
-    return NamedLandmark(slug, row.sight, row.country, row.region, row.city, names=names)
+    return NamedLandmark(
+        slug, row.sight, row.country, row.region, row.city, names=names
+    )
 
 
 def _accepted_landmarks(
@@ -223,7 +258,9 @@ def _accepted_landmarks(
     return named
 
 
-def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
+def _writes(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, list[Row[Any]]]:
     # The writes of each photo's files, and of its image in any file, with the photos of these.
     of_file = metadata_writes.c.photo_id == photos.c.id
     of_image = metadata_writes.c.image_digest == contents.c.digest
@@ -233,7 +270,10 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
             photos.c.id.label("of_photo"),
             *(column for column in metadata_writes.c if column.name != "undo"),
             and_(of_file, metadata_writes.c.complete).label("is_complete"),
-            *(holder.c[name] for name in ("root_id", "path", "path_bytes", "gone_since")),
+            *(
+                holder.c[name]
+                for name in ("root_id", "path", "path_bytes", "gone_since")
+            ),
         )
         .select_from(photos)
         .outerjoin(contents, contents.c.id == photos.c.content_id)
@@ -248,13 +288,17 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
     return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
 
 
-def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
+def recorded_sidecars(
+    database: Database, photo: Path, root_paths: RootPaths
+) -> Sequence[str]:
     """The names of a photo's sidecars that were written and not undone."""
     with suppress(PhotoNotFound), database.read() as connection:
         photo_id = find_photo_id(connection, photo, root_paths)
         writes = _writes(connection, [photo_id]).get(photo_id, ())
         return [
-            write.file for write in writes if write.target == Target.SIDECAR and write.is_complete
+            write.file
+            for write in writes
+            if write.target == Target.SIDECAR and write.is_complete
         ]
     return []
 
@@ -287,9 +331,13 @@ def preview_photos(
     """Preview these photos in order; without `options` an undo, of all writes or of `undo_job`."""
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
-        rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
+        rows = connection.execute(
+            select(photos).where(photos.c.id.in_(photo_ids))
+        ).all()
         raw_files = raw_files_of(connection, photo_ids)
-        of_photos = [roots[root_id] for root_id in sorted({row.root_id for row in rows})]
+        of_photos = [
+            roots[root_id] for root_id in sorted({row.root_id for row in rows})
+        ]
         unavailable = [
             (folder, WriteFailed("unreadable", str(folder.error(connection))))
             for folder in unavailable_folders(connection, of_photos)
@@ -306,7 +354,8 @@ def preview_photos(
             root = roots[row.root_id]
             path = root.path_of(row.path, row.path_bytes)
             problem = next(
-                (text for folder, text in unavailable if folder.has(root.id, row.path)), None
+                (text for folder, text in unavailable if folder.has(root.id, row.path)),
+                None,
             )
             if problem is not None:
                 yield MetadataPreview(path, None, problem)
@@ -318,11 +367,14 @@ def preview_photos(
                 max_bytes=settings.max_bytes,
                 undo_job=undo_job,
                 raw_files=(
-                    root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())
+                    root.path_of(file.path, file.path_bytes)
+                    for file in raw_files.get(photo_id, ())
                 ),
             )
             try:
-                plan = plan_photo(request, partial(find_undo_record, database, photo_id))
+                plan = plan_photo(
+                    request, partial(find_undo_record, database, photo_id)
+                )
             except (WriteRefused, WriteFailed) as problem_of_file:
                 yield MetadataPreview(path, None, problem_of_file)
             else:

@@ -105,12 +105,18 @@ class MetadataWriter(PhotoProcessor):
             return
         self._remove_leftovers(items, roots)
         photo_ids = [item.photo_id for item in items]
-        tags = self.chunk.with_retry(lambda: load_photo_tags(self.chunk.database, photo_ids))
+        tags = self.chunk.with_retry(
+            lambda: load_photo_tags(self.chunk.database, photo_ids)
+        )
         futures = [
-            self._pool.submit(self._prepare, item, roots[item.root_id], tags.get(item.photo_id))
+            self._pool.submit(
+                self._prepare, item, roots[item.root_id], tags.get(item.photo_id)
+            )
             for item in items
         ]
-        prepared = [result for future in futures if (result := future.result()) is not None]
+        prepared = [
+            result for future in futures if (result := future.result()) is not None
+        ]
         self.chunk.check_lease()
         # Drop files that are lost only because their disk is away: their items stay open.
         suspects = [
@@ -121,14 +127,20 @@ class MetadataWriter(PhotoProcessor):
         ]
         available = self.chunk.keep_available(suspects, roots)
         prepared = [
-            result for result in prepared if result.item not in suspects or result.item in available
+            result
+            for result in prepared
+            if result.item not in suspects or result.item in available
         ]
         # Record the intended writes: if this process dies, the files show which of them were done.
         if any(result.photo and result.photo.prepared for result in prepared):
             self.chunk.with_retry(
                 lambda: record_intents(self.chunk.database, self._claim, prepared)
             )
-        results = [result for result in map(self._replace_files, prepared) if result is not None]
+        results = [
+            result
+            for result in map(self._replace_files, prepared)
+            if result is not None
+        ]
         self._discard_prepared()
         self._store(results)
 
@@ -139,7 +151,9 @@ class MetadataWriter(PhotoProcessor):
         self._pool.shutdown(cancel_futures=True)
         self._discard_prepared()
 
-    def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+    def _remove_leftovers(
+        self, items: Sequence[Item], roots: Mapping[int, Root]
+    ) -> None:
         for item in items:
             root = roots[item.root_id]
             folder = root.path_of(item.path, item.path_bytes).parent
@@ -153,7 +167,9 @@ class MetadataWriter(PhotoProcessor):
         while self._prepared:
             self._prepared.pop().discard()
 
-    def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
+    def _prepare(
+        self, item: Item, root: Root, tags: PhotoTags | None
+    ) -> PhotoResult | None:
         # Prepare a photo's files; None if the process has to stop, or the photo is busy.
         if self.chunk.stop.is_set():
             return None
@@ -176,7 +192,9 @@ class MetadataWriter(PhotoProcessor):
         chunk = self.chunk
 
         def find_record(written_digest: str) -> UndoRecord | None:
-            find = partial(find_undo_record, chunk.database, item.photo_id, written_digest)
+            find = partial(
+                find_undo_record, chunk.database, item.photo_id, written_digest
+            )
             return chunk.with_retry(find)
 
         def database_time() -> datetime:
@@ -190,15 +208,21 @@ class MetadataWriter(PhotoProcessor):
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(item):
                 return None
-            return PhotoResult(item, Outcome.REFUSED, _refusal_text(refused), refused.kind)
+            return PhotoResult(
+                item, Outcome.REFUSED, _refusal_text(refused), refused.kind
+            )
         except WriteFailed as failed:
             return PhotoResult(item, Outcome.FAILED, failed.text, failed.kind)
         except (SQLAlchemyError, LeaseLost):
             raise
         except Exception:
             # An unexpected error fails this photo alone.
-            log.exception("writing a photo's metadata failed", extra={"photo": item.photo_id})
-            return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
+            log.exception(
+                "writing a photo's metadata failed", extra={"photo": item.photo_id}
+            )
+            return PhotoResult(
+                item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL
+            )
         finally:
             self.chunk.on_progress()
         reason = photo.plan.refusal_kind
@@ -211,7 +235,9 @@ class MetadataWriter(PhotoProcessor):
         if now - busy.since >= BUSY_S:
             return False
         pause = min(2 * busy.pause_s, LONGEST_PAUSE_S)
-        self._busy[item.position] = replace(busy, next_try=now + busy.pause_s, pause_s=pause)
+        self._busy[item.position] = replace(
+            busy, next_try=now + busy.pause_s, pause_s=pause
+        )
         return True
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
@@ -227,15 +253,23 @@ class MetadataWriter(PhotoProcessor):
             if refused.kind is RefusalKind.BUSY and self._may_retry(result.item):
                 return None
             text = _refusal_text(refused)
-            return replace(result, outcome=Outcome.REFUSED, text=text, reason=refused.kind)
+            return replace(
+                result, outcome=Outcome.REFUSED, text=text, reason=refused.kind
+            )
         except WriteFailed as failed:
-            return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
+            return replace(
+                result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind
+            )
         finally:
             self.chunk.on_progress()
         outcome, text = result.outcome, describe_result(photo)
         if self._was_written_before(result, photo):
             outcome = Outcome.WRITTEN
-            text = text if self._options is not None else "by an earlier attempt of this job"
+            text = (
+                text
+                if self._options is not None
+                else "by an earlier attempt of this job"
+            )
         reason = EDITED if photo.edited else result.reason
         return replace(result, outcome=outcome, text=text, reason=reason)
 
@@ -253,7 +287,10 @@ class MetadataWriter(PhotoProcessor):
             if (write.job_id, write.photo_id, write.complete) == intended
         }
         records = (file.undo_record for file in photo.plan.files)
-        return any(record is not None and record.written_digest in digests for record in records)
+        return any(
+            record is not None and record.written_digest in digests
+            for record in records
+        )
 
     def _store(self, results: Sequence[PhotoResult]) -> None:
         # Store the outcomes and update the undo log, in one transaction under the claim's token.
@@ -263,7 +300,9 @@ class MetadataWriter(PhotoProcessor):
 
         def store() -> None:
             with self.chunk.database.write() as connection:
-                store_outcomes(connection, self._claim, [item.outcome for item in items])
+                store_outcomes(
+                    connection, self._claim, [item.outcome for item in items]
+                )
                 record_results(connection, self._claim.name.job_id, results)
 
         self.chunk.with_retry(store)

@@ -27,7 +27,13 @@ from tagger.model.backends.protocol import (
     Conversions,
     Embeddings,
 )
-from tagger.model.devices import Device, choose_device, core_count, limit_gpu_memory, passes_at_once
+from tagger.model.devices import (
+    Device,
+    choose_device,
+    core_count,
+    limit_gpu_memory,
+    passes_at_once,
+)
 from tagger.model.model import Model, load_fastest_model
 from tagger.model.predictions import LabelPrediction, best_predictions
 from tagger.photos.decoding import DecodedImage, Resize
@@ -107,12 +113,16 @@ class ModelCache:
         ids = tuple(model_ids)
         if any(map(self._is_due, ids)):  # other callers do not wait
             with self._loading:
-                with suppress(*LOAD_ERRORS):  # each is then tried alone, and its error is told
+                with suppress(
+                    *LOAD_ERRORS
+                ):  # each is then tried alone, and its error is told
                     self._load_joined(ids)
                 for model_id in filter(self._is_due, ids):
                     version = self._file_version(model_id)
                     try:
-                        self._models[model_id] = self._load(model_by_id(self._database, model_id))
+                        self._models[model_id] = self._load(
+                            model_by_id(self._database, model_id)
+                        )
                     except LOAD_ERRORS as error:
                         self.errors[model_id] = error
                         self._failures[model_id] = version, time.monotonic()
@@ -136,7 +146,10 @@ class ModelCache:
         if model_id not in self._failures:
             return True
         version, failed_at = self._failures[model_id]
-        return time.monotonic() - failed_at > RETRY_S or self._file_version(model_id) != version
+        return (
+            time.monotonic() - failed_at > RETRY_S
+            or self._file_version(model_id) != version
+        )
 
     def _file_version(self, model_id: int) -> FileVersion:
         # What changes with the model's file.
@@ -157,13 +170,19 @@ class ModelCache:
         for model, things in combinations(registered, 2):
             trunk, rule = things.manifest.trunk, things.manifest.input
             begins_alike = trunk is not None and trunk.digest == model.digest
-            if begins_alike and rule == model.manifest.input and self._is_due(things.id):
+            if (
+                begins_alike
+                and rule == model.manifest.input
+                and self._is_due(things.id)
+            ):
                 verify_model(things)
                 joined = self._models[model.id] = self._load(model, things)
                 if joined.backend_name in OPENVINO:
                     self._models[things.id] = joined.join(things.manifest)
 
-    def _load(self, registered: RegisteredModel, things: RegisteredModel | None = None) -> Model:
+    def _load(
+        self, registered: RegisteredModel, things: RegisteredModel | None = None
+    ) -> Model:
         verify_model(registered)
         device = choose_device(self._settings.device, self._settings.batch_size)
         return _load_model(registered, device, self._settings, self._database, things)
@@ -191,10 +210,14 @@ def _load_model(
     )
     # What OpenVINO made of the model on this machine; a database in memory leaves no files.
     folder = None if database.is_in_memory else settings.conversions_folder
-    of_things = None if things is None else Conversions(things.file, things.digest, folder)
+    of_things = (
+        None if things is None else Conversions(things.file, things.digest, folder)
+    )
     conversions = Conversions(registered.file, registered.digest, folder, of_things)
     selections = StoredSelections(database)
-    return load_fastest_model(registered.manifest, device, options, selections, conversions)
+    return load_fastest_model(
+        registered.manifest, device, options, selections, conversions
+    )
 
 
 def share_memory(settings: Settings, processes: int) -> None:
@@ -229,7 +252,9 @@ class LocalModel:
             PhotoFailed: it cannot be read.
         """
         if file == "-":
-            return self.open_bytes(sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes])
+            return self.open_bytes(
+                sys.stdin.buffer.read(self._max_bytes + 1)[: self._max_bytes]
+            )
         return self._opener(read_named(parse_path(file), max_bytes=self._max_bytes))
 
     def open_bytes(self, data: bytes) -> OpenPhoto:
@@ -266,12 +291,16 @@ def open_local_model(
     Photos are decoded in a sandbox if the settings say so, and those RAW photos that must be developed.
     """
     device = choose_device(settings.device, settings.batch_size)
-    if device.kind != "cpu":  # one photo comes after the other, and a GPU would fill up each batch
+    if (
+        device.kind != "cpu"
+    ):  # one photo comes after the other, and a GPU would fill up each batch
         device = replace(device, batch_size=1)
     model = _load_model(registered, device, settings, database)
     limits = photo_limits(settings)
     with Sandbox(limits) as sandbox:
-        opener = photo_opener(limits, sandbox, only_develops=settings.sandbox != "always")
+        opener = photo_opener(
+            limits, sandbox, only_develops=settings.sandbox != "always"
+        )
         yield LocalModel(model, opener, settings.max_bytes)
 
 
@@ -290,7 +319,12 @@ def open_local_models(
         for model in registered:
             try:
                 opened.append(
-                    (model, stack.enter_context(open_local_model(model, settings, database)))
+                    (
+                        model,
+                        stack.enter_context(
+                            open_local_model(model, settings, database)
+                        ),
+                    )
                 )
             except TaggerError as error:
                 errors[model.name] = error

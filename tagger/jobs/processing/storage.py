@@ -157,7 +157,9 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         photo_ids = [row.id for row in rows if row.id is not None]
         raw_files = raw_files_of(connection, photo_ids)
     skipped = [
-        ItemOutcome(row.position, Outcome.SKIPPED, REMOVED if row.id is None else JOINED)
+        ItemOutcome(
+            row.position, Outcome.SKIPPED, REMOVED if row.id is None else JOINED
+        )
         for row in rows
         if row.id is None or row.primary_id is not None
     ]
@@ -171,9 +173,13 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         has_result = row.failure_kind is None and row.classified_mtime_ns is not None
         classified = None
         if row.is_classified and has_result and not claim.reprocess:
-            classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
+            classified = PhotoVersion(
+                row.classified_size_bytes, row.classified_mtime_ns
+            )
         own_raw_files = raw_files.get(row.id, ())
-        side_files = (stored_side_files(file.side_files) for file in (row, *own_raw_files))
+        side_files = (
+            stored_side_files(file.side_files) for file in (row, *own_raw_files)
+        )
         item = document_of(
             Item,
             row,
@@ -188,7 +194,10 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
 
 
 def store_results(
-    database: Database, claim: Claim, items: Sequence[Item], taught: Mapping[int, TaughtCache]
+    database: Database,
+    claim: Claim,
+    items: Sequence[Item],
+    taught: Mapping[int, TaughtCache],
 ) -> list[Item]:
     """Store items with a result, and what follows, in one transaction under the claim's token.
 
@@ -209,12 +218,16 @@ def store_results(
                 for content_id, result in classified.items()
                 if model_id in result.results
             }
-            compared[model_id] = compare_batch(connection, taught[model_id], new_embeddings)
+            compared[model_id] = compare_batch(
+                connection, taught[model_id], new_embeddings
+            )
         renew_lease(connection, claim)
         forgotten = lock_photos(connection, items)
         taken_over = photos_taken_over(connection, items)
         # All at once, so that workers lock images in one order.
-        lock_contents(connection, {*classified, *(item.image_id for item, _ in taken_over)})
+        lock_contents(
+            connection, {*classified, *(item.image_id for item, _ in taken_over)}
+        )
         is_announced = has_receivers(connection, Event.LANDMARK_FOUND)
         known_landmarks: set[int] = set()
         if is_announced:
@@ -231,9 +244,13 @@ def store_results(
             landmark_ids = {}
             for model_id in of_landmarks:
                 of_model = (each.results.get(model_id) for each in classified.values())
-                predictions = (result.predictions for result in of_model if result is not None)
+                predictions = (
+                    result.predictions for result in of_model if result is not None
+                )
                 labels = {each.position for each in chain.from_iterable(predictions)}
-                landmark_ids[model_id] = landmark_ids_of_labels(connection, model_id, labels)
+                landmark_ids[model_id] = landmark_ids_of_labels(
+                    connection, model_id, labels
+                )
             store_classifications(connection, claim, classified, landmark_ids, compared)
 
         # Weigh it with the photos' own positions. What others say follows when more of them are stored.
@@ -242,7 +259,9 @@ def store_results(
         # Settle what counts. The photos are recorded already.
         settled = settle(connection, classified, record=False)
         if is_announced:
-            _record_new_landmarks(connection, claim.name.job_id, settled, known_landmarks)
+            _record_new_landmarks(
+                connection, claim.name.job_id, settled, known_landmarks
+            )
 
         stored = _set_outcomes(connection, claim, items, forgotten, settled)
         store_outcomes(connection, claim, [item.outcome for item in stored])
@@ -257,13 +276,23 @@ def store_results(
 def _find_images(connection: Connection, items: Sequence[Item]) -> None:
     # Set the image of each item that was read. New images are inserted.
     digests = {item.position: getattr(item.result, "digest", None) for item in items}
-    is_new = {item.position: isinstance(item.result, Classified | Failed) for item in items}
+    is_new = {
+        item.position: isinstance(item.result, Classified | Failed) for item in items
+    }
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
-    new = sorted({digest for position, digest in digests.items() if digest and is_new[position]})
-    insert_page(
-        connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True
+    new = sorted(
+        {digest for position, digest in digests.items() if digest and is_new[position]}
     )
-    ids = lock_contents_shared(connection, {digest for digest in digests.values() if digest})
+    insert_page(
+        connection,
+        contents,
+        ("digest",),
+        ((digest,) for digest in new),
+        skip_existing=True,
+    )
+    ids = lock_contents_shared(
+        connection, {digest for digest in digests.values() if digest}
+    )
     for item in items:
         item.image_id = ids.get(digests[item.position] or "", 0)
 
@@ -277,7 +306,9 @@ def _set_outcomes(
 ) -> list[Item]:
     # Set the outcomes of items and the effective tags of their images. Returns those that get an outcome.
     # Images that were known when they were read, and that the claim's models have classified alike.
-    known = {item.image_id for item in items if isinstance(item.result, AlreadyClassified)}
+    known = {
+        item.image_id for item in items if isinstance(item.result, AlreadyClassified)
+    }
     earlier: dict[int, Outcome] = {}
     if known:
         query = select(contents.c.id, contents.c.outcome).where(
@@ -296,7 +327,9 @@ def _set_outcomes(
             case Failed():
                 failure = result.failure
                 kind_of_outcome = failure_outcome(failure.kind)
-                outcome = ItemOutcome(position, kind_of_outcome, failure.kind, failure.text)
+                outcome = ItemOutcome(
+                    position, kind_of_outcome, failure.kind, failure.text
+                )
             case Classified():
                 outcome = ItemOutcome(position, outcome_of(settled[item.image_id]))
             case AlreadyClassified() if item.image_id not in earlier:
@@ -312,12 +345,16 @@ def _record_new_landmarks(
     connection: Connection, job_id: int, settled: EffectiveTags, known: Collection[int]
 ) -> None:
     # Record the landmarks that have their first photo. `known`: those of these images before.
-    shown = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
+    shown = {
+        tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted
+    }
     is_other = ~among(effective_tags.c.content_id, settled)
     for landmark_id in sorted(shown.difference(known)):
         others = _landmarks(effective_tags.c.landmark_id == landmark_id, is_other)
         if connection.execute(others.limit(1)).first() is None:
-            query = select(landmarks.c.slug, landmarks.c.name).where(landmarks.c.id == landmark_id)
+            query = select(landmarks.c.slug, landmarks.c.name).where(
+                landmarks.c.id == landmark_id
+            )
             landmark = connection.execute(query).one()
             data = {"landmark": landmark.slug, "name": landmark.name, "job": job_id}
             record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)
@@ -350,17 +387,25 @@ def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
     Returns the items whose photos were forgotten since they were claimed.
     """
     own = among(photos.c.id, [item.photo_id for item in items])
-    copies = and_(among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE)
+    copies = and_(
+        among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE
+    )
     query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
     stored = set(connection.scalars(query.with_for_update(key_share=True)))
     return [item for item in items if item.photo_id not in stored]
 
 
 def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:
-    return {item.image_id: item.result for item in items if isinstance(item.result, Classified)}
+    return {
+        item.image_id: item.result
+        for item in items
+        if isinstance(item.result, Classified)
+    }
 
 
-def photos_taken_over(connection: Connection, items: Sequence[Item]) -> list[tuple[Item, int]]:
+def photos_taken_over(
+    connection: Connection, items: Sequence[Item]
+) -> list[tuple[Item, int]]:
     """Photos that are read first, and had the image of a RAW file or its JPEG, each with that image.
 
     A photo whose model was removed has an own image, which is not classified any more.
@@ -373,7 +418,9 @@ def photos_taken_over(connection: Connection, items: Sequence[Item]) -> list[tup
     query = query.where(among(photos.c.id, read), *taken_over).order_by(photos.c.id)
     rows = connection.execute(query).all() if read else ()
     return [
-        (read[row.id], row.content_id) for row in rows if row.content_id != read[row.id].image_id
+        (read[row.id], row.content_id)
+        for row in rows
+        if row.content_id != read[row.id].image_id
     ]
 
 
@@ -414,7 +461,9 @@ def store_photos(
         ).where(among(photos.c.id, facts))
         for row in connection.execute(query).mappings():
             values = facts[row["id"]]
-            is_recorded = row["content_id"] is None and values["content_id"] in classified
+            is_recorded = (
+                row["content_id"] is None and values["content_id"] in classified
+            )
             if not is_recorded and any(row[name] != values[name] for name in columns):
                 changed.append(row["id"])
     record_photos(connection, changed)
@@ -426,8 +475,13 @@ def store_photos(
         if isinstance(result, Classified | AlreadyClassified) and item.image_id:
             size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
             version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
-            of_result = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
-            rows.append({"photo": item.photo_id, **facts[item.photo_id], **version, **of_result})
+            of_result = {
+                "classified_size_bytes": size_bytes,
+                "classified_mtime_ns": mtime_ns,
+            }
+            rows.append(
+                {"photo": item.photo_id, **facts[item.photo_id], **version, **of_result}
+            )
     if rows:
         connection.execute(_UPDATE_CLASSIFIED, rows)
         connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items)})
@@ -449,7 +503,11 @@ _CLEAR_FAILURES = (
 
 def _readable_ids(items: Sequence[Item]) -> list[int]:
     # The ids of contents that were decoded, now or before.
-    readable = (item for item in items if isinstance(item.result, Classified | AlreadyClassified))
+    readable = (
+        item
+        for item in items
+        if isinstance(item.result, Classified | AlreadyClassified)
+    )
     return sorted({item.image_id for item in readable if item.image_id})
 
 
@@ -457,7 +515,9 @@ def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
     # The items whose photo was read, each with the facts in its file.
     for item in items:
         facts = (
-            None if item.result is None or isinstance(item.result, Unchanged) else item.result.facts
+            None
+            if item.result is None or isinstance(item.result, Unchanged)
+            else item.result.facts
         )
         if item.image_id and facts is not None:
             yield item, facts
@@ -470,7 +530,9 @@ def _store_failures(
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     # Store failures on photos, and facts that can be read; a changed image loses its tags.
-    failed = [(item, item.result.failure) for item in items if isinstance(item.result, Failed)]
+    failed = [
+        (item, item.result.failure) for item in items if isinstance(item.result, Failed)
+    ]
     if not failed:
         return
     now = current_time(connection)

@@ -55,12 +55,18 @@ _IS_FILE = (
 WriteRow = Mapping[str, Any]
 
 
-def find_undo_record(database: Database, photo_id: int, written_digest: str) -> UndoRecord | None:
+def find_undo_record(
+    database: Database, photo_id: int, written_digest: str
+) -> UndoRecord | None:
     """Find the record of the write that produced a file: the photo's own, else any other's."""
-    query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
+    query = select(metadata_writes).where(
+        metadata_writes.c.written_digest == written_digest
+    )
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
     with database.read() as connection:
-        own = connection.execute(newest.where(metadata_writes.c.photo_id == photo_id)).first()
+        own = connection.execute(
+            newest.where(metadata_writes.c.photo_id == photo_id)
+        ).first()
         rows = [own] if own is not None else connection.execute(newest).all()
     bases = {row.base_digest for row in rows}
     # If two different originals became the same file, the original of a third one is unknown.
@@ -111,13 +117,17 @@ def _complete_write(connection: Connection, state: _FileState) -> None:
     # them is that of the file. Rows of photos that are gone or forgotten are deleted as well, if they were
     # found by this file's digest.
     of_file = and_(
-        metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file
+        metadata_writes.c.photo_id == state.photo_id,
+        metadata_writes.c.file == state.file,
     )
     later = (
         metadata_writes.c.written_at > state.planned_at,
         metadata_writes.c.job_id != state.job_id,
     )
-    if connection.scalar(select(metadata_writes.c.id).where(of_file, *later).limit(1)) is not None:
+    if (
+        connection.scalar(select(metadata_writes.c.id).where(of_file, *later).limit(1))
+        is not None
+    ):
         return
     current_id = connection.scalar(
         select(func.max(metadata_writes.c.id)).where(
@@ -134,12 +144,17 @@ def _complete_write(connection: Connection, state: _FileState) -> None:
         connection.execute(delete(metadata_writes).where(obsolete))
     if current_id is not None:
         completed = (
-            update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
+            update(metadata_writes)
+            .where(metadata_writes.c.id == current_id)
+            .values(complete=True)
         )
         connection.execute(completed)
-    elif state.write is not None:  # written with another database, or with a newer copy of this one
+    elif (
+        state.write is not None
+    ):  # written with another database, or with a newer copy of this one
         connection.execute(
-            insert(metadata_writes), _dated(connection, [{**state.write, "complete": True}])
+            insert(metadata_writes),
+            _dated(connection, [{**state.write, "complete": True}]),
         )
 
 
@@ -153,7 +168,10 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
     query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
     return (
-        database.scalar(query if job is None else query.where(metadata_writes.c.job_id == job)) or 0
+        database.scalar(
+            query if job is None else query.where(metadata_writes.c.job_id == job)
+        )
+        or 0
     )
 
 
@@ -168,9 +186,17 @@ def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
     has_row = exists().where(
         own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest
     )
-    size = select(photos.c.size_bytes).where(photos.c.id == state.photo_id).scalar_subquery()
+    size = (
+        select(photos.c.size_bytes)
+        .where(photos.c.id == state.photo_id)
+        .scalar_subquery()
+    )
     has_size = photos.c.size_bytes == size
-    is_written = has_size if state.base_bytes is None else photos.c.size_bytes != state.base_bytes
+    is_written = (
+        has_size
+        if state.base_bytes is None
+        else photos.c.size_bytes != state.base_bytes
+    )
     return (
         select(photos.c.id, photos.c.path, has_size.label("same_size"))
         .join(contents, contents.c.id == photos.c.content_id)
@@ -213,7 +239,9 @@ class PhotoResult:
         return ItemOutcome(self.item.position, outcome, self.reason, text)
 
 
-def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoResult]) -> None:
+def record_intents(
+    database: Database, claimed: Claim, results: Sequence[PhotoResult]
+) -> None:
     """Record writes before they are done, and from which files all our values are about to be removed.
 
     Raises:
@@ -244,7 +272,9 @@ def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoRe
             connection.execute(incomplete, removals)
 
 
-def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
+def record_results(
+    connection: Connection, job_id: int, results: Sequence[PhotoResult]
+) -> None:
     """Make the undo log and the photos' file versions agree with the files as they are now."""
     states = [state for result in results for state in _file_states(job_id, result)]
     for state in states:
@@ -262,11 +292,15 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
     ]
     if lost:
         is_row = *_IS_FILE, metadata_writes.c.complete
-        separated = update(metadata_writes).where(*is_row).values(photo_id=None, complete=False)
+        separated = (
+            update(metadata_writes).where(*is_row).values(photo_id=None, complete=False)
+        )
         connection.execute(separated, lost)
 
     # Store the files' new sizes and times, so that no scan takes the photos for changed.
-    changes = [change for result in results if (change := _file_change(result)) is not None]
+    changes = [
+        change for result in results if (change := _file_change(result)) is not None
+    ]
     is_classified_version = (
         photos.c.id == bindparam("photo"),
         photos.c.classified_size_bytes == bindparam("size_before"),
@@ -333,7 +367,11 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
 
 
 def _write_row(
-    job_id: int, photo_id: int, request: PhotoWriteRequest, file: FilePlan, undo_record: UndoRecord
+    job_id: int,
+    photo_id: int,
+    request: PhotoWriteRequest,
+    file: FilePlan,
+    undo_record: UndoRecord,
 ) -> WriteRow:
     # The row of a write that is not complete, without its time.
     return {
@@ -355,7 +393,9 @@ def _file_change(result: PhotoResult) -> Mapping[str, int] | None:
     for file in result.photo.replaced if result.photo is not None else ():
         before = file.original.version
         if file.target is Target.EMBED and before is not None:
-            after = open_source(str(file.original.path.parent)).version(file.original.path.name)
+            after = open_source(str(file.original.path.parent)).version(
+                file.original.path.name
+            )
             if after is not None:
                 return {
                     "photo": result.item.photo_id,

@@ -72,7 +72,8 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
 
 def only_jpeg() -> WriteRefused:
     return WriteRefused(
-        RefusalKind.FORMAT, "Tags are embedded into JPEG files only. Keep its tags in a sidecar."
+        RefusalKind.FORMAT,
+        "Tags are embedded into JPEG files only. Keep its tags in a sidecar.",
     )
 
 
@@ -93,7 +94,9 @@ def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
     # The pieces of both files; None if the segments before the image are broken.
     # The first image's size in the index must follow the image only if it was correct before: many
     # programs store a wrong one.
-    size_follows = any(_has_valid_first_size(before, *segment) for segment in _head(before) or [])
+    size_follows = any(
+        _has_valid_first_size(before, *segment) for segment in _head(before) or []
+    )
     jpeg_pieces = (
         _pieces(before, size_follows=size_follows),
         _pieces(after, size_follows=size_follows),
@@ -122,7 +125,9 @@ _MP_ENTRIES = 0xB002
 def _has_valid_first_size(data: bytes, marker: int, start: int, end: int) -> bool:
     block = data[start + 8 : end]
     entries = (
-        _mp_entries(block) if marker == _APP2 and data[start + 4 : start + 8] == b"MPF\0" else []
+        _mp_entries(block)
+        if marker == _APP2 and data[start + 4 : start + 8] == b"MPF\0"
+        else []
     )
     if not entries:
         return False
@@ -214,11 +219,16 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
                 )
         else:
             pieces.append(
-                (f"the Photoshop resource {number.hex()}", (payload[at:start], payload[start:end]))
+                (
+                    f"the Photoshop resource {number.hex()}",
+                    (payload[at:start], payload[start:end]),
+                )
             )
         at = end + (end - start) % 2
     return (
-        [*pieces, ("the end of the Photoshop resources", payload[at:])] if payload[at:] else pieces
+        [*pieces, ("the end of the Photoshop resources", payload[at:])]
+        if payload[at:]
+        else pieces
     )
 
 

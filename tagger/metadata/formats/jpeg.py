@@ -31,7 +31,8 @@ def read_blocks(data: bytes) -> Blocks:
     jpeg = read_jpeg(data)
     xmp, exif = jpeg.segments_named(APP1, XMP), jpeg.segments_named(APP1, EXIF)
     resources = (
-        jpeg.content(segment, PHOTOSHOP) for segment in jpeg.segments_named(APP13, PHOTOSHOP)
+        jpeg.content(segment, PHOTOSHOP)
+        for segment in jpeg.segments_named(APP13, PHOTOSHOP)
     )
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
@@ -47,7 +48,8 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     jpeg = read_jpeg(data)
     changes = _changes(jpeg, read_blocks(data), new)
     if changes and any(
-        b"c2pa" in jpeg.content(segment, b"")[:128] for segment in jpeg.segments_named(APP11, b"JP")
+        b"c2pa" in jpeg.content(segment, b"")[:128]
+        for segment in jpeg.segments_named(APP11, b"JP")
     ):
         # A signature over the whole file, which any change breaks.
         raise WriteRefused(
@@ -97,7 +99,9 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         if len(existing) > 1:
             raise ambiguous_blocks("It has several XMP segments")
         others = [
-            segment for segment in jpeg.head if segment.marker == APP1 and segment not in existing
+            segment
+            for segment in jpeg.head
+            if segment.marker == APP1 and segment not in existing
         ]
         if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
             raise broken_structure("an XMP segment has an invalid name")
@@ -202,7 +206,9 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
     directory = block.directory(block.first) if block else None
     entries = directory.tags.get(_ENTRIES) if directory else None
     is_readable = (
-        entries is not None and entries.kind == _UNDEFINED and not entries.count % _ENTRY_BYTES
+        entries is not None
+        and entries.kind == _UNDEFINED
+        and not entries.count % _ENTRY_BYTES
     )
     if len(segments) > 1 or block is None or entries is None or not is_readable:
         raise fixed_offsets("It holds several images, and their index cannot be read")
@@ -245,16 +251,26 @@ def _offset_patches(
         WriteRefused: a new number does not fit.
     """
     base = shift(index.base)
-    numbers = [(image.entry_at + _OFFSET_AT, shift(image.start) - base) for image in index.images]
+    numbers = [
+        (image.entry_at + _OFFSET_AT, shift(image.start) - base)
+        for image in index.images
+    ]
     first = index.first
     # Some writers store a wrong size. A size that reaches past the image's end includes the inserted bytes.
     if first and jpeg.end <= first.size <= len(jpeg.data):
-        numbers.append((first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end))
+        numbers.append(
+            (first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end)
+        )
     if any(not 0 < number <= _LARGEST for _, number in numbers):
         raise fixed_offsets("Its index of images cannot hold larger numbers")
-    splices = (Splice(at, at + 4, struct.pack(index.order + "I", number)) for at, number in numbers)
+    splices = (
+        Splice(at, at + 4, struct.pack(index.order + "I", number))
+        for at, number in numbers
+    )
     return [
-        splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement
+        splice
+        for splice in splices
+        if jpeg.data[splice.start : splice.end] != splice.replacement
     ]
 
 
@@ -285,10 +301,14 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
     if _thumbnail_is_outside(block, len(jpeg.data) - base):
         raise fixed_offsets("Its EXIF points to data outside of the EXIF")
     starts = (
-        [image.start for image in index.images if image.start < len(jpeg.data)] if index else []
+        [image.start for image in index.images if image.start < len(jpeg.data)]
+        if index
+        else []
     )
     if starts and any(_note_holds_offset(block, base, start) for start in starts):
-        raise fixed_offsets("The camera's maker notes point to another image after the image")
+        raise fixed_offsets(
+            "The camera's maker notes point to another image after the image"
+        )
 
 
 def _is_movable(trailer: bytes) -> bool:
@@ -344,11 +364,15 @@ def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
     if note is None:
         return False
     origins = (
-        origin for origin in (0, base, base + note.start) if 0 <= image_start - origin <= _LARGEST
+        origin
+        for origin in (0, base, base + note.start)
+        if 0 <= image_start - origin <= _LARGEST
     )
     content = bytes(note.raw)
     return any(
-        struct.pack(order + "I", image_start - at) in content for at in origins for order in "<>"
+        struct.pack(order + "I", image_start - at) in content
+        for at in origins
+        for order in "<>"
     )
 
 
@@ -395,7 +419,8 @@ class Jpeg:
         return [
             segment
             for segment in self.head
-            if segment.marker == marker and self.data.startswith(name, segment.payload, segment.end)
+            if segment.marker == marker
+            and self.data.startswith(name, segment.payload, segment.end)
         ]
 
     def content(self, segment: Segment, name: bytes) -> bytes:
@@ -434,7 +459,12 @@ def _segments(data: bytes) -> Iterator[Segment]:
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _STANDALONE or marker in (0, EOI) or end < at + 4 or end > len(data):
+        if (
+            marker in _STANDALONE
+            or marker in (0, EOI)
+            or end < at + 4
+            or end > len(data)
+        ):
             raise broken_structure(f"the segment at byte {at} is incomplete")
         yield Segment(marker, at, end)
         at = end
@@ -472,7 +502,9 @@ def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     resources = list(resources_in(payload))
     rest = payload[sum(len(resource.raw) for resource in resources) :]
     if rest.strip(b"\0"):
-        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+        raise broken_structure(
+            "the Photoshop resources, which hold IPTC, cannot be read"
+        )
     if sum(resource.number == IPTC for resource in resources) > 1:
         raise ambiguous_blocks("It has IPTC datasets twice")
     digest_before = next(
@@ -486,7 +518,9 @@ def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
         elif resource.number == _IPTC_DIGEST:
             was_correct = resource.value == digest_before
             packed += (
-                [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
+                [_pack(resource.head, _digest(iptc or b""))]
+                if was_correct
+                else [resource.raw]
             )
         else:
             packed.append(resource.raw)
@@ -570,7 +604,9 @@ def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
     for splice in splices:
         start = splice.start + growth
         replaced = data[splice.start : splice.end]
-        packed += _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
+        packed += (
+            _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
+        )
         growth += splice.growth
     return _VERSION + zlib.compress(bytes(packed), 9)
 

@@ -1,7 +1,11 @@
 """XMP packets: our values are added and removed, with a check that nothing else changes."""
 
 from tagger.metadata.xmp.changes import add, remove
-from tagger.metadata.xmp.packet import LIST_FIELDS, SIDECAR_ONLY_FIELDS, sidecar_template
+from tagger.metadata.xmp.packet import (
+    LIST_FIELDS,
+    SIDECAR_ONLY_FIELDS,
+    sidecar_template,
+)
 from tagger.metadata.xmp.properties import (
     Value,
     WrittenLandmark,

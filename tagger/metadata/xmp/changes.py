@@ -138,7 +138,9 @@ class _PacketInsertion:
 
     def __init__(self, rdf: Element) -> None:
         if find_namespace_fields(rdf, OUR_NAMESPACE):
-            raise xmp_refused("holds landmark tags that another installation of this program wrote")
+            raise xmp_refused(
+                "holds landmark tags that another installation of this program wrote"
+            )
         self._rdf = rdf
         self._reader = PropertyReader(rdf)
         self._added: list[tuple[str, str]] = []
@@ -184,7 +186,11 @@ class _PacketInsertion:
         existing = {keyword_key(name) for path in existing_paths for name in path}
         all_paths = [
             *existing_paths,
-            *((keyword,) for keyword in existing_keywords if keyword_key(keyword) not in existing),
+            *(
+                (keyword,)
+                for keyword in existing_keywords
+                if keyword_key(keyword) not in existing
+            ),
         ]
         repeated_keywords = [] if self._texts(SUBJECT) else repeated
         self._add_texts(
@@ -196,7 +202,9 @@ class _PacketInsertion:
             (HIERARCHY, BAG, lightroom_path),
             (TAGS_LIST, SEQ, digikam_path),
         ):
-            repeated_paths = all_paths if tag_fields.paths and not self._texts(field) else []
+            repeated_paths = (
+                all_paths if tag_fields.paths and not self._texts(field) else []
+            )
             self._add_texts(
                 field,
                 kind,
@@ -208,7 +216,9 @@ class _PacketInsertion:
         for field, separator in HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
-        return [path for text in self._texts(CATEGORIES) for path in category_paths(text)]
+        return [
+            path for text in self._texts(CATEGORIES) for path in category_paths(text)
+        ]
 
     def _values(self, field: str) -> list[Value]:
         """The items of a field as exiftool reads them: of a list, several lists, a text or an attribute."""
@@ -222,7 +232,12 @@ class _PacketInsertion:
         return values
 
     def _texts(self, field: str) -> list[str]:
-        return [text for value in self._values(field) for text in texts(value) if text.strip()]
+        return [
+            text
+            for value in self._values(field)
+            for text in texts(value)
+            if text.strip()
+        ]
 
     def _add_texts(self, field: str, kind: str, values: Iterable[str]) -> None:
         existing = set(map(keyword_key, self._texts(field)))
@@ -234,9 +249,13 @@ class _PacketInsertion:
 
     def _add_locations(self, field: str, landmarks: Sequence[NamedLandmark]) -> None:
         locations = [value for value in self._values(field) if isinstance(value, dict)]
-        existing_ids = {text for value in locations for text in texts(value.get(LOCATION_ID))}
+        existing_ids = {
+            text for value in locations for text in texts(value.get(LOCATION_ID))
+        }
         existing_names = {
-            keyword_key(name) for value in locations for name in texts(value.get(LOCATION_NAME))
+            keyword_key(name)
+            for value in locations
+            for name in texts(value.get(LOCATION_NAME))
         }
         for landmark in landmarks:
             urn = clean(LANDMARK_URN + landmark.slug)
@@ -258,7 +277,9 @@ class _PacketInsertion:
         if find_fields(self._rdf, *POSITION):
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
-        values.append(metres(position.error_m) if math.isfinite(position.error_m) else "")
+        values.append(
+            metres(position.error_m) if math.isfinite(position.error_m) else ""
+        )
         for field, value in zip(POSITION, [*values, _DATUM], strict=True):
             if value:
                 add_text(self.node, field, value)
@@ -275,7 +296,10 @@ class _PacketInsertion:
     def _container(self, field: str, kind: str) -> Element:
         """The list to which items are added. Texts in another form, or none, become a list of this kind."""
         occurrences = find_fields(self._rdf, field)
-        if len(occurrences) == 1 and (items := list_container(occurrences[0])) is not None:
+        if (
+            len(occurrences) == 1
+            and (items := list_container(occurrences[0])) is not None
+        ):
             return items
         values = self._values(field)
         is_list_of_texts = all(isinstance(value, str) for value in values) and all(
@@ -293,7 +317,9 @@ class _PacketInsertion:
         return items
 
 
-def _add_location_fields(item: Element, landmark: NamedLandmark, name: str, urn: str) -> None:
+def _add_location_fields(
+    item: Element, landmark: NamedLandmark, name: str, urn: str
+) -> None:
     _add_default_text(new_container(item, LOCATION_NAME, ALT), name)
     append_item(new_container(item, LOCATION_ID, BAG), urn)
     fields = {
@@ -376,10 +402,15 @@ class _PacketRemoval:
 
     def remove_all(self) -> None:
         ours = find_namespace_fields(self._rdf, OUR_NAMESPACE)
-        nodes = {field.node: None for field in (*find_fields(self._rdf, *WRITABLE_FIELDS), *ours)}
+        nodes = {
+            field.node: None
+            for field in (*find_fields(self._rdf, *WRITABLE_FIELDS), *ours)
+        }
         for field in LIST_FIELDS:
             self._remove_items(field)
-        coordinates = [self._unchanged_occurrences(field) for field in (LATITUDE, LONGITUDE)]
+        coordinates = [
+            self._unchanged_occurrences(field) for field in (LATITUDE, LONGITUDE)
+        ]
         # A latitude without a longitude is not a position.
         removed = coordinates if all(coordinates) else []
         for field in (GPS_METHOD, GPS_ERROR, GPS_DATUM, SUBLOCATION_TEXT):
@@ -427,7 +458,9 @@ class _PacketRemoval:
             return ""
         # A sublocation is ours where a photo was taken, as the name of the sight: others write streets.
         known = set(_LOCATION_FIELDS)
-        if field == LOCATION_CREATED and value.get(SUBLOCATION) in texts(value.get(LOCATION_NAME)):
+        if field == LOCATION_CREATED and value.get(SUBLOCATION) in texts(
+            value.get(LOCATION_NAME)
+        ):
             known.add(SUBLOCATION)
         if not value.keys() <= known:
             return ""
@@ -444,7 +477,10 @@ class _PacketRemoval:
         return [
             occurrence
             for occurrence in find_fields(self._rdf, field)
-            if any(same_coordinate(self._plain_text(occurrence), value) for value in our_values)
+            if any(
+                same_coordinate(self._plain_text(occurrence), value)
+                for value in our_values
+            )
         ]
 
     def _remove_description(self) -> None:
@@ -463,7 +499,10 @@ class _PacketRemoval:
                     for item in elements(container)
                 ]
                 for item in items:
-                    if item.get(LANG) == DEFAULT_LANG and (item.text or "") in descriptions:
+                    if (
+                        item.get(LANG) == DEFAULT_LANG
+                        and (item.text or "") in descriptions
+                    ):
                         remove_element(occurrence.element if len(items) == 1 else item)
 
     def _plain_text(self, occurrence: Occurrence) -> str:

@@ -65,14 +65,21 @@ HIERARCHIES = (
 )
 # The hierarchical keywords of ACDSee, as XML in a text, which digiKam reads last.
 CATEGORIES = "acdsee:categories"
-LOCATION_SHOWN, LOCATION_CREATED = "Iptc4xmpExt:LocationShown", "Iptc4xmpExt:LocationCreated"
+LOCATION_SHOWN, LOCATION_CREATED = (
+    "Iptc4xmpExt:LocationShown",
+    "Iptc4xmpExt:LocationCreated",
+)
 LOCATIONS = (LOCATION_SHOWN, LOCATION_CREATED)
 # As Photoshop and Lightroom show it.
 SUBLOCATION_TEXT = "Iptc4xmpCore:Location"
 LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"
 SUBLOCATION = "Iptc4xmpExt:Sublocation"
-CITY, PROVINCE, COUNTRY = "Iptc4xmpExt:City", "Iptc4xmpExt:ProvinceState", "Iptc4xmpExt:CountryName"
+CITY, PROVINCE, COUNTRY = (
+    "Iptc4xmpExt:City",
+    "Iptc4xmpExt:ProvinceState",
+    "Iptc4xmpExt:CountryName",
+)
 LATITUDE, LONGITUDE = "exif:GPSLatitude", "exif:GPSLongitude"
 GPS_METHOD, GPS_ERROR, GPS_DATUM = (
     "exif:GPSProcessingMethod",
@@ -219,7 +226,9 @@ _NAME_LIMIT = 1_000
 
 _BLANK_BYTES = b"\0 \t\r\n"
 _PADDING_CHARACTERS = "\0\ufeff \t\r\n"
-_HEAD = re.compile(r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+begin[^>]*\?>|\s)*""")
+_HEAD = re.compile(
+    r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+begin[^>]*\?>|\s)*"""
+)
 _TAIL = re.compile(r"<\?xpacket\s+end\s*=[^>]*\?>")
 _DECLARED = re.compile(r"""\sencoding\s*=\s*(["'])([^"']*)\1""")
 _WRITTEN = re.compile(r"utf-?8|us-ascii", re.IGNORECASE)
@@ -248,7 +257,11 @@ class Packet:
             return start
         length = len(start) + len(end)
         has_room = self.padding and self.size >= length
-        padding = self.size - length if has_room else max(1, min(new_padding, _JPEG_ROOM - length))
+        padding = (
+            self.size - length
+            if has_room
+            else max(1, min(new_padding, _JPEG_ROOM - length))
+        )
         # Padding as XMP requires it: lines of spaces, so that text editors can open the file.
         lines = (b" " * 99 + b"\n") * (padding // 100 + 1)
         return start + (lines[-padding:] if padding > 0 else b"") + end
@@ -265,7 +278,9 @@ def new_packet(*, wrapped: bool) -> Packet:
     if not wrapped:
         return Packet(rdf)
     return Packet(
-        rdf, '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '<?xpacket end="w"?>'
+        rdf,
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n',
+        '<?xpacket end="w"?>',
     )
 
 
@@ -319,7 +334,9 @@ def xmp_refused(problem: str) -> WriteRefused:
 
 
 def _encoding(packet: bytes) -> Literal["utf-8", "utf-16-le", "utf-16-be"]:
-    return encoding_of(packet) if b"\0" in packet[2:4] else "utf-8"  # a single zero may be padding
+    return (
+        encoding_of(packet) if b"\0" in packet[2:4] else "utf-8"
+    )  # a single zero may be padding
 
 
 def _decode(packet: bytes) -> str:
@@ -353,9 +370,13 @@ def _parse(text: str) -> Element:
         root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        raise xmp_refused(f"cannot be read as XML from line {line}, column {column} on") from None
+        raise xmp_refused(
+            f"cannot be read as XML from line {line}, column {column} on"
+        ) from None
     nodes = depth = namespaces = 0
-    for event, item in etree.iterwalk(root, events=("start-ns", "start", "end", "comment", "pi")):
+    for event, item in etree.iterwalk(
+        root, events=("start-ns", "start", "end", "comment", "pi")
+    ):
         if isinstance(item, tuple):
             _check_names(item[1])
             namespaces += 1
@@ -430,12 +451,18 @@ def list_container(occurrence: Occurrence) -> Element | None:
     if occurrence.element is None or occurrence.element.attrib:
         return None
     containers = elements(occurrence.element)
-    return containers[0] if len(containers) == 1 and containers[0].tag in (BAG, SEQ) else None
+    return (
+        containers[0]
+        if len(containers) == 1 and containers[0].tag in (BAG, SEQ)
+        else None
+    )
 
 
 def is_unqualified(occurrence: Occurrence) -> bool:
     """Whether a field and its items are without attributes, which give them qualifiers or another type."""
-    return occurrence.element is None or not any(each.attrib for each in occurrence.element.iter())
+    return occurrence.element is None or not any(
+        each.attrib for each in occurrence.element.iter()
+    )
 
 
 def category_paths(text: str) -> list[tuple[str, ...]]:
@@ -445,7 +472,10 @@ def category_paths(text: str) -> list[tuple[str, ...]]:
     except WriteRefused:
         return []
     paths = (
-        [each.text or "" for each in reversed([category, *category.iterancestors(_CATEGORY)])]
+        [
+            each.text or ""
+            for each in reversed([category, *category.iterancestors(_CATEGORY)])
+        ]
         for category in root.iter(_CATEGORY)
         if category.get("Assigned") == "1"
     )
@@ -458,7 +488,9 @@ def new_node(rdf: Element) -> Element:
     about = (nodes[0].get(ABOUT) or nodes[0].get("about") or "") if nodes else ""
     bound = {uri for prefix, uri in rdf.nsmap.items() if prefix}
     prefixes = {
-        prefix: uri for uri, prefix in PREFIXES.items() if prefix != "xml" and uri not in bound
+        prefix: uri
+        for uri, prefix in PREFIXES.items()
+        if prefix != "xml" and uri not in bound
     }
     return etree.SubElement(rdf, NODE, {ABOUT: about}, nsmap=prefixes)
 
@@ -515,19 +547,29 @@ def remove_namespace(rdf: Element, namespace: str) -> None:
     """Remove the prefixes of a namespace that is no longer used. All other prefixes stay."""
     declared = [
         namespace_event
-        for _, namespace_event in etree.iterwalk(rdf.getroottree(), events=("start-ns",))
+        for _, namespace_event in etree.iterwalk(
+            rdf.getroottree(), events=("start-ns",)
+        )
     ]
-    pairs = [namespace_event for namespace_event in declared if isinstance(namespace_event, tuple)]
+    pairs = [
+        namespace_event
+        for namespace_event in declared
+        if isinstance(namespace_event, tuple)
+    ]
     if any(uri == namespace for _, uri in pairs):
         used_prefixes = {prefix for prefix, uri in pairs if prefix and uri != namespace}
-        etree.cleanup_namespaces(rdf.getroottree(), keep_ns_prefixes=sorted(used_prefixes))
+        etree.cleanup_namespaces(
+            rdf.getroottree(), keep_ns_prefixes=sorted(used_prefixes)
+        )
 
 
 def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
     occurrences: list[Occurrence] = []
     for node in elements(rdf):
         occurrences += [
-            Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)
+            Occurrence(node, name, None)
+            for name in map(str, node.attrib)
+            if matches(name)
         ]
         occurrences += [
             Occurrence(node, tag_of(child), child)

@@ -55,11 +55,18 @@ VALUE = "rdf:value"
 _RESOURCE = tag("rdf:resource")
 # Attributes of RDF itself. Old packets write them without a namespace.
 _SYNTAX = {
-    *(tag(f"rdf:{name}") for name in ("about", "ID", "nodeID", "bagID", "parseType", "resource")),
+    *(
+        tag(f"rdf:{name}")
+        for name in ("about", "ID", "nodeID", "bagID", "parseType", "resource")
+    ),
     *("about", "ID", "parseType", "resource"),
 }
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
-SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
+SLUG, NAME, SCORE = (
+    f"{OUR_PREFIX}:Landmark",
+    f"{OUR_PREFIX}:Name",
+    f"{OUR_PREFIX}:Score",
+)
 MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
 _OUR_NAMESPACE = [
     OUR_NAMESPACE.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")
@@ -89,7 +96,10 @@ def texts(value: Value | None) -> list[str]:
 def keywords(packet: bytes | None) -> list[str]:
     fields = properties(packet).items()
     return [
-        text for name, value in fields if name.partition(" ")[0] == SUBJECT for text in texts(value)
+        text
+        for name, value in fields
+        if name.partition(" ")[0] == SUBJECT
+        for text in texts(value)
     ]
 
 
@@ -280,7 +290,11 @@ def _properties(packet: bytes | None) -> dict[str, Value]:
 
 
 def _structures(value: Value | None) -> list[dict[str, Value]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    return (
+        [entry for entry in value if isinstance(entry, dict)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _text_value(value: Value | None) -> str | None:
@@ -303,7 +317,9 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
     except WriteRefused as refused:
         return refused.text
     remaining = {
-        name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")
+        name: value
+        for name, value in new.items()
+        if not name.startswith(f"{OUR_PREFIX}:")
     }
     for name, text in added_in_properties(new):
         _remove_value(remaining, name, text)
@@ -329,7 +345,9 @@ def _with_lists(fields: dict[str, Value]) -> dict[str, Value]:
         if name not in LISTS:
             others[unique_name] = value
         elif not is_blank_text(value):
-            lists.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+            lists.setdefault(name, []).extend(
+                value if isinstance(value, list) else [value]
+            )
     return {**others, **lists}
 
 
@@ -375,7 +393,9 @@ def _shown(value: Value | None) -> str:
     if value is None:
         return "absent"
     text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return (
+        text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    )
 
 
 ValueTest = Callable[[Value], bool]
@@ -459,5 +479,7 @@ def _is_valid_text(
     if not changed:
         return True
     return (
-        changed == {DEFAULT_LANG} and is_our_value(old[DEFAULT_LANG]) and not new.get(DEFAULT_LANG)
+        changed == {DEFAULT_LANG}
+        and is_our_value(old[DEFAULT_LANG])
+        and not new.get(DEFAULT_LANG)
     )

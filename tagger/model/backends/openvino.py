@@ -81,12 +81,18 @@ class OpenVinoBackend:
     """
 
     def __init__(
-        self, network: openvino.Model | bytes, name: BackendName, device: Device, at_once: int
+        self,
+        network: openvino.Model | bytes,
+        name: BackendName,
+        device: Device,
+        at_once: int,
     ) -> None:
         self.name = name
         self.at_once = at_once
         properties = {
-            "INFERENCE_PRECISION_HINT": "bf16" if device.precision == "bfloat16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16"
+            if device.precision == "bfloat16"
+            else "f32",
             "NUM_STREAMS": at_once,
             "INFERENCE_NUM_THREADS": at_once,
             "ENABLE_CPU_PINNING": False,
@@ -97,8 +103,12 @@ class OpenVinoBackend:
             self._compiled = core.compile_model(network, "CPU", properties)
         else:
             try:
-                self._compiled = core.import_model(io.BytesIO(network), "CPU", properties)
-            except Exception as error:  # its text is of OpenVINO's source code, over several lines
+                self._compiled = core.import_model(
+                    io.BytesIO(network), "CPU", properties
+                )
+            except (
+                Exception
+            ) as error:  # its text is of OpenVINO's source code, over several lines
                 reason = "OpenVINO compiled it for another processor, or it is damaged"
                 raise ValueError(reason) from error
         self._release_lock = threading.Lock()
@@ -117,7 +127,9 @@ class OpenVinoBackend:
         try:
             request.infer([images], share_inputs=True)
             tensors = request.output_tensors
-            return Outputs(*(np.array(output.data, dtype=np.float32) for output in tensors))
+            return Outputs(
+                *(np.array(output.data, dtype=np.float32) for output in tensors)
+            )
         finally:
             self._requests.put(request)
 
@@ -157,11 +169,15 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
                 graph, constants = file.read(GRAPH), file.read(CONSTANTS)
         except DAMAGED as error:
             raise InstallationDamaged(path=path) from error
-        return openvino.Core().read_model(graph, read_registered(artifact, digest) + constants)
+        return openvino.Core().read_model(
+            graph, read_registered(artifact, digest) + constants
+        )
     return None
 
 
-def prepare(model: openvino.Model, device: Device, ranges: Sequence[Range] = ()) -> openvino.Model:
+def prepare(
+    model: openvino.Model, device: Device, ranges: Sequence[Range] = ()
+) -> openvino.Model:
     """Change a model in place for a device; with the `ranges` of its manifest, for eight-bit integers."""
     if device.precision == "bfloat16":
         round_kernels(model)
@@ -170,9 +186,13 @@ def prepare(model: openvino.Model, device: Device, ranges: Sequence[Range] = ())
     return model
 
 
-def join(model: openvino.Model, things: openvino.Model, convolutions: int) -> openvino.Model:
+def join(
+    model: openvino.Model, things: openvino.Model, convolutions: int
+) -> openvino.Model:
     """A model with the outputs of both, which are prepared. The first `convolutions` of `things` go."""
-    first_own, shared = (_convolutions(each)[convolutions].input(0) for each in (things, model))
+    first_own, shared = (
+        _convolutions(each)[convolutions].input(0) for each in (things, model)
+    )
     first_own.replace_source_output(shared.get_source_output())
     images = model.get_parameters()[0].output(0)
     for user in things.get_parameters()[0].output(0).get_target_inputs():
@@ -183,7 +203,9 @@ def join(model: openvino.Model, things: openvino.Model, convolutions: int) -> op
 
 def _convolutions(model: openvino.Model) -> Sequence[openvino.Node]:
     """In the order of the program."""
-    return [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
+    return [
+        node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS
+    ]
 
 
 def round_kernels(model: openvino.Model) -> None:
@@ -194,7 +216,9 @@ def round_kernels(model: openvino.Model) -> None:
         # The shape of kernels: groups, outputs, inputs, height and width.
         weights = _values(node.input_value(1).get_node())
         if weights.shape[2] == 1 and weights.shape[3] * weights.shape[4] > 1:
-            kernels = round_keeping_sums(weights.reshape(-1, weights.shape[3] * weights.shape[4]))
+            kernels = round_keeping_sums(
+                weights.reshape(-1, weights.shape[3] * weights.shape[4])
+            )
             rounded = openvino.opset13.constant(kernels.reshape(weights.shape))
             node.input(1).replace_source_output(rounded.output(0))
 
@@ -214,7 +238,9 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
     """
     nodes = _convolutions(model)
     if len(nodes) != len(ranges):
-        raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
+        raise ValueError(
+            f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}"
+        )
     limits_of = _largest_weights if cpu_has_vnni() else largest_sums
     for node, (lowest, highest) in zip(nodes, ranges, strict=True):
         low, high = with_exact_zero(RANGE_MARGIN * lowest, RANGE_MARGIN * highest)
@@ -237,7 +263,9 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
 
 def _largest_weights(weights: Weights, first: int) -> Weights:
     """The largest magnitude in each kernel. Its dimensions begin at `first` with its input channels."""
-    largest: Weights = np.abs(weights).max(axis=tuple(range(first, weights.ndim)), keepdims=True)
+    largest: Weights = np.abs(weights).max(
+        axis=tuple(range(first, weights.ndim)), keepdims=True
+    )
     return largest
 
 
@@ -250,7 +278,10 @@ def largest_sums(weights: Weights, first: int) -> Weights:
     pairs = range(0, weights.shape[first], 2)
     of_one_sign = (weights.clip(min=0), weights.clip(max=0))
     return np.maximum(
-        *(_largest_weights(np.add.reduceat(part, pairs, axis=first), first) for part in of_one_sign)
+        *(
+            _largest_weights(np.add.reduceat(part, pairs, axis=first), first)
+            for part in of_one_sign
+        )
     )
 
 
@@ -265,7 +296,10 @@ def with_exact_zero(lowest: float, highest: float) -> Range:
 def _rounded(
     values: openvino.Output, low: npt.ArrayLike, high: npt.ArrayLike, levels: int
 ) -> openvino.Output:
-    limits = [openvino.opset13.constant(np.asarray(limit, np.float32)) for limit in (low, high)]
+    limits = [
+        openvino.opset13.constant(np.asarray(limit, np.float32))
+        for limit in (low, high)
+    ]
     rounded: openvino.Output = openvino.opset13.fake_quantize(
         values, *limits, *limits, levels
     ).output(0)
@@ -283,14 +317,20 @@ def _values(node: openvino.Node) -> npt.NDArray[np.float32]:
 def convert(module: torch.jit.ScriptModule, size: int) -> openvino.Model:
     """Convert the artifact without `openvino.convert_model`, which reports to OpenVINO's makers."""
     from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # it needs torch
+    from openvino.frontend.pytorch.ts_decoder import (
+        TorchScriptPythonDecoder,
+    )  # it needs torch
     from openvino.preprocess import PrePostProcessor
 
     module.eval()
     for parameter in module.parameters():
-        parameter.data = parameter.data.float()  # former trainers stored some in half precision
+        parameter.data = (
+            parameter.data.float()
+        )  # former trainers stored some in half precision
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(module)  # must stay alive until the conversion ends
+    decoder = TorchScriptPythonDecoder(
+        module
+    )  # must stay alive until the conversion ends
     model = frontend.convert(frontend.load(decoder))
     images = model.inputs[0].get_node()
     images.set_element_type(openvino.Type.u8)

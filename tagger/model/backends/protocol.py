@@ -113,7 +113,11 @@ class Conversions(NamedTuple):
 
     @property
     def digests(self) -> str:
-        return self.digest if self.things is None else f"{self.digest} {self.things.digest}"
+        return (
+            self.digest
+            if self.things is None
+            else f"{self.digest} {self.things.digest}"
+        )
 
     def compiled(self, name: BackendName, device: Device) -> Path | None:
         """The file of the model as it is compiled for a backend, on processors like this one."""
@@ -127,7 +131,10 @@ class Conversions(NamedTuple):
                 *sorted(instruction_sets()),
             )
         )
-        return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
+        return (
+            self.folder
+            / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -172,14 +179,18 @@ LACKS_OF_MEMORY = (
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a pass failed for lack of memory. TorchScript wraps the cause, so its text is checked."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(part in text for part in LACKS_OF_MEMORY)
+    return isinstance(error, MemoryError) or any(
+        part in text for part in LACKS_OF_MEMORY
+    )
 
 
 def is_passing(error: BaseException | None) -> bool:
     """Whether it may succeed later or elsewhere: a file, the installation or a lack of memory caused it."""
     if not isinstance(error, Exception):
         return False
-    here = isinstance(error, OSError | ImportError | Unavailable) or is_out_of_memory(error)
+    here = isinstance(error, OSError | ImportError | Unavailable) or is_out_of_memory(
+        error
+    )
     return here or is_passing(error.__cause__)
 
 
@@ -199,7 +210,9 @@ class SelectionKey:
     engines: tuple[str, ...]
 
     @classmethod
-    def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
+    def of(
+        cls, conversions: Conversions, device: Device, options: BackendOptions
+    ) -> Self:
         return cls(
             conversions.digests,
             device.kind,

@@ -37,7 +37,11 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.devices import Device, instruction_sets
 from tagger.photos.files import new_file, open_regular
-from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.permissions import (
+    create_private_file,
+    make_private_folder,
+    require_safe,
+)
 
 if TYPE_CHECKING:
     import openvino
@@ -82,11 +86,16 @@ class Difference(NamedTuple):
         scores = _score_difference(expected.scores, actual.scores)
         if expected.things is not None and actual.things is not None:
             scores = max(scores, _score_difference(expected.things, actual.things))
-        return cls(_embedding_difference(expected.embeddings, actual.embeddings), scores)
+        return cls(
+            _embedding_difference(expected.embeddings, actual.embeddings), scores
+        )
 
     @property
     def is_small(self) -> bool:
-        return self.embeddings <= MAX_EMBEDDING_DIFFERENCE and self.scores <= MAX_SCORE_DIFFERENCE
+        return (
+            self.embeddings <= MAX_EMBEDDING_DIFFERENCE
+            and self.scores <= MAX_SCORE_DIFFERENCE
+        )
 
 
 class BackendSelector:
@@ -133,8 +142,14 @@ class BackendSelector:
                 difference = Difference.between(expected, backend.forward(images))
             except Exception as error:  # noqa: BLE001 - whatever fails in another engine, the reference works
                 is_final = is_final and not is_passing(error)
-                until = " now, and is tried again at the next start" if is_passing(error) else ""
-                log.warning("%s cannot run this model%s; a slower backend runs it", other, until)
+                until = (
+                    " now, and is tried again at the next start"
+                    if is_passing(error)
+                    else ""
+                )
+                log.warning(
+                    "%s cannot run this model%s; a slower backend runs it", other, until
+                )
                 log.info("%s: %s", other, error.__cause__ or error)
                 continue
             log.info(
@@ -155,7 +170,9 @@ class BackendSelector:
             and self._conversions
             and is_installed("openvino")
         ):
-            with suppress(Exception):  # whatever fails in another engine, TorchScript works
+            with suppress(
+                Exception
+            ):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
 
                 if has_shipped_graph(self._conversions.digest):
@@ -219,8 +236,12 @@ class BackendSelector:
                 try:
                     return OpenVinoBackend(compiled, *arguments)
                 except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
-                    log.warning("the compiled model in %s is made anew: %s", file, error)
-            return OpenVinoBackend(self._network(is_in_eight_bits=name == EIGHT_BITS), *arguments)
+                    log.warning(
+                        "the compiled model in %s is made anew: %s", file, error
+                    )
+            return OpenVinoBackend(
+                self._network(is_in_eight_bits=name == EIGHT_BITS), *arguments
+            )
         except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
@@ -230,10 +251,17 @@ class BackendSelector:
             ) from error
 
     def _network(self, *, is_in_eight_bits: bool) -> openvino.Model:
-        from tagger.model.backends.openvino import convert, join, prepare, read_shipped_graph
+        from tagger.model.backends.openvino import (
+            convert,
+            join,
+            prepare,
+            read_shipped_graph,
+        )
 
         conversions = self._conversions
-        graph = conversions and read_shipped_graph(conversions.artifact, conversions.digest)
+        graph = conversions and read_shipped_graph(
+            conversions.artifact, conversions.digest
+        )
         if graph is None:
             if not is_installed("torch"):
                 raise extra_missing("This model", "torch")
@@ -248,7 +276,9 @@ class BackendSelector:
             load_module(things.artifact, things.digest), self._size
         )
         network_of_things = prepare(graph_of_things, self._device, ranges)
-        return join(network, network_of_things, cast("Trunk", manifest.trunk).convolutions)
+        return join(
+            network, network_of_things, cast("Trunk", manifest.trunk).convolutions
+        )
 
     def keep(self, backend: Backend) -> None:
         """Store what OpenVINO compiled for the backend, unless an earlier start has done that."""
@@ -257,7 +287,11 @@ class BackendSelector:
             store_compiled(cast("OpenVinoBackend", backend).to_bytes(), file)
 
     def _file(self, name: BackendName) -> Path | None:
-        return None if self._conversions is None else self._conversions.compiled(name, self._device)
+        return (
+            None
+            if self._conversions is None
+            else self._conversions.compiled(name, self._device)
+        )
 
     def _alternatives(self) -> list[BackendName]:
         """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
@@ -285,7 +319,10 @@ def _discs(size: int, rng: np.random.Generator) -> Images:
     image = Image.new("RGB", (size, size))
     draw = ImageDraw.Draw(image)
     radii = size * np.minimum(LEAST_RADIUS / (1 - rng.random(DISCS)), LARGEST_RADIUS)
-    centres, colours = rng.uniform(0, size, (DISCS, 2)), rng.integers(0, 256, (DISCS, 3))
+    centres, colours = (
+        rng.uniform(0, size, (DISCS, 2)),
+        rng.integers(0, 256, (DISCS, 3)),
+    )
     for radius, centre, colour in zip(
         radii.tolist(), centres.tolist(), colours.tolist(), strict=True
     ):
@@ -293,7 +330,9 @@ def _discs(size: int, rng: np.random.Generator) -> Images:
     return np.asarray(image)
 
 
-def _embedding_difference(expected: Embeddings | None, actual: Embeddings | None) -> float:
+def _embedding_difference(
+    expected: Embeddings | None, actual: Embeddings | None
+) -> float:
     if expected is None or actual is None:
         return 0.0 if expected is actual else math.inf
     if actual.shape != expected.shape or not np.isfinite(actual).all():
@@ -356,7 +395,9 @@ def store_compiled(network: bytes, file: Path) -> None:
             create_private_file(partial)
             partial.write_bytes(blake3(network).digest() + network)
     except OSError as error:
-        log.warning("the compiled model is not kept, so each start takes longer: %s", error)
+        log.warning(
+            "the compiled model is not kept, so each start takes longer: %s", error
+        )
 
 
 def _version(file: Path) -> str:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from tagger.model.artifact import without_deprecations
-from tagger.model.backends.protocol import BackendName, Images, Outputs, round_keeping_sums
+from tagger.model.backends.protocol import (
+    BackendName,
+    Images,
+    Outputs,
+    round_keeping_sums,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +23,9 @@ if TYPE_CHECKING:
 class TorchScriptBackend:
     name: BackendName = "torchscript"
 
-    def __init__(self, module: torch.jit.ScriptModule, device: Device, at_once: int) -> None:
+    def __init__(
+        self, module: torch.jit.ScriptModule, device: Device, at_once: int
+    ) -> None:
         self._module = freeze(module, device)
         self._kind = device.kind
         self.at_once = at_once
@@ -28,7 +35,9 @@ class TorchScriptBackend:
         with torch.inference_mode():
             # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
             tensor = batch.to(self._kind).permute(0, 3, 1, 2)
-            outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(tensor)
+            outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(
+                tensor
+            )
             if isinstance(outputs, torch.Tensor):
                 return Outputs(_to_array(outputs), None)
             scores, embeddings = outputs

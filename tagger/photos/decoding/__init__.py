@@ -53,9 +53,13 @@ class Resize:
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= self.short_side:
-            raise ValueError(f"short_side {self.short_side} must be at least size {self.size}")
+            raise ValueError(
+                f"short_side {self.short_side} must be at least size {self.size}"
+            )
         if self.fit == "stretch" and self.short_side != self.size:
-            raise ValueError("short_side must be size where the whole image is stretched")
+            raise ValueError(
+                "short_side must be size where the whole image is stretched"
+            )
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,9 @@ class _Decoding:
             bare = self.photo_format.reader.bare_file(data)
             if bare is None:
                 raise
-            error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
+            error.__traceback__ = error.__context__ = (
+                None  # they keep the decoded pixels alive
+            )
             is_truncated = is_truncation(error)
             image = self._decoded(bare)
             if is_truncated and _is_blank(image.pixels):
@@ -175,7 +181,9 @@ class _Decoding:
         if self.photo_format.reader.is_upright:
             return 1
         orientation = (
-            orientation_in(self.original) if self.orientation is None else self.orientation
+            orientation_in(self.original)
+            if self.orientation is None
+            else self.orientation
         )
         if orientation is not None:
             return orientation
@@ -183,7 +191,9 @@ class _Decoding:
         return value if value in _TRANSPOSES else 1
 
 
-def _turned(image: Image.Image, width: int, height: int, orientation: int) -> DecodedImage:
+def _turned(
+    image: Image.Image, width: int, height: int, orientation: int
+) -> DecodedImage:
     if orientation in _TRANSPOSES:
         image = image.transpose(_TRANSPOSES[orientation])
     if orientation in _SWAPS_SIDES:
@@ -191,7 +201,9 @@ def _turned(image: Image.Image, width: int, height: int, orientation: int) -> De
     return DecodedImage(np.asarray(image), width, height)
 
 
-def turned(image: DecodedImage, orientation: int | None, own: int | None) -> DecodedImage:
+def turned(
+    image: DecodedImage, orientation: int | None, own: int | None
+) -> DecodedImage:
     """The image, turned as another file says, in place of its `own` orientation. Its size stays as it is."""
     if orientation is None:
         return image
@@ -209,13 +221,17 @@ def _is_blank(pixels: Pixels) -> bool:
     return not any(part.size and np.ptp(part, axis=(0, 1)).any() for part in parts)
 
 
-def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
+def _resized(
+    image: Image.Image, extent: tuple[float, float], resize: Resize
+) -> Image.Image:
     """Scale and crop in one step, which computes only the model's pixels, for every orientation alike.
 
     `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     """
     profile = profile_of(image)
-    return to_srgb(scaled(of_eight_bits(image), _box(extent, resize), resize.size), profile)
+    return to_srgb(
+        scaled(of_eight_bits(image), _box(extent, resize), resize.size), profile
+    )
 
 
 def _box(extent: tuple[float, float], resize: Resize) -> Box:
@@ -225,4 +241,9 @@ def _box(extent: tuple[float, float], resize: Resize) -> Box:
     width, height = extent
     side = min(width, height) * resize.size / resize.short_side
     left, top = (width - side) / 2, (height - side) / 2
-    return max(left, 0.0), max(top, 0.0), min(left + side, width), min(top + side, height)
+    return (
+        max(left, 0.0),
+        max(top, 0.0),
+        min(left + side, width),
+        min(top + side, height),
+    )

@@ -39,7 +39,11 @@ _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
 def profile_of(image: Image.Image) -> bytes | None:
     """The colour profile of a loaded image. Call it before the pixels are averaged."""
     profile = image.info.get("icc_profile")
-    return profile if isinstance(profile, bytes) and len(profile) <= PROFILE_LIMIT_BYTES else None
+    return (
+        profile
+        if isinstance(profile, bytes) and len(profile) <= PROFILE_LIMIT_BYTES
+        else None
+    )
 
 
 def of_eight_bits(image: Image.Image) -> Image.Image:
@@ -83,7 +87,9 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode not in ("LA", "RGBA"):
         return _opaque_to_srgb(image, profile)
     alpha = image.getchannel("A")
-    colours = _opaque_to_srgb(image.convert("L" if image.mode == "LA" else "RGB"), profile)
+    colours = _opaque_to_srgb(
+        image.convert("L" if image.mode == "LA" else "RGB"), profile
+    )
     white = Image.new("RGB", image.size, "white")
     white.paste(colours, mask=alpha)
     return white
@@ -168,7 +174,9 @@ def _factor(length: float, side: int) -> int:
     return int(length / side / _REDUCING_GAP) or 1
 
 
-def _with_neighbours(image: Image.Image, box: Box, side: int) -> tuple[int, int, int, int]:
+def _with_neighbours(
+    image: Image.Image, box: Box, side: int
+) -> tuple[int, int, int, int]:
     """The box and the pixels around it that the bilinear filter needs."""
     across, down = (box[2] - box[0]) / side / 2, (box[3] - box[1]) / side / 2
     return (

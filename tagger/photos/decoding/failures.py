@@ -44,7 +44,9 @@ def failing_alone(data: bytes) -> Iterator[None]:
 def is_truncation(error: Exception) -> bool:
     """Whether a decoder reached the end of the file before the end of the image."""
     message = str(error).lower()
-    return isinstance(error, EOFError) or any(words in message for words in _TRUNCATION_WORDS)
+    return isinstance(error, EOFError) or any(
+        words in message for words in _TRUNCATION_WORDS
+    )
 
 
 def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
@@ -75,7 +77,9 @@ def _unsupported(reason: str) -> PhotoFailed:
 
 def _reason(error: Exception) -> str:
     """The decoder's message if it is a sentence. It may quote the file: only what is printable stays."""
-    message = str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    message = (
+        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    )
     printable = "".join(letter if letter.isprintable() else " " for letter in message)
     words = printable.split()
     return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""

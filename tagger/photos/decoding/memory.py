@@ -128,8 +128,14 @@ def decoder_memory(
 ) -> DecoderMemory:
     """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
     held = pixel_bytes(image.mode, *image.size) + len(data)  # which most readers copy
-    held += image.width * image.height * _EIGHT_BITS_BYTES * (image.mode in SIXTEEN_BIT_MODES)
+    held += (
+        image.width
+        * image.height
+        * _EIGHT_BITS_BYTES
+        * (image.mode in SIXTEEN_BIT_MODES)
+    )
     beside = photo_format.reader.memory(image, data, full_size)
     return DecoderMemory(
-        held + beside.held_bytes + _FIXED_BYTES, image.width * _ROW_BYTES + beside.decoding_bytes
+        held + beside.held_bytes + _FIXED_BYTES,
+        image.width * _ROW_BYTES + beside.decoding_bytes,
     )

@@ -58,7 +58,9 @@ class RawDeveloper:
         return self._rawpy is not None
 
     @contextmanager
-    def developed(self, data: bytes, max_pixels: int, *, turns: bool) -> Iterator[DevelopedPhoto]:
+    def developed(
+        self, data: bytes, max_pixels: int, *, turns: bool
+    ) -> Iterator[DevelopedPhoto]:
         """Develop a photo, at half its size. Its memory is reserved inside the context.
 
         `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the
@@ -68,13 +70,18 @@ class RawDeveloper:
             PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
         """
         with ExitStack() as reserved:
-            with _failing_alone(self._rawpy), self._rawpy.imread(io.BytesIO(data)) as raw:
+            with (
+                _failing_alone(self._rawpy),
+                self._rawpy.imread(io.BytesIO(data)) as raw,
+            ):
                 sizes = raw.sizes
                 check_pixels(sizes.raw_width, sizes.raw_height, max_pixels)
                 pixels = sizes.raw_width * sizes.raw_height
                 if pixels > len(data) * _PIXELS_PER_BYTE:
                     raise _truncated()
-                reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _HALVED_BYTES + _FIXED_BYTES))
+                reserved.enter_context(
+                    MEMORY_BUDGET.reserve(pixels * _HALVED_BYTES + _FIXED_BYTES)
+                )
                 # Developing at half the size halves it, if each pixel of the sensor has one colour.
                 if raw.raw_type is not self._rawpy.RawType.Flat or raw.num_colors <= 1:
                     reserved.close()
@@ -85,7 +92,9 @@ class RawDeveloper:
                 values = raw.postprocess(
                     half_size=True, use_camera_wb=True, user_flip=flip
                 )  # (H, W, 1 or 3)
-                image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+                image = Image.fromarray(
+                    values[..., 0] if values.shape[2] == 1 else values
+                )
             width, height = sizes.width, sizes.height
             if turns and sizes.flip & _SWAPS_SIDES:
                 width, height = height, width
@@ -112,7 +121,9 @@ def _failing_alone(rawpy: ModuleType) -> Iterator[None]:
         ) from error
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else ""
-        reason = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        reason = (
+            reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        )
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
             f"The RAW photo has no preview, and LibRaw does not develop it ({reason}). Export it as JPEG.",
@@ -147,11 +158,15 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
         return data, photo_format
     raw = read_raw(data)
     previews = [
-        preview for preview in raw.previews if max(preview.width, preview.height) >= LEAST_SIDE
+        preview
+        for preview in raw.previews
+        if max(preview.width, preview.height) >= LEAST_SIDE
     ]
     if not previews:
         raise _no_preview(raw)
-    chosen = next((preview for preview in previews if preview.pixels <= max_pixels), previews[0])
+    chosen = next(
+        (preview for preview in previews if preview.pixels <= max_pixels), previews[0]
+    )
     check_pixels(chosen.width, chosen.height, max_pixels)
     return bytes(chosen.data), JPEG
 

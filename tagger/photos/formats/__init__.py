@@ -89,7 +89,8 @@ def require_format(data: bytes) -> PhotoFormat:
             raise unread_kind(name)
     if data.startswith(_ARCHIVES):
         raise PhotoFailed(
-            FailureKind.NOT_AN_IMAGE, "The file is an archive. Unpack it, then tag the folder."
+            FailureKind.NOT_AN_IMAGE,
+            "The file is an archive. Unpack it, then tag the folder.",
         )
     if data[:100].lstrip().lower().startswith(_WEB_PAGE):
         raise PhotoFailed(
@@ -185,7 +186,11 @@ GIF = PhotoFormat(
     "image/gif",
 )
 BMP = PhotoFormat(
-    "BMP", (".bmp",), _starts_with(b"BM"), "tagger.photos.formats.readers:BMP_READER", "image/bmp"
+    "BMP",
+    (".bmp",),
+    _starts_with(b"BM"),
+    "tagger.photos.formats.readers:BMP_READER",
+    "image/bmp",
 )
 RAW = PhotoFormat(
     "RAW",
@@ -205,7 +210,11 @@ TIFF = PhotoFormat(
     "tagger.photos.formats.tiff:READER",
 )
 AVIF = PhotoFormat(
-    "AVIF", (".avif",), _is_avif, "tagger.photos.formats.readers:AVIF_READER", "image/avif"
+    "AVIF",
+    (".avif",),
+    _is_avif,
+    "tagger.photos.formats.readers:AVIF_READER",
+    "image/avif",
 )
 HEIC = PhotoFormat(
     "HEIC",

@@ -128,7 +128,10 @@ def _quiet_pillow() -> None:
     A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that
     restores the process's filters removes it.
     """
-    if any(getattr(entry[3], "pattern", None) == _PILLOW_MODULES for entry in warnings.filters):
+    if any(
+        getattr(entry[3], "pattern", None) == _PILLOW_MODULES
+        for entry in warnings.filters
+    ):
         return
     with _filter_lock:
         warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)

@@ -87,7 +87,9 @@ def _bare_jpeg(data: bytes) -> bytes | None:
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9" if parts else None
 
 
-def _jpeg_memory(image: ImageFile, data: bytes, full_size: tuple[int, int]) -> DecoderMemory:
+def _jpeg_memory(
+    image: ImageFile, data: bytes, full_size: tuple[int, int]
+) -> DecoderMemory:
     """Rows of blocks; the coefficients of the whole, at full size, if they are in more than one scan."""
     width, height = full_size
     layer = cast("JpegImageFile", image).layer
@@ -123,7 +125,9 @@ _BARE = _STILL - {b"iCCP", b"cICP"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _XMP_TEXT = b"XML:com.adobe.xmp"
 # ImageMagick keeps blocks as digits in texts with these names, in upper or lower case.
-_PROFILES = {b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"iptc", b"8bim")}
+_PROFILES = {
+    b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"iptc", b"8bim")
+}
 _PROFILES_READ = 8
 # Before the digits come an empty line, which may be missing, a name, and the size.
 _PROFILE_HEADER = re.compile(rb"(?:\r?\n)?[^\n]{,100}\n\s{,100}\d{1,20}\s")
@@ -159,7 +163,9 @@ def _png_parts(data: bytes) -> tuple[Part, ...] | None:
 
 
 def _bare_png(data: bytes) -> bytes:
-    return _PNG_SIGNATURE + b"".join(chunk for name, chunk in png_chunks(data) if name in _BARE)
+    return _PNG_SIGNATURE + b"".join(
+        chunk for name, chunk in png_chunks(data) if name in _BARE
+    )
 
 
 def _png_exif(data: bytes) -> bytes | None:
@@ -281,7 +287,9 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
             at += 2 if in_extension else 1
 
 
-def _gif_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
+def _gif_memory(
+    image: ImageFile, _data: bytes, _full_size: tuple[int, int]
+) -> DecoderMemory:
     """What the next frame would be drawn on."""
     disposes = cast("GifImageFile", image).disposal_method >= _DISPOSES
     return DecoderMemory(image.width * image.height * disposes)
@@ -304,9 +312,13 @@ GIF_READER = FormatReader(
 _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 
 
-def _bmp_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
+def _bmp_memory(
+    image: ImageFile, _data: bytes, _full_size: tuple[int, int]
+) -> DecoderMemory:
     is_coded = image.info.get("compression") in _RUN_LENGTHS
-    return DecoderMemory(0, int(image.width * image.height * _RUN_LENGTH_BYTES) * is_coded)
+    return DecoderMemory(
+        0, int(image.width * image.height * _RUN_LENGTH_BYTES) * is_coded
+    )
 
 
 BMP_READER = FormatReader(
@@ -352,7 +364,9 @@ def _webp_exif(data: bytes) -> bytes | None:
 
 
 def _webp_blocks(data: bytes) -> Blocks:
-    packets = (bytes(chunk[8:]) for kind, chunk in _webp_chunks(data) if kind == b"XMP ")
+    packets = (
+        bytes(chunk[8:]) for kind, chunk in _webp_chunks(data) if kind == b"XMP "
+    )
     return Blocks(xmp=next(packets, None), exif=_webp_exif(data))
 
 
@@ -368,7 +382,9 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 8 + length + length % 2
 
 
-def _webp_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
+def _webp_memory(
+    image: ImageFile, _data: bytes, _full_size: tuple[int, int]
+) -> DecoderMemory:
     return DecoderMemory(image.width * image.height * _WEBP_FRAME_BYTES)
 
 
@@ -434,12 +450,18 @@ class _Codec:
 
     def is_unread(self, data: bytes) -> bool:
         items = [
-            name for name in _CODED_ITEM.findall(data, 0, _BOXES_BYTES) if name not in _NOT_CODED
+            name
+            for name in _CODED_ITEM.findall(data, 0, _BOXES_BYTES)
+            if name not in _NOT_CODED
         ]
         return bool(items) and self.item not in items
 
-    def memory(self, image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
-        return DecoderMemory(image.width * image.height * len(image.getbands()) * self.sample_bytes)
+    def memory(
+        self, image: ImageFile, _data: bytes, _full_size: tuple[int, int]
+    ) -> DecoderMemory:
+        return DecoderMemory(
+            image.width * image.height * len(image.getbands()) * self.sample_bytes
+        )
 
     def load(self) -> None:
         with suppress(PhotoFailed):  # not installed
@@ -495,7 +517,12 @@ def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
     """The data of the sensor, whatever the previews are."""
     image = read_raw(data).image
     return (
-        tuple(part for strip in image for part in (len(strip).to_bytes(8, "little"), strip)) or None
+        tuple(
+            part
+            for strip in image
+            for part in (len(strip).to_bytes(8, "little"), strip)
+        )
+        or None
     )
 
 

@@ -98,7 +98,11 @@ def _prepare(image: TiffImageFile, page: int, max_pixels: int) -> None:
             ]  # Pillow would parse what it refers to, which may be millions of numbers
     # A TIFF is decoded tile by tile, and a tile may be larger than the image.
     width, height = image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH)
-    if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
+    if (
+        isinstance(width, int)
+        and isinstance(height, int)
+        and width * height > max_pixels
+    ):
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
             f"The image has tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
@@ -221,9 +225,13 @@ class _TiffPart:
     size_bytes: int
 
 
-def _memory(image: ImageFile, data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
+def _memory(
+    image: ImageFile, data: bytes, _full_size: tuple[int, int]
+) -> DecoderMemory:
     tiff = cast("TiffImageFile", image)
-    return DecoderMemory(0, _decoding_bytes(tiff) + (0 if tiff.use_load_libtiff else len(data)))
+    return DecoderMemory(
+        0, _decoding_bytes(tiff) + (0 if tiff.use_load_libtiff else len(data))
+    )
 
 
 def _decoding_bytes(image: TiffImageFile) -> int:
@@ -256,7 +264,10 @@ def _decoded_at_once(image: TiffImageFile) -> _TiffPart:
     planes = tags.get(_SAMPLES, 1) if tags.get(_PLANES) == _SEPARATE else 1
     samples = tags.get(_SAMPLES, 1) // planes
     return _TiffPart(
-        width, height, planes, height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8)
+        width,
+        height,
+        planes,
+        height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8),
     )
 
 

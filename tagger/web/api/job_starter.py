@@ -36,7 +36,12 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
 from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.schedules import RunInterrupted, ScheduleRun, list_schedules, run_now
+from tagger.jobs.enqueue.schedules import (
+    RunInterrupted,
+    ScheduleRun,
+    list_schedules,
+    run_now,
+)
 from tagger.jobs.enqueue.selection import Selection, select_paths
 from tagger.jobs.enqueue.submission import (
     MAX_ERROR_M,
@@ -130,7 +135,9 @@ class AllowedFolders:
 
     def breadcrumbs(self, folder: Path) -> tuple[Path, ...]:
         top = self._outermost(folder)
-        parents = [parent for parent in folder.parents if top and parent.is_relative_to(top)]
+        parents = [
+            parent for parent in folder.parents if top and parent.is_relative_to(top)
+        ]
         return (*reversed(parents), folder)
 
     def with_all(self) -> Self:
@@ -155,7 +162,9 @@ def allowed_folders(state: AppState) -> AllowedFolders:
     parsed = map(parse_path, folders)
     resolved = {path.resolve() for path in parsed if path.is_absolute()}
     outermost = (
-        path for path in resolved if not any(parent in resolved for parent in path.parents)
+        path
+        for path in resolved
+        if not any(parent in resolved for parent in path.parents)
     )
     return AllowedFolders(tuple(sorted(outermost)), settings.web_folders is not None)
 
@@ -167,7 +176,9 @@ def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
         PathNotFound: the folder cannot be listed.
     """
     names = open_source(str(folder)).subfolders()
-    return [folder / name for name in names[:MAX_FOLDERS]], max(0, len(names) - MAX_FOLDERS)
+    return [folder / name for name in names[:MAX_FOLDERS]], max(
+        0, len(names) - MAX_FOLDERS
+    )
 
 
 @dataclass(frozen=True)
@@ -276,7 +287,10 @@ def check_photos(state: AppState, conditions: Sequence[Any]) -> None:
     """
     database, allowed = state.database, allowed_folders(state)
     if allowed.is_set:
-        outside = (*conditions, ~is_under(database, allowed.folders, state.settings.roots))
+        outside = (
+            *conditions,
+            ~is_under(database, allowed.folders, state.settings.roots),
+        )
         if next(photo_id_pages(database, outside), None) is not None:
             raise FolderRefused
 
@@ -301,7 +315,9 @@ class WriteRequest(RequestModel):
         WriteMode.NONE,
         description="Write the tags into metadata, in a job after this one, as far as the server allows it.",
     )
-    gps: bool = Field(default=False, description="With `write`: also the landmark's position.")
+    gps: bool = Field(
+        default=False, description="With `write`: also the landmark's position."
+    )
     gps_estimated: bool = Field(
         default=False, description="With `write`: also estimated positions."
     )
@@ -311,8 +327,12 @@ class WriteRequest(RequestModel):
         le=20_000,
         description="With `gps_estimated`: leave out positions with a larger error.",
     )
-    description: bool = Field(default=False, description="With `write`: also a description.")
-    things: bool = Field(default=False, description="With `write`: also keywords for things.")
+    description: bool = Field(
+        default=False, description="With `write`: also a description."
+    )
+    things: bool = Field(
+        default=False, description="With `write`: also keywords for things."
+    )
 
     def metadata_options(self, settings: Settings) -> MetadataOptions | None:
         """Return what is to be written; None for nothing.
@@ -321,16 +341,22 @@ class WriteRequest(RequestModel):
             HTTPException: the server does not allow it, or what else to write is set without `write`.
         """
         if self.write is not WriteMode.NONE:
-            max_error_m = round(self.max_error_km * 1000) if self.gps_estimated else None
+            max_error_m = (
+                round(self.max_error_km * 1000) if self.gps_estimated else None
+            )
             target = Target(self.write)
-            optional = self.gps, self.description, settings.language, max_error_m, self.things
+            optional = (
+                self.gps,
+                self.description,
+                settings.language,
+                max_error_m,
+                self.things,
+            )
             options = MetadataOptions(target, *optional)
             check_write(settings, options)
             return options
         if self.gps or self.gps_estimated or self.description or self.things:
-            text = (
-                "gps, gps_estimated, description and things need write: set it to sidecar or embed."
-            )
+            text = "gps, gps_estimated, description and things need write: set it to sidecar or embed."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         return None
 
@@ -338,7 +364,9 @@ class WriteRequest(RequestModel):
 class TaggingOptions(WriteRequest):
     """What a job over folders does."""
 
-    again: bool = Field(default=False, description="Also photos that are classified already.")
+    again: bool = Field(
+        default=False, description="Also photos that are classified already."
+    )
 
 
 class TaggingRequest(TaggingOptions):
@@ -353,11 +381,15 @@ class BackfillRequest(WriteRequest):
     """A job over photos in the database, as `tagger backfill`."""
 
     what: BackfillScope
-    under: list[Folder] = Field(default=[], max_length=100, description="Photos in these folders.")
+    under: list[Folder] = Field(
+        default=[], max_length=100, description="Photos in these folders."
+    )
     landmark: Annotated[str, Field(max_length=1000), ONE_LINE] | None = None
     taken_after: datetime | None = None
     taken_before: datetime | None = None
-    scan: list[Folder] = Field(default=[], max_length=100, description="First scan these folders.")
+    scan: list[Folder] = Field(
+        default=[], max_length=100, description="First scan these folders."
+    )
     dry_run: bool = Field(default=False, description="Only count the photos.")
 
     def backfill(self, state: AppState) -> Backfill:
@@ -368,14 +400,14 @@ class BackfillRequest(WriteRequest):
         """
         times = (self.taken_after, self.taken_before)
         if any(time is not None and time.tzinfo is not None for time in times):
-            text = (
-                "taken_after and taken_before must not have a time zone: cameras do not record one."
-            )
+            text = "taken_after and taken_before must not have a time zone: cameras do not record one."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         allowed = allowed_folders(state)
         if allowed.is_set and not allowed.folders:
             raise FolderRefused  # an empty `under` would mean every folder
-        under = tuple(allowed.check_inside(folder) for folder in folder_paths(self.under))
+        under = tuple(
+            allowed.check_inside(folder) for folder in folder_paths(self.under)
+        )
         query = PhotoQuery(
             under=under or (allowed.folders if allowed.is_set else ()),
             landmark=(self.landmark,) if self.landmark else (),
@@ -410,7 +442,8 @@ def folder_paths(folders: list[Folder]) -> list[str]:
         FolderRefused: a key is invalid.
     """
     return [
-        path_of_key(folder.key) if isinstance(folder, FolderKey) else folder for folder in folders
+        path_of_key(folder.key) if isinstance(folder, FolderKey) else folder
+        for folder in folders
     ]
 
 
@@ -423,7 +456,10 @@ RESPONSE_WAIT_S = 1.0
 
 
 def start_tagging(
-    state: AppState, allowed: AllowedFolders, paths: Sequence[str], options: TaggingOptions
+    state: AppState,
+    allowed: AllowedFolders,
+    paths: Sequence[str],
+    options: TaggingOptions,
 ) -> int:
     """Start a job over folders; raises as `start_job`, and if they are not among the allowed ones."""
     metadata = options.metadata_options(state.settings)
@@ -441,7 +477,9 @@ def start_job(state: AppState, request: JobRequest, priority: Priority) -> int:
     new = prepare_job(state.database, state.settings, request, priority)
     with _scan_slot(state):
         job = create_job(state.database, new)
-        scan = Scan(state.database, job, new, state.settings.roots, _stopping_check(state))
+        scan = Scan(
+            state.database, job, new, state.settings.roots, _stopping_check(state)
+        )
         future = _start_thread(state, partial(_queue_job, state, request, scan))
     wait([future], RESPONSE_WAIT_S)
     return job
@@ -459,7 +497,13 @@ def run_schedule(state: AppState, name: str) -> ScheduleRun:
     def run() -> ScheduleRun:
         check_stopping = _stopping_check(state)
         try:
-            run = run_now(state.database, state.settings, name, check_stopping, recorded.set_result)
+            run = run_now(
+                state.database,
+                state.settings,
+                name,
+                check_stopping,
+                recorded.set_result,
+            )
         except RunInterrupted:
             text = gettext("The server is stopping. The run is left to `tagger beat`.")
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
@@ -559,7 +603,9 @@ def _queue_job(state: AppState, request: JobRequest, scan: Scan) -> None:
 
 def _send(state: AppState, job: int) -> None:
     problem = wake_workers(state)
-    if problem and not state.has_own_worker:  # which starts Redis, or says what it waits for
+    if (
+        problem and not state.has_own_worker
+    ):  # which starts Redis, or says what it waits for
         log.warning("job %d is recorded and will be sent later: %s", job, problem)
 
 

@@ -43,7 +43,12 @@ from tagger.ledger.items import (
     failure_conditions,
     unwritten_photos,
 )
-from tagger.ledger.job_control import JobProgress, find_job, job_options, list_recent_jobs
+from tagger.ledger.job_control import (
+    JobProgress,
+    find_job,
+    job_options,
+    list_recent_jobs,
+)
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.texts.documents import json_bytes
@@ -88,7 +93,9 @@ def read_status(state: AppState, limit: int) -> OverviewDocument:
 
     database = state.database
     jobs, older = list_recent_jobs(database, limit)
-    queues, problem = queue_depths(find_broker(state.settings, database.ledger_id, start=False))
+    queues, problem = queue_depths(
+        find_broker(state.settings, database.ledger_id, start=False)
+    )
     document = status_document(
         database, jobs, list_workers(database), queues, find_last_tick(database)
     )
@@ -153,7 +160,9 @@ class FailurePage:
 
 @router.get("/status")
 @requires(Role.VIEWER)
-def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
+def status(
+    state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
     return read_status(state, limit)
 
@@ -210,7 +219,9 @@ def cancel(state: State, job: JobNumber) -> JobProgress:
 
 @router.post("/jobs/{job}/retry")
 @requires(Role.EDITOR)
-def retry(state: State, job: JobNumber, body: RetryRequest | None = None) -> Job | NothingToRetry:
+def retry(
+    state: State, job: JobNumber, body: RetryRequest | None = None
+) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
     body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))
@@ -225,18 +236,24 @@ def retry(state: State, job: JobNumber, body: RetryRequest | None = None) -> Job
 
 @router.post("/jobs/{job}/undo")
 @requires(Role.EDITOR)
-def undo(state: State, job: JobNumber, body: UndoRequest | None = None) -> Job | PlannedUndo:
+def undo(
+    state: State, job: JobNumber, body: UndoRequest | None = None
+) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
     request = Undo(job)
     request.check(state.database, state.settings.roots)
     options = _metadata_options(state, job)
     writes = count_job_writes(state.database, job)
-    check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
+    check_mode(
+        state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR
+    )
     check_photos(state, request.conditions(state.database, state.settings.roots))
     if body.dry_run or not writes.photos:
         fields = options.fields if options else ()
-        return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=body.dry_run)
+        return PlannedUndo(
+            **vars(writes), job=None, fields=fields, dry_run=body.dry_run
+        )
     return _started_document(state, start_job(state, request, Priority.INTERACTIVE))
 
 
@@ -250,9 +267,12 @@ def failures(
     state: State,
     job: JobNumber,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
-    after: Annotated[int, Query(ge=-1, lt=2**63, description="`next` of the previous page.")] = -1,
+    after: Annotated[
+        int, Query(ge=-1, lt=2**63, description="`next` of the previous page.")
+    ] = -1,
     kind: Annotated[
-        list[Annotated[str, ONE_LINE]] | None, Query(max_length=50, description="Only these kinds.")
+        list[Annotated[str, ONE_LINE]] | None,
+        Query(max_length=50, description="Only these kinds."),
     ] = None,
 ) -> FailurePage:
     """List the photos of a job that fail now, or were refused by a metadata job. `photo` is their number."""
@@ -260,7 +280,8 @@ def failures(
         state.database, find_job(state.database, job), limit, after, kind or ()
     )
     return FailurePage(
-        list(failure_documents(state.database, photos, state.settings.roots)), next_after
+        list(failure_documents(state.database, photos, state.settings.roots)),
+        next_after,
     )
 
 
@@ -280,7 +301,9 @@ def failures_page(
     if job.kind in METADATA_KINDS:
         failing = unwritten_photos(database, job.job, kinds, after)
     else:
-        valid_kinds = tuple(FailureKind(kind) for kind in kinds if kind in set(FailureKind))
+        valid_kinds = tuple(
+            FailureKind(kind) for kind in kinds if kind in set(FailureKind)
+        )
         if kinds and not valid_kinds:
             return [], None
         failures = FailureFilter(job.job, valid_kinds, is_processed=is_processed)
@@ -297,7 +320,9 @@ def _started_document(state: AppState, job: int) -> Job:
     return Job(**vars(progress), problem=problem)
 
 
-REDIS_AWAY = N_("Redis does not respond. Jobs are recorded and will be sent when it is back.")
+REDIS_AWAY = N_(
+    "Redis does not respond. Jobs are recorded and will be sent when it is back."
+)
 
 
 def redis_text(problem: str) -> str:
@@ -306,7 +331,9 @@ def redis_text(problem: str) -> str:
 
 def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
-    if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
+    if (now.workers and not now.has_redis) or (
+        state.has_own_worker and waits_for_redis
+    ):
         return gettext(REDIS_AWAY)
     if now.workers or not state.has_own_worker:
         return idle_text(now.workers) or None
@@ -389,7 +416,10 @@ class EventHub:
             # is then read less often. First it is read some times more: numbers are counted meanwhile.
             mark = await run_sync(self._state.database.change_mark)
             is_quiet = mark is not None and mark == self._mark
-            self._mark, self._quiet_polls = mark, self._quiet_polls + 1 if is_quiet else 0
+            self._mark, self._quiet_polls = (
+                mark,
+                self._quiet_polls + 1 if is_quiet else 0,
+            )
             if self._quiet_polls > QUIET_POLLS and self._quiet_polls % QUIET_POLLS:
                 return
             status = await run_sync(read_status, self._state, JOBS_SHOWN)
@@ -424,7 +454,9 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
             "/api/status instead."
         )
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
-    hub.listeners += 1  # before anything is sent, so that simultaneous requests are all counted
+    hub.listeners += (
+        1  # before anything is sent, so that simultaneous requests are all counted
+    )
     try:
         yield hub
     finally:
@@ -433,7 +465,11 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
 
 @router.get("/events", response_class=StreamingResponse)
 @requires(Role.VIEWER)
-async def events(hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
+async def events(
+    hub: Annotated[EventHub, Depends(event_listener)],
+) -> StreamingResponse:
     """Stream jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.events(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        hub.events(), media_type="text/event-stream", headers=headers
+    )

@@ -69,7 +69,9 @@ class _Facts(RequestModel):
     region: Text | None = None
     city: Text | None = None
     latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
-    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = (
+        None
+    )
     extent: Extent | None = None
 
     @model_validator(mode="after")
@@ -89,8 +91,12 @@ class NewLandmarkRequest(_Facts):
     """A landmark that no model has to know."""
 
     name: Text
-    slug: Annotated[Text | None, Field(description="Default: derived from the name.")] = None
-    aliases: list[Text] = Field(default=[], max_length=100, description="Other names that find it.")
+    slug: Annotated[
+        Text | None, Field(description="Default: derived from the name.")
+    ] = None
+    aliases: list[Text] = Field(
+        default=[], max_length=100, description="Other names that find it."
+    )
 
     def landmark(self) -> NewLandmark:
         facts = (self.country, self.region, self.city, self.position, self.extent)
@@ -102,7 +108,8 @@ class NewLandmarkRequest(_Facts):
 def landmarks(
     state: State,
     country: Annotated[
-        str | None, Query(max_length=1000, description="Landmarks of this country, in any case.")
+        str | None,
+        Query(max_length=1000, description="Landmarks of this country, in any case."),
     ] = None,
     include_all: Annotated[
         bool,
@@ -132,7 +139,9 @@ def landmarks(
 @requires(Role.EDITOR)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
-    return landmark_document(add_landmark(state.database, body.landmark()), dry_run=False)
+    return landmark_document(
+        add_landmark(state.database, body.landmark()), dry_run=False
+    )
 
 
 @router.delete("/landmarks/{landmark}")
@@ -226,8 +235,14 @@ def search(
 
 
 def suggestion_document(state: AppState, meaning: Meaning) -> SearchResult:
-    meaning = meaning if reader_language() is None else _for_reader(state.database, meaning)
-    address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
+    meaning = (
+        meaning if reader_language() is None else _for_reader(state.database, meaning)
+    )
+    address = (
+        f"/trips/{meaning.trip}"
+        if meaning.trip
+        else address_of("/photos", meaning.options)
+    )
     return document_of(
         SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address
     )
@@ -257,7 +272,9 @@ def _for_reader(database: Database, meaning: Meaning) -> Meaning:
 teaching_router = api_router("teaching")
 
 TaughtLandmark = Annotated[
-    str, Path(min_length=1, max_length=1000, description="A landmark, by slug or name."), ONE_LINE
+    str,
+    Path(min_length=1, max_length=1000, description="A landmark, by slug or name."),
+    ONE_LINE,
 ]
 
 
@@ -289,11 +306,15 @@ class AnswerRequest(RequestModel):
     `without`: photos of the question that do not show the place.
     """
 
-    place: Annotated[Text | None, Field(description="A place of the question, or any other name.")]
+    place: Annotated[
+        Text | None, Field(description="A place of the question, or any other name.")
+    ]
     without: list[PhotoId] = Field(default=[], max_length=MAX_PHOTOS)
 
 
-QuestionNumber = Annotated[int, Path(ge=1, lt=2**63, description="The number of a question.")]
+QuestionNumber = Annotated[
+    int, Path(ge=1, lt=2**63, description="The number of a question.")
+]
 
 
 @teaching_router.get("/questions")
@@ -303,7 +324,9 @@ def questions(state: State) -> list[QuestionDocument]:
 
     The surest are first. More follow once these have answers.
     """
-    return [each.document for each in open_questions(state.database, state.settings.roots)]
+    return [
+        each.document for each in open_questions(state.database, state.settings.roots)
+    ]
 
 
 @teaching_router.post("/questions/{number}/answer")
@@ -329,12 +352,20 @@ def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPho
         PhotoIdNotFound: no photo has that number.
         EmbeddingsMissing, ExamplesMissing: the photo cannot be compared.
     """
-    database, model, roots = state.database, state.embedding_model(), state.settings.roots
+    database, model, roots = (
+        state.database,
+        state.embedding_model(),
+        state.settings.roots,
+    )
     dimension = embedding_of(model).dimension
     photo = stored_photo(database, photo_id, roots)
     with database.read() as connection:
-        content_id = photo.digest and content_with_embedding(connection, model.id, photo.digest)
+        content_id = photo.digest and content_with_embedding(
+            connection, model.id, photo.digest
+        )
         if not content_id:
             raise ExamplesMissing
         given = load_embeddings(connection, model.id, [content_id], dimension)
-    return find_similar(database, model, given, roots, limit=limit, without=[content_id])
+    return find_similar(
+        database, model, given, roots, limit=limit, without=[content_id]
+    )

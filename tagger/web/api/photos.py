@@ -28,7 +28,12 @@ from tagger.database.enums import VerdictKind
 from tagger.errors import PhotoFailed
 from tagger.photos.files import OpenFile
 from tagger.photos.formats import require_format
-from tagger.query.counts import TripDocument, trip_document, trip_summaries, trip_summary
+from tagger.query.counts import (
+    TripDocument,
+    trip_document,
+    trip_summaries,
+    trip_summary,
+)
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.option_values import parse_date
@@ -106,7 +111,9 @@ def photos(
     state: State,
     params: Params,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
-    after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
+    after: Annotated[
+        str | None, Query(description="`next` of the previous page.")
+    ] = None,
 ) -> PhotoPage:
     """List photos with their tags, page by page: pass `next` as `after` until it is null."""
     page, cursor = photo_page(state, params, after, limit)
@@ -119,7 +126,9 @@ def photo_page(
     """Return the photos of a query that follow a cursor, and the cursor of the next page; None: none."""
     start = decode_cursor(after, params.query) if after else None
     with params.model_checked():
-        page = find_tagged_page(state.database, params.query, state.settings.roots, start, limit)
+        page = find_tagged_page(
+            state.database, params.query, state.settings.roots, start, limit
+        )
     return page.photos, cursor_of(page.next, params.query)
 
 
@@ -138,14 +147,18 @@ def photos_csv(state: State, params: Params) -> StreamingResponse:
 @requires(Role.VIEWER)
 def photos_geojson(state: State, params: Params) -> StreamingResponse:
     """List all photos as GeoJSON, each at its position, else at its first landmark that has coordinates."""
-    return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
+    return stream_download(
+        photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson"
+    )
 
 
 @router.get("/photos/{photo_id}")
 @requires(Role.VIEWER)
 def photo(state: State, photo_id: PhotoNumber) -> PhotoDetailsDocument:
     """Return everything the database has about a photo."""
-    return photo_details_by_id(state.database, photo_id, state.settings.roots).document()
+    return photo_details_by_id(
+        state.database, photo_id, state.settings.roots
+    ).document()
 
 
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
@@ -156,16 +169,23 @@ def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
 trips_router = api_router("trips")
 
 Date = Annotated[str | None, Query(max_length=100)]
-TripId = Annotated[str, Path(max_length=500, description="A trip's id, from the list of trips.")]
+TripId = Annotated[
+    str, Path(max_length=500, description="A trip's id, from the list of trips.")
+]
 
 
 @trips_router.get("/trips")
 @requires(Role.VIEWER)
-def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> list[TripDocument]:
+def trips(
+    state: State, taken_after: Date = None, taken_before: Date = None
+) -> list[TripDocument]:
     """List trips with photos of this time, newest first."""
     after = parse_date(taken_after, "taken_after") if taken_after else None
     before = parse_date(taken_before, "taken_before") if taken_before else None
-    return [trip_document(summary) for summary in trip_summaries(state.database, after, before)]
+    return [
+        trip_document(summary)
+        for summary in trip_summaries(state.database, after, before)
+    ]
 
 
 @trips_router.get("/trips/{trip}")
@@ -179,7 +199,9 @@ def guess_text(photo: TaggedPhoto, query: PhotoQuery) -> str | None:
     guess = photo.guess
     if guess is None or not query.unknown:
         return None
-    return gettext("%(name)s? %(score)s", name=guess.name, score=percent(guess.score or 0.0))
+    return gettext(
+        "%(name)s? %(score)s", name=guess.name, score=percent(guess.score or 0.0)
+    )
 
 
 MOST_SKIPPED = 2**31
@@ -202,10 +224,16 @@ def section_start(
             description="The section's month: 2024-06, or none for photos without a date.",
         ),
     ] = None,
-    after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
-    skip: Annotated[int, Query(ge=0, lt=MOST_SKIPPED, description="How many photos to skip.")] = 0,
+    after: Annotated[
+        str | None, Query(description="`next` of the previous page.")
+    ] = None,
+    skip: Annotated[
+        int, Query(ge=0, lt=MOST_SKIPPED, description="How many photos to skip.")
+    ] = 0,
 ) -> SectionStart:
-    return SectionStart(month, decode_cursor(after, params.query) if after else None, skip)
+    return SectionStart(
+        month, decode_cursor(after, params.query) if after else None, skip
+    )
 
 
 Start = Annotated[SectionStart, Depends(section_start)]
@@ -283,9 +311,13 @@ def timeline_photos(
             month=start.month,
             skip=start.skip,
         )
-    copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
+    copies = count_copies(
+        state.database, [photo.digest for photo in page.photos if photo.digest]
+    )
     photos = [
-        timeline_photo(photo, copies.get(photo.digest or "", 1), guess_text(photo, params.query))
+        timeline_photo(
+            photo, copies.get(photo.digest or "", 1), guess_text(photo, params.query)
+        )
         for photo in page.photos
     ]
     return TimelinePage(photos, cursor_of(page.next, params.query))
@@ -297,7 +329,9 @@ def timeline_ids(
     state: State,
     params: TimelineParams,
     start: Start,
-    limit: Annotated[int, Query(ge=1, le=20_000, description="The page size.")] = 10_000,
+    limit: Annotated[
+        int, Query(ge=1, le=20_000, description="The page size.")
+    ] = 10_000,
 ) -> TimelineIds:
     """List the ids alone of a section's photos; without `month`, of all sections."""
     with params.model_checked():
@@ -307,7 +341,9 @@ def timeline_ids(
     return TimelineIds(ids, cursor_of(following, params.query))
 
 
-def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None) -> TimelinePhoto:
+def timeline_photo(
+    photo: TaggedPhoto, copies: int = 1, guess: str | None = None
+) -> TimelinePhoto:
     accepted = [tag for tag in photo.tags if tag.accepted]
     tag = accepted[0] if accepted else None
     return document_of(
@@ -338,7 +374,9 @@ class VerdictsRequest(RequestModel):
     """A verdict on a landmark for the listed photos."""
 
     photos: PhotoIds
-    landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
+    landmark: Annotated[
+        Name, Field(description="A landmark by slug or name, in any case.")
+    ]
     verdict: VerdictKind
 
 
@@ -346,7 +384,13 @@ class VerdictsRequest(RequestModel):
 @requires(Role.EDITOR)
 def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
-    change = body.photos, body.landmark, body.verdict, person_of(state), state.settings.roots
+    change = (
+        body.photos,
+        body.landmark,
+        body.verdict,
+        person_of(state),
+        state.settings.roots,
+    )
     return give_verdicts(state.database, *change)
 
 
@@ -407,7 +451,10 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 
 Version = Annotated[
     str | None,
-    Query(max_length=100, description="The end of the digest, so that browsers can cache it."),
+    Query(
+        max_length=100,
+        description="The end of the digest, so that browsers can cache it.",
+    ),
 ]
 
 
@@ -419,9 +466,13 @@ async def image(request: Request, state: State, photo_id: PhotoNumber) -> Respon
     etag, response = await run_sync(_file_response, request, photo)
     if response is not None:
         return response
-    jpeg = await _cached_or_created(request, state, photo, LARGE_PREVIEW, LARGE_PREVIEW_PX)
+    jpeg = await _cached_or_created(
+        request, state, photo, LARGE_PREVIEW, LARGE_PREVIEW_PX
+    )
     return Response(
-        jpeg, media_type="image/jpeg", headers=_named("inline", f"{photo.path.stem}.jpg", etag)
+        jpeg,
+        media_type="image/jpeg",
+        headers=_named("inline", f"{photo.path.stem}.jpg", etag),
     )
 
 
@@ -436,7 +487,10 @@ def original(request: Request, state: State, photo_id: PhotoNumber) -> Response:
         file.file.close()
         return not_modified
     return _whole_or_range(
-        request, file, "application/octet-stream", _named("attachment", photo.path.name, etag)
+        request,
+        file,
+        "application/octet-stream",
+        _named("attachment", photo.path.name, etag),
     )
 
 
@@ -474,7 +528,11 @@ async def download(state: AppState, photo: StoredPhoto) -> bytes:
 
 
 async def _cached_or_created(
-    request: Request | None, state: AppState, photo: StoredPhoto, kind: ImageKind, size: int
+    request: Request | None,
+    state: AppState,
+    photo: StoredPhoto,
+    kind: ImageKind,
+    size: int,
 ) -> bytes:
     """Return the image of this size, from the cache if it is there.
 
@@ -515,7 +573,11 @@ class FileResponse(StreamingResponse):
     """Streams an open file and closes it, even if the client disconnects before the first byte."""
 
     def __init__(
-        self, file: OpenFile, media_type: str, headers: dict[str, str], status: int = 200
+        self,
+        file: OpenFile,
+        media_type: str,
+        headers: dict[str, str],
+        status: int = 200,
     ) -> None:
         length = {"Content-Length": str(file.size_bytes)}
         super().__init__(file.blocks(), status, headers | length, media_type)
@@ -538,9 +600,13 @@ def _whole_or_range(
         return FileResponse(file, media_type, headers)
     if not named:
         file.file.close()
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{file.size_bytes}"})
+        return Response(
+            status_code=416, headers={"Content-Range": f"bytes */{file.size_bytes}"}
+        )
     file.file.seek(named.start)
-    headers |= {"Content-Range": f"bytes {named.start}-{named.stop - 1}/{file.size_bytes}"}
+    headers |= {
+        "Content-Range": f"bytes {named.start}-{named.stop - 1}/{file.size_bytes}"
+    }
     return FileResponse(replace(file, size_bytes=len(named)), media_type, headers, 206)
 
 
@@ -576,7 +642,9 @@ def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response 
     if not_modified or media_type is None:
         file.file.close()
         return etag, not_modified
-    return etag, _whole_or_range(request, file, media_type, _named("inline", photo.path.name, etag))
+    return etag, _whole_or_range(
+        request, file, media_type, _named("inline", photo.path.name, etag)
+    )
 
 
 def _media_type(file: OpenFile) -> str | None:
@@ -595,10 +663,14 @@ def _etag(file: OpenFile) -> str:
 
 def _named(disposition: str, name: str, etag: str) -> dict[str, str]:
     # The headers of a file to display (`inline`) or to save (`attachment`) under the photo's name.
-    ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
+    ascii_name = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name
+    )
     utf8_name = quote(name.encode(errors="surrogateescape"), safe="")
     names = f"filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
-    return _headers(etag, REVALIDATE) | {"Content-Disposition": f"{disposition}; {names}"}
+    return _headers(etag, REVALIDATE) | {
+        "Content-Disposition": f"{disposition}; {names}"
+    }
 
 
 def _headers(etag: str, cache_control: str) -> dict[str, str]:
@@ -617,7 +689,14 @@ async def unavailable_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, PhotoUnavailable)  # noqa: S101 - it is registered for these alone
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
     # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.
-    destination, accepted = request.headers.get("sec-fetch-dest"), request.headers.get("accept", "")
-    if destination == "image" or (destination is None and accepted.startswith("image/")):
+    destination, accepted = (
+        request.headers.get("sec-fetch-dest"),
+        request.headers.get("accept", ""),
+    )
+    if destination == "image" or (
+        destination is None and accepted.startswith("image/")
+    ):
         return Response(placeholder(), 200, headers, "image/png")
-    return DocumentResponse({"error": error.text, "kind": error.kind}, error.status, headers)
+    return DocumentResponse(
+        {"error": error.text, "kind": error.kind}, error.status, headers
+    )

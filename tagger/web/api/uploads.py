@@ -43,7 +43,8 @@ from tagger.web.uploads import ReceivedPhoto, UploadFolder
 predict_router = api_router("prediction")
 
 TopK = Annotated[
-    int | None, Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K.")
+    int | None,
+    Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K."),
 ]
 Threshold = Annotated[
     float | None,
@@ -71,12 +72,18 @@ class FailedUpload(FailedPredictionDocument):
 
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    413: {"model": Problem, "description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES."},
+    413: {
+        "model": Problem,
+        "description": "The photo is larger than TAGGER_WEB_UPLOAD_BYTES.",
+    },
     422: {
         "model": FailedUpload | Problem,
         "description": "The photo cannot be decoded; kind and text say why.",
     },
-    507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
+    507: {
+        "model": Problem,
+        "description": "The disk of the server's temporary folder is full.",
+    },
     503: {
         "model": Problem,
         "description": "No model is available, or too many photos are uploaded; the text says what to do.",
@@ -109,7 +116,9 @@ async def predict(
             return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
         photo.name,
-        named_predictions(state.database, classification.found, top_k or state.settings.top_k),
+        named_predictions(
+            state.database, classification.found, top_k or state.settings.top_k
+        ),
         is_damaged=classification.is_damaged,
     )
     return DocumentResponse(
@@ -127,7 +136,10 @@ class Classification:
 
 
 async def classify(
-    state: AppState, data: bytes, top_k: int | None = None, threshold: float | None = None
+    state: AppState,
+    data: bytes,
+    top_k: int | None = None,
+    threshold: float | None = None,
 ) -> Classification:
     """Classify a photo in memory, by default with the top-k and threshold of the settings.
 
@@ -136,12 +148,15 @@ async def classify(
         ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected, ReadsTimedOut: the
         failure is not the photo's.
     """
-    models, loaded = await to_thread.run_sync(_load_models, state, limiter=_submit_limiter)
+    models, loaded = await to_thread.run_sync(
+        _load_models, state, limiter=_submit_limiter
+    )
     start_s = time.perf_counter()
     if threshold is None:
         threshold = state.settings.threshold
     thresholds = {
-        each.id: each.manifest.threshold if threshold is None else threshold for each in models
+        each.id: each.manifest.threshold if threshold is None else threshold
+        for each in models
     }
     sink = _UploadSink(top_k or state.settings.top_k, thresholds)
     ends_at = time.monotonic() + state.settings.read_timeout_s
@@ -151,9 +166,13 @@ async def classify(
             text = "The file is empty (0 bytes). Copy it again from its source."
             raise PhotoFailed(FailureKind.EMPTY, text)
         # In a confined process. The time limit includes the wait for other uploads.
-        return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
+        return state.upload_sandbox.open(
+            PhotoBytes(data, len(data), 0), ends_at=ends_at
+        )
 
-    request = pipeline_requests.Request(_UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=open_photo)
+    request = pipeline_requests.Request(
+        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=open_photo
+    )
 
     def must_give_up() -> bool:
         return state.stopping.is_set() or time.monotonic() > ends_at
@@ -170,9 +189,13 @@ async def classify(
         async with asyncio.timeout(2 * state.settings.read_timeout_s):
             result = await asyncio.wrap_future(sink.result)
     except TimeoutError as error:
-        raise ModelFailed(name=loaded.name, reason="it did not answer in time") from error
+        raise ModelFailed(
+            name=loaded.name, reason="it did not answer in time"
+        ) from error
     except Exception as error:
-        raise ModelFailed(name=loaded.name, reason=pipeline_requests.last_line(error)) from error
+        raise ModelFailed(
+            name=loaded.name, reason=pipeline_requests.last_line(error)
+        ) from error
     if isinstance(result, Failed):
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
@@ -186,7 +209,9 @@ async def classify(
 def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
     try:
         models = models_of_landmarks(state.models_in_use())
-    except ModelNotFound as error:  # the server's settings name the model, not the request
+    except (
+        ModelNotFound
+    ) as error:  # the server's settings name the model, not the request
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
     loaded = state.models.get(model.id for model in models)
     return [model for model in models if model.id in loaded.models], loaded
@@ -260,6 +285,8 @@ def _folder(request: Request, state: AppState) -> UploadFolder:
             "Nobody sends photos to this page. Its owner can name a folder with TAGGER_WEB_UPLOAD_FOLDER."
         )
         raise HTTPException(HTTPStatus.NOT_FOUND, text)
-    if state.settings.web_upload_folder is None:  # one that is named may be on a disk that is away
+    if (
+        state.settings.web_upload_folder is None
+    ):  # one that is named may be on a disk that is away
         state.upload_folder.folder.mkdir(exist_ok=True)
     return state.upload_folder

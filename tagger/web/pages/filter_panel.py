@@ -95,7 +95,10 @@ class ChoiceList:
     @property
     def first(self) -> tuple[Choice, ...]:
         few = self._few
-        return (*self.all[:few], *(choice for choice in self.all[few:] if choice.is_first))
+        return (
+            *self.all[:few],
+            *(choice for choice in self.all[few:] if choice.is_first),
+        )
 
     @property
     def rest(self) -> tuple[Choice, ...]:
@@ -148,7 +151,11 @@ def show_filter(
         problem=problem,
         options=params.options,
         year=whole_year(params.query),
-        kept=[(name, value) for name, value in params.options.items() if not panel_group(name)],
+        kept=[
+            (name, value)
+            for name, value in params.options.items()
+            if not panel_group(name)
+        ],
         all_photos=ALL_PHOTOS,
     )
 
@@ -161,9 +168,14 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
     counted = replace(params.as_timeline().query, sort=None)
     if is_of_accepted_tags(params.options):
         counted = replace(counted, any_rank=False)
-    if (year := whole_year(params.query)) is not None:  # dates of a whole year count as that year
+    if (
+        year := whole_year(params.query)
+    ) is not None:  # dates of a whole year count as that year
         counted = replace(
-            counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None
+            counted,
+            year=(*counted.year, int(year)),
+            taken_after=None,
+            taken_before=None,
         )
     with params.model_checked():
         facets: dict[FacetName, Facet] = {
@@ -175,30 +187,42 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
     group = _group(facets["folder"], "under", chosen, several=True)
     # Folders are a tree. Chosen ones, and those around them, are open.
     choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
-    folders = replace(group, choices=replace(group.choices, all=tuple(_tree(choices, chosen))))
-    return (*_groups(state, counted, facets, which), folders), "" if is_exact else number_text(
-        MOST_READ
+    folders = replace(
+        group, choices=replace(group.choices, all=tuple(_tree(choices, chosen)))
     )
+    return (
+        *_groups(state, counted, facets, which),
+        folders,
+    ), "" if is_exact else number_text(MOST_READ)
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
     # The choices of an outcome, without `any_rank` if that changes nothing.
     chosen = [name for name in WHICH if getattr(query, name)]
-    is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
+    is_of_tags, is_of_all = (
+        is_of_accepted_tags(params.options),
+        selects_all_photos(params.options),
+    )
     if is_of_tags:
         facet = replace(
-            facet, values=tuple(each for each in facet.values if each.value != "any_rank")
+            facet,
+            values=tuple(each for each in facet.values if each.value != "any_rank"),
         )
     names = {value: gettext(name) for value, name in WHICH.items()}
     any_name = WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
     if is_of_all:
         any_name = _ALL
     group = _group(facet, "which", chosen[:1], names, any_name)
-    return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
+    return (
+        replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
+    )
 
 
 def _groups(
-    state: AppState, query: PhotoQuery, facets: Mapping[FacetName, Facet], which: ChoiceGroup
+    state: AppState,
+    query: PhotoQuery,
+    facets: Mapping[FacetName, Facet],
+    which: ChoiceGroup,
 ) -> Iterator[ChoiceGroup]:
     with state.database.read() as connection:
         cameras = [camera_model(connection, name) for name in query.camera]
@@ -234,7 +258,8 @@ def _group(
     choices = []
     for each in facet.values:
         is_checked = any(
-            texts.pop(text, None) for text in {each.value.casefold(), each.name.casefold()}
+            texts.pop(text, None)
+            for text in {each.value.casefold(), each.name.casefold()}
         )
         name = (names or {}).get(each.value, each.name)
         choices.append(
@@ -253,14 +278,18 @@ def _group(
     of_any = "" if facet.default is None else _number(facet.default, exact=facet.exact)
     listed = ChoiceList(option, (*without_photos, *choices), facet.more)
     title = gettext(TITLES[option])
-    return ChoiceGroup(option, title, gettext(any_name), listed, several, any_photos=of_any)
+    return ChoiceGroup(
+        option, title, gettext(any_name), listed, several, any_photos=of_any
+    )
 
 
 def _number(photos: int, *, exact: bool) -> str:
     return number_text(photos) + ("" if exact else "+")
 
 
-def _tree(choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0) -> Iterator[Choice]:
+def _tree(
+    choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0
+) -> Iterator[Choice]:
     # Yield the outermost of these choices, which are in the order of the tree, each with those inside.
     start = 0
     while start < len(choices):
@@ -274,7 +303,10 @@ def _tree(choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0) -> I
             name=name,
             folders=ChoiceList(outer.value, inside, folder=name),
             depth=min(depth, _DEEPEST),
-            is_open=any(folder == outer.value or _is_in(folder, outer.value) for folder in chosen),
+            is_open=any(
+                folder == outer.value or _is_in(folder, outer.value)
+                for folder in chosen
+            ),
         )
         start = end
 

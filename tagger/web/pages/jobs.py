@@ -148,7 +148,10 @@ def _job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
     took, when = "", gettext("since %(time)s", time=time_text(job.created_at))
     if job.finished_at is not None:
         duration = job.finished_at - (job.started_at or job.created_at)
-        took, when = rounded_duration(duration.total_seconds()), time_text(job.finished_at)
+        took, when = (
+            rounded_duration(duration.total_seconds()),
+            time_text(job.finished_at),
+        )
     return JobView(
         **vars(job),
         title=job_title(job, options),
@@ -210,11 +213,19 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
     workers = [
-        {name: value for name, value in vars(worker).items() if name != "seen_seconds_ago"}
+        {
+            name: value
+            for name, value in vars(worker).items()
+            if name != "seen_seconds_ago"
+        }
         | {"shown": worker_text(worker)}
         for worker in status.workers
     ]
-    tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
+    tick = (
+        None
+        if status.last_tick is None
+        else {"shown": last_tick_text(status.last_tick)}
+    )
     changes = {
         "jobs": jobs,
         "workers": workers,
@@ -282,7 +293,10 @@ def render_jobs(
         version=page_version(state, status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
-        schedules=[(each, _schedule_texts(state, each)) for each in list_schedules(state.database)],
+        schedules=[
+            (each, _schedule_texts(state, each))
+            for each in list_schedules(state.database)
+        ],
         may_choose=bool(allowed_folders(state).folders),
         may_allow=may_allow_folder(request),
         problem=problem,
@@ -295,8 +309,26 @@ MAX_NAME_LENGTH = 100
 # Names of the folders in which people have photos, in lower case.
 PHOTO_FOLDERS = {
     *("pictures", "photos", "dcim", "images", "camera uploads", "my pictures"),
-    *("bilder", "fotos", "imágenes", "imagens", "immagini", "foto", "afbeeldingen", "billeder"),
-    *("kuvat", "obrazy", "obrázky", "képek", "resimler", "hình ảnh", "चित्र", "изображения"),
+    *(
+        "bilder",
+        "fotos",
+        "imágenes",
+        "imagens",
+        "immagini",
+        "foto",
+        "afbeeldingen",
+        "billeder",
+    ),
+    *(
+        "kuvat",
+        "obrazy",
+        "obrázky",
+        "képek",
+        "resimler",
+        "hình ảnh",
+        "चित्र",
+        "изображения",
+    ),
     *("картинки", "зображення", "εικόνες", "图片", "圖片", "ピクチャ", "사진"),
 }
 # Where disks are mounted, and where Windows has the homes of people.
@@ -334,7 +366,9 @@ def show_new(
 
 @router.post("/jobs/new")
 @requires(Role.EDITOR)
-def start_folder(request: Request, state: State, form: Annotated[FolderForm, Form()]) -> Response:
+def start_folder(
+    request: Request, state: State, form: Annotated[FolderForm, Form()]
+) -> Response:
     try:
         path = form.address.strip()
         allowed = allowed_folders(state)
@@ -362,16 +396,22 @@ def _whole_path(address: str) -> str:
 
 @router.post("/jobs/nightly")
 @requires(Role.EDITOR)
-def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
+def add_nightly(
+    request: Request, state: State, form: Annotated[NightlyForm, Form()]
+) -> Response:
     try:
         body = BackfillRequest(
-            what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write
+            what=BackfillScope.UNTAGGED,
+            scan=[FolderKey(key=form.scan)],
+            write=form.write,
         )
         backfill = body.backfill(state)
         backfill.check(state.database, state.settings.roots)
         folder = path_of_key(form.scan)
         name = "".join(filter(str.isprintable, Path(folder).name or folder))
-        title = " ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split())
+        title = " ".join(
+            gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split()
+        )
         hour, minute = map(int, form.time.split(":"))
         cron = f"{minute} {hour} * * *"
         zone = reader_zone()
@@ -442,7 +482,9 @@ def _render_new(
         places=[FolderEntry.of(path) for path in places],
         choices=[FolderEntry.of(path) for path in allowed.folders],
         needs_consent=may_allow and not (folder and allowed.includes(folder)),
-        writes={mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)},
+        writes={
+            mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)
+        },
         problem=problem,
         chosen=chosen or {},
         at_night=AT_NIGHT,
@@ -475,7 +517,9 @@ def show_older_jobs(
 ) -> HTMLResponse:
     older = list_older_jobs(state.database, before, OLDER_PER_PAGE + 1)
     jobs = _job_views(state, older[:OLDER_PER_PAGE])
-    return render(request, "jobs_older.html", jobs=jobs, more=len(older) > OLDER_PER_PAGE)
+    return render(
+        request, "jobs_older.html", jobs=jobs, more=len(older) > OLDER_PER_PAGE
+    )
 
 
 @router.get("/jobs/{job}")
@@ -491,7 +535,11 @@ def show_job(
     status = read_status(state, JOBS_SHOWN)
     # What failed in an open job; of one that is over, all of its photos that fail now.
     failing, next_after = failures_page(
-        state.database, progress, FAILURES_PER_PAGE, after, is_processed=not progress.is_over
+        state.database,
+        progress,
+        FAILURES_PER_PAGE,
+        after,
+        is_processed=not progress.is_over,
     )
     retriable: Mapping[str, int] = {}
     if progress.is_over and not view.is_writing:
@@ -504,7 +552,8 @@ def show_job(
         job=view,
         time_text=time_text,
         found=_found(state, progress, status),
-        lists_photos=has_photos and (progress.is_over or progress.tagged + progress.unknown > 0),
+        lists_photos=has_photos
+        and (progress.is_over or progress.tagged + progress.unknown > 0),
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job)
         if progress.refused
         else 0,
@@ -522,9 +571,13 @@ def show_job(
     )
 
 
-def _found(state: AppState, job: JobProgress, status: OverviewDocument) -> Mapping[str, object]:
+def _found(
+    state: AppState, job: JobProgress, status: OverviewDocument
+) -> Mapping[str, object]:
     # The landmarks and things that a job found. Of the first job, the trips and places of the library, too.
-    found: dict[str, object] = dict.fromkeys(("landmarks", "covers", "trips", "things", "map"))
+    found: dict[str, object] = dict.fromkeys(
+        ("landmarks", "covers", "trips", "things", "map")
+    )
     if job.kind in METADATA_KINDS:
         return found
     if job.is_over or job.total <= MOST_COUNTED:
@@ -558,7 +611,9 @@ def undo(
     undone = api.undo(state, job, UndoRequest(dry_run=not is_confirmed))
     if isinstance(undone, api.Job):
         return RedirectResponse(f"/jobs/{undone.job}", HTTPStatus.SEE_OTHER)
-    first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[:PREVIEWS]
+    first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[
+        :PREVIEWS
+    ]
     return render(
         request,
         "job_undo.html",
@@ -587,7 +642,9 @@ def change_schedule(
             if run.found_nothing:
                 return render_jobs(request, state, done=f"{name}: {reason}.")
             if run.job is None:
-                problem = gettext("%(name)s did not run: %(reason)s.", name=name, reason=reason)
+                problem = gettext(
+                    "%(name)s did not run: %(reason)s.", name=name, reason=reason
+                )
                 return render_jobs(request, state, problem, HTTPStatus.CONFLICT)
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
@@ -628,7 +685,9 @@ def control(
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
-    return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(
+        "/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER
+    )
 
 
 def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
@@ -637,7 +696,9 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
     for options in shown.values():
         if slugs := options.get("landmark"):
             slugs = [slugs] if isinstance(slugs, str) else slugs
-            options["landmark"] = [landmark_name(state.database, each) for each in slugs]
+            options["landmark"] = [
+                landmark_name(state.database, each) for each in slugs
+            ]
     views = [_job_view(job, shown[job.job]) for job in jobs]
     sent = state.upload_folder.folder
     return [
@@ -651,7 +712,9 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
 def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, object]:
     # What the page says of a schedule: `what` it tags, `when`, and when it is `due` next.
     backfill = schedule.backfill
-    names = tuple(landmark_name(state.database, each) for each in backfill.query.landmark)
+    names = tuple(
+        landmark_name(state.database, each) for each in backfill.query.landmark
+    )
     backfill = replace(backfill, query=replace(backfill.query, landmark=names))
     return {
         "what": backfill_text(backfill),
@@ -670,5 +733,7 @@ def _cron_text(schedule: ScheduleDocument) -> str:
         return ", ".join(filter(None, (schedule.cron, until)))
     start = f"{int(hour):02}:{int(minute):02}"
     if schedule.until:
-        return gettext("every day at %(start)s, until %(end)s", start=start, end=schedule.until)
+        return gettext(
+            "every day at %(start)s, until %(end)s", start=start, end=schedule.until
+        )
     return gettext("every day at %(start)s", start=start)

@@ -51,7 +51,11 @@ from tagger.query.counts import (
     trip_summary,
 )
 from tagger.query.option_values import parse_box
-from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
+from tagger.registry.registered_models import (
+    models_of_landmarks,
+    resolve_models,
+    use_models,
+)
 from tagger.tags.models_in_use import THINGS, shipped_file, shipped_name, things_are_on
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
@@ -77,7 +81,9 @@ def show_library(request: Request, state: State) -> HTMLResponse:
     covers = state.overview.covers.get_soon()
     counts = familiar_landmark_counts(state.database)
     with_photos = [each for each in counts if each.photos]
-    sights = (each for each in sight_counts(state.database) if each.photos >= LEAST_AT_SIGHT)
+    sights = (
+        each for each in sight_counts(state.database) if each.photos >= LEAST_AT_SIGHT
+    )
     taken_at = sights_beside(sights, with_photos)
     is_empty = not with_photos and not taken_at
     return render(
@@ -122,7 +128,10 @@ def may_switch_things(request: Request) -> bool:
 @requires(Role.EDITOR)
 def switch_things(state: State, on: Annotated[bool, Form()]) -> Response:
     """Put the model of things in use and start a job for what it lacks, or take all of things out of use."""
-    names = [model.name for model in models_of_landmarks(resolve_models(state.database, None))]
+    names = [
+        model.name
+        for model in models_of_landmarks(resolve_models(state.database, None))
+    ]
     of_things = shipped_name(THINGS)
     use_models(state.database, [*names, of_things] if on and of_things else names)
     if not on:
@@ -142,7 +151,9 @@ def _by_country(counts: Sequence[Place]) -> list[tuple[str | None, list[Place]]]
     by_country = defaultdict[str | None, list[Place]](list)
     for each in counts:
         by_country[each.country].append(each)
-    return sorted(by_country.items(), key=lambda item: -sum(each.photos for each in item[1]))
+    return sorted(
+        by_country.items(), key=lambda item: -sum(each.photos for each in item[1])
+    )
 
 
 Slug = Annotated[str, Path(max_length=500)]
@@ -165,7 +176,9 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
             language = display_language(connection)
             is_translated = language in find_landmark(connection, slug).names
         changes: LandmarkChanges = (
-            {"names": {language: name}} if language and is_translated else {"name": name}
+            {"names": {language: name}}
+            if language and is_translated
+            else {"name": name}
         )
         edit_landmark(state.database, slug, changes)
     except TaggerError as error:
@@ -176,7 +189,11 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
 @router.post("/places/merge/{slug}")
 @requires(Role.EDITOR)
 def merge(
-    request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: IsConfirmed = False
+    request: Request,
+    state: State,
+    slug: Slug,
+    into: TypedName,
+    is_confirmed: IsConfirmed = False,
 ) -> Response:
     try:
         merged = merge_landmark(state.database, slug, into, dry_run=not is_confirmed)
@@ -214,13 +231,20 @@ def _render_edit(
     removed: RemovedLandmarkDocument | None = None,
 ) -> HTMLResponse:
     with state.database.read() as connection:
-        landmark, every = find_landmark(connection, slug), familiar_landmarks(connection)
+        landmark, every = (
+            find_landmark(connection, slug),
+            familiar_landmarks(connection),
+        )
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
     names = Counter(
-        normalize_name(name) for each in every for name in {each.name, each.display_name}
+        normalize_name(name)
+        for each in every
+        for name in {each.name, each.display_name}
     )
     others = {
-        each.display_name if names[normalize_name(each.display_name)] == 1 else each.slug: each
+        each.display_name
+        if names[normalize_name(each.display_name)] == 1
+        else each.slug: each
         for each in every
         if each.id != landmark.id
     }
@@ -261,12 +285,16 @@ def search(request: Request, state: State, q: SearchText = "") -> Response:
     understood = state.overview.understand(q)
     if understood.options:
         order = {"sort": "newest"} if understood.query.unknown else {}
-        return RedirectResponse(address_of("/photos", {**order, **understood.options, "q": q}), 303)
+        return RedirectResponse(
+            address_of("/photos", {**order, **understood.options, "q": q}), 303
+        )
     close = [
         each for part in understood.left_out for each in part.others
     ] or state.overview.suggest(q)
     if len(close) == 1 and '"' not in q:
-        return RedirectResponse(address_of("/photos", {**close[0].options, "q": q}), 303)
+        return RedirectResponse(
+            address_of("/photos", {**close[0].options, "q": q}), 303
+        )
     similar = [suggestion_document(state, each) for each in close]
     with state.database.read() as connection:
         are_on = things_are_on(connection)
@@ -292,7 +320,11 @@ def show_trips(request: Request, state: State) -> HTMLResponse:
 @router.get("/trips/{trip_id}")
 @requires(Role.VIEWER)
 def show_trip(
-    request: Request, state: State, trip_id: TripId, after: After = None, changed: bool = False
+    request: Request,
+    state: State,
+    trip_id: TripId,
+    after: After = None,
+    changed: bool = False,
 ) -> HTMLResponse:
     summary = trip_summary(state.database, trip_id)
     address = trip_address(summary.trip.id)
@@ -306,7 +338,9 @@ def show_trip(
         change=_edit_text(state.database, summary.trip.edits[-1])
         if changed and summary.trip.edits
         else "",
-        places=Counter((point.city, point.country) for point in path if point.city).most_common(),
+        places=Counter(
+            (point.city, point.country) for point in path if point.city
+        ).most_common(),
         live=live_map(state.settings, trip_bounds(path)) if path else None,
         path_address=f"{address}/path",
         grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
@@ -327,9 +361,12 @@ def show_trip_edit(request: Request, state: State, trip_id: TripId) -> HTMLRespo
         address=trip_address(summary.trip.id),
         longest_name=LONGEST_NAME,
         second_day=summary.trip.days[0] + timedelta(days=1),
-        beside=summarize_trips(state.database, [each for each in beside if each is not None]),
+        beside=summarize_trips(
+            state.database, [each for each in beside if each is not None]
+        ),
         changes=[
-            (edit.id, _edit_text(state.database, edit)) for edit in reversed(summary.trip.edits)
+            (edit.id, _edit_text(state.database, edit))
+            for edit in reversed(summary.trip.edits)
         ],
         undoable=undoable_edits(summary.trip),
     )
@@ -373,5 +410,7 @@ def _edit_text(database: Database, edit: TripEdit) -> str:
         first, second = titles if len(titles) == 2 else map(day_text, days)
         return gettext("Merged: %(first)s and %(second)s", first=first, second=second)
     return (
-        gettext("Named %(name)s", name=edit.name) if edit.name else gettext("Named after its place")
+        gettext("Named %(name)s", name=edit.name)
+        if edit.name
+        else gettext("Named after its place")
     )

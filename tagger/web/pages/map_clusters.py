@@ -95,7 +95,9 @@ def clusters(
                     "latitude": cluster.latitude,
                     "longitude": cluster.longitude,
                     "photos": cluster.photos,
-                    "place": ", ".join(filter(None, (sight_of(cluster), cluster.place))),
+                    "place": ", ".join(
+                        filter(None, (sight_of(cluster), cluster.place))
+                    ),
                     "estimated": cluster.is_estimated,
                     "address": _address(cluster.bounds, trip),
                     "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
@@ -113,13 +115,17 @@ def near_map(state: State) -> Response:
     if file is None or not file.is_file():
         return Response(status_code=HTTPStatus.NOT_FOUND)
     return FileResponse(
-        file, media_type="application/octet-stream", headers={"Cache-Control": IMMUTABLE}
+        file,
+        media_type="application/octet-stream",
+        headers={"Cache-Control": IMMUTABLE},
     )
 
 
 @router.get("/trips/{trip_id}/path")
 @requires(Role.VIEWER)
-def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
+def path(
+    state: State, trip_id: Annotated[str, Path(max_length=500)]
+) -> DocumentResponse:
     return DocumentResponse(path_geometry(_path(state, trip_id)))
 
 
@@ -134,9 +140,14 @@ def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
     by_west = sorted(cells, key=lambda cell: cell.west)
     wests = [*(cell.west for cell in by_west[1:]), by_west[0].west + 360]
     easts = list(accumulate((cell.east for cell in by_west), max))
-    _, west, east = max((west - east, west, east) for west, east in zip(wests, easts, strict=True))
+    _, west, east = max(
+        (west - east, west, east) for west, east in zip(wests, easts, strict=True)
+    )
     return BoundingBox(
-        min(cell.south for cell in cells), _turned(west), max(cell.north for cell in cells), east
+        min(cell.south for cell in cells),
+        _turned(west),
+        max(cell.north for cell in cells),
+        east,
     )
 
 
@@ -149,7 +160,10 @@ def area_name(box: BoundingBox, cities: Iterable[Meaning]) -> str | None:
     size = max(box.north - box.south, width * cos(radians(box.north)))
     name = ""
     if size <= _AROUND_CITY_DEGREES:
-        centre = np.array([(box.south + box.north) / 2]), np.array([_turned(box.west + width / 2)])
+        centre = (
+            np.array([(box.south + box.north) / 2]),
+            np.array([_turned(box.west + width / 2)]),
+        )
         (city,) = nearest_cities(*centre)
         if city is not None:
             name = city_name(city.name, city.region or city.country)
@@ -158,16 +172,22 @@ def area_name(box: BoundingBox, cities: Iterable[Meaning]) -> str | None:
             latitude, longitude = map(float, str(each.options["near"]).split(","))
             is_inside = box.south <= latitude <= box.north
             if is_inside and (longitude - box.west) % 360 <= width:
-                name = city_name(each.label, each.detail.rpartition(", ")[2] or each.label)
+                name = city_name(
+                    each.label, each.detail.rpartition(", ")[2] or each.label
+                )
                 break
     text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
     return gettext(text, city=name) if name else None
 
 
-def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:
+def render_map(
+    request: Request, settings: Settings, name: str, **values: object
+) -> HTMLResponse:
     response = render(request, name, 200, **values)
     if settings.web_map_tiles is not None:
-        response.headers["content-security-policy"] = policy_with_tiles(settings.web_map_tiles)
+        response.headers["content-security-policy"] = policy_with_tiles(
+            settings.web_map_tiles
+        )
     return response
 
 
@@ -183,10 +203,14 @@ def check_map_file(file: FilePath | None) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
     else:
-        is_map = header.startswith(b"PMTiles\x03") and header[_TILE_TYPE:] == _VECTOR_TILES
+        is_map = (
+            header.startswith(b"PMTiles\x03") and header[_TILE_TYPE:] == _VECTOR_TILES
+        )
         reason = "" if is_map else "it is no PMTiles file, version 3, of vector tiles"
     if reason:
-        raise SettingsInvalid(reason=f"web_map_file (TAGGER_WEB_MAP_FILE): {file}: {reason}")
+        raise SettingsInvalid(
+            reason=f"web_map_file (TAGGER_WEB_MAP_FILE): {file}: {reason}"
+        )
 
 
 # By the specification of PMTiles, version 3.
@@ -195,7 +219,11 @@ _HEADER_BYTES, _TILE_TYPE, _VECTOR_TILES = 100, 99, b"\x01"
 
 def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
     file = settings.web_map_file
-    near = f"/map/near.pmtiles?v={file.stat().st_mtime_ns:x}" if file and file.is_file() else ""
+    near = (
+        f"/map/near.pmtiles?v={file.stat().st_mtime_ns:x}"
+        if file and file.is_file()
+        else ""
+    )
     return {
         "library": asset("vendor/map/maplibre-gl.mjs"),
         "worker": asset("vendor/map/maplibre-gl-worker.mjs"),
@@ -214,17 +242,29 @@ def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
 MAP_DEGREES = 0.2
 
 
-def map_around(settings: Settings, latitude: float, longitude: float) -> dict[str, object]:
+def map_around(
+    settings: Settings, latitude: float, longitude: float
+) -> dict[str, object]:
     south, north = max(-90.0, latitude - MAP_DEGREES), min(90.0, latitude + MAP_DEGREES)
     box = BoundingBox(south, longitude - MAP_DEGREES, north, longitude + MAP_DEGREES)
-    return live_map(settings, box) | {"tiles": "", "latitude": latitude, "longitude": longitude}
+    return live_map(settings, box) | {
+        "tiles": "",
+        "latitude": latitude,
+        "longitude": longitude,
+    }
 
 
 def _address(box: BoundingBox, trip: str | None) -> str:
     # The photos in a box. It is rounded so that none at its edge is lost.
-    south, west = (floor(degrees * _ROUNDING) / _ROUNDING for degrees in (box.south, box.west))
-    north, east = (ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east))
-    outer = BoundingBox(max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east))
+    south, west = (
+        floor(degrees * _ROUNDING) / _ROUNDING for degrees in (box.south, box.west)
+    )
+    north, east = (
+        ceil(degrees * _ROUNDING) / _ROUNDING for degrees in (box.north, box.east)
+    )
+    outer = BoundingBox(
+        max(-90.0, south), max(-180.0, west), min(90.0, north), min(180.0, east)
+    )
     return QueryParams.of(trip=trip, box=str(outer)).address("/photos")
 
 
@@ -247,7 +287,10 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
     """What the map of a trip shows: the least box around its photos, or a spot. It may cross 180°."""
     bounds = extent_of(trip_cells(path))
-    if max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) >= _SPOT_DEGREES:
+    if (
+        max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360)
+        >= _SPOT_DEGREES
+    ):
         return bounds
     return BoundingBox(
         max(bounds.south - _AROUND_DEGREES, -85.0),
@@ -259,9 +302,13 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
     ways = (
-        list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id)
+        list(_way(list(points)))
+        for _, points in groupby(path, key=lambda point: point.camera_id)
     )
-    return {"type": "MultiLineString", "coordinates": [way for way in ways if len(way) > 1]}
+    return {
+        "type": "MultiLineString",
+        "coordinates": [way for way in ways if len(way) > 1],
+    }
 
 
 def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:

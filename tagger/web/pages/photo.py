@@ -39,7 +39,13 @@ from tagger.jobs.enqueue.metadata_jobs import (
     options_of_last_sidecar,
     was_embedded,
 )
-from tagger.jobs.enqueue.submission import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
+from tagger.jobs.enqueue.submission import (
+    DESCRIPTION,
+    KEYWORDS,
+    PLACE,
+    POSITION,
+    MetadataOptions,
+)
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.job_control import open_job_of_photo
@@ -111,7 +117,9 @@ MOST_ARCHIVED = 10_000
 # Photos whose files are read for the preview; the number of the others is shown.
 PREVIEWS = 20
 TARGET_TEXTS = {
-    WriteMode.SIDECAR: N_("Into XMP sidecar files beside the photos, which do not change"),
+    WriteMode.SIDECAR: N_(
+        "Into XMP sidecar files beside the photos, which do not change"
+    ),
     WriteMode.EMBED: N_("Into the photos themselves"),
 }
 
@@ -134,21 +142,31 @@ def change_metadata(
     check_photos(state, [of_photos(photo_ids)])
     options: MetadataOptions | None = None
     if form.action == "undo":
-        written = Undo(photo_ids=photo_ids).photo_id_pages(state.database, state.settings.roots)
+        written = Undo(photo_ids=photo_ids).photo_id_pages(
+            state.database, state.settings.roots
+        )
         photo_ids = list(chain.from_iterable(written))
         is_embedded = was_embedded(state.database, photo_ids)
-        check_mode(state.settings, WriteMode.EMBED if is_embedded else WriteMode.SIDECAR)
+        check_mode(
+            state.settings, WriteMode.EMBED if is_embedded else WriteMode.SIDECAR
+        )
     else:
         target = Target.EMBED if form.to is WriteMode.EMBED else Target.SIDECAR
-        options = MetadataOptions(target, form.gps, form.description, state.settings.language)
+        options = MetadataOptions(
+            target, form.gps, form.description, state.settings.language
+        )
         check_write(state.settings, options)
     if form.is_confirmed and photo_ids:
         chosen = (
-            Undo(photo_ids=photo_ids) if options is None else Write(options, photo_ids=photo_ids)
+            Undo(photo_ids=photo_ids)
+            if options is None
+            else Write(options, photo_ids=photo_ids)
         )
         job = start_job(state, chosen, Priority.INTERACTIVE)
         return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
-    previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
+    previews = list(
+        preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options)
+    )
     return render(
         request,
         "metadata.html",
@@ -198,7 +216,9 @@ def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
             (sign, kind or name), ValueChange(sign, gettext(kind) if kind else name)
         )
         change.values += [
-            each for each in _shown_values(kind, name, value) if each not in change.values
+            each
+            for each in _shown_values(kind, name, value)
+            if each not in change.values
         ]
         change.fields += [name] if name not in change.fields else []
     return list(changes.values())
@@ -207,7 +227,9 @@ def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
 def _shown_values(kind: str, name: str, value: str) -> Sequence[str]:
     # A value as people read it: fields of the same kind have different separators, and parts with names.
     if kind == KEYWORDS:
-        return value.split(";") if name.startswith("EXIF:") else [value.replace("|", "/")]
+        return (
+            value.split(";") if name.startswith("EXIF:") else [value.replace("|", "/")]
+        )
     if kind == PLACE:
         return [", ".join(PARTS_OF_PLACE.findall(value)) or value]
     is_shown = kind != POSITION or "Latitude" in name or "Longitude" in name
@@ -220,7 +242,9 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
     if options is None or options.to is not Target.SIDECAR:
         return None
     for preview in preview_photos(state.database, state.settings, [photo_id], options):
-        if preview.plan is not None and any(file.changes for file in preview.plan.files):
+        if preview.plan is not None and any(
+            file.changes for file in preview.plan.files
+        ):
             return options
     return None
 
@@ -232,7 +256,9 @@ class DownloadForm(RequestModel):
 
 @router.post("/photos/download")
 @requires(Role.VIEWER)
-def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
+def download_selected(
+    state: State, form: Annotated[DownloadForm, Form()]
+) -> StreamingResponse:
     photo_ids = list(dict.fromkeys(form.photo))
     if len(photo_ids) > MOST_FILES:
         text = ngettext(
@@ -265,7 +291,8 @@ def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
     [(_, count)] = count_photos(state.database, [params.query], state.settings.roots)
     if count > MOST_ARCHIVED:
         text = gettext(
-            "More than %(count)s photos cannot be downloaded at once.", count=MOST_ARCHIVED
+            "More than %(count)s photos cannot be downloaded at once.",
+            count=MOST_ARCHIVED,
         )
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
     with params.model_checked():
@@ -279,7 +306,9 @@ def _archive(
     photos = archived_photos(state.database, photo_ids, state.settings.roots)
     if with_metadata:
         return stream_download(archive_parts(photos), "application/zip", "photos.zip")
-    return stream_blocks(_jpeg_archive_parts(state, photos), "application/zip", "photos.zip")
+    return stream_blocks(
+        _jpeg_archive_parts(state, photos), "application/zip", "photos.zip"
+    )
 
 
 async def _jpeg_archive_parts(
@@ -361,7 +390,9 @@ def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
     with state.database.read() as connection:
         every = all_landmarks(connection)
     distances = {
-        each.slug: distance_km(position.latitude, position.longitude, each.latitude, each.longitude)
+        each.slug: distance_km(
+            position.latitude, position.longitude, each.latitude, each.longitude
+        )
         for each in every
         if each.latitude is not None and each.longitude is not None
     }
@@ -377,7 +408,9 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
     position = details.position
     unavailable, exposure = None, Exposure()
     try:
-        with open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file as file:
+        with open_stored(
+            stored_photo(state.database, photo_id, state.settings.roots)
+        ).file as file:
             exposure = read_exposure(file.read(EXIF_WITHIN_BYTES))
     except PhotoUnavailable as error:
         unavailable = error
@@ -407,10 +440,12 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "has_confirmed": any(row.state == "confirmed" for row in rows),
         "unavailable": unavailable,
         "exposure": exposure,
-        "around": position and map_around(state.settings, position.latitude, position.longitude),
+        "around": position
+        and map_around(state.settings, position.latitude, position.longitude),
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
-        "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
+        "may_write": details.photo.digest
+        and WriteMode.SIDECAR in write_modes(state.settings),
         "open_job": open_job_of_photo(state.database, photo_id),
     }
 
@@ -457,7 +492,9 @@ class UploadResult:
 
     @property
     def guess(self) -> NamedPrediction | None:
-        is_open = self.accepted is None and is_guess([each.score for each in self.predictions])
+        is_open = self.accepted is None and is_guess(
+            [each.score for each in self.predictions]
+        )
         return self.predictions[0] if is_open else None
 
     @property
@@ -485,7 +522,9 @@ async def try_photo(request: Request, state: State) -> HTMLResponse:
             # The chance of none of the landmarks is 1 minus the sum of all scores.
             classification = await classify(state, photo.data, top_k=ALL_LABELS)
         except PhotoFailed as error:
-            return render(request, "try_result.html", result=UploadResult(failure=error.failure))
+            return render(
+                request, "try_result.html", result=UploadResult(failure=error.failure)
+            )
     best = named_predictions(state.database, classification.found, state.settings.top_k)
     # No landmark: what the surest model says.
     none_of_them = min(each.none_of_them for each in classification.found)

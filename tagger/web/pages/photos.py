@@ -18,7 +18,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
-from tagger.errors import CursorInvalid, LandmarkAmbiguous, LandmarkNotFound, NotFound, QueryInvalid
+from tagger.errors import (
+    CursorInvalid,
+    LandmarkAmbiguous,
+    LandmarkNotFound,
+    NotFound,
+    QueryInvalid,
+)
 from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
 from tagger.query.counts import (
     count_images,
@@ -60,7 +66,12 @@ from tagger.web.api.photos import TimelinePhoto, guess_text, photo_page, timelin
 from tagger.web.errors import page_text
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.photo_files import thumbnail_size
-from tagger.web.routes import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
+from tagger.web.routes import (
+    ADDRESS_OPTIONS,
+    QueryParams,
+    address_of,
+    params_or_problem,
+)
 from tagger.web.state import AppState, State
 from tagger.web.templating import may_change, render, thumbnail_address
 
@@ -103,7 +114,11 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     if photo.taken_at is not None:  # the time of a day alone is midnight
         is_day = photo.taken_at.time() == time()
         taken = day_text(photo.taken_at) if is_day else moment_text(photo.taken_at)
-    files = ngettext("%(count)s file", "%(count)s files", photo.files) if photo.files > 1 else ""
+    files = (
+        ngettext("%(count)s file", "%(count)s files", photo.files)
+        if photo.files > 1
+        else ""
+    )
     file_text = ", ".join(filter(None, (brief.file, files)))
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     place, sight = None, None
@@ -127,7 +142,9 @@ def photo_tiles(
     database: Database, photos: Sequence[TaggedPhoto], params: QueryParams
 ) -> list[PhotoTile]:
     copies = count_copies(database, [photo.digest for photo in photos if photo.digest])
-    return [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos]
+    return [
+        photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos
+    ]
 
 
 def trip_address(trip_id: str) -> str:
@@ -172,7 +189,9 @@ class LandmarkRow:
     @property
     def state_text(self) -> str:
         text = (
-            N_("taught") if self.is_taught and self.state == "accepted" else STATE_TEXTS[self.state]
+            N_("taught")
+            if self.is_taught and self.state == "accepted"
+            else STATE_TEXTS[self.state]
         )
         return self.reason or (text and gettext(text))
 
@@ -200,11 +219,18 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
             reason=tag.reason,
         )
         if verdict is not None:
-            row = replace(row, state=verdict.verdict, by=verdict.given_by, at=verdict.given_at)
+            row = replace(
+                row, state=verdict.verdict, by=verdict.given_by, at=verdict.given_at
+            )
         rows.append(row)
     others = [
         LandmarkRow(
-            each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at
+            each.landmark,
+            each.name,
+            None,
+            each.verdict,
+            by=each.given_by,
+            at=each.given_at,
         )
         for each in verdicts.values()
     ]
@@ -223,7 +249,9 @@ def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[Landma
             kinds.add(parent)
             parent = every[parent].parent
     return [
-        LandmarkRow(PREFIX + each.thing, each.name, each.score, each.verdict or "accepted")
+        LandmarkRow(
+            PREFIX + each.thing, each.name, each.score, each.verdict or "accepted"
+        )
         for each in sorted(details.photo.things, key=lambda each: each.thing in kinds)
     ]
 
@@ -241,7 +269,10 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
     if state.compares_photos():
         taught = taught_state(state.database, state.embedding_model(), landmark)
         learning |= {"examples": taught.examples, "tagged": taught.tagged}
-        learning |= {"doubtful": _names_text(taught.doubtful), "kept": _names_text(taught.kept)}
+        learning |= {
+            "doubtful": _names_text(taught.doubtful),
+            "kept": _names_text(taught.kept),
+        }
     return learning
 
 
@@ -289,7 +320,11 @@ class FilterChip:
 
 def filter_chips(params: QueryParams, names: Mapping[str, str]) -> list[FilterChip]:
     return [
-        FilterChip(text, options_without(params.options, removed), panel_group(next(iter(removed))))
+        FilterChip(
+            text,
+            options_without(params.options, removed),
+            panel_group(next(iter(removed))),
+        )
         for text, removed in active_filters(params.options, params.query, names)
     ]
 
@@ -303,10 +338,14 @@ def panel_group(option: str) -> str:
     return option if option in _CHOICES else ""
 
 
-def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
+def _filters_to_drop(
+    state: AppState, chips: Sequence[FilterChip]
+) -> list[tuple[FilterChip, str]]:
     # Of filters that no photo matches together: each without which photos match, with their number.
     queries = [
-        PhotoQuery.parse({**chip.others, "distinct": True}) for chip in chips if len(chips) > 1
+        PhotoQuery.parse({**chip.others, "distinct": True})
+        for chip in chips
+        if len(chips) > 1
     ]
     counts = count_photos(state.database, queries, state.settings.roots)
     found = zip(chips, counts, strict=False)
@@ -380,7 +419,9 @@ def show_landmark(
         "landmark.html",
         landmark=landmark,
         photos=photos,
-        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
+        grid=photo_grid(
+            state, QueryParams.of(landmark=landmark.slug), after, request.url.path
+        ),
         learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )
 
@@ -391,7 +432,9 @@ def show_all(request: Request, state: State) -> Response:
     if may_change(request) and not has_photos(state.database):
         return RedirectResponse("/jobs/new")
     params = QueryParams.of(any_rank=True)
-    return render_photos(request, state, params, photo_grid(state, params, None, "/photos"))
+    return render_photos(
+        request, state, params, photo_grid(state, params, None, "/photos")
+    )
 
 
 @router.get("/photos")
@@ -433,30 +476,44 @@ def render_photos(
     overview = state.overview
     understood = overview.understand(text)
     with state.database.read() as connection:
-        names = display_names(connection, {slug for part in parts for slug in part.landmark})
-    trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
+        names = display_names(
+            connection, {slug for part in parts for slug in part.landmark}
+        )
+    trips = summaries_of_trips(
+        state.database, {part.trip for part in parts if part.trip}
+    )
     names |= {trip_id: trip.title for trip_id, trip in trips.items()}
     if any(part.thing for part in parts):
         with state.database.read() as connection:
-            names |= {each.slug: each.display_name for each in all_things(connection).values()}
+            names |= {
+                each.slug: each.display_name for each in all_things(connection).values()
+            }
     if any(part.near or part.box for part in parts):
         names |= overview.area_names()
     if box := form.query.box:
-        names.setdefault(str(form.options["box"]), area_name(box, overview.cities()) or "")
+        names.setdefault(
+            str(form.options["box"]), area_name(box, overview.cities()) or ""
+        )
     chips = filter_chips(form, names)
     kinds = [part.text for part in understood.parts if words_of_kind(part.text)]
     if len(kinds) == 1:  # of all churches, the names would be a long list
         name = kinds[0][:1].upper() + kinds[0][1:]
-        of_kind = FilterChip(name, options_without(form.options, {"landmark": None}), "landmark")
+        of_kind = FilterChip(
+            name, options_without(form.options, {"landmark": None}), "landmark"
+        )
         chips = [of_kind, *(chip for chip in chips if chip.group != "landmark")]
     filters = form.options.keys() - {"sort"}
     to_drop = (
-        _filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else ()
+        _filters_to_drop(state, chips)
+        if grid and not grid.tiles and not grid.first_page
+        else ()
     )
     # Which list without other filters this is, for what to say if it is empty; "": there are others.
     views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
     view = views.get(tuple(filters), "")
-    is_tab = "unknown" in form.options and may_change(request)  # Review names it above the photos
+    is_tab = "unknown" in form.options and may_change(
+        request
+    )  # Review names it above the photos
     if is_tab:
         chips = [chip for chip in chips if "unknown" in chip.others]
     return render(
@@ -466,11 +523,15 @@ def render_photos(
         heading=gettext("Unknown") if is_tab else photos_name(form.options),
         grid=grid,
         problem=problem,
-        title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
+        title_filters=[
+            chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)
+        ],
         chips=chips,
         to_drop=to_drop,
         search_text=text,
-        search_note=f"{understood.note} {understood.hints}".strip() if understood.options else "",
+        search_note=f"{understood.note} {understood.hints}".strip()
+        if understood.options
+        else "",
         guesses=[
             (words, suggestion_document(state, meaning).label)
             for words, meaning in understood.guesses or _taken_guesses(understood)
@@ -478,7 +539,9 @@ def render_photos(
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
         view=view,
-        thing_name=names.get(form.query.thing[0], "") if len(form.query.thing) == 1 else "",
+        thing_name=names.get(form.query.thing[0], "")
+        if len(form.query.thing) == 1
+        else "",
         unclassified=overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),
@@ -501,9 +564,14 @@ def _searches_classified(query: PhotoQuery) -> bool:
     if query.untagged or query.failed or query.dismissed or query.favourite:
         return False
     is_of_tags = (
-        bool(query.landmark) or query.min_score is not None or query.any_rank or query.unknown
+        bool(query.landmark)
+        or query.min_score is not None
+        or query.any_rank
+        or query.unknown
     )
-    selects_each = query.trip or query.job is not None or query.verdict not in (None, "none")
+    selects_each = (
+        query.trip or query.job is not None or query.verdict not in (None, "none")
+    )
     return is_of_tags or not selects_each
 
 
@@ -513,12 +581,16 @@ def photos_name(options: Collection[str]) -> str:
     return gettext("Photos")
 
 
-def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
+def photo_grid(
+    state: AppState, params: QueryParams, after: str | None, path: str
+) -> PhotoGrid:
     shown = params.as_timeline()
     page, cursor = photo_page(state, shown, after, PAGE_SIZE)
     page_params = params if path == "/photos" else QueryParams({}, params.query)
     # Downloads are in the order of the page, with all copies.
-    data_params = QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
+    data_params = QueryParams(
+        {**params.options, "sort": shown.options["sort"]}, params.query
+    )
     return PhotoGrid(
         sections=_sections(state, params, page),
         source=params.address("/api/photos"),
@@ -529,7 +601,9 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     )
 
 
-def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> PhotoGrid:
+def grid_at_photo(
+    state: AppState, params: QueryParams, photo: TaggedPhoto
+) -> PhotoGrid:
     grid = photo_grid(state, params, None, "/photos")
     return replace(
         grid,
@@ -550,9 +624,13 @@ def _sections(
     return (PhotoSection("", "", tuple(tiles)),) if tiles else ()
 
 
-def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[PhotoSection]:
+def photo_sections(
+    tiles: Iterable[PhotoTile], *, by_day: bool
+) -> Iterator[PhotoSection]:
     """Group photos that are in order of time by days of each month (see `section_parts`)."""
-    for month, some in groupby(tiles, key=lambda tile: tile.day and tile.day.replace(day=1)):
+    for month, some in groupby(
+        tiles, key=lambda tile: tile.day and tile.day.replace(day=1)
+    ):
         of_month = tuple(some)
         if month is None:
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)

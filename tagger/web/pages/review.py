@@ -99,9 +99,17 @@ def show_review(
     with state.database.read() as connection:
         only = find_landmark(connection, landmark) if landmark else None
     only_id = only.id if only else None
-    suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
-    found = LookAlikes((), 0, is_limited=False) if only else state.overview.look_alikes.get_soon()
-    alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
+    suggested, _ = suggestion_page(
+        state.database, only_id, state.settings.roots, None, SHOWN
+    )
+    found = (
+        LookAlikes((), 0, is_limited=False)
+        if only
+        else state.overview.look_alikes.get_soon()
+    )
+    alike = photos_of_groups(
+        state.database, found.groups if found else (), state.settings.roots
+    )
     likely = []
     for photos in alike:
         # Photos that look alike may show one place: not sunsets of several towns.
@@ -111,7 +119,9 @@ def show_review(
         if are_together and place_likelihood(photos) >= LEAST_LIKELIHOOD:
             likely.append(photos)
     by_landmark, others = _gather(suggested, likely)
-    groups = list(_groups(state, [*by_landmark.items(), *((None, each) for each in others)]))
+    groups = list(
+        _groups(state, [*by_landmark.items(), *((None, each) for each in others)])
+    )
     params = QueryParams.of(any_rank=True)
     asked = () if only else open_questions(state.database, state.settings.roots)
     tiles = [
@@ -125,7 +135,9 @@ def show_review(
         request,
         "review.html",
         questions=list(zip(asked, tiles, strict=True)),
-        groups=sorted(groups, key=lambda group: len(group.cards) == 1),  # small ones are in one row
+        groups=sorted(
+            groups, key=lambda group: len(group.cards) == 1
+        ),  # small ones are in one row
         only=only,
         is_complete=found is not None,
         left=count_suggestions(state.database, only_id) - len(suggested),
@@ -153,7 +165,9 @@ def _gather(
         known = by_landmark.setdefault(slug, [])
         ids = {photo.id for photo in known}
         for photo in photos:
-            rejected = {tag.landmark for tag in photo.tags if tag.state is TagState.REJECTED}
+            rejected = {
+                tag.landmark for tag in photo.tags if tag.state is TagState.REJECTED
+            }
             if photo.id not in ids and slug not in rejected:
                 known.append(photo)
     return by_landmark, others
@@ -173,10 +187,13 @@ def _groups(
 ) -> Iterator[CardGroup]:
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {
-        each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
+        each.id: each
+        for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
     }
     trips = trips_of_photos(state.database, shown)
-    for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
+    for (_, photos), (landmark, examples) in zip(
+        found, _references(state, found), strict=True
+    ):
         together = _taken_together(photos) if len(photos) > 1 else (None, None)
         cards = [
             _card(photo, tiles[photo.id], landmark, trips.get(photo.id), together)
@@ -190,7 +207,9 @@ def _groups(
             and landmark.longitude is not None
         ):
             around = map_around(state.settings, landmark.latitude, landmark.longitude)
-        yield CardGroup(landmark, _taken_text(*together), len(photos), cards, examples, around)
+        yield CardGroup(
+            landmark, _taken_text(*together), len(photos), cards, examples, around
+        )
 
 
 def _references(
@@ -203,14 +222,23 @@ def _references(
             digests = {photo.digest for photo in photos}
             examples = example_covers(connection, landmark.id) if landmark else ()
             references.append(
-                (landmark, [each for each in examples if each.digest not in digests][:EXAMPLES])
+                (
+                    landmark,
+                    [each for each in examples if each.digest not in digests][
+                        :EXAMPLES
+                    ],
+                )
             )
     return references
 
 
 def _city(photo: TaggedPhoto) -> str | None:
     position = photo.position
-    return city_name(position.city, position.country) if position and position.city else None
+    return (
+        city_name(position.city, position.country)
+        if position and position.city
+        else None
+    )
 
 
 def _taken_together(photos: Sequence[TaggedPhoto]) -> tuple[str | None, date | None]:
@@ -264,7 +292,9 @@ def _distance(position: Position | None, landmark: Landmark | None) -> str:
     distance_m = distance_km(*place, landmark.latitude, landmark.longitude) * 1000
     if distance_m > position.error_m:
         return gettext("%(distance)s away", distance=distance_text(distance_m))
-    return gettext("less than %(distance)s away", distance=distance_text(position.error_m))
+    return gettext(
+        "less than %(distance)s away", distance=distance_text(position.error_m)
+    )
 
 
 @router.get("/photos/{photo_id}/similar")
