@@ -383,7 +383,7 @@ def test_photos_view_has_each_photo_once_with_its_outcome(library):
 @pytest.mark.postgresql
 @pytest.mark.parametrize("statement", STATEMENTS, ids=range(1, len(STATEMENTS) + 1))
 def test_statements_of_the_documentation_run(library, statement):
-    assert len(STATEMENTS) == 8
+    assert len(STATEMENTS) == 6
     statement = statement.replace("alai-minar", EIFFEL).replace("India", "France")
     assert read_rows(library.database, text(statement))
 

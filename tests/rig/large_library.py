@@ -18,7 +18,8 @@ from tagger.database.schema import bulk_load
 from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
 from tagger.kept.update import update_kept
-from tagger.registry.registered_models import resolve_models
+from tagger.registry.registered_models import resolve_models, use_models
+from tagger.tags.models_in_use import LANDMARKS, shipped_name
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
 from tagger.teaching.similarity import update_sketches
@@ -166,7 +167,7 @@ def make_library(url: str, photos: int) -> Database:
 def fill_library(url: str, photos: int) -> None:
     """Create the rows in the empty database at `url`."""
     with closing(open_database(url)) as database:
-        (model,) = resolve_models(database, None)
+        (model,) = use_models(database, [shipped_name(LANDMARKS)])
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)
