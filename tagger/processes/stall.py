@@ -16,6 +16,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -136,9 +137,14 @@ class _Watch:
         self._report.close()
 
     def _run(self) -> None:
+        renewed_at = time.monotonic()
         while not self._closed.wait(CHECK_S):
+            # After the process was stopped, this thread may run before that of the timer.
+            if time.monotonic() - renewed_at > self._timeout_s:
+                self._end(f"Nothing ran for more than {self._timeout_s:.0f} s")
             with self._lock:
                 self._renew()
+            renewed_at = time.monotonic()
             for check in [*_checks]:
                 try:
                     problem = check()

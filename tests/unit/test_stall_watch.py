@@ -114,7 +114,8 @@ def test_a_process_that_was_stopped_for_longer_than_the_limit_ends_when_it_conti
             time.sleep(stop_s)
             process.send_signal(signal.SIGCONT)
             time.sleep(0.2)
-        assert process.wait(10 * LIMIT_S) == 1
+        # The timer ends it, or the thread that would renew the timer, whichever runs first.
+        assert process.wait(10 * LIMIT_S) in (1, stall.EXIT_CODE)
     assert "most recent call first" in report(tmp_path)
 
 
