@@ -46,22 +46,17 @@ from tagger.photos.tiff import (
 
 @dataclass(frozen=True, kw_only=True)
 class _CaptureTime(PhotoFacts):
-    """When the photo was taken.
-
-    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
-    photo, this is the time of capture: some phones write only this field.
-    """
-
+    # When the photo was taken.
+    # `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an
+    # unchanged photo, this is the time of capture: some phones write only this field.
     is_of_change: bool = False
 
 
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _CaptureTime:
-    """Read the time of capture, else of digitisation, else of the last change.
-
-    Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
-    that reads the file says nothing about it. Whether a time is good evidence of a position is another
-    question (see positions).
-    """
+    # Read the time of capture, else of digitisation, else of the last change.
+    # Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
+    # that reads the file says nothing about it. Whether a time is good evidence of a position is another
+    # question (see positions).
     exif_tags = exif.tags if exif else {}
     entries = (
         exif_tags.get(_ORIGINAL),
@@ -245,11 +240,9 @@ _EDITOR = re.compile(
 
 
 def _is_of_another_day(capture: _CaptureTime, fix: GpsFix) -> bool:
-    """Whether capture and GPS fix are two days or more apart, which no time zone explains.
-
-    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of
-    the last change, which is later than the capture.
-    """
+    # Whether capture and GPS fix are two days or more apart, which no time zone explains.
+    # False if the clock was never set (such clocks start on 1 January of some year), or if the date is that
+    # of the last change, which is later than the capture.
     if capture.taken_at is None or fix.on is None or capture.is_of_change:
         return False
     day = capture.taken_at.date()
@@ -258,16 +251,14 @@ def _is_of_another_day(capture: _CaptureTime, fix: GpsFix) -> bool:
 
 
 def _without_rollovers(days: float) -> float:
-    """The days of local time minus GPS time, corrected for rollovers."""
+    # The days of local time minus GPS time, corrected for rollovers.
     return (days + _GPS_ROLLOVER_DAYS / 2) % _GPS_ROLLOVER_DAYS - _GPS_ROLLOVER_DAYS / 2
 
 
 def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
-    """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
-
-    A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly,
-    far from Greenwich, a program wrote the local time as GPS time.
-    """
+    # The offset that the file states, else that of the time zone nearest to local time minus GPS time.
+    # A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree
+    # exactly, far from Greenwich, a program wrote the local time as GPS time.
     if capture.utc_offset_s is not None or capture.taken_at is None or fix.at is None:
         return capture.utc_offset_s
     is_far = fix.longitude is None or abs(fix.longitude) > _GREENWICH_DEGREES
@@ -283,10 +274,8 @@ def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
 def _origin(
     block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: _CaptureTime
 ) -> PhotoOrigin | None:
-    """Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
-
-    A photo that an editor exported with its time of capture counts as a photo like any other.
-    """
+    # Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
+    # A photo that an editor exported with its time of capture counts as a photo like any other.
     software = _text(main.tags.get(_SOFTWARE))
     comment = _comment(block, exif.tags.get(_USER_COMMENT))
     description = _text(main.tags.get(_DESCRIPTION))
@@ -307,7 +296,7 @@ def name_in(entry: TiffTag | None) -> str | None:
 
 
 def _text(entry: TiffTag | None) -> str:
-    """A text up to its end or to its first null character; empty if there is none."""
+    # A text up to its end or to its first null character; empty if there is none.
     return (
         _decoded(bytes(entry.raw[:_TEXT_BYTES]))
         if entry and entry.kind in _TEXT_KINDS
@@ -316,7 +305,7 @@ def _text(entry: TiffTag | None) -> str:
 
 
 def _comment(block: TiffBlock, entry: TiffTag | None) -> str:
-    """The user comment, which names its character code in its first eight bytes."""
+    # The user comment, which names its character code in its first eight bytes.
     raw = bytes(entry.raw[:_TEXT_BYTES]) if entry else b""
     code, text = raw[:8], raw[8:]
     if code == b"UNICODE\0":
@@ -326,7 +315,7 @@ def _comment(block: TiffBlock, entry: TiffTag | None) -> str:
 
 
 def _decoded(raw: bytes) -> str:
-    """The specification allows ASCII; programs write UTF-8, and older ones Latin-1."""
+    # The specification allows ASCII; programs write UTF-8, and older ones Latin-1.
     text = raw.split(b"\0")[0]
     try:
         return short_text(text.decode())

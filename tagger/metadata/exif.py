@@ -100,7 +100,7 @@ def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
 
 
 def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
-    """Write the block with these tags, and verify that it holds them and nothing else."""
+    # Write the block with these tags, and verify that it holds them and nothing else.
     if obstacle := rewrite_obstacle(block):
         raise exif_refused(f"The EXIF holds {obstacle}, so it was left unchanged.")
     target = replace(block, tags=tags)
@@ -117,7 +117,7 @@ def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
 
 
 def _packed(block: ParsedBlock) -> bytes:
-    """Each directory, followed by its values; the thumbnail is last."""
+    # Each directory, followed by its values; the thumbnail is last.
     order = block.order
     number = struct.Struct(order + "I")
     packed = bytearray(
@@ -298,7 +298,7 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
 
 
 def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
-    """A position is added only without its tags: another's datum, method or error would misdescribe ours."""
+    # A position is added only without its tags: another's datum, method or error would misdescribe ours.
     if (
         position is None
         or not _is_on_earth(position)
@@ -317,7 +317,7 @@ def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedVa
 
 
 def _is_writable(text: str) -> bool:
-    """Whether EXIF can hold the text: not blank, no NUL, which ends texts, and no lone surrogate."""
+    # Whether EXIF can hold the text: not blank, no NUL, which ends texts, and no lone surrogate.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -377,7 +377,7 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
 
 
 def _degrees(degrees: float) -> TagValue:
-    """Degrees, minutes and seconds to a ten-thousandth, which is 3 mm."""
+    # Degrees, minutes and seconds to a ten-thousandth, which is 3 mm.
     minutes, seconds = divmod(round(degrees * 36_000_000), 600_000)
     return _rationals((minutes // 60, 1), (minutes % 60, 1), (seconds, 10_000))
 
@@ -390,7 +390,7 @@ def _rationals(*fractions: tuple[int, int]) -> TagValue:
 
 
 def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagValue]:
-    """Our keywords come last, so of equal ones the last is removed."""
+    # Our keywords come last, so of equal ones the last is removed.
     remaining = dict(tags)
     if not keywords or _KEYWORDS not in tags:
         return remaining
@@ -413,7 +413,7 @@ def _without_keywords(tags: Tags, keywords: Sequence[str]) -> dict[TagKey, TagVa
 
 
 def _is_same(existing: TagValue | None, value: TagValue) -> bool:
-    """Whether a tag still has our value. Others write 30.24 seconds as 756/25, or split degrees otherwise."""
+    # Whether a tag still has our value. Others write 30.24 seconds as 756/25, or split degrees otherwise.
     if (
         existing is None
         or existing == value
@@ -427,7 +427,7 @@ def _is_same(existing: TagValue | None, value: TagValue) -> bool:
 
 
 def _decimal_degrees(value: TagValue) -> float | None:
-    """Decimal degrees; None if a denominator is zero."""
+    # Decimal degrees; None if a denominator is zero.
     if len(value.value) % 8:
         return None
     fractions = list(struct.iter_unpack(">II", value.value))
@@ -442,7 +442,7 @@ def _decimal_degrees(value: TagValue) -> float | None:
 
 
 def _keywords_text(value: TagValue | None) -> tuple[str, str]:
-    """The text in XPKeywords, and its terminator."""
+    # The text in XPKeywords, and its terminator.
     if value is None:
         return "", "\0"
     try:
@@ -543,7 +543,7 @@ def _orientation(tiff: TiffBlock, directories: dict[str, TiffDirectory]) -> str:
 
 
 def _text(raw: bytes, encoding: str) -> str:
-    """Decode a text up to its first NUL. Most texts that are not UTF-8 are Latin-1."""
+    # Decode a text up to its first NUL. Most texts that are not UTF-8 are Latin-1.
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
@@ -591,7 +591,7 @@ def removal_difference(
 
 
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:
-    """A change of byte order, on which content of an undefined type depends, such as a comment in UTF-16."""
+    # A change of byte order, on which content of an undefined type depends, such as a comment in UTF-16.
     return (
         "The EXIF has another byte order."
         if before and after and before[:2] != after[:2]
@@ -602,7 +602,7 @@ def _other_order(before: bytes | None, after: bytes | None) -> str | None:
 def _insertion_difference(
     old: ParsedBlock, new: ParsedBlock, our_values: Sequence[AddedValue]
 ) -> str | None:
-    """Compare both ways: the old block with our values is the new one, and the new one without is the old."""
+    # Compare both ways: the old block with our values is the new one, and the new one without is the old.
     if obstacle := rewrite_obstacle(old):
         return f"The EXIF was rewritten although it holds {obstacle}."
     expected, actual = with_values(old.tags, our_values), new.tags
@@ -622,7 +622,7 @@ def _insertion_difference(
 
 
 def _with_sorted_keywords(tags: Tags) -> Tags:
-    """The tags with each keyword that is not empty, whatever their order."""
+    # The tags with each keyword that is not empty, whatever their order.
     parts = _keywords_text(tags.get(_KEYWORDS))[0].split(_SEPARATOR)
     return {
         **tags,

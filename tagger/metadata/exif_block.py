@@ -138,8 +138,7 @@ def _change(before: TagValue | None, after: TagValue | None) -> str:
 
 
 class _BlockReader:
-    """Reads one block and marks the bytes that are referenced."""
-
+    # Reads one block and marks the bytes that are referenced.
     def __init__(self, tiff: TiffBlock) -> None:
         self._tiff = tiff
         self._tags: dict[TagKey, TagValue] = {}
@@ -203,7 +202,6 @@ class _BlockReader:
             self._tags[key] = TagValue(entry.kind, raw)
 
     def _read_thumbnail(self, offset: int) -> None:
-        """Read the thumbnail's directory, which is the last in the chain."""
         if self._read_directory(FIRST, offset).following:
             raise exif_refused(
                 "The EXIF has more than two directories in a row, so it was left unchanged."

@@ -150,8 +150,7 @@ def read(datasets: bytes) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class _Dataset:
-    """One dataset: its (record, number), its offset, and its bytes with the header."""
-
+    # One dataset: its (record, number), its offset, and its bytes with the header.
     number: tuple[int, int]
     start: int
     whole: bytes
@@ -188,7 +187,6 @@ _NAMES = {
 
 
 def _iterate(datasets: bytes) -> Iterator[_Dataset]:
-    """Yield the datasets up to the first that is broken."""
     at = 0
     while at + _HEAD.size <= len(datasets):
         marker, record, number, size = _HEAD.unpack_from(datasets, at)
@@ -200,7 +198,7 @@ def _iterate(datasets: bytes) -> Iterator[_Dataset]:
 
 
 def _parse(datasets: bytes) -> list[_Dataset]:
-    """All datasets; raises WriteRefused if more than padding with NULs follows them."""
+    # All datasets; raises WriteRefused if more than padding with NULs follows them.
     parsed = list(_iterate(datasets))
     if datasets[_end(parsed) :].strip(b"\0"):
         raise WriteRefused(
@@ -212,11 +210,9 @@ def _parse(datasets: bytes) -> list[_Dataset]:
 
 
 def _is_portable(keyword: str, *, unicode: bool) -> bool:
-    """Whether every program reads this keyword correctly.
-
-    If the datasets do not declare UTF-8, programs differ in how they read non-ASCII text. Declaring UTF-8
-    would change how the owner's values are read.
-    """
+    # Whether every program reads this keyword correctly.
+    # If the datasets do not declare UTF-8, programs differ in how they read non-ASCII text. Declaring UTF-8
+    # would change how the owner's values are read.
     if not keyword.isprintable() or not (unicode or keyword.isascii()):
         return False
     return 0 < len(keyword.encode()) <= _KEYWORD_BYTES
@@ -229,7 +225,7 @@ def _is_unicode(parsed: Sequence[_Dataset]) -> bool:
 
 
 def _text(value: bytes, *, unicode: bool) -> str:
-    """Decode a text. Undeclared ones that are valid UTF-8 almost always are; the others are Latin-1."""
+    # Decode a text. Undeclared ones that are valid UTF-8 almost always are; the others are Latin-1.
     try:
         text = value.decode()
     except UnicodeDecodeError:

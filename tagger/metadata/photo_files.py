@@ -123,14 +123,10 @@ def find_photo_files(
 
 
 def _find_written(path: Path, root: Path | None = None) -> Path:
-    """Where the file that was written as `path` is now: under its name, but for case and accents.
-
-    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such
-    file, `path` itself.
-
-    Raises:
-        WriteRefused, WriteFailed: the folder cannot be read.
-    """
+    # Where the file that was written as `path` is now: under its name, but for case and accents.
+    # The name may be as the database stores it, with replacements for what is no Unicode. If there is no such
+    # file, `path` itself.
+    # Raises WriteRefused, WriteFailed: the folder cannot be read.
     if not open_source(str(path)).is_writable:
         return path
     with translated_os_errors(path):
@@ -238,7 +234,7 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
 
 
 def _holds_our_values(file: Path, max_bytes: int) -> bool:
-    """Whether a photo or sidecar says that it holds values of ours. False for one that cannot be read."""
+    # Whether a photo or sidecar says that it holds values of ours. False for one that cannot be read.
     try:
         if is_sidecar_name(file.name):
             return xmp.names_our_namespace(
@@ -479,7 +475,7 @@ _OLD_S = 600.0
 
 
 def _create(folder: OpenFolder, temporary: str) -> int | None:
-    """Create and lock a file. None if it exists, or if another process removes it as a leftover now."""
+    # Create and lock a file. None if it exists, or if another process removes it as a leftover now.
     try:
         descriptor = folder.open(temporary, _NEW, 0o600)
     except FileExistsError:
@@ -530,7 +526,7 @@ def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock an open file. False if another process has locked it, None if its share has no locks."""
+    # Lock an open file. False if another process has locked it, None if its share has no locks.
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     # Some shares raise the latter for a file that is locked.

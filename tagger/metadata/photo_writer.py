@@ -210,8 +210,7 @@ def plan_photo(
 
 
 class _Planner:
-    """Plans the files of one photo. Each sidecar is read once."""
-
+    # Plans the files of one photo. Each sidecar is read once.
     def __init__(
         self, request: PhotoWriteRequest, find_undo_record: FindUndoRecord
     ) -> None:
@@ -260,7 +259,7 @@ class _Planner:
     def _without_known_position(
         self, tag_fields: TagFields, photo_files: PhotoFiles
     ) -> TagFields:
-        """Leave our position out of all files if a sidecar has one: no program may find two."""
+        # Leave our position out of all files if a sidecar has one: no program may find two.
         paths = (
             (
                 *photo_files.beside,
@@ -299,7 +298,7 @@ class _Planner:
         )
 
     def _photo_holds_our_values(self) -> bool:
-        """Whether the photo's own XMP names values of ours; False if it cannot be read."""
+        # Whether the photo's own XMP names values of ours; False if it cannot be read.
         try:
             return xmp.has_our_fields(xmp_packet(self._read_photo(self._request.path)))
         except (WriteFailed, WriteRefused):
@@ -308,7 +307,7 @@ class _Planner:
     def _plan_sidecars(
         self, photo_files: PhotoFiles, own_file: FilePlan | None, *, creates: bool
     ) -> list[FilePlan]:
-        """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
+        # The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved.
         request = self._request
         of_raw_files = [
             plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)
@@ -348,7 +347,7 @@ class _Planner:
         return [*plans, *of_raw_files, *left]
 
     def _plan_raw_sidecars(self, path: Path) -> list[FilePlan]:
-        """The sidecars of one of the photo's RAW files, whatever the target. A deleted file has none."""
+        # The sidecars of one of the photo's RAW files, whatever the target. A deleted file has none.
         request = self._request
         try:
             photo_files = find_photo_files(path, request.root)
@@ -371,7 +370,7 @@ class _Planner:
         paths: Iterable[Path],
         photo_files: PhotoFiles,
     ) -> list[FilePlan]:
-        """Plan these sidecars of one file, whose content is `data` if values are added."""
+        # Plan these sidecars of one file, whose content is `data` if values are added.
         blocks = Blocks()
         if data is not None:
             refuse_shared(photo, self._request.root, paths)
@@ -392,7 +391,7 @@ class _Planner:
         return plans
 
     def _template(self, hidden: Iterable[Path]) -> bytes | None:
-        """What a new sidecar copies from the first of those it hides that can be read."""
+        # What a new sidecar copies from the first of those it hides that can be read.
         for path in hidden:
             with suppress(WriteRefused):
                 base = self._read(path).base.data
@@ -411,7 +410,7 @@ class _Planner:
         return data is not None and digest_file(data) == written_digest
 
     def _tagged_photo(self) -> bytes:
-        """Read the photo, if it still is the one that was tagged."""
+        # Read the photo, if it still is the one that was tagged.
         request = self._request
         data = self._read_photo(request.path)
         try:
@@ -442,7 +441,7 @@ class _Planner:
 def _find_lost(
     request: PhotoWriteRequest, plans: Sequence[FilePlan]
 ) -> Mapping[Path, str]:
-    """The files on record that are lost, and what to do about each. One without values is written again."""
+    # The files on record that are lost, and what to do about each. One without values is written again.
     names = {folded_name(file.path.name) for file in request.written_files}
     # A sidecar that another program has renamed with its photo, or merged into another one.
     was_moved = any(
@@ -512,11 +511,8 @@ def _has_our_values(plan: FilePlan) -> bool:
 
 
 def _refuse_place(path: Path, target: Target | None) -> None:
-    """Refuse a file in a bucket, or in a folder of another program, where only writes of ours are undone.
-
-    Raises:
-        WriteRefused: it is there.
-    """
+    # Refuse a file in a bucket, or in a folder of another program, where only writes of ours are undone.
+    # Raises WriteRefused: it is there.
     if not open_source(str(path)).is_writable:
         undo = "What version 1 wrote there is undone with version 1"
         write = "To write tags, copy the photos to a folder"

@@ -142,7 +142,7 @@ def check_image(data: bytes, image_digest: str | None) -> None:
 def _embed(
     base: bytes, blocks: Blocks, tag_fields: TagFields, *, current: bytes
 ) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """Return the new file, the inverse splices and the notes on values that were left out."""
+    # Return the new file, the inverse splices and the notes on values that were left out.
     if xmp.conflicts_with_extended(extended_xmp(base)):
         raise WriteRefused(
             RefusalKind.XMP,
@@ -179,7 +179,7 @@ def _change_exif(
 def _change_iptc(
     base: bytes, blocks: Blocks, tag_fields: TagFields
 ) -> tuple[bytes | None, Sequence[tuple[str, str]], tuple[str, ...]]:
-    """Change IPTC in files that have it already and where it can be changed."""
+    # Change IPTC in files that have it already and where it can be changed.
     if not blocks.iptc:
         return blocks.iptc, (), ()
     try:
@@ -265,7 +265,7 @@ def _plan_insertion(
     blocks: Blocks,
     template: bytes | None,
 ) -> FilePlan:
-    """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
+    # Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`.
     start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
     add = partial(
         xmp.add,
@@ -303,7 +303,7 @@ def _plan_insertion(
 
 
 def _readable_blocks(photo: bytes) -> Blocks:
-    """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
+    # The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar.
     try:
         blocks = read_blocks(photo)
         # They cannot be removed from the photo (see base_of_photo).
@@ -320,7 +320,7 @@ def _readable_blocks(photo: bytes) -> Blocks:
 
 
 def _single_splice(base: bytes, new: bytes) -> Splice:
-    """One splice from the first byte that differs to the last."""
+    # One splice from the first byte that differs to the last.
     start = _common_bytes(base, new)
     end = _common_bytes(base[start:][::-1], new[start:][::-1])
     return Splice(start, len(base) - end, new[start : len(new) - end])
@@ -531,7 +531,7 @@ def verify_insertion(
 
 
 def _other_difference(base: bytes, new: bytes) -> str | None:
-    """The first difference outside of the blocks. Files that are no JPEG are only restored."""
+    # The first difference outside of the blocks. Files that are no JPEG are only restored.
     if is_jpeg(base):
         return difference_outside_blocks(base, new)
     return None if exif.read(exif_of(base)) == exif.read(exif_of(new)) else "EXIF"
@@ -540,11 +540,8 @@ def _other_difference(base: bytes, new: bytes) -> str | None:
 def _verify_removal(
     data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks
 ) -> None:
-    """Verify that `base` is `data`, which others may have changed, without our values.
-
-    Raises:
-        WriteRefused: something else differs.
-    """
+    # Verify that `base` is `data`, which others may have changed, without our values.
+    # Raises WriteRefused: something else differs.
     remaining, added = read_blocks(base), xmp.added_values(data_blocks.xmp)
     refuse_difference(
         None if digest_photo(base) == digest_photo(data) else "the image",

@@ -176,7 +176,7 @@ def _check_writable(
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced, written, or given other permissions or attributes."""
+    # What changes when a file is replaced, written, or given other permissions or attributes.
     return (
         status.st_dev,
         status.st_ino,
@@ -331,11 +331,8 @@ def _write_new_file(
 def _check_attributes(
     original: os.stat_result, target: int, *, with_times: bool
 ) -> None:
-    """Check that the open file `target` has the attributes: some disks accept and then ignore them.
-
-    Raises:
-        WriteRefused: an attribute was not copied.
-    """
+    # Check that the open file `target` has the attributes: some disks accept and then ignore them.
+    # Raises WriteRefused: an attribute was not copied.
     if with_times:
         _copy_times(original, target)  # reading the file back changed the access time
     status = os.fstat(target)
@@ -349,10 +346,8 @@ def _check_attributes(
 
 
 def _copy_photo_permissions(photo: os.stat_result, target: int) -> None:
-    """Give a new sidecar, open as `target`, its photo's permissions, and its owner where that is allowed.
-
-    The owner can always write the sidecar, even of a write-protected photo, so that an undo can delete it.
-    """
+    # Give a new sidecar, open as `target`, its photo's permissions, and its owner where that is allowed.
+    # The owner can always write the sidecar, even of a write-protected photo, so that an undo can delete it.
     if (photo.st_uid, photo.st_gid) != _owner(target):
         # If this is not allowed, the sidecar belongs to the current user.
         with suppress(PermissionError):
@@ -375,10 +370,8 @@ _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
 
 
 def _set_mode(target: int, mode: int) -> None:
-    """Set the permissions, where there are some: exFAT, CIFS, gvfs and others have those of the mount.
-
-    A replaced file that has other permissions than its original is refused later (see _check_attributes).
-    """
+    # Set the permissions, where there are some: exFAT, CIFS, gvfs and others have those of the mount.
+    # A replaced file that has other permissions than its original is refused later (see _check_attributes).
     try:
         os.fchmod(target, mode)
     except OSError as error:
@@ -396,7 +389,7 @@ def _copy_times(original: os.stat_result, target: int) -> None:
 
 
 def _copy_extended_attributes(source: int, target: int) -> None:
-    """Copy extended attributes and access lists, and remove those that the folder gave to the new file."""
+    # Copy extended attributes and access lists, and remove those that the folder gave to the new file.
     if sys.platform == "darwin":
         # Python has no functions for extended attributes on macOS; the system's `fcopyfile` copies
         # them.
@@ -434,7 +427,7 @@ def _attribute_names(file: int) -> set[str]:
 
 @contextmanager
 def _required(name: str) -> Iterator[None]:
-    """Refuse if a user's attribute cannot be copied. The system's (`security.`, `trusted.`) may differ."""
+    # Refuse if a user's attribute cannot be copied. The system's (`security.`, `trusted.`) may differ.
     try:
         yield
     except OSError as error:

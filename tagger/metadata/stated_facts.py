@@ -174,9 +174,7 @@ def _at(
 
 
 def _persian_day(year: int, month: int, day: int) -> date:
-    """Raises:
-    ValueError: the calendar has no such day.
-    """
+    # Raises ValueError: the calendar has no such day.
     lengths = [31] * 6 + [30] * 5 + [30 if _is_persian_leap(year) else 29]
     if not (1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
         raise ValueError("there is no such day")
@@ -220,7 +218,7 @@ def stated_time(*texts: str) -> PhotoFacts:
 def _position(
     latitude: float | None, longitude: float | None, error_m: float | None = None
 ) -> dict[str, Any]:
-    """A position; empty if a coordinate is missing or invalid, or both are 0, as programs write for none."""
+    # A position; empty if a coordinate is missing or invalid, or both are 0, as programs write for none.
     if (
         latitude is None
         or longitude is None
@@ -368,7 +366,7 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
 
 
 def _stated_by_exiftool(documents: Sequence[Any]) -> StatedFacts:
-    """The facts of a list with one document, as `exiftool -json` writes it, and osxphotos beside photos."""
+    # The facts of a list with one document, as `exiftool -json` writes it, and osxphotos beside photos.
     if len(documents) != 1 or not isinstance(documents[0], dict):
         return StatedFacts()
     # Names may have a group: `EXIF:GPSLatitude`. The first of a name counts.
@@ -405,7 +403,7 @@ _DEGREES = re.compile(
 
 
 def _exiftool_degrees(text: str, reference: str) -> float | None:
-    """Degrees from `33.71506`, or from `33 deg 42' 54.22" N`. `reference`: `S`, or `South`, beside them."""
+    # Degrees from `33.71506`, or from `33 deg 42' 54.22" N`. `reference`: `S`, or `South`, beside them.
     match = _DEGREES.fullmatch(text)
     if match is None:
         return None
@@ -481,7 +479,7 @@ def _refuse(name: str) -> None:
 
 
 def _takeout_time(value: object) -> PhotoFacts:
-    """The time, in UTC."""
+    # The time, in UTC.
     timestamp = value.get("timestamp") if isinstance(value, Mapping) else None
     if timestamp in (None, ""):
         return PhotoFacts()

@@ -154,7 +154,7 @@ def _description(landmark: NamedLandmark) -> str:
 
 
 def _position(landmarks: Sequence[NamedLandmark]) -> PositionEstimate | None:
-    """The best landmark's position, if it is a single point and no other tag contradicts it."""
+    # The best landmark's position, if it is a single point and no other tag contradicts it.
     coordinates = [
         (landmark.latitude, landmark.longitude)
         for landmark in landmarks
@@ -221,8 +221,7 @@ _FIRST_YEAR = 1990
 
 @dataclass(frozen=True)
 class _Axis:
-    """Tags of hemisphere and value, the valid hemispheres (positive first), and the largest value."""
-
+    # Tags of hemisphere and value, the valid hemispheres (positive first), and the largest value.
     ref_tag: int
     tag: int
     refs: bytes
@@ -234,7 +233,7 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
 def _is_derived(gps: TiffDirectory) -> bool:
-    """Whether this program wrote the position. Another one may have rewritten our method in another code."""
+    # Whether this program wrote the position. Another one may have rewritten our method in another code.
     method = gps.tags.get(_PROCESSING_METHOD)
     return method is not None and OUR_METHOD.encode() in bytes(
         method.raw[:_METHOD_BYTES]
@@ -253,7 +252,7 @@ def _stated_position(
 
 
 def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
-    """Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere."""
+    # Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere.
     ref = gps.tags.get(axis.ref_tag)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
     parts = block.fractions(gps.tags.get(axis.tag))
@@ -295,7 +294,7 @@ def _date(gps: TiffDirectory) -> date | None:
 
 
 def _at(block: TiffBlock, gps: TiffDirectory, on: date) -> datetime | None:
-    """The time stamp on a date, in UTC without a zone."""
+    # The time stamp on a date, in UTC without a zone.
     parts = block.fractions(gps.tags.get(_TIME_STAMP))
     if len(parts) != 3 or any(denominator == 0 for _, denominator in parts):
         return None

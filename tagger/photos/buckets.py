@@ -124,7 +124,6 @@ class ObjectSource:
         exclude: Sequence[str],
         other_files: OtherFiles | None,
     ) -> Iterator[_Listed]:
-        """The keys of all objects, each with its photo or side file."""
         path_filter = PathFilter(
             str(self.prefix),
             lambda address: has_entry(ObjectPath(address)),
@@ -273,11 +272,8 @@ class ObjectSource:
 
 
 class _OpenFolders:
-    """The folders around the present key of an ordered listing, and which of them are closed to photos.
-
-    Markers like `.nomedia` close their folder to what comes after them, which are most names.
-    """
-
+    # The folders around the present key of an ordered listing, and which of them are closed to photos.
+    # Markers like `.nomedia` close their folder to what comes after them, which are most names.
     def __init__(self, path_filter: PathFilter, other_files: OtherFiles) -> None:
         self._filter = path_filter
         self._other_files = other_files
@@ -371,7 +367,7 @@ def is_object(path: ObjectPath) -> bool:
 
 
 def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
-    """List all objects in strict order: photos that a scan does not find between two keys count as gone."""
+    # List all objects in strict order: photos that a scan does not find between two keys count as gone.
     last = ""
     for page in _pages(prefix):
         for meta in page:
@@ -383,7 +379,7 @@ def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
 def _pages(
     prefix: ObjectPath, after: str = "", *, patient: bool = True
 ) -> Iterator[Sequence["ObjectMeta"]]:
-    """List all objects after a key in order, page by page. One that fails goes on after the last key."""
+    # List all objects after a key in order, page by page. One that fails goes on after the last key.
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
         try:
@@ -429,7 +425,7 @@ _MOST_WAITING = 20_000
 def _with_side_files(
     entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
 ) -> Iterator[FoundPhoto]:
-    """The photos, which wait for the names that begin as theirs, as those of side files do."""
+    # The photos, which wait for the names that begin as theirs, as those of side files do.
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
             names = {
@@ -470,7 +466,7 @@ def _side_files_of(
 
 
 def _start(key: str) -> tuple[str, str]:
-    """The folder of a key, and the beginning of its name that side files share."""
+    # The folder of a key, and the beginning of its name that side files share.
     folder, _, name = key.rpartition("/")
     match = _NAME_START.match(name)
     return folder, (match[0] if match else "")[:_COMMON_START]

@@ -83,7 +83,6 @@ def read_photo(
 
 @contextmanager
 def _failing_alone(gone_text: str) -> Iterator[None]:
-    """Turn errors of the operating system into `PhotoFailed`."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -145,7 +144,7 @@ def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
 
 
 def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
-    """Whether this is the status of the file to which the path leads, and that file is in the root."""
+    # Whether this is the status of the file to which the path leads, and that file is in the root.
     try:
         real = path.resolve(strict=True)
         return os.path.samestat(real.stat(), status) and real.is_relative_to(
@@ -219,8 +218,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 def _read_once(
     path: Path, max_bytes: int, settle_s: float, root: Path | None
 ) -> PhotoBytes | None:
-    """Read the file; None if it changed or was replaced meanwhile."""
-
+    # Read the file; None if it changed or was replaced meanwhile.
     def open_inside(name: str, flags: int) -> int:
         return open_at_once(name, flags) if root is None else open_photo(path, root)
 
@@ -257,12 +255,10 @@ def _read_once(
 
 
 def _changed_within(status: os.stat_result, seconds: float) -> bool:
-    """Whether the file changed in the last seconds.
-
-    The change time counts too: programs that copy a file with its modification time set that at the end.
-    Times further in the future than `seconds` do not count: they come from a wrong clock, and waiting for it
-    could take years.
-    """
+    # Whether the file changed in the last seconds.
+    # The change time counts too: programs that copy a file with its modification time set that at the end.
+    # Times further in the future than `seconds` do not count: they come from a wrong clock, and waiting for
+    # it could take years.
     now_ns = time.time_ns()
     return any(
         abs(now_ns - time_ns) < seconds * 1e9
@@ -357,8 +353,7 @@ def _finished_check(folder: Path) -> "_MountCheck":
 
 
 class _MountCheck(threading.Thread):
-    """Lists a folder in a thread of its own, which may hang for ever."""
-
+    # Lists a folder in a thread of its own, which may hang for ever.
     def __init__(self, folder: Path) -> None:
         super().__init__(name="mount", daemon=True)
         self._folder = folder
@@ -491,7 +486,7 @@ class OpenFolder:
 
     @contextmanager
     def _listing(self) -> Iterator[int]:
-        """Open the folder itself, for which the right to enter it does not suffice."""
+        # Open the folder itself, for which the right to enter it does not suffice.
         descriptor = self.open(".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             yield descriptor
@@ -620,5 +615,5 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
 
 
 def _version(link: os.stat_result) -> tuple[int, int, int]:
-    """What changes when a link is replaced, or renamed to another name and back."""
+    # What changes when a link is replaced, or renamed to another name and back.
     return link.st_dev, link.st_ino, link.st_ctime_ns

@@ -244,7 +244,6 @@ class FolderSource:
         return RootUnavailable(folder=self.folder, photos=photos, state=state)
 
     def _has_link(self, folder: str) -> bool:
-        """Whether a folder below this one, or one around it, is a link."""
         inner = Path(folder)
         return any(
             (self.folder / part).is_symlink()
@@ -267,11 +266,9 @@ _SIDECAR_ENDINGS = (".xmp", ".XMP", ".Xmp")
 
 
 def _spellings(folder: OpenFolder, base: str) -> tuple[str, ...]:
-    """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
-
-    Each spelling is checked by name: listing the folder for every photo takes quadratic time. Only where
-    several are found, the listing says which there are: some shares number each spelling as a file.
-    """
+    # The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
+    # Each spelling is checked by name: listing the folder for every photo takes quadratic time. Only where
+    # several are found, the listing says which there are: some shares number each spelling as a file.
     sidecars: dict[tuple[int, int], str] = {}
     for name in (base + ending for ending in _SIDECAR_ENDINGS):
         try:
@@ -333,7 +330,7 @@ def _side_files_of(
     others: Collection[str],
     read_sidecar: ReadSidecar,
 ) -> tuple[Mapping[str, Sequence[str]], Collection[str]]:
-    """The side files of each photo in a folder, and the JSON files in it that are of no photo."""
+    # The side files of each photo in a folder, and the JSON files in it that are of no photo.
     names_of = side_files_of(photos, others, read_sidecar)
     json_files = {name for name in others if extension_of(name) == TAKEOUT_EXTENSION}
     lone = json_files.difference(*names_of.values())
@@ -443,8 +440,7 @@ _Entry = tuple[str, str, _Kind]
 
 
 class _Walk:
-    """One walk through a folder. Holds one sorted listing per level."""
-
+    # One walk through a folder. Holds one sorted listing per level.
     def __init__(
         self,
         root: Path,
@@ -471,7 +467,7 @@ class _Walk:
                 yield step
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
-        """Yield a folder's photos, problems and sub-folders (relative, with a slash at the end) in order."""
+        # Yield a folder's photos, problems and sub-folders (relative, with a slash at the end) in order.
         path = os.path.join(self.root, folder)  # noqa: PTH118 - see names.extension_of
         entries, side_files, problem = self._entries(path, folder)
         if problem:
@@ -498,10 +494,8 @@ class _Walk:
     def _entries(
         self, path: str, folder: str
     ) -> tuple[list[_Entry], Mapping[str, Sequence[str]], FolderProblem | None]:
-        """The photos and sub-folders, sorted as whole paths (folders with a slash), and photos' side files.
-
-        Little is kept of each: a folder may have millions.
-        """
+        # The photos and sub-folders, sorted as whole paths (folders with a slash), and photos' side files.
+        # Little is kept of each: a folder may have millions.
         entries: list[_Entry] = []
         others: list[str] = []
         problem = marked = None
@@ -543,7 +537,7 @@ class _Walk:
         return entries, self._side_files(entries, others, folder), problem
 
     def _closing_marker(self, folder: str, name: str) -> str | None:
-        """Count a file that is no photo. Why photos in its folder are left out, if it says so."""
+        # Count a file that is no photo. Why photos in its folder are left out, if it says so.
         self._filter.count_other(folder + name, self._other_files)
         return marked_reason(folder.rstrip("/"), name) if is_marker(name) else None
 
@@ -552,7 +546,7 @@ class _Walk:
             self._other_files.mounts.add(path.rstrip("/"))
 
     def _note_link(self, relative: str, path: str) -> None:
-        """Note a link that may have taken the place of a folder, and where it leads, if that is elsewhere."""
+        # Note a link that may have taken the place of a folder, and where it leads, if that is elsewhere.
         target = os.path.realpath(path)
         if os.path.isfile(target) or self._filter.closed_by(relative) is not None:  # noqa: PTH113
             return
@@ -572,7 +566,7 @@ class _Walk:
     def _side_files(
         self, entries: Iterable[_Entry], others: Sequence[str], folder: str
     ) -> Mapping[str, Sequence[str]]:
-        """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
+        # The side files of each photo. JSON files that are none are other files, except in `metadata`.
         path = Path(self.root, folder)
         if not (others or is_in_takeout(str(path))):
             return {}
@@ -612,7 +606,7 @@ class _Walk:
             yield _found(path, status, side_files)
 
     def _reaches(self, target: str) -> bool:
-        """Whether the walk also reaches the target of a link directly."""
+        # Whether the walk also reaches the target of a link directly.
         is_inside = target.startswith(f"{self.real_root.rstrip('/')}/")
         if not is_inside or not os.path.isfile(target):  # noqa: PTH113
             return False
@@ -631,7 +625,7 @@ def _found(
 
 
 def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
-    """The side files of these names in a folder that exist still."""
+    # The side files of these names in a folder that exist still.
     found = []
     for name in names:
         with suppress(OSError):

@@ -116,7 +116,7 @@ def at_an_eighth(data: bytes) -> bytes | None:
 
 
 def _largest_components(components: bytes) -> Mapping[int, bool]:
-    """By the ids of all: whether they have as many samples as the image in one direction."""
+    # By the ids of all: whether they have as many samples as the image in one direction.
     samplings = [(factors >> 4, factors & 15) for factors in components[1::3]]
     most = [
         max((sampling[axis] for sampling in samplings), default=0) for axis in (0, 1)
@@ -195,11 +195,9 @@ def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
 def _segments(
     data: bytes | memoryview, *, scans: bool = True
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
-
-    Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched
-    for markers.
-    """
+    # Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
+    # Without `scans`, the first scan is the last item and extends to the end of the file, which is not
+    # searched for markers.
     start = 2
     for _ in range(SEGMENT_LIMIT + 1):
         # Nearly always, a segment follows at once, and a search would take longer than all else.
@@ -228,10 +226,8 @@ def _segments(
 
 
 def _end_of_scan(data: bytes | memoryview, start: int) -> int:
-    """Where the next marker is that ends coded data, else the end of the file.
-
-    NumPy lets other threads run meanwhile, as a search in bytes does not.
-    """
+    # Where the next marker is that ends coded data, else the end of the file.
+    # NumPy lets other threads run meanwhile, as a search in bytes does not.
     for at in range(start, len(data) - 1, _SEARCHED_BYTES):
         block = np.frombuffer(
             data,

@@ -214,7 +214,7 @@ class OtherFiles:
 
 
 def _paths_text(paths: LeftOutPaths, noun: str) -> str:
-    """`2 folders (a, b)`"""
+    # `2 folders (a, b)`
     more = (
         [f"{paths.count - len(paths.first)} more"]
         if paths.count > len(paths.first)
@@ -312,8 +312,7 @@ class ProgramFolder:
 
 @dataclass(frozen=True)
 class _Row:
-    """Patterns of the folder's name and the one around it; paths relative to it, one of which exists."""
-
+    # Patterns of the folder's name and the one around it; paths relative to it, one of which exists.
     names: str
     program: str
     content: str = ""

@@ -93,7 +93,7 @@ def note_endpoints_on_demand(reader: Callable[[], None]) -> None:
 
 
 def _read_endpoints() -> None:
-    """No bucket is used until all readers have succeeded; one that fails is called again."""
+    # No bucket is used until all readers have succeeded; one that fails is called again.
     with _reader_lock:
         while _endpoint_readers:
             _endpoint_readers[-1]()
@@ -101,11 +101,9 @@ def _read_endpoints() -> None:
 
 
 def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
-    """Why not to use a bucket: at another server, one of the same name may belong to somebody else.
-
-    If both servers are custom endpoints, the operator's setting counts: in a container, the same server often
-    has another name.
-    """
+    # Why not to use a bucket: at another server, one of the same name may belong to somebody else.
+    # If both servers are custom endpoints, the operator's setting counts: in a container, the same server
+    # often has another name.
     if path.scheme != "s3":
         return None
     _read_endpoints()
@@ -119,7 +117,7 @@ def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
 
 
 def _server(endpoint: str) -> str:
-    """The server of an endpoint without its credentials; AWS has many names."""
+    # The server of an endpoint without its credentials; AWS has many names.
     match = _HOST.search(endpoint)
     if match is None or match[2].partition(":")[0].endswith(
         (".amazonaws.com", ".amazonaws.com.cn")
@@ -193,7 +191,6 @@ def _open_store(
 
 
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
-    """Credentials and region."""
     keys = _ProfileKeys(variables)
     region = (
         variables.get("AWS_REGION")
@@ -221,8 +218,7 @@ def _client_options(endpoint: str | None, *, patient: bool) -> dict[str, object]
 
 
 class _ProfileKeys:
-    """Keys and region of a profile in the files of the AWS command line, which obstore does not read."""
-
+    # Keys and region of a profile in the files of the AWS command line, which obstore does not read.
     def __init__(self, variables: dict[str, str]) -> None:
         folder = Path(os.path.expanduser("~/.aws"))  # noqa: PTH111 - a user may have no home folder
         self._profile = variables.get("AWS_PROFILE", "default")
@@ -365,7 +361,7 @@ def error_text(error: Exception) -> str:
 
 
 def _connection_text(text: str) -> str:
-    """Why no connection was made, from the error of the HTTP library."""
+    # Why no connection was made, from the error of the HTTP library.
     match = _HOST_IN_TEXT.search(text)
     server = match[1] if match else "the server"
     return next(

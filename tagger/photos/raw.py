@@ -119,7 +119,7 @@ def _layout(data: bytes) -> RawLayout:
 def _sensor_image(
     data: bytes, images: Sequence[Sequence[ByteRange]], previews: Sequence[Preview]
 ) -> tuple[memoryview, ...]:
-    """The largest stored image that is no preview; empty if it is too small or partly outside the file."""
+    # The largest stored image that is no preview; empty if it is too small or partly outside the file.
     previewed = {preview.span for preview in previews}
     others = [image for image in images if len(image) != 1 or image[0] not in previewed]
     largest = max(
@@ -139,7 +139,7 @@ def _sensor_image(
 
 
 def _raf_layout(data: bytes) -> RawLayout:
-    """Read the layout; empty if the header is cut off."""
+    # Read the layout; empty if the header is cut off.
     if len(data) < _SENSOR_AT + 8:
         return RawLayout(is_cut_off=True)
     jpeg, sensor = (
@@ -150,7 +150,7 @@ def _raf_layout(data: bytes) -> RawLayout:
 
 
 def _mrw_layout(data: bytes) -> RawLayout:
-    """Read the layout; empty if the header is cut off."""
+    # Read the layout; empty if the header is cut off.
     if len(data) < 8:
         return RawLayout()
     end = 8 + int.from_bytes(data[4:8], "big")
@@ -347,7 +347,7 @@ def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[ByteRange]:
 def _images(
     data: bytes, block: TiffBlock, directories: Iterable[TiffDirectory]
 ) -> tuple[tuple[ByteRange, ...], ...]:
-    """The images that may be the sensor's. Canon and older files of Olympus do not say which it is."""
+    # The images that may be the sensor's. Canon and older files of Olympus do not say which it is.
     if is_phase_one(data):
         return tuple(_phase_one_sensor(data))
     stored = [
@@ -365,7 +365,7 @@ def _images(
 
 
 def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]:
-    """The strips or tiles of a directory's image; none if their numbers contradict each other."""
+    # The strips or tiles of a directory's image; none if their numbers contradict each other.
     read = {
         tag: block.integers(directory.tags.get(tag))
         for tag in (_STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES)
@@ -406,13 +406,12 @@ def _panasonic_jpegs(main: TiffDirectory) -> Iterator[ByteRange]:
 def _panasonic_sensor(
     block: TiffBlock, main: TiffDirectory
 ) -> Iterator[tuple[ByteRange, ...]]:
-    """The sensor data, which extend to the end of the file."""
+    # The sensor data, which extend to the end of the file.
     for start in block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]:
         yield (ByteRange(start, max(0, len(block.data) - start)),)
 
 
 def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:
-    """Yield the previews of a file's maker note."""
     exif = block.child(main.tags.get(EXIF_POINTER))
     note = exif.tags.get(_MAKER_NOTE) if exif else None
     if note is None:
@@ -463,7 +462,7 @@ def _span_in(
     size_tag: int,
     base: int = 0,
 ) -> Iterator[ByteRange]:
-    """Yield the span that two tags state, if they do. Offsets count from `base`."""
+    # Yield the span that two tags state, if they do. Offsets count from `base`.
     if directory is None:
         return
     starts, sizes = (
@@ -474,7 +473,7 @@ def _span_in(
 
 
 def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
-    """The maker note contains a TIFF block."""
+    # The maker note contains a TIFF block.
     inner = open_tiff(memoryview(block.data)[base:])
     main = inner.directory(inner.first) if inner else None
     if inner is None or main is None:
@@ -527,7 +526,7 @@ def _pentax(
 def _inner_block(
     block: TiffBlock, note: TiffTag, order: bytes, entries_at: int, *, is_relative: bool
 ) -> tuple[TiffBlock, int]:
-    """The block whose first directory is the maker note's, and where its offsets count from."""
+    # The block whose first directory is the maker note's, and where its offsets count from.
     base = note.start if is_relative else 0
     letter = {b"II": "<", b"MM": ">"}.get(order, block.order)
     return TiffBlock(
@@ -539,7 +538,6 @@ def _inner_block(
 
 
 def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
-    """Yield the sensor data."""
     order = _PHASE_ONE_ORDERS[data[_PHASE_ONE_START : _PHASE_ONE_START + 4]]
     entry = struct.Struct(order + "IIII")
     at = _PHASE_ONE_START + int.from_bytes(
@@ -577,11 +575,8 @@ _LONG = 4
 
 @dataclass(frozen=True)
 class _Box:
-    """A box's type (of a `uuid` box, its identifier), and the range of its content.
-
-    `stated_end` lies behind `end` if the box is cut off.
-    """
-
+    # A box's type (of a `uuid` box, its identifier), and the range of its content.
+    # `stated_end` lies behind `end` if the box is cut off.
     kind: bytes
     start: int
     end: int
@@ -657,7 +652,7 @@ def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:
 
 
 def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
-    """The boxes that describe the images of a track."""
+    # The boxes that describe the images of a track.
     boxes = [track]
     for kind in _SAMPLE_TABLE:
         boxes = [
@@ -670,7 +665,7 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
 
 
 def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
-    """The images of a track; none if its tables contradict each other."""
+    # The images of a track; none if its tables contradict each other.
     sizes = _sizes(data, table.get(b"stsz"))
     chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(
         data,
@@ -687,7 +682,7 @@ def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
 
 
 def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
-    """The sizes of a track's samples: one for all, or a table."""
+    # The sizes of a track's samples: one for all, or a table.
     if box is None or box.end - box.start < 12:
         return ()
     common, count = struct.unpack_from(">II", data, box.start + 4)
@@ -697,7 +692,7 @@ def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:
 
 
 def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
-    """A table of numbers after its version and their count."""
+    # A table of numbers after its version and their count.
     if box is None or box.end - box.start < 8:
         return ()
     (count,) = struct.unpack_from(">I", data, box.start + 4)
@@ -712,7 +707,7 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
 def _merged_exif(
     main: bytes | None, *, exif: bytes | None, gps: bytes | None
 ) -> bytes | None:
-    """A block with the directory of `main`, which points to the others; None if `main` has none."""
+    # A block with the directory of `main`, which points to the others; None if `main` has none.
     block = open_tiff(main or b"")
     directory = _first(block)
     if block is None or directory is None:
@@ -746,7 +741,7 @@ def _first(block: TiffBlock | None) -> TiffDirectory | None:
 
 
 def _short_values(tags: Mapping[int, TiffTag]) -> dict[int, StoredValue]:
-    """The values of a directory without its pointers, and without values beyond the limits."""
+    # The values of a directory without its pointers, and without values beyond the limits.
     values = {}
     size_bytes = 0
     for tag, entry in tags.items():

@@ -129,10 +129,8 @@ def side_files_below(path: str, files: Iterable[SideFile]) -> tuple[SideFile, ..
 
 
 def _folders_of_other_parts(folder: str) -> Iterator[str]:
-    """The same folder in the other parts of a Takeout, from here: `../../Takeout 2/Google Photos/`.
-
-    Names of parts, or of the folders around them, differ by digits and marks: `takeout-001`, `Takeout (2)`.
-    """
+    # The same folder in the other parts of a Takeout, from here: `../../Takeout 2/Google Photos/`.
+    # Names of parts, or of the folders around them, differ by digits and marks: `takeout-001`, `Takeout (2)`.
     names = os.path.abspath(folder).split("/")  # noqa: PTH100 - see names
     for at, part in enumerate(names):
         if not any(map(is_in_takeout, names[at : at + 2])):
@@ -282,7 +280,7 @@ _SIDECAR_FOR = re.compile(
 
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
-    """Whether files are a RAW file and what was developed from it, so that the sidecar is one photo's."""
+    # Whether files are a RAW file and what was developed from it, so that the sidecar is one photo's.
     return (
         len(raw_files) == 1
         and is_raw_name(raw_files[0])
@@ -296,7 +294,7 @@ def _sidecars(
     sidecars: Collection[str],
     read_sidecar: ReadSidecar,
 ) -> Iterator[tuple[str, str]]:
-    """Pairs of photos and their sidecars: for each photo, `photo.jpg.xmp` comes before `photo.xmp`."""
+    # Pairs of photos and their sidecars: for each photo, `photo.jpg.xmp` comes before `photo.xmp`.
     if not sidecars:
         return
     by_name = _grouped(photos, folded_name)
@@ -363,8 +361,7 @@ _Key = tuple[str, str]
 
 
 class _TakeoutFiles:
-    """The JSON files of a folder by the titles of their photos."""
-
+    # The JSON files of a folder by the titles of their photos.
     def __init__(self, names: Iterable[str]) -> None:
         self._by_title: dict[_Key, list[str]] = {}
         self._by_stem: dict[_Key, list[str]] = {}
@@ -416,10 +413,8 @@ def _base_and_number(name: str) -> tuple[str, str]:
 
 
 def _title(base: str) -> str:
-    """The name of a photo in that of its JSON file, without `.supplemental-metadata` or a beginning of it.
-
-    Some archives have `.metadata`.
-    """
+    # The name of a photo in that of its JSON file, without `.supplemental-metadata` or a beginning of it.
+    # Some archives have `.metadata`.
     title, dot, supplement = base.rpartition(".")
     is_supplement = (
         _SUPPLEMENT.startswith(supplement.lower()) or supplement.lower() == "metadata"
@@ -459,7 +454,7 @@ def takeout_pairs(
 
 
 def _titles(photo: str) -> Iterator[tuple[str, str]]:
-    """A photo's possible titles with their numbers: `IMG_1(1).jpg` may be the second `IMG_1.jpg`."""
+    # A photo's possible titles with their numbers: `IMG_1(1).jpg` may be the second `IMG_1.jpg`.
     yield photo, ""
     if ("(" in photo) and (match := _NUMBER.fullmatch(_stem(photo))):
         yield (
@@ -469,7 +464,7 @@ def _titles(photo: str) -> Iterator[tuple[str, str]]:
 
 
 def _original(stem: str) -> str | None:
-    """The stem of the photo of which this is an edited copy. In long names, the suffix is cut."""
+    # The stem of the photo of which this is an edited copy. In long names, the suffix is cut.
     is_cut = len(os.fsencode(stem)) >= _CUT_STEM_BYTES
     normalized = unicodedata.normalize("NFC", stem)
     # Some of the words have a hyphen.
@@ -489,7 +484,7 @@ _EDITED = frozenset(map(_edited_key, words_of_lines(_EDITED_WORDS)))
 
 
 def _extensions(title: str) -> Sequence[str]:
-    """The extension of a photo, and of what it may be made from."""
+    # The extension of a photo, and of what it may be made from.
     own = title[len(_stem(title)) :]
     return (
         (own, *sorted(HEIC.extensions_of_extra))
@@ -499,7 +494,7 @@ def _extensions(title: str) -> Sequence[str]:
 
 
 def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
-    """The file of the photo itself, else that of its original."""
+    # The file of the photo itself, else that of its original.
     titles = list(_titles(photo))
     for title, number in titles:
         if (name := files.of_title(title, number)) is not None:
@@ -523,7 +518,7 @@ def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
 
 
 def _guessed_file(photo: str, files: _TakeoutFiles) -> str | None:
-    """The file by a cut name, by the name of a motion photo, or by a title without extension."""
+    # The file by a cut name, by the name of a motion photo, or by a title without extension.
     for title, number in _titles(photo):
         stem = _stem(title)
         original = _original(stem)

@@ -179,7 +179,7 @@ def _pieces(data: bytes, *, size_follows: bool) -> Pieces | None:
 
 
 def _head(data: bytes) -> list[tuple[int, int, int]] | None:
-    """(marker, start, end) of each segment up to the first scan, which is the last."""
+    # (marker, start, end) of each segment up to the first scan, which is the last.
     segments: list[tuple[int, int, int]] = []
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and len(segments) < _SEGMENT_LIMIT:
@@ -198,7 +198,7 @@ def _head(data: bytes) -> list[tuple[int, int, int]] | None:
 
 
 def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
-    """The Photoshop resources without the first IPTC resource and the first IPTC digest."""
+    # The Photoshop resources without the first IPTC resource and the first IPTC digest.
     pieces: Pieces = []
     at = 0
     while at + 12 <= len(payload) and payload[at : at + 4].isalnum():
@@ -233,19 +233,17 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
 
 
 def _digest(blocks: dict[bytes, bytes]) -> bytes | None:
-    """The digest of IPTC; b"correct" if it matches, as a write then updates it. A wrong one has a meaning."""
+    # The digest of IPTC; b"correct" if it matches, as a write then updates it. A wrong one has a meaning.
     digest = blocks.get(_IPTC_DIGEST)
     expected = hashlib.md5(blocks.get(_IPTC, b""), usedforsecurity=False).digest()
     return b"correct" if digest == expected else digest
 
 
 def _index(block: bytes, scan: int, first_scan: int | None) -> Pieces:
-    """The index of images with its offsets relative to the first scan.
-
-    All bytes from the first scan on are compared, too, so equal relative offsets point to the same image.
-    `scan` is the distance from the index to the first scan. `first_scan` is the distance from the first
-    image's start to the first scan if the first image's size must follow it, else None.
-    """
+    # The index of images with its offsets relative to the first scan.
+    # All bytes from the first scan on are compared, too, so equal relative offsets point to the same image.
+    # `scan` is the distance from the index to the first scan. `first_scan` is the distance from the first
+    # image's start to the first scan if the first image's size must follow it, else None.
     remaining_index = bytearray(block)
     entries = _mp_entries(block)
     targets: list[tuple[str, int, int]] = []
@@ -264,7 +262,7 @@ def _index(block: bytes, scan: int, first_scan: int | None) -> Pieces:
 
 
 def _mp_entries(block: bytes) -> list[int]:
-    """The offset of each image's entry in the block; empty if the index cannot be read."""
+    # The offset of each image's entry in the block; empty if the index cannot be read.
     if len(block) < 8 or block[:2] not in (b"II", b"MM"):
         return []
     order = "<" if block[:2] == b"II" else ">"

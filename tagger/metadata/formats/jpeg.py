@@ -80,7 +80,7 @@ def extended_xmp(data: bytes) -> bytes:
 
 
 def _shifted(splices: Sequence[Splice], position: int) -> int:
-    """The offset after the splices of the byte at `position`; an insertion at this offset comes before it."""
+    # The offset after the splices of the byte at `position`; an insertion at this offset comes before it.
     return position + sum(splice.growth for splice in splices if splice.end <= position)
 
 
@@ -151,7 +151,7 @@ def _change(
 
 
 def _after_jfif(jpeg: Jpeg) -> int:
-    """The offset after the APP0 segments at the start of the file."""
+    # The offset after the APP0 segments at the start of the file.
     at = _SOI_BYTES
     for segment in jpeg.head:
         if segment.marker != APP0:
@@ -175,8 +175,7 @@ _MOVABLE_LIMIT = 16
 
 @dataclass(frozen=True)
 class _IndexedImage:
-    """An image in the index: the offset of its entry, and the offset and size that the entry states."""
-
+    # An image in the index: the offset of its entry, and the offset and size that the entry states.
     entry_at: int
     start: int
     size: int
@@ -184,8 +183,7 @@ class _IndexedImage:
 
 @dataclass(frozen=True)
 class _Index:
-    """`base` is the offset that all offsets count from. `images` are the images after the first."""
-
+    # `base` is the offset that all offsets count from. `images` are the images after the first.
     order: str
     base: int
     first: _IndexedImage | None
@@ -193,11 +191,8 @@ class _Index:
 
 
 def _read_index(jpeg: Jpeg) -> _Index | None:
-    """Read the index; None if the file has none.
-
-    Raises:
-        WriteRefused: the index cannot be interpreted.
-    """
+    # Read the index; None if the file has none.
+    # Raises WriteRefused: the index cannot be interpreted.
     segments = jpeg.segments_named(APP2, MPF)
     if not segments:
         return None
@@ -245,11 +240,8 @@ def _offset_patches(
     index: _Index,
     shift: Callable[[int], int],
 ) -> list[Splice]:
-    """The splices that update the index. `shift` maps each offset of the file to its new one.
-
-    Raises:
-        WriteRefused: a new number does not fit.
-    """
+    # The splices that update the index. `shift` maps each offset of the file to its new one.
+    # Raises WriteRefused: a new number does not fit.
     base = shift(index.base)
     numbers = [
         (image.entry_at + _OFFSET_AT, shift(image.start) - base)
@@ -275,11 +267,8 @@ def _offset_patches(
 
 
 def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
-    """Check that bytes can be inserted before the image.
-
-    Raises:
-        WriteRefused: an offset to other data would become wrong.
-    """
+    # Check that bytes can be inserted before the image.
+    # Raises WriteRefused: an offset to other data would become wrong.
     # The trailer without the images in the index.
     rest, at = [], jpeg.end
     for image in sorted(index.images if index else (), key=lambda image: image.start):
@@ -312,7 +301,7 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
 
 
 def _is_movable(trailer: bytes) -> bool:
-    """Whether the trailer is padding, videos and Samsung's notes, which hold relative offsets only."""
+    # Whether the trailer is padding, videos and Samsung's notes, which hold relative offsets only.
     rest = trailer
     for _ in range(_MOVABLE_LIMIT):
         if not rest or b"ftyp" in rest.lstrip(b"\0")[:8]:
@@ -327,7 +316,7 @@ def _is_movable(trailer: bytes) -> bool:
 
 
 def _samsung_bytes(trailer: bytes) -> int:
-    """The size of Samsung's notes, whose directory states how far before it each block starts; 0: none."""
+    # The size of Samsung's notes, whose directory states how far before it each block starts; 0: none.
     size = int.from_bytes(trailer[-8:-4], "little")
     start = len(trailer) - 8 - size
     if trailer[-4:] != b"SEFT" or start < 0 or trailer[start : start + 4] != b"SEFH":
@@ -347,7 +336,7 @@ def _samsung_bytes(trailer: bytes) -> int:
 
 
 def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
-    """Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already."""
+    # Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already.
     starts = (
         start
         for directory in block.directories()
@@ -357,7 +346,7 @@ def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
 
 
 def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
-    """Whether the maker note contains the offset of an image, counted from any likely origin."""
+    # Whether the maker note contains the offset of an image, counted from any likely origin.
     main = block.directory(block.first)
     exif = block.child(main.tags.get(_EXIF_POINTER)) if main else None
     note = exif.tags.get(_MAKER_NOTE) if exif else None
@@ -471,7 +460,7 @@ def _segments(data: bytes) -> Iterator[Segment]:
 
 
 def _image_end(data: bytes, scan: Segment) -> int:
-    """The offset after the image's end marker. Further scans and their tables may follow the first scan."""
+    # The offset after the image's end marker. Further scans and their tables may follow the first scan.
     at = scan.end
     for _ in range(SEGMENT_LIMIT):
         marker_match = _MARKER_IN_SCAN.search(data, at)

@@ -134,8 +134,7 @@ def add(
 
 
 class _PacketInsertion:
-    """Adds our values to one packet: new fields in a node of their own, and every value recorded."""
-
+    # Adds our values to one packet: new fields in a node of their own, and every value recorded.
     def __init__(self, rdf: Element) -> None:
         if find_namespace_fields(rdf, OUR_NAMESPACE):
             raise xmp_refused(
@@ -212,7 +211,7 @@ class _PacketInsertion:
             )
 
     def _existing_paths(self) -> list[tuple[str, ...]]:
-        """The owner's hierarchical keywords, from the first field that has any."""
+        # The owner's hierarchical keywords, from the first field that has any.
         for field, separator in HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
@@ -221,7 +220,7 @@ class _PacketInsertion:
         ]
 
     def _values(self, field: str) -> list[Value]:
-        """The items of a field as exiftool reads them: of a list, several lists, a text or an attribute."""
+        # The items of a field as exiftool reads them: of a list, several lists, a text or an attribute.
         values: list[Value] = []
         for occurrence in find_fields(self._rdf, field):
             value = self._reader.value_of(occurrence)
@@ -294,7 +293,7 @@ class _PacketInsertion:
             self._added.append((SUBLOCATION_TEXT, name))
 
     def _container(self, field: str, kind: str) -> Element:
-        """The list to which items are added. Texts in another form, or none, become a list of this kind."""
+        # The list to which items are added. Texts in another form, or none, become a list of this kind.
         occurrences = find_fields(self._rdf, field)
         if (
             len(occurrences) == 1
@@ -451,7 +450,7 @@ class _PacketRemoval:
                     remove_element(occurrence.element)
 
     def _identity(self, field: str, value: Value) -> str:
-        """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
+        # The item's name in `Added`: its text, or the identifier of a location that nobody has extended.
         if field not in LOCATIONS:
             return value if isinstance(value, str) else ""
         if not isinstance(value, dict):
@@ -484,7 +483,7 @@ class _PacketRemoval:
         ]
 
     def _remove_description(self) -> None:
-        """Also one that version 1 put in the place of an empty text."""
+        # Also one that version 1 put in the place of an empty text.
         descriptions = {
             *self._added.get(DESCRIPTION, ()),
             *self._added.get(FILLED_DESCRIPTION, ()),

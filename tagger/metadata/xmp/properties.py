@@ -186,7 +186,7 @@ class PropertyReader:
 
 
 def _prefixes(rdf: Element) -> dict[str, str]:
-    """The prefix of each namespace: the usual one, else the packet's own if it is unambiguous."""
+    # The prefix of each namespace: the usual one, else the packet's own if it is unambiguous.
     prefixes = dict(PREFIXES)
     taken = set(NAMESPACES)
     for _, declared in etree.iterwalk(rdf.getroottree(), events=("start-ns",)):
@@ -223,7 +223,7 @@ def _by_language(items: list[Value]) -> dict[str, Value] | None:
 
 
 def _text(element: Element) -> str:
-    """All text between the tags, which may be interrupted by comments."""
+    # All text between the tags, which may be interrupted by comments.
     return (element.text or "") + "".join(child.tail or "" for child in element)
 
 
@@ -337,7 +337,7 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
 
 
 def _with_lists(fields: dict[str, Value]) -> dict[str, Value]:
-    """The fields, of which keywords in any form are one list, as exiftool reads them."""
+    # The fields, of which keywords in any form are one list, as exiftool reads them.
     others: dict[str, Value] = {}
     lists: dict[str, list[Value]] = {}
     for unique_name, value in fields.items():
@@ -455,7 +455,7 @@ def _our_value_test(field: str, values: set[str]) -> ValueTest:
 
 
 def _is_valid_list(old: Sequence[Value], new: Value, is_our_value: ValueTest) -> bool:
-    """Whether the remaining items are in the old order, and all removed ones are ours."""
+    # Whether the remaining items are in the old order, and all removed ones are ours.
     if not isinstance(new, list):
         return False
     at = 0
@@ -472,7 +472,7 @@ def _is_valid_text(
     new: Value,
     is_our_value: ValueTest,
 ) -> bool:
-    """Whether only the text in the default language was removed or emptied."""
+    # Whether only the text in the default language was removed or emptied.
     if not isinstance(new, dict) or not new.keys() <= old.keys():
         return False
     changed = {language for language in old if new.get(language) != old[language]}

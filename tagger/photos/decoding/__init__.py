@@ -122,8 +122,7 @@ def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
 
 @dataclass(frozen=True)
 class _Decoding:
-    """How a photo is decoded. `original` has the orientation, unless it is known."""
-
+    # How a photo is decoded. `original` has the orientation, unless it is known.
     original: bytes
     photo_format: PhotoFormat
     resize: Resize
@@ -215,7 +214,7 @@ def turned(
 
 
 def _is_blank(pixels: Pixels) -> bool:
-    """Whether all pixels are equal beside those of the first block, which decoders fill even without data."""
+    # Whether all pixels are equal beside those of the first block, which decoders fill even without data.
     edge = len(pixels) // 8 + 1
     parts = (pixels[edge:], pixels[:, edge:])
     return not any(part.size and np.ptp(part, axis=(0, 1)).any() for part in parts)
@@ -224,10 +223,8 @@ def _is_blank(pixels: Pixels) -> bool:
 def _resized(
     image: Image.Image, extent: tuple[float, float], resize: Resize
 ) -> Image.Image:
-    """Scale and crop in one step, which computes only the model's pixels, for every orientation alike.
-
-    `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
-    """
+    # Scale and crop in one step, which computes only the model's pixels, for every orientation alike.
+    # `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     profile = profile_of(image)
     return to_srgb(
         scaled(of_eight_bits(image), _box(extent, resize), resize.size), profile
@@ -235,7 +232,7 @@ def _resized(
 
 
 def _box(extent: tuple[float, float], resize: Resize) -> Box:
-    """The part of the image that is shown: its centre, or all of it."""
+    # The part of the image that is shown: its centre, or all of it.
     if resize.fit == "stretch":
         return (0.0, 0.0, *extent)
     width, height = extent

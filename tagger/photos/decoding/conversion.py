@@ -104,7 +104,7 @@ def _opaque_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile to sRGB; None if it is broken, of another mode, or sRGB itself."""
+    # The transform from a profile to sRGB; None if it is broken, of another mode, or sRGB itself.
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
@@ -177,7 +177,6 @@ def _factor(length: float, side: int) -> int:
 def _with_neighbours(
     image: Image.Image, box: Box, side: int
 ) -> tuple[int, int, int, int]:
-    """The box and the pixels around it that the bilinear filter needs."""
     across, down = (box[2] - box[0]) / side / 2, (box[3] - box[1]) / side / 2
     return (
         max(0, int(box[0] - across)),
@@ -190,7 +189,7 @@ def _with_neighbours(
 def _reduced(
     image: Image.Image, box: tuple[int, int, int, int], across: int, down: int
 ) -> Image.Image:
-    """The box with blocks of `across` x `down` pixels averaged, band by band."""
+    # The box with blocks of `across` x `down` pixels averaged, band by band.
     left, top, right, bottom = box
     size = (-(-(right - left) // across), -(-(bottom - top) // down))
     rows = _band_rows(right - left, down)

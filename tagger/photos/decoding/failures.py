@@ -76,7 +76,7 @@ def _unsupported(reason: str) -> PhotoFailed:
 
 
 def _reason(error: Exception) -> str:
-    """The decoder's message if it is a sentence. It may quote the file: only what is printable stays."""
+    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
     message = (
         str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
     )

@@ -89,8 +89,7 @@ class MemoryBudget:
 
 @dataclass(frozen=True)
 class _Reservation:
-    """Bytes in use, and since when (monotonic seconds)."""
-
+    # Bytes in use, and since when (monotonic seconds).
     size_bytes: int
     started_at: float
 

@@ -107,7 +107,7 @@ RAW_DEVELOPER = RawDeveloper()
 
 @contextmanager
 def _failing_alone(rawpy: ModuleType) -> Iterator[None]:
-    """Turn LibRaw's errors into failures of the photo that say what to do."""
+    # Turn LibRaw's errors into failures of the photo that say what to do.
     try:
         yield
     except rawpy.LibRawUnsufficientMemoryError as error:

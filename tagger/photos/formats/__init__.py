@@ -146,7 +146,7 @@ _HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"msf1"}
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """The major brand of ISO media and those of its list; empty for other files."""
+    # The major brand of ISO media and those of its list; empty for other files.
     end = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
     return (
         {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
@@ -156,7 +156,7 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 def _is_avif(head: bytes) -> bool:
-    """The major brand decides; if it names no codec, any brand of the list does."""
+    # The major brand decides; if it names no codec, any brand of the list does.
     return bool(_brands(head) & _AVIF_BRANDS) and head[8:12] not in _HEVC_BRANDS
 
 

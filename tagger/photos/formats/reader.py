@@ -123,11 +123,9 @@ _PILLOW_MODULES = r"PIL\."
 
 
 def _quiet_pillow() -> None:
-    """Silence Pillow's warnings about metadata, also where warnings are errors.
-
-    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that
-    restores the process's filters removes it.
-    """
+    # Silence Pillow's warnings about metadata, also where warnings are errors.
+    # A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code
+    # that restores the process's filters removes it.
     if any(
         getattr(entry[3], "pattern", None) == _PILLOW_MODULES
         for entry in warnings.filters

@@ -71,7 +71,7 @@ def _open_jpeg(data: bytes, max_pixels: int) -> ImageFile:
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG with many scans, each of which takes as much time as decoding the whole image."""
+    # Refuse a JPEG with many scans, each of which takes as much time as decoding the whole image.
     scans, _ = scans_and_coding(data)
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(
@@ -82,7 +82,7 @@ def _check_scans(data: bytes) -> None:
 
 
 def _bare_jpeg(data: bytes) -> bytes | None:
-    """The image's segments, with an end marker, which a truncated file lacks."""
+    # The image's segments, with an end marker, which a truncated file lacks.
     parts = jpeg_parts(data)
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9" if parts else None
 
@@ -90,7 +90,7 @@ def _bare_jpeg(data: bytes) -> bytes | None:
 def _jpeg_memory(
     image: ImageFile, data: bytes, full_size: tuple[int, int]
 ) -> DecoderMemory:
-    """Rows of blocks; the coefficients of the whole, at full size, if they are in more than one scan."""
+    # Rows of blocks; the coefficients of the whole, at full size, if they are in more than one scan.
     width, height = full_size
     layer = cast("JpegImageFile", image).layer
     across = max((horizontal for _, horizontal, _, _ in layer), default=1) or 1
@@ -175,7 +175,7 @@ def _png_exif(data: bytes) -> bytes | None:
 
 
 def _png_blocks(data: bytes) -> Blocks:
-    """The XMP text and the EXIF chunk, else the first of ImageMagick's profiles."""
+    # The XMP text and the EXIF chunk, else the first of ImageMagick's profiles.
     xmp_text: tuple[bytes, bytes] | None = None
     blocks: dict[str, bytes] = {}
     profiles = 0
@@ -200,10 +200,8 @@ def _png_blocks(data: bytes) -> Blocks:
 
 
 def _profile_content(kind: bytes, content: bytes) -> bytes:
-    """The bytes of a profile: lines with its name, its size, and hexadecimal digits; empty if it is broken.
-
-    As exiftool does, the size is not compared with the digits.
-    """
+    # The bytes of a profile: lines with its name, its size, and hexadecimal digits; empty if it is broken.
+    # As exiftool does, the size is not compared with the digits.
     try:
         text = _chunk_text(kind, content)
         header = _PROFILE_HEADER.match(text)
@@ -216,7 +214,7 @@ def _profile_content(kind: bytes, content: bytes) -> bytes:
 
 
 def _profile(name: bytes, content: bytes) -> tuple[str, bytes]:
-    """The kind of block in a profile, and the block; EXIF and XMP are known by how they begin."""
+    # The kind of block in a profile, and the block; EXIF and XMP are known by how they begin.
     exif = content.removeprefix(EXIF).removeprefix(EXIF)  # some programs write it twice
     if open_tiff(exif) is not None:
         return "exif", exif
@@ -227,11 +225,8 @@ def _profile(name: bytes, content: bytes) -> tuple[str, bytes]:
 
 
 def _chunk_text(kind: bytes, content: bytes) -> bytes:
-    """The text of a chunk after its name: iTXt has flags, language and translated name before it.
-
-    Raises:
-        BrokenBlocks: the chunk is broken.
-    """
+    # The text of a chunk after its name: iTXt has flags, language and translated name before it.
+    # Raises BrokenBlocks: the chunk is broken.
     is_packed = kind == b"zTXt"
     if kind == b"iTXt":
         flags, *fields = content[:2], *content[2:].split(b"\0", 2)
@@ -274,7 +269,7 @@ _DISPOSES = 2
 
 
 def _gif_blocks(data: bytes) -> Iterator[int]:
-    """Yield the positions of the blocks before the first image: extensions, their sub-blocks, and junk."""
+    # Yield the positions of the blocks before the first image: extensions, their sub-blocks, and junk.
     colours = 3 * 2 ** ((data[10] & 7) + 1) if len(data) > 10 and data[10] & 0x80 else 0
     at, in_extension = 13 + colours, False
     while at < len(data) and (in_extension or data[at] != _IMAGE):
@@ -290,7 +285,7 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
 def _gif_memory(
     image: ImageFile, _data: bytes, _full_size: tuple[int, int]
 ) -> DecoderMemory:
-    """What the next frame would be drawn on."""
+    # What the next frame would be drawn on.
     disposes = cast("GifImageFile", image).disposal_method >= _DISPOSES
     return DecoderMemory(image.width * image.height * disposes)
 
@@ -371,7 +366,7 @@ def _webp_blocks(data: bytes) -> Blocks:
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield (kind, chunk without padding); the last chunk may be truncated."""
+    # Yield (kind, chunk without padding); the last chunk may be truncated.
     view = memoryview(data)
     at = 12
     for _ in range(SEGMENT_LIMIT + 1):
@@ -409,11 +404,9 @@ _NO_LIMIT = 2**62
 
 @dataclass(frozen=True)
 class _Codec:
-    """The coding of images in boxes: its decoder, the kind of its items, and the decoder's bytes per sample.
-
-    The decoder holds the whole image: planes of 16 bits, of AVIF also without film grain, and a copy with 8.
-    """
-
+    # The coding of images in boxes: its decoder, the kind of its items, and the decoder's bytes per sample.
+    # The decoder holds the whole image: planes of 16 bits, of AVIF also without film grain, and a copy with
+    # 8.
     image_class: Callable[[], Any]
     item: bytes
     sample_bytes: int
@@ -478,7 +471,7 @@ class _Codec:
 
 
 def _without_video(data: bytes) -> bytes:
-    """The file with the boxes of its still images alone, at their places, as other boxes refer to these."""
+    # The file with the boxes of its still images alone, at their places, as other boxes refer to these.
     still, at = bytearray(data), 0
     lacking = {b"ftyp", b"meta"}
     for box in boxes_in(data, 0, len(data)):
@@ -514,7 +507,7 @@ def _open_raw(_data: bytes, _max_pixels: int) -> ImageFile:
 
 
 def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
-    """The data of the sensor, whatever the previews are."""
+    # The data of the sensor, whatever the previews are.
     image = read_raw(data).image
     return (
         tuple(

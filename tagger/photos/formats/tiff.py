@@ -54,14 +54,10 @@ def _open(data: bytes, max_pixels: int) -> ImageFile:
 
 
 def _main_page(data: bytes) -> int:
-    """The number of the page that is the image of a TIFF, counted from 0.
-
-    Refuses millions of strips or numbers, each of which becomes an object of the reader.
-
-    Raises:
-        PhotoFailed: a tag has more numbers than that of any photo.
-        ValueError: the first directory lies outside the file, or has more tags than that of any photo.
-    """
+    # The number of the page that is the image of a TIFF, counted from 0.
+    # Refuses millions of strips or numbers, each of which becomes an object of the reader.
+    # Raises PhotoFailed: a tag has more numbers than that of any photo.
+    # Raises ValueError: the first directory lies outside the file, or has more tags than that of any photo.
     block = open_tiff(data)
     if block is None:
         return 0
@@ -79,11 +75,8 @@ def _main_page(data: bytes) -> int:
 
 
 def _prepare(image: TiffImageFile, page: int, max_pixels: int) -> None:
-    """Prepare an opened TIFF for `load()` of a page.
-
-    Raises:
-        PhotoFailed: a tile has more pixels than the limit.
-    """
+    # Prepare an opened TIFF for `load()` of a page.
+    # Raises PhotoFailed: a tile has more pixels than the limit.
     _quiet_libtiff()
     if page:
         xmp = image.info.get("xmp")
@@ -116,7 +109,7 @@ def _prepare(image: TiffImageFile, page: int, max_pixels: int) -> None:
 
 @cache
 def _quiet_libtiff() -> None:
-    """Stop libtiff from printing errors, which Pillow raises as exceptions."""
+    # Stop libtiff from printing errors, which Pillow raises as exceptions.
     try:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
     except (AttributeError, OSError):
@@ -170,7 +163,7 @@ def _parts(data: bytes) -> tuple[Part, ...] | None:
 
 
 def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
-    """The strips or tiles, each after its length; None if they are missing or lie outside the file."""
+    # The strips or tiles, each after its length; None if they are missing or lie outside the file.
     tags = (_COMPRESSION, _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES)
     read = {tag: block.integers(directory.tags.get(tag)) for tag in tags}
     offsets = read[_STRIPS] or read[_TILES]
@@ -189,13 +182,13 @@ def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
 
 
 def _has_directory(data: bytes) -> bool:
-    """Some that can be decoded have no parts that are known here."""
+    # Some that can be decoded have no parts that are known here.
     block = open_tiff(data)
     return block is not None and block.directory(block.first) is not None
 
 
 def _blocks(data: bytes) -> Blocks:
-    """The XMP tag. The file itself is its EXIF block."""
+    # The XMP tag. The file itself is its EXIF block.
     block = open_tiff(data)
     main = block.directory(block.first) if block else None
     tag = main.tags.get(_XMP) if main else None
@@ -217,8 +210,7 @@ _JPEG_LIMIT_BYTES = 100 * 2**20
 
 @dataclass(frozen=True)
 class _TiffPart:
-    """A strip or tile: its size, also when decoded, and how many parts have the same pixels."""
-
+    # A strip or tile: its size, also when decoded, and how many parts have the same pixels.
     width: int
     height: int
     planes: int
@@ -235,7 +227,7 @@ def _memory(
 
 
 def _decoding_bytes(image: TiffImageFile) -> int:
-    """One strip or tile as it is decoded, and the upright copy of a rotated image."""
+    # One strip or tile as it is decoded, and the upright copy of a rotated image.
     part, compression = _decoded_at_once(image), image.info["compression"]
     codec_bytes = part.size_bytes * _CODEC_PARTS.get(compression, 0)
     if compression == "jpeg":
@@ -252,7 +244,7 @@ def _decoding_bytes(image: TiffImageFile) -> int:
 
 
 def _decoded_at_once(image: TiffImageFile) -> _TiffPart:
-    """The largest strip or tile, or a row if there is no compression. Separate planes have their own."""
+    # The largest strip or tile, or a row if there is no compression. Separate planes have their own.
     tags = image.tag_v2
     width, height = tags[_WIDTH], tags[_HEIGHT]
     if not image.use_load_libtiff:
