@@ -259,7 +259,7 @@ def _decoding_rate(photos: Sequence[Path]) -> float:
 
 
 def _forward_rates(device: Device) -> dict[int, float]:
-    """Images per second by batch size, with the copies to and from the device, which the jobs have too."""
+    # Images per second by batch size, with the copies to and from the device, which the jobs have too.
     forward, rates = _forward(device), {}
     for size in GPU_BATCHES if device.kind == "cuda" else CPU_BATCHES:
         images = np.resize(
@@ -282,7 +282,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
-    """The rates of the tagger with a model that returns at once, in one process and in several."""
+    # The rates of the tagger with a model that returns at once, in one process and in several.
     package = folder / "site" / "bench_stub-1.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text(
@@ -304,8 +304,7 @@ def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
 
 
 def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
-    """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
-
+    # That of `tagger tag` over a few photos, and over these and the others; the difference counts.
     def tag(*folders: Path) -> Finished:
         return run(_tag(*folders), environment).checked(0, 3)
 
@@ -331,7 +330,7 @@ def _environment(device: Device, data: Path, **settings: str) -> dict[str, str]:
 
 
 def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
-    """Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice."""
+    # Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice.
     environment = _environment(device, folder / "data", processes="2")
     with closing(
         sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)

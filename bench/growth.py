@@ -122,8 +122,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Library:
-    """A database, with the process of its server, if it has one, and a folder for data."""
-
+    # A database, with the process of its server, if it has one, and a folder for data.
     url: str
     photos: int
     folder: Path
@@ -192,7 +191,7 @@ def _costs_of_views(library: _Library) -> Iterator[Cost]:
 
 
 def _costs_of_view(library: _Library, path: str) -> tuple[Cost, Cost]:
-    """The costs of the first response of a new server, and of the next one."""
+    # The costs of the first response of a new server, and of the next one.
     with running_server(library.url) as server:
 
         def cost(name: str) -> Cost:

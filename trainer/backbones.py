@@ -104,12 +104,11 @@ def load_backbone(
 
 
 def goes_on_from_model(weights: Path | None) -> TypeGuard[Path]:
-    """Whether the weights are those of a model that the trainer exported."""
     return weights is not None and weights.suffix == MODEL
 
 
 def _backbone_of_model(path: Path, architecture: str) -> tuple[Backbone, nn.Module]:
-    """The backbone of a model, as it was fine-tuned."""
+    # The backbone of a model, as it was fine-tuned.
     described = read_manifest(path).training.get("backbone")
     backbone = TypeAdapter(Backbone).validate_python(described) if described else None
     if backbone is None or backbone.architecture != architecture:
@@ -138,7 +137,6 @@ def shipped_backbone() -> tuple[Backbone, nn.Module]:
 
 
 def scratch_backbone() -> tuple[Backbone, nn.Module]:
-    """Our own network, with random weights."""
     return Backbone(
         LANDMARK_CNN, "torchvision", "none", FEATURES, NORMALISATION
     ), LandmarkCNN()
@@ -227,10 +225,8 @@ class Torchvision:
 
 
 def _remove_last_layer(network: nn.Module) -> str:
-    """Replace the layer with an output per class, and a dropout before it, by nothing; returns its name.
-
-    Dropout is up to the recipe.
-    """
+    # Replace the layer with an output per class, and a dropout before it, by nothing; returns its name.
+    # Dropout is up to the recipe.
     last: str = [
         name for name, module in network.named_modules() if _outputs(module) == CLASSES
     ][-1]

@@ -71,7 +71,6 @@ class Trial:
     top3: float
 
     def row(self, name: str, speed: float) -> dict[str, Any]:
-        """The results as JSON, with 95 % intervals, and the photos per second."""
         intervals = {
             top: wilson_interval(getattr(self, top), self.photos)
             for top in ("top1", "top3")
@@ -172,7 +171,6 @@ def _try_trial(
 
 
 def run_trial(backbone: str, photos: FoundPhotos, options: ComparisonOptions) -> Trial:
-    """Train a linear layer on the backbone's features, and export it."""
     log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
     transfer = TransferOptions(

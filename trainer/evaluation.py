@@ -182,7 +182,7 @@ def evaluate(
 def _photos_of(
     data: Path, manifest: Manifest
 ) -> tuple[list[LabelledPhoto], dict[str, int]]:
-    """The photos with labels of the model, and the number of other photos by label."""
+    # The photos with labels of the model, and the number of other photos by label.
     if not data.is_dir():
         raise PathNotFound(path=data)
     folder = data / "test" if (data / "test").is_dir() else data
@@ -260,8 +260,6 @@ class LabelResult:
 
 @dataclass(frozen=True)
 class Recognition:
-    """Figures on photos of landmarks, and the data they are computed from."""
-
     top1: Estimate
     top3: Estimate
     top5: Estimate
@@ -283,8 +281,6 @@ class Recognition:
 
 @dataclass(frozen=True)
 class DistractorResult:
-    """Figures on photos that show none of the landmarks."""
-
     photos: int
     false_tags: Estimate  # share with a tag at the threshold
 
@@ -299,8 +295,6 @@ class Rejection:
 
 @dataclass(frozen=True)
 class LibraryResult:
-    """Figures for a library that shows a mixture of the model's landmarks, others, and anything else."""
-
     mixture: str
     precision: Estimate  # share of the tags in it that are right
     false_tags: Estimate  # share of all its photos with a wrong tag
@@ -547,7 +541,6 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
 
 
 def interval(value: float, resampled: Iterable[float]) -> Estimate:
-    """A figure, and the middle 95 % of its values on resamples of the photos."""
     values = torch.tensor(list(resampled), dtype=torch.float64)
     low, high = values.quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
     return Estimate(value, low, high)
@@ -575,7 +568,6 @@ class ReliabilityBin:
 
 
 def top_k_accuracy(scores: Tensor, targets: Tensor, k: int) -> float:
-    """The share of photos whose right label is among the `k` best."""
     return in_top_k(scores, targets, k).double().mean().item()
 
 

@@ -124,7 +124,6 @@ def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:
 
 
 def fuse_in_place(network: nn.Module) -> nn.Module:
-    """Fuse every batch norm that follows a convolution, in place."""
     previous: tuple[str, nn.Module] | None = None
     for name, module in list(network.named_children()):
         if (
@@ -188,7 +187,6 @@ def expansions(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
 
 
 def narrow(first: nn.Conv2d, second: nn.Conv2d, channels: int) -> None:
-    """Leave only so many channels between two convolutions."""
     first.weight = nn.Parameter(first.weight[:channels].detach())
     if first.bias is not None:
         first.bias = nn.Parameter(first.bias[:channels].detach())

@@ -90,7 +90,6 @@ log = logging.getLogger("trainer")
 
 
 def train_transfer(options: TransferOptions) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run."""
     photos = find_training_photos(options.data, options.unknown, options.others)
     if photos.are_few and options.backbone is None and options.weights is None:
         create_run_folder(options.out)
@@ -174,7 +173,6 @@ def train_found(photos: FoundPhotos, options: TransferOptions) -> FinishedRun:
 
 
 def log_few(photos: FoundPhotos, advice: str) -> None:
-    """Say that the photos are few, what happens, and what else can be done."""
     counts = len(photos.labels), len(photos.train)
     log.info("%d landmarks with %d photos are few for a network%s", *counts, advice)
 
@@ -188,7 +186,7 @@ def _train_head(
     *,
     mirrored: bool,
 ) -> TrainedClassifier:
-    """Fit the linear layer on the frozen backbone's features; `mirrored`: of mirrored photos, too."""
+    # Fit the linear layer on the frozen backbone's features; `mirrored`: of mirrored photos, too.
     features = features_from_cache(
         encoder,
         data.cached,
@@ -240,7 +238,7 @@ def _fine_tune(
     options: TransferOptions,
     device: Device,
 ) -> TrainedClassifier:
-    """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
+    # Train backbone and linear layer together, from the run's checkpoint if the run is resumed.
     rate = options.learning_rate or LEARNING_RATE
     head = without_blends(model.head, data.classes)
     network = TrainingNetwork(model.encoder, head, dropout=DROPOUT)
@@ -307,7 +305,6 @@ def _fine_tune(
 
 
 def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
-    """Learn the landmarks, measure the classifier, and write the run."""
     device, shipped = (
         choose_device(options.device, None).kind,
         read_manifest(SHIPPED_MODEL),
@@ -378,7 +375,6 @@ SCRATCH_SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 
 
 def train_scratch(options: RecipeOptions) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run."""
     photos = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)

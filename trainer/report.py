@@ -112,7 +112,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _figures(result: object) -> dict[str, object]:
-    """The numbers and texts of a result; estimates with their intervals."""
+    # The numbers and texts of a result; estimates with their intervals.
     document: dict[str, object] = {}
     for name, value in vars(result).items():
         if isinstance(value, Estimate):

@@ -114,7 +114,6 @@ def check_accepts_messages(broker: RedisEndpoint) -> None:
 
 
 def unavailable_error(broker: RedisEndpoint, error: BaseException) -> RedisUnavailable:
-    """The error for users, from one of the client."""
     if isinstance(error, redis.ResponseError) or refusal(error):
         reason = refusal(error) or str(error).rstrip(".")
         return RedisMisconfigured(url=broker.redacted_url, reason=reason)
@@ -240,7 +239,6 @@ class RedisKeys:
 
     @property
     def transport_options(self) -> dict[str, str]:
-        """The keys of Celery's transport, by its names for them."""
         return {
             "unacked_key": self.unacked,
             "unacked_index_key": self._key("unacked_index"),

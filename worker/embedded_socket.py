@@ -28,7 +28,6 @@ def has_socket(data_folder: Path, ledger_id: str) -> bool:
 
 
 def server_folder(data_folder: Path, ledger_id: str) -> Path:
-    """The folder of the ledger's Redis, which may not exist."""
     return data_folder / "redis" / ledger_id
 
 
@@ -44,7 +43,6 @@ def require_safe_folders(data_folder: Path, ledger_id: str) -> None:
 
 
 def socket_path(data_folder: Path, ledger_id: str) -> Path:
-    """The path of the socket, which may not exist."""
     folder = server_folder(data_folder.absolute(), ledger_id)
     link = short_folder(folder)
     return (link.readlink() if link.is_symlink() else folder) / SOCKET_NAME

@@ -23,7 +23,6 @@ _ExcInfo = (
 
 
 def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> None:
-    """Log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)

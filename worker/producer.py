@@ -109,7 +109,6 @@ class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
 
 
 def make_app(broker_url: str, keys: RedisKeys) -> Celery:
-    """An app that sends to, or consumes from, the queues of a ledger at `broker_url`."""
     return lazy_app(lambda: configuration(broker_url, keys))
 
 
@@ -125,7 +124,6 @@ def lazy_app(configure: Callable[[], dict[str, object]]) -> Celery:
 
 
 def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
-    """The broker of an app that `make_app` made."""
     keys = app.conf.broker_transport_options["ledger_keys"]
     return RedisEndpoint(
         str(app.conf.broker_url), keys, embedded=settings.redis_url is None
@@ -190,7 +188,6 @@ CELERY_SETTINGS: dict[str, object] = {
 
 
 def configuration(broker_url: str, keys: RedisKeys) -> dict[str, object]:
-    """The settings of Celery for the queues of a ledger at `broker_url`."""
     if broker_url.startswith("rediss:") and "ssl_cert_reqs=" not in broker_url:
         # Celery would not check the certificate.
         broker_url += f"{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"

@@ -46,7 +46,6 @@ database_unreachable = threading.Event()
 
 
 def own_priorities(app: Celery, keys: RedisKeys) -> list[Priority]:
-    """The priorities whose queues this worker reads."""
     return [
         priority
         for priority, queue in keys.queues.items()

@@ -228,8 +228,6 @@ def _exit_now(code: int, reason: str) -> NoReturn:
 
 
 class Engine:
-    """Owns what the task threads of this process share."""
-
     def __init__(self, app: Celery, settings: Settings, name: str) -> None:
         self.name = name
         self._app = app
@@ -336,7 +334,6 @@ class Engine:
             raise RunInterrupted
 
     def close(self) -> None:
-        """Store the current batch, release the rest, end the threads."""
         self._stall_checks.close()
         self.executor.close()
         self._sweeper.close()
@@ -390,8 +387,6 @@ def stop_engine() -> None:
 
 
 class Watchdog:
-    """Checks that sweeps go on, and that waiting messages are received within `timeout_s`."""
-
     def __init__(
         self, activity: ActivityMonitor, sweeper: Sweeper, timeout_s: float
     ) -> None:

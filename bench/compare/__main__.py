@@ -90,7 +90,6 @@ def copy_photos(source: Path, folder: Path, count: int) -> None:
 def compare(
     name: str, workload: Workload, programs: Sequence[ComparedProgram], count: int
 ) -> Results:
-    """Run every program over the photos in each round."""
     note(f"{name}: {len(workload.photos)} photos; computing the reference tags")
     reference = reference_tags(workload)
     rounds: dict[str, list[Measurement]] = {program.name: [] for program in programs}

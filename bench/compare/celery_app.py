@@ -39,7 +39,7 @@ _state: dict[str, Any] = {}
 
 @worker_process_init.connect
 def _load(**_: Any) -> None:
-    """Load the network and connect: neither torch's threads nor a connection survive a fork."""
+    # Load the network and connect: neither torch's threads nor a connection survive a fork.
     torch.set_num_threads(1)
     network, manifest = load_network(Path(os.environ[MODEL]))
     _state["network"] = network

@@ -32,8 +32,6 @@ BATCH_SIZE = 32
 
 
 class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
-    """Photos, decoded on access as uint8 (3, H, W), and their paths."""
-
     def __init__(
         self,
         paths: Sequence[Path],
@@ -103,7 +101,6 @@ def main() -> None:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database, which several processes may write to."""
     connection = sqlite3.connect(path, timeout=30)
     connection.execute("PRAGMA journal_mode = wal")
     connection.execute("PRAGMA synchronous = normal")

@@ -363,7 +363,7 @@ def _run_job(
     worker: Worker,
     database: Database,
 ) -> JobProgress:
-    """Enqueue a folder and wait for the job's end."""
+    # Enqueue a folder and wait for the job's end.
     enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
     while not (progress := find_job(database, int(enqueue.out))).is_over:
         _wait_for(worker)
@@ -376,7 +376,7 @@ def _process(
     environment: Mapping[str, str],
     folder: Path,
 ) -> Iterator[Worker]:
-    """Run a worker process, with a log in the folder; stop it with SIGTERM at the end."""
+    # Run a worker process, with a log in the folder; stop it with SIGTERM at the end.
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -59,10 +59,8 @@ def _replace_check(table: str, column: str, values: str) -> None:
 
 
 def _allow_trips_on_sqlite() -> None:
-    """SQLite changes no constraint: the table is made again. Its triggers go with it.
-
-    The schema of 3.0 makes the views again: theirs has later columns.
-    """
+    # SQLite changes no constraint: the table is made again. Its triggers go with it.
+    # The schema of 3.0 makes the views again: theirs has later columns.
     for view in ("photo_tags", "photos_view"):
         op.execute(f"DROP VIEW IF EXISTS {view}")
     op.rename_table("positions", "old_positions")

@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 
 def _forget_library_odds(connection: sa.Connection) -> None:
-    """Of libraries of the unreleased 2.1, decide images again that had odds by the share of landmarks."""
+    # Of libraries of the unreleased 2.1, decide images again that had odds by the share of landmarks.
     if "library_odds" not in {
         column["name"] for column in sa.inspect(connection).get_columns("ledgers")
     }:
@@ -75,7 +75,7 @@ def _forget_library_odds(connection: sa.Connection) -> None:
 def _make_again(
     table: str, days: dict[str, sa.types.TypeEngine[Any]], added: list[str]
 ) -> None:
-    """SQLite lets no column become nullable: the table is made again, with its rows."""
+    # SQLite lets no column become nullable: the table is made again, with its rows.
     index = f"ix_{table}_{'_'.join(days)}"
     op.drop_index(index, table)
     op.rename_table(table, f"old_{table}")

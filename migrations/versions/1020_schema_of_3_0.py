@@ -169,10 +169,8 @@ def _say_what_ends() -> None:
 
 
 def _join_changes() -> None:
-    """Make one table of changed days of four tables of changes.
-
-    Visits, numbers and trips are computed again, and positions, for the sights.
-    """
+    # Make one table of changed days of four tables of changes.
+    # Visits, numbers and trips are computed again, and positions, for the sights.
     connection = op.get_bind()
     is_sqlite = connection.dialect.name == "sqlite"
     for name in _OLD_TRIGGERS:

@@ -147,7 +147,7 @@ def _read_places(file: Path) -> list[CityRow]:
 
 
 def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
-    """The cities whose centre is nearest to their own disc: no position is nearest to any other."""
+    # The cities whose centre is nearest to their own disc: no position is nearest to any other.
     by_country = defaultdict(list)
     for city in cities:
         by_country[city["countrycode"]].append(city)
@@ -163,7 +163,7 @@ def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
 
 
 def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
-    """Set `region` of cities: that of the named place there, or of the nearest such city of the region."""
+    # Set `region` of cities: that of the named place there, or of the nearest such city of the region.
     by_name = defaultdict(list)
     for place in named:
         by_name[place["country_code"], place["city"]].append(place)
@@ -198,10 +198,8 @@ def _is_near(place: CityRow, other: CityRow, degrees: float) -> bool:
 def _along_borders(
     cities: Sequence[CityRow], others: Sequence[CityRow]
 ) -> list[CityRow]:
-    """The other places without which a place would be in a wrong country or time zone: Hart's condensed set.
-
-    P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
-    """
+    # The other places without which a place would be in a wrong country or time zone: Hart's condensed set.
+    # P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     places = [*cities, *others]
     vectors = _vectors(places)
     names = [f"{place['countrycode']} {place['timezone']}" for place in places]
@@ -235,7 +233,7 @@ def write_columns(out: Path, columns: dict[str, npt.NDArray[Any]]) -> None:
 
 
 def _other_names(city: CityRow) -> list[str]:
-    """The names of a city in other languages, as they are compared, without codes and other letters."""
+    # The names of a city in other languages, as they are compared, without codes and other letters.
     if city["population"] < LEAST_INHABITANTS_OF_NAMES:
         return []
     names = filter(_is_readable, city["alternatenames"])
@@ -251,10 +249,8 @@ def _names_by_language(
     countries: dict[str, str],
     places: Iterable[dict[str, Any]],
 ) -> Iterator[list[str]]:
-    """City, region, country and the names in LANGUAGES, the largest city first; empty: the same.
-
-    A name of Natural Earth counts if GeoNames has it too, without its language.
-    """
+    # City, region, country and the names in LANGUAGES, the largest city first; empty: the same.
+    # A name of Natural Earth counts if GeoNames has it too, without its language.
     by_id, by_name = defaultdict(list), defaultdict(list)
     for city in cities:
         by_id[city["geonameid"]].append(city)

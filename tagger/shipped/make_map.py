@@ -91,7 +91,7 @@ def _shapes(
     name: str,
     scales: Collection[str] = SCALES,
 ) -> Iterator[Feature]:
-    """Return the features of a file, each at the zooms of its scale from which on it is large enough."""
+    # Return the features of a file, each at the zooms of its scale from which on it is large enough.
     for scale, (first, last) in ((scale, SCALES[scale]) for scale in scales):
         for feature in _features(folder / f"ne_{scale}_{name}.json"):
             facts, geometry = feature["properties"], feature["geometry"]
@@ -143,7 +143,7 @@ def _country_names(file: Path) -> Iterator[Feature]:
 
 
 def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:
-    """A negative number means an arc in reverse: ~0 is the first one."""
+    # A negative number means an arc in reverse: ~0 is the first one.
     pieces = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
     for outline, *_ in pieces:
         points = chain.from_iterable(
@@ -153,12 +153,12 @@ def _polygons(country: Feature, arcs: list[np.ndarray]) -> Iterator[Any]:
 
 
 def _area(land: Any) -> float:
-    """Return its area in square degrees at the equator."""
+    # Return its area in square degrees at the equator.
     return float(land.area * np.cos(np.radians(land.centroid.y)))
 
 
 def _city_names(file: Path) -> Iterator[Feature]:
-    """Name cities in English, and in the languages of the page that have another name."""
+    # Name cities in English, and in the languages of the page that have another name.
     rows = (
         line.split("\t")
         for line in file.with_name("cities.names.tsv").read_text().splitlines()

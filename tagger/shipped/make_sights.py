@@ -147,7 +147,7 @@ def _reach_m(row: dict[str, str]) -> float:
 
 
 def _other_names(row: dict[str, str]) -> str:
-    """The names by language, as `de=Kölner Dom`, and those without one, as `=Kölner Dom`."""
+    # The names by language, as `de=Kölner Dom`, and those without one, as `=Kölner Dom`.
     names = json.loads(row["names"] or "{}")
     return "\t".join(
         f"{'' if key == 'alt' else key}={name}" for key, name in names.items()

@@ -87,7 +87,7 @@ def scratch(*, options: RecipeOptions, as_json: Json = False) -> None:
 
 
 def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> None:
-    """Run the recipe with its log messages in the run's log file, and print how good the model is."""
+    # Run the recipe with its log messages in the run's log file, and print how good the model is.
     from trainer.export.artifact import LOG, METRICS, assess_run, create_run_folder
 
     create_run_folder(run)
@@ -349,8 +349,7 @@ def compare(
 
 
 class _Stderr(logging.Handler):
-    """Print messages to the current `sys.stderr`, so that a progress bar can show them above itself."""
-
+    # Print messages to the current `sys.stderr`, so that a progress bar can show them above itself.
     def emit(self, record: logging.LogRecord) -> None:
         (console.warning if record.levelno >= logging.WARNING else console.info)(
             record.getMessage()

@@ -79,7 +79,6 @@ class Dataset:
     ignored_folders: tuple[Path, ...]
 
     def name_of(self, path: Path) -> str:
-        """The path relative to the folder, for output and JSON."""
         return path_text(path.relative_to(self.folder).as_posix())[0]
 
 
@@ -405,7 +404,6 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
 
 
 def examine_photo(path: Path) -> ExaminedPhoto | PhotoFailure:
-    """The facts about a file or an object, or why it cannot be read."""
     try:
         photo = read_named(path, max_bytes=MAX_BYTES)
         image = decode_photo(photo.data, SKETCH_SIZE, max_pixels=MAX_PIXELS)
@@ -499,7 +497,7 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
 
 
 def _pooled(grey: _Array, rows: int, columns: int) -> _Array:
-    """Means over a grid of areas, float32 (rows, columns), which share pixels if the sizes do not divide."""
+    # Means over a grid of areas, float32 (rows, columns), which share pixels if the sizes do not divide.
     height, width = grey.shape
     pooled: _Array = _areas(height, rows) @ grey @ _areas(width, columns).T
     return pooled
@@ -515,7 +513,7 @@ def _areas(size: int, bins: int) -> _Array:
 
 
 def _near_pairs(hashes: _Array) -> Iterator[tuple[_Array, _Array]]:
-    """Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time."""
+    # Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time.
     for top in range(0, len(hashes), _TILE_ROWS):
         for left in range(top, len(hashes), _TILE_COLUMNS):
             tile_rows = hashes[top : top + _TILE_ROWS, None]

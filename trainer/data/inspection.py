@@ -120,7 +120,7 @@ def inspect_folder(folder: Path) -> Inspection:
 
 
 def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
-    """The readable photos of each label, in total and by split."""
+    # The readable photos of each label, in total and by split.
     counts = Counter((photo.label, photo.split) for photo in examined.photos)
     totals = Counter(photo.label for photo in examined.photos)
     return [
@@ -136,7 +136,7 @@ def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
 
 
 def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
-    """Width and height of the upright images with the fewest, the median and the most pixels."""
+    # Width and height of the upright images with the fewest, the median and the most pixels.
     if not facts:
         return {}
     ordered = sorted(
@@ -167,7 +167,7 @@ def _differ(group: PhotoGroup, fact: str) -> bool:
 
 
 def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
-    """How landmarks.csv matches the label folders, or why the file cannot be used; None if there is none."""
+    # How landmarks.csv matches the label folders, or why the file cannot be used; None if there is none.
     if not (dataset.folder / FILE_NAME).is_file():
         return None
     try:
@@ -338,7 +338,7 @@ def _gazetteer_lines(gazetteer: dict[str, Any]) -> Iterator[str]:
 
 
 def _counts(label: dict[str, Any]) -> dict[str, int]:
-    """A label's photos by split, or all."""
+    # A label's photos by split, or all.
     return label["splits"] or {"photos": label["photos"]}
 
 
@@ -361,7 +361,6 @@ class SheetRow:
 
 
 def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> None:
-    """Draw the rows below each other, or in several columns, line by line."""
     step = CELL.size + GAP
     width = NAME_WIDTH + max(len(row.photos) for row in rows) * step + COLUMN_GAP
     height = math.ceil(len(rows) / columns) * step + GAP
@@ -390,7 +389,7 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
 
 
 def _font(name: str) -> ImageFont.FreeTypeFont:
-    """A font of matplotlib, which covers most scripts."""
+    # A font of matplotlib, which covers most scripts.
     return ImageFont.truetype(
         str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")),
         14,

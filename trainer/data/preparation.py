@@ -362,14 +362,13 @@ class TrainingData:
         }
 
     def validation_paths(self) -> list[Path]:
-        """The validation photos, in the order of `validation`."""
         return [
             self.cached.photos[position].path for position in self.validation.tolist()
         ]
 
 
 def _numbered(names: Sequence[Hashable]) -> npt.NDArray[np.int64]:
-    """A number for each name, int64 (N,); equal ones have the same."""
+    # A number for each name, int64 (N,); equal ones have the same.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], dtype=np.int64)
 
@@ -417,10 +416,8 @@ def _hold_out(
     val: set[LabelledPhoto],
     seed: int,
 ) -> npt.NDArray[np.bool_]:
-    """Hold out val/, or a share of train/; a share of the ordinary photos, and of the other landmarks.
-
-    Near-duplicates stay together, all photos of another landmark, and those of a source that is held out.
-    """
+    # Hold out val/, or a share of train/; a share of the ordinary photos, and of the other landmarks.
+    # Near-duplicates stay together, all photos of another landmark, and those of a source that is held out.
     whole_sources = _whole_sources(cached.photos, sources)
     groups: list[Hashable] = [
         photo.place or whole or group
@@ -456,11 +453,9 @@ def _hold_out(
 def _whole_sources(
     photos: Sequence[LabelledPhoto], sources: npt.NDArray[np.str_]
 ) -> list[tuple[str, str] | None]:
-    """The group of each photo if whole sources of its label can be held out, else None.
-
-    Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources
-    apart from the largest are groups of their own; the rest is one group, which is too large to be held out.
-    """
+    # The group of each photo if whole sources of its label can be held out, else None.
+    # Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources
+    # apart from the largest are groups of their own; the rest is one group, too large to be held out.
     pairs = [
         (photo.label, source)
         for photo, source in zip(photos, sources.tolist(), strict=True)
@@ -494,8 +489,6 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """The photos of a batch that could be decoded: their positions in the input, and their pixels."""
-
     positions: tuple[int, ...]
     images: Tensor  # uint8 (B, 3, H, W)
 
@@ -620,7 +613,7 @@ def cache_photos(
 
 
 def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
-    """Decode photos, given by digest; returns the digests of those that are readable."""
+    # Decode photos, given by digest; returns the digests of those that are readable.
     digests, paths, stored = list(new), list(new.values()), set[str]()
     if not paths:
         return stored

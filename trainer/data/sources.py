@@ -116,7 +116,7 @@ def write_corrections(corrections: Corrections, out: Path) -> None:
 
 
 def _write_sources(path: Path, sources: Iterable[tuple[Path, str]]) -> None:
-    """Write where photos come from. Names that are not UTF-8 are left out."""
+    # Write where photos come from. Names that are not UTF-8 are left out.
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("photo", "source"))
@@ -229,7 +229,7 @@ class Corrections:
         label: str | None,
         rejected: Collection[str | None] = (),
     ) -> None:
-        """Give an image its label. Without one, it loses a rejected label only."""
+        # Give an image its label. Without one, it loses a rejected label only.
         photo = self.photos.get(image.digest)
         if photo is None:
             if photo := self._find(image, label):
@@ -244,7 +244,7 @@ class Corrections:
             self.photos[image.digest] = replace(photo, label=label)
 
     def _find(self, image: LabelledImage, label: str | None) -> CandidatePhoto | None:
-        """A photo that still shows the image. If there is none, the reason is counted."""
+        # A photo that still shows the image. If there is none, the reason is counted.
         if image.is_unavailable:
             self.skipped["unavailable"] += 1
             return None
@@ -274,7 +274,7 @@ class Corrections:
             self.copies.append(PhotoCopy(photo.photo.path, folder, photo.facts.digest))
 
     def _label(self, slug: str) -> str:
-        """The label in the earlier folder, else the model's, else the slug."""
+        # The label in the earlier folder, else the model's, else the slug.
         if slug not in self._label_of:
             name = label_of(self._model_labels.get(slug, slug))
             is_folder = (

@@ -135,8 +135,7 @@ def assign_splits(
 
 
 class _Assignment:
-    """Assigns groups, given as counts of photos per label, to splits in their order."""
-
+    # Assigns groups, given as counts of photos per label, to splits in their order.
     def __init__(
         self,
         groups: Sequence[Counter[str]],
@@ -185,7 +184,7 @@ class _Assignment:
 
 
 def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Photos of a label in each split, rounded, leaving at least one for training."""
+    # Photos of a label in each split, rounded, leaving at least one for training.
     targets = {split: int(share * count + 0.5) for split, share in shares.items()}
     while sum(targets.values()) > max(0, count - 1):
         largest = max(targets, key=lambda split: targets[split])
@@ -194,7 +193,7 @@ def _target_counts(count: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
-    """A pseudorandom sort key of a group."""
+    # A pseudorandom sort key of a group.
     return blake3(
         f"{seed}:{min(digests[position] for position in positions)}".encode()
     ).hexdigest()
@@ -264,7 +263,6 @@ class PhotoCopy:
 
 
 def require_free_folder(out: Path, photos: Path | None = None) -> None:
-    """Check that `out` is empty or missing, and outside the folder `photos`."""
     if photos is not None:
         require_outside(out, photos)
     if os.path.lexists(out) and not out.is_dir():
@@ -315,7 +313,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Pat
 
 
 def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
-    """Each source and its target. Of photos of one name, the content decides which keeps it."""
+    # Each source and its target. Of photos of one name, the content decides which keeps it.
     names: set[str] = set()
     targets = []
     for copy in sorted(

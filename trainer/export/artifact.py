@@ -94,8 +94,6 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its record, its model in full precision, and the background statistics."""
-
     record: RunRecord
     classifier: ExportedClassifier
     background: BackgroundStatistics
@@ -209,7 +207,6 @@ def _build_classifier(
 
 
 def program_versions() -> dict[str, str]:
-    """The versions of the packages that affect what a model computes."""
     return {
         name: version(name)
         for name in ("landmark-tagger", "torch", "torchvision", "pillow", "numpy")
@@ -381,6 +378,5 @@ def _unsupported(reason: object) -> ExportImpossible:
 
 
 def read_program(path: Path) -> ExportedProgram:
-    """Load a program that `write_program` wrote, on the CPU in full precision."""
     module: ExportedProgram = load_module(path, file_digest(path)).eval()
     return module

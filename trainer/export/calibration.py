@@ -168,7 +168,6 @@ class FittedModel:
 def finish_run(
     data: TrainingData, model: FittedModel, options: RecipeOptions
 ) -> FinishedRun:
-    """Measure the model on the validation photos, and write the run."""
     targets = torch.from_numpy(data.targets[data.validation])
     threshold, metrics = measure(data, model.scores, options)
     paths = data.validation_paths()
@@ -213,10 +212,8 @@ def finish_run(
 def _unlearnt(
     data: TrainingData, model: TrainedClassifier, embeddings: Tensor, features: Tensor
 ) -> Iterator[tuple[Tensor, UnlearntPhotos]]:
-    """The validation photos in parts, with their rows among the `features`, float32 (V, 2, F).
-
-    A layer that can be fitted again has learnt all other parts, as the finished model will.
-    """
+    # The validation photos in parts, with their rows among the `features`, float32 (V, 2, F).
+    # A layer that can be fitted again has learnt all other parts, as the finished model will.
     targets = torch.from_numpy(data.targets[data.validation])
     folds = data.folds() if model.fit_again else np.where(data.is_validation, 0, -1)
     for fold in np.unique(folds[data.validation]):
@@ -398,7 +395,7 @@ class ValidationScores:
 
 
 def _drawn(groups: Tensor, generator: torch.Generator) -> Tensor:
-    """The rows of as many groups (N,) as there are, drawn with replacement."""
+    # The rows of as many groups (N,) as there are, drawn with replacement.
     names, numbers = np.unique(groups.numpy(), return_inverse=True)
     drawn = torch.randint(len(names), (len(names),), generator=generator)
     times = drawn.bincount(minlength=len(names))[torch.from_numpy(numbers)]
@@ -472,7 +469,7 @@ def _lowest_score(
     precision: float,
     below: float = math.inf,
 ) -> float:
-    """The lowest score from which so many labels are right, of those with scores `below` a value."""
+    # The lowest score from which so many labels are right, of those with scores `below` a value.
     # In ascending order.
     candidates = torch.cat([scores.top, *scores.others.values()]).double().sort().values
     right, accepted = library_shares(scores, mixture, candidates)
@@ -528,7 +525,6 @@ def library_shares(
 def library_precision(
     scores: ValidationScores, mixture: Mixture, threshold: float
 ) -> float:
-    """The share of the labels from a score on that are right in a library."""
     right, accepted = library_shares(scores, mixture, torch.tensor([threshold]))
     return float(right / accepted.clamp(min=LEAST_SHARE))
 

@@ -58,7 +58,6 @@ class Curve(NamedTuple):
 
     @classmethod
     def through(cls, similarity: float) -> "Curve":
-        """The curve of a threshold, where score and similarity are equal."""
         return cls(SLOPE, similarity - math.log(similarity / (1 - similarity)) / SLOPE)
 
     def score(self, similarity: float) -> float:
@@ -302,7 +301,7 @@ def _label(
     numbers: Sequence[int],
     names: Sequence[str | None],
 ) -> Label:
-    """The label of classes, named as most of them are: `europe:797` begins with the class 797."""
+    # The label of classes, named as most of them are: `europe:797` begins with the class 797.
     (name, _), *_ = Counter(names[number] or "" for number in numbers).most_common(1)
     return Label(
         label=f"{key}:{numbers[0]}",
@@ -389,7 +388,7 @@ def lowest_threshold(similarities: Tensor, false_names: float) -> float:
 def _score_photos(
     classifier: SimilarityClassifier, folder: Path
 ) -> tuple[Tensor, Tensor]:
-    """The highest similarity of each readable photo, float64 (N,), and the embeddings, float32 (N, D)."""
+    # The highest similarity of each readable photo, float64 (N,), and the embeddings, float32 (N, D).
     paths = [photo.path for photo in find_ordinary_photos(folder)]
     highest, embeddings = [], []
     with photo_progress("ordinary photos", len(paths)) as advance:
@@ -530,7 +529,7 @@ def _manifest(
 
 
 def _background_of_classes(trunks: Sequence[Trunk]) -> BackgroundStatistics:
-    """Statistics that take the class vectors for photos of strangers. Regions are independent."""
+    # Statistics that take the class vectors for photos of strangers. Regions are independent.
     parts = [
         BackgroundStatistics.measured(trunk.classes.detach().numpy())
         for trunk in trunks

@@ -54,8 +54,6 @@ Weights = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Node:
-    """An operation, or a constant with its value."""
-
     name: str
     operation: str
     inputs: tuple[str, ...]
@@ -186,7 +184,7 @@ def _read_shards(
 
 
 def _read(path: Path, size_bytes: int | None) -> bytes:
-    """The content of a file, which must have this size. None: any up to MODEL_LIMIT_BYTES."""
+    # The content of a file, which must have this size. None: any up to MODEL_LIMIT_BYTES.
     try:
         with open_regular(path) as file:
             data = file.read(
@@ -205,7 +203,7 @@ def _split(
     tensors: dict[str, tuple[tuple[int, ...], str]],
     data: bytes,
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """The weights by name, from the content of all shards."""
+    # The weights by name, from the content of all shards.
     offset = 0
     for name, (shape, dtype) in tensors.items():
         value = np.frombuffer(
@@ -251,7 +249,6 @@ class InputScaling:
     offset: float
 
     def apply(self, pixel: float) -> float:
-        """The value of a pixel at the first convolution."""
         level = np.float32(pixel) * np.float32(self.level_factor) + np.float32(
             self.level_offset
         )
@@ -332,7 +329,7 @@ def _assign(
     kernel: Weights,
     bias: Weights,
 ) -> None:
-    """Set a layer's weights. Kernels are (…, inputs, outputs), depthwise ones (height, width, outputs, 1)."""
+    # Set a layer's weights. Kernels are (…, inputs, outputs), depthwise ones (height, width, outputs, 1).
     if isinstance(layer, nn.Conv2d):
         kernel = kernel.transpose((2, 3, 0, 1) if layer.groups > 1 else (3, 2, 0, 1))
     else:

@@ -333,7 +333,7 @@ def read_things() -> list[ThingClasses]:
 
 
 def _numbers(text: str) -> Iterator[int]:
-    """The numbers of a list like `7-24 80`."""
+    # The numbers of a list like `7-24 80`.
     for part in text.split():
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
@@ -519,7 +519,6 @@ class FittedThings:
     weights: Tensor  # float32 (F + 1, T), the bias last
 
     def layer(self, width: int, columns: Sequence[int]) -> nn.Linear:
-        """The linear layer of some of the things."""
         layer = nn.Linear(width, len(columns))
         with torch.no_grad():
             layer.weight.copy_(self.weights[:-1, columns].T)
@@ -572,7 +571,7 @@ class FittedThings:
         return [qualities[slug] for slug in self.slugs], confusions
 
     def _new_tags(self, precision: float) -> Judged:
-        """Which photos get which tags by thresholds that the photos of other parts choose: (N, T)."""
+        # Which photos get which tags by thresholds that the photos of other parts choose: (N, T).
         evidence, labels = self.evidence.numpy(), self.labels.numpy()
         is_tagged = np.zeros(labels.shape, bool)
         for part in np.unique(self.parts):
@@ -836,7 +835,6 @@ def labels_of(labels: Sequence[Label]) -> tuple[Label, ...]:
 
 
 def figures_of(qualities: Sequence[ThingQuality], photos: int) -> dict[str, float]:
-    """The metrics of the manifest."""
     counts = [
         (quality.tagged, quality.right, quality.new_tagged, quality.new_right)
         for quality in qualities

@@ -289,7 +289,7 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
 
 
 def _thin(positions: Tensor) -> Tensor:
-    """At most `MOST_POINTS` of the positions (N,), evenly spread."""
+    # At most `MOST_POINTS` of the positions (N,), evenly spread.
     if len(positions) <= MOST_POINTS:
         return positions
     return positions[torch.arange(MOST_POINTS) * len(positions) // MOST_POINTS]
@@ -414,8 +414,6 @@ NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
 
 @dataclass(frozen=True)
 class Validation:
-    """Loss and top-1 of the averaged network on validation photos."""
-
     loss: float
     top1: float
 

@@ -111,7 +111,7 @@ def _fit(
     seed: int,
     blended: int | None,
 ) -> Iterator[float]:
-    """Yield the mean loss of each epoch. `blended`: the class of blends, if there is one."""
+    # Yield the mean loss of each epoch. `blended`: the class of blends, if there is one.
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
@@ -154,7 +154,7 @@ def without_blends(head: nn.Linear, classes: int) -> nn.Linear:
 
 
 def _blends(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Blend the photos of a batch, (B, F), with others of another class: float32 (at most B, F)."""
+    # Blend the photos of a batch, (B, F), with others of another class: float32 (at most B, F).
     partners = torch.randperm(len(inputs), generator=generator)
     shares = torch.empty(len(inputs), 1).uniform_(*BLEND_SHARES, generator=generator)
     return torch.lerp(inputs, inputs[partners], shares)[targets != targets[partners]]
@@ -231,7 +231,7 @@ def _features(
 
 @contextmanager
 def _inference(device: str, encoder: Encoder) -> Iterator[None]:
-    """Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU."""
+    # Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU.
     encoder.eval().to(device)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     try:

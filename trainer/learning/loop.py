@@ -240,7 +240,7 @@ def _step(
     plan: TrainingPlan,
     device: Device,
 ) -> Tensor:
-    """Take one step of the optimiser; returns its loss, on the device."""
+    # Take one step of the optimiser; returns its loss, on the device.
     with torch.autocast(
         device.kind,
         device.dtype,
@@ -257,10 +257,8 @@ def _step(
 
 @torch.no_grad()
 def _average(state: TrainingState[Network], decay: float, step: int) -> None:
-    """Update the moving average. Its decay starts low, so that the initial weights are soon forgotten.
-
-    Not torch's `AveragedModel`, which averages integer buffers, and prefixes the names in checkpoints.
-    """
+    # Update the moving average. Its decay starts low, so that the initial weights are soon forgotten.
+    # Not torch's `AveragedModel`, which averages integer buffers, and prefixes the names in checkpoints.
     decay = min(decay, (1 + step) / (10 + step))
     network = [*state.network.parameters(), *state.network.buffers()]
     average = [*state.average.parameters(), *state.average.buffers()]
@@ -282,7 +280,7 @@ def _diverged(epoch: int, step: int) -> TrainingFailed:
 def _validate(
     network: nn.Module, data: TrainingData, size: int, device: Device
 ) -> Validation:
-    """Measure the network on the validation photos, scaled to `size` pixels."""
+    # Measure the network on the validation photos, scaled to `size` pixels.
     autocast = torch.autocast(
         device.kind,
         device.dtype,
@@ -368,16 +366,12 @@ class MixOptions:
 
 @dataclass(frozen=True)
 class Batch:
-    """Views of photos and their targets."""
-
     images: Tensor  # uint8 (B, 3, H, W), channels last in memory
     targets: Tensor  # int64 (B,)
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The photos to train on, and the settings of their views."""
-
     cached: CachedPhotos
     positions: Positions  # int64 (N,), the training photos in `cached`
     targets: Positions  # int64 (N,)
@@ -390,11 +384,9 @@ class TrainingSet:
 
     @property
     def steps(self) -> int:
-        """Batches per epoch."""
         return max(1, len(self.positions) // self.batch_size)
 
     def epoch(self, number: int, size: int) -> Iterator[Batch]:
-        """Yield the batches of epoch `number`, with views of `size` pixels."""
         generator = np.random.default_rng((self.seed, number))
         order = sample_rows(
             self.weights,
