@@ -53,7 +53,7 @@ def record_action(
     subject: object = None,
     **details: object,
 ) -> int:
-    """Record an action of the transaction's actor; returns the entry's number. No secrets in `details`."""
+    """Returns the entry's number. No secrets in `details`."""
     now = datetime.now(UTC)
     row = {
         "at": now,
@@ -79,7 +79,6 @@ def record_action(
 def withdraw_action(
     connection: Connection, action: AuditAction, subject: object
 ) -> None:
-    """Remove the newest entry of an action that came to nothing."""
     is_of_it = (audit_log.c.action == action, audit_log.c.subject == str(subject))
     newest = select(func.max(audit_log.c.id)).where(*is_of_it).scalar_subquery()
     connection.execute(delete(audit_log).where(audit_log.c.id == newest))
@@ -130,7 +129,6 @@ def actor_of(connection: Connection) -> Actor:
 
 
 def author_text(author: str | None) -> str:
-    """The author as people read it: `ada` for `web ada`. Empty for an unknown one."""
     door, _, name = (author or "").partition(" ")
     if not name:
         return ""

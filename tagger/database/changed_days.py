@@ -17,14 +17,11 @@ from tagger.database.tables import changed_days, jobs, photos
 
 
 class ChangedDay(NamedTuple):
-    """A part of the photos, and the step that has to follow its change."""
-
     step: KeptStep
     part: int
 
 
 def record_days(connection: Connection, days: Iterable[ChangedDay]) -> None:
-    """Record days of which something is computed again."""
     if rows := [day._asdict() for day in days]:
         connection.execute(insert(changed_days), rows)
 
@@ -45,7 +42,6 @@ def are_consequences_due(connection: Connection) -> bool:
 
 
 def are_left_due(connection: Connection) -> bool:
-    """Whether they do not, and no open job will see to it. Photos without date or camera change no day."""
     is_of_photo = or_(
         photos.c.id == changed_days.c.photo_id,
         photos.c.content_id == changed_days.c.content_id,

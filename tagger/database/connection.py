@@ -114,7 +114,7 @@ def display_language(connection: Connection) -> str | None:
 
 
 class Database:
-    """An open database with the schema of this version. Threads may share it."""
+    """Threads may share it."""
 
     def __init__(
         self,
@@ -202,23 +202,19 @@ class Database:
             yield connection
 
     def scalar(self, query: Select[T]) -> T | None:
-        """The first value of a query, which is read by itself."""
         with self.read() as connection:
             return connection.scalar(query)
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """All rows of a query, which is read by itself."""
         with self.read() as connection:
             return connection.execute(query).all()
 
     def execute(self, statement: Update | Delete) -> None:
-        """Execute a statement, a transaction of its own."""
         with self.write() as connection:
             connection.execute(statement)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A connection for reading, whose statements see one state of the database."""
         with self.read() as connection:
             if not self.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
                 connection.execution_options(

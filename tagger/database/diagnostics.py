@@ -77,7 +77,6 @@ NETWORK_FILE_SYSTEMS = {
 
 
 def bounded_url(url: str) -> str:
-    """The same address with a connect timeout for servers."""
     if sqlite_file(url) is not None:
         return url
     parsed = parse_database_url(url)
@@ -148,7 +147,6 @@ PAGE = 2000
 def stored_rows(
     connection: Connection, table: Table, query: Select[Any]
 ) -> Iterator[Row[Any]]:
-    """Every row that `query` selects from `table`, with its key."""
     keys = list(table.primary_key.columns)
     return chain.from_iterable(
         row_pages(lambda page: connection.execute(page).all(), query, keys, PAGE)
@@ -181,7 +179,7 @@ class DatabaseStats:
 
 
 def database_stats(database: Database) -> DatabaseStats:
-    """Count the rows. On a large database this reads whole indexes and takes seconds."""
+    """On a large database this reads whole indexes and takes seconds."""
     gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
     classified = exists().where(
         contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)

@@ -391,7 +391,6 @@ def _without_values(reason: str, url: URL) -> str:
 
 
 def redact(url: URL) -> str:
-    """The address without driver, password and query."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
     return url.set(drivername=url.get_backend_name(), query={}).render_as_string(

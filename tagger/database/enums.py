@@ -47,8 +47,6 @@ class KeptStep(StrEnum):
 
 
 class LookAnswer(StrEnum):
-    """What a person says of a look: that it shows a place, or none."""
-
     YES = "yes"
     NONE = "none"
 
@@ -60,7 +58,7 @@ class TripEditKind(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a job does. `compare` reads no photo; the last two change metadata, the others classify photos."""
+    """`compare` reads no photo; the last two change metadata, the others classify photos."""
 
     TAG = "tag"
     RETRY = "retry"
@@ -75,8 +73,6 @@ METADATA_KINDS = (JobKind.WRITE, JobKind.UNDO)
 
 
 class Target(StrEnum):
-    """Where metadata is written: a sidecar file beside the photo, or the photo itself."""
-
     SIDECAR = "sidecar"
     EMBED = "embed"
 
@@ -92,8 +88,6 @@ class JobState(StrEnum):
 
 
 class Runner(StrEnum):
-    """Who runs a job: Celery workers, or the process that created it."""
-
     WORKERS = "workers"
     LOCAL = "local"
 
@@ -179,8 +173,6 @@ class OddsReason(StrEnum):
 
 
 class ClockSource(StrEnum):
-    """Who says how a camera's clock is set: a person, or photos that show it."""
-
     GIVEN = "given"
     ESTIMATED = "estimated"
 
@@ -254,7 +246,7 @@ def note_columns(note: Note | str | None, column: str = "note") -> dict[str, Any
 
 
 def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | None:
-    """The note of both columns; None for another text, or one of another version."""
+    """None for another text, or one of another version."""
     if not message:
         return None
     codes = {code.value: code for code in NoteCode}
@@ -267,6 +259,5 @@ def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | N
 def has_code(
     text: str | None, message: Mapping[str, Any] | None, code: NoteCode
 ) -> bool:
-    """Whether both columns have such a note."""
     note = stored_note(text, message)
     return note is not None and note.code is code

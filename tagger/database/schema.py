@@ -115,7 +115,7 @@ def _unsupported(engine: Engine, revision: str) -> DatabaseUnavailable:
 
 
 def schema_revision(engine: Engine) -> str | None:
-    """The revision stored in the database; None if it has no tables of this program."""
+    """None if it has no tables of this program."""
     with engine.connect() as connection:
         return _stored_revision(connection)
 

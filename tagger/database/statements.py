@@ -46,7 +46,7 @@ PAGE = 500
 
 
 class _Expression(FunctionElement[_Value]):
-    """An expression of SQL in the form of each database, in which `{0}` are its arguments."""
+    """`{0}` are its arguments."""
 
     sqlite: ClassVar[str]
     postgresql: ClassVar[str]
@@ -57,7 +57,6 @@ class _Expression(FunctionElement[_Value]):
 
     @classmethod
     def sql(cls, *arguments: str, is_sqlite: bool) -> str:
-        """The expression with these arguments, for statements that are written as text."""
         return (cls.sqlite if is_sqlite else cls.postgresql).format(*arguments)
 
 
@@ -77,23 +76,19 @@ class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions wh
 
 
 class rounded_down(_Expression[int]):  # noqa: N801
-    """A number that is not negative without its fraction."""
-
     type = Integer()
     sqlite = "CAST({0} AS INTEGER)"
     postgresql = "floor({0})::integer"
 
 
 class year_of(_Expression[str]):  # noqa: N801
-    """The year of a time, as text."""
-
     type = Text()
     sqlite = "substr({0}, 1, 4)"
     postgresql = "to_char({0}, 'YYYY')"
 
 
 class month_of(_Expression[str]):  # noqa: N801
-    """The month of a time, like `2024-06`."""
+    """Like `2024-06`."""
 
     type = Text()
     sqlite = "substr({0}, 1, 7)"
@@ -101,7 +96,7 @@ class month_of(_Expression[str]):  # noqa: N801
 
 
 class calendar_day_of(_Expression[str]):  # noqa: N801
-    """The day of a time in any year, like `06-30`."""
+    """Like `06-30`."""
 
     type = Text()
     sqlite = "substr({0}, 6, 5)"
@@ -125,8 +120,6 @@ class part_of(_Expression[int]):  # noqa: N801
 
 
 class is_midnight(_Expression[bool]):  # noqa: N801
-    """Whether a time is midnight to the second."""
-
     type = Boolean()
     sqlite = "(substr({0}, 12, 8) = '00:00:00')"
     postgresql = "(date_trunc('second', {0}) = date_trunc('day', {0}))"
@@ -183,7 +176,7 @@ def looked_up(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def current_time(connection: Connection) -> datetime:
-    """The time by the database's clock, in UTC, by which a fleet decides what is due."""
+    """In UTC, by the database's clock, by which a fleet decides what is due."""
     return datetime.fromtimestamp(
         connection.execute(select(db_now())).scalar_one(), UTC
     )
@@ -290,13 +283,10 @@ def array(
 
 
 def ids_parameter(name: str) -> BindParameter[Sequence[int]]:
-    """The ids of `among` in a statement that is built once."""
     return bindparam(name, type_=_Array(BigInteger()))
 
 
 class _Array(TypeDecorator[list[Any]]):
-    """An array of PostgreSQL, or of JSON on SQLite, sent as text."""
-
     impl = ARRAY
     cache_ok = True
 
@@ -339,7 +329,6 @@ class PreparedQuery:
         self._driver = connection.connection
 
     def rows(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """The rows, as tuples. Parameters are passed to the driver as they are."""
         names = self._names
         values = parameters if names is None else [parameters[name] for name in names]
         cursor = self._driver.cursor()
@@ -377,7 +366,6 @@ class AdvisoryLock(IntEnum):
 
 
 def take_lock(connection: Connection, lock: AdvisoryLock) -> None:
-    """Take the lock until the transaction ends, once others have given it back."""
     if connection.dialect.name == "postgresql":
         connection.execute(
             text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value}

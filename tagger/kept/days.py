@@ -104,7 +104,7 @@ def read_visits(
     begin: date = date.min,
     end: date = date.max,
 ) -> Iterator[Visit]:
-    """The visits of all photos with a time, from one day to another; of one day without a position too."""
+    """Of one day without a position too."""
     first, last = begin.toordinal(), end.toordinal()
     # Tags and images change no visits.
     changed = _changed_parts(connection, condition=changed_days.c.content_id.is_(None))
@@ -212,7 +212,6 @@ def store_days(
 
 
 def trip_days(connection: Connection) -> set[date]:
-    """The days on which trips may have changed since they were stored."""
     parts = _changed_parts(
         connection,
         condition=changed_days.c.step != KeptStep.NUMBERS,

@@ -116,7 +116,7 @@ def find_trip(connection: Connection, trip_id: str) -> GroupedTrip:
 def find_trips(
     connection: Connection, trip_ids: Collection[str]
 ) -> dict[str, GroupedTrip]:
-    """The trips with these ids, as `find_trip`, by id; those that are not found are left out."""
+    """As `find_trip`, by id; those that are not found are left out."""
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
         return {}
@@ -212,7 +212,6 @@ def is_of_trip(trip: Trip) -> ColumnElement[bool]:
 def trips_beside(
     connection: Connection, trip: Trip
 ) -> tuple[GroupedTrip | None, GroupedTrip | None]:
-    """The trips before and after one with which it can be merged."""
     trips = _trips_between(
         connection,
         trip.first - FARTHEST,
@@ -245,7 +244,7 @@ _SPANS = {
 
 
 def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
-    """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
+    """Those whose files exist, with the number of their `trip`; `unit` is the photo's id."""
     columns = {
         "trip": Integer,
         "camera_id": BigInteger,
@@ -302,7 +301,7 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
 
 
 def read_edits(connection: Connection) -> list[TripEdit]:
-    """All edits, in the order in which they apply."""
+    """In the order in which they apply."""
     return [
         TripEdit(
             row.id,
@@ -319,7 +318,7 @@ def read_edits(connection: Connection) -> list[TripEdit]:
 
 
 def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
-    """Give a trip a name; an empty one is that of its place."""
+    """An empty one is that of its place."""
     clean = " ".join(
         "".join(each if each.isprintable() else " " for each in name).split()
     )[:LONGEST_NAME]
@@ -333,7 +332,7 @@ def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
 
 
 def split_trip(connection: Connection, trip: GroupedTrip, day: date) -> None:
-    """Make the photos from a day on a trip of their own. The first day divides nothing."""
+    """The first day divides nothing."""
     midnight = datetime.combine(day, time())
     late = tuple(visit for visit in trip.visits if visit.first >= midnight)
     if late and trip.first < midnight:
@@ -383,7 +382,6 @@ def _add(
 
 
 def trips_before(connection: Connection, edit: TripEdit) -> list[GroupedTrip]:
-    """The trips that an edit concerns, as they were before it."""
     moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
     times = [moment.taken_at for moment in moments]
     earlier = [each for each in read_edits(connection) if each.id < edit.id]

@@ -274,7 +274,7 @@ MENDED = "to compute it again, run: tagger locate"
 
 
 def kept_problems(connection: Connection) -> Iterator[tuple[str, set[ChangedDay]]]:
-    """What is kept and does not follow from its causes, each with the days that have to be computed again."""
+    """Each with the days that have to be computed again."""
     for part in outdated_parts(connection):
         day = day_of_part(part)
         photos_of = f"photos of {day}" if day else "photos without a date"

@@ -50,7 +50,7 @@ _INHABITANTS_PER_KM2 = 3000
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """The city of a position. Some small countries have no regions."""
+    """Some small countries have no regions."""
 
     name: str
     region: str | None
@@ -166,7 +166,7 @@ def _folded_names() -> list[str]:
 
 
 def is_name_of_city(text: str) -> bool:
-    """Whether a city has this name, as it is called there, in English or in another language."""
+    """As it is called there, in English or in another language."""
     name = normalize_name(text)
     return name in _folded_names() or any(
         name in names for names in names_of_cities().values()
@@ -175,7 +175,7 @@ def is_name_of_city(text: str) -> bool:
 
 @cache
 def names_of_cities() -> dict[City, list[str]]:
-    """The names of cities in other languages, folded as search compares them."""
+    """Folded as search compares them."""
     table = _load()
     return {
         table.city(index): names.split("\t")

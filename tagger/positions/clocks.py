@@ -158,7 +158,7 @@ MOST_SIGHTINGS = 200
 
 @dataclass(frozen=True)
 class CameraClock:
-    """How far the clock of a camera is ahead of UTC, in seconds; None: it is not known any more."""
+    """Seconds ahead of UTC; None: it is not known any more."""
 
     camera: str
     offset_s: int | None

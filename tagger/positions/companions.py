@@ -68,7 +68,7 @@ _AGREES, _CONTRADICTS = 1, -1
 
 @dataclass(frozen=True)
 class CoLocations:
-    """How often anchors of two cameras agree, and contradict. `elsewhere`: not at their usual place."""
+    """`elsewhere`: not at their usual place."""
 
     agreeing: int
     elsewhere: int
@@ -178,7 +178,6 @@ def group_companions(
 
 
 def reach_s(max_gap_s: float) -> float:
-    """The longest time, in seconds, between a photo and those that its estimate depends on."""
     return estimation.reach_s(max_gap_s) + OUTING_S + estimation.reach_s(MAX_GAP_S)
 
 
@@ -255,15 +254,12 @@ CLOCKS = range(-12 * 3600, 14 * 3600 + 1)
 
 @dataclass(frozen=True)
 class Companions:
-    """Two cameras that are used together, and on how many occasions their photos say so."""
-
     cameras: tuple[str, str]
     agreeing: int
     occasions: int
 
 
 def find_companions(connection: Connection) -> list[Companions]:
-    """Decide again which cameras are used together, and store it. Returns all pairs."""
     stored = {row.id: row for row in connection.execute(select(cameras))}
     # The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos.
     counts: dict[tuple[int, int], CoLocations] = {}

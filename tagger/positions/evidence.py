@@ -79,7 +79,7 @@ TRUST = {
 
 @dataclass(frozen=True)
 class Fix:
-    """A position in degrees, of a photo itself or a track. 90 % of true ones are nearer than `error_m`."""
+    """In degrees. 90 % of true ones are nearer than `error_m`."""
 
     latitude: float
     longitude: float
@@ -257,13 +257,12 @@ def read_shots(connection: Connection, *conditions: ColumnElement[bool]) -> list
 def read_photos(
     connection: Connection, *conditions: ColumnElement[bool]
 ) -> Sequence[Row[Any]]:
-    """The rows of the photos with these conditions, in order of their local times."""
+    """In order of their local times."""
     query = select_photos(*conditions).order_by(photos.c.taken_at, photos.c.id)
     return connection.execute(query).all()
 
 
 def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """What photos with these conditions say about their times and places, with their cameras' clocks."""
     columns = (
         photos.c.id,
         photos.c.content_id,
@@ -285,7 +284,7 @@ def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> list[Shot]:
-    """Photos of one camera, in order of time, with their GPS, or else with the fix of their image."""
+    """In order of time, with their GPS, or else with the fix of their image."""
     zones = [row.utc_offset_s for row in rows if row.utc_offset_s is not None]
     # A photo without a time zone has that of the photo before, else after.
     carried_s = zones[0] if zones else 0
@@ -424,7 +423,7 @@ class Passage:
     ends: Sequence[tuple[Shot, Fix]]
 
     def distance_m(self, latitude: float, longitude: float) -> float:
-        """How far the camera was from a place on the nearer of these photos."""
+        """On the nearer of these photos."""
         return min(_distance_m(fix, latitude, longitude) for _, fix in self.ends)
 
     def reaches(self, latitude: float, longitude: float, extent: str | None) -> bool:
@@ -469,10 +468,7 @@ def passages(
     content_ids: Collection[int],
     max_gap_s: float,
 ) -> Mapping[int, Sequence[Passage]]:
-    """The passages of photos of these images, by content id.
-
-    Photos without a time or camera, and edited ones, have none.
-    """
+    """By content id. Photos without a time or camera, and edited ones, have none."""
     passages_of = defaultdict[int, list[Passage]](list)
     of_images = (
         among(photos.c.content_id, content_ids),

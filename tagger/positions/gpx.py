@@ -255,8 +255,6 @@ def _invalid(parser: expat.XMLParserType, reason: str) -> _GpxInvalid:
 
 
 class _SegmentReader:
-    """Collects the points of segments from the events of a parser."""
-
     def __init__(self, parser: expat.XMLParserType, counts: PointCounts) -> None:
         self._parser = parser
         self._counts = counts

@@ -183,7 +183,6 @@ def _images_of(connection: Connection, photo_ids: Collection[int]) -> set[int]:
 
 
 def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
-    """The numbers of images with a landmark that is doubtful, or accepted, because of a photo's position."""
     doubtful, raised = (
         connection.scalar(
             select(func.count(effective_tags.c.content_id.distinct())).where(
@@ -197,7 +196,6 @@ def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
 
 
 def count_turned_photos(connection: Connection, job: int, state: TagState) -> int:
-    """The number of photos of a job with a landmark that has this state because of a photo's position."""
     return count_photos_of_job(connection, job, *_is_overruled(state))
 
 

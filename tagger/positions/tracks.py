@@ -152,8 +152,6 @@ _POINT = np.dtype("<f8")
 
 @dataclass(frozen=True)
 class Track:
-    """A stored track, with the number of its `points`, and the times of the first and last one."""
-
     id: int
     name: str
     points: int

@@ -272,7 +272,7 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
 
 
 def update_sights(connection: Connection, content_ids: Collection[int]) -> None:
-    """Store at which sights photos of these images were taken, after a verdict about one of them."""
+    """Called after a verdict about one of them."""
     columns = (
         positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m")
     )

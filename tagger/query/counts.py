@@ -113,14 +113,13 @@ def landmark_counts(
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
-    """The landmarks with photos or more facts than a name, most photos first. Copies count once."""
+    """Those with photos or more facts than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
         numbers = _numbers(connection, "images")
         return _counted(familiar_landmarks(connection), numbers)
 
 
 def count_images(connection: Connection, landmark_id: int) -> int:
-    """The number of images with a landmark as an accepted tag."""
     return _numbers(connection, "images", landmark_id)[landmark_id]
 
 
@@ -160,7 +159,7 @@ def _counted(
 
 @dataclass(frozen=True)
 class FolderCount:
-    """A folder with photos in or below it: its path within its root (empty: the root), and its whole path."""
+    """The path within its root (empty: the root), and the whole path."""
 
     name: str
     path: str
@@ -203,7 +202,7 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
 
 @dataclass(frozen=True)
 class SightCount:
-    """A sight with its number of photos that were taken there, and one of them."""
+    """The number of photos that were taken there, and one of them."""
 
     sight: "Sight"
     country: str | None
@@ -248,7 +247,7 @@ def sight_counts(database: Database) -> list[SightCount]:
 def sights_beside(
     sights: Iterable[SightCount], landmarks: Iterable[LandmarkCount]
 ) -> list[SightCount]:
-    """The sights whose landmark no photo shows: that is listed already."""
+    """Those whose landmark no photo shows: that is listed already."""
     names = {
         name
         for each in landmarks
@@ -320,7 +319,7 @@ class Cover:
 
 
 def find_covers(database: Database) -> dict[str, Cover]:
-    """Return covers by landmark slug; a landmark without photos has none."""
+    """By landmark slug; a landmark without photos has none."""
     covers = {}
     with database.read() as connection:
         tagged = distinct_values(
@@ -461,7 +460,6 @@ class PathPoint:
 
 
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
-    """The photos with positions, camera by camera; of copies the first."""
     is_of_path = is_of_trip(trip), positions.c.photo_id.is_not(None)
     query = (
         select(
@@ -489,8 +487,6 @@ _NAMING_SHARE = 0.5
 
 @dataclass(frozen=True)
 class TripLandmark:
-    """A landmark and its number of photos in a trip."""
-
     landmark: str
     name: str
     photos: int
@@ -579,7 +575,6 @@ def trip_summaries(
 def summaries_of_trips(
     database: Database, trip_ids: Collection[str]
 ) -> dict[str, TripSummary]:
-    """The trips with these ids, by id; those that are not found are left out."""
     with database.read() as connection:
         trips = find_trips(connection, trip_ids)
     return dict(
@@ -604,7 +599,7 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
 def trips_of_photos(
     database: Database, shown: Sequence[TaggedPhoto]
 ) -> dict[int, TripSummary]:
-    """The trips to which photos belong, by the photos' ids."""
+    """By the photos' ids."""
     times = {photo.id: photo.taken_at for photo in shown if photo.taken_at}
     if not times:
         return {}

@@ -80,7 +80,6 @@ class NeighbourEvidence:
 
     @property
     def reason(self) -> str:
-        """What its position comes from, and the time between, in words: `GPS, 12 min`."""
         minutes = round(self.seconds / 60)
         time = f"{minutes} min"
         if minutes == 0:
@@ -93,7 +92,7 @@ class NeighbourEvidence:
 
 @dataclass(frozen=True)
 class PositionEvidence:
-    """What a position follows from: the name of a landmark or track, or photos taken before and after."""
+    """The name of a landmark or track, or photos taken before and after."""
 
     landmark: str | None
     track: str | None
@@ -125,7 +124,6 @@ def position_evidence(
     names: NameCache,
     photo_id: int,
 ) -> PositionEvidence | None:
-    """What the photo's position follows from; None if it has none."""
     query = select(positions.c.evidence).where(positions.c.photo_id == photo_id)
     evidence = connection.execute(query).scalar_one_or_none()
     if evidence is None:
@@ -182,8 +180,6 @@ def _landmark(
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict about a landmark of a photo and of all its copies."""
-
     landmark: str
     name: str
     verdict: str
@@ -193,16 +189,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Dismissal:
-    """Who put the photo and all its copies away as not a landmark, and when."""
-
     given_by: str | None
     given_at: datetime
 
 
 @dataclass(frozen=True)
 class LastJob:
-    """The job that processed the photo last, and the outcome."""
-
     job: int
     outcome: Outcome
     reason: str | None
@@ -222,8 +214,6 @@ class MetadataWrite:
 
 @dataclass(frozen=True)
 class Failure:
-    """The current failure of the photo."""
-
     kind: str
     text: str | None
     attempts: int | None
@@ -273,13 +263,12 @@ class PhotoDetails(_Details):
 
     @property
     def own_taken_at(self) -> datetime | None:
-        """The time that the photo's own file states, if a file beside it corrects that."""
         stated = (self.own_facts or {}).get("taken_at")
         return None if stated is None else datetime.fromisoformat(stated)
 
     @property
     def position(self) -> Position | None:
-        """Where the photo was taken; None if that follows from a landmark that was rejected since."""
+        """None if it follows from a landmark that was rejected since."""
         position = self.photo.position
         if (
             position is None
@@ -322,10 +311,8 @@ def photo_details_by_id(
     photo_id: int,
     root_paths: RootPaths | None = None,
 ) -> PhotoDetails:
-    """The details of the photo with this id.
-
-    Raises:
-        PhotoIdNotFound: there is no such photo.
+    """Raises:
+    PhotoIdNotFound: there is no such photo.
     """
     with database.read() as connection:
         row = connection.execute(

@@ -106,7 +106,6 @@ _NAMED = 2
 
 
 def is_of_accepted_tags(options: Collection[str]) -> bool:
-    """Whether the form leaves `any_rank` out of these options."""
     return any(option in options for option in _OF_ACCEPTED_TAGS)
 
 
@@ -262,7 +261,7 @@ def _period(query: PhotoQuery) -> str | None:
 
 
 def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
-    """The options without a filter of `active_filters`. They never select photos with a landmark instead."""
+    """They never select photos with a landmark instead."""
     rest = {
         name: value
         for name, value in {**options, **removed}.items()

@@ -89,7 +89,6 @@ class Found:
 
     @classmethod
     def by_ranges(cls, *ranges: Condition) -> Self:
-        """By ranges of an index of photos; without any, none."""
         return cls(
             or_(false(), *ranges),
             [select(photos.c.id).where(each) for each in ranges],
@@ -109,7 +108,6 @@ class Found:
         *ids: Select[Any],
         images: Sequence[Select[Any]] = (),
     ) -> Self:
-        """By their own ids, or those of their images."""
         if not ids:
             return cls.by_images(*images) if images else cls.by_ranges()
         of_images = [cls.by_images(*images)] if images else []

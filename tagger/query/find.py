@@ -122,7 +122,7 @@ class QueryReader:
         *,
         month: str | None = None,
     ) -> "QueryReader":
-        """Resolve the query. `month` limits a result in order of time."""
+        """`month` limits a result in order of time."""
         with database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
             names = NameCache(connection, root_paths or {})
@@ -214,7 +214,7 @@ class QueryReader:
         return ids, None
 
     def pages(self, begin: ScanPosition, rows: int) -> Iterator[PositionedPhotos]:
-        """The pages after `begin`, the first of `rows` photos."""
+        """The first of `rows` photos."""
         scans, conditions = self._scans(begin), self.query.conditions()
         after, rows = begin.after, min(rows, LARGEST_PAGE)
         for number in range(begin.scan, len(scans)):

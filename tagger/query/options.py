@@ -507,10 +507,8 @@ class PhotoQuery:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Self:
-        """The query of which `document` made this one.
-
-        Raises:
-            QueryOptionInvalid: there is no such option there, or it has an invalid value.
+        """Raises:
+        QueryOptionInvalid: there is no such option there, or it has an invalid value.
         """
         for name in document:
             if name not in QUERY_OPTIONS or not QUERY_OPTIONS[name].is_stored:
@@ -556,7 +554,6 @@ class PhotoQuery:
 
     @property
     def taken_between(self) -> tuple[datetime, datetime | None]:
-        """The earliest time of dates and years together, and the end of the latest one."""
         starts = [self.taken_after or datetime.min]  # noqa: DTZ901 - local time
         ends = [] if self.taken_before is None else [self.taken_before]
         if self.year:
@@ -572,7 +569,6 @@ QUERY_OPTIONS: Mapping[str, QueryOption] = {
 
 
 def options_used_by(*users: str) -> dict[str, QueryOption]:
-    """The options of these users; see `QueryOption.used_by`."""
     return {
         name: option
         for name, option in QUERY_OPTIONS.items()

@@ -203,8 +203,6 @@ _LAST_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file: its name, its folder within its root, and its whole path."""
-
     name: str
     folder: str
     path: str
@@ -334,7 +332,6 @@ class PathRange:
 
     @property
     def filter(self) -> Condition:
-        """The condition for other scans."""
         return self._inside(unindexed(photos.c.root_id))
 
     def contains(self, other: "PathRange") -> bool:
@@ -476,7 +473,6 @@ class Box:
 
     @property
     def condition(self) -> Condition:
-        """Whether a position is inside, for scans of other indexes."""
         return (
             unindexed(positions.c.latitude).between(self.south, self.north)
             & self.has_longitude
@@ -633,5 +629,5 @@ def _ids(landmarks: Iterable[Landmark]) -> frozenset[int]:
 
 
 def position_countries(connection: Connection) -> list[str]:
-    """The countries of all positions, in order. Reads one row of the index for each."""
+    """In order. Reads one row of the index for each."""
     return sorted(connection.scalars(distinct_values(positions.c.country)))

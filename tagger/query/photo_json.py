@@ -84,8 +84,6 @@ def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
 
 @dataclass(frozen=True)
 class ModelDocument:
-    """A registered model."""
-
     name: str
     digest: str
     file: str

@@ -54,7 +54,6 @@ class PositionCell:
 
     @property
     def radius_km(self) -> float:
-        """The radius of a circle around the centre with all positions, in whole tenths."""
         if self.east - self.west > 90:  # the corners may not be what is farthest
             return ceil(pi * EARTH_RADIUS_KM)
         corners = product((self.south, self.north), (self.west, self.east))

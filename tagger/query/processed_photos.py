@@ -63,7 +63,6 @@ class JobPhotos:
         self._positions: set[int] = set()
 
     def next(self) -> list[JobPhoto]:
-        """The photos that were stored since the last call, in the order of the job."""
         columns = chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.done
         is_claimed = (
             chunks.c.chunk >= self._first_chunk,
@@ -200,7 +199,7 @@ class ModelPredictions:
 
 @dataclass(frozen=True)
 class NamedPrediction:
-    """A landmark, with the model and label of its best score. `accepted`: the photo would get the tag."""
+    """`accepted`: the photo would get the tag."""
 
     landmark: Landmark
     label: str
@@ -269,8 +268,6 @@ def named_predictions(
 
 @dataclass(frozen=True)
 class PredictedTag:
-    """A landmark and its score."""
-
     landmark: str
     name: str
     label: str

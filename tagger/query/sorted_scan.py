@@ -189,7 +189,6 @@ class SortedScan:
         request: PageRequest,
         skip: int,
     ) -> Sequence[Row[Any]]:
-        """The ids and keys alone of a page after `skip` photos."""
         statement = self.statement(connection, request)
         names = (
             "id",
@@ -471,7 +470,6 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
 
 
 def is_id(part: object) -> bool:
-    """Whether a part of a cursor can be the number of a row."""
     return type(part) is int and 0 <= part < 2**63
 
 

@@ -197,8 +197,6 @@ class Tag:
 
 @dataclass(frozen=True)
 class PositionSight:
-    """The sight at which a photo was taken, and how far it is from its middle."""
-
     name: str
     kind: str
     distance_m: int
@@ -253,8 +251,6 @@ class _PhotoFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TaggedPhoto(ResultFacts, _PhotoFile):
-    """A photo with tags."""
-
     # After verdicts: tagged means that a tag is accepted now. None: no model has classified the
     # photo.
     outcome: Outcome | None
@@ -318,7 +314,7 @@ class PhotoDocument(ResultFacts, _PhotoFile):
 
 @dataclass(frozen=True)
 class SimilarPhotoDocument(PhotoDocument):
-    """A photo, and its `similarity` to another one, -1 to 1."""
+    """`similarity`: -1 to 1."""
 
     similarity: float
 
@@ -355,7 +351,7 @@ _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
 
 
 def select_photos() -> Select[Any]:
-    """A query for photos and their contents, including photos whose file is gone."""
+    """Also of photos whose file is gone."""
     return select(
         photos.c.id,
         photos.c.root_id,
@@ -460,7 +456,6 @@ def first_photos(
     content_ids: Collection[int],
     *conditions: ColumnElement[bool],
 ) -> dict[int, Row[Any]]:
-    """The first photo of each image that exists and has these conditions, by content id."""
     rows: dict[int, Row[Any]] = {}
     for page in pages(content_ids):
         query = select_photos().where(
@@ -531,7 +526,7 @@ class NameCache:
         selected: Sequence[Row[Any]],
         things: Sequence[ShownThing] = (),
     ) -> TaggedPhoto:
-        """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
+        """All tags decide its outcome; the selected ones are returned with it."""
         accepted = [
             self.landmark(connection, tag.landmark_id).display_name
             for tag in accepted_tags(photo_tags)
@@ -655,7 +650,7 @@ class NameCache:
 
 @dataclass(frozen=True)
 class StoredPhoto:
-    """A photo's file as it was scanned. `digest` is that of the image; None before it is classified."""
+    """`digest`: that of the image; None before it is classified."""
 
     id: int
     root: Path

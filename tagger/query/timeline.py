@@ -213,7 +213,7 @@ def timeline_sections(
 def count_all(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
 ) -> int:
-    """How many photos the query finds. Raises as `timeline_sections`."""
+    """Raises as `timeline_sections`."""
     in_one = replace(query, sort=None)
     number = sum(
         section.photos for section in timeline_sections(database, in_one, root_paths)
@@ -222,8 +222,6 @@ def count_all(
 
 
 class _Group(NamedTuple):
-    """Photos of a day, or of one area of it, with their mean aspect."""
-
     photos: int
     aspect: float
     day: date | None = None
@@ -407,7 +405,6 @@ def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
 
 
 def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
-    """How many photos that exist have each image, by its digest."""
     counted = (
         select(contents.c.digest, func.count())
         .join(photos, photos.c.content_id == contents.c.id)

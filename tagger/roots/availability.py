@@ -65,7 +65,6 @@ class UnavailableFolder:
 
     @property
     def name(self) -> str:
-        """What messages call it, on each machine."""
         return self.root.source.shown_name(self.folder, self.root.name)
 
     @property
@@ -73,7 +72,6 @@ class UnavailableFolder:
         return photos_below(self.root, self.folder)
 
     def has(self, root_id: int, path: str) -> bool:
-        """Whether a photo, with this column `path`, is in it."""
         return root_id == self.root.id and path.startswith(
             path_prefix(self.root, self.folder)
         )
@@ -170,7 +168,6 @@ def _is_unavailable(
 
 
 def _unmounted(connection: Connection, root: Root) -> list[UnavailableFolder]:
-    """The outermost of the recorded folders of a root that are unavailable."""
     unavailable: list[UnavailableFolder] = []
     for recorded in _recorded_folders(connection, root):
         folder = recorded.folder
@@ -220,14 +217,13 @@ def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolde
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A stored photo, as one recognises it without reading it."""
+    """As one recognises it without reading it."""
 
     path: str
     path_bytes: bytes
     size_bytes: int
 
     def is_at(self, root: Root) -> bool:
-        """Whether a file of this size is at its path in the root."""
         with suppress(OSError):
             return (
                 root.path_of(self.path, self.path_bytes).stat().st_size
@@ -237,7 +233,7 @@ class StoredFile:
 
 
 def sample_photos(connection: Connection, root: Root, folder: Path) -> list[StoredFile]:
-    """The first photos in a folder of the root that are not gone."""
+    """Those that are not gone."""
     columns = (photos.c[each.name] for each in fields(StoredFile))
     present = select(*columns).where(
         photos_below(root, folder),
@@ -392,7 +388,6 @@ def _refusal(
 
 
 def _is_at(connection: Connection, root: Root, folder: Path) -> bool:
-    """Whether most of the root's photos are at the same paths in a folder."""
     moved = replace(root, folder=folder)
     are_there = [
         photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)

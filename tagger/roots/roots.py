@@ -49,7 +49,7 @@ RootPaths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Root:
-    """A root. `folder` is its path on this machine, or its address in a bucket, scanned at the `endpoint`."""
+    """`folder`: on this machine, or the address in a bucket, scanned at the `endpoint`."""
 
     id: int
     name: str
@@ -63,7 +63,6 @@ class Root:
         return open_source(str(self.folder))
 
     def path_of(self, path: str, path_bytes: bytes) -> Path:
-        """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
         return self.folder / path_from_text(path, path_bytes)
 
 
@@ -97,7 +96,7 @@ def note_endpoints(connection: Connection) -> None:
 
 
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
-    """The root that is, or contains, `path` (absolute, its folder resolved)."""
+    """`path` is absolute, its folder resolved."""
     return next(
         (
             root
@@ -185,7 +184,6 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
 
 
 def _absorb(connection: Connection, root: Root, child: Root) -> None:
-    """Move the child's photos to the root, with longer paths, and delete the child."""
     prefix, prefix_bytes = path_text(str(child.folder.relative_to(root.folder)) + "/")
     if not prefix_bytes:
         connection.execute(
@@ -257,7 +255,6 @@ def _absorb_mounts(
 def count_root_photos(
     connection: Connection, root: Root, folder: Path | None = None
 ) -> int:
-    """The number of photos in the root (or a folder in it) that are not gone."""
     query = select(func.count()).where(
         photos_below(root, folder or root.folder), PRESENT
     )
@@ -265,7 +262,7 @@ def count_root_photos(
 
 
 def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
-    """The condition for photos in a folder of the root, as one range of the index."""
+    """One range of the index."""
     prefix = path_prefix(root, folder)
     in_root = photos.c.root_id == root.id
     # Every path under "a/" sorts before "a0": "0" is the character after "/".
@@ -277,7 +274,7 @@ def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
 
 
 def path_prefix(root: Root, folder: Path) -> str:
-    """The prefix of the stored paths in a folder: empty for the root, otherwise it ends with a slash."""
+    """Empty for the root, otherwise it ends with a slash."""
     return (
         ""
         if folder == root.folder
@@ -328,7 +325,7 @@ def forget_path(
 
 
 def is_stored(database: Database, path: Path, root_paths: RootPaths) -> bool:
-    """Whether photos are stored for this file or folder. It need not exist any more."""
+    """It need not exist any more."""
     try:
         return forget_path(database, path, root_paths, dry_run=True) > 0
     except PhotoNotFound:
@@ -358,7 +355,6 @@ def _resolve(database: Database, path: Path, root_paths: RootPaths) -> Path:
 def _photos_at(
     database: Database, path: Path, root_paths: RootPaths
 ) -> tuple[list[int], ColumnElement[bool]]:
-    """The ids of the roots at or above the path, and the condition on their photos."""
     with database.read() as connection:
         all_roots = list_roots(connection, root_paths)
     inner = [root.id for root in all_roots if root.folder.is_relative_to(path)]

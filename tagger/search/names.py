@@ -40,7 +40,7 @@ from tagger.things import PREFIX, ThingCount
 
 
 class Kind(StrEnum):
-    """What a meaning is. Of equal matches, these come in this order."""
+    """Of equal matches, these come in this order."""
 
     PHOTOS = "photos"  # several parts of a text together
     DATE = "date"
@@ -119,7 +119,6 @@ def countries_of_landmarks(counts: Iterable[LandmarkCount]) -> dict[str, int | N
 def countries_of(
     of_landmarks: Mapping[str, int | None], cities: Iterable[CityCount]
 ) -> dict[str, int | None]:
-    """The countries of photos, most photos first, and those of landmarks alone."""
     numbers = Counter[str]()
     for city in cities:
         numbers[city.country] += city.photos
@@ -305,7 +304,6 @@ def trip_names(trips: Iterable[TripSummary]) -> Names:
 
 
 def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
-    """The trip, or the latest of several. These are the newest first."""
     if len(trips) == 1:
         return trips[0]
     titles = {
@@ -325,7 +323,6 @@ def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
 
 
 def journey_names(trips: Sequence[TripSummary]) -> Names:
-    """The trips to each country, region and city, and each trip by its names, in phrases like `trip to Rome`."""
     trips_to: dict[City, dict[str, Meaning]] = {}
     for trip in trips:
         for visited in trip.trip.places:

@@ -125,7 +125,6 @@ class UnderstoodText:
 
     @property
     def guesses(self) -> list[tuple[str, Meaning]]:
-        """Words that only resemble a name, with what they are taken for."""
         meanings = (
             (part.text, meaning) for part in self.parts for meaning in part.meanings[:1]
         )
@@ -626,7 +625,6 @@ class LandmarkNames(NamedTuple):
 
 
 def names_of_kind(kind: str, read: Callable[[str], Any]) -> Any:
-    """The names of a kind, made of lists. `read`: the list with a name of `list_queries`."""
     if kind == "landmarks":
         counts, sights = read("counts"), read("sights")
         return LandmarkNames(

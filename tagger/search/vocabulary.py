@@ -60,8 +60,6 @@ _MOST_HINTS = 3
 
 
 class LeftOut(Enum):
-    """Why words are left out of a search, as the page says it."""
-
     UNKNOWN = N_("“%(text)s”, which is no date and no name in this library")
     CONTRADICTS = N_("“%(text)s”, which contradicts the rest")
     OR = N_("“%(text)s”, since a search cannot join this and the rest with “or”")
@@ -84,7 +82,7 @@ class Part:
 
 
 class Vocabulary:
-    """The meanings of words. `names`: lists that were read before."""
+    """`names`: lists that were read before."""
 
     def __init__(
         self,
@@ -308,7 +306,6 @@ class Vocabulary:
         ]
 
     def starting_with(self, text: str) -> list[Meaning]:
-        """The meanings of the start of a name; similar names only where no word of one starts so."""
         text = " ".join(text.split())
         if not text:
             return []

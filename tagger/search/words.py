@@ -47,7 +47,7 @@ _LEAST_FOR_HINT, _LETTERS_FOR_TWO = 5, 8
 
 
 class Match(IntEnum):
-    """How a name matches, the best first."""
+    """The best first."""
 
     WHOLE = 0
     START = 1
@@ -130,7 +130,6 @@ class NameIndex(Generic[T]):
         return text.split() if self._by_words else [text]
 
     def find(self, text: str) -> list[tuple[Match, T]]:
-        """The things with a name that contains the text, the best first; each once."""
         whole = self._folded(text)
         best: dict[int, tuple[Match, T]] = {}
         for name in self._names if whole else ():
@@ -142,7 +141,6 @@ class NameIndex(Generic[T]):
         return sorted(best.values(), key=itemgetter(0))
 
     def named(self, text: str) -> list[T]:
-        """The things with exactly this name, in order of preference; each once."""
         return list(self._with_text.get(self._folded(text), {}).values())
 
     def find_words(
@@ -368,7 +366,6 @@ def quoted_words(text: str) -> frozenset[str]:
 
 
 def phrases(text: str) -> set[str]:
-    """The runs of words of a text that may be names."""
     words = words_of(text)[:MAX_WORDS]
     starts, lengths = range(len(words)), range(1, MOST_WORDS_OF_PART + 1)
     return {
@@ -379,7 +376,6 @@ def phrases(text: str) -> set[str]:
 
 
 def relation_of(word: str) -> Relation | None:
-    """How this word relates parts; None: it does not."""
     plain = _plain(word)
     if plain == _NO and reader_language() not in (None, "es"):
         return None

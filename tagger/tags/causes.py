@@ -396,7 +396,7 @@ VERDICT_TABLES: Mapping[type[Subject], Table] = {
 
 @dataclass(frozen=True)
 class NewVerdict:
-    """A verdict to write. Its image and its subject have rows."""
+    """Its image and its subject have rows."""
 
     content_id: int
     subject: Subject
@@ -411,7 +411,7 @@ class NewVerdict:
 
 @dataclass(frozen=True)
 class NewDismissal:
-    """A row of `dismissals` to write, of an image that has a row."""
+    """Its image has a row."""
 
     content_id: int
     given_by: str | None
@@ -456,7 +456,7 @@ def delete_verdicts(
     subject: Subject,
     kind: VerdictKind,
 ) -> int:
-    """Delete the verdicts of images about a subject, if they are of `kind`; returns how many."""
+    """Those of `kind`; returns how many."""
     lock_contents(connection, content_ids)
     table, is_about_it = verdicts_about(subject)
     of_images = among(table.c.content_id, content_ids), table.c.verdict == kind
@@ -469,7 +469,6 @@ def delete_verdicts(
 
 
 def verdicts_about(subject: Subject) -> tuple[Table, ColumnElement[bool]]:
-    """The table with the verdicts about a subject, and which of its rows they are."""
     table = VERDICT_TABLES[type(subject)]
     _, key = table.primary_key
     return table, key == subject
@@ -491,7 +490,7 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
 
 
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
-    """Delete the dismissals of these images; returns how many had one."""
+    """Returns how many had one."""
     lock_contents(connection, content_ids)
     count = connection.execute(
         delete(dismissals).where(dismissals.c.content_id.in_(content_ids))
@@ -539,7 +538,6 @@ def _upsert(
 
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
-    """Settle images about which people have decided, and record them: positions follow from landmarks."""
     _locate_decided(connection, content_ids)
     settle(connection, content_ids)
 
@@ -632,7 +630,7 @@ def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> 
 def delete_of_landmark(
     connection: Connection, images: Collection[int], landmark_id: int
 ) -> None:
-    """Delete verdicts and tags of a landmark, on images that `lock_images_of` has locked."""
+    """On images that `lock_images_of` has locked."""
     for table in (tags, taught_tags, verdicts):
         connection.execute(delete(table).where(table.c.landmark_id == landmark_id))
     _settle_decided(connection, images)

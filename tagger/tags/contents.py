@@ -65,7 +65,7 @@ def lock_contents_shared(
 
 
 def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
-    """Lock these images: others that change them wait. SQLite has one writer anyway."""
+    """Others that change them wait. SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
     query = (
@@ -95,7 +95,6 @@ def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:
 def count_photos_of_job(
     connection: Connection, job: int, *conditions: ColumnElement[bool]
 ) -> int:
-    """The number of photos that a job has classified with an effective tag with these conditions."""
     images = select(effective_tags.c.content_id).where(*conditions)
     of_job = (
         select(func.count())
@@ -146,7 +145,7 @@ def record_sights(connection: Connection, names: Collection[str]) -> None:
 
 
 def record_camera(connection: Connection, camera_id: int) -> None:
-    """Record that the clock of a camera has changed, which locates photos of its companions, too."""
+    """Call it when its clock has changed: it locates photos of its companions, too."""
     group = (
         select(cameras.c.companions_id)
         .where(cameras.c.id == camera_id)
@@ -182,7 +181,7 @@ def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def is_only_predicted() -> ColumnElement[bool]:
-    """Whether a row of `tags` is only a prediction that counts: the rule gives its landmark no state."""
+    """The rule gives its landmark no state."""
     has_state = exists().where(
         effective_tags.c.content_id == tags.c.content_id,
         effective_tags.c.landmark_id == tags.c.landmark_id,
@@ -221,7 +220,7 @@ def is_classified_by_all(
 
 
 def has_photo(content_id: ColumnElement[int]) -> Exists:
-    """Whether a photo of the image exists, as far as is known."""
+    """As far as is known."""
     return exists().where(
         photos.c.content_id == content_id,
         photos.c.gone_since.is_(None),

@@ -59,7 +59,6 @@ _MODELS = select(
 
 
 def names_in_use(database: Database) -> Sequence[str]:
-    """The names of the models in use, in their order; empty without any."""
     with database.read() as connection:
         names = [row.name for row in _in_use(connection)]
     return names or [
@@ -73,12 +72,11 @@ def kinds_of_new_libraries() -> Sequence[str]:
 
 
 def use_command(names: Iterable[str]) -> str:
-    """The command that puts these models in use, and takes all others out of use."""
     return f"tagger model use {' '.join(map(quote, names))}"
 
 
 def things_are_on(connection: Connection) -> bool:
-    """Whether a model of things is in use, or will be with the first job."""
+    """In use, or will be with the first job."""
     return bool(ids_in_use(connection, [THINGS])) or not ids_in_use(connection)
 
 
@@ -92,7 +90,6 @@ def things_off_text(connection: Connection) -> str:
 
 
 def problems_in_use(database: Database) -> Iterator[str]:
-    """Why models in use cannot be loaded on this machine."""
     with database.read() as connection:
         rows = _in_use(connection)
     for row in rows:
@@ -141,7 +138,6 @@ def verify_file(name: str, file: Path, digest: str) -> None:
 
 
 def shipped_file(kind: str = LANDMARKS) -> Path:
-    """The path of the shipped model of a kind. An installation may lack the file."""
     return Path(str(importlib.resources.files("tagger") / "shipped" / f"{kind}.pt"))
 
 
@@ -150,7 +146,6 @@ def is_shipped_file(file: Path) -> bool:
 
 
 def shipped_name(kind: str = LANDMARKS) -> str | None:
-    """The name of the shipped model of a kind; None without one."""
     from tagger.model.artifact import read_manifest
 
     return (
@@ -159,7 +154,6 @@ def shipped_name(kind: str = LANDMARKS) -> str | None:
 
 
 def shipped_digest(kind: str = LANDMARKS) -> str | None:
-    """The digest of the shipped model of a kind, that of artifact.file_digest; None without one."""
     try:
         return _digest_now(shipped_file(kind))
     except OSError:

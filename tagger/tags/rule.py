@@ -128,16 +128,14 @@ class Candidate(NamedTuple):
 
     @property
     def origin(self) -> int | None:
-        """The model that gives it; None: teaching."""
+        """None: teaching."""
         return None if self.rank is None else self.model_id
 
     @property
     def strength(self) -> tuple[bool, float, int]:
-        """The larger, the more it counts among candidates for other landmarks."""
         return self.rank is None, self.score, -self.model_order
 
     def beats(self, other: "Candidate") -> bool:
-        """Whether it wins over a candidate for another landmark."""
         return self.origin != other.origin and self.strength > other.strength
 
 
@@ -153,7 +151,6 @@ class EffectiveTag:
 
     @property
     def score(self) -> float:
-        """The score that it is shown with; 0 if it is only confirmed."""
         return self.candidate.score if self.candidate else 0.0
 
     @property
@@ -168,7 +165,6 @@ class EffectiveTag:
 
 
 def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]:
-    """The prediction that counts of each landmark that models give an image: the one with the best score."""
     best: dict[int, Candidate] = {}
     for each in candidates:
         if each.rank is not None:
@@ -283,7 +279,6 @@ def _counting(
 
 
 def _rivals(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
-    """The strongest of each origin, for two landmarks: what any candidate beats, one of these beats."""
     rivals: dict[int | None, dict[int, Candidate]] = defaultdict(dict)
     for each in sorted(candidates, key=attrgetter("strength"), reverse=True):
         if len(rivals[each.origin]) < 2:

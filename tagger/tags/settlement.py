@@ -175,7 +175,7 @@ def settle_models(
 
 
 def is_settled(database: Database) -> bool:
-    """Whether all images follow the models in use: false after `settle_models` was interrupted."""
+    """False after `settle_models` was interrupted."""
     return database.scalar(select(ledgers.c.models_settled_to)) is None
 
 
@@ -215,7 +215,6 @@ def _settle_pages(
 
 
 def unsettled(connection: Connection) -> Iterator[int]:
-    """The ids of images whose effective tags or outcome are not what the rule says."""
     every = select(contents.c.id)
     for rows in row_pages(
         lambda page: connection.execute(page).all(),
@@ -241,7 +240,6 @@ def unsettled(connection: Connection) -> Iterator[int]:
 
 
 def outcome_of(tags_of_image: Sequence[EffectiveTag]) -> Outcome:
-    """The outcome of the photos of a classified image with these effective tags."""
     return (
         Outcome.TAGGED
         if any(tag.is_accepted for tag in tags_of_image)
@@ -344,7 +342,6 @@ def read_causes(
 
 
 def score_is_enough(table: Table) -> ColumnElement[bool]:
-    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold."""
     return (
         tags.c.enough == true()
         if table is tags

@@ -9,7 +9,7 @@ from tagger.database.enums import TripEditKind
 
 @dataclass(frozen=True)
 class TripReference:
-    """A camera and a time inside a trip. It tells the trip from another one that has its id later."""
+    """It tells the trip from another one that has its id later."""
 
     camera_id: int
     taken_at: datetime

@@ -181,8 +181,6 @@ class Trip:
 
 @dataclass(frozen=True)
 class GroupedTrip(Trip):
-    """A trip with the visits that it was grouped from, which no table keeps with it."""
-
     visits: tuple[Visit, ...] = field(default=(), compare=False)
 
     @property

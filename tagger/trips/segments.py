@@ -106,8 +106,6 @@ _Spot = tuple[int, int]
 
 
 class _Times(NamedTuple):
-    """When a spot was photographed, and the countries where its photos were taken."""
-
     weeks: set[int]
     months: set[int]
     countries: set[str]
@@ -153,7 +151,7 @@ class _Homes:
         )
 
     def is_abroad(self, visit: Visit) -> bool:
-        """Whether the visit is to a country without a home. Without any home, all are."""
+        """Without any home, all are."""
         country = visit.place.country
         homes = self._homes.get(_quarter(visit.day), ())
         return bool(country) and all(country not in home.countries for home in homes)

@@ -61,7 +61,6 @@ PathText = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def counter(name: str, doc: str) -> Column[int]:
-    """A number that is 0 in a new row."""
     return Column(name, Integer, nullable=False, server_default="0", doc=doc)
 
 
