@@ -192,7 +192,6 @@ def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
 
 
 def short_text(text: str) -> str:
-    """The text as one short line of printable characters."""
     printable = "".join(
         character if character.isprintable() else " " for character in text
     )

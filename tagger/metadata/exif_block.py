@@ -38,8 +38,6 @@ class TagValue:
 
 @dataclass(frozen=True)
 class ParsedBlock:
-    """The content of a block without its layout."""
-
     order: str = ">"
     tags: Mapping[TagKey, TagValue] = field(default_factory=dict)
     thumbnail: bytes | None = None
@@ -65,7 +63,6 @@ def parse_block(data: bytes | None) -> ParsedBlock:
 
 
 def difference(before: ParsedBlock, after: ParsedBlock) -> str | None:
-    """The first difference in words; None if there is none."""
     for key in sorted(before.tags.keys() | after.tags.keys()):
         old, new = before.tags.get(key), after.tags.get(key)
         if old != new:

@@ -402,7 +402,6 @@ FindUndoRecord = Callable[[str], UndoRecord | None]
 
 
 def digest_file(data: bytes) -> str:
-    """The BLAKE3 digest of a whole file, by which its undo record is found."""
     return blake3(data).hexdigest()
 
 

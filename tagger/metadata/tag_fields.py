@@ -59,7 +59,6 @@ class NamedLandmark:
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def in_language(self, language: str | None) -> Self:
-        """The landmark with its name in a language, if it has one."""
         return replace(self, name=name_in_language(self.name, self.names, language))
 
 

@@ -79,8 +79,6 @@ _GONE_TEXT = (
 
 @dataclass(frozen=True)
 class ObjectSource:
-    """The photos below a prefix of a bucket."""
-
     prefix: ObjectPath
     # Whether requests are repeated for up to a minute; otherwise for a few seconds.
     patient: bool = True
@@ -152,7 +150,6 @@ class ObjectSource:
             yield meta["path"], entry
 
     def read_sidecar(self, path: str) -> bytes | None:
-        """The content of a sidecar; None if it cannot be read."""
         try:
             return self.read(path, max_bytes=SIDECAR_MAX_BYTES).data
         except PhotoFailed:
@@ -473,7 +470,6 @@ def _start(key: str) -> tuple[str, str]:
 
 
 def object_version(meta: "ObjectMeta") -> PhotoVersion:
-    """The version of an object that was listed, read or asked for."""
     etag = (meta["e_tag"] or "").removeprefix("W/").strip('"')
     digest = int.from_bytes(blake2b(etag.encode(), digest_size=8).digest()) % _SECOND_NS
     time_ns = int(meta["last_modified"].timestamp()) * _SECOND_NS + digest

@@ -83,7 +83,6 @@ def digest_photo(data: bytes) -> str:
 
 
 def digest_container(container: Container | None, data: bytes) -> str:
-    """As `digest_photo`, of a file that was parsed."""
     if container is None:
         return f"{DIGEST_VERSION}-{blake3(b'file').update(data).hexdigest()}"
     hasher = blake3(b"picture" + bytes([container.orientation]))

@@ -29,8 +29,6 @@ class PhotoOrigin(StrEnum):
 
 @dataclass(frozen=True)
 class PhotoFact:
-    """The declaration of a fact."""
-
     # The column that says which file states it. None: only the EXIF of the photo's own file does.
     #
     # Facts with one source come from one file, the first that states the first of them.

@@ -155,7 +155,6 @@ def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
 
 
 def file_version(path: Path) -> PhotoVersion | None:
-    """Return the version of a file; None if the file cannot be accessed."""
     try:
         status = path.stat()
     except OSError:
@@ -171,7 +170,6 @@ def version_of(status: os.stat_result) -> PhotoVersion:
 
 
 def os_error_text(subject: str, error: OSError) -> str:
-    """Describe an error of the operating system and what to do about it."""
     if isinstance(error, LinkRefused):
         return str(error.strerror)
     remedy = {
@@ -441,7 +439,6 @@ class OpenFolder:
         return True
 
     def may_write(self, name: str) -> bool:
-        """Whether this user has the right to write to a file."""
         with_effective_user = os.access in os.supports_effective_ids
         return os.access(
             name,
@@ -451,7 +448,6 @@ class OpenFolder:
         )
 
     def replace(self, name: str, by: str) -> None:
-        """Rename the file `by` to `name`."""
         os.replace(
             by,
             name,
@@ -463,7 +459,6 @@ class OpenFolder:
         os.unlink(name, dir_fd=self.descriptor)
 
     def entries(self) -> Iterator[os.DirEntry[str]]:
-        """List the folder."""
         with self._listing() as descriptor, os.scandir(descriptor) as entries:
             yield from entries
 
@@ -551,7 +546,6 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def flush_to_disk(descriptor: int) -> None:
-    """Flush a file to disk."""
     # On macOS, fsync leaves the data in the disk's own cache.
     if hasattr(fcntl, "F_FULLFSYNC"):
         with suppress(OSError):

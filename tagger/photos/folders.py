@@ -103,8 +103,6 @@ class FolderProblem:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The photos in a folder of a file system."""
-
     folder: Path
     noun: ClassVar[str] = "folder"
     extra_reads: ClassVar[int] = 8  # disks and shares seek between them

@@ -256,7 +256,6 @@ _RESOURCE_LIMIT = 4096
 
 
 def iptc_in(payload: bytes) -> bytes | None:
-    """The first IPTC datasets in Photoshop's resources."""
     return next(
         (
             resource.value

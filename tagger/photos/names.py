@@ -85,7 +85,6 @@ T = TypeVar("T")
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether a file of this name is listed as a photo."""
     extension = extension_of(name)
     return extension in _PHOTO_EXTENSIONS or (
         extension in _EXTRAS and _EXTRAS[extension].is_installed
@@ -93,7 +92,6 @@ def is_photo_name(name: str) -> bool:
 
 
 def is_raw_name(name: str) -> bool:
-    """Whether a file of this name is a camera's RAW file."""
     return extension_of(name) in RAW_EXTENSIONS
 
 
@@ -134,8 +132,6 @@ def needed_extra(extension: str) -> str | None:
 
 @dataclass
 class LeftOutPaths:
-    """Folders that were left out for one reason."""
-
     count: int = 0
     first: list[str] = field(default_factory=list)
 
@@ -190,7 +186,6 @@ class OtherFiles:
         )
 
     def copies_lines(self) -> list[str]:
-        """A line for each reason for which something was left out."""
         lines = [
             f"left out: {_paths_text(paths, 'folder')} with {reason}"
             for reason, paths in sorted(self.folders.items())
@@ -259,7 +254,6 @@ class StemGroups(Generic[T]):
         self._open: list[tuple[str, list[T]]] = []
 
     def of(self, photos: Iterable[T]) -> Iterator[list[T]]:
-        """Yield the groups of these photos."""
         yield from self.add(photos)
         yield from self.rest()
 

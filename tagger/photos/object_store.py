@@ -341,7 +341,6 @@ def repeated(
 
 
 def error_text(error: Exception) -> str:
-    """Why a bucket or an object cannot be read, with a remedy."""
     from obstore.exceptions import InvalidPathError
 
     text, code = str(error), error_code(error)

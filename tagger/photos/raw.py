@@ -31,8 +31,6 @@ from tagger.photos.tiff import (
 
 @dataclass(frozen=True)
 class ByteRange:
-    """A range of bytes of the file."""
-
     start: int
     size_bytes: int
 
@@ -175,7 +173,6 @@ _HEAD_BYTES = 2**20
 
 
 def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...]:
-    """Return the previews, largest first."""
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
     previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
     return tuple(
@@ -271,7 +268,6 @@ def directories_of(block: TiffBlock, limit: int) -> Iterator[TiffDirectory]:
 
 
 def is_sensor_image(block: TiffBlock, directory: TiffDirectory) -> bool:
-    """Whether a directory's image consists of sensor data."""
     photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
     compression = block.integers(directory.tags.get(COMPRESSION))[:1]
     return not (
@@ -305,7 +301,6 @@ _PHASE_ONE_SENSOR = 0x10F
 
 
 def tiff_layout(data: bytes) -> RawLayout:
-    """Read the layout; empty if the first directory cannot be read."""
     block = open_tiff(data)
     main = block.directory(block.first) if block else None
     if block is None or main is None:
@@ -584,7 +579,6 @@ class _Box:
 
 
 def cr3_layout(data: bytes) -> RawLayout:
-    """Read the layout, as far as the boxes are valid."""
     top = list(boxes_in(data, 0, len(data)))
     movie = [
         inner for box in top if box.kind == b"moov" for inner in _children(data, box)

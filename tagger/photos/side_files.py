@@ -62,7 +62,6 @@ class SideFile:
 
     @property
     def is_of_folder(self) -> bool:
-        """Whether it is about all photos of its folder."""
         return _DETAILS.fullmatch(self.name) is not None
 
 

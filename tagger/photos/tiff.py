@@ -180,7 +180,6 @@ _REDUCED_OR_MASK, _OLD_REDUCED = 1 | 4, 2
 
 
 def has_tags(data: bytes | memoryview) -> bool:
-    """Whether a block's first directory has a tag."""
     block = open_tiff(data)
     directory = block.directory(block.first) if block else None
     return directory is not None and len(directory.tags) > 0

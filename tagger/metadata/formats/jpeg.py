@@ -27,7 +27,6 @@ _SOI_BYTES = 2
 
 
 def read_blocks(data: bytes) -> Blocks:
-    """Read the first XMP and EXIF segments, and the IPTC datasets."""
     jpeg = read_jpeg(data)
     xmp, exif = jpeg.segments_named(APP1, XMP), jpeg.segments_named(APP1, EXIF)
     resources = (
@@ -404,7 +403,6 @@ class Jpeg:
     end: int
 
     def segments_named(self, marker: int, name: bytes) -> list[Segment]:
-        """The segments with this marker whose payload starts with this name."""
         return [
             segment
             for segment in self.head
@@ -653,7 +651,6 @@ def broken_structure(problem: str) -> WriteRefused:
 
 
 def ambiguous_blocks(problem: str) -> WriteRefused:
-    """The file has several blocks of a kind, so there is no single one to change."""
     return WriteRefused(
         RefusalKind.STRUCTURE,
         f"{problem}, and programs differ in which one they read. Save its metadata with your photo program.",
@@ -661,7 +658,6 @@ def ambiguous_blocks(problem: str) -> WriteRefused:
 
 
 def fixed_offsets(problem: str) -> WriteRefused:
-    """Data that is found by its offset would be lost."""
     return WriteRefused(
         RefusalKind.OFFSETS,
         f"{problem}, which a write into the file would break. Keep its tags in a sidecar.",

@@ -403,7 +403,6 @@ def elements(parent: Element) -> list[Element]:
 
 
 def tag_of(element: Element) -> str:
-    """The tag of an element that is not a comment."""
     return str(element.tag)
 
 

@@ -21,14 +21,11 @@ HEAD_BYTES = 256
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of this package, and the module that it installs."""
-
     name: str
     module: str
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can be imported."""
         return is_installed(self.module)
 
 
@@ -50,7 +47,6 @@ class PhotoFormat:
 
     @cached_property
     def reader(self) -> "FormatReader":
-        """What parses and decodes its files."""
         reader: FormatReader = load(self.reader_place)
         return reader
 
@@ -104,7 +100,6 @@ def require_format(data: bytes) -> PhotoFormat:
 
 
 def unread_kind(name: str) -> PhotoFailed:
-    """The failure of a photo in a format that is not read."""
     return PhotoFailed(
         FailureKind.UNSUPPORTED,
         f"This is a file of the kind {name}, which is not read. Convert it to JPEG or PNG.",

@@ -143,7 +143,6 @@ _POINTER_BYTES = 8
 
 
 def pixel_bytes(mode: str, width: int, height: int) -> int:
-    """The size of an image in Pillow's memory."""
     row_bytes = ceil(width * mode_bytes(mode) / 4) * 4
     return height * (row_bytes + _POINTER_BYTES)
 
