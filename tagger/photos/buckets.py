@@ -280,7 +280,7 @@ class _OpenFolders:
         self.is_entered = True
 
     def enter(self, relative: str) -> bool:
-        """Go to the folder of a key. Returns whether photos in it are listed."""
+        # Go to the folder of a key. Returns whether photos in it are listed.
         parent, _, name = relative.rpartition("/")
         if parent != self._parent:
             self._parent = parent

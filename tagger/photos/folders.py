@@ -453,7 +453,7 @@ class _Walk:
         self._other_files = OtherFiles() if other_files is None else other_files
 
     def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
-        """Walk with a stack of listings instead of recursion, so that depth is not limited."""
+        # Walk with a stack of listings instead of recursion, so that depth is not limited.
         listings = [self._listing("")]
         while listings:
             step = next(listings[-1], None)

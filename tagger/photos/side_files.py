@@ -375,7 +375,7 @@ class _TakeoutFiles:
                 self._cut[folded_name(base), number] = name
 
     def of_title(self, title: str, number: str) -> str | None:
-        """The file of a photo with this title. Where only their case differs, that in the same case."""
+        # The file of a photo with this title. Where only their case differs, that in the same case.
         names = self._by_title.get((folded_name(title), number), ())
         return next(
             (name for name in names if name.startswith(title)),
@@ -385,19 +385,19 @@ class _TakeoutFiles:
     def of_extensions(
         self, stem: str, extensions: Iterable[str], number: str
     ) -> str | None:
-        """The file of the first title with this stem and one of these extensions that has one."""
+        # The file of the first title with this stem and one of these extensions that has one.
         for extension in extensions:
             if (name := self.of_title(stem + extension, number)) is not None:
                 return name
         return None
 
     def of_stem(self, stem: str, number: str) -> str | None:
-        """The only file of a title with this stem, whatever its extension."""
+        # The only file of a title with this stem, whatever its extension.
         names = self._by_stem.get((folded_name(stem), number), ())
         return names[0] if len(names) == 1 else None
 
     def of_cut_title(self, title: str, number: str) -> str | None:
-        """The file whose name is the longest beginning of a long title."""
+        # The file whose name is the longest beginning of a long title.
         folded = folded_name(title)
         for end in range(len(folded) - 1, _SHORTEST_CUT - 1, -1) if self._cut else ():
             if (name := self._cut.get((folded[:end], number))) is not None:

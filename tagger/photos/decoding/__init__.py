@@ -130,7 +130,7 @@ class _Decoding:
     orientation: int | None
 
     def of(self, data: bytes) -> DecodedImage:
-        """Decode `data`, which is `original` or its preview, if need be without what disturbs decoders."""
+        # Decode `data`, which is `original` or its preview, if need be without what disturbs decoders.
         try:
             return self._decoded(data)
         except PhotoFailed:
