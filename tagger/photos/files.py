@@ -233,7 +233,14 @@ def _read_once(
                 FailureKind.UNREADABLE,
                 f"It is {what} and not a file. Rename or remove it.",
             )
-        if _changed_within(before, settle_s):
+        # The change time counts too: programs that copy a file with its modification time set that at the
+        # end. Times further in the future do not count: they come from a wrong clock, and waiting for it
+        # could take years.
+        now_ns = time.time_ns()
+        if any(
+            abs(now_ns - time_ns) < settle_s * 1e9
+            for time_ns in (before.st_mtime_ns, before.st_ctime_ns)
+        ):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
         check_size(before.st_size, max_bytes)
         data = file.read(before.st_size + 1) or b""
@@ -250,18 +257,6 @@ def _read_once(
     ):
         return None
     return PhotoBytes(data, *version_of(before))
-
-
-def _changed_within(status: os.stat_result, seconds: float) -> bool:
-    # Whether the file changed in the last seconds.
-    # The change time counts too: programs that copy a file with its modification time set that at the end.
-    # Times further in the future than `seconds` do not count: they come from a wrong clock, and waiting for
-    # it could take years.
-    now_ns = time.time_ns()
-    return any(
-        abs(now_ns - time_ns) < seconds * 1e9
-        for time_ns in (status.st_mtime_ns, status.st_ctime_ns)
-    )
 
 
 def check_size(size_bytes: int, max_bytes: int) -> None:

@@ -92,21 +92,17 @@ def note_endpoints_on_demand(reader: Callable[[], None]) -> None:
         _endpoint_readers.append(reader)
 
 
-def _read_endpoints() -> None:
-    # No bucket is used until all readers have succeeded; one that fails is called again.
-    with _reader_lock:
-        while _endpoint_readers:
-            _endpoint_readers[-1]()
-            _endpoint_readers.pop()
-
-
 def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
     # Why not to use a bucket: at another server, one of the same name may belong to somebody else.
     # If both servers are custom endpoints, the operator's setting counts: in a container, the same server
     # often has another name.
     if path.scheme != "s3":
         return None
-    _read_endpoints()
+    # No bucket is used until all readers have succeeded; one that fails is called again.
+    with _reader_lock:
+        while _endpoint_readers:
+            _endpoint_readers[-1]()
+            _endpoint_readers.pop()
     known = _endpoints.get(path.bucket)
     if known is None:
         return None
@@ -160,9 +156,13 @@ def _open_store(
     variables = dict(environment)
     endpoint = _endpoint(variables)
     options: Any = {
-        "client_options": _client_options(
-            endpoint if scheme == "s3" else None, patient=patient
-        ),
+        "client_options": {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": STALL_TIMEOUT if patient else CHECK_TIMEOUT,
+            # Readers have a time limit of their own.
+            "timeout": timedelta(hours=1) if patient else 4 * CHECK_TIMEOUT,
+            "user_agent": "landmark-tagger",
+        },
         "retry_config": {
             "max_retries": 8 if patient else 3,
             "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
@@ -172,6 +172,8 @@ def _open_store(
             },
         },
     }
+    if scheme == "s3" and endpoint and endpoint.startswith("http://"):
+        options["client_options"]["allow_http"] = True
     if bundle := variables.get("AWS_CA_BUNDLE"):
         try:
             with open_regular(Path(bundle)) as file:
@@ -187,34 +189,16 @@ def _open_store(
         return AzureStore(bucket, **options)
     if endpoint:
         options["endpoint"] = endpoint
-    return S3Store(bucket, **_s3_options(variables), **options)
-
-
-def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
     keys = _ProfileKeys(variables)
-    region = (
+    options["region"] = (
         variables.get("AWS_REGION")
         or variables.get("AWS_DEFAULT_REGION")
         or keys.region
         or "us-east-1"
     )
-    options: dict[str, Any] = {"region": region}
     if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
         options["credential_provider"] = keys
-    return options
-
-
-def _client_options(endpoint: str | None, *, patient: bool) -> dict[str, object]:
-    options: dict[str, object] = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        "read_timeout": STALL_TIMEOUT if patient else CHECK_TIMEOUT,
-        # Readers have a time limit of their own.
-        "timeout": timedelta(hours=1) if patient else 4 * CHECK_TIMEOUT,
-        "user_agent": "landmark-tagger",
-    }
-    if endpoint and endpoint.startswith("http://"):
-        options["allow_http"] = True
-    return options
+    return S3Store(bucket, **options)
 
 
 class _ProfileKeys:

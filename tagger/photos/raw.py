@@ -88,7 +88,13 @@ class RawFile:
 
 def read_raw(data: bytes) -> RawFile:
     """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
-    layout = _layout(data)
+    if data.startswith(FUJIFILM_SIGNATURE):
+        layout = _raf_layout(data)
+    elif data.startswith(MINOLTA_SIGNATURE):
+        layout = _mrw_layout(data)
+    else:
+        is_cr3 = data[8:12] == CANON_BRAND
+        layout = cr3_layout(data) if is_cr3 else tiff_layout(data)
     previews = find_previews(data, layout.jpegs)
     exif_of_previews = (
         exif for preview in previews if (exif := jpeg_exif(preview.data))
@@ -104,14 +110,6 @@ def read_raw(data: bytes) -> RawFile:
         is_truncated=layout.is_cut_off
         or any(span.start + span.size_bytes > len(data) for span in spans),
     )
-
-
-def _layout(data: bytes) -> RawLayout:
-    if data.startswith(FUJIFILM_SIGNATURE):
-        return _raf_layout(data)
-    if data.startswith(MINOLTA_SIGNATURE):
-        return _mrw_layout(data)
-    return cr3_layout(data) if data[8:12] == CANON_BRAND else tiff_layout(data)
 
 
 def _sensor_image(
@@ -291,6 +289,16 @@ _NIKON_PREVIEW, _NIKON_START, _NIKON_SIZE = 0x11, 513, 514
 _OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
 _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
 _PENTAX_START, _PENTAX_SIZE = 4, 3
+_PENTAX_SIGNATURES = (b"AOC\0", b"PENTAX \0")
+# How maker notes begin, where they state their byte order and their directory begins, and whether offsets
+# count from the note. Older notes of Olympus state no order: no letters of one are where they begin.
+_MAKER_NOTES = (
+    (b"OLYMPUS\0", 8, 12, True),
+    (b"OM SYSTEM\0", 12, 16, True),
+    (b"OLYMP\0", 0, 8, False),
+    (b"AOC\0", 4, 6, False),
+    (b"PENTAX \0", 8, 10, True),
+)
 # Types of tags with a directory's offset. In older files of Olympus, the value is the directory.
 _SUB_DIRECTORY_KINDS = (4, 13)
 # Offsets in the directory of Phase One count from its header.
@@ -307,18 +315,19 @@ def tiff_layout(data: bytes) -> RawLayout:
         return RawLayout(is_cut_off=block is not None and block.first >= len(data))
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
-        jpegs, images = (
-            tuple(_panasonic_jpegs(main)),
-            tuple(_panasonic_sensor(block, main)),
+        stored = [main.tags[tag] for tag in _PANASONIC_JPEGS if tag in main.tags]
+        jpegs = tuple(ByteRange(entry.start, len(entry.raw)) for entry in stored)
+        # The sensor data extend to the end of the file.
+        starts = block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]
+        images: tuple[tuple[ByteRange, ...], ...] = tuple(
+            (ByteRange(start, max(0, len(data) - start)),) for start in starts
         )
     else:
-        stored = (
+        previews = (
             span for directory in directories for span in _jpegs(block, directory)
         )
-        jpegs, images = (
-            (*stored, *_maker_note_previews(block, main)),
-            _images(data, block, directories),
-        )
+        jpegs = (*previews, *_maker_note_previews(block, main))
+        images = _images(data, block, directories)
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
     return RawLayout(
@@ -392,20 +401,6 @@ def _is_mask(block: TiffBlock, directory: TiffDirectory) -> bool:
     ) or not _MASK_PHOTOMETRICS.isdisjoint(photometric)
 
 
-def _panasonic_jpegs(main: TiffDirectory) -> Iterator[ByteRange]:
-    for tag in _PANASONIC_JPEGS:
-        if entry := main.tags.get(tag):
-            yield ByteRange(entry.start, len(entry.raw))
-
-
-def _panasonic_sensor(
-    block: TiffBlock, main: TiffDirectory
-) -> Iterator[tuple[ByteRange, ...]]:
-    # The sensor data, which extend to the end of the file.
-    for start in block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]:
-        yield (ByteRange(start, max(0, len(block.data) - start)),)
-
-
 def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:
     exif = block.child(main.tags.get(EXIF_POINTER))
     note = exif.tags.get(_MAKER_NOTE) if exif else None
@@ -414,40 +409,24 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
     head = bytes(note.raw[:16])
     if head.startswith(b"Nikon\0\2"):
         yield from _nikon(block, note.start + 10)
-    elif head.startswith(b"OLYMPUS\0"):
-        yield from _olympus(
-            block,
-            note,
-            head[8:10],
-            entries_at=12,
-            is_relative=True,
+    for signature, order_at, entries_at, is_relative in _MAKER_NOTES:
+        if not head.startswith(signature):
+            continue
+        # The block whose first directory is the maker note's.
+        base = note.start if is_relative else 0
+        order = {b"II": "<", b"MM": ">"}.get(head[order_at : order_at + 2], block.order)
+        inner = TiffBlock(
+            memoryview(block.data)[base:],
+            order,
+            big=False,
+            first=note.start + entries_at - base,
         )
-    elif head.startswith(b"OM SYSTEM\0"):
-        yield from _olympus(
-            block,
-            note,
-            head[12:14],
-            entries_at=16,
-            is_relative=True,
-        )
-    elif head.startswith(b"OLYMP\0"):
-        yield from _olympus(block, note, b"", entries_at=8, is_relative=False)
-    elif head.startswith(b"AOC\0"):
-        yield from _pentax(
-            block,
-            note,
-            head[4:6],
-            entries_at=6,
-            is_relative=False,
-        )
-    elif head.startswith(b"PENTAX \0"):
-        yield from _pentax(
-            block,
-            note,
-            head[8:10],
-            entries_at=10,
-            is_relative=True,
-        )
+        if signature in _PENTAX_SIGNATURES:
+            directory = inner.directory(inner.first)
+            yield from _span_in(inner, directory, _PENTAX_START, _PENTAX_SIZE, base)
+        else:
+            yield from _olympus(inner, base)
+        return
 
 
 def _span_in(
@@ -477,59 +456,17 @@ def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
     yield from _span_in(inner, preview, _NIKON_START, _NIKON_SIZE, base)
 
 
-def _olympus(
-    block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
-) -> Iterator[ByteRange]:
-    inner, base = _inner_block(
-        block,
-        note,
-        order,
-        entries_at,
-        is_relative=is_relative,
-    )
-    main = inner.directory(inner.first)
+def _olympus(block: TiffBlock, base: int) -> Iterator[ByteRange]:
+    main = block.directory(block.first)
     if main is None:
         return
-    yield from _span_in(inner, main, _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE, base)
+    yield from _span_in(block, main, _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE, base)
     settings = main.tags.get(_OLYMPUS_SETTINGS)
     if settings is None:
         return
     is_pointer = settings.kind in _SUB_DIRECTORY_KINDS
-    directory = inner.child(settings) if is_pointer else inner.directory(settings.start)
-    yield from _span_in(inner, directory, _OLYMPUS_START, _OLYMPUS_SIZE, base)
-
-
-def _pentax(
-    block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
-) -> Iterator[ByteRange]:
-    inner, base = _inner_block(
-        block,
-        note,
-        order,
-        entries_at,
-        is_relative=is_relative,
-    )
-    yield from _span_in(
-        inner,
-        inner.directory(inner.first),
-        _PENTAX_START,
-        _PENTAX_SIZE,
-        base,
-    )
-
-
-def _inner_block(
-    block: TiffBlock, note: TiffTag, order: bytes, entries_at: int, *, is_relative: bool
-) -> tuple[TiffBlock, int]:
-    # The block whose first directory is the maker note's, and where its offsets count from.
-    base = note.start if is_relative else 0
-    letter = {b"II": "<", b"MM": ">"}.get(order, block.order)
-    return TiffBlock(
-        memoryview(block.data)[base:],
-        letter,
-        big=False,
-        first=note.start + entries_at - base,
-    ), base
+    directory = block.child(settings) if is_pointer else block.directory(settings.start)
+    yield from _span_in(block, directory, _OLYMPUS_START, _OLYMPUS_SIZE, base)
 
 
 def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
@@ -583,8 +520,7 @@ def cr3_layout(data: bytes) -> RawLayout:
     movie = [
         inner for box in top if box.kind == b"moov" for inner in _children(data, box)
     ]
-    tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
-    tracks = [_samples(data, table) for table in tables]
+    tracks = [_samples(data, box) for box in movie if box.kind == b"trak"]
     metadata = [
         inner
         for box in movie
@@ -645,8 +581,8 @@ def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:
         yield ByteRange(start, box.stated_end - start)
 
 
-def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
-    # The boxes that describe the images of a track.
+def _samples(data: bytes, track: _Box) -> tuple[ByteRange, ...]:
+    # The images of a track; none if its tables contradict each other.
     boxes = [track]
     for kind in _SAMPLE_TABLE:
         boxes = [
@@ -655,11 +591,7 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
             for inner in _children(data, box)
             if inner.kind == kind
         ]
-    return {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
-
-
-def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
-    # The images of a track; none if its tables contradict each other.
+    table = {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
     sizes = _sizes(data, table.get(b"stsz"))
     chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(
         data,

@@ -92,7 +92,11 @@ def decode_photo(
         if not RAW_DEVELOPER.is_loaded:
             raise
         with failing_alone(data):
-            return _developed(data, resize, max_pixels)
+            stated = orientation_in(data) if exif_of(data) else None
+            turns = stated is None
+            with RAW_DEVELOPER.developed(data, max_pixels, turns=turns) as photo:
+                pixels = _resized(photo.image, photo.image.size, resize)
+                return _turned(pixels, photo.width, photo.height, stated or 1)
     with failing_alone(file):
         return _Decoding(data, file_format, resize, max_pixels, orientation).of(file)
 
@@ -111,13 +115,6 @@ _OPPOSITE: Mapping[int | None, int] = {6: 8, 8: 6}
 _SWAPS_SIDES = (5, 6, 7, 8)
 # The smallest fraction at which JPEGs are decoded.
 _EIGHTH = 8
-
-
-def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
-    orientation = orientation_in(data) if exif_of(data) else None
-    with RAW_DEVELOPER.developed(data, max_pixels, turns=orientation is None) as photo:
-        pixels = _resized(photo.image, photo.image.size, resize)
-        return _turned(pixels, photo.width, photo.height, orientation or 1)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.formats import JPEG, LIBRAW, RAW, PhotoFormat, require_format
 from tagger.photos.formats.reader import check_pixels
-from tagger.photos.raw import RawFile, read_raw
+from tagger.photos.raw import read_raw
 
 # The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel of
 # the result; and with all colours in each pixel, or none.
@@ -162,33 +162,27 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
         for preview in raw.previews
         if max(preview.width, preview.height) >= LEAST_SIDE
     ]
+    if not previews and raw.is_truncated and not raw.image:
+        raise PhotoFailed(
+            FailureKind.TRUNCATED,
+            "The file ends before its preview does. Copy it again from where it came from.",
+        )
     if not previews:
-        raise _no_preview(raw)
+        largest = "none"
+        if raw.previews:
+            width, height = raw.previews[0].width, raw.previews[0].height
+            largest = f"only a thumbnail of {width} x {height} pixels"
+        remedy = (
+            "Export it as JPEG."
+            if LIBRAW.is_installed
+            else "To develop it, install the extra raw and retry; or export it as JPEG."
+        )
+        raise NoPreview(
+            FailureKind.UNSUPPORTED,
+            f"RAW photos are shown by the preview in them, and this one has {largest}. {remedy}",
+        )
     chosen = next(
         (preview for preview in previews if preview.pixels <= max_pixels), previews[0]
     )
     check_pixels(chosen.width, chosen.height, max_pixels)
     return bytes(chosen.data), JPEG
-
-
-def _no_preview(raw: RawFile) -> PhotoFailed:
-    if raw.is_truncated and not raw.image:
-        return PhotoFailed(
-            FailureKind.TRUNCATED,
-            "The file ends before its preview does. Copy it again from where it came from.",
-        )
-    remedy = (
-        "Export it as JPEG."
-        if LIBRAW.is_installed
-        else "To develop it, install the extra raw and retry; or export it as JPEG."
-    )
-    return NoPreview(
-        FailureKind.UNSUPPORTED,
-        f"RAW photos are shown by the preview in them, and this one has {_largest(raw)}. {remedy}",
-    )
-
-
-def _largest(raw: RawFile) -> str:
-    for preview in raw.previews:
-        return f"only a thumbnail of {preview.width} x {preview.height} pixels"
-    return "none"

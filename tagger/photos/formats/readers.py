@@ -65,20 +65,15 @@ _JPEG_ROW_BYTES = 32
 def _open_jpeg(data: bytes, max_pixels: int) -> ImageFile:
     # Decoders skip metadata before the first scan slowly.
     image = opened(JpegImageFile, from_first_scan(data), max_pixels)
-    if "progressive" in image.info:
-        _check_scans(data)
-    return image
-
-
-def _check_scans(data: bytes) -> None:
-    # Refuse a JPEG with many scans, each of which takes as much time as decoding the whole image.
-    scans, _ = scans_and_coding(data)
+    # Each scan takes as much time as decoding the whole image.
+    scans = scans_and_coding(data)[0] if "progressive" in image.info else 0
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
             f"The image is coded in {scans} scans, more than {_SCAN_LIMIT}, which no camera writes. "
             "Save it again in another program.",
         )
+    return image
 
 
 def _bare_jpeg(data: bytes) -> bytes | None:
@@ -160,12 +155,6 @@ def _png_parts(data: bytes) -> tuple[Part, ...] | None:
         if kind in _STILL | _ANIMATION or kind[:1].isupper():
             parts.append(chunk)
     return tuple(parts) if has_pixels else None
-
-
-def _bare_png(data: bytes) -> bytes:
-    return _PNG_SIGNATURE + b"".join(
-        chunk for name, chunk in png_chunks(data) if name in _BARE
-    )
 
 
 def _png_exif(data: bytes) -> bytes | None:
@@ -258,7 +247,9 @@ PNG_READER = FormatReader(
     may_have_image=lambda data: _png_parts(data) is not None,
     exif=_png_exif,
     blocks=_png_blocks,
-    bare_file=_bare_png,
+    bare_file=lambda data: b"".join(
+        (_PNG_SIGNATURE, *(chunk for kind, chunk in png_chunks(data) if kind in _BARE))
+    ),
 )
 
 
@@ -377,19 +368,15 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         at += 8 + length + length % 2
 
 
-def _webp_memory(
-    image: ImageFile, _data: bytes, _full_size: tuple[int, int]
-) -> DecoderMemory:
-    return DecoderMemory(image.width * image.height * _WEBP_FRAME_BYTES)
-
-
 WEBP_READER = FormatReader(
     _open_webp,
     image_parts=_webp_parts,
     may_have_image=lambda data: bool(_webp_parts(data)),
     exif=_webp_exif,
     blocks=_webp_blocks,
-    memory=_webp_memory,
+    memory=lambda image, *_: DecoderMemory(
+        image.width * image.height * _WEBP_FRAME_BYTES
+    ),
 )
 
 

@@ -168,9 +168,8 @@ def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
     read = {tag: block.integers(directory.tags.get(tag)) for tag in tags}
     offsets = read[_STRIPS] or read[_TILES]
     sizes = read[_STRIP_SIZES] or read[_TILE_SIZES]
-    if not offsets or len(offsets) != len(sizes) or read[_COMPRESSION] == (_OLD_JPEG,):
-        return None
-    if sum(sizes) > len(block.data):
+    is_readable = bool(offsets) and read[_COMPRESSION] != (_OLD_JPEG,)
+    if not is_readable or len(offsets) != len(sizes) or sum(sizes) > len(block.data):
         return None
     view = memoryview(block.data)
     pixels: list[Part] = []
