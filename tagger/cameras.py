@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, up
 from tagger.database.statements import insert_missing
 from tagger.database.tables import cameras, roots
 from tagger.errors import CameraNotFound
-from tagger.photos.facts import CameraFacts
+from tagger.photos import CameraFacts
 
 # Keys of cameras that photos name begin with this.
 _NAMED = "camera|"

@@ -38,9 +38,9 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.ledger.jobs import follow_images
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
+from tagger.photos import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.names import primary_files, stem_of
-from tagger.roots.roots import Root
+from tagger.roots import Root
 from tagger.tags.causes import (
     VERDICT_TABLES,
     NewDismissal,

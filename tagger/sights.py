@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Text, cast, select
 
 from tagger.database.tables import landmarks
 from tagger.geo import EARTH_RADIUS_KM, distance_km
-from tagger.landmarks.landmarks import normalize_name
+from tagger.landmarks import normalize_name
 from tagger.sphere import Columns, Floats, read_shipped, texts_of, unit_vectors
 from tagger.texts.names import name_in_language
 

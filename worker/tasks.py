@@ -48,7 +48,7 @@ from tagger.ledger.workers import (
 from tagger.model.devices import choose_device
 from tagger.processes.metrics import DEVICE_MEMORY
 from tagger.processes.stall import stall_check, watch
-from tagger.registry.registered_models import resolve_models
+from tagger.registry import resolve_models
 from tagger.settings import Settings, load_settings
 from worker.broker import TASK_NAME, TICK_NAME, shared_monitor
 from worker.producer import app_broker, send_wake_ups

@@ -29,7 +29,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)
 """The time of everything in the library, so that screenshots do not depend on the current time."""

@@ -412,7 +412,7 @@ def _refusal_lines(
 ) -> list[str]:
     # How many photos were refused, by kind, and what to do about signed ones.
     from tagger.ledger.items import count_refusals
-    from tagger.metadata.errors import RefusalKind
+    from tagger.metadata import RefusalKind
 
     if not progress.refused:
         return []

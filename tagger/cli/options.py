@@ -285,7 +285,7 @@ def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
 
 def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
     from tagger.ledger.items import EDITED
-    from tagger.metadata.errors import RefusalKind, WriteFailureKind
+    from tagger.metadata import RefusalKind, WriteFailureKind
 
     _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind), EDITED))
     return tuple(names or ())

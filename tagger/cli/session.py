@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.database.connection import Database
-    from tagger.registry.registered_models import RegisteredModel
+    from tagger.registry import RegisteredModel
     from tagger.settings import Settings
     from tagger.teaching.learning import Lessons, TaughtState
 
@@ -123,7 +123,7 @@ def open_for_reading(
 
 
 def _note_endpoints() -> None:
-    from tagger.roots.roots import note_endpoints
+    from tagger.roots import note_endpoints
 
     for database in _databases:
         with database.read() as connection:
@@ -167,7 +167,7 @@ def model_in_use(session: Session) -> RegisteredModel:
         EmbeddingsMissing: it gives none.
         ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
     """
-    from tagger.registry.registered_models import embedding_model
+    from tagger.registry import embedding_model
     from tagger.teaching.learning import embedding_of
 
     model = embedding_model(session.database, session.settings.model)
@@ -189,7 +189,7 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
 def _update_text(
     session: Session, model: RegisteredModel, learned: Collection[int], compared: int
 ) -> str:
-    from tagger.landmarks.landmarks import landmarks_by_id
+    from tagger.landmarks import landmarks_by_id
     from tagger.teaching.learning import taught_state
 
     with session.database.read() as connection:

@@ -70,13 +70,13 @@ from tagger.photos.paths import named_path
 from tagger.pipeline.requests import OpenPhoto
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     embedding_model,
     models_to_try,
 )
 from tagger.registry.registration import landmarks_of_labels
-from tagger.roots.roots import is_stored
+from tagger.roots import is_stored
 from tagger.settings import Settings
 from tagger.teaching.learning import (
     TaughtState,
@@ -90,7 +90,7 @@ from tagger.teaching.questions import (
     answer_question,
     open_questions,
 )
-from tagger.verdicts.verdicts import give_verdicts, photo_ids_at
+from tagger.verdicts import give_verdicts, photo_ids_at
 
 if TYPE_CHECKING:
     from enum import StrEnum

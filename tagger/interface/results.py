@@ -44,7 +44,7 @@ from tagger.query.photo_json import (
     photo_rows,
 )
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.search.text_query import text_query
 
 if TYPE_CHECKING:

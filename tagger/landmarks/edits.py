@@ -35,7 +35,7 @@ from tagger.errors import (
     LandmarksDistinct,
     NotFound,
 )
-from tagger.landmarks.landmarks import (
+from tagger.landmarks import (
     Landmark,
     find_landmark,
     landmarks_that_may_have,

@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tagger.metadata import iptc
-from tagger.metadata.errors import WriteRefused
+from tagger.metadata import WriteRefused, iptc
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.formats.jpeg import PHOTOSHOP
 from tagger.metadata.stated_facts import (
@@ -22,8 +21,7 @@ from tagger.metadata.stated_facts import (
     stated_time,
 )
 from tagger.metadata.tag_fields import GPS_POINTER, GpsFix, exif_position, read_gps
-from tagger.photos.containers import Container, exif_of
-from tagger.photos.facts import (
+from tagger.photos import (
     FIRST_FACTS,
     PHOTO_FACTS,
     CameraFacts,
@@ -31,6 +29,7 @@ from tagger.photos.facts import (
     PhotoOrigin,
     merge_facts,
 )
+from tagger.photos.containers import Container, exif_of
 from tagger.photos.formats import is_iso_media
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.jpeg import EXIF, XMP, jpeg_head

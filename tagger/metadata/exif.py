@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from tagger.metadata.errors import WriteRefused
+from tagger.metadata import WriteRefused
 from tagger.metadata.exif_block import (
     ASCII,
     BLOCK_LIMIT,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
 
 # The room of a JPEG segment without marker, length and "Exif\0\0".

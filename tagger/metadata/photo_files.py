@@ -23,12 +23,14 @@ from typing import TypeAlias
 
 from tagger.database.enums import Target
 from tagger.errors import BucketUnavailable, PhotoFailed
-from tagger.metadata import exif, iptc, xmp
-from tagger.metadata.errors import (
+from tagger.metadata import (
     RefusalKind,
     WriteFailed,
     WriteRefused,
+    exif,
+    iptc,
     translated_os_errors,
+    xmp,
 )
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields

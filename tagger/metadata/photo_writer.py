@@ -15,8 +15,7 @@ from pathlib import Path
 
 from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata import xmp
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, xmp
 from tagger.metadata.photo_files import (
     PhotoFiles,
     WrittenFile,

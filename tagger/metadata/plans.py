@@ -17,8 +17,7 @@ from typing import Generic, TypeVar
 from blake3 import blake3
 
 from tagger.database.enums import Target
-from tagger.metadata import exif, iptc, xmp
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, exif, iptc, xmp
 from tagger.metadata.formats import (
     difference_outside_blocks,
     is_jpeg,

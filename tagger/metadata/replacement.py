@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.metadata.errors import (
+from tagger.metadata import (
     RefusalKind,
     WriteFailed,
     WriteRefused,

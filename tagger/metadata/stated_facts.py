@@ -20,7 +20,7 @@ from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.geo import distance_km
-from tagger.metadata.errors import WriteRefused
+from tagger.metadata import WriteRefused
 from tagger.metadata.tag_fields import OUR_METHOD
 from tagger.metadata.xmp.packet import (
     GPS_ERROR,
@@ -32,7 +32,7 @@ from tagger.metadata.xmp.packet import (
     utf8_packet,
 )
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
-from tagger.photos.facts import (
+from tagger.photos import (
     FIRST_FACTS,
     LARGEST_ERROR_M,
     LARGEST_OFFSET_S,

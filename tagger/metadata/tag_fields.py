@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Self
 
 from tagger.geo import distance_km
-from tagger.photos.facts import LARGEST_ERROR_M, PhotoFacts
+from tagger.photos import LARGEST_ERROR_M, PhotoFacts
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 from tagger.texts.names import name_in_language
 

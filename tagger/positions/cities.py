@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.geo import EARTH_RADIUS_KM
-from tagger.landmarks.landmarks import normalize_name
+from tagger.landmarks import normalize_name
 from tagger.sphere import (
     Columns,
     Floats,

@@ -33,8 +33,8 @@ from tagger.database.tables import (
     tracks,
 )
 from tagger.geo import EARTH_RADIUS_KM, distance_km
-from tagger.landmarks.landmarks import farthest_km
-from tagger.photos.facts import PhotoOrigin
+from tagger.landmarks import farthest_km
+from tagger.photos import PhotoOrigin
 from tagger.positions import estimation
 from tagger.positions.estimation import (
     CLOCK_SLACK_S,

@@ -61,7 +61,7 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.geo import distance_km
-from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
+from tagger.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
 from tagger.model.predictions import (
     ESTIMATED_SHARE,
     KNOWN_SHARE,

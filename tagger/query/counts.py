@@ -25,7 +25,7 @@ from tagger.database.tables import (
 from tagger.kept.days import kept_landmarks, kept_places
 from tagger.kept.stored_trips import CountedTrip, count_trips, read_trips
 from tagger.kept.trips import find_trip, find_trips, is_of_trip
-from tagger.landmarks.landmarks import (
+from tagger.landmarks import (
     Landmark,
     all_landmarks,
     familiar_landmarks,
@@ -36,7 +36,7 @@ from tagger.landmarks.landmarks import (
 from tagger.query.photo_conditions import is_classified_by
 from tagger.query.position_clusters import PositionCell, located_photos
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos
-from tagger.roots.roots import RootPaths, list_roots
+from tagger.roots import RootPaths, list_roots
 from tagger.tags.contents import has_photo, is_first_copy
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language

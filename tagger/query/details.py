@@ -43,7 +43,7 @@ from tagger.query.tagged_photos import (
     tag_rows,
 )
 from tagger.raw_pairs import files_of
-from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.roots import Root, RootPaths, list_roots
 from tagger.tags.models_in_use import LANDMARKS
 from tagger.texts.documents import document_of
 from tagger.texts.names import name_in_language

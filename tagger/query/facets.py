@@ -26,13 +26,13 @@ from tagger.database.connection import Database
 from tagger.database.statements import looked_up, year_of
 from tagger.database.tables import photos, positions
 from tagger.errors import QueryOptionInvalid
-from tagger.landmarks.landmarks import landmarks_by_id
+from tagger.landmarks import landmarks_by_id
 from tagger.photos.paths import path_text
 from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Area, shown_landmarks
 from tagger.query.tagged_photos import select_photos
-from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.roots import Root, RootPaths, list_roots
 from tagger.things import all_things, kinds_of_images
 
 _Key = TypeVar("_Key")

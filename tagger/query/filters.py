@@ -47,7 +47,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.errors import JobNotFound, ModelNotFound, SightNotFound, TripNotFound
-from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.landmarks import Landmark, find_landmark
 from tagger.query.options import Alternatives, PhotoQuery
 from tagger.query.photo_conditions import (
     Area,
@@ -62,7 +62,7 @@ from tagger.query.photo_conditions import (
     query_areas,
     taken_in,
 )
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.tags.contents import is_dismissed, is_favourite, is_first_copy
 from tagger.tags.models_in_use import things_off_text
 from tagger.things import find_thing, shown_things, with_kinds

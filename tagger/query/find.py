@@ -22,7 +22,7 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import PageRequest, ScanPosition, SortedScan, sorted_scans
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 
 # Photos of the first page. Each further page is twice as large: it may sort the same photos again.
 PAGE = 250

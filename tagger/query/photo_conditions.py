@@ -53,7 +53,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import PathNotFound
 from tagger.geo import EARTH_RADIUS_KM
-from tagger.landmarks.landmarks import (
+from tagger.landmarks import (
     Landmark,
     all_landmarks,
     country_spellings,
@@ -63,7 +63,7 @@ from tagger.landmarks.landmarks import (
 from tagger.photos.paths import folded_name, may_exist, path_spellings, path_text
 from tagger.query.option_values import BoundingBox, Near, year_limits
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption
-from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.roots import Root, RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_only_predicted
 from tagger.texts.text_format import distance_text, gettext
 

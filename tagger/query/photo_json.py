@@ -15,14 +15,14 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tagger.photos.facts import RESULT_FACTS
+from tagger.photos import RESULT_FACTS
 from tagger.query.tagged_photos import Position, Tag, TaggedPhoto, photo_document
 from tagger.texts.documents import document_of, json_bytes
 
 if TYPE_CHECKING:
-    from tagger.landmarks.landmarks import Landmark
+    from tagger.landmarks import Landmark
     from tagger.query.counts import LandmarkCount
-    from tagger.registry.registered_models import RegisteredModel
+    from tagger.registry import RegisteredModel
 
 PHOTO_COLUMNS = (
     *("path", "outcome", "digest", "width", "height", *RESULT_FACTS, "taken_source"),

@@ -10,16 +10,16 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import among
 from tagger.database.tables import chunks, contents, job_items, photos
-from tagger.landmarks.landmarks import Landmark
+from tagger.landmarks import Landmark
 from tagger.ledger.job_control import model_ids_of_job
 from tagger.model.predictions import LabelPrediction
 from tagger.query.tagged_photos import NameCache, tag_rows
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.tags.rule import Candidate, best_predictions, decide
 from tagger.things import ShownThing, things_of_images
 
 if TYPE_CHECKING:
-    from tagger.registry.registered_models import RegisteredModel
+    from tagger.registry import RegisteredModel
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,10 @@ from tagger.database.tables import (
     tags,
 )
 from tagger.errors import PhotoIdNotFound
-from tagger.landmarks.landmarks import Landmark, landmarks_by_id
-from tagger.photos.facts import RESULT_FACTS, ResultFacts
+from tagger.landmarks import Landmark, landmarks_by_id
+from tagger.photos import RESULT_FACTS, ResultFacts
 from tagger.photos.paths import printable_path
-from tagger.roots.roots import RootPaths, list_roots
+from tagger.roots import RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
 from tagger.texts.documents import document_of
 from tagger.texts.names import place_text

@@ -20,7 +20,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, has_tag
 from tagger.query.sorted_scan import ScanPosition
 from tagger.query.tagged_photos import select_photos
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.texts.names import city_name
 
 FEWEST_TO_READ_ALL = 300_000

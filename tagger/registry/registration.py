@@ -20,13 +20,13 @@ from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
 from tagger.geo import is_in_region, region_of_slug
-from tagger.landmarks.edits import move_labels
-from tagger.landmarks.landmarks import (
+from tagger.landmarks import (
     Landmark,
     all_landmarks,
     landmarks_by_slug,
     normalize_name,
 )
+from tagger.landmarks.edits import move_labels
 from tagger.model.artifact import (
     Label,
     LandmarkFacts,

@@ -34,7 +34,7 @@ from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
 from tagger.photos.files import Mount, MountState, check_folder, is_mount_point
 from tagger.photos.paths import path_from_text, path_text
 from tagger.photos.source import open_source
-from tagger.roots.roots import (
+from tagger.roots import (
     Root,
     RootPaths,
     count_root_photos,

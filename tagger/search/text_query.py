@@ -17,7 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import effective_tags
 from tagger.errors import QueryOptionInvalid, SearchTextInvalid, ThingNotFound
-from tagger.landmarks.landmarks import (
+from tagger.landmarks import (
     find_landmark,
     landmark_countries,
     landmarks_that_may_have,
@@ -43,7 +43,7 @@ from tagger.query.options import (
     PhotoQuery,
 )
 from tagger.query.photo_conditions import files_by_name, position_countries
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.search.names import (
     Kind,
     Meaning,

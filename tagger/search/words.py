@@ -28,7 +28,7 @@ from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
-from tagger.landmarks.landmarks import normalize_name
+from tagger.landmarks import normalize_name
 from tagger.texts.text_format import UNDECOMPOSED, reader_language
 
 # Names that typed text matches

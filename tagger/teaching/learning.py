@@ -51,14 +51,14 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.errors import EmbeddingsMissing, ModelRefused, PhotoNotFound
-from tagger.landmarks.landmarks import Landmark, landmarks_by_id
+from tagger.landmarks import Landmark, landmarks_by_id
 from tagger.model.artifact import Embedding, read_background
 from tagger.photos.paths import absolute_path
 from tagger.query.details import photo_id_in
 from tagger.query.photo_conditions import path_ranges
 from tagger.query.tagged_photos import DAMAGED, NameCache, select_photos
-from tagger.registry.registered_models import RegisteredModel
-from tagger.roots.roots import RootPaths, list_roots
+from tagger.registry import RegisteredModel
+from tagger.roots import RootPaths, list_roots
 from tagger.tags.causes import TaughtTags, replace_taught_tags
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (

@@ -24,16 +24,16 @@ from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags
 from tagger.errors import ArgumentInvalid, ExamplesMissing, TaggerError
 from tagger.kept.update import Progress, update_kept
+from tagger.landmarks import Landmark
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
-from tagger.landmarks.landmarks import Landmark
 from tagger.photos.paths import printable_path
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     models_to_teach,
     preview_models,
 )
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
 from tagger.teaching.comparison import CountProgress
 from tagger.teaching.learning import (
@@ -50,7 +50,7 @@ from tagger.teaching.looks import update_looks
 from tagger.teaching.similarity import update_sketches
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import gettext
-from tagger.verdicts.verdicts import give_examples
+from tagger.verdicts import give_examples
 
 # Teaching a landmark from photos, for `tagger teach`, the API and Python alike.
 

@@ -64,13 +64,13 @@ from tagger.database.tables import (
 )
 from tagger.geo import distance_km
 from tagger.kept.update import Progress
-from tagger.landmarks.landmarks import all_landmarks
+from tagger.landmarks import all_landmarks
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import DAY_NUMBER, runs_of
 from tagger.query.option_values import Near
 from tagger.query.photo_conditions import Box
-from tagger.registry.registered_models import RegisteredModel
+from tagger.registry import RegisteredModel
 from tagger.sights import library_sights
 from tagger.sphere import Floats
 from tagger.tags.contents import is_dismissed

@@ -26,13 +26,13 @@ from tagger.errors import (
     QuestionNotFound,
 )
 from tagger.geo import distance_km
+from tagger.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.landmarks.edits import (
     NewLandmark,
     add_landmark,
     derive_slug,
     remove_landmark,
 )
-from tagger.landmarks.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.paths import parse_path
 from tagger.positions.cities import places_of
@@ -43,8 +43,8 @@ from tagger.query.tagged_photos import (
     first_photos,
     photo_document,
 )
-from tagger.registry.registered_models import RegisteredModel
-from tagger.roots.roots import RootPaths
+from tagger.registry import RegisteredModel
+from tagger.roots import RootPaths
 from tagger.sights import world_sights
 from tagger.teaching.learning import find_examples
 from tagger.teaching.lessons import TaughtDocument, lesson_of, teach
@@ -57,7 +57,7 @@ from tagger.teaching.looks import (
 )
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language
-from tagger.verdicts.verdicts import withdraw_verdicts
+from tagger.verdicts import withdraw_verdicts
 
 # More questions follow once these have answers.
 MOST_OPEN = 10

@@ -54,8 +54,8 @@ from tagger.query.tagged_photos import (
     accepted_tags,
     first_photos,
 )
-from tagger.registry.registered_models import RegisteredModel
-from tagger.roots.roots import RootPaths
+from tagger.registry import RegisteredModel
+from tagger.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
 from tagger.teaching.classifiers import (
     Embeddings,

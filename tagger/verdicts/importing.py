@@ -24,7 +24,7 @@ from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused, PicklableError
-from tagger.landmarks.landmarks import landmarks_by_slug
+from tagger.landmarks import landmarks_by_slug
 from tagger.tags.causes import (
     NewDismissal,
     NewVerdict,
@@ -37,7 +37,7 @@ from tagger.tags.causes import (
 from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.texts.documents import text_blocks
 from tagger.things import PREFIX, all_things
-from tagger.verdicts.verdicts import (
+from tagger.verdicts import (
     NOT_A_LANDMARK,
     SIGHT_PREFIX,
     stored_dismissals,

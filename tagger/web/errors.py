@@ -25,7 +25,7 @@ from tagger.database.engine import (
     stated_error,
 )
 from tagger.errors import FailureKind, TaggerError
-from tagger.metadata.errors import RefusalKind
+from tagger.metadata import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language
 from tagger.web.routes import DocumentResponse
 from tagger.web.templating import render

@@ -22,7 +22,7 @@ from tagger.query.counts import familiar_landmark_counts, find_covers
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import count_photos
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.search.names import Meaning, Names, countries_of, with_surroundings
 from tagger.search.text_query import (
     KINDS_OF_NAMES,

@@ -50,7 +50,7 @@ from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.settings import Settings
 
 

@@ -25,13 +25,13 @@ from tagger.pipeline.sandbox import Sandbox
 from tagger.query.facets import FACETS, Facet, FacetName, count_facets
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import timeline_sections
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     models_to_teach,
     resolve_models,
     with_embeddings,
 )
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.teaching.similarity import LookAlikes, find_look_alikes

@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from tagger.errors import DISK_FULL_ERRNOS
-from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TemporaryFile,
     create_locked,

@@ -39,11 +39,11 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger import job_control
 from tagger.ledger.job_control import cancel, find_job, list_jobs
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
-from tagger.registry.registered_models import use_models
-from tagger.roots.roots import forget_path
+from tagger.registry import use_models
+from tagger.roots import forget_path
 from tagger.settings import Settings
+from tagger.verdicts import give_verdicts, withdraw_verdicts
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 ADA = Actor("web ada", "192.0.2.7")
 BEAT = Actor("worker tagger-1@rack")

@@ -29,7 +29,7 @@ from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 PARIS = (48.8584, 2.2945)
 EIFFEL = "eiffel-tower"

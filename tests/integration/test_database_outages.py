@@ -32,9 +32,9 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.storage import Item
 from tagger.ledger.workers import find_last_tick
-from tagger.registry.registered_models import list_models
+from tagger.registry import list_models
 from tagger.settings import Settings
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 from worker.broker import RedisEndpoint
 from worker.tasks import make_engine, stop_engine, tag_chunk, tick
 

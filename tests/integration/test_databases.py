@@ -32,9 +32,9 @@ from tagger.errors import DatabaseReadOnly
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 from tagger.transfer import NOT_CHECKED, check_database, connection_problems, upgrade_database
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 
 @pytest.fixture

@@ -23,14 +23,13 @@ from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.roots.roots import forget_path
+from tagger.roots import forget_path
 from tagger.tags.causes import delete_model_results, delete_verdicts
 from tagger.tags.settlement import unsettled
 from tagger.teaching import lessons
 from tagger.teaching.lessons import count_suggestions, find_suggestions, suggestion_page
 from tagger.transfer import check_database
-from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.verdicts.verdicts import (
+from tagger.verdicts import (
     StarredPhotos,
     VerdictFilter,
     dismiss_photos,
@@ -41,6 +40,7 @@ from tagger.verdicts.verdicts import (
     star_photos,
     withdraw_verdicts,
 )
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

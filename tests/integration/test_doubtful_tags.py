@@ -26,7 +26,7 @@ from tagger.query.tagged_photos import Tag
 from tagger.tags.contents import record_matching_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.lessons import find_suggestions
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.verdicts import give_verdicts, withdraw_verdicts
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 SURE, PROBABLE, CLOSE = (EIFFEL, 0.95, True), (EIFFEL, 0.7, False), (EIFFEL, 0.82, True)

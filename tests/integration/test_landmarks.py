@@ -23,6 +23,7 @@ from tagger.errors import (
     LandmarkOfModel,
     NotFound,
 )
+from tagger.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.landmarks.edits import (
     EditedLandmark,
     MergedLandmark,
@@ -33,12 +34,11 @@ from tagger.landmarks.edits import (
     merge_landmark,
     remove_landmark,
 )
-from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.model.artifact import Label
 from tagger.query.counts import landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.registry import RegisteredModel, add_model
 from tagger.tags.settlement import settle
 from tagger.transfer import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries

@@ -19,7 +19,7 @@ from tagger.database.tables import (
     photos,
 )
 from tagger.errors import QuestionNotFound
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 from tagger.teaching.classifiers import quantize
 from tagger.teaching.learning import update_taught
 from tagger.teaching.looks import update_looks

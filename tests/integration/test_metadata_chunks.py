@@ -20,7 +20,7 @@ from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp_fields
-from tagger.roots.roots import forget_path
+from tagger.roots import forget_path
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -29,11 +29,10 @@ from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import resume_suspended_jobs
-from tagger.metadata import photo_writer
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused, photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 from tagger.tags.contents import record_photos
 
 

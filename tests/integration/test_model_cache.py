@@ -30,7 +30,7 @@ from tagger.model.backends.protocol import BackendOptions, Conversions, Selectio
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 from tagger.photos.decoding import Pixels, Resize, decode_photo
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     StoredSelections,
     add_model,

@@ -35,8 +35,8 @@ from tagger.database.tables import (
 )
 from tagger.kept.days import BEFORE_ALL
 from tagger.kept.stored_trips import store_trips
+from tagger.landmarks import Landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark, remove_landmark
-from tagger.landmarks.landmarks import Landmark
 from tagger.ledger.jobs import finish_job
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import settle
@@ -46,7 +46,7 @@ from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.teaching.similarity import update_sketches
 from tagger.transfer import check_database
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.verdicts import give_verdicts, withdraw_verdicts
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tagger.ledger import job_control
 from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
 from tagger.photos import files, folders
-from tagger.roots.roots import forget_path
+from tagger.roots import forget_path
 
 if TYPE_CHECKING:
     pass

@@ -37,7 +37,7 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.find import ScanPosition, find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery, SortOption
 from tagger.query.sorted_scan import decode_cursor, encode_cursor
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -34,7 +34,7 @@ from tagger.query.position_clusters import (
     position_cells,
 )
 from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
-from tagger.verdicts.verdicts import VerdictFilter, list_verdicts
+from tagger.verdicts import VerdictFilter, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 AT_EIFFEL: dict[str, Any] = {"near": (48.8584, 2.2945), "radius_km": 2.0}

@@ -16,12 +16,12 @@ from support.threads import in_threads
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
+from tagger.landmarks import find_landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
-from tagger.landmarks.landmarks import find_landmark
-from tagger.roots.roots import forget_path
+from tagger.roots import forget_path
 from tagger.tags.contents import has_verdict
 from tagger.transfer import check_database
-from tagger.verdicts.verdicts import (
+from tagger.verdicts import (
     dismiss_photos,
     give_verdicts,
     restore_photos,

@@ -26,9 +26,9 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.raw_pairs import pair_files
-from tagger.roots.roots import forget_path, list_roots
+from tagger.roots import forget_path, list_roots
 from tagger.tags.contents import lock_contents
-from tagger.verdicts.verdicts import star_photos
+from tagger.verdicts import star_photos
 
 
 @pytest.fixture

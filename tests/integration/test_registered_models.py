@@ -26,7 +26,7 @@ from tagger.errors import (
 )
 from tagger.geo import regional_slug
 from tagger.model.artifact import Label
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     add_model,
     list_models,

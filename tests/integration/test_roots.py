@@ -18,6 +18,7 @@ from support.colour_folders import TaggedFolder
 from support.databases import read_scalars
 from support.threads import in_threads
 
+from tagger import roots as roots_module
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
@@ -26,9 +27,8 @@ from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.photos import files
 from tagger.photos.files import MountState
 from tagger.photos.paths import path_from_text, path_text
-from tagger.roots import roots as roots_module
+from tagger.roots import count_root_photos, ensure_root, find_root, forget_path, list_roots
 from tagger.roots.availability import unavailable_below, unavailable_folders
-from tagger.roots.roots import count_root_photos, ensure_root, find_root, forget_path, list_roots
 from tagger.tags.settlement import settle
 from tagger.transfer import check_database
 

@@ -17,12 +17,12 @@ from support.position_library import PositionLibrary
 from tagger.database.tables import landmarks, photos
 from tagger.errors import SearchTextInvalid
 from tagger.kept.trips import find_trip, rename_trip
-from tagger.landmarks.landmarks import find_landmark
+from tagger.landmarks import find_landmark
 from tagger.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import files_by_name, searched_name
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos

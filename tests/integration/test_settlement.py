@@ -36,21 +36,21 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.registry.registered_models import add_model, model_by_name, remove_model, use_models
-from tagger.roots.roots import forget_path
+from tagger.registry import add_model, model_by_name, remove_model, use_models
+from tagger.roots import forget_path
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.transfer import check_database
-from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.verdicts import (
+from tagger.verdicts import (
     NOT_A_LANDMARK,
     dismiss_photos,
     give_verdicts,
     restore_photos,
     withdraw_verdicts,
 )
+from tagger.verdicts.importing import import_verdicts, read_entries
 
 CELLS = 8
 PARIS, TOKYO = (48.8584, 2.2945), (35.68, 139.77)

@@ -24,7 +24,7 @@ from tagger.ledger import job_control
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     add_model,
     remove_model,
@@ -36,7 +36,7 @@ from tagger.tags.contents import lock_contents
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import is_settled
 from tagger.transfer import check_database
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 PALACE = LABELS[2].slug
 

@@ -14,7 +14,7 @@ from tagger.database.tables import embeddings, photos, tags
 from tagger.teaching import similarity
 from tagger.teaching.learning import load_embeddings
 from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups, update_sketches
-from tagger.verdicts.verdicts import dismiss_photos, give_verdicts
+from tagger.verdicts import dismiss_photos, give_verdicts
 
 CHURCH = 0
 

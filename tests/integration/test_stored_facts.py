@@ -25,10 +25,10 @@ from tagger.database.tables import cameras, changed_days, contents, photos
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.storage import open_items, store_results
 from tagger.ledger.chunks import Claim
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
+from tagger.photos import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
-from tagger.roots.roots import ensure_root
+from tagger.roots import ensure_root
 from tagger.teaching.comparison import TaughtCache
 
 VERSION = PhotoVersion(1, 1)

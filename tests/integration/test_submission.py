@@ -53,7 +53,7 @@ from tagger.photos.paths import ObjectPath
 from tagger.query.details import photo_details
 from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry import add_model, use_models
 from tagger.settings import Settings
 from tagger.tags.settlement import settle
 

@@ -29,7 +29,7 @@ from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Request
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, submit
 from tagger.jobs.processing import classification
 from tagger.kept.update import update_kept
+from tagger.landmarks import Landmark, find_landmark
 from tagger.landmarks.edits import (
     MergedLandmark,
     NewLandmark,
@@ -29,14 +30,13 @@ from tagger.landmarks.edits import (
     merge_landmark,
     remove_landmark,
 )
-from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry import add_model, use_models
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.teaching.comparison import load_classifiers
 from tagger.teaching.learning import (
@@ -49,7 +49,7 @@ from tagger.teaching.learning import (
 )
 from tagger.teaching.lessons import find_suggestions
 from tagger.transfer import connection_problems
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.verdicts import give_verdicts, withdraw_verdicts
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8  # Photos of each place

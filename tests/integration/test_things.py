@@ -34,7 +34,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.processed_photos import JobPhotos
 from tagger.query.timeline import count_photos
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     add_model,
     models_to_try,
@@ -47,8 +47,8 @@ from tagger.tags.models_in_use import names_in_use
 from tagger.texts.documents import json_bytes
 from tagger.things import all_things, count_things, find_thing
 from tagger.transfer import check_database
+from tagger.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 
 DOG = Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, aliases=("puppy",), parent="animal")
 # The thing at a position has the colour of the landmark at it.

@@ -34,7 +34,7 @@ from tagger.search.names import sight_names
 from tagger.search.text_query import place_near, suggest, text_query, this_day
 from tagger.texts.text_format import in_language
 from tagger.transfer import check_database
-from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
+from tagger.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 from tagger.web.templating import load_language
 
 

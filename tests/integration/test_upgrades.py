@@ -78,11 +78,11 @@ from tagger.errors import Conflict, DatabaseUnavailable, SchemaOutdated, Unavail
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.metadata.formats.jpeg import Splice, inverse_of
 from tagger.photos.paths import path_to_json
-from tagger.registry.registered_models import add_model
+from tagger.registry import add_model
 from tagger.tags.settlement import settle
 from tagger.teaching.learning import update_taught
 from tagger.transfer import TABLES, check_database, copy_database, upgrade_database
-from tagger.verdicts.verdicts import dismiss_photos, give_verdicts, star_photos
+from tagger.verdicts import dismiss_photos, give_verdicts, star_photos
 
 
 class Library:

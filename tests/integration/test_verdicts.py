@@ -14,6 +14,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.databases import execute
 
+from tagger import verdicts as verdicts_module
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
@@ -21,12 +22,11 @@ from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.registered_models import add_model
-from tagger.roots.roots import forget_path
+from tagger.registry import add_model
+from tagger.roots import forget_path
 from tagger.texts import documents
-from tagger.verdicts import verdicts as verdicts_module
+from tagger.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
-from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.submission import MAX_ERROR_M, MetadataOptions
 from tagger.kept.update import update_kept
 from tagger.metadata.photo_files import photo_fields, xmp_fields
-from tagger.roots.roots import forget_path
+from tagger.roots import forget_path
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)

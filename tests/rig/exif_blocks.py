@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from tagger.metadata.errors import WriteRefused
+from tagger.metadata import WriteRefused
 from tagger.metadata.exif import add, insertion_difference, remove
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 

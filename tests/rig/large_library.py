@@ -18,7 +18,7 @@ from tagger.database.schema import bulk_load
 from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
 from tagger.kept.update import update_kept
-from tagger.registry.registered_models import resolve_models, use_models
+from tagger.registry import resolve_models, use_models
 from tagger.tags.models_in_use import LANDMARKS, shipped_name
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of

@@ -31,7 +31,7 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.trips import all_trips, rename_trip
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import load_settings
-from tagger.verdicts.verdicts import star_photos
+from tagger.verdicts import star_photos
 
 DUMP = "dump.sql"
 """The database, if it is on PostgreSQL."""

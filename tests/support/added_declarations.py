@@ -35,7 +35,7 @@ def import_changed(name: str, text: str, changed: str) -> None:
 
 def declare_rating() -> None:
     """Add a field to the declarations, its columns to the table, and its reading to that of XMP."""
-    import_changed("tagger.photos.facts", FIELD, FIELD + ADDED_FIELD)
+    import_changed("tagger.photos", FIELD, FIELD + ADDED_FIELD)
 
     from tagger.database.tables import photos
 

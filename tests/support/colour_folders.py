@@ -21,7 +21,7 @@ from tagger.ledger.items import FailingPhoto, FailureFilter, failing_photos
 from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import Manifest
-from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.registry import RegisteredModel, add_model
 from tagger.settings import Settings
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"

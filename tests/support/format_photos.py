@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 from rig.containers import encode_image
 from rig.drawing import draw_photo
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
 from tagger.metadata.photo_files import temporary_name

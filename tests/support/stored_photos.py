@@ -23,9 +23,9 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.photos.facts import CameraFacts
+from tagger.photos import CameraFacts
 from tagger.photos.paths import path_text
-from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.registry import RegisteredModel, add_model
 from tagger.tags.settlement import settle
 
 COLOURS = bytes(range(27))

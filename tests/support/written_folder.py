@@ -20,7 +20,7 @@ from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import release_expired
 from tagger.photos.paths import parse_path
 from tagger.query.options import PhotoQuery
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 # By another program.
 SIDECAR_OF_USER = (

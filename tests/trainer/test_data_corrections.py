@@ -13,10 +13,10 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import roots
+from tagger.landmarks import find_landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark
-from tagger.landmarks.landmarks import find_landmark
 from tagger.photos.containers import digest_photo
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry import add_model, use_models
 from trainer.data.folders import label_folders, labels_with_landmarks
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"

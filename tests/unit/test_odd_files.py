@@ -20,12 +20,12 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
+from tagger.photos import CameraFacts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import decode_photo, memory
 from tagger.photos.decoding.conversion import scalable, scaled
 from tagger.photos.decoding.failures import failing_alone
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
-from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import JPEG
 from tagger.photos.jpeg import from_first_scan
 

@@ -22,8 +22,8 @@ from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.model.artifact import Embedding
 from tagger.model.backends.protocol import Outputs
 from tagger.model.model import Model
+from tagger.photos import CameraFacts
 from tagger.photos.decoding import DecodedImage, Resize
-from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import pipeline as pipeline_module, reader_pool

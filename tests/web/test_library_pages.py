@@ -18,7 +18,7 @@ from tagger.database.tables import photos, positions
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.counts import find_covers
-from tagger.verdicts.verdicts import star_photos
+from tagger.verdicts import star_photos
 from tagger.web import state
 from tagger.web.overview import CachedQuery
 

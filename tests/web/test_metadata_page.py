@@ -11,7 +11,7 @@ from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
 from tagger.database.enums import VerdictKind
 from tagger.settings import Settings
-from tagger.verdicts.verdicts import give_verdicts
+from tagger.verdicts import give_verdicts
 
 # The sidecar of another program.
 RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -15,7 +15,7 @@ from tagger.landmarks.edits import RemovedLandmarkDocument
 from tagger.query.counts import TripDocument
 from tagger.query.details import PhotoDetailsDocument
 from tagger.query.photo_json import LandmarkDocument
-from tagger.verdicts.verdicts import VerdictsDocument
+from tagger.verdicts import VerdictsDocument
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place, SearchResult
 from tagger.web.api.photos import PhotoPage

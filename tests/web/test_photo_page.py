@@ -18,7 +18,7 @@ from support.written_folder import WrittenFolder
 from tagger.database.enums import Runner
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry import add_model, use_models
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"

@@ -10,7 +10,7 @@ from support.library_photos import EIFFEL, picture
 
 from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry import add_model, use_models
 from tagger.tags.models_in_use import names_in_use
 from tagger.web import overview
 

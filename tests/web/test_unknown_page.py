@@ -12,7 +12,7 @@ from support.browser import PHONE, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.database.tables import models
-from tagger.verdicts.verdicts import dismiss_photos
+from tagger.verdicts import dismiss_photos
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails", "counted")
 

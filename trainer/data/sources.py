@@ -21,7 +21,7 @@ from tagger.model.artifact import Label, file_digest
 from tagger.photos.names import is_photo_name
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
-from tagger.verdicts.verdicts import LabelledImage, TrainingExport, open_training_export
+from tagger.verdicts import LabelledImage, TrainingExport, open_training_export
 from trainer import progress
 from trainer.data.folders import (
     COLUMNS,

@@ -50,7 +50,7 @@ from tagger.jobs.enqueue.submission import (
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
-from tagger.registry.registered_models import resolve_models
+from tagger.registry import resolve_models
 
 if TYPE_CHECKING:
     pass

@@ -42,7 +42,7 @@ from tagger.database.schema import read_revision
 from tagger.errors import TaggerError
 from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
 from tagger.processes.permissions import permission_problem, readable_by_others
-from tagger.roots.roots import RootPaths, list_roots
+from tagger.roots import RootPaths, list_roots
 from tagger.settings import Settings, config_file, load_settings
 from tagger.texts.addresses import redact_url
 from worker.broker import check_accepts_messages, find_broker, is_stopped, queue_depths
@@ -467,7 +467,7 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
 def check_models(settings: Settings, database: Database) -> Iterator[Finding]:
     """Name what a command that was killed has left, so that photos do not follow the models in use."""
-    from tagger.registry.registered_models import models_to_teach, preview_models
+    from tagger.registry import models_to_teach, preview_models
     from tagger.tags.models_in_use import names_in_use, things_off_text, use_command
     from tagger.tags.settlement import is_settled
     from tagger.teaching.learning import unfinished_landmarks

@@ -43,7 +43,7 @@ from tagger.jobs.processing.metadata_preview import (
 )
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.ledger.job_control import count_changes, find_job
-from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
     Fields,
@@ -62,7 +62,7 @@ from tagger.photos.paths import parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, read_named, require_writable
 from tagger.query.photo_conditions import require_folders
-from tagger.roots.roots import is_stored, list_roots
+from tagger.roots import is_stored, list_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

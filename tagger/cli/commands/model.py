@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger import registry
 from tagger.cli import console
 from tagger.cli.console import ProgressLine, printable, write_json, write_table
 from tagger.cli.help import argument, flag, option
@@ -21,8 +22,7 @@ from tagger.cli.session import (
 )
 from tagger.errors import Conflict, ExtraMissing, TaggerError
 from tagger.query.photo_json import model_document
-from tagger.registry import registered_models
-from tagger.registry.registered_models import RegisteredModel
+from tagger.registry import RegisteredModel
 from tagger.registry.registration import landmarks_of_labels
 from tagger.tags import models_in_use
 from tagger.texts.text_format import list_text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.jobs.processing.model_cache import ModelTrial
-    from tagger.landmarks.landmarks import Landmark
+    from tagger.landmarks import Landmark
     from tagger.model.artifact import Manifest
 
 model_app = typer.Typer(
@@ -55,7 +55,7 @@ def list_models(json: Json = False) -> None:
 
     Example: tagger model list
     """
-    models = registered_models.list_models(open_for_reading().database)
+    models = registry.list_models(open_for_reading().database)
     several = sum(model.in_use for model in models) > 1
     rows = (
         [
@@ -94,11 +94,11 @@ def add(
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
-    name = None if name is None else registered_models.clean_model_name(name)
-    checked = registered_models.check_model_file(file)
+    name = None if name is None else registry.clean_model_name(name)
+    checked = registry.check_model_file(file)
     database = open_session().database
     if dry_run:
-        existing = registered_models.model_by_digest(database, checked.digest)
+        existing = registry.model_by_digest(database, checked.digest)
         planned = existing.name if existing else name or checked.manifest.name
         document = {
             "name": planned,
@@ -112,7 +112,7 @@ def add(
             json=json,
         )
         return
-    model = registered_models.add_model(database, file, name)
+    model = registry.add_model(database, file, name)
     text = printable(f"registered as {model.name}")
     console.write_result(model_document(model), text, json=json)
     if not model.in_use:
@@ -149,7 +149,7 @@ def use(
     Example: tagger model use landmarks-203-v11 mine
     """
     session = open_session()
-    models = registered_models.models_by_name(session.database, name)
+    models = registry.models_by_name(session.database, name)
     if not force:
         for model in models:
             _require_engine(model)
@@ -157,7 +157,7 @@ def use(
     would_name = [_try(session, model) for model in models if not model.in_use]
     if not dry_run:
         with ProgressLine("updating tags") as line:
-            models = registered_models.use_models(session.database, name, line.show)
+            models = registry.use_models(session.database, name, line.show)
         update_derived_facts(session)
     now = [model.name for model in models]
     used, verb = ", ".join(now), "is" if len(models) == 1 else "are"
@@ -244,7 +244,7 @@ def remove(
     """
     session = open_session(settle_jobs=True)
     with ProgressLine("removing") as line:
-        removed = registered_models.remove_model(
+        removed = registry.remove_model(
             session.database, name, dry_run=dry_run, on_progress=line.show
         )
     if not dry_run:
@@ -282,7 +282,7 @@ def show(
     Example: tagger model show
     """
     settings, database = open_for_reading()
-    model = registered_models.preview_models(database, name or settings.model)[0]
+    model = registry.preview_models(database, name or settings.model)[0]
     if json:
         write_json(
             vars(model_document(model))
@@ -311,15 +311,15 @@ def verify(
 
     Example: tagger model verify model.pt
     """
-    models = registered_models.list_models(open_for_reading().database)
+    models = registry.list_models(open_for_reading().database)
     files = {model.name: model.file for model in models}
     path = files.get(file, Path(file))
-    checked = registered_models.check_model_file(path)
+    checked = registry.check_model_file(path)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:
         for model in models:
             if model.file.resolve() == path.resolve():
-                registered_models.verify_model(model)
+                registry.verify_model(model)
     label_count, kind = len(checked.manifest.labels), checked.manifest.kind
     document = {
         "file": str(path.absolute()),

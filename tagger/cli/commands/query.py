@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.query.options import PhotoQuery
-    from tagger.registry.registered_models import RegisteredModel
+    from tagger.registry import RegisteredModel
     from tagger.teaching.classifiers import Embeddings
 
 Text = Annotated[

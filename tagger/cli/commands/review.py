@@ -46,7 +46,7 @@ from tagger.cli.session import model_in_use, open_for_reading, open_session
 from tagger.database.audit_log import login_name
 from tagger.database.enums import VerdictKind
 from tagger.errors import AlreadyExists
-from tagger.landmarks.landmarks import find_landmark
+from tagger.landmarks import find_landmark
 from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
@@ -57,8 +57,7 @@ from tagger.teaching.questions import (
     open_questions,
     withdraw_answer,
 )
-from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.verdicts.verdicts import (
+from tagger.verdicts import (
     VERDICT_COLUMNS,
     DismissedPhotos,
     PhotoVerdict,
@@ -70,6 +69,7 @@ from tagger.verdicts.verdicts import (
     restore_photos,
     withdraw_verdicts,
 )
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[

@@ -72,8 +72,8 @@ from tagger.query.processed_photos import (
     named_predictions,
     prediction_document,
 )
-from tagger.registry.registered_models import RegisteredModel, models_to_try
-from tagger.roots.roots import forget_path
+from tagger.registry import RegisteredModel, models_to_try
+from tagger.roots import forget_path
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import percent
 

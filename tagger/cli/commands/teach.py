@@ -26,8 +26,8 @@ from tagger.database.audit_log import login_name
 from tagger.database.enums import Priority
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.selection import select_paths
+from tagger.landmarks import Landmark, landmarks_spelled_like
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
-from tagger.landmarks.landmarks import Landmark, landmarks_spelled_like
 from tagger.teaching.learning import (
     LEAST_MISSED,
     Example,
@@ -43,7 +43,7 @@ from tagger.teaching.lessons import teach as teach_landmark
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.registry.registered_models import RegisteredModel
+    from tagger.registry import RegisteredModel
 
 
 def find_lesson(

@@ -11,7 +11,7 @@ from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
 from tagger.query.counts import LandmarkCount, landmark_counts
-from tagger.roots.roots import RootPaths, list_roots
+from tagger.roots import RootPaths, list_roots
 from tagger.tags.models_in_use import names_in_use, problems_in_use
 from tagger.texts.documents import document_of
 from tagger.things import count_things

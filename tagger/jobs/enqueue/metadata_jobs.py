@@ -29,7 +29,7 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import has_tag, path_ranges
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.settings import Settings
 from tagger.things import shown_things
 

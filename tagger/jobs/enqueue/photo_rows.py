@@ -43,7 +43,7 @@ from tagger.metadata.stated_facts import (
     is_same_place,
     read_side_facts,
 )
-from tagger.photos.facts import (
+from tagger.photos import (
     FIRST_FACTS,
     LARGEST_OFFSET_S,
     LEAST_OFFSET_S,
@@ -58,8 +58,8 @@ from tagger.photos.side_files import SideFile, side_files_from_text, side_files_
 from tagger.photos.source import PhotoSource
 from tagger.positions.cities import time_zone
 from tagger.raw_pairs import separate_files
+from tagger.roots import Root
 from tagger.roots.availability import UnavailableFolder, unavailable_below
-from tagger.roots.roots import Root
 from tagger.tags.contents import is_classified_by_all, record_photos
 
 # The two path columns of a photo: text, and bytes if the name is not UTF-8.

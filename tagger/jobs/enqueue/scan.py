@@ -59,13 +59,7 @@ from tagger.photos.paths import parse_path, printable_path
 from tagger.photos.side_files import side_files_below
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files
-from tagger.roots.availability import (
-    UnavailableFolder,
-    moved_roots,
-    store_mounts,
-    unavailable_folders,
-)
-from tagger.roots.roots import (
+from tagger.roots import (
     Root,
     RootPaths,
     find_root,
@@ -75,6 +69,12 @@ from tagger.roots.roots import (
     photos_below,
     store_endpoint,
     stored_root,
+)
+from tagger.roots.availability import (
+    UnavailableFolder,
+    moved_roots,
+    store_mounts,
+    unavailable_folders,
 )
 
 NOTED_PROBLEMS = 3

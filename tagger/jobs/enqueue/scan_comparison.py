@@ -29,7 +29,7 @@ from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import find_named, open_source
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 
 # With more unseen photos in a folder, all of it gets a job, which scans it page by page.
 MOST_UNSEEN = 20_000

@@ -12,12 +12,12 @@ from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
+from tagger.roots import RootPaths, find_root, list_roots
 from tagger.roots.availability import (
     UnavailableFolder,
     check_mounted,
     unavailable_below,
 )
-from tagger.roots.roots import RootPaths, find_root, list_roots
 
 PAGE = 2000
 # PostgreSQL cannot index longer paths.

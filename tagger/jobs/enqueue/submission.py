@@ -64,12 +64,12 @@ from tagger.ledger.jobs import (
     job_heartbeat,
     other_models,
 )
-from tagger.photos.facts import LARGEST_ERROR_M
+from tagger.photos import LARGEST_ERROR_M
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.photos.source import require_writable
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery, options_used_by
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     model_by_id,
     models_to_teach,
@@ -77,7 +77,7 @@ from tagger.registry.registered_models import (
     verify_model,
     with_embeddings,
 )
-from tagger.roots.roots import RootPaths
+from tagger.roots import RootPaths
 from tagger.settings import Settings
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS

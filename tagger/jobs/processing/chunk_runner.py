@@ -22,8 +22,8 @@ from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root
 from tagger.processes.metrics import FAILURES, PHOTOS
+from tagger.roots import Root, list_roots
 from tagger.roots.availability import UnavailableFolder, unavailable_folders
-from tagger.roots.roots import Root, list_roots
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)

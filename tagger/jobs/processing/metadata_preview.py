@@ -26,7 +26,7 @@ from tagger.database.tables import (
 from tagger.errors import PhotoNotFound
 from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.undo_log import find_undo_record
-from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
     WrittenFile,
@@ -41,8 +41,8 @@ from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import best_first
 from tagger.raw_pairs import raw_files_of
+from tagger.roots import RootPaths, list_roots
 from tagger.roots.availability import unavailable_folders
-from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.texts.documents import document_of
 from tagger.texts.names import slug_of_name

@@ -33,7 +33,7 @@ from tagger.jobs.processing.undo_log import (
 )
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.items import EDITED
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.photo_writer import (
     PhotoWriteRequest,
@@ -42,7 +42,7 @@ from tagger.metadata.photo_writer import (
     plan_and_prepare,
 )
 from tagger.metadata.plans import UndoRecord
-from tagger.roots.roots import Root
+from tagger.roots import Root
 
 log = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ from tagger.pipeline.pipeline import Pipeline, photo_opener
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto
 from tagger.pipeline.sandbox import Sandbox
 from tagger.query.counts import sample_photos
-from tagger.registry.registered_models import (
+from tagger.registry import (
     RegisteredModel,
     StoredSelections,
     model_by_id,

@@ -50,7 +50,7 @@ from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.ledger.jobs import follow_images
 from tagger.metadata.stated_facts import SideFacts
-from tagger.photos.facts import CameraFacts
+from tagger.photos import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import TypeAlias
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats import jpeg
 from tagger.metadata.formats.jpeg import Splice, broken_structure
 from tagger.photos.containers import read_container

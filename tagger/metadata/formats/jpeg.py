@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.jpeg import EXIF, IPTC, SEGMENT_LIMIT, XMP, iptc_in, resources_in
 from tagger.photos.tiff import TiffBlock, open_tiff

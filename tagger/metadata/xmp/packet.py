@@ -15,7 +15,7 @@ from typing import Literal
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.texts.documents import encoding_of
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.errors import WriteRefused
+from tagger.metadata import WriteRefused
 from tagger.metadata.xmp.packet import (
     ADDED,
     ALT,

@@ -59,7 +59,7 @@ from tagger.ledger.jobs import cancel_job, create_job
 from tagger.photos.paths import parse_path
 from tagger.photos.source import open_source
 from tagger.query.options import PhotoQuery
-from tagger.roots.roots import list_roots
+from tagger.roots import list_roots
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
 from tagger.web.routes import ONE_LINE, RequestModel

@@ -15,13 +15,13 @@ from pydantic import Field, model_validator
 
 from tagger.database.connection import Database
 from tagger.errors import ExamplesMissing, QueryInvalid
+from tagger.landmarks import display_names
 from tagger.landmarks.edits import (
     NewLandmark,
     RemovedLandmarkDocument,
     add_landmark,
     remove_landmark,
 )
-from tagger.landmarks.landmarks import display_names
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import (

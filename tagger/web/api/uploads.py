@@ -32,7 +32,7 @@ from tagger.query.processed_photos import (
     named_predictions,
     prediction_document,
 )
-from tagger.registry.registered_models import RegisteredModel, models_of_landmarks
+from tagger.registry import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
 from tagger.web.access import Role, may_send_photos, requires
 from tagger.web.api.job_starter import start_job

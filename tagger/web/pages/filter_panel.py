@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.cameras import camera_model
-from tagger.landmarks.landmarks import find_landmark
+from tagger.landmarks import find_landmark
 from tagger.query.facets import MOST_READ, Facet, FacetName
 from tagger.query.filter_words import (
     WHICH,

@@ -29,6 +29,7 @@ from tagger.kept.trips import (
     undo_trip_edit,
     undoable_edits,
 )
+from tagger.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.landmarks.edits import (
     LandmarkChanges,
     MergedLandmark,
@@ -37,7 +38,6 @@ from tagger.landmarks.edits import (
     merge_landmark,
     remove_landmark,
 )
-from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.ledger.job_control import count_open_jobs
 from tagger.query.counts import (
     LandmarkCount,
@@ -51,7 +51,7 @@ from tagger.query.counts import (
     trip_summary,
 )
 from tagger.query.option_values import parse_box
-from tagger.registry.registered_models import (
+from tagger.registry import (
     models_of_landmarks,
     resolve_models,
     use_models,

@@ -47,11 +47,11 @@ from tagger.jobs.enqueue.submission import (
     MetadataOptions,
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
-from tagger.landmarks.landmarks import all_landmarks
+from tagger.landmarks import all_landmarks
 from tagger.ledger.job_control import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
 from tagger.metadata.plans import FilePlan
-from tagger.photos.facts import RESULT_FACTS
+from tagger.photos import RESULT_FACTS
 from tagger.photos.files import OpenFile
 from tagger.photos.paths import parse_path
 from tagger.query.counts import TripSummary, trips_of_photos
@@ -69,7 +69,7 @@ from tagger.query.tagged_photos import (
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, day_text, gettext, ngettext
 from tagger.things import all_things
-from tagger.verdicts.verdicts import rejected_sights
+from tagger.verdicts import rejected_sights
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
     WriteMode,

@@ -25,7 +25,7 @@ from tagger.errors import (
     NotFound,
     QueryInvalid,
 )
-from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
+from tagger.landmarks import Landmark, display_names, find_landmark
 from tagger.query.counts import (
     count_images,
     summaries_of_trips,

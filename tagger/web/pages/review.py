@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse
 from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
 from tagger.geo import distance_km
-from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, TripSummary, example_covers, trips_of_photos
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.teaching.lessons import count_suggestions, suggestion_page

@@ -30,8 +30,8 @@ from rig.exif_blocks import (
 from support.examples import examples
 from support.format_photos import encode_photo
 
+from tagger.metadata import WriteRefused
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.errors import WriteRefused
 from tagger.metadata.exif import add, has_position, insertion_difference, read, remove
 from tagger.metadata.formats import is_jpeg
 from tagger.metadata.photo_files import photo_fields

@@ -35,7 +35,7 @@ from support.format_photos import (
 )
 
 from tagger.database.enums import Outcome, Target
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats import (
     difference_outside_blocks,
     is_jpeg,

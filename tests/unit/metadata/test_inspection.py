@@ -11,8 +11,7 @@ from rig.exif_blocks import block
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 from support.format_photos import IMAGE, encode_photo, exif_block, sidecar_plan
 
-from tagger.metadata import xmp
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused, xmp
 from tagger.metadata.formats import may_hold_tags, read_blocks
 from tagger.metadata.photo_files import (
     Fields,

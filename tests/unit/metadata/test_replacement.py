@@ -17,7 +17,7 @@ import pytest
 from support.disks import NOBODY, file_size_limit, mounted_disk, without_root_privileges
 from support.format_photos import temporary_path
 
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from support.format_photos import temporary_path
 
-from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.replacement import prepare, read_for_writing
 

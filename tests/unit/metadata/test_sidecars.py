@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import find_photo_files, is_sidecar_name, new_sidecar, refuse_shared
 from tagger.photos.files import OpenFolder
 

@@ -23,7 +23,7 @@ from tagger.metadata.stated_facts import (
     stated_in_xmp,
 )
 from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
-from tagger.photos.facts import CameraFacts, PhotoFacts
+from tagger.photos import CameraFacts, PhotoFacts
 from tagger.texts.half_days import AFTERNOON, MORNING, half_day_word
 
 PICTURE = draw_photo(6, (64, 48))

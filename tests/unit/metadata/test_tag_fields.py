@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from support.examples import examples
 
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats.jpeg import (
     LARGEST_INVERSE,
     MOST_SPLICES,

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tagger.metadata import xmp
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused, xmp
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp.packet import NAMESPACES
 

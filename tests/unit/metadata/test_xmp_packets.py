@@ -15,8 +15,7 @@ from hypothesis import assume, example, given, strategies as st
 from lxml import etree
 from support.examples import examples
 
-from tagger.metadata import xmp
-from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, WriteRefused, xmp
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp.packet import NAMESPACES, RDF
 

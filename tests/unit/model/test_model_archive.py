@@ -16,7 +16,7 @@ from torch import Tensor
 from tagger.errors import ModelRefused
 from tagger.model.artifact import check_program, checked_archive, file_digest, load_module, read_manifest
 from tagger.model.model_code import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
-from tagger.registry.registered_models import check_model_file
+from tagger.registry import check_model_file
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tagger.landmarks.landmarks import REACHES_KM
+from tagger.landmarks import REACHES_KM
 from tagger.positions.tag_odds import LEAST, MOST, position_odds
 from tagger.tags.rule import LEAST_SCORE, SURE_SCORE, is_accepted, weighed
 

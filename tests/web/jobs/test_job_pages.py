@@ -17,7 +17,7 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.workers import WorkerStatus
-from tagger.metadata.errors import RefusalKind
+from tagger.metadata import RefusalKind
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.web.api.job_starter import WriteMode, folder_key
