@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from trainer.data.inspection import FEW
 from trainer.evaluation import Evaluation
 
-# The entry of `training`, in a run and in its model file, with the number of photos of each
-# landmark.
-PHOTOS_OF = "photos_of_landmarks"
-
 # How the recipe of a model begins that was taught, and not trained.
 TAUGHT = "taught"
 # The most landmarks named in one line.
@@ -134,7 +130,7 @@ def least_photos(training: Mapping[str, object]) -> int:
 
 def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:
     """The training photos of each landmark; empty for models of earlier versions, which do not state them."""
-    counts = training.get(PHOTOS_OF)
+    counts = training.get("photos_of_landmarks")
     return (
         {str(name): int(count) for name, count in counts.items()}
         if isinstance(counts, dict)

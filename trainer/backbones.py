@@ -203,12 +203,11 @@ class Torchvision:
     def build(
         self, name: str, _convention: Convention = "torchvision"
     ) -> FeatureNetwork:
-        (side,) = models.get_model_weights(name).DEFAULT.transforms().crop_size
-        size = int(side)
+        transforms = models.get_model_weights(name).DEFAULT.transforms()
+        size = int(transforms.crop_size[0])
         arguments = {"image_size": size} if name.startswith("vit_") else {}
         network: nn.Module = models.get_model(name, weights=None, **arguments)
         last = _remove_last_layer(network)
-        transforms = models.get_model_weights(name).DEFAULT.transforms()
         normalisation = scale_normalisation(transforms.mean, transforms.std)
         return FeatureNetwork(network, (f"{last}.",), normalisation, size)
 

@@ -34,7 +34,6 @@ from trainer.progress import photo_progress
 from trainer.recipes import log_few, train_found
 
 MODEL = "model.pt"
-FIGURES = "comparison.json"
 TIMED_PHOTOS = 64
 ROUNDS = 5
 
@@ -136,7 +135,7 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
     }
     with writing_to(options.out):
         text = json.dumps(document, indent=1, ensure_ascii=False)
-        (options.out / FIGURES).write_text(text + "\n", "utf-8")
+        (options.out / "comparison.json").write_text(text + "\n", "utf-8")
     return document
 
 

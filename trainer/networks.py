@@ -74,7 +74,6 @@ class NetworkSource(Protocol):
         Raises:
             BackboneUnusable: they could not be downloaded.
         """
-        ...
 
 
 def download_failed(backbone: str, reason: str) -> BackboneUnusable:

@@ -9,23 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from tagger.model.devices import core_count
 
 log = logging.getLogger("trainer")
 
 
-class Show(Protocol):
-    """Shows how much of a stage is done, of a total if it is known. `state` follows the description."""
-
-    def __call__(
-        self,
-        done: int,
-        total: int | None = None,
-        photos_per_second: float | None = None,
-        state: str = "",
-    ) -> None: ...
+# Shows how much of a stage is done, of a total if it is known, the photos per second, and a text that follows
+# the description: as `tagger.cli.console.ProgressLine.show`.
+Show = Callable[..., None]
 
 
 @contextmanager

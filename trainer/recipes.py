@@ -29,7 +29,6 @@ from trainer.data.preparation import (
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import FinishedRun, create_run_folder
 from trainer.export.calibration import (
-    FittedModel,
     TrainedClassifier,
     complete_run,
     finish_run,
@@ -348,19 +347,20 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     features = features_from_files(
         encoder, data.validation_paths(), shipped.input.resize, device
     )[:, 0]
-    fitted = FittedModel(
-        backbone,
-        shipped.input,
-        learned_from(data).scores_of(features),
-        lambda: learned_from(data.whole),
-        None,
-        None,
-        background,
-        shipped.ranges,
-        "taught: what tells each landmark from strangers, on the frozen network of the shipped model",
-        {"seed": options.seed},
+    return finish_run(
+        data,
+        options,
+        backbone=backbone,
+        rule=shipped.input,
+        scores=learned_from(data).scores_of(features),
+        final=lambda: learned_from(data.whole),
+        score_rule=None,
+        second_look=None,
+        background=background,
+        ranges=shipped.ranges,
+        recipe="taught: what tells each landmark from strangers, on the frozen network of the shipped model",
+        settings={"seed": options.seed},
     )
-    return finish_run(data, fitted, options)
 
 
 # The scratch recipe: train our own network from random weights.

@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,7 +57,10 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
         require_safe_folders(
             data_folder, ledger_id
         )  # another user may have made them first
-        with _lock(folder / "start.lock"):
+        start_lock = folder / "start.lock"
+        create_private_file(start_lock)
+        with start_lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             _prepare_socket_folder(folder.absolute())
             if not _is_running(socket_path(data_folder, ledger_id)):
                 _start(socket_path(data_folder, ledger_id), folder)
@@ -212,14 +214,6 @@ def _is_used(socket: Path) -> bool:
             return len(client.client_list()) > 1
     except redis.RedisError:
         return True  # too busy to answer
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    create_private_file(path)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 # The process, user and group of the other end, as Linux tells them.

@@ -16,11 +16,6 @@ from tagger.photos.paths import printable_path
 # The optional fields of a log record.
 FIELDS = ("job", "chunk", "photo", "kind")
 
-_ExcInfo = (
-    tuple[type[BaseException], BaseException, TracebackType | None]
-    | tuple[None, None, None]
-)
-
 
 def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> None:
     handler = logging.StreamHandler(sys.stderr)
@@ -40,7 +35,11 @@ class _Lines(logging.Formatter):
             if getattr(record, name, None) is not None
         }
 
-    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
+    def formatException(  # noqa: N802 - logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
         kind, _, trace = ei
         if kind is None:
             return ""

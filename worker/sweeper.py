@@ -160,7 +160,11 @@ class Sweeper:
                 log.warning(text, released)
         self._missing_roots = resume_jobs(self._database, self._settings.roots)
         self._send_wake_ups()
-        self._locate_while_idle()
+        # Locate photos for LOCATE_S, unless a job runs, which needs the database.
+        until = time.monotonic() + LOCATE_S
+        while time.monotonic() < until and not self._closed.is_set():
+            if is_any_claimable(self._database) or not update_some(self._database):
+                return
 
     def waits_for(self) -> Note | None:
         """Why this worker starts no work now; None if it would."""
@@ -171,13 +175,6 @@ class Sweeper:
                 NoteCode.ROOTS_MISSING, {"names": ", ".join(self._missing_roots)}
             )
         return None
-
-    def _locate_while_idle(self) -> None:
-        # Locate photos for LOCATE_S, unless a job runs, which needs the database.
-        until = time.monotonic() + LOCATE_S
-        while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not update_some(self._database):
-                return
 
     def _send_wake_ups(self) -> None:
         # Wake workers for chunks that wait, also where Redis lost wake-ups, unless it refuses them.

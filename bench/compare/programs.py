@@ -239,12 +239,13 @@ class ComparedProgram:
 
 
 TAG = "tag"
-TORCHSCRIPT = {"backend": "torchscript"}
 
 PROGRAMS = (
     ComparedProgram(TAG, "`tagger tag`", measure_tag()),
     ComparedProgram(
-        "tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)
+        "tag-torchscript",
+        "`tagger tag`, TorchScript",
+        measure_tag(backend="torchscript"),
     ),
     ComparedProgram("worker", "`tagger worker`", measure_worker),
     ComparedProgram("celery", "Celery, one photo per task", measure_celery),

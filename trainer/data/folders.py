@@ -283,23 +283,21 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
     Raises:
         DataUnusable: the list cannot be used.
     """
-    listed = _read_sources(folder / SOURCES) if (folder / SOURCES).is_file() else {}
+    listed: dict[str, str] = {}
+    table = folder / SOURCES
+    if table.is_file():
+        remedy = "It is a CSV file with the columns photo and source"
+        with open_csv(table, remedy) as rows:
+            listed = {
+                label_of(row.get("photo") or ""): (row.get("source") or "").strip()
+                for row in rows
+            }
+        if not all("/" in photo and source for photo, source in listed.items()):
+            reason = "each row needs a photo, FOLDER/NAME, and a source"
+            raise DataUnusable(path=table, reason=reason, remedy=remedy)
     return [
         listed.get(label_of(f"{path.parent.name}/{path.name}"), "") for path in paths
     ]
-
-
-def _read_sources(path: Path) -> dict[str, str]:
-    remedy = "It is a CSV file with the columns photo and source"
-    with open_csv(path, remedy) as rows:
-        sources = {
-            label_of(row.get("photo") or ""): (row.get("source") or "").strip()
-            for row in rows
-        }
-    if not all("/" in photo and source for photo, source in sources.items()):
-        reason = "each row needs a photo, FOLDER/NAME, and a source"
-        raise DataUnusable(path=path, reason=reason, remedy=remedy)
-    return sources
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -435,7 +433,6 @@ ALIKE = 0.9
 # The highest standard deviation of a blank image's thumbnail, in grey levels.
 BLANK = 1.0
 
-Thumbnail = npt.NDArray[np.uint8]  # (16, 16) grey
 _Array = npt.NDArray[Any]
 _TILE_ROWS, _TILE_COLUMNS = 1024, 4096
 _PAIRS_AT_ONCE = 1 << 14
@@ -446,7 +443,7 @@ class Sketch:
     """A hash and a thumbnail of an image, for comparison with others."""
 
     difference_hash: int
-    thumbnail: Thumbnail
+    thumbnail: npt.NDArray[np.uint8]  # (16, 16) grey
 
     @property
     def is_blank(self) -> bool:

@@ -11,7 +11,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -106,24 +106,16 @@ def write_corrections(corrections: Corrections, out: Path) -> None:
         targets = copy_photos(corrections.copies, folder)
         with writing_to(out):
             write_gazetteer(folder / FILE_NAME, corrections.labels.values())
-            if sources:
-                rows = [
-                    (target, sources[photo])
-                    for photo, target in targets
-                    if photo in sources
-                ]
-                _write_sources(folder / SOURCES, rows)
-
-
-def _write_sources(path: Path, sources: Iterable[tuple[Path, str]]) -> None:
-    # Write where photos come from. Names that are not UTF-8 are left out.
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("photo", "source"))
-        for photo, source in sources:
-            name, is_altered = path_text(f"{photo.parent.name}/{photo.name}")
-            if not is_altered:
-                rows.writerow((name, path_text(source)[0]))
+            if not sources:
+                return
+            with (folder / SOURCES).open("w", encoding="utf-8", newline="") as file:
+                rows = csv.writer(file, lineterminator="\n")
+                rows.writerow(("photo", "source"))
+                for photo, copy in targets:
+                    name, is_altered = path_text(f"{copy.parent.name}/{copy.name}")
+                    # Names that are not UTF-8 are left out.
+                    if photo in sources and not is_altered:
+                        rows.writerow((name, path_text(sources[photo])[0]))
 
 
 class Corrections:

@@ -303,17 +303,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Pat
     Returns:
         each photo, and its copy relative to `root`, in the order of the copies' folders and names
     """
-    targets = _targets(copies)
-    with photo_progress("copying photos", len(targets)) as advance:
-        for source, target in targets:
-            (root / target).parent.mkdir(parents=True, exist_ok=True)
-            _copy(source, root / target)
-            advance(1)
-    return targets
-
-
-def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
-    # Each source and its target. Of photos of one name, the content decides which keeps it.
+    # Of photos of one name, the content decides which keeps it.
     names: set[str] = set()
     targets = []
     for copy in sorted(
@@ -331,6 +321,11 @@ def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
         # Some file systems treat A.jpg and a.jpg as the same name.
         names.add(path_text(target)[0].casefold())
         targets.append((copy.source, target))
+    with photo_progress("copying photos", len(targets)) as advance:
+        for source, target in targets:
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            _copy(source, root / target)
+            advance(1)
     return targets
 
 

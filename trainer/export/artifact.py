@@ -63,7 +63,6 @@ RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
 BACKGROUND = Path("checkpoint", "background.f32")
 METRICS = Path("metrics.json")
-CURVES = Path("curves.png")
 LOG = Path("train.log")
 # The entry of `training` with what a library shows, for which the thresholds were chosen.
 MIXTURE = "mixture"
@@ -135,7 +134,25 @@ def load_run(folder: Path) -> FinishedRun:
     """
     try:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
-        classifier = _build_classifier(record, load_file(folder / WEIGHTS))
+        tensors = load_file(folder / WEIGHTS)
+        encoder = Encoder(record.backbone, build_network(record.backbone))
+        head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
+        if record.score_rule is None:
+            classifier: ExportedClassifier = TaughtClassifier(encoder, head)
+        else:
+            prefix = "scoring.neighbours."
+            photos = {
+                name.removeprefix(prefix): values
+                for name, values in tensors.items()
+                if name.startswith(prefix)
+            }
+            scoring = Scoring(
+                Neighbours(**photos),
+                len(record.labels),
+                record.score_rule,
+            )
+            classifier = LandmarkClassifier(encoder, head, scoring)
+        classifier.load_state_dict(tensors)
         background = BackgroundStatistics.from_bytes(
             (folder / BACKGROUND).read_bytes(),
             record.background_photos,
@@ -148,7 +165,7 @@ def load_run(folder: Path) -> FinishedRun:
         raise _unusable(
             folder, f"its checkpoint is damaged ({str(error).splitlines()[0]})"
         ) from error
-    return FinishedRun(record, classifier, background)
+    return FinishedRun(record, classifier.eval(), background)
 
 
 def _unusable(folder: Path, reason: str) -> DataUnusable:
@@ -180,30 +197,6 @@ def assess_run(record: RunRecord) -> Assessment:
         library_precision=metrics.get("val_library_precision"),
         mixture=str(record.training.get(MIXTURE, "")),
     )
-
-
-def _build_classifier(
-    record: RunRecord, tensors: dict[str, Tensor]
-) -> ExportedClassifier:
-    encoder = Encoder(record.backbone, build_network(record.backbone))
-    head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
-    if record.score_rule is None:
-        classifier: ExportedClassifier = TaughtClassifier(encoder, head)
-    else:
-        prefix = "scoring.neighbours."
-        photos = {
-            name.removeprefix(prefix): each
-            for name, each in tensors.items()
-            if name.startswith(prefix)
-        }
-        scoring = Scoring(
-            Neighbours(**photos),
-            len(record.labels),
-            record.score_rule,
-        )
-        classifier = LandmarkClassifier(encoder, head, scoring)
-    classifier.load_state_dict(tensors)
-    return classifier.eval()
 
 
 def program_versions() -> dict[str, str]:
@@ -259,11 +252,15 @@ class ExportAgreement:
 
 
 @dataclass(frozen=True)
-class ExportResult:
+class WrittenModel:
     path: Path
     digest: str
     size_bytes: int
     manifest: Manifest
+
+
+@dataclass(frozen=True)
+class ExportResult(WrittenModel):
     agreement: ExportAgreement
 
 

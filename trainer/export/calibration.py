@@ -18,7 +18,6 @@ from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation import Estimate, calibration_errors, interval, top_k_accuracy
 from trainer.export.artifact import (
-    CURVES,
     MIXTURE,
     FinishedRun,
     RunRecord,
@@ -127,82 +126,80 @@ def complete_run(
         "last_layer": len((data if model.fit_again is None else data.whole).training),
         "nearest_photos": len(data.whole.training),
     }
-    fitted = FittedModel(
-        backbone,
-        rule,
-        scores,
-        final,
-        score_rule,
-        SECOND_LOOK,
-        BackgroundStatistics.measured(embeddings[data.training].numpy()),
-        convolution_ranges(
+    return finish_run(
+        data,
+        options,
+        backbone=backbone,
+        rule=rule,
+        scores=scores,
+        final=final,
+        score_rule=score_rule,
+        second_look=SECOND_LOOK,
+        background=BackgroundStatistics.measured(embeddings[data.training].numpy()),
+        ranges=convolution_ranges(
             encoder, data.cached.batches(sample, size, FEATURE_BATCH_SIZE)
         ),
-        model.recipe,
-        model.settings | {"photos_seen": photos_seen},
-        model.history,
+        recipe=model.recipe,
+        settings=model.settings | {"photos_seen": photos_seen},
+        history=model.history,
     )
-    return finish_run(data, fitted, options)
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """A model before it learns from the validation photos, by the `scores` of those, float32 (V, L).
-
-    `final` makes the classifier that has learnt from them. The other fields are those of `RunRecord`.
-    """
-
-    backbone: Backbone
-    input: InputRule
-    scores: Tensor
-    final: Callable[[], ExportedClassifier]
-    score_rule: ScoreRule | None
-    second_look: Range | None
-    background: BackgroundStatistics
-    ranges: tuple[Range, ...]
-    recipe: str
-    settings: dict[str, object]
-    history: tuple[Epoch, ...] = ()
 
 
 def finish_run(
-    data: TrainingData, model: FittedModel, options: RecipeOptions
+    data: TrainingData,
+    options: RecipeOptions,
+    *,
+    backbone: Backbone,
+    rule: InputRule,
+    scores: Tensor,
+    final: Callable[[], ExportedClassifier],
+    score_rule: ScoreRule | None,
+    second_look: Range | None,
+    background: BackgroundStatistics,
+    ranges: tuple[Range, ...],
+    recipe: str,
+    settings: dict[str, object],
+    history: tuple[Epoch, ...] = (),
 ) -> FinishedRun:
+    """Measure a model by its scores of the validation photos, float32 (V, L), and write the run.
+
+    `final` makes the classifier that has learnt from these photos, too.
+    """
     targets = torch.from_numpy(data.targets[data.validation])
-    threshold, metrics = measure(data, model.scores, options)
+    threshold, metrics = measure(data, scores, options)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
-        input=model.input,
-        backbone=model.backbone,
-        background_photos=model.background.photos,
-        score_rule=model.score_rule,
-        second_look=model.second_look,
-        ranges=model.ranges,
+        input=rule,
+        backbone=backbone,
+        background_photos=background.photos,
+        score_rule=score_rule,
+        second_look=second_look,
+        ranges=ranges,
         threshold=threshold.value,
         threshold_reason=threshold.reason,
         suggestion_threshold=threshold.suggested_from,
         training={
-            "recipe": model.recipe,
-            "backbone": asdict(model.backbone),
+            "recipe": recipe,
+            "backbone": asdict(backbone),
             MIXTURE: str(options.mixture),
         }
         | data.provenance()
-        | model.settings,
+        | settings,
         metrics=metrics,
         versions=program_versions(),
-        epochs=model.history,
+        epochs=history,
         validation_photos=tuple(path_text(path.absolute())[0] for path in paths),
     )
-    run = FinishedRun(record, model.final().eval(), model.background)
+    run = FinishedRun(record, final().eval(), background)
     with writing_to(options.out):
         save_run(options.out, run)
         if record.epochs:
-            draw_curves(record.epochs, options.out / CURVES)
+            draw_curves(record.epochs, options.out / "curves.png")
     write_validation_report(
         options.out,
         data.labels,
-        model.scores,
+        scores,
         targets,
         paths,
     )

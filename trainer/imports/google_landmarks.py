@@ -33,7 +33,7 @@ from tagger.texts.names import clean_name, digest_slug, slug_of_name
 from trainer.data.folders import find_ordinary_photos
 from trainer.data.preparation import decode_batches
 from trainer.errors import DataUnusable, writing_to
-from trainer.export.artifact import program_versions, write_program
+from trainer.export.artifact import WrittenModel, program_versions, write_program
 from trainer.imports.tensorflow_js import (
     DIMENSION,
     SIZE,
@@ -408,18 +408,13 @@ def _score_photos(
     return torch.cat(highest).double(), torch.cat(embeddings)
 
 
-LAYER = "the unit vector of each region that is compared with its class vectors"
 SOURCE = "Google's on-device landmark classifiers, Apache-2.0, as published for TensorFlow.js"
 
 
 @dataclass(frozen=True)
-class ImportResult:
+class ImportResult(WrittenModel):
     """A written model file. `classes`: of all regions; classes of one name are one label."""
 
-    path: Path
-    digest: str
-    size_bytes: int
-    manifest: Manifest
     classes: int
     similarity: float
 
@@ -499,7 +494,7 @@ def _manifest(
         input=InputRule(size=SIZE, short_side=SIZE, fit="stretch"),
         embedding=Embedding(
             dimension=DIMENSION * len(regions),
-            layer=LAYER,
+            layer="the unit vector of each region that is compared with its class vectors",
             background_photos=background_photos,
         ),
         threshold=round(curve.score(calibration.similarity), 6),

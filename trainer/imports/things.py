@@ -44,7 +44,7 @@ from trainer.backbones import GOOGLE_IN_FILES, find_source, load_backbone, read_
 from trainer.data.folders import open_csv
 from trainer.data.preparation import decode_batches
 from trainer.errors import BackboneUnusable, DataUnusable, writing_to
-from trainer.export.artifact import program_versions, write_program
+from trainer.export.artifact import WrittenModel, program_versions, write_program
 from trainer.export.calibration import convolution_ranges
 from trainer.learning.classifier import (
     LEAST_CONTRAST,
@@ -137,16 +137,12 @@ class ThingQuality:
 
 
 @dataclass(frozen=True)
-class ThingsImport:
+class ThingsImport(WrittenModel):
     """A written model file, and the things of the table, also those that it leaves out.
 
     `confusions`: the thing of a wrong tag, what the photo shows instead, and the number of such tags.
     """
 
-    path: Path
-    digest: str
-    size_bytes: int
-    manifest: Manifest
     qualities: Sequence[ThingQuality]
     confusions: Sequence[tuple[str, str, int]]
 
@@ -443,7 +439,16 @@ def begin_with(
     network: Any = encoder.network
     shared, replaced = first_stages(other), first_stages(encoder)
     inputs, targets = (
-        torch.cat([pixels_of(stages(encoder.normalised(images))) for images in batches])
+        # (B, C, H, W) → float64 (B · H · W, C)
+        torch.cat(
+            [
+                stages(encoder.normalised(images))
+                .permute(0, 2, 3, 1)
+                .flatten(end_dim=2)
+                .double()
+                for images in batches
+            ]
+        )
         for stages in (shared, replaced)
     )
     inputs = functional.pad(inputs, (0, 1), value=1.0)  # for the offset
@@ -463,11 +468,6 @@ def begin_with(
 def first_stages(encoder: Encoder) -> nn.Sequential:
     network: Any = encoder.network
     return nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:TRUNK_STAGES])
-
-
-def pixels_of(maps: Tensor) -> Tensor:
-    """(B, C, H, W) → float64 (B · H · W, C)."""
-    return maps.permute(0, 2, 3, 1).flatten(end_dim=2).double()
 
 
 def look_at(

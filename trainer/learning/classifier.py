@@ -451,9 +451,6 @@ class TrainingState(Generic[Network]):
         )
 
 
-_HISTORY = TypeAdapter(list[Epoch])
-
-
 def save_checkpoint(
     path: Path,
     state: TrainingState[Network],
@@ -517,7 +514,7 @@ def resume_checkpoint(
                 if stored.get(name) != current.get(name):
                     reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
                     raise _not_resumed(path, reason)
-            history = _HISTORY.validate_json(metadata["history"])
+            history = TypeAdapter(list[Epoch]).validate_json(metadata["history"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         state.network.load_state_dict(_with_prefix(tensors, NETWORK))
         state.average.load_state_dict(_with_prefix(tensors, AVERAGE))

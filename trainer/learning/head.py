@@ -5,7 +5,6 @@ gradients from a random layer would damage the backbone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -217,28 +216,22 @@ def _features(
     mirrored: bool,
 ) -> Tensor:
     features = []
-    with (
-        _inference(device, encoder),
-        photo_progress("computing features", count) as advance,
-    ):
-        for batch in batches:
-            images = batch.to(device)
-            views = (images, images.flip(3)) if mirrored else (images,)
-            features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
-            advance(len(images))
-    return torch.cat(features)
-
-
-@contextmanager
-def _inference(device: str, encoder: Encoder) -> Iterator[None]:
-    # Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU.
     encoder.eval().to(device)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     try:
-        with torch.no_grad():
-            yield
+        with (
+            torch.no_grad(),
+            photo_progress("computing features", count) as advance,
+        ):
+            for batch in batches:
+                images = batch.to(device)
+                views = (images, images.flip(3)) if mirrored else (images,)
+                of_views = [encoder(view).cpu() for view in views]
+                features.append(torch.stack(of_views, dim=1))
+                advance(len(images))
     finally:
         encoder.to("cpu")
+    return torch.cat(features)
 
 
 # The classifier of few landmarks: each is told from strangers as if it was taught.
