@@ -27,7 +27,6 @@ def record_days(connection: Connection, days: Iterable[ChangedDay]) -> None:
 
 
 def are_due(connection: Connection, *steps: KeptStep) -> bool:
-    """Whether one of these steps has to follow a change."""
     return bool(
         connection.scalar(select(exists().where(changed_days.c.step.in_(steps))))
     )

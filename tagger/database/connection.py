@@ -225,7 +225,6 @@ class Database:
     def row_pages(
         self, query: Select[Any], *keys: ColumnElement[Any], size: int
     ) -> Iterator[Sequence[Row[Any]]]:
-        """The rows of a query along these keys, which it selects, in pages that are read one by one."""
         return row_pages(self.rows, query, keys, size)
 
     @contextmanager
@@ -365,7 +364,6 @@ def record_event(
 
 
 def event_receivers(settings: Settings) -> Sequence[EventReceiver]:
-    """The receivers of a process, which extensions add."""
     return [receiver(settings) for receiver in extensions(EVENT_RECEIVERS).values()]
 
 

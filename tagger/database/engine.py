@@ -408,19 +408,13 @@ DatabaseError = SQLAlchemyError
 # Said with an unexpected error: values that this program never stores have no error of their own.
 DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
 
-# PostgreSQL's codes. With the second, the role may use no schema.
-_MISSING_RIGHTS = frozenset({"42501", "3F000"})
 # PostgreSQL's codes. For its driver, the second is no operational error.
 _DISK_FULL, _READ_ONLY = "53100", "25006"
-# PostgreSQL's codes of memory, connections and limits such as `temp_file_limit`.
-_LIMITS = frozenset({"53200", "53300", "53400"})
-# SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too.
-_SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def is_permission_missing(error: DatabaseError) -> bool:
-    """Whether the server refused a statement because the role lacks a right."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in _MISSING_RIGHTS
+    # PostgreSQL's codes. With the second, the role may use no schema.
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in {"42501", "3F000"}
 
 
 def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
@@ -434,7 +428,11 @@ def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
 def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", None) in _SQLITE_DISK_FULL
+        # SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too.
+        return getattr(cause, "sqlite_errorcode", None) in {
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR_SHMSIZE,
+        }
     # A refused connection has no SQLSTATE: PostgreSQL may have to write a file for it.
     return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(
         errno.ENOSPC
@@ -447,8 +445,12 @@ def may_only_read(error: DatabaseError) -> bool:
 
 
 def _is_at_limit(error: DatabaseError) -> bool:
-    """Whether the server is short of memory, connections or temporary files, which passes."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in _LIMITS
+    # PostgreSQL's codes of memory, connections and limits such as `temp_file_limit`.
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in {
+        "53200",
+        "53300",
+        "53400",
+    }
 
 
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:

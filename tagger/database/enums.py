@@ -132,8 +132,6 @@ MEASURED = (*STATED, PositionSource.TRACK)
 
 
 class VerdictKind(StrEnum):
-    """Whether the landmark or thing is in the image (confirmed) or not (rejected)."""
-
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
 

@@ -181,16 +181,6 @@ def _migrate(connection: Connection) -> None:
         _create_schema(connection)
         command.stamp(config, SCHEMA_REVISION)
     command.upgrade(config, "head")
-    if missing := _missing_parts(connection):
-        raise DatabaseUnavailable(
-            url=redact(connection.engine.url),
-            reason=f"no release has its schema, {current}. After an upgrade, it would lack "
-            f"{', '.join(missing[:SHOWN])}. Nothing was changed",
-            remedy="Restore a backup, or move the database away and tag the photos again",
-        )
-
-
-def _missing_parts(connection: Connection) -> list[str]:
     # The tables and columns that this version uses and the database lacks.
     found = inspect(connection)
     names = {
@@ -198,12 +188,20 @@ def _missing_parts(connection: Connection) -> list[str]:
         for (_, table), columns in found.get_multi_columns(kind=ObjectKind.ANY).items()
     }
     tables = [*metadata.tables.values(), *views.tables.values()]
-    return [table.name for table in tables if table.name not in names] + [
+    missing = [table.name for table in tables if table.name not in names]
+    missing += [
         str(column)
         for table in tables
         for column in table.columns
         if table.name in names and column.name not in names[table.name]
     ]
+    if missing:
+        raise DatabaseUnavailable(
+            url=redact(connection.engine.url),
+            reason=f"no release has its schema, {current}. After an upgrade, it would lack "
+            f"{', '.join(missing[:SHOWN])}. Nothing was changed",
+            remedy="Restore a backup, or move the database away and tag the photos again",
+        )
 
 
 def _create_schema(connection: Connection) -> None:

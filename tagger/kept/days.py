@@ -57,24 +57,23 @@ from tagger.trips import Locality, Visit
 
 # The size of a cell in the database. Coarser ones are twice, four times, … as large.
 FINEST_DEGREES = 0.25
-# The width of a photo whose size is unknown, divided by its height.
-_USUAL_ASPECT = 4 / 3
 ASPECT = case(
     (
         contents.c.height > 0,
         cast(contents.c.width, Float) / contents.c.height,
     ),
-    else_=_USUAL_ASPECT,
-)
-_HAS_OUTCOME = unindexed(contents.c.outcome).is_not(None)
-_HAS_TAG = exists().where(
-    effective_tags.c.content_id == photos.c.content_id,
-    effective_tags.c.accepted == true(),
+    # The width of a photo whose size is unknown, divided by its height.
+    else_=4 / 3,
 )
 # Whether it has an accepted tag: the outcome of a classified image says the same, and is read faster.
 IS_TAGGED = case(
-    (_HAS_OUTCOME, contents.c.outcome == Outcome.TAGGED),
-    else_=looked_up(_HAS_TAG),
+    (unindexed(contents.c.outcome).is_not(None), contents.c.outcome == Outcome.TAGGED),
+    else_=looked_up(
+        exists().where(
+            effective_tags.c.content_id == photos.c.content_id,
+            effective_tags.c.accepted == true(),
+        )
+    ),
 )
 
 # Marks of photos and images that one transaction replaces by those of their days.
@@ -332,7 +331,6 @@ IS_FIRST_THERE = ~exists(
     .correlate(photos, positions)
 )
 _IS_FIRST = is_first_copy(())
-_IS_LOCATED = positions.c.photo_id.is_not(None)
 
 
 def _places(*conditions: _Condition) -> Select[Any]:
@@ -344,7 +342,9 @@ def _places(*conditions: _Condition) -> Select[Any]:
             case((IS_TAGGED, 1), else_=0).label("is_tagged"),
             ASPECT.label("aspect"),
             *positions.columns,
-            case((_IS_FIRST, 1), (_IS_LOCATED & IS_FIRST_THERE, 0)).label("is_first"),
+            case(
+                (_IS_FIRST, 1), (positions.c.photo_id.is_not(None) & IS_FIRST_THERE, 0)
+            ).label("is_first"),
         )
         .select_from(photos)
         .outerjoin(contents, contents.c.id == photos.c.content_id)

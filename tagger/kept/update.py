@@ -62,7 +62,6 @@ BATCH = 1_000
 
 # The place of a change in the order of days, its part and its id; and the id of the last change of the round.
 _Place = tuple[int, int, int | None]
-_FIRST_PLACE = BEFORE_ALL, 0, None
 
 
 class _Step(NamedTuple):
@@ -148,7 +147,7 @@ def _store_positions(
 
 
 _POSITIONS = _Step(
-    "locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions
+    "locating photos", (KeptStep.POSITIONS,), (BEFORE_ALL, 0, None), _store_positions
 )
 _DAYS = _Step(
     "counting photos",
@@ -156,8 +155,11 @@ _DAYS = _Step(
     BEFORE_ALL,
     store_days,
 )
-_TRIPS = _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips)
-_STEPS = (_POSITIONS, _DAYS, _TRIPS)
+_STEPS = (
+    _POSITIONS,
+    _DAYS,
+    _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips),
+)
 # Positions that follow from trips change suggestions, and numbers of their days.
 _ALL_STEPS = (*_STEPS, _POSITIONS, _DAYS)
 

@@ -323,24 +323,22 @@ def unknown_clocks(database: Database) -> list[UnknownClock]:
         .group_by(cameras.c.name)
     )
     with database.read() as connection:
-        for first, last in _track_spans(connection):
+        # The local times that any clock may have shown during tracks, ascending; those that overlap as one.
+        earliest = func.min(track_parts.c.first_at)
+        latest = func.max(track_parts.c.last_at)
+        track_times = (
+            select(earliest, latest).group_by(track_parts.c.track_id).order_by(earliest)
+        )
+        spans: list[tuple[datetime, datetime]] = []
+        for first_at, last_at in connection.execute(track_times):
+            begin = first_at.replace(tzinfo=None) - LOCAL_TIMES
+            end = last_at.replace(tzinfo=None) + LOCAL_TIMES
+            if spans and begin <= spans[-1][1]:
+                begin, end_of_before = spans.pop()
+                end = max(end, end_of_before)
+            spans.append((begin, end))
+        for first, last in spans:
             is_then = photos.c.taken_at.between(first, last)
             rows = connection.execute(query.where(is_then))
             counts.update({row.name: row.photos for row in rows})
     return [UnknownClock(camera, count) for camera, count in counts.most_common()]
-
-
-def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
-    # The local times that any clock may have shown during tracks, ascending; those that overlap as one.
-    first = func.min(track_parts.c.first_at)
-    last = func.max(track_parts.c.last_at)
-    query = select(first, last).group_by(track_parts.c.track_id).order_by(first)
-    spans: list[tuple[datetime, datetime]] = []
-    for first_at, last_at in connection.execute(query):
-        begin = first_at.replace(tzinfo=None) - LOCAL_TIMES
-        end = last_at.replace(tzinfo=None) + LOCAL_TIMES
-        if spans and begin <= spans[-1][1]:
-            begin, end_of_before = spans.pop()
-            end = max(end, end_of_before)
-        spans.append((begin, end))
-    return spans

@@ -180,7 +180,23 @@ def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
         is_too_fast = is_too_far & (seconds <= max_gap_s)
         if not is_too_fast.any():
             break
-        remaining = remaining[~_blamed(sequence.trust[remaining], is_too_fast)]
+        # Which of the anchors (N,) to leave out, by the contradictions between successive ones (N - 1,).
+        trust_before, trust_after = sequence.trust[first], sequence.trust[second]
+        none = np.zeros(1, np.bool_)
+        contradicts_earlier = np.concatenate([none, is_too_fast[:-1]])
+        contradicts_later = np.concatenate([is_too_fast[1:], none])
+        is_even = trust_before == trust_after
+        only_first = is_even & contradicts_earlier & ~contradicts_later
+        only_second = is_even & contradicts_later & ~contradicts_earlier
+        blames_first = is_too_fast & (
+            (trust_before < trust_after) | (is_even & ~only_second)
+        )
+        blames_second = is_too_fast & (
+            (trust_after < trust_before) | (is_even & ~only_first)
+        )
+        is_blamed = np.concatenate([blames_first, none])
+        is_blamed |= np.concatenate([none, blames_second])
+        remaining = remaining[~is_blamed]
     reachable: Truth = np.zeros(len(sequence.at), np.bool_)
     reachable[remaining] = True
     return (sequence.trust > 0) & ~reachable
@@ -252,22 +268,6 @@ def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
 
 def _positions(sequence: Sequence, anchors: Indices) -> tuple[Floats, Floats]:
     return sequence.latitude[anchors], sequence.longitude[anchors]
-
-
-def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
-    # Which of the anchors (N,) to leave out, by the contradictions between successive ones (N - 1,).
-    first, second = trust[:-1], trust[1:]
-    none = np.zeros(1, np.bool_)
-    contradicts_earlier = np.concatenate([none, is_too_fast[:-1]])
-    contradicts_later = np.concatenate([is_too_fast[1:], none])
-    is_even = first == second
-    only_first = is_even & contradicts_earlier & ~contradicts_later
-    only_second = is_even & contradicts_later & ~contradicts_earlier
-    blames_first = is_too_fast & ((first < second) | (is_even & ~only_second))
-    blames_second = is_too_fast & ((second < first) | (is_even & ~only_first))
-    return np.asarray(
-        np.concatenate([blames_first, none]) | np.concatenate([none, blames_second])
-    )
 
 
 def _paces(

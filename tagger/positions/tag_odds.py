@@ -640,19 +640,6 @@ class SeenLandmark:
     extent: str | None = None
 
 
-# The score is enough, or almost.
-_IS_CLOSE: ColumnElement[bool] = or_(
-    tags.c.enough == true(),
-    tags.c.score >= LEAST_SCORE,
-)
-# A measured position turns down a tag whose score is enough.
-_IS_REFUSED = and_(
-    tags.c.distance_m.is_not(None),
-    tags.c.position_odds < 1.0,
-    tags.c.odds_reason.in_((OddsReason.POSITION, OddsReason.SPEED)),
-)
-
-
 def _seen_landmarks(
     connection: Connection,
     days: Collection[Day],
@@ -675,7 +662,12 @@ def _seen_landmarks(
             ),
             tags.c.landmark_id,
             tags.c.enough,
-            _IS_REFUSED.label("is_refused"),
+            # A measured position turns down a tag whose score is enough.
+            and_(
+                tags.c.distance_m.is_not(None),
+                tags.c.position_odds < 1.0,
+                tags.c.odds_reason.in_((OddsReason.POSITION, OddsReason.SPEED)),
+            ).label("is_refused"),
             *(landmarks.c[name] for name in ("latitude", "longitude", "extent")),
         )
         .join(contents, contents.c.id == photos.c.content_id)
@@ -684,7 +676,11 @@ def _seen_landmarks(
         .where(
             contents.c.outcome.is_not(None),
             tags.c.counts == true(),
-            _IS_CLOSE,
+            # The score is enough, or almost.
+            or_(
+                tags.c.enough == true(),
+                tags.c.score >= LEAST_SCORE,
+            ),
         )
         .distinct()
     )

@@ -116,7 +116,14 @@ def _clean(points: Points, counts: PointCounts) -> Points:
     # Which points (N, 3) in order of time lie between a jump and the jump back.
     is_outlier: Truth = np.zeros(len(points), np.bool_)
     jumps = np.flatnonzero(are_too_fast(points[:-1], points[1:])) + 1
-    back = _jumps_back(points, jumps)
+    # How many jumps after each one the track is back where it was before; 0: not within OUTLIER_POINTS.
+    jumps_ahead = np.zeros(len(jumps), np.intp)
+    for ahead in range(min(OUTLIER_POINTS, len(jumps) - 1), 0, -1):
+        first, last = jumps[:-ahead], jumps[ahead:]
+        is_short = last - first <= OUTLIER_POINTS
+        is_back = ~are_too_fast(points[first - 1], points[last])
+        jumps_ahead[:-ahead][is_short & is_back] = ahead
+    back = jumps_ahead.tolist()
     number = 0
     while number < len(jumps):
         if back[number]:
@@ -128,17 +135,6 @@ def _clean(points: Points, counts: PointCounts) -> Points:
     counts.outliers += int(is_outlier.sum())
     counts.duplicates += int(is_duplicate.sum())
     return points[::-1] if is_backwards else points
-
-
-def _jumps_back(points: Points, jumps: npt.NDArray[np.intp]) -> list[int]:
-    # How many jumps after each one the track is back where it was before; 0: not within OUTLIER_POINTS.
-    back = np.zeros(len(jumps), np.intp)
-    for ahead in range(min(OUTLIER_POINTS, len(jumps) - 1), 0, -1):
-        first, last = jumps[:-ahead], jumps[ahead:]
-        is_short = last - first <= OUTLIER_POINTS
-        is_back = ~are_too_fast(points[first - 1], points[last])
-        back[:-ahead][is_short & is_back] = ahead
-    return back.tolist()
 
 
 def _ascending(points: Points) -> Points:
@@ -290,10 +286,8 @@ def list_tracks(database: Database) -> list[Track]:
 
 
 def remove_track(database: Database, name: str) -> Track:
-    """Remove a track, by its name or number.
-
-    Raises:
-        NameNotFound, NameAmbiguous: no track has the name or number, or several have the name.
+    """Raises:
+    NameNotFound, NameAmbiguous: no track has the name or number, or several have the name.
     """
     with database.write() as connection:
         matching = _tracks(

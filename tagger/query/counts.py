@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from sqlalchemy import Connection, Select, exists, func, select, true
 
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import STATED, Outcome, PositionSource, VerdictKind
+from tagger.database.enums import MEASURED, Outcome, VerdictKind
 from tagger.database.statements import among, distinct_values, folder_of, unindexed
 from tagger.database.tables import (
     IN_FOLDERS,
@@ -329,7 +329,18 @@ def find_covers(database: Database) -> dict[str, Cover]:
         query = select(landmarks.c.id, landmarks.c.slug).where(
             landmarks.c.id.in_(tagged)
         )
-        starred = _starred(connection)
+        # The contents with a star, by the landmarks that they have as tags, the newest star first.
+        # Stars are few: they are read, and not the tags of each landmark.
+        of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
+        with_star = select(effective_tags.c.landmark_id, favourites.c.content_id).join(
+            favourites, of_image
+        )
+        starred = defaultdict[int, list[int]](list)
+        newest = with_star.where(effective_tags.c.accepted == true()).order_by(
+            favourites.c.given_at.desc()
+        )
+        for landmark_id, content_id in connection.execute(newest):
+            starred[landmark_id].append(content_id)
         for row in connection.execute(query).all():
             best = _first_existing(
                 connection,
@@ -359,22 +370,6 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
         .order_by(verdicts.c.content_id)
         .limit(_CANDIDATES)
     )
-
-
-def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
-    # The contents with a star, by the landmarks that they have as tags, the newest star first.
-    # Stars are few: they are read, and not the tags of each landmark.
-    of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
-    query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(
-        favourites, of_image
-    )
-    starred = defaultdict[int, list[int]](list)
-    newest = query.where(effective_tags.c.accepted == true()).order_by(
-        favourites.c.given_at.desc()
-    )
-    for landmark_id, content_id in connection.execute(newest):
-        starred[landmark_id].append(content_id)
-    return starred
 
 
 def _best(landmark_id: int) -> Select[tuple[int]]:
@@ -436,13 +431,8 @@ def sample_photos(
         }
 
 
-_MEASURED = (*STATED, PositionSource.TRACK)
-
-
 @dataclass(frozen=True, slots=True)
 class PathPoint:
-    """The position of a photo in degrees, and where it comes from."""
-
     photo_id: int
     camera_id: int
     taken_at: datetime
@@ -456,7 +446,7 @@ class PathPoint:
     @property
     def is_measured(self) -> bool:
         """Whether a GPS receiver measured it, the camera's or that of a track. Others are estimated."""
-        return self.source in _MEASURED
+        return self.source in MEASURED
 
 
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:

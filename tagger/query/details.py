@@ -287,8 +287,6 @@ class PhotoDetails(_Details):
 
 
 MOST_COPIES = 1000
-# Outcomes of jobs that did not process the photo.
-_WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
 
 
 def photo_details(
@@ -334,7 +332,7 @@ def photo_details_by_id(
 
 
 def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> int:
-    """The id of the photo at `path`, which may be relative or go through links.
+    """`path` may be relative or go through links.
 
     Raises:
         PhotoNotFound: there is no such photo.
@@ -510,7 +508,10 @@ def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
             job_items.c.outcome.is_not(None),
             jobs.c.kind.not_in(METADATA_KINDS),
         )
-        .order_by(job_items.c.outcome.in_(_WITHOUT_RESULT), job_items.c.job_id.desc())
+        .order_by(
+            job_items.c.outcome.in_((Outcome.SKIPPED, Outcome.CANCELLED)),
+            job_items.c.job_id.desc(),
+        )
         .limit(1)
     ).one_or_none()
     if item is None:

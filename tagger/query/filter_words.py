@@ -44,8 +44,6 @@ WITH_LANDMARK_CHIP = N_("with a landmark")
 _OF_ACCEPTED_TAGS = ("landmark", "country")
 # Options that tags without acceptance match too, with `any_rank`.
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
-# Options that select photos without a landmark, too.
-_OF_ALL_PHOTOS = ("thing", "sight", "near", "box", "position", "verdict", "trip", "job")
 
 # Where positions come from, as words of the search.
 POSITIONS = {
@@ -111,7 +109,19 @@ def is_of_accepted_tags(options: Collection[str]) -> bool:
 
 def selects_all_photos(options: Collection[str]) -> bool:
     """Whether they select photos without a landmark, too, if no outcome, landmark or country is chosen."""
-    return any(option in options for option in _OF_ALL_PHOTOS)
+    return any(
+        option in options
+        for option in (
+            "thing",
+            "sight",
+            "near",
+            "box",
+            "position",
+            "verdict",
+            "trip",
+            "job",
+        )
+    )
 
 
 def selects_with_landmark(options: Collection[str]) -> bool:
@@ -205,9 +215,10 @@ def _value_text(
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option in _TEXTS:
-        is_wrong_day = option in _CALENDAR and value not in map(
-            str, getattr(query, option)
-        )
+        is_wrong_day = option in (
+            "calendar_month",
+            "calendar_day",
+        ) and value not in map(str, getattr(query, option))
         is_invalid = (
             is_wrong_day or getattr(query, option) is QUERY_OPTIONS[option].unset
         )
@@ -232,7 +243,6 @@ def _date_text(value: str) -> str:
     return day_text(at) if at == midnight else value
 
 
-_CALENDAR = ("calendar_month", "calendar_day")
 # The texts of values, by option.
 _TEXTS: Mapping[str, Callable[[str], str]] = {
     "calendar_month": lambda value: month_text(int(value)),

@@ -464,7 +464,27 @@ class ResolvedQuery:
     def _of_outcome(self) -> Iterator[Filter]:
         query = self.query
         if query.untagged or query.failed:
-            yield self._waiting_or_failing()
+            waits = query.untagged
+            waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
+            # This follows from the first condition, of which PostgreSQL expects no photo, and would read all.
+            is_unread = or_(
+                photos.c.content_id.is_(None),
+                unindexed(contents.c.outcome).is_(None),
+            )
+            folders = (
+                [or_(false(), *(each.filter for each in self.ranges))]
+                if query.under
+                else []
+            )
+            without_image = (
+                and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
+            )
+            ids = select(photos.c.id).where(without_image, *folders)
+            images = [_with_outcome(None)] if waits else []
+            yield Filter(
+                and_(waits_or_fails, is_unread),
+                Found.by_ids(ids, images=images),
+            )
         if query.dismissed:
             yield Filter(
                 is_dismissed(photos.c.content_id),
@@ -501,29 +521,6 @@ class ResolvedQuery:
             # A photo without a date or a position is not of it, and SQL does not know whether it is.
             yield Filter(and_(*query.option_conditions()).is_not(true()))
 
-    def _waiting_or_failing(self) -> Filter:
-        waits = self.query.untagged
-        waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
-        # This follows from the first condition, of which PostgreSQL expects no photo, and would read all.
-        is_unread = or_(
-            photos.c.content_id.is_(None),
-            unindexed(contents.c.outcome).is_(None),
-        )
-        folders = (
-            [or_(false(), *(each.filter for each in self.ranges))]
-            if self.query.under
-            else []
-        )
-        without_image = (
-            and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
-        )
-        ids = select(photos.c.id).where(without_image, *folders)
-        images = [_with_outcome(None)] if waits else []
-        return Filter(
-            and_(waits_or_fails, is_unread),
-            Found.by_ids(ids, images=images),
-        )
-
     def _classified(self) -> Filter:
         # Photos that a model has classified, with a tag or not; with a set or a verdict, others too.
         query = self.query
@@ -559,7 +556,6 @@ class ResolvedQuery:
         )
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-        """The tags to return of all tags of a photo that meets the conditions."""
         query = self.query
         if query.any_rank:
             return photo_tags
@@ -596,7 +592,6 @@ class ResolvedQuery:
 
     @property
     def copies_may_differ(self) -> bool:
-        """Whether exact copies may differ in what the query asks for."""
         query = self.query
         if self.added == "place":
             return True

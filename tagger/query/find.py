@@ -104,7 +104,7 @@ class PositionedPhotos:
 
 @dataclass(frozen=True)
 class QueryReader:
-    """A query ready to read: with ids, the scans that return its photos in order, and where it begins."""
+    """With ids, the scans that return its photos in order, and where it begins."""
 
     database: Database
     query: ResolvedQuery

@@ -498,7 +498,19 @@ class PhotoQuery:
                 object.__setattr__(self, name, option.read(name, value))
         if self.near is not None and self.radius_km is None:
             object.__setattr__(self, "radius_km", DEFAULT_RADIUS_KM)
-        _refuse_contradictions(self)
+        if self.radius_km is not None and self.near is None:
+            raise QueryOptionInvalid(
+                option="radius_km", reason="needs a position: the option near"
+            )
+        for name, others in _CONTRADICTIONS.items():
+            for other, words in others.items() if getattr(self, name) else ():
+                if getattr(self, other) is not QUERY_OPTIONS[other].unset:
+                    raise QueryOptionInvalid(
+                        option=name, reason=f"cannot be combined with {words}"
+                    )
+        if self.dismissed and self.verdict == "none":
+            reason = "cannot be combined with photos without a verdict"
+            raise QueryOptionInvalid(option="dismissed", reason=reason)
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> Self:
@@ -628,19 +640,3 @@ _CONTRADICTIONS = {
     "failed": _UNTAGGED | _OF_CLASSIFIED,
     "untagged": _OF_CLASSIFIED,
 }
-
-
-def _refuse_contradictions(query: PhotoQuery) -> None:
-    if query.radius_km is not None and query.near is None:
-        raise QueryOptionInvalid(
-            option="radius_km", reason="needs a position: the option near"
-        )
-    for option, others in _CONTRADICTIONS.items():
-        for other, words in others.items() if getattr(query, option) else ():
-            if getattr(query, other) is not QUERY_OPTIONS[other].unset:
-                raise QueryOptionInvalid(
-                    option=option, reason=f"cannot be combined with {words}"
-                )
-    if query.dismissed and query.verdict == "none":
-        reason = "cannot be combined with photos without a verdict"
-        raise QueryOptionInvalid(option="dismissed", reason=reason)

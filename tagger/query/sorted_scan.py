@@ -499,10 +499,8 @@ def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
 
 
 def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
-    """The position in a cursor.
-
-    Raises:
-        CursorInvalid: the text is not a cursor, or is one of another query.
+    """Raises:
+    CursorInvalid: the text is not a cursor, or is one of another query.
     """
     if len(cursor) > MOST_CHARACTERS:
         raise CursorInvalid

@@ -76,9 +76,6 @@ _OTHERS = {
     ),
 }
 DAMAGED = N_("a part of the image is missing")
-_TOO_FAST = N_(
-    "%(distance)s from where the camera's GPS was before or after; nobody travels that fast"
-)
 _FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
     PositionSource.SIDECAR: N_("%(distance)s from the photo's position (sidecar)"),
@@ -87,8 +84,6 @@ _FROM_POSITION: Mapping[str | None, str] = {
     ),
     PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
 }
-_FROM_COPY = N_("%(distance)s from the position of a copy")
-_FROM_OTHERS = N_("%(distance)s from where other photos of that time were taken")
 
 
 _STATES = {
@@ -96,8 +91,6 @@ _STATES = {
     TagState.SUGGESTED: N_("suggested: %(reason)s"),
     TagState.DOUBTFUL: N_("doubtful: %(reason)s"),
 }
-_NOT_SUGGESTED = N_("not suggested: %(reason)s")
-_ACCEPTED_NEAR = N_("accepted since it was taken %(distance)s away")
 
 
 def tag_reason(
@@ -112,14 +105,17 @@ def tag_reason(
             and tag.position_odds < 1.0
         )
         return (
-            gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source))
+            gettext("not suggested: %(reason)s", reason=_of_odds(tag, source))
             if is_refused
             else None
         )
     if tag.reason is None:
         return None
     if tag.state == TagState.ACCEPTED and tag.distance_m is not None:
-        return gettext(_ACCEPTED_NEAR, distance=distance_text(tag.distance_m))
+        return gettext(
+            "accepted since it was taken %(distance)s away",
+            distance=distance_text(tag.distance_m),
+        )
     names = sorted(accepted)
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext(
@@ -143,25 +139,22 @@ def tag_reason(
 
 
 def _of_odds(tag: Row[Any], source: str | None) -> str:
-    # What the odds of a tag follow from.
+    # What the odds of a tag follow from, with the source of its photo's position.
     if tag.distance_m is not None:
-        return _where_taken(tag, source, tag.distance_m)
+        if tag.odds_reason == OddsReason.TRIP:
+            text = N_("%(distance)s from where other photos of that time were taken")
+        elif tag.odds_reason == OddsReason.SPEED:
+            text = N_(
+                "%(distance)s from where the camera's GPS was before or after; nobody travels that fast"
+            )
+        else:
+            text = _FROM_POSITION.get(
+                source, N_("%(distance)s from the position of a copy")
+            )
+        return gettext(text, distance=distance_text(tag.distance_m))
     if tag.position_odds is not None and tag.position_odds > 1.0:
         return gettext("other photos of that day show it")
     return gettext("on that day, another landmark was photographed, too far away")
-
-
-def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
-    # How far from the landmark of a tag its photo was taken, whose position has this source.
-    if tag.odds_reason == OddsReason.TRIP:
-        text = _FROM_OTHERS
-    else:
-        text = (
-            _TOO_FAST
-            if tag.odds_reason == OddsReason.SPEED
-            else _FROM_POSITION.get(source, _FROM_COPY)
-        )
-    return gettext(text, distance=distance_text(metres))
 
 
 @dataclass(frozen=True)
@@ -320,7 +313,6 @@ class SimilarPhotoDocument(PhotoDocument):
 
 
 def photo_document(photo: TaggedPhoto) -> PhotoDocument:
-    """A photo for programs; with its similarity, if it was compared."""
     signs = {"dismissed": photo.is_dismissed, "favourite": photo.is_favourite}
     if photo.similarity is None:
         return document_of(PhotoDocument, photo, **signs)

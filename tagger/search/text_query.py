@@ -449,8 +449,6 @@ _REASONS = {
     LeftOut.TOO_LONG: f"a search has at most {MAX_WORDS} words. Leave these out.",
 }
 
-_SHOWN_LETTERS = 40
-
 
 def text_query(database: Database, text: str, root_paths: RootPaths) -> UnderstoodText:
     """Understand a text. `root_paths` is settings.roots.
@@ -462,7 +460,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     if len(text) > MAX_LETTERS:
         reason = f"it is longer than {MAX_LETTERS} letters. Search for less at once."
         raise SearchTextInvalid(
-            text=f"{text[:_SHOWN_LETTERS]}…",
+            text=f"{text[:40]}…",
             reason=reason,
             hint="",
         )

@@ -337,7 +337,6 @@ _RELATIONS = {
     **dict.fromkeys(_spellings("and und et y e và और"), Relation.AND),
 }
 _NOT_AFTER = "नहीं"
-_NO = "no"  # `not` in English and Spanish, and `in the` in Portuguese
 _EDGES = ",;:.!?\"'()“”„«»"
 SPACES_AND_QUOTES = string.whitespace + '"“”„«»'
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
@@ -377,7 +376,8 @@ def phrases(text: str) -> set[str]:
 
 def relation_of(word: str) -> Relation | None:
     plain = _plain(word)
-    if plain == _NO and reader_language() not in (None, "es"):
+    # `not` in English and Spanish, and `in the` in Portuguese
+    if plain == "no" and reader_language() not in (None, "es"):
         return None
     return Relation.NOT if is_not_after(word) else _RELATIONS.get(plain)
 

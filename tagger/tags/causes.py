@@ -583,7 +583,26 @@ def move_to_landmark(
     Of two verdicts on an image the newer one stays, of two tags by a model the better one. What was taught
     of the landmark goes. Returns how many `verdicts` and `tags` the landmark had.
     """
-    verdict_count = _move_verdicts(connection, landmark_id, target_id)
+    other_verdicts = verdicts.alias()
+    same_image = other_verdicts.c.content_id == verdicts.c.content_id
+    is_older = exists().where(
+        same_image,
+        other_verdicts.c.landmark_id == landmark_id,
+        other_verdicts.c.given_at > verdicts.c.given_at,
+    )
+    connection.execute(
+        delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older)
+    )
+    has_newer = exists().where(same_image, other_verdicts.c.landmark_id == target_id)
+    older = connection.execute(
+        delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer)
+    )
+    moved = (
+        update(verdicts)
+        .where(verdicts.c.landmark_id == landmark_id)
+        .values(landmark_id=target_id)
+    )
+    verdict_count = older.rowcount + connection.execute(moved).rowcount
 
     # Of two tags by a model, the better one stays.
     other, both = tags.alias(), [landmark_id, target_id]
@@ -602,29 +621,6 @@ def move_to_landmark(
     )
     _settle_decided(connection, images)
     return {"verdicts": verdict_count, "tags": tag_count}
-
-
-def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> int:
-    other = verdicts.alias()
-    same_image = other.c.content_id == verdicts.c.content_id
-    is_older = exists().where(
-        same_image,
-        other.c.landmark_id == landmark_id,
-        other.c.given_at > verdicts.c.given_at,
-    )
-    connection.execute(
-        delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older)
-    )
-    has_newer = exists().where(same_image, other.c.landmark_id == target_id)
-    older = connection.execute(
-        delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer)
-    )
-    moved = (
-        update(verdicts)
-        .where(verdicts.c.landmark_id == landmark_id)
-        .values(landmark_id=target_id)
-    )
-    return older.rowcount + connection.execute(moved).rowcount
 
 
 def delete_of_landmark(

@@ -169,22 +169,7 @@ model_labels = Table(
     UniqueConstraint("model_id", "landmark_id"),
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
-_POSITION_ODDS = (
-    "factor by which the position changes the odds of the landmark, if that decides"
-)
 _AS_IN_TAGS = "as in `tags`"
-_ODDS_REASON = (
-    "what `position_odds` follow from: `position`, without `distance_m` by the other photos of the day; "
-    "`speed` (its camera cannot have been there)"
-)
-_REASON = (
-    "why it is doubtful, only suggested, or accepted with a low score: `position` or `speed`, as in `tags`; "
-    "`damaged` (a part of the image is missing); or another landmark of the image: `confirmed-other`, "
-    "`taught-other`, `scored-other`, `certain-other` (a model is nearly certain of it)"
-)
-_DISTANCE = (
-    "from that position to the landmark, in metres, if `position_odds` follow from one"
-)
 
 
 def _odds_reason_column(doc: str) -> Column[str]:
@@ -226,9 +211,20 @@ tags = Table(
         "enough", Boolean, nullable=False, doc="whether the score reaches the threshold"
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
-    Column("position_odds", Float, doc=_POSITION_ODDS),
-    Column("distance_m", Float, doc=_DISTANCE),
-    _odds_reason_column(_ODDS_REASON),
+    Column(
+        "position_odds",
+        Float,
+        doc="factor by which the position changes the odds of the landmark, if that decides",
+    ),
+    Column(
+        "distance_m",
+        Float,
+        doc="from that position to the landmark, in metres, if `position_odds` follow from one",
+    ),
+    _odds_reason_column(
+        "what `position_odds` follow from: `position`, without `distance_m` by the other photos of the "
+        "day; `speed` (its camera cannot have been there)"
+    ),
     Column(
         "counts",
         Boolean,
@@ -583,7 +579,15 @@ effective_tags = Table(
     Column(
         "state", Text, one_of("state", TagState), nullable=False, doc=listed(TagState)
     ),
-    Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
+    Column(
+        "reason",
+        Text,
+        one_of("reason", TagReason),
+        doc="why it is doubtful, only suggested, or accepted with a low score: `position` or `speed`, as in "
+        "`tags`; `damaged` (a part of the image is missing); or another landmark of the image: "
+        "`confirmed-other`, `taught-other`, `scored-other`, `certain-other` (a model is nearly "
+        "certain of it)",
+    ),
     Column("score", Float, doc="score of the tag; null: only confirmed"),
     Column(
         "source",
