@@ -4,8 +4,6 @@ A block is written in a new layout, and in its own byte order. The result is use
 exif_block) has found every tag in it unchanged. Knows nothing of the files that hold EXIF.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +48,9 @@ from tagger.photos.tiff import (
     append_directory,
     open_tiff,
 )
+
+Tags: TypeAlias = Mapping[TagKey, TagValue]
+AddedValue: TypeAlias = tuple[str, str]
 
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
 # Where the first directory begins, after the header.
@@ -175,9 +176,6 @@ def _packed(block: ParsedBlock) -> bytes:
 # A write must cause no differences other than our values: blocks are compared by the parser alone,
 # without the writer.
 
-Tags: TypeAlias = Mapping[TagKey, TagValue]
-AddedValue: TypeAlias = tuple[str, str]
-
 KEYWORDS, DESCRIPTION, POSITION = "EXIF:XPKeywords", "EXIF:ImageDescription", "EXIF:GPS"
 GPS_METHOD, GPS_ERROR = "EXIF:GPSProcessingMethod", "EXIF:GPSHPositioningError"
 GPS_VERSION = "EXIF:GPSVersionID"
@@ -257,7 +255,6 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
 
 
 def without_blank_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
-    """The tags without the blank values that ours replace."""
     fields = {field for field, _ in added}
     remaining = dict(tags)
     if (
@@ -299,9 +296,15 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
 
 def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
     # A position is added only without its tags: another's datum, method or error would misdescribe ours.
+    is_on_earth = (
+        position is not None
+        and abs(position.latitude) <= 90
+        and abs(position.longitude) <= 180
+        and 0 <= position.error_m <= 4e7
+    )
     if (
         position is None
-        or not _is_on_earth(position)
+        or not is_on_earth
         or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS)
     ):
         return []
@@ -327,14 +330,6 @@ def _is_writable(text: str) -> bool:
 
 def _is_blank(value: TagValue) -> bool:
     return not value.value.strip(b" \0")
-
-
-def _is_on_earth(position: PositionEstimate) -> bool:
-    return (
-        abs(position.latitude) <= 90
-        and abs(position.longitude) <= 180
-        and 0 <= position.error_m <= 4e7
-    )
 
 
 def _decimal(number: float, digits: int) -> str:

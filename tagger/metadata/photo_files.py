@@ -6,8 +6,6 @@ Whose the latter is, says `owner_of_stem_sidecar`, as for reading. What this pro
 it was written: what stands beside a photo today decides only about what is not on record.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib
@@ -452,7 +450,6 @@ def remove_leftovers(path: Path, root: Path | None = None) -> int:
 
 
 def remove_leftover(path: Path, root: Path | None = None) -> None:
-    """Remove the temporary file that a writer of `path` left when it died."""
     with suppress(OSError, WriteRefused), open_folder(path.parent, root) as folder:
         _remove_unlocked(folder, temporary_name(path.name))
 

@@ -207,7 +207,6 @@ class StatedFacts(PhotoFacts):
 
 
 def stated_time(*texts: str) -> PhotoFacts:
-    """The first of some texts that is a time or a day."""
     written = [text for text in texts if not is_blank(text)]
     for text in written:
         if (time := parse_time(text, allows_day=True)) is not None:
@@ -223,9 +222,8 @@ def _position(
         latitude is None
         or longitude is None
         or not (abs(latitude) <= 90 and abs(longitude) <= 180)
+        or (latitude == 0 and longitude == 0)
     ):
-        return {}
-    if latitude == 0 and longitude == 0:
         return {}
     is_error = error_m is not None and 0 <= error_m <= LARGEST_ERROR_M
     return {
@@ -240,7 +238,6 @@ _SAME_PLACE_KM = 0.02
 
 
 def is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two positions are one, as far as formats keep it."""
     ends = (each[name] for each in (one, other) for name in ("latitude", "longitude"))
     return distance_km(*ends) <= _SAME_PLACE_KM
 
@@ -295,18 +292,13 @@ def day_in_name(path: str) -> datetime | None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     days = {day for match in written if (day := _day(match)) is not None}
     if not days:
-        days = {
-            _day_of_milliseconds(match) for match in matches if match["milliseconds"]
-        }
+        since = (int(match["milliseconds"] or 0) for match in matches)
+        days = {(_EPOCH + timedelta(milliseconds=ms)).date() for ms in since if ms}
     days = {day for day in days if day <= tomorrow}
     if len(days) != 1:
         return None
     day = days.pop()
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local time
-
-
-def _day_of_milliseconds(match: re.Match[str]) -> date:
-    return (_EPOCH + timedelta(milliseconds=int(match["milliseconds"]))).date()
 
 
 def _day(match: re.Match[str]) -> date | None:

@@ -3,8 +3,6 @@
 Knows nothing of how fields are stored (see xmp, exif, iptc).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -218,19 +216,6 @@ _METHOD_BYTES = 256
 _FIRST_YEAR = 1990
 
 
-@dataclass(frozen=True)
-class _Axis:
-    # Tags of hemisphere and value, the valid hemispheres (positive first), and the largest value.
-    ref_tag: int
-    tag: int
-    refs: bytes
-    limit: int
-
-
-_LATITUDE = _Axis(1, 2, b"NS", 90)
-_LONGITUDE = _Axis(3, 4, b"EW", 180)
-
-
 def _is_derived(gps: TiffDirectory) -> bool:
     # Whether this program wrote the position. Another one may have rewritten our method in another code.
     method = gps.tags.get(_PROCESSING_METHOD)
@@ -242,22 +227,25 @@ def _is_derived(gps: TiffDirectory) -> bool:
 def _stated_position(
     block: TiffBlock, gps: TiffDirectory
 ) -> tuple[float, float] | tuple[None, None]:
-    latitude = _degrees(block, gps, _LATITUDE)
-    longitude = _degrees(block, gps, _LONGITUDE)
+    latitude = _degrees(block, gps, tag=2, hemispheres=b"NS", limit=90)
+    longitude = _degrees(block, gps, tag=4, hemispheres=b"EW", limit=180)
     # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, in the Gulf of Guinea.
     if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
         return None, None
     return latitude, longitude
 
 
-def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
-    # Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere.
-    ref = gps.tags.get(axis.ref_tag)
+def _degrees(
+    block: TiffBlock, gps: TiffDirectory, *, tag: int, hemispheres: bytes, limit: int
+) -> float | None:
+    # Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere, of which the positive
+    # one comes first.
+    ref = gps.tags.get(tag - 1)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
-    parts = block.fractions(gps.tags.get(axis.tag))
+    parts = block.fractions(gps.tags.get(tag))
     if (
         not hemisphere
-        or hemisphere not in axis.refs
+        or hemisphere not in hemispheres
         or not 1 <= len(parts) <= 3
         or parts[0][1] == 0
     ):
@@ -267,9 +255,9 @@ def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
         if denominator == 0 and numerator != 0:
             return None
         degrees += numerator / (denominator or 1) / unit
-    if not 0 <= degrees <= axis.limit:
+    if not 0 <= degrees <= limit:
         return None
-    return -degrees if hemisphere == axis.refs[1:] else degrees
+    return -degrees if hemisphere == hemispheres[1:] else degrees
 
 
 def _error_m(block: TiffBlock, gps: TiffDirectory) -> float | None:

@@ -309,7 +309,6 @@ def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhot
 
 
 def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
-    """The names of the side files of each photo in a folder; empty if it cannot be read."""
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names are needed
     except OSError:

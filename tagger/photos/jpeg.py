@@ -44,7 +44,6 @@ _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 
 
 def jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
-    """Return the segments of the image; None if there is no scan."""
     view = memoryview(data)
     parts: list[Part] = []
     has_scan = False
@@ -139,7 +138,6 @@ def scans_and_coding(data: bytes) -> tuple[int, int]:
 
 
 def components_of_first_scan(data: bytes) -> int:
-    """Return how many colour components the first scan has; 0 if there is no scan."""
     counts = (
         data[start + 4 : start + 5]
         for marker, start, _ in _segments(data, scans=False)
@@ -180,7 +178,6 @@ class JpegFrame:
 
 
 def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
-    """Read the frame before the first scan; None if there is none."""
     for marker, start, end in islice(_segments(data, scans=False), _FRAME_WITHIN):
         if marker in _FRAMES and end - start >= 10:
             bits, height, width, components = struct.unpack_from(

@@ -110,7 +110,6 @@ def may_have_stem_sidecar(name: str) -> bool:
 
 
 def is_any_raw_name(name: str) -> bool:
-    """Whether a file of this name is a RAW file, of a kind that is read or of another one."""
     return is_raw_name(name) or extension_of(name) in _OTHER_RAW_EXTENSIONS
 
 
@@ -125,7 +124,6 @@ def extension_of(path: str) -> str:
 
 
 def needed_extra(extension: str) -> str | None:
-    """The extra that has to be installed to read files with this extension; None if none is missing."""
     extra = _EXTRAS.get(extension)
     return None if extra is None or extra.is_installed else extra.name
 
@@ -438,7 +436,6 @@ MARKERS = frozenset(_MARKED)
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
-    """The program to which a folder belongs by its name; None if it is one of the user's."""
     outer, _, name = path.rpartition("/")
     outer, name = (folded_name(each) for each in (outer.rpartition("/")[2], name))
     if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):

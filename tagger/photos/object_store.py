@@ -126,11 +126,6 @@ def _endpoint(variables: dict[str, str]) -> str | None:
     return variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
 
 
-def reopen_stores() -> None:
-    """Close all stores: the next ones read the credentials again."""
-    _open_store.cache_clear()
-
-
 _NO_ENDPOINT_TEXT = (
     "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set "
     "AWS_ENDPOINT_URL={0}"
@@ -291,7 +286,7 @@ def is_worth_repeating(error: Exception) -> bool:
     """Whether a repeated request can succeed. obstore has repeated what servers refuse temporarily."""
     code = error_code(error)
     if code in EXPIRED_CODES:
-        reopen_stores()
+        _open_store.cache_clear()  # the next stores read the credentials again
         return True
     return (
         not code

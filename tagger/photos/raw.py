@@ -172,12 +172,17 @@ _HEAD_BYTES = 2**20
 
 def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...]:
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
-    previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
+    previews = []
+    for span in list(whole)[:_SPAN_LIMIT]:
+        view = memoryview(data)[span.start : span.start + span.size_bytes]
+        is_jpeg = bytes(view[:3]) == b"\xff\xd8\xff"
+        frame = jpeg_frame(view[:_HEAD_BYTES]) if is_jpeg else None
+        if frame is None or frame.bits != 8 or frame.coding not in _DISPLAYABLE_CODINGS:
+            continue
+        if frame.components in (1, 3) and frame.width > 0 and frame.height > 0:
+            previews.append(Preview(span, view, frame.width, frame.height))
     return tuple(
-        sorted(
-            filter(None, previews),
-            key=lambda preview: (-preview.pixels, -len(preview.data)),
-        )
+        sorted(previews, key=lambda preview: (-preview.pixels, -len(preview.data)))
     )
 
 
@@ -188,17 +193,6 @@ def lies_in(data: bytes, span: ByteRange) -> bool:
         and span.size_bytes > 0
         and span.start + span.size_bytes <= len(data)
     )
-
-
-def _preview(data: bytes, span: ByteRange) -> Preview | None:
-    view = memoryview(data)[span.start : span.start + span.size_bytes]
-    if bytes(view[:3]) != b"\xff\xd8\xff":
-        return None
-    frame = jpeg_frame(view[:_HEAD_BYTES])
-    if frame is None or frame.bits != 8 or frame.coding not in _DISPLAYABLE_CODINGS:
-        return None
-    is_image = frame.components in (1, 3) and frame.width > 0 and frame.height > 0
-    return Preview(span, view, frame.width, frame.height) if is_image else None
 
 
 CANON_BRAND = b"crx "

@@ -66,7 +66,6 @@ class SideFile:
 
 
 def is_side_file_name(name: str) -> bool:
-    """Whether a file of this name may be a side file of a photo in its folder."""
     extension = extension_of(name)
     return extension in (SIDECAR_EXTENSION, TAKEOUT_EXTENSION) or (
         extension == ".csv" and _DETAILS.fullmatch(name) is not None
@@ -154,7 +153,6 @@ SIDECAR_MAX_BYTES = 16 * 2**20
 
 
 def side_files_to_text(files: Iterable[SideFile]) -> str | None:
-    """The side files of a photo as they are stored; None if there are none."""
     rows = [list(astuple(file)) for file in files]
     return json.dumps(rows) if rows else None
 

@@ -102,7 +102,6 @@ class TiffBlock:
             offset = found.following
 
     def child(self, entry: TiffTag | None) -> TiffDirectory | None:
-        """The directory that a tag points to; None if it cannot be read."""
         offsets = self.integers(entry)
         return self.directory(offsets[0]) if len(offsets) == 1 else None
 

@@ -98,11 +98,15 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         if len(existing) > 1:
             raise ambiguous_blocks("It has several XMP segments")
         others = [
-            segment
+            jpeg.content(segment, b"")
             for segment in jpeg.head
             if segment.marker == APP1 and segment not in existing
         ]
-        if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
+        if any(
+            payload.startswith(XMP[:-1]) or _ODD_XMP in payload
+            for payload in others
+            if not payload.startswith((EXIF, EXTENDED_XMP))
+        ):
             raise broken_structure("an XMP segment has an invalid name")
         new_at = _after_exif(jpeg)
         changes.append(_change(existing, XMP, new.xmp, new_at, APP1))
@@ -119,12 +123,6 @@ def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
         new_at = _after_exif(jpeg)
         changes.append(_change(segments, PHOTOSHOP, payload or None, new_at, APP13))
     return in_order(changes)
-
-
-def _is_odd_xmp(payload: bytes) -> bool:
-    if payload.startswith((EXIF, EXTENDED_XMP)):
-        return False
-    return payload.startswith(XMP[:-1]) or _ODD_XMP in payload
 
 
 def _change(
@@ -602,16 +600,7 @@ def undo_splices(data: bytes, inverse: bytes) -> bytes:
     """Return the file before the splices. The caller checks the digests of both files.
 
     Raises:
-        ValueError: the inverse is damaged, or belongs to another file.
-    """
-    return apply_splices(data, unpacked_inverse(inverse))
-
-
-def unpacked_inverse(inverse: bytes) -> list[Splice]:
-    """The splices that `inverse_of` packed. They may belong to another file.
-
-    Raises:
-        ValueError: the inverse is damaged, or larger than any.
+        ValueError: the inverse is damaged, larger than any, or belongs to another file.
     """
     # Decompress an inverse within LARGEST_INVERSE: a few bytes may stand for gigabytes.
     if not inverse.startswith(_VERSION):
@@ -640,7 +629,7 @@ def unpacked_inverse(inverse: bytes) -> list[Splice]:
             raise ValueError("truncated, or too many splices")
         splices.append(Splice(start, end, raw[at : at + size]))
         at += size
-    return splices
+    return apply_splices(data, splices)
 
 
 def broken_structure(problem: str) -> WriteRefused:

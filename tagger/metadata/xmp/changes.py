@@ -270,10 +270,12 @@ class _PacketInsertion:
             self._added.append((field, urn))
 
     def _add_position(self, position: PositionEstimate | None) -> None:
-        if position is None or not is_on_earth(position.latitude, position.longitude):
-            return
         # An existing datum or method, even without a position, would misdescribe ours.
-        if find_fields(self._rdf, *POSITION):
+        if (
+            position is None
+            or not is_on_earth(position.latitude, position.longitude)
+            or find_fields(self._rdf, *POSITION)
+        ):
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
         values.append(

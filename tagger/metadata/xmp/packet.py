@@ -300,8 +300,10 @@ def read_packet(packet: bytes) -> Packet:
             raise xmp_refused(
                 f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read"
             )
-    head = text[:end]
-    body, tail = _split_tail(text[end:])
+    head, body, tail = text[:end], text[end:], ""
+    tail_at = body.rfind("<?xpacket")
+    if tail_at >= 0 and _TAIL.fullmatch(body, tail_at):
+        body, tail = body[:tail_at], body[tail_at:]
     stripped = body.rstrip(_PADDING_CHARACTERS)
     padding = len(body) - len(stripped) if tail else 0
     roots = list(_parse(stripped).iter(tag("rdf:RDF")))
@@ -346,13 +348,6 @@ def _decode(packet: bytes) -> str:
         return packet.decode()
     except UnicodeDecodeError:
         raise xmp_refused("is not encoded in UTF-8") from None
-
-
-def _split_tail(text: str) -> tuple[str, str]:
-    start = text.rfind("<?xpacket")
-    if start < 0 or not _TAIL.fullmatch(text, start):
-        return text, ""
-    return text[:start], text[start:]
 
 
 def _parse(text: str) -> Element:
@@ -445,7 +440,6 @@ def find_namespace_fields(rdf: Element, namespace: str) -> list[Occurrence]:
 
 
 def list_container(occurrence: Occurrence) -> Element | None:
-    """The Bag or Seq that is the field's value; None if the value is something else."""
     # With attributes, the value is a list with qualifiers or has another type.
     if occurrence.element is None or occurrence.element.attrib:
         return None

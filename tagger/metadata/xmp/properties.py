@@ -104,13 +104,10 @@ def keywords(packet: bytes | None) -> list[str]:
 
 
 def is_blank_text(value: Value | None) -> bool:
-    """Whether a value is a text without any letter: `<dc:subject/>`."""
     return isinstance(value, str) and not value.strip()
 
 
 class PropertyReader:
-    """Reads the values of one packet and names them with its prefixes."""
-
     def __init__(self, rdf: Element) -> None:
         self._rdf = rdf
         self._prefixes = _prefixes(rdf)
@@ -121,7 +118,6 @@ class PropertyReader:
         )
 
     def value(self, element: Element) -> Value:
-        """Read the value of a field's element, or of an item in a container."""
         qualifiers = list(self._attributes(element))
         content = self._content(element)
         if not qualifiers:
@@ -274,7 +270,6 @@ def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
 
 
 def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]:
-    """Like `added_values`, from a packet's properties."""
     pairs = (
         (_text_value(entry.get(FIELD)), _text_value(entry.get(ADDED_VALUE)))
         for entry in _structures(fields.get(ADDED))

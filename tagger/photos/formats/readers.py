@@ -436,13 +436,6 @@ class _Codec:
         ]
         return bool(items) and self.item not in items
 
-    def memory(
-        self, image: ImageFile, _data: bytes, _full_size: tuple[int, int]
-    ) -> DecoderMemory:
-        return DecoderMemory(
-            image.width * image.height * len(image.getbands()) * self.sample_bytes
-        )
-
     def load(self) -> None:
         with suppress(PhotoFailed):  # not installed
             self.image_class()
@@ -452,7 +445,9 @@ class _Codec:
             self.open,
             blocks=self.blocks,
             has_unread_coding=self.is_unread,
-            memory=self.memory,
+            memory=lambda image, *_: DecoderMemory(
+                image.width * image.height * len(image.getbands()) * self.sample_bytes
+            ),
             load_decoder=self.load,
         )
 

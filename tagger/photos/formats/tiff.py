@@ -6,7 +6,6 @@ and that of tiles is limited.
 
 import ctypes
 import struct
-from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
@@ -207,15 +206,6 @@ _CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
 _JPEG_LIMIT_BYTES = 100 * 2**20
 
 
-@dataclass(frozen=True)
-class _TiffPart:
-    # A strip or tile: its size, also when decoded, and how many parts have the same pixels.
-    width: int
-    height: int
-    planes: int
-    size_bytes: int
-
-
 def _memory(
     image: ImageFile, data: bytes, _full_size: tuple[int, int]
 ) -> DecoderMemory:
@@ -227,24 +217,8 @@ def _memory(
 
 def _decoding_bytes(image: TiffImageFile) -> int:
     # One strip or tile as it is decoded, and the upright copy of a rotated image.
-    part, compression = _decoded_at_once(image), image.info["compression"]
-    codec_bytes = part.size_bytes * _CODEC_PARTS.get(compression, 0)
-    if compression == "jpeg":
-        codec_bytes = min(codec_bytes, _JPEG_LIMIT_BYTES)
-    needed = part.size_bytes + codec_bytes
-    if image.tag_v2.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
-        needed = part.size_bytes * part.planes + pixel_bytes(
-            "RGBA",
-            part.width,
-            part.height,
-        )
-    is_rotated: bool = image.tag_v2.get(ORIENTATION, 1) != 1
-    return needed + is_rotated * pixel_bytes(image.mode, *image.size)
-
-
-def _decoded_at_once(image: TiffImageFile) -> _TiffPart:
+    tags, compression = image.tag_v2, image.info["compression"]
     # The largest strip or tile, or a row if there is no compression. Separate planes have their own.
-    tags = image.tag_v2
     width, height = tags[_WIDTH], tags[_HEIGHT]
     if not image.use_load_libtiff:
         height = 1
@@ -254,12 +228,15 @@ def _decoded_at_once(image: TiffImageFile) -> _TiffPart:
         height = min(height, tags.get(_STRIP_ROWS, height))
     planes = tags.get(_SAMPLES, 1) if tags.get(_PLANES) == _SEPARATE else 1
     samples = tags.get(_SAMPLES, 1) // planes
-    return _TiffPart(
-        width,
-        height,
-        planes,
-        height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8),
-    )
+    part_bytes = height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8)
+    codec_bytes = part_bytes * _CODEC_PARTS.get(compression, 0)
+    if compression == "jpeg":
+        codec_bytes = min(codec_bytes, _JPEG_LIMIT_BYTES)
+    needed: int = part_bytes + codec_bytes
+    if tags.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
+        needed = part_bytes * planes + pixel_bytes("RGBA", width, height)
+    is_rotated: bool = tags.get(ORIENTATION, 1) != 1
+    return needed + is_rotated * pixel_bytes(image.mode, *image.size)
 
 
 READER = FormatReader(
