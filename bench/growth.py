@@ -75,7 +75,6 @@ VIEWS = (
     *("/api/photos", "/api/landmarks", "/api/timeline", "/api/status"),
 )
 START_TIMEOUT_S = 120.0
-RESPONSE_TIMEOUT_S = 600.0
 POLL_S = 0.02
 
 
@@ -214,9 +213,7 @@ class PageServer:
         Raises:
             HTTPError: the status is not 200.
         """
-        with urllib.request.urlopen(
-            self.url + path, timeout=RESPONSE_TIMEOUT_S
-        ) as response:
+        with urllib.request.urlopen(self.url + path, timeout=600.0) as response:
             body: bytes = response.read()
         return body
 

@@ -189,17 +189,13 @@ PACKAGES = (
 
 
 def print_heading(title: str) -> None:
-    print(heading(title), flush=True)
-
-
-def heading(title: str) -> str:
     versions = ", ".join(f"{package} {engine_version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     spec = sys.modules["__main__"].__spec__
     program = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
 
-    # Return the arguments with folders shortened to their names: private paths stay out of reports.
+    # Folders are shortened to their names: private paths stay out of reports.
     words = [
         Path(word).name if os.sep in word and "://" not in word else word
         for word in sys.argv[1:]
@@ -213,7 +209,7 @@ def heading(title: str) -> str:
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {program}` with {arguments}\n",
     )
-    return "\n".join(lines)
+    print("\n".join(lines), flush=True)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -140,7 +140,6 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
 
 
 def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
-    """A tab-separated table for the terminal, what failed, and the recommendation."""
     yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
     for row in document["backbones"]:
         if row["reason"] is not None:

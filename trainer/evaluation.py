@@ -347,7 +347,6 @@ def measure_recognition(
                 taken_for_photos=most,
             )
         )
-    per_label = tuple(results)
     return Recognition(
         top1=estimate_share(correct),
         top3=estimate_share(in_top_k(scores, targets, 3)),
@@ -357,7 +356,7 @@ def measure_recognition(
         accepted_right=estimate_share(accepted & correct),
         suggested_right=estimate_share(correct & (top >= suggested_from)),
         precision_at_threshold=estimate_share(correct[accepted]),
-        per_label=per_label,
+        per_label=tuple(results),
         scores=top,
         predicted=predicted,
         targets=targets,

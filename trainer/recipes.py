@@ -75,9 +75,6 @@ FROZEN = 0.2
 FIRST_LAYER = 0.06
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
-AUGMENTATION = Augmentation(
-    light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2
-)
 # (end as a share of the epochs, share of the input side): most views are smaller than the input.
 #
 # A view shows a part of the photo, so objects in it appear larger than in the whole photo. With
@@ -265,7 +262,9 @@ def _fine_tune(
 
     state = TrainingState(network, optimiser)
     plan = TrainingPlan(
-        augmentation=AUGMENTATION,
+        augmentation=Augmentation(
+            light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2
+        ),
         sizes=growing_sizes(options.epochs, options.size, SIZES),
         batch_size=options.batch_size,
         warm_up=min(1.0, options.epochs / 10),

@@ -296,7 +296,6 @@ def _landmarks(evaluation: Evaluation) -> str:
 
 # Drawings for reports: learning curves, reliability, and sheets of mistakes.
 
-MISTAKE_COLUMNS = 3
 BLUE, ORANGE, GREY = "#3366aa", "#dd7733", "#999999"
 
 
@@ -402,4 +401,4 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         for mistake in mistakes
     ]
     if rows:
-        draw_sheet(rows, path, columns=MISTAKE_COLUMNS)
+        draw_sheet(rows, path, columns=3)

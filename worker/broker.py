@@ -182,7 +182,6 @@ class RedisMonitor:
         self._outage_since: float | None = None
 
     def accepts_messages(self) -> bool:
-        """Check Redis now, and log the result if it is news."""
         try:
             check_accepts_messages(self.broker)
         except (RedisUnavailable, RedisRefused) as error:

@@ -62,7 +62,6 @@ RETURN_S = 1.0
 
 @shared_task(name=TASK_NAME, acks_late=True)
 def tag_chunk() -> None:
-    """Claim the next chunk, if there is one, and process its photos."""
     engine = current_engine()
     if database_unreachable.is_set():
         time.sleep(RETURN_S)

@@ -26,13 +26,9 @@ from bench.compare.loader import (
     store,
 )
 
-# Celery's default is 4 s; loading a network may take longer on a busy machine.
-CHILD_START_TIMEOUT_S = 60.0
-
 app = Celery("peer", broker=os.environ[BROKER])
-app.conf.update(
-    task_ignore_result=True, worker_proc_alive_timeout=CHILD_START_TIMEOUT_S
-)
+# By default a child must start in 4 s; loading a network may take longer on a busy machine.
+app.conf.update(task_ignore_result=True, worker_proc_alive_timeout=60.0)
 # What a child process keeps from task to task.
 _state: dict[str, Any] = {}
 

@@ -48,8 +48,14 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
         ),
         "lakes": _shapes(natural_earth, "lakes"),
         "rivers": _shapes(natural_earth, "rivers_lake_centerlines"),
-        "regions": _regions(
-            natural_earth / "ne_50m_admin_1_states_provinces_lines.json"
+        "regions": (
+            _feature(
+                line["geometry"],
+                max(3, int(line["properties"]["min_zoom"])),
+            )
+            for line in _features(
+                natural_earth / "ne_50m_admin_1_states_provinces_lines.json"
+            )
         ),
         "borders": _shapes(natural_earth, "admin_0_boundary_lines_land"),
         "countries": _country_names(
@@ -101,14 +107,6 @@ def _shapes(
                 shape = _feature(geometry, max(first, zoom), settled=settled)
                 shape["tippecanoe"]["maxzoom"] = last
                 yield shape
-
-
-def _regions(file: Path) -> Iterator[Feature]:
-    for feature in _features(file):
-        yield _feature(
-            feature["geometry"],
-            max(3, int(feature["properties"]["min_zoom"])),
-        )
 
 
 def _features(file: Path) -> list[Feature]:

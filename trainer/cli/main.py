@@ -8,7 +8,6 @@ from tagger.processes.process import (
 
 
 def main() -> None:
-    """Run the command of the command line."""
     open_closed_streams()
     quiet_threads()
     run_interruptible(_run, "finished work is kept")

@@ -44,8 +44,6 @@ SPLITS = ("train", "val", "test")
 # The file in a training folder that says where its photos come from.
 SOURCES = "sources.csv"
 # Large enough to compare photos; JPEGs are decoded at an eighth of their size for it.
-SKETCH_SIZE = Resize(short_side=64, size=64)
-PHOTOS_AHEAD = 64
 
 log = logging.getLogger("trainer")
 
@@ -375,9 +373,7 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
     paths = [photo.path for photo in dataset.photos]
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
-        for result in compute_ahead(
-            examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"
-        ):
+        for result in compute_ahead(examine_photo, paths, ahead=64, name="examine"):
             results.append(result)
             advance(1)
 
@@ -404,7 +400,8 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
 def examine_photo(path: Path) -> ExaminedPhoto | PhotoFailure:
     try:
         photo = read_named(path, max_bytes=MAX_BYTES)
-        image = decode_photo(photo.data, SKETCH_SIZE, max_pixels=MAX_PIXELS)
+        resize = Resize(short_side=64, size=64)
+        image = decode_photo(photo.data, resize, max_pixels=MAX_PIXELS)
         return ExaminedPhoto(
             digest=digest_photo(photo.data),
             width=image.width,
@@ -440,8 +437,6 @@ _PAIRS_AT_ONCE = 1 << 14
 
 @dataclass(frozen=True)
 class Sketch:
-    """A hash and a thumbnail of an image, for comparison with others."""
-
     difference_hash: int
     thumbnail: npt.NDArray[np.uint8]  # (16, 16) grey
 
@@ -452,7 +447,6 @@ class Sketch:
 
 
 def sketch_of(pixels: Pixels) -> Sketch:
-    """Compute the sketch of an image, uint8 (H, W, 3)."""
     grey = pixels.mean(axis=2, dtype=np.float32)  # float32 (H, W)
     thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     small = _pooled(grey, HASH_ROWS, HASH_COLUMNS + 1)

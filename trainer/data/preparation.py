@@ -294,12 +294,10 @@ class TrainingData:
 
     @property
     def training(self) -> npt.NDArray[np.int64]:
-        """Positions of the training photos."""
         return np.flatnonzero(~self.is_validation)
 
     @property
     def validation(self) -> npt.NDArray[np.int64]:
-        """Positions of the validation photos."""
         return np.flatnonzero(self.is_validation)
 
     @property
@@ -494,7 +492,6 @@ class DecodedBatch:
 
     @property
     def pixels(self) -> list[Pixels]:
-        """The images, uint8 (H, W, 3) each."""
         return list(self.images.permute(0, 2, 3, 1).numpy())
 
 
@@ -544,7 +541,6 @@ class CachedPhotos:
     side: int
 
     def image(self, position: int) -> Pixels:
-        """The photo at `position`, uint8 (S, S, 3)."""
         square = np.fromfile(self.folder / self.digests[position], np.uint8)
         return square.reshape(self.side, self.side, 3)
 

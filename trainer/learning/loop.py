@@ -357,8 +357,6 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class MixOptions:
-    """The shares of batches that get mixup or CutMix, and the label smoothing."""
-
     mixup: float = 0.3
     cutmix: float = 0.3
     smoothing: float = 0.1
