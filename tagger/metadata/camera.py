@@ -214,13 +214,15 @@ _NO_VALUE = re.compile(
 _GPS_ROLLOVER_DAYS = 1024 * 7
 _CLOCK_TOLERANCE_S = 5 * 60
 _GREENWICH_DEGREES = 30
-_WHOLE_HOURS = range(-12 * 60, 14 * 60 + 1, 60)
-_PARTS_OF_HOURS = (
-    *(-570, -510, -270, -210, -150),
-    *(210, 270, 330, 345, 390, 510, 525, 570, 585, 630, 690, 765, 825),
-)
 # The offsets of time zones since 1990 (IANA's time zone database).
-_ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
+_ZONES_S = tuple(
+    minutes * 60
+    for minutes in (
+        *range(-12 * 60, 14 * 60 + 1, 60),
+        *(-570, -510, -270, -210, -150),
+        *(210, 270, 330, 345, 390, 510, 525, 570, 585, 630, 690, 765, 825),
+    )
+)
 
 _SCREENSHOT = re.compile(r"screen ?(shot|capture)", re.IGNORECASE)
 _SCREENSHOT_SOFTWARE = re.compile(

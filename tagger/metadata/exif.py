@@ -468,7 +468,10 @@ def read(block: bytes | None) -> dict[str, str]:
             directories[directory].tags.get(tag) if directory in directories else None
         )
         values[name] = _text(bytes(entry.raw[:BLOCK_LIMIT]), encoding) if entry else ""
-    values["EXIF:Orientation"] = _orientation(tiff, directories)
+    main = directories.get(MAIN)
+    orientations = tiff.integers(main.tags.get(ORIENTATION)) if main else ()
+    if len(orientations) == 1 and 1 <= orientations[0] <= len(_ORIENTATIONS):
+        values["EXIF:Orientation"] = _ORIENTATIONS[orientations[0] - 1]
     latitude, longitude = exif_position(tiff)
     if latitude is not None and longitude is not None:
         values |= {
@@ -522,19 +525,6 @@ def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
         if directory:
             directories[name] = directory
     return directories
-
-
-def _orientation(tiff: TiffBlock, directories: dict[str, TiffDirectory]) -> str:
-    values = (
-        tiff.integers(directories[MAIN].tags.get(ORIENTATION))
-        if MAIN in directories
-        else ()
-    )
-    return (
-        _ORIENTATIONS[values[0] - 1]
-        if len(values) == 1 and 1 <= values[0] <= len(_ORIENTATIONS)
-        else ""
-    )
 
 
 def _text(raw: bytes, encoding: str) -> str:

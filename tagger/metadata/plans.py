@@ -451,7 +451,16 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )
     base = apply_splices(data, replace_blocks(data, remaining))
-    _verify_removal(data, base, blocks, remaining)
+    # Verify that it is the file without our values, and nothing else.
+    base_blocks = read_blocks(base)
+    refuse_difference(
+        None if digest_photo(base) == digest_photo(data) else "the image",
+        difference_outside_blocks(data, base),
+        xmp.removal_difference(blocks.xmp, base_blocks.xmp),
+        exif.removal_difference(blocks.exif, base_blocks.exif, added),
+        iptc.removal_difference(blocks.iptc or b"", base_blocks.iptc or b"", added),
+        None if base_blocks == remaining else _OTHER_BLOCKS,
+    )
 
     return Base(base)
 
@@ -533,26 +542,6 @@ def _other_difference(base: bytes, new: bytes) -> str | None:
     if is_jpeg(base):
         return difference_outside_blocks(base, new)
     return None if exif.read(exif_of(base)) == exif.read(exif_of(new)) else "EXIF"
-
-
-def _verify_removal(
-    data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks
-) -> None:
-    # Verify that `base` is `data`, which others may have changed, without our values.
-    # Raises WriteRefused: something else differs.
-    remaining, added = read_blocks(base), xmp.added_values(data_blocks.xmp)
-    refuse_difference(
-        None if digest_photo(base) == digest_photo(data) else "the image",
-        difference_outside_blocks(data, base),
-        xmp.removal_difference(data_blocks.xmp, remaining.xmp),
-        exif.removal_difference(data_blocks.exif, remaining.exif, added),
-        iptc.removal_difference(
-            data_blocks.iptc or b"",
-            remaining.iptc or b"",
-            added,
-        ),
-        None if remaining == base_blocks else _OTHER_BLOCKS,
-    )
 
 
 def refuse_difference(*differences: str | None) -> None:

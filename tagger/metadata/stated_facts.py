@@ -526,7 +526,7 @@ def stated_in_xmp(
     time = stated_time(*times)
     if time.taken_at is not None and time.utc_offset_s is None:
         time = replace(
-            time, utc_offset_s=parse_offset(_text(fields, _OFFSET_OF_CAPTURE))
+            time, utc_offset_s=parse_offset(_text(fields, "exifEX:OffsetTimeOriginal"))
         )
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
@@ -544,7 +544,6 @@ def stated_in_xmp(
 
 # What states a fact. The times of capture come before those of digitisation.
 _CAPTURED = ("exif:DateTimeOriginal", "photoshop:DateCreated")
-_OFFSET_OF_CAPTURE = "exifEX:OffsetTimeOriginal"
 _PROPERTIES = {
     "taken_at": (*_CAPTURED, "exif:DateTimeDigitized", "xmp:CreateDate"),
     "latitude": (LATITUDE, "drone-dji:GpsLatitude"),

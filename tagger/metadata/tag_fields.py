@@ -190,7 +190,10 @@ class GpsFix(PhotoFacts):
 
 def read_gps(block: TiffBlock, gps: TiffDirectory | None) -> GpsFix:
     """Read the valid fields of the GPS directory. What this program wrote is ignored."""
-    if gps is None or _is_derived(gps):
+    method = gps.tags.get(_PROCESSING_METHOD) if gps else None
+    # Another program may have rewritten our method in another code.
+    stated_method = bytes(method.raw[:_METHOD_BYTES]) if method else b""
+    if gps is None or OUR_METHOD.encode() in stated_method.replace(b"\0", b""):
         return GpsFix()
     latitude, longitude = _stated_position(block, gps)
     error_m = None if latitude is None else _error_m(block, gps)
@@ -214,14 +217,6 @@ _DATE_BYTES = 10
 _METHOD_BYTES = 256
 # Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970.
 _FIRST_YEAR = 1990
-
-
-def _is_derived(gps: TiffDirectory) -> bool:
-    # Whether this program wrote the position. Another one may have rewritten our method in another code.
-    method = gps.tags.get(_PROCESSING_METHOD)
-    return method is not None and OUR_METHOD.encode() in bytes(
-        method.raw[:_METHOD_BYTES]
-    ).replace(b"\0", b"")
 
 
 def _stated_position(

@@ -325,7 +325,6 @@ tong sampah|basurahan|ゴミ箱|回收站|垃圾桶|回收筒|已删除|휴지�
 šiukšlės|šiukšlinė|miskaste|atkritne|prügikast|ruslið|asblik|zakarrontzia|papeleira|ნაგავი
 ѓубре|koshi|wastebasket|bruscar|scovacere|escobilhièr
 """
-_TRASH = "|".join(words_of_lines(_TRASH_WORDS))
 _IMMICH = (IMMICH_MARKER, "../encoded-video")
 _TABLE = (
     # Libraries, whose originals are photos.
@@ -416,7 +415,12 @@ _TABLE = (
     _Row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
     _Row(r"\.dtrash", "digiKam", "deleted photos"),
     _Row(r"recently deleted", "iCloud", "deleted photos"),
-    _Row(_TRASH, "Google Photos", "deleted photos", inside=r"google .+|.+ google"),
+    _Row(
+        "|".join(words_of_lines(_TRASH_WORDS)),
+        "Google Photos",
+        "deleted photos",
+        inside=r"google .+|.+ google",
+    ),
     # Files of systems.
     _Row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
     _Row(r"system volume information", "Windows", "system files"),

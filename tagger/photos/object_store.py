@@ -48,8 +48,6 @@ _endpoints: dict[str, str] = {}
 _endpoint_readers: list[Callable[[], None]] = []
 _reader_lock = threading.Lock()
 
-_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
-
 
 def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     """Return the store of the bucket, shared by threads. `patient`: requests are repeated for a minute.
@@ -138,7 +136,9 @@ _OTHER_ENDPOINT_TEXT = (
 
 def _variables() -> dict[str, str]:
     return {
-        name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))
     }
 
 
@@ -344,7 +344,7 @@ def _connection_text(text: str) -> str:
     server = match[1] if match else "the server"
     return next(
         (known for part, known in _CONNECTION_TEXTS.items() if part in text),
-        _SILENT_TEXT,
+        "{} does not answer. Check the network and the endpoint",
     ).format(server)
 
 
@@ -358,8 +358,6 @@ _INVALID_KEY_TEXT = (
     "that object"
 )
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
-_EXPIRED_TEXT = "the credentials have expired{}. Renew them"
-_SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
 _EARLY_END_TEXT = (
     "{} sends less of an answer than it announced. Check the network, proxies in between, "
     "and the server"
@@ -374,7 +372,7 @@ _CONNECTION_TEXTS = {
     "InvalidCertificate": "the certificate of {} is not trusted. Name its authority's file in AWS_CA_BUNDLE",
 }
 _CODE_TEXTS = {
-    **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
+    **dict.fromkeys(EXPIRED_CODES, "the credentials have expired{}. Renew them"),
     **dict.fromkeys(
         ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"),
         _REFUSED_TEXT,

@@ -69,7 +69,6 @@ class Preview:
 _LEAST_SHARE = 8
 _JPEG_AT, _SENSOR_AT = 84, 100
 _BLOCK_LIMIT = 100
-_TIFF_BLOCK = b"\0TTW"
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _mrw_layout(data: bytes) -> RawLayout:
             break
         kind, size_bytes = struct.unpack_from(">4sI", data, at)
         at += 8
-        if kind == _TIFF_BLOCK:
+        if kind == b"\0TTW":
             exif = data[at : min(at + size_bytes, end)]
         at += size_bytes
     return RawLayout(images=((sensor,),), exif=exif)
@@ -198,14 +197,13 @@ def lies_in(data: bytes, span: ByteRange) -> bool:
 CANON_BRAND = b"crx "
 FUJIFILM_SIGNATURE = b"FUJIFILMCCD-RAW"
 PANASONIC_SIGNATURE = b"IIU\0"
-_OLYMPUS_SIGNATURES = (b"IIRO", b"IIRS", b"MMOR")
 MINOLTA_SIGNATURE = b"\0MRM"
-# The signatures of Canon (CRW) and Sigma. No parts of these files are found; they can be developed.
-_UNPARSED_SIGNATURES = (b"II\x1a\0\0\0HEAPCCDR", b"FOVb")
 _SIGNATURES = (
     *(FUJIFILM_SIGNATURE, PANASONIC_SIGNATURE, MINOLTA_SIGNATURE),
-    *_OLYMPUS_SIGNATURES,
-    *_UNPARSED_SIGNATURES,
+    # Olympus.
+    *(b"IIRO", b"IIRS", b"MMOR"),
+    # Canon (CRW) and Sigma. No parts of these files are found; they can be developed.
+    *(b"II\x1a\0\0\0HEAPCCDR", b"FOVb"),
 )
 _DETECTION_LIMIT = 8
 _DNG_VERSION = 50706

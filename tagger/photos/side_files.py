@@ -326,7 +326,6 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122 - see names.extension_of
 
 
-_SUPPLEMENT = "supplemental-metadata"
 _NUMBER = re.compile(r"(?P<before>.*)\((?P<number>\d{1,6})\)(?P<after>.*)", re.DOTALL)
 # What Google adds to the name of an edited copy, in the language of the account, and to its creations.
 _EDITED_WORDS = """
@@ -414,7 +413,8 @@ def _title(base: str) -> str:
     # Some archives have `.metadata`.
     title, dot, supplement = base.rpartition(".")
     is_supplement = (
-        _SUPPLEMENT.startswith(supplement.lower()) or supplement.lower() == "metadata"
+        "supplemental-metadata".startswith(supplement.lower())
+        or supplement.lower() == "metadata"
     )
     return title if dot and title and is_supplement else base
 

@@ -30,7 +30,6 @@ LETTERS = {
 VALUE_SIZES = {
     kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()
 }
-_FLOATS = (11, 12)
 INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
 
 # TIFF; "RO" and "RS" of Olympus; "U" of Panasonic. BigTIFF is 43.
@@ -117,7 +116,7 @@ class TiffBlock:
         """Numerators and denominators; other numbers have 1. None for more than a photo has."""
         if entry is None or entry.count > COUNT_LIMIT:
             return ()
-        if entry.kind in _FLOATS:
+        if entry.kind in (11, 12):
             numbers = struct.unpack(
                 f"{self.order}{entry.count}{LETTERS[entry.kind]}", entry.raw
             )

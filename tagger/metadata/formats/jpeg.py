@@ -164,7 +164,6 @@ def _after_exif(jpeg: Jpeg) -> int:
 
 _ENTRIES, _UNDEFINED = 0xB002, 7
 _ENTRY_BYTES, _SIZE_AT, _OFFSET_AT = 16, 4, 8
-_IMAGE_START = b"\xff\xd8\xff"
 _LARGEST = 2**32 - 1
 _EXIF_POINTER, _MAKER_NOTE, _THUMBNAIL = 0x8769, 0x927C, 0x0201
 _MOVABLE_LIMIT = 16
@@ -226,7 +225,7 @@ def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
     # If a program dropped the images but kept the index, it points past the file's end, and continues to.
     is_inside = offset and size and image.start < len(jpeg.data)
     if is_inside and (
-        image.start < jpeg.end or not jpeg.data.startswith(_IMAGE_START, image.start)
+        image.start < jpeg.end or not jpeg.data.startswith(b"\xff\xd8\xff", image.start)
     ):
         raise fixed_offsets("Its index of images points to data that is not an image")
     return image
@@ -284,7 +283,13 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
     block = open_tiff(jpeg.data[base : segments[0].end]) if segments else None
     if block is None:
         return
-    if _thumbnail_is_outside(block, len(jpeg.data) - base):
+    # A thumbnail after the EXIF and inside of the file. Past its end, it is lost already.
+    thumbnails = (
+        start
+        for directory in block.directories()
+        for start in block.integers(directory.tags.get(_THUMBNAIL))
+    )
+    if any(len(block.data) <= start < len(jpeg.data) - base for start in thumbnails):
         raise fixed_offsets("Its EXIF points to data outside of the EXIF")
     starts = (
         [image.start for image in index.images if image.start < len(jpeg.data)]
@@ -330,16 +335,6 @@ def _samsung_bytes(trailer: bytes) -> int:
     )
     whole = len(trailer) - start + farthest
     return whole if whole <= len(trailer) else 0
-
-
-def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
-    # Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already.
-    starts = (
-        start
-        for directory in block.directories()
-        for start in block.integers(directory.tags.get(_THUMBNAIL))
-    )
-    return any(len(block.data) <= start < reach for start in starts)
 
 
 def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:

@@ -99,9 +99,6 @@ from tagger.metadata.xmp.properties import (
     texts,
 )
 
-CREATED = "created"
-_DATUM = "WGS-84"
-
 
 def add(
     packet: bytes | None,
@@ -128,7 +125,7 @@ def add(
     insertion = _PacketInsertion(parsed.rdf)
     insertion.add_all(tag_fields, repeated)
     if packet is None or created:
-        add_text(insertion.node, SIDECAR if sidecar else PACKET, CREATED)
+        add_text(insertion.node, SIDECAR if sidecar else PACKET, "created")
     insertion.record(tag_fields.landmarks, also_added)
     return parsed.serialise(0 if sidecar else PADDING)
 
@@ -281,7 +278,7 @@ class _PacketInsertion:
         values.append(
             metres(position.error_m) if math.isfinite(position.error_m) else ""
         )
-        for field, value in zip(POSITION, [*values, _DATUM], strict=True):
+        for field, value in zip(POSITION, [*values, "WGS-84"], strict=True):
             if value:
                 add_text(self.node, field, value)
                 self._added.append((field, value))

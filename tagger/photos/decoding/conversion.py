@@ -20,7 +20,6 @@ _BAND_PIXELS = 4_000_000
 # Real profiles have at most about 2 MB. A larger one is ignored.
 PROFILE_LIMIT_BYTES = 8 * 2**20
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-_DEEP_MODES = ("I", "F")
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB")
 # The most memory per pixel that `to_srgb` takes.
 SRGB_BYTES = 12
@@ -52,7 +51,7 @@ def of_eight_bits(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: it is gray of 32 bits, which says nothing of what is white.
     """
-    if image.mode in _DEEP_MODES:
+    if image.mode in ("I", "F"):
         raise ValueError("unsupported: gray of 32 bits")
     if image.mode not in SIXTEEN_BIT_MODES:
         return image

@@ -88,7 +88,7 @@ def require_format(data: bytes) -> PhotoFormat:
             FailureKind.NOT_AN_IMAGE,
             "The file is an archive. Unpack it, then tag the folder.",
         )
-    if data[:100].lstrip().lower().startswith(_WEB_PAGE):
+    if data[:100].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise PhotoFailed(
             FailureKind.NOT_AN_IMAGE,
             "The content is a web page, perhaps an error saved in place of the photo. Download it again.",
@@ -116,7 +116,6 @@ _UNREAD_SIGNATURES = (
 )
 # ZIP, RAR, 7-Zip and gzip.
 _ARCHIVES = (b"PK\x03\x04", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08")
-_WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 def is_iso_media(head: bytes) -> bool:
@@ -135,9 +134,7 @@ def _is_raw(head: bytes) -> bool:
     return is_raw(head)
 
 
-_AVIF_BRANDS = {b"avif", b"avis"}
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-_HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"msf1"}
 
 
 def _brands(head: bytes) -> set[bytes]:
@@ -148,11 +145,6 @@ def _brands(head: bytes) -> set[bytes]:
         if is_iso_media(head)
         else set()
     )
-
-
-def _is_avif(head: bytes) -> bool:
-    # The major brand decides; if it names no codec, any brand of the list does.
-    return bool(_brands(head) & _AVIF_BRANDS) and head[8:12] not in _HEVC_BRANDS
 
 
 LIBHEIF = Extra("heic", "pillow_heif")
@@ -207,14 +199,18 @@ TIFF = PhotoFormat(
 AVIF = PhotoFormat(
     "AVIF",
     (".avif",),
-    _is_avif,
+    # The major brand decides; if it names no codec, any brand of the list does.
+    lambda head: (
+        not _brands(head).isdisjoint((b"avif", b"avis"))
+        and head[8:12] not in _HEVC_BRANDS
+    ),
     "tagger.photos.formats.readers:AVIF_READER",
     "image/avif",
 )
 HEIC = PhotoFormat(
     "HEIC",
     (),
-    lambda head: bool(_brands(head) & _HEIF_BRANDS),
+    lambda head: not _brands(head).isdisjoint((*_HEVC_BRANDS, b"mif1", b"msf1")),
     "tagger.photos.formats.readers:HEIC_READER",
     extra=LIBHEIF,
     extensions_of_extra=(".heic", ".heif", ".hif"),

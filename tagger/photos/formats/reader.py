@@ -95,7 +95,16 @@ def opened(
             FailureKind.CORRUPT,
             f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
         )
-    _quiet_pillow()
+    # Pillow's warnings about metadata are silenced, also where warnings are errors. A permanent filter,
+    # because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
+    # process's filters removes it.
+    is_quiet = any(
+        getattr(entry[3], "pattern", None) == _PILLOW_MODULES
+        for entry in warnings.filters
+    )
+    if not is_quiet:
+        with _filter_lock:
+            warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)
     # The limit is `max_pixels`. Pillow's own is checked for some formats only.
     Image.MAX_IMAGE_PIXELS = None
     image = read(io.BytesIO(data))
@@ -120,19 +129,6 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 _filter_lock = threading.Lock()
 _PILLOW_MODULES = r"PIL\."
-
-
-def _quiet_pillow() -> None:
-    # Silence Pillow's warnings about metadata, also where warnings are errors.
-    # A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code
-    # that restores the process's filters removes it.
-    if any(
-        getattr(entry[3], "pattern", None) == _PILLOW_MODULES
-        for entry in warnings.filters
-    ):
-        return
-    with _filter_lock:
-        warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)
 
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")

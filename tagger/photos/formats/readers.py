@@ -113,12 +113,13 @@ JPEG_READER = FormatReader(
 # PNG.
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOURS = {b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
-_STILL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | _COLOURS
+_STILL = {
+    *(b"IHDR", b"PLTE", b"IDAT", b"IEND"),
+    *(b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"),
+}
 # Without colour profiles: a broken profile makes decoders fail.
 _BARE = _STILL - {b"iCCP", b"cICP"}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
-_XMP_TEXT = b"XML:com.adobe.xmp"
 # ImageMagick keeps blocks as digits in texts with these names, in upper or lower case.
 _PROFILES = {
     b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"iptc", b"8bim")
@@ -126,7 +127,6 @@ _PROFILES = {
 _PROFILES_READ = 8
 # Before the digits come an empty line, which may be missing, a name, and the size.
 _PROFILE_HEADER = re.compile(rb"(?:\r?\n)?[^\n]{,100}\n\s{,100}\d{1,20}\s")
-_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _UNPACKED_LIMIT = 16 * 2**20
 
 
@@ -169,10 +169,10 @@ def _png_blocks(data: bytes) -> Blocks:
     blocks: dict[str, bytes] = {}
     profiles = 0
     for kind, chunk in png_chunks(data):
-        if kind not in _TEXT_CHUNKS:
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
             continue
         name, _, content = bytes(chunk[8:-4]).partition(b"\0")
-        if name == _XMP_TEXT:
+        if name == b"XML:com.adobe.xmp":
             xmp_text = xmp_text or (kind, content)
         elif name.lower() in _PROFILES and profiles < _PROFILES_READ:
             profiles += 1

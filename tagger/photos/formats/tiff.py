@@ -39,11 +39,10 @@ _STRIPS, _SAMPLES, _STRIP_ROWS, _STRIP_SIZES, _PLANES = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_SIZES, _XMP = 322, 323, 324, 325, 700
 _EXIF_POINTERS = (34665, 34853, 40965)
 _SEPARATE, _YCBCR, _OLD_JPEG = 2, 6, 6
-_BIG_ENDIAN_BIGTIFF = b"MM\0+"
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile:
-    if data.startswith(_BIG_ENDIAN_BIGTIFF):
+    if data.startswith(b"MM\0+"):
         raise unread_kind("big-endian BigTIFF")
     page = _main_page(data)
     image = opened(TiffImageFile, data, max_pixels)
@@ -209,18 +208,12 @@ _JPEG_LIMIT_BYTES = 100 * 2**20
 def _memory(
     image: ImageFile, data: bytes, _full_size: tuple[int, int]
 ) -> DecoderMemory:
-    tiff = cast("TiffImageFile", image)
-    return DecoderMemory(
-        0, _decoding_bytes(tiff) + (0 if tiff.use_load_libtiff else len(data))
-    )
-
-
-def _decoding_bytes(image: TiffImageFile) -> int:
     # One strip or tile as it is decoded, and the upright copy of a rotated image.
-    tags, compression = image.tag_v2, image.info["compression"]
+    tiff = cast("TiffImageFile", image)
+    tags, compression = tiff.tag_v2, image.info["compression"]
     # The largest strip or tile, or a row if there is no compression. Separate planes have their own.
     width, height = tags[_WIDTH], tags[_HEIGHT]
-    if not image.use_load_libtiff:
+    if not tiff.use_load_libtiff:
         height = 1
     elif _TILE_WIDTH in tags:
         width, height = tags[_TILE_WIDTH], tags.get(_TILE_LENGTH, height)
@@ -236,7 +229,8 @@ def _decoding_bytes(image: TiffImageFile) -> int:
     if tags.get(_PHOTOMETRIC) == _YCBCR and compression != "jpeg":
         needed = part_bytes * planes + pixel_bytes("RGBA", width, height)
     is_rotated: bool = tags.get(ORIENTATION, 1) != 1
-    return needed + is_rotated * pixel_bytes(image.mode, *image.size)
+    needed += is_rotated * pixel_bytes(image.mode, *image.size)
+    return DecoderMemory(0, needed + (0 if tiff.use_load_libtiff else len(data)))
 
 
 READER = FormatReader(
