@@ -61,11 +61,9 @@ def are_left_due(connection: Connection) -> bool:
 
 
 class _Cause(NamedTuple):
-    """A change that makes days outdated: `mark` of each changed row is inserted into the column `target`.
-
-    `name`: of the triggers. `columns`: those that count. `step` and `mark` are SQL.
-    """
-
+    # A change that makes days outdated: `mark` of each changed row is inserted into the column `target`.
+    #
+    # `name`: of the triggers. `columns`: those that count. `step` and `mark` are SQL.
     name: str
     table: str
     columns: str

@@ -299,8 +299,7 @@ _ANALYSED_ROWS = 1000
 
 
 class _Commits:
-    """The number that SQLite changes for a connection with each commit of another one."""
-
+    # The number that SQLite changes for a connection with each commit of another one.
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()

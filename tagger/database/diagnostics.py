@@ -6,7 +6,7 @@ Most waits on a server or disk have a timeout; the caller still limits the total
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,10 +28,8 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.engine import (
-    is_disk_full,
     parse_database_url,
     read_only_address,
-    reason_of,
     sqlite_file,
 )
 from tagger.database.schema import SCHEMA_REVISION
@@ -50,7 +48,6 @@ from tagger.database.tables import (
     roots,
     verdicts,
 )
-from tagger.errors import DiskFull
 
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
@@ -87,15 +84,23 @@ def bounded_url(url: str) -> str:
 
 def quick_check(file: Path) -> str | None:
     """The first line of SQLite's quick check; None if it takes longer than QUICK_CHECK_S."""
-    with _connected(file, "ro") as connection:
+    absolute = file.absolute()
+    address = read_only_address(absolute) or f"file:{quote(str(absolute))}?mode=ro"
+    with closing(
+        sqlite3.connect(
+            address,
+            uri=True,
+            timeout=1.0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    ) as connection:
         timer = threading.Timer(QUICK_CHECK_S, connection.interrupt)
         timer.start()
         try:
             return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         except sqlite3.DatabaseError as error:
-            if "interrupt" in str(error):
-                return None
-            return str(error)
+            return None if "interrupt" in str(error) else str(error)
         finally:
             timer.cancel()
 
@@ -114,31 +119,6 @@ def file_system_of(path: Path, mounts: str) -> str | None:
         ):
             deepest = len(mount.parts), fields[2]
     return deepest[1] if deepest else None
-
-
-@contextmanager
-def _connected(
-    file: Path, mode: str, timeout_s: float = 1.0
-) -> Iterator[sqlite3.Connection]:
-    address = f"file:{quote(str(file.absolute()))}?mode={mode}"
-    if mode == "ro":
-        address = read_only_address(file.absolute()) or address
-    connection = sqlite3.connect(
-        address,
-        uri=True,
-        timeout=timeout_s,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    with closing(connection):
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            if is_disk_full(error):
-                raise DiskFull(
-                    what=f"sqlite:///{file}", reason=reason_of(error)
-                ) from error
-            raise
 
 
 PAGE = 2000

@@ -46,8 +46,7 @@ PAGE = 500
 
 
 class _Expression(FunctionElement[_Value]):
-    """`{0}` are its arguments."""
-
+    # `{0}` are its arguments.
     sqlite: ClassVar[str]
     postgresql: ClassVar[str]
 

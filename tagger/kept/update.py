@@ -65,12 +65,10 @@ _Place = tuple[int, int, int | None]
 
 
 class _Step(NamedTuple):
-    """A step: its text, what it follows, where it begins, and the function that stores a page after another.
-
-    This returns where the page ends and how many photos moved; None: there was none. What takes long, it
-    reads while others write.
-    """
-
+    # A step: its text, what it follows, where it begins, and the function that stores a page after another.
+    #
+    # This returns where the page ends and how many photos moved; None: there was none. What takes long, it
+    # reads while others write.
     text: str
     changes: tuple[KeptStep, ...]
     start: Any
@@ -235,10 +233,8 @@ def _wait_for_page(
 
 
 def _store_briefly(database: Database, step: _Step) -> tuple[Any, int] | None:
-    """Raises:
-    LockTimedOut: another process stores a page, or locks rows for longer than LOCK_S.
-    """
-
+    # Raises:
+    # LockTimedOut: another process stores a page, or locks rows for longer than LOCK_S.
     @contextmanager
     def write() -> Iterator[Connection]:
         with database.write() as connection, lock_timeout(connection, LOCK_S):
@@ -253,9 +249,8 @@ def _store_page(
     after: Any,
     write: _Write,
 ) -> tuple[Any, int] | None:
-    """Raises:
-    LockTimedOut: another process stores a page.
-    """
+    # Raises:
+    # LockTimedOut: another process stores a page.
     with database.read() as reading:
         if not are_due(reading, *step.changes):
             return None

@@ -192,8 +192,7 @@ def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
 
 @dataclass(frozen=True)
 class _Table:
-    """Cities by country, then places along borders. Regions, countries and zones are indices of names."""
-
+    # Cities by country, then places along borders. Regions, countries and zones are indices of names.
     names: list[str]  # of cities
     other_names: list[str]
     city_regions: list[int]
@@ -316,8 +315,7 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
 
 @dataclass(frozen=True)
 class _PointGroup:
-    """Positions near each other, and the discs that can be nearest to them."""
-
+    # Positions near each other, and the discs that can be nearest to them.
     rows: Indices  # (n,)
     points: Floats  # (3, n)
     discs: Indices

@@ -116,7 +116,24 @@ def open_gpx(path: Path) -> Iterator[BinaryIO]:
         ImportRefused: it is a folder or a device, is empty, or larger than MAX_BYTES.
     """
     with _open(path) as file:
-        _check_file(path, os.fstat(file.fileno()))
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImportRefused(
+                file=path,
+                reason="it is a pipe or a device",
+                remedy="save the track as a file first",
+            )
+        if not status.st_size:
+            raise ImportRefused(
+                file=path,
+                reason="it is empty",
+                remedy="copy it again from where it came from",
+            )
+        if status.st_size > MAX_BYTES:
+            reason = f"it is larger than {MAX_BYTES >> 30} GiB"
+            raise ImportRefused(
+                file=path, reason=reason, remedy="export the track in several files"
+            )
         yield file
 
 
@@ -176,26 +193,6 @@ def _system_refused(path: Path, error: OSError) -> SystemRefused:
         what=str(path),
         reason=(error.strerror or str(error)).lower(),
     )
-
-
-def _check_file(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ImportRefused(
-            file=path,
-            reason="it is a pipe or a device",
-            remedy="save the track as a file first",
-        )
-    if not status.st_size:
-        raise ImportRefused(
-            file=path,
-            reason="it is empty",
-            remedy="copy it again from where it came from",
-        )
-    if status.st_size > MAX_BYTES:
-        reason = f"it is larger than {MAX_BYTES >> 30} GiB"
-        raise ImportRefused(
-            file=path, reason=reason, remedy="export the track in several files"
-        )
 
 
 def _parse_segments(

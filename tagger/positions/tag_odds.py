@@ -410,10 +410,9 @@ def _odds_at_places(
     share: float,
     without: Collection[int] = (),
 ) -> dict[Key, PositionOdds]:
-    """The odds of landmarks that teaching alone finds on photos that were taken there: so many show them.
-
-    `without`: the ids of photos whose position cannot be right.
-    """
+    # The odds of landmarks that teaching alone finds on photos that were taken there: so many show them.
+    #
+    # `without`: the ids of photos whose position cannot be right.
     odds: dict[Key, PositionOdds] = {}
     for row in rows:
         if row.share is None or row.share >= share:
@@ -437,10 +436,9 @@ def _odds_at_places(
 
 
 def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
-    """Exact positions of these images that follow from other photos, and those in the city of a trip.
-
-    They are as weak as those of days.
-    """
+    # Exact positions of these images that follow from other photos, and those in the city of a trip.
+    #
+    # They are as weak as those of days.
     is_of_image = among(photos.c.content_id, {row.content_id for row in rows})
     source = unindexed(positions.c.source)
     is_neighbour = source == PositionSource.NEIGHBOUR

@@ -114,17 +114,15 @@ _INSIDE = 8
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a query with these areas; if not exact, there are more. Each `unit` counts once."""
-
+    # The photos of a query with these areas; if not exact, there are more. Each `unit` counts once.
     photos: Sequence[Row[Any]]
     exact: bool
     areas: Sequence[Area]
 
     def shows_there(self, photo: Row[Any], landmark_id: int) -> bool:
-        """Whether the landmark of a photo is in all areas.
-
-        A photo that is in one by a landmark alone shows no other there.
-        """
+        # Whether the landmark of a photo is in all areas.
+        #
+        # A photo that is in one by a landmark alone shows no other there.
         areas = zip(self.areas, photo[_INSIDE:], strict=True)
         return all(
             is_inside or landmark_id in area.landmarks for area, is_inside in areas

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from tagger.cameras import find_cameras
 from tagger.database.enums import Outcome
-from tagger.database.statements import among, unindexed
+from tagger.database.statements import among, calendar_day_of, month_of, unindexed
 from tagger.database.tables import (
     FAILING,
     PRESENT,
@@ -56,8 +56,6 @@ from tagger.query.photo_conditions import (
     has_position_of,
     has_tag,
     has_verdict_of,
-    is_in_months,
-    is_on_days,
     path_ranges,
     query_areas,
     taken_in,
@@ -412,14 +410,12 @@ class ResolvedQuery:
                 taken_at.is_(None),
                 Found.by_ranges(photos.c.taken_at.is_(None)),
             )
-        calendar = [
-            *(
-                [is_in_months(taken_at, query.calendar_month)]
-                if query.calendar_month
-                else ()
-            ),
-            *([is_on_days(taken_at, query.calendar_day)] if query.calendar_day else ()),
-        ]
+        calendar = []
+        if query.calendar_month:
+            months = [f"{month:02}" for month in query.calendar_month]
+            calendar.append(func.substr(month_of(taken_at), 6, 2).in_(months))
+        if query.calendar_day:
+            calendar.append(calendar_day_of(taken_at).in_(list(query.calendar_day)))
         if query.taken_after is not None or query.taken_before is not None or calendar:
             # The first condition keeps photos without a date out.
             first, end = query.taken_after or datetime.min, query.taken_before  # noqa: DTZ901 - local time

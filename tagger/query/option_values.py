@@ -48,7 +48,7 @@ class BoundingBox:
     east: float
 
     def __str__(self) -> str:
-        """The text of the option, in millionths of a degree at most."""
+        # The text of the option, in millionths of a degree at most.
         sides = (
             self.south,
             self.west,

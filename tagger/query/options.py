@@ -154,9 +154,8 @@ class QueryOption:
 
 
 def _read_text(value: object) -> str:
-    """Raises:
-    TypeError, ValueError: it is no text, or databases store none like it.
-    """
+    # Raises:
+    # TypeError, ValueError: it is no text, or databases store none like it.
     if not isinstance(value, str) or "\0" in value:
         raise TypeError
     value.encode()
@@ -230,9 +229,8 @@ class Alternatives:
 
 
 def _parse_alternative(text: str) -> "PhotoQuery":
-    """Raises:
-    QueryOptionInvalid, ValueError: the text has no options, or one that alternatives do not have.
-    """
+    # Raises:
+    # QueryOptionInvalid, ValueError: the text has no options, or one that alternatives do not have.
     options = parse_qs(
         text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape"
     )

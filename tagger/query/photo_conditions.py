@@ -36,9 +36,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import (
     among,
-    calendar_day_of,
     distinct_values,
-    month_of,
     name_of,
     unindexed,
 )
@@ -76,16 +74,6 @@ IMAGE = func.coalesce(photos.c.content_id, -photos.c.id)
 def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
     first, end = year_limits(year)
     return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
-
-
-def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
-    return func.substr(month_of(taken_at), 6, 2).in_(
-        [f"{month:02}" for month in months]
-    )
-
-
-def is_on_days(taken_at: ColumnElement[datetime], days: Iterable[str]) -> Condition:
-    return calendar_day_of(taken_at).in_(list(days))
 
 
 def is_classified_by(job: int) -> Condition:

@@ -267,8 +267,7 @@ def cluster_cells(
 
 @dataclass(frozen=True)
 class _NearCells:
-    """Cells whose mark is at the first one, in pixels."""
-
+    # Cells whose mark is at the first one, in pixels.
     x: float
     y: float
     cells: list[PositionCell]

@@ -72,10 +72,25 @@ class JobPhotos:
         with self._database.snapshot() as connection:
             rows = connection.execute(claimed.order_by(chunks.c.chunk)).all()
             others = [row for row in rows if row.chunk not in self._closed_chunks]
-            positions = (
-                self._stored(connection, [row.chunk for row in others])
-                - self._positions
+            chunk_numbers = [row.chunk for row in others]
+            # The positions of all photos in these chunks that were processed.
+            is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
+            is_processed = (
+                job_items.c.outcome != Outcome.CANCELLED,
+                job_items.c.attempts > 0,
             )
+            query = (
+                select(job_items.c.position)
+                .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
+                .where(
+                    chunks.c.job_id == self._job_id,
+                    chunks.c.chunk.in_(chunk_numbers),
+                    *is_processed,
+                )
+            )
+            positions = (
+                set(connection.scalars(query)) if chunk_numbers else set()
+            ) - self._positions
             stored = self._photos(connection, positions)
         self._positions |= positions
         for row in others:
@@ -89,24 +104,6 @@ class JobPhotos:
             chunk for chunk in self._closed_chunks if chunk >= self._first_chunk
         }
         return stored
-
-    def _stored(self, connection: Connection, chunk_numbers: Sequence[int]) -> set[int]:
-        # The positions of all photos in these chunks that were processed.
-        is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
-        is_processed = (
-            job_items.c.outcome != Outcome.CANCELLED,
-            job_items.c.attempts > 0,
-        )
-        query = (
-            select(job_items.c.position)
-            .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
-            .where(
-                chunks.c.job_id == self._job_id,
-                chunks.c.chunk.in_(chunk_numbers),
-                *is_processed,
-            )
-        )
-        return set(connection.scalars(query)) if chunk_numbers else set()
 
     def _photos(
         self, connection: Connection, positions: Collection[int]

@@ -230,10 +230,9 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
 def _absorb_mounts(
     connection: Connection, root: Root, child: Root, prefix: str
 ) -> None:
-    """Move what is recorded in the child, and let the child be a guarded folder of the root.
-
-    `prefix`: the path of the child in the root, with a slash at the end, as `path_from_text` returns paths.
-    """
+    # Move what is recorded in the child, and let the child be a guarded folder of the root.
+    #
+    # `prefix`: the path of the child in the root, with a slash at the end, as `path_from_text` returns paths.
     if not root.source.has_mounts:
         return
     of_child = mounts.c.root_id == child.id
@@ -333,10 +332,9 @@ def is_stored(database: Database, path: Path, root_paths: RootPaths) -> bool:
 
 
 def _resolve(database: Database, path: Path, root_paths: RootPaths) -> Path:
-    """The path as it is stored: folders are resolved, links to photos are not. The path need not exist.
-
-    A link to a folder is not resolved if photos were stored in a folder in its place.
-    """
+    # The path as it is stored: folders are resolved, links to photos are not. The path need not exist.
+    #
+    # A link to a folder is not resolved if photos were stored in a folder in its place.
     from tagger.photos.source import open_source
 
     path = parse_path(path)
@@ -404,7 +402,7 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
 def _lock(
     connection: Connection, content_of: Mapping[int, int | None]
 ) -> dict[int, int | None]:
-    """Lock contents, items and photos, in the order in which results are stored; return what is there."""
+    # Lock contents, items and photos, in the order in which results are stored; return what is there.
     if connection.dialect.name == "sqlite":  # the transaction has locked all
         return dict(content_of)
     photo_ids, content_ids = list(content_of), list(content_of.values())

@@ -179,14 +179,13 @@ def _unmounted(connection: Connection, root: Root) -> list[UnavailableFolder]:
 
 @dataclass(frozen=True)
 class _RecordedFolder:
-    """A mounted or guarded folder below a root, with the answer of its file system."""
-
+    # A mounted or guarded folder below a root, with the answer of its file system.
     folder: Path
     is_mounted: bool
     mount: Mount
 
     def is_available(self, connection: Connection, root: Root) -> bool:
-        """Whether the photos in it may be gone if they are not found there."""
+        # Whether the photos in it may be gone if they are not found there.
         if self.mount.state is MountState.FILLED:
             return True
         sample = sample_photos(connection, root, self.folder)

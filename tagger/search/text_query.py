@@ -365,11 +365,10 @@ def _are_alternatives(
 
 
 def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
-    """The options of all clauses; values of one that can be repeated come together.
-
-    Raises:
-        QueryOptionInvalid: two have different values of an option that a query can have once.
-    """
+    # The options of all clauses; values of one that can be repeated come together.
+    #
+    # Raises:
+    #     QueryOptionInvalid: two have different values of an option that a query can have once.
     options: dict[str, Any] = {}
     for clause in clauses:
         every = [

@@ -516,7 +516,7 @@ def _upsert(
     *,
     newer_only: bool,
 ) -> None:
-    """Write rows over those with the same keys, in the order of their keys, which prevents deadlocks."""
+    # Write rows over those with the same keys, in the order of their keys, which prevents deadlocks.
     if not new:
         return
     statement = upsert(connection, table)

@@ -253,7 +253,7 @@ def decide(
 def _counting(
     by_landmark: Mapping[int, Sequence[Candidate]], verdicts: Mapping[int, VerdictKind]
 ) -> Iterator[Candidate]:
-    """The candidates that count: all but taught ones where a model is nearly certain of another landmark."""
+    # The candidates that count: all but taught ones where a model is nearly certain of another landmark.
     # The landmarks of which a model is nearly certain, and that no verdict speaks against.
     confirmed = {
         key for key, verdict in verdicts.items() if verdict is VerdictKind.CONFIRMED
@@ -291,7 +291,7 @@ def _contested(
     rivals: Sequence[Candidate],
     verdicts: Mapping[int, VerdictKind],
 ) -> tuple[TagState, TagReason | None]:
-    """The state of a landmark without a verdict: `accepted` are its candidates that count by themselves."""
+    # The state of a landmark without a verdict: `accepted` are its candidates that count by themselves.
     if VerdictKind.CONFIRMED in verdicts.values():
         return TagState.DOUBTFUL, TagReason.CONFIRMED_OTHER
     others = [each for each in rivals if each.landmark_id != accepted[0].landmark_id]
@@ -308,10 +308,9 @@ def _contested(
 def _not_counting(
     own: Sequence[Candidate], *, is_damaged: bool, is_named: bool
 ) -> tuple[TagState | None, TagReason | None]:
-    """The state of a landmark without a verdict, of whose candidates none counts; None: it is only predicted.
-
-    `is_named`: another landmark of the image counts by itself or is confirmed.
-    """
+    # The state of a landmark without a verdict, of whose candidates none counts; None: it is only predicted.
+    #
+    # `is_named`: another landmark of the image counts by itself or is confirmed.
     refused = [
         each
         for each in own

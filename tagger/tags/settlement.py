@@ -186,7 +186,7 @@ def _settle_pages(
     settle_page: Callable[[Connection, Sequence[int]], object],
     on_progress: Progress,
 ) -> None:
-    """Settle these images after `settled_to`, and name the last of each page there; None: all are settled."""
+    # Settle these images after `settled_to`, and name the last of each page there; None: all are settled.
     with database.read() as connection:
         if connection.scalar(select(settled_to)) is None:
             return

@@ -275,8 +275,7 @@ def _by_camera(visits: Iterable[Visit]) -> dict[int, list[Visit]]:
 
 @dataclass(frozen=True)
 class _Draft:
-    """What a trip is made of. `beside`: days without a known position; `name`: that of a person."""
-
+    # What a trip is made of. `beside`: days without a known position; `name`: that of a person.
     spans: tuple[Span, ...]
     visits: tuple[Visit, ...]
     beside: tuple[Visit, ...] = ()

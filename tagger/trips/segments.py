@@ -13,7 +13,7 @@ another country without a return soon after. Days that follow each other in one 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import accumulate, chain, groupby, product
 from math import ceil, cos, radians
@@ -105,19 +105,16 @@ _Coordinates = tuple[float, float]
 _Spot = tuple[int, int]
 
 
-class _Times(NamedTuple):
-    weeks: set[int]
-    months: set[int]
-    countries: set[str]
+@dataclass(frozen=True)
+class _Times:
+    weeks: set[int] = field(default_factory=set)
+    months: set[int] = field(default_factory=set)
+    countries: set[str] = field(default_factory=set)
 
     def add(self, other: "_Times") -> None:
         self.weeks.update(other.weeks)
         self.months.update(other.months)
         self.countries.update(other.countries)
-
-
-def _no_times() -> _Times:
-    return _Times(set(), set(), set())
 
 
 class _Home(NamedTuple):
@@ -132,13 +129,13 @@ class _Homes:
             north = round(visit.latitude * _SPOTS_PER_DEGREE)
             east = _wrapped(round(visit.longitude * _SPOTS_PER_DEGREE))
             spots = times_of.setdefault(_quarter(visit.day), {})
-            times = spots.setdefault((north, east), _no_times())
+            times = spots.setdefault((north, east), _Times())
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
             times.countries.add(visit.place.country)
         self._homes: dict[int, tuple[_Home, ...]] = {}
         for quarter in times_of:
-            around = defaultdict[_Spot, _Times](_no_times)
+            around = defaultdict[_Spot, _Times](_Times)
             for near in range(quarter - REACH_QUARTERS, quarter + REACH_QUARTERS + 1):
                 for spot, times in times_of.get(near, {}).items():
                     around[spot].add(times)
@@ -151,7 +148,7 @@ class _Homes:
         )
 
     def is_abroad(self, visit: Visit) -> bool:
-        """Without any home, all are."""
+        # Without any home, all are.
         country = visit.place.country
         homes = self._homes.get(_quarter(visit.day), ())
         return bool(country) and all(country not in home.countries for home in homes)
@@ -198,7 +195,7 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
     east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)
     # Near a pole, all longitudes once.
     east_end = min(east, _SPOTS_AROUND // 2 - 1)
-    area = _no_times()
+    area = _Times()
     for row, column in product(
         range(y - north, y + north + 1),
         range(x - east, x + east_end + 1),

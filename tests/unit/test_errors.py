@@ -21,7 +21,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from support.command_words import CLASSES, internal_words
 
 from tagger.database.connection import open_database
-from tagger.database.diagnostics import _connected
 from tagger.database.engine import is_transient, outage_text, reason_of, stated_error
 from tagger.database.tables import metadata
 from tagger.errors import DiskFull, RedisRefused, StatementRefused, TaggerError, Unavailable
@@ -223,14 +222,6 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path):
             open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
     finally:
         event.remove(Engine, "connect", limit_pages)
-
-    def grow() -> None:
-        with _connected(tmp_path / "tagger.sqlite", "rwc") as connection:
-            limit_pages(connection, None)
-            connection.execute("CREATE TABLE a AS SELECT zeroblob(1000000)")
-
-    with pytest.raises(DiskFull, match=FREE_SPACE):
-        grow()
 
 
 def full_sqlite() -> Exception:
