@@ -130,7 +130,6 @@ def is_any_claimable(database: Database) -> bool:
 
 
 def open_job_of_photo(database: Database, photo_id: int) -> int | None:
-    """Return the newest open job that has yet to classify the photo."""
     query = (
         select(jobs.c.id)
         .join(job_items, job_items.c.job_id == jobs.c.id)

@@ -169,7 +169,6 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
 
 
 def is_worker_needed(database: Database) -> bool:
-    """Whether workers have a job to process, or a schedule to start."""
     with database.read() as connection:
         is_due = (
             schedules.c.paused.is_(False),
@@ -313,8 +312,6 @@ SILENT_WORKER_S = 600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, how many chunks its processes have, why it starts no work now, and its rate."""
-
     name: str
     device: str
     started_at: datetime
@@ -332,8 +329,6 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """The active workers of one kind of device together."""
-
     device: str
     workers: int
     photos_per_second: float
@@ -471,7 +466,6 @@ class LastTick:
 
 
 def record_tick(database: Database) -> None:
-    """Record that it is checked now which schedules are due."""
     database.execute(update(ledgers).values(last_tick_at=db_now()))
 
 

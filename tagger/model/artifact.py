@@ -223,7 +223,7 @@ class Manifest(_Frozen):
     @field_validator("created_at")
     @classmethod
     def _is_comparable(cls, created_at: datetime) -> datetime:
-        """Times in the first and last years may have no equivalent in UTC, so they cannot be compared."""
+        # Times in the first and last years may have no equivalent in UTC, so they cannot be compared.
         if not 1970 <= created_at.year < 9999:
             raise ValueError("the year is not between 1970 and 9998")
         return created_at
@@ -459,7 +459,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a pipe, which would block its reader."""
+    # Refuse a pipe, which would block its reader.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ModelRefused(path=path, reason="it is not a regular file")
 

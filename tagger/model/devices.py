@@ -249,7 +249,6 @@ def processor_name() -> str:
 
 
 def hardware_name(kind: str) -> str:
-    """Return the name of the GPU, or of the processor for the other devices."""
     if kind != "cuda":
         return processor_name()
     import torch
@@ -258,7 +257,7 @@ def hardware_name(kind: str) -> str:
 
 
 def _processor_facts(field: str) -> str:
-    """The value of a field of the first processor in /proc/cpuinfo; empty where there is none."""
+    # The value of a field of the first processor in /proc/cpuinfo; empty where there is none.
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -274,12 +273,10 @@ def _best_kind() -> str:
 
 
 def engine_versions() -> tuple[str, ...]:
-    """Each engine's name with its version, or "not installed"."""
     return tuple(f"{name} {engine_version(name)}" for name in ("torch", "openvino"))
 
 
 def engine_version(package: str) -> str:
-    """The version of one engine, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -294,7 +291,7 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
 
 
 def _memory_bytes() -> int:
-    """The memory that this process may take without being slowed down: the machine's, or its group's."""
+    # The memory that this process may take without being slowed down: the machine's, or its group's.
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(machine, memory_limit(names=(*MEMORY_LIMITS, "memory.high")) or machine)
 
@@ -317,10 +314,8 @@ def memory_limit(
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's group and its parents, whose limits count too.
-
-    In a container, the path can be that of the host, and its folder is the root of the mount.
-    """
+    # The folders of this process's group and its parents, whose limits count too.
+    # In a container, the path can be that of the host, and its folder is the root of the mount.
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux

@@ -136,7 +136,7 @@ class Model:
     def _forward_if_it_fits(
         self, images: Sequence[Pixels], batch_size: int
     ) -> Outputs | None:
-        """None if the device has no memory for several images. The error's frames free theirs then."""
+        # None if the device has no memory for several images. The error's frames free theirs then.
         try:
             return self._forward(images, batch_size)
         except Exception as error:
@@ -245,7 +245,7 @@ def load_fastest_model(
 def _load(
     path: Path, digest: str, device: Device, threads: int
 ) -> torch.jit.ScriptModule:
-    """Load the module to the CPU. If it also runs there, each forward pass will use `threads` threads."""
+    # Load the module to the CPU. If it also runs there, each forward pass will use `threads` threads.
     import torch
 
     if device.kind == "cpu":
@@ -256,7 +256,7 @@ def _load(
 def _load_choice(
     choice: BackendName, selector: BackendSelector, manifest: Manifest, device: Device
 ) -> Model | None:
-    """Load the model into a backend that was selected before; None if that no longer runs."""
+    # Load the model into a backend that was selected before; None if that no longer runs.
     try:
         backend = selector.load(choice)
         model = _warm_up(Model(backend, manifest, device))
@@ -283,7 +283,7 @@ def _checked(
 
 
 def _warm_up(model: Model) -> Model:
-    """Run blank images in the thread that loads the model. TorchScript compiles in its first two passes."""
+    # Run blank images in the thread that loads the model. TorchScript compiles in its first two passes.
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
     is_compiled_late = model.backend_name == "torchscript"

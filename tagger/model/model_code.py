@@ -178,8 +178,7 @@ def _parse(path: str, source: bytes) -> ast.Module:
 
 
 class _FileChecker(ast.NodeVisitor):
-    """Checks one file. Every kind of syntax that is not in SYNTAX is refused."""
-
+    # Checks one file. Every kind of syntax that is not in SYNTAX is refused.
     def __init__(self, path: str, program: Program) -> None:
         self._path = path
         self._program = program
@@ -265,7 +264,7 @@ class _FileChecker(ast.NodeVisitor):
         return text if text in self._program.classes else None
 
     def _declare(self, name: str, kind: str | None, node: ast.AST) -> None:
-        """Record an assignment to a local variable, which is of one kind everywhere."""
+        # Record an assignment to a local variable, which is of one kind everywhere.
         is_name = IDENTIFIER.fullmatch(name) and name not in RESERVED
         self._require(
             is_name and self._kinds.setdefault(name, kind) == kind,
@@ -329,7 +328,7 @@ class _FileChecker(ast.NodeVisitor):
                 self._require(None, target)
 
     def _kind(self, node: ast.expr) -> str | None:
-        """The class of the module that the expression names, or `_FUNCTION`; None for other values."""
+        # The class of the module that the expression names, or `_FUNCTION`; None for other values.
         if isinstance(node, ast.Attribute) and _dotted(node) in self._program.functions:
             return _FUNCTION
         names: list[str] = []
@@ -355,7 +354,7 @@ class _FileChecker(ast.NodeVisitor):
         return kind
 
     def _attribute(self, owner: ast.expr, name: str) -> str | None:
-        """The declared type of a module's attribute; None for a constant."""
+        # The declared type of a module's attribute; None for a constant.
         declared = self._program.classes.get(self._kind(owner) or "")
         if declared is None or not (
             name in declared.attributes or name in declared.constants
@@ -417,7 +416,7 @@ class _FileChecker(ast.NodeVisitor):
         return _dotted(function) in self._program.functions
 
     def _check_call_with_type(self, node: ast.Call, name: str) -> None:
-        """Check a call of which one argument is a type, but no class of the program, or an attribute."""
+        # Check a call of which one argument is a type, but no class of the program, or an attribute.
         match name, node.args:
             case "getattr", [owner, ast.Constant(value=str(attribute))]:
                 self._attribute(owner, attribute)
@@ -441,7 +440,7 @@ class _FileChecker(ast.NodeVisitor):
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
-        """Whether a cast is safe: operators check simple types, and an argument that is not None is known."""
+        # Whether a cast is safe: operators check simple types, and an argument that is not None is known.
         declared = self._optional.get(value.id) if isinstance(value, ast.Name) else None
         return (
             declared == f"Optional[{type_text}]"
@@ -450,7 +449,7 @@ class _FileChecker(ast.NodeVisitor):
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """The name of a chain of attributes, like `__torch__.torch.nn.functional.pad`."""
+    # The name of a chain of attributes, like `__torch__.torch.nn.functional.pad`.
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

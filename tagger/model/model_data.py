@@ -47,8 +47,7 @@ DIMENSIONS = 64
 
 @dataclass(frozen=True)
 class _Global:
-    """A function of torch, a type of storage, or a class of the program, which has a `class_name`."""
-
+    # A function of torch, a type of storage, or a class of the program, which has a `class_name`.
     name: str
     class_name: str | None
 
@@ -65,8 +64,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Typed:
-    """A list or dictionary with the type that the file gives it."""
-
+    # A list or dictionary with the type that the file gives it.
     value: Any
     type: str
 
@@ -161,8 +159,7 @@ def _require(condition: object) -> None:
 
 
 class _Reader:
-    """Follows the operations that torch writes. Others, and unusual combinations, raise an error."""
-
+    # Follows the operations that torch writes. Others, and unusual combinations, raise an error.
     def __init__(self, entries: Entries, folder: str, types: "_TypeChecker") -> None:
         self._entries, self._folder, self._types = entries, folder, types
         self._stack: list[Any] = []
@@ -227,7 +224,7 @@ class _Reader:
         return argument
 
     def _combined(self, operation: str) -> Any:
-        """A value that is made of those at the end of the stack."""
+        # A value that is made of those at the end of the stack.
         if operation == "TUPLE":
             return self._pop_to_mark()
         if operation == "BINPERSID":
@@ -325,11 +322,9 @@ class _Reader:
 
 
 class _TypeChecker:
-    """Compares the values of a file with types, of which it reads a limited number of letters.
-
-    A list can have one tuple twice, which has one list twice, and so on: a few bytes make millions of values.
-    """
-
+    # Compares the values of a file with types, of which it reads a limited number of letters.
+    # A list can have one tuple twice, which has one list twice, and so on: a few bytes make
+    # millions of values.
     def __init__(self) -> None:
         self._letters = 0
 
@@ -381,7 +376,7 @@ class _TypeChecker:
 
 
 def _split(types: str) -> list[str]:
-    """The types of a list like `int, Tuple[int, int]`."""
+    # The types of a list like `int, Tuple[int, int]`.
     parts, depth, start = [], 0, 0
     for position, letter in enumerate(types):
         depth += (letter == "[") - (letter == "]")

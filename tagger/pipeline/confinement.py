@@ -167,8 +167,7 @@ def _attributes(version: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Machine:
-    """`column`: in the tables of system calls. `audit_arch`: the kernel's number of the architecture."""
-
+    # `column`: in the tables of system calls. `audit_arch`: the kernel's number of the architecture.
     column: int
     audit_arch: int
     seccomp: int

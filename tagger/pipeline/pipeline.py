@@ -237,7 +237,6 @@ class Pipeline:
 def photo_opener(
     limits: Limits, sandbox: Sandbox | None, *, only_develops: bool
 ) -> Opener:
-    """What opens photos, as in `Pipeline`."""
     if sandbox is not None and not only_develops:
         return sandbox.open
     develop = None if sandbox is None else sandbox.decode

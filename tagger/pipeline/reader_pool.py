@@ -228,7 +228,6 @@ class PipelineBuffers:
             return self.waiters.pop(image, [])
 
     def close(self) -> None:
-        """Refuse further requests and wake all threads."""
         with self.lock:
             self.closed = True
             self._notify_all()
@@ -366,7 +365,6 @@ class ReaderPool:
             self._start(target)
 
     def close(self) -> None:
-        """End the threads."""
         self._buffers.close()
         self._closing.set()
         deadline = time.monotonic() + CLOSE_S

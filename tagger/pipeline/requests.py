@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 
 def internal_failure(error: Exception) -> PhotoFailure:
-    """The failure of a photo because of an error in this program."""
     what = f"an error in this program ({type(error).__name__}: {error})"
     text = f"{what}; please report it, with the photo if you can"
     return PhotoFailure(FailureKind.INTERNAL, text)
@@ -42,7 +41,6 @@ def last_line(error: Exception) -> str:
 
 
 def timeout_text(timeout_s: float) -> str:
-    """Describe the failure of a photo that took too long to read, and what to do about it."""
     return (
         f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket "
         "was slow to answer, try again: tagger job retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more "
@@ -51,7 +49,6 @@ def timeout_text(timeout_s: float) -> str:
 
 
 def decoding_timeout_text(timeout_s: float) -> str:
-    """Describe the failure of a photo that was read and took too long to decode, and what to do about it."""
     return (
         f"Decoding it took longer than {timeout_s:g} s and was given up. Save it again, smaller or as a "
         "plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
@@ -87,7 +84,6 @@ class Classified:
 
     @property
     def is_tagged(self) -> bool:
-        """Whether a prediction reaches the threshold of its model."""
         return any(
             tag.accepted for each in self.results.values() for tag in each.predictions
         )
@@ -215,7 +211,6 @@ class Request:
         return None if self.digest is None else (self.digest, self.models)
 
     def failed(self, failure: PhotoFailure) -> Failed:
-        """The failure of this photo as its result."""
         return (
             Failed(failure)
             if self.digest is None
@@ -256,8 +251,6 @@ def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoByt
 def open_bytes(
     photo: PhotoBytes, limits: Limits, develop: Developer | None = None
 ) -> OpenPhoto:
-    """Open a photo that is in memory already."""
-
     def decode(resize: Resize) -> DecodedImage:
         try:
             with stage_timer("decode"):

@@ -197,8 +197,7 @@ def _opened(reply: dict[str, Any]) -> tuple[str, CameraFacts]:
 
 
 class _DecodeReply(BaseModel):
-    """The upright size of a photo whose pixels follow."""
-
+    # The upright size of a photo whose pixels follow.
     model_config = ConfigDict(strict=True)
 
     width: PositiveInt

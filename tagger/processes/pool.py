@@ -142,7 +142,6 @@ class Child:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process has called `report_ready`."""
         if not self._is_ready:
             with suppress(OSError):  # nothing yet, or never, as it has ended
                 self._is_ready = bool(self._lifeline.recv(1, socket.MSG_DONTWAIT))
@@ -236,7 +235,6 @@ class Pool:
                     self.children.remove(child)
 
     def is_needed(self, child: Child) -> bool:  # noqa: ARG002 - pools of processes that may end decide
-        """Whether a process that has exited is to be started again."""
         return True
 
     def _plan_restart(self, child: Child) -> None:
@@ -251,7 +249,6 @@ class Pool:
         child.restart_at = time.monotonic() + pause_s
 
     def failure(self, child: Child) -> ProcessFailed:
-        """The error that a process has exited right after its start, and why."""
         reason = self._cause(child) or f"it {child.end}."
         return ProcessFailed(name=child.name, log=child.log or "above", reason=reason)
 

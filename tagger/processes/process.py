@@ -43,7 +43,6 @@ def drop_unwritable_results() -> None:
 
 
 def has_closed_reader(descriptor: int) -> bool:
-    """Whether a stream is a pipe that nobody reads any more."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
@@ -225,7 +224,6 @@ def protect_imports() -> None:
 
 @contextmanager
 def root_folder() -> Iterator[None]:
-    """Make `/` the working directory of this process."""
     here = os.open(".", os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0))
     try:
         os.chdir("/")
@@ -236,8 +234,7 @@ def root_folder() -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds torch where Python finds it, and protects its import."""
-
+    # Finds torch where Python finds it, and protects its import.
     def find_spec(
         self,
         fullname: str,

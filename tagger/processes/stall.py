@@ -106,8 +106,7 @@ def _text(report: Path, ended_at: float) -> str:
 
 
 class _Watch:
-    """The thread that asks, and the timer of `faulthandler`, of which a process has one."""
-
+    # The thread that asks, and the timer of `faulthandler`, of which a process has one.
     def __init__(self, timeout_s: float) -> None:
         # Whose report it writes; None: the report goes to stderr.
         self.program: str | None = None
@@ -123,7 +122,7 @@ class _Watch:
         self._thread.start()
 
     def set_report(self, report: BinaryIO, timeout_s: float) -> None:
-        """Write into this file from now on, after this time without progress."""
+        # Write into this file from now on, after this time without progress.
         with self._lock:
             former_report, self._report = self._report, report
             self._timeout_s = timeout_s

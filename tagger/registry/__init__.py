@@ -97,7 +97,6 @@ class RegisteredModel:
 
     @property
     def file_text(self) -> str:
-        """The path of the file; empty if none is named."""
         return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
 
 
@@ -127,7 +126,7 @@ def resolve_models(
 
 
 def _register_used(database: Database) -> None:
-    """Register the shipped models in use; if none was put in use, put those in use that are."""
+    # Register the shipped models in use; if none was put in use, put those in use that are.
     used = database.rows(select(models.c.file, models.c.kind).where(models.c.in_use))
     for row in used:
         if row.file is None:
@@ -145,7 +144,7 @@ def _register_used(database: Database) -> None:
 
 
 def _with_file(candidates: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
-    """These models, if the file of one can be run."""
+    # These models, if the file of one can be run.
     for model in candidates:
         try:
             verify_model(model)
@@ -417,7 +416,7 @@ def _by_name(database: Database, name: str) -> RegisteredModel | None:
 
 
 def _registered(database: Database, name: str) -> RegisteredModel | None:
-    """The registered model with this name: of a shipped one, that of this package."""
+    # The registered model with this name: of a shipped one, that of this package.
     model = _first(database, models.c.name == name)
     kind = _shipped_kind(name)
     if kind is None or (model is not None and not model.shipped):
@@ -428,7 +427,7 @@ def _registered(database: Database, name: str) -> RegisteredModel | None:
 
 
 def _shipped_kind(name: str) -> str | None:
-    """The kind of the shipped model with this name; None: there is none."""
+    # The kind of the shipped model with this name; None: there is none.
     for kind in models_in_use.KINDS:
         if models_in_use.shipped_name(kind) == name:
             return kind
@@ -442,7 +441,7 @@ def _is_file(selector: str) -> bool:
 def _shipped(
     database: Database, kind: str = models_in_use.LANDMARKS
 ) -> RegisteredModel:
-    """The shipped model of this version, registered on first use."""
+    # The shipped model of this version, registered on first use.
     digest = models_in_use.shipped_digest(kind)
     if digest is None:
         raise ModelNotSelected
@@ -512,7 +511,7 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
 
 @lru_cache(maxsize=8)
 def _parsed(manifest: str) -> Manifest:
-    """Parse a stored manifest, which takes most of a second for a hundred thousand labels."""
+    # Parse a stored manifest, which takes most of a second for a hundred thousand labels.
     return Manifest.model_validate_json(manifest)
 
 
@@ -695,7 +694,7 @@ def _counts(
 def _delete_model(
     connection: Connection, model: RegisteredModel, job_ids: Sequence[int]
 ) -> None:
-    """Delete what is left: the ended jobs, what was taught, and the model."""
+    # Delete what is left: the ended jobs, what was taught, and the model.
     connection.execute(
         update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None)
     )

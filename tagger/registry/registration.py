@@ -111,11 +111,9 @@ def _united(
     by_slug: Mapping[str, Landmark],
     every: Iterable[Landmark],
 ) -> dict[str, Landmark]:
-    """The landmarks that new labels stand for although they have other slugs: those of their names.
-
-    Of the two, one must have a position, and the other the part of the world around it in its slug. Two
-    landmarks of the name, or two labels, make it uncertain which is meant.
-    """
+    # The landmarks that new labels stand for although they have other slugs: those of their names.
+    # Of the two, one must have a position, and the other the part of the world around it in its slug. Two
+    # landmarks of the name, or two labels, make it uncertain which is meant.
     by_name: dict[str, list[Landmark]] = {}
     known = {
         by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug
@@ -156,10 +154,8 @@ def _is_same_place(label: Label, landmark: Landmark) -> bool:
 def _separate_distinct(
     connection: Connection, manifest: Manifest, every: Iterable[Landmark]
 ) -> bool:
-    """Separate merged landmarks that the model tells apart, without their verdicts and tags.
-
-    Returns whether there were any.
-    """
+    # Separate merged landmarks that the model tells apart, without their verdicts and tags.
+    # Returns whether there were any.
     labels = {label.slug: label for label in manifest.labels}
     has_separated = False
     for landmark in every:
@@ -362,10 +358,8 @@ def _update_existing(
     path: str | None,
     name: str | None,
 ) -> None:
-    """Update a model that is registered again: its name, and its path if the old file is not the model.
-
-    If the stored manifest was imported, or written by an older version, the `document` of the file counts.
-    """
+    # Update a model that is registered again: its name, and its path if the old file is not the model.
+    # If the stored manifest was imported, or written by an older version, the `document` of the file counts.
     if existing.manifest != document:
         values = {
             "manifest": document,

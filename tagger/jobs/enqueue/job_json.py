@@ -74,8 +74,6 @@ def waiting_photos(
 
 @dataclass(frozen=True)
 class FoundThing:
-    """A thing, and how many images of a job show it."""
-
     thing: str
     name: str
     photos: int
@@ -113,7 +111,6 @@ def job_findings(database: Database, job: int) -> JobFindings:
 def failure_documents(
     database: Database, failing: Iterable[FailingPhoto], root_paths: RootPaths
 ) -> Iterator[FailureDocument]:
-    """Yield failing photos with their whole paths."""
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
     for photo in failing:

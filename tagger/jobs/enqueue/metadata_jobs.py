@@ -166,7 +166,6 @@ def is_under(
 def photo_id_pages(
     database: Database, conditions: Sequence[ColumnElement[bool]]
 ) -> Iterator[Sequence[int]]:
-    """The ids of the photos that meet the conditions, in pages."""
     for rows in database.row_pages(
         select(photos.c.id).where(*conditions), photos.c.id, size=PAGE
     ):

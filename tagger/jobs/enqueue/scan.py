@@ -129,7 +129,6 @@ class ScanReport:
         )
 
     def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
-        """Add a folder whose photos are left alone, once."""
         text = str(error).removeprefix(f"The folder {folder} ")
         problem = FolderProblem(folder, f"It {text}", is_folder=True)
         if problem not in self.problems:

@@ -493,7 +493,6 @@ _SCAN = "scan"
 
 
 def backfill_options(backfill: Backfill) -> dict[str, Any]:
-    """The backfill as JSON, without its scope."""
     options: dict[str, Any] = backfill.query.document
     if backfill.scan:
         options[_SCAN] = [path_to_json(folder) for folder in backfill.scan]

@@ -218,7 +218,6 @@ class ChunkRunner:
 
     @property
     def title(self) -> str:
-        """What log lines call it: `job 7, photos 257 to 512`."""
         return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
 
     def check_lease(self) -> None:

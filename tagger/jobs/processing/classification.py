@@ -415,8 +415,7 @@ class KnownImages:
 
 @dataclass
 class _Question:
-    """An image, and the models that lack it, as far as is known."""
-
+    # An image, and the models that lack it, as far as is known.
     digest: str
     lacking: list[int]
     is_answered: bool = False

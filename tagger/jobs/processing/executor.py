@@ -155,8 +155,6 @@ log = logging.getLogger(__name__)
 
 
 class LeaseRenewer:
-    """Renews the leases of claims in a thread of its own."""
-
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()

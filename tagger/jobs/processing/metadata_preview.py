@@ -305,8 +305,6 @@ def recorded_sidecars(
 
 @dataclass(frozen=True)
 class MetadataPreview:
-    """A photo's plan, or why it has none."""
-
     path: Path
     plan: PhotoPlan | None
     problem: WriteRefused | WriteFailed | None = None

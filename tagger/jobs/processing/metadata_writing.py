@@ -62,8 +62,7 @@ _INTERNAL_ERROR = (
 
 @dataclass(frozen=True)
 class _BusyPhoto:
-    """A photo that another process writes: since when, when it is tried next, and the pause after that."""
-
+    # A photo that another process writes: since when, when it is tried next, and the pause after that.
     since: float
     next_try: float
     pause_s: float

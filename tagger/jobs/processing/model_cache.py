@@ -237,8 +237,6 @@ def photo_limits(settings: Settings) -> Limits:
 
 
 class LocalModel:
-    """Opens photos and runs the model on them."""
-
     def __init__(self, model: Model, opener: Opener, max_bytes: int) -> None:
         self._model = model
         self._opener = opener
@@ -263,7 +261,6 @@ class LocalModel:
     def predictions(
         self, images: Sequence[DecodedImage], top_k: int, threshold: float
     ) -> list[tuple[LabelPrediction, ...]]:
-        """Run the model on images together, and return the best predictions for each."""
         scores = self._model.predict([image.pixels for image in images]).scores
         return [
             best_predictions(row, top_k, threshold, is_damaged=image.is_damaged)

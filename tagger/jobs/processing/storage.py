@@ -119,7 +119,6 @@ class Item:
 
     @property
     def file(self) -> str:
-        """The path, in the root, of the file to read."""
         return path_from_text(self.path, self.path_bytes)
 
 

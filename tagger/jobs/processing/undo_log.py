@@ -319,11 +319,9 @@ def record_results(
 
 @dataclass(frozen=True)
 class _FileState:
-    """A file of a photo: its digest before, and the write of its content; None: it has none of our values.
-
-    `was_written`: the undo log has an earlier write of the image. `base_bytes`: the size without our values.
-    """
-
+    # A file of a photo: its digest before, and the write of its content; None: it has none of our values.
+    # `was_written`: the undo log has an earlier write of the image.
+    # `base_bytes`: the size without our values.
     photo_id: int
     job_id: int
     planned_at: datetime | None

@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 
 
 def _openvino_without_converter() -> ModuleType:
-    """Import OpenVINO without `convert_model`, for which it would import 150 modules, two thirds of all.
-
-    OpenVINO gets it from a stand-in, which imports the real one when a backend of another package calls it.
-    """
+    # Import OpenVINO without `convert_model`, for which it would import 150 modules, two thirds of all.
+    # OpenVINO gets it from a stand-in, which imports the real one when a backend of another package calls it.
     name = "openvino.tools.ovc"
     stand_in = ModuleType(name)
     stand_in.convert_model = _convert_model  # type: ignore[attr-defined]
@@ -145,7 +143,6 @@ class OpenVinoBackend:
 
 
 def has_shipped_graph(digest: str) -> bool:
-    """Whether the package has OpenVINO's form of the artifact with this digest."""
     return any(_comment(file) == digest for file in SHIPPED.glob(GRAPHS))
 
 
@@ -202,7 +199,7 @@ def join(
 
 
 def _convolutions(model: openvino.Model) -> Sequence[openvino.Node]:
-    """In the order of the program."""
+    # In the order of the program.
     return [
         node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS
     ]
@@ -262,7 +259,7 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
 
 
 def _largest_weights(weights: Weights, first: int) -> Weights:
-    """The largest magnitude in each kernel. Its dimensions begin at `first` with its input channels."""
+    # The largest magnitude in each kernel. Its dimensions begin at `first` with its input channels.
     largest: Weights = np.abs(weights).max(
         axis=tuple(range(first, weights.ndim)), keepdims=True
     )
@@ -307,7 +304,7 @@ def _rounded(
 
 
 def _values(node: openvino.Node) -> npt.NDArray[np.float32]:
-    """The values of a constant, which may be stored in half precision."""
+    # The values of a constant, which may be stored in half precision.
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     values: npt.NDArray[np.float32] = node.get_data().astype(np.float32)

@@ -120,7 +120,6 @@ class Conversions(NamedTuple):
         )
 
     def compiled(self, name: BackendName, device: Device) -> Path | None:
-        """The file of the model as it is compiled for a backend, on processors like this one."""
         if self.folder is None:
             return None
         key = " ".join(
@@ -155,7 +154,7 @@ LOCK_TIMEOUT_S = 180.0
 
 
 def _wait_for_lock(file: IO[bytes]) -> None:
-    """Take the lock of a file, or give up after LOCK_TIMEOUT_S."""
+    # Take the lock of a file, or give up after LOCK_TIMEOUT_S.
     until = time.monotonic() + LOCK_TIMEOUT_S
     while time.monotonic() < until:
         try:
@@ -264,7 +263,7 @@ def round_keeping_sums(weights: Rows) -> Rows:
 
 
 def _nearest(weights: Rows) -> Rows:
-    """The nearest bfloat16 values; of two as near, that with an even last bit."""
+    # The nearest bfloat16 values; of two as near, that with an even last bit.
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
     rounded = (bits + (_STEP // 2 - 1) + (bits // _STEP & 1)) & np.uint32(0xFFFF0000)
     return rounded.view(np.float32)

@@ -163,7 +163,7 @@ class BackendSelector:
         return SelectedBackend(reference, is_final)
 
     def _load_reference(self, name: BackendName | None) -> Backend:
-        """The shipped model was converted before: comparing it with TorchScript would take time."""
+        # The shipped model was converted before: comparing it with TorchScript would take time.
         if (
             name is None
             and self._device.kind == "cpu"
@@ -294,7 +294,7 @@ class BackendSelector:
         )
 
     def _alternatives(self) -> list[BackendName]:
-        """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
+        # Those faster than the reference, fastest first. Without AVX2, eight bits were never measured.
         if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
         return (
@@ -401,5 +401,5 @@ def store_compiled(network: bytes, file: Path) -> None:
 
 
 def _version(file: Path) -> str:
-    """That of OpenVINO, with which the name ends."""
+    # That of OpenVINO, with which the name ends.
     return file.name.partition("-")[2]

@@ -50,7 +50,7 @@ class TorchScriptBackend:
 
 
 def _to_array(output: torch.Tensor) -> np.ndarray:
-    """Copy an output to the CPU, which waits for it."""
+    # Copy an output to the CPU, which waits for it.
     return output.float().cpu().numpy()
 
 
