@@ -354,11 +354,7 @@ def _load_state(
 
 @torch.inference_mode()
 def _count_features(template: FeatureNetwork, architecture: str, size: int) -> int:
-    """Run the network on one image of `size` pixels and count its features.
-
-    Raises:
-        BackboneUnusable: the network does not accept images of this size.
-    """
+    # By one image: not every network accepts images of this size.
     try:
         features = template.network.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:

@@ -61,7 +61,14 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
         create_private_file(start_lock)
         with start_lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            _prepare_socket_folder(folder.absolute())
+            absolute = folder.absolute()
+            link = short_folder(absolute)
+            length = len(os.fsencode(absolute / SOCKET_NAME))
+            is_too_long = length > SOCKET_PATH_LIMIT
+            if not (is_too_long and _is_private(link)):
+                link.unlink(missing_ok=True)
+                if is_too_long:
+                    link.symlink_to(tempfile.mkdtemp(prefix="tagger-"))
             if not _is_running(socket_path(data_folder, ledger_id)):
                 _start(socket_path(data_folder, ledger_id), folder)
     return embedded_url(data_folder, ledger_id)
@@ -91,16 +98,6 @@ def watch(socket: Path, folder: Path) -> None:
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
-
-
-def _prepare_socket_folder(folder: Path) -> None:
-    link = short_folder(folder)
-    is_too_long = len(os.fsencode(folder / SOCKET_NAME)) > SOCKET_PATH_LIMIT
-    if is_too_long and _is_private(link):
-        return
-    link.unlink(missing_ok=True)
-    if is_too_long:
-        link.symlink_to(tempfile.mkdtemp(prefix="tagger-"))
 
 
 def _is_private(folder: Path) -> bool:

@@ -3,5 +3,3 @@
 # Versions before 2.0 used 0001 to 1013.
 revision = "1014"
 down_revision = None
-branch_labels = None
-depends_on = None

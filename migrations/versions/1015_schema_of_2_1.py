@@ -10,8 +10,6 @@ from tagger.database.statements import part_of
 
 revision = "1015"
 down_revision = "1014"
-branch_labels = None
-depends_on = None
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _SOURCES = "'camera', 'sidecar', 'takeout', 'landmark', 'track', 'neighbour', 'trip'"

@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "1016"
 down_revision = "1015"
-branch_labels = None
-depends_on = None
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

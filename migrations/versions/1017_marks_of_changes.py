@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "1017"
 down_revision = "1016"
-branch_labels = None
-depends_on = None
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # The columns of each table that name days, and those that are new.

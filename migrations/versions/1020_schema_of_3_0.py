@@ -14,8 +14,6 @@ from tagger.database.statements import part_of
 
 revision = "1020"
 down_revision = "1017"
-branch_labels = None
-depends_on = None
 
 _IS_VALID = "(expires_at IS NULL OR expires_at > CURRENT_TIMESTAMP)"
 _USERS = "SELECT name FROM users ORDER BY name"
