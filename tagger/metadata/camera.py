@@ -325,8 +325,6 @@ def _decoded(raw: bytes) -> str:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What EXIF says of an exposure; None where it says nothing valid."""
-
     time_s: float | None = None
     f_number: float | None = None
     iso: int | None = None

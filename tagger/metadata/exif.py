@@ -196,7 +196,6 @@ _SAME_DEGREES = 1e-6
 
 
 def new_values(tags: Tags, tag_fields: TagFields) -> tuple[AddedValue, ...]:
-    """The values that the block lacks and that no other value prevents."""
     return (
         *_new_keywords(tags, tag_fields.keywords),
         *_new_description(tags, tag_fields.description),

@@ -237,6 +237,5 @@ def _broken(problem: str) -> WriteRefused:
 
 
 def swapped(raw: bytes, kind: int) -> bytes:
-    """The values of a tag in the other byte order."""
     unit = struct.calcsize("<" + LETTERS[kind][0])
     return b"".join(raw[at : at + unit][::-1] for at in range(0, len(raw), unit))

@@ -147,7 +147,6 @@ def components_of_first_scan(data: bytes) -> int:
 
 
 def jpeg_exif(data: bytes | memoryview) -> bytes | None:
-    """Return the first EXIF block that has tags, else the first."""
     return first_with_tags(
         bytes(data[start + 10 : end])
         for marker, start, end in _segments(data, scans=False)

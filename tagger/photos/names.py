@@ -463,7 +463,6 @@ def owning_folder(path: str, has_entry: HasEntry) -> tuple[str, ProgramFolder] |
 
 
 def is_marker(name: str) -> bool:
-    """Whether a file of this name may keep its folder out."""
     return name.startswith(".") and name.lower() in _MARKED
 
 

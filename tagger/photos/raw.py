@@ -186,7 +186,6 @@ def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...
 
 
 def lies_in(data: bytes, span: ByteRange) -> bool:
-    """Whether the file has all bytes of a span, and there are any."""
     return (
         span.start > 0
         and span.size_bytes > 0
@@ -332,7 +331,12 @@ def tiff_layout(data: bytes) -> RawLayout:
 
 
 def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[ByteRange]:
-    if is_sensor_image(block, directory) or _is_mask(block, directory):
+    subfile_type = block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
+    photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
+    is_mask = any(value & _MASK_TYPES for value in subfile_type) or any(
+        value in _MASK_PHOTOMETRICS for value in photometric
+    )
+    if is_mask or is_sensor_image(block, directory):
         return
     yield from _span_in(block, directory, _JPEG_START, _JPEG_SIZE)
     strips = _strips(block, directory)
@@ -383,14 +387,6 @@ def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
     return any(
         value & 1 for value in block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
     )
-
-
-def _is_mask(block: TiffBlock, directory: TiffDirectory) -> bool:
-    subfile_type = block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
-    photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
-    return any(
-        value & _MASK_TYPES for value in subfile_type
-    ) or not _MASK_PHOTOMETRICS.isdisjoint(photometric)
 
 
 def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:

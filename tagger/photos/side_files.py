@@ -420,7 +420,6 @@ def _title(base: str) -> str:
 
 
 def names_a_photo(json_file: str) -> bool:
-    """Whether a JSON file has the name of a photo, as those of Takeout have."""
     return is_photo_name(_title(_base_and_number(json_file)[0]))
 
 

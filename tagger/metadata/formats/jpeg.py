@@ -11,9 +11,8 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from tagger.metadata import RefusalKind, WriteRefused
 from tagger.photos.formats.reader import Blocks
@@ -61,11 +60,7 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     index = _read_index(jpeg)
     _require_movable(jpeg, index)
     if index:
-        changes += _offset_patches(
-            jpeg,
-            index,
-            partial(_shifted, tuple(changes)),
-        )
+        changes += _offset_patches(jpeg, index, changes)
     return tuple(sorted(changes, key=lambda change: change.start))
 
 
@@ -76,11 +71,6 @@ def extended_xmp(data: bytes) -> bytes:
         jpeg.content(segment, EXTENDED_XMP)[_EXTENDED_HEAD_BYTES:]
         for segment in jpeg.segments_named(APP1, EXTENDED_XMP)
     )
-
-
-def _shifted(splices: Sequence[Splice], position: int) -> int:
-    # The offset after the splices of the byte at `position`; an insertion at this offset comes before it.
-    return position + sum(splice.growth for splice in splices if splice.end <= position)
 
 
 def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
@@ -234,10 +224,17 @@ def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
 def _offset_patches(
     jpeg: Jpeg,
     index: _Index,
-    shift: Callable[[int], int],
+    changes: Sequence[Splice],
 ) -> list[Splice]:
-    # The splices that update the index. `shift` maps each offset of the file to its new one.
+    # The splices that update the index after the changes.
     # Raises WriteRefused: a new number does not fit.
+
+    def shift(position: int) -> int:
+        # The offset after the changes of the byte at `position`; an insertion at this offset comes before it.
+        return position + sum(
+            change.growth for change in changes if change.end <= position
+        )
+
     base = shift(index.base)
     numbers = [
         (image.entry_at + _OFFSET_AT, shift(image.start) - base)

@@ -157,11 +157,17 @@ class _PacketInsertion:
         landmarks: Sequence[NamedLandmark],
         also_added: Sequence[tuple[str, str]],
     ) -> None:
-        _add_records(
-            self.node,
-            LANDMARKS,
-            [_landmark_record(landmark) for landmark in landmarks],
-        )
+        landmark_records = [
+            {
+                SLUG: landmark.slug,
+                NAME: landmark.name,
+                SCORE: None if landmark.score is None else f"{landmark.score:.4f}",
+                MODEL: landmark.model,
+                VERDICT: landmark.verdict,
+            }
+            for landmark in landmarks
+        ]
+        _add_records(self.node, LANDMARKS, landmark_records)
         records = [
             *self._added,
             *((clean(field), clean(value)) for field, value in also_added),
@@ -261,7 +267,19 @@ class _PacketInsertion:
             existing_ids.add(urn)
             item = append_item(self._container(field, BAG))
             item.set(PARSE_TYPE, "Resource")
-            _add_location_fields(item, landmark, name, urn)
+            _add_default_text(new_container(item, LOCATION_NAME, ALT), name)
+            append_item(new_container(item, LOCATION_ID, BAG), urn)
+            fields = {
+                CITY: landmark.city,
+                PROVINCE: landmark.region,
+                COUNTRY: landmark.country,
+            }
+            latitude, longitude = landmark.latitude, landmark.longitude
+            if landmark.extent == POINT and is_on_earth(latitude, longitude):
+                at = _coordinates(latitude or 0.0, longitude or 0.0)
+                fields |= dict(zip((LATITUDE, LONGITUDE), at, strict=True))
+            for part, text in _clean_fields(fields).items():
+                add_text(item, part, text)
             if field == LOCATION_CREATED:
                 add_text(item, SUBLOCATION, name)
             self._added.append((field, urn))
@@ -315,35 +333,12 @@ class _PacketInsertion:
         return items
 
 
-def _add_location_fields(
-    item: Element, landmark: NamedLandmark, name: str, urn: str
-) -> None:
-    _add_default_text(new_container(item, LOCATION_NAME, ALT), name)
-    append_item(new_container(item, LOCATION_ID, BAG), urn)
-    fields = {
-        CITY: landmark.city,
-        PROVINCE: landmark.region,
-        COUNTRY: landmark.country,
-    }
-    if landmark.extent == POINT and is_on_earth(landmark.latitude, landmark.longitude):
-        at = _coordinates(landmark.latitude or 0.0, landmark.longitude or 0.0)
-        fields |= dict(zip((LATITUDE, LONGITUDE), at, strict=True))
-    for field, text in _clean_fields(fields).items():
-        add_text(item, field, text)
-
-
 def _coordinates(latitude: float, longitude: float) -> tuple[str, str]:
     return coordinate(latitude, "NS"), coordinate(longitude, "EW")
 
 
 def _add_default_text(items: Element, text: str) -> None:
     append_item(items, text).set(LANG, DEFAULT_LANG)
-
-
-def _landmark_record(landmark: NamedLandmark) -> dict[str, str | None]:
-    score = None if landmark.score is None else f"{landmark.score:.4f}"
-    fields = {SLUG: landmark.slug, NAME: landmark.name, SCORE: score}
-    return fields | {MODEL: landmark.model, VERDICT: landmark.verdict}
 
 
 def _add_records(

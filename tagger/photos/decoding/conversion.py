@@ -7,7 +7,7 @@ to sRGB on a white background. Scaling works in bands of rows, so a large image 
 
 import io
 import math
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -108,7 +108,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
             source,
-            _srgb(),
+            ImageCms.createProfile("sRGB"),
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
@@ -129,11 +129,6 @@ def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     )
     after = np.asarray(transform.apply(Image.fromarray(cube)), dtype=np.int16)
     return bool(np.abs(after - cube.astype(np.int16)).max() <= 2)
-
-
-@cache
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def scaled(image: Image.Image, box: Box, side: int) -> Image.Image:
