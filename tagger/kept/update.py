@@ -260,8 +260,7 @@ def _store_page(
 
 def _count_changes(database: Database, step: _Step) -> int:
     query = select(func.count()).where(changed_days.c.step.in_(step.changes))
-    with database.read() as connection:
-        return connection.execute(query).scalar_one()
+    return database.scalar(query) or 0
 
 
 # ----- check -----

@@ -130,9 +130,10 @@ def open_gpx(path: Path) -> Iterator[BinaryIO]:
                 remedy="copy it again from where it came from",
             )
         if status.st_size > MAX_BYTES:
-            reason = f"it is larger than {MAX_BYTES >> 30} GiB"
             raise ImportRefused(
-                file=path, reason=reason, remedy="export the track in several files"
+                file=path,
+                reason=f"it is larger than {MAX_BYTES >> 30} GiB",
+                remedy="export the track in several files",
             )
         yield file
 
@@ -166,8 +167,9 @@ def read_segments(
     try:
         yield from _parse_segments(read_blocks(file, path), counts)
     except _GpxInvalid as error:
-        remedy = "copy or export it again, as GPX"
-        raise ImportRefused(file=path, reason=str(error), remedy=remedy) from error
+        raise ImportRefused(
+            file=path, reason=str(error), remedy="copy or export it again, as GPX"
+        ) from error
 
 
 class _GpxInvalid(ValueError):
@@ -180,9 +182,8 @@ def _open(path: Path) -> BinaryIO:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PathNotFound(path=path) from error
     except IsADirectoryError as error:
-        remedy = "name the GPX files in it"
         raise ImportRefused(
-            file=path, reason="it is a folder", remedy=remedy
+            file=path, reason="it is a folder", remedy="name the GPX files in it"
         ) from error
     except OSError as error:
         raise _system_refused(path, error) from error

@@ -197,10 +197,7 @@ def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
             hasher.update(data)
         gpx.seek(0)
         digest = hasher.hexdigest()
-        with database.read() as connection:
-            is_known = connection.scalar(
-                select(exists().where(tracks.c.digest == digest))
-            )
+        is_known = database.scalar(select(exists().where(tracks.c.digest == digest)))
         counts, start = PointCounts(), spool.tell()
         pieces = () if is_known else read_segments(gpx, file, counts)
         parts = []
@@ -214,8 +211,9 @@ def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
         if not counts.read:
             plans = "waypoints and planned routes do not say when somebody was there"
             reason = f"it has no points of tracks; {plans}"
-        remedy = "export the recorded track, with times"
-        raise ImportRefused(file=file, reason=reason, remedy=remedy)
+        raise ImportRefused(
+            file=file, reason=reason, remedy="export the recorded track, with times"
+        )
     return ReadTrack(file, digest, counts, start, parts)
 
 
@@ -242,8 +240,11 @@ def store_track(
         select(exists().where(track_parts.c.track_id == track_id))
     )
     if is_new and not track.parts:
-        reason = "it was removed at the same time"
-        raise ImportRefused(file=track.file, reason=reason, remedy="add it again")
+        raise ImportRefused(
+            file=track.file,
+            reason="it was removed at the same time",
+            remedy="add it again",
+        )
     if is_new:
         spool.seek(track.start)
         parts = (

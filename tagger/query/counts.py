@@ -467,8 +467,7 @@ def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
 
 
 def has_positions(database: Database) -> bool:
-    with database.read() as connection:
-        return bool(connection.scalar(select(exists(positions.c.photo_id))))
+    return bool(database.scalar(select(exists(positions.c.photo_id))))
 
 
 # A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town.

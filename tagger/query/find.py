@@ -171,9 +171,11 @@ class QueryReader:
         self, connection: Connection, rows: Sequence[Row[Any]]
     ) -> list[TaggedPhoto]:
         # The photos of these rows, with the tags that the query returns.
-        accepted_suffice = not self.query.query.any_rank
         return self.names.photos(
-            connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice
+            connection,
+            rows,
+            self.query.select_tags,
+            accepted_suffice=not self.query.query.any_rank,
         )
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:

@@ -74,8 +74,10 @@ def parse_calendar_day(value: object, option: str) -> str:
     try:
         return date.fromisoformat(f"2000-{value}").strftime("%m-%d")
     except ValueError:
-        reason = f"{str(value)!r} is not a month and a day. Write them like 06-30"
-        raise QueryOptionInvalid(option=option, reason=reason) from None
+        raise QueryOptionInvalid(
+            option=option,
+            reason=f"{str(value)!r} is not a month and a day. Write them like 06-30",
+        ) from None
 
 
 def parse_date(value: object, option: str) -> datetime:
@@ -88,11 +90,15 @@ def parse_date(value: object, option: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
-        raise QueryOptionInvalid(option=option, reason=reason) from None
+        raise QueryOptionInvalid(
+            option=option,
+            reason=f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30",
+        ) from None
     if at.tzinfo is not None:
-        reason = "Leave out the time zone. Cameras record local time without one"
-        raise QueryOptionInvalid(option=option, reason=reason)
+        raise QueryOptionInvalid(
+            option=option,
+            reason="Leave out the time zone. Cameras record local time without one",
+        )
     return at
 
 

@@ -118,8 +118,10 @@ class QueryOption:
         )
         values = (value,) if is_one else tuple(value)
         if self.most_values is not None and len(values) > self.most_values:
-            reason = f"has {len(values)} values, and {self.most_values} are possible"
-            raise QueryOptionInvalid(option=name, reason=reason)
+            raise QueryOptionInvalid(
+                option=name,
+                reason=f"has {len(values)} values, and {self.most_values} are possible",
+            )
         return tuple(self._read_one(name, each) for each in values)
 
     def _read_one(self, name: str, value: Any) -> Any:
@@ -129,17 +131,19 @@ class QueryOption:
         try:
             parsed = read(value)
         except UnicodeEncodeError:
-            reason = f"{value!r} is not UTF-8; only paths may have other bytes"
-            raise QueryOptionInvalid(option=name, reason=reason) from None
+            raise QueryOptionInvalid(
+                option=name,
+                reason=f"{value!r} is not UTF-8; only paths may have other bytes",
+            ) from None
         except (TypeError, ValueError, OverflowError):
             raise QueryOptionInvalid(
                 option=name, reason=f"{value!r} is not {noun}"
             ) from None
         if self.choices and parsed not in self.choices:
-            reason = (
-                f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+            raise QueryOptionInvalid(
+                option=name,
+                reason=f"{parsed!r} is no {self.noun}. Choose one of {', '.join(self.choices)}",
             )
-            raise QueryOptionInvalid(option=name, reason=reason)
         if self.minimum is not None and not parsed >= self.minimum:
             raise QueryOptionInvalid(
                 option=name,
@@ -211,15 +215,18 @@ class Alternatives:
             return value
         parts = str(value).split("|")
         if len(parts) > MOST_ALTERNATIVES:
-            reason = (
-                f"has {len(parts)} alternatives, and {MOST_ALTERNATIVES} are possible"
+            raise QueryOptionInvalid(
+                option=option,
+                reason=f"has {len(parts)} alternatives, and {MOST_ALTERNATIVES} are possible",
             )
-            raise QueryOptionInvalid(option=option, reason=reason)
         try:
             return cls(tuple(map(_parse_alternative, parts)))
         except (QueryOptionInvalid, ValueError) as error:
-            reason = f"{value!r} has no options of a query. Write it like country=Vietnam|year=2019: {error}"
-            raise QueryOptionInvalid(option=option, reason=reason) from None
+            raise QueryOptionInvalid(
+                option=option,
+                reason=f"{value!r} has no options of a query. Write it like country=Vietnam|year=2019: "
+                f"{error}",
+            ) from None
 
     def __str__(self) -> str:
         return "|".join(
@@ -507,8 +514,10 @@ class PhotoQuery:
                         option=name, reason=f"cannot be combined with {words}"
                     )
         if self.dismissed and self.verdict == "none":
-            reason = "cannot be combined with photos without a verdict"
-            raise QueryOptionInvalid(option="dismissed", reason=reason)
+            raise QueryOptionInvalid(
+                option="dismissed",
+                reason="cannot be combined with photos without a verdict",
+            )
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> Self:

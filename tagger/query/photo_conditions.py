@@ -518,8 +518,11 @@ _SPOT_KM = 0.01
 def near_text(near: Near) -> str:
     """`within 5 km of 48.86, 2.29`."""
     place = _position_text(near.latitude, near.longitude)
-    distance = distance_text(near.radius_km * 1000)
-    return gettext("within %(distance)s of %(place)s", distance=distance, place=place)
+    return gettext(
+        "within %(distance)s of %(place)s",
+        distance=distance_text(near.radius_km * 1000),
+        place=place,
+    )
 
 
 def box_text(box: BoundingBox) -> str:

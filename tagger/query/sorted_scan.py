@@ -459,8 +459,11 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     try:
         first = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - local time
     except ValueError:
-        reason = f"{month!r} is not a month. Write it like 2024-06, or {NO_MONTH} for photos without a date"
-        raise QueryOptionInvalid(option="month", reason=reason) from None
+        raise QueryOptionInvalid(
+            option="month",
+            reason=f"{month!r} is not a month. Write it like 2024-06, or {NO_MONTH} for photos "
+            "without a date",
+        ) from None
     if (first.year, first.month) == (9999, 12):
         return first, None
     return first, first.replace(

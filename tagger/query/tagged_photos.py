@@ -682,12 +682,8 @@ def stored_photo(
 
 
 def has_photos(database: Database) -> bool:
-    with database.read() as connection:
-        return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
+    return bool(database.scalar(select(exists().where(photos.c.id > 0))))
 
 
 def has_metadata_writes(database: Database) -> bool:
-    with database.read() as connection:
-        return bool(
-            connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0)))
-        )
+    return bool(database.scalar(select(exists().where(metadata_writes.c.photo_id > 0))))

@@ -197,11 +197,10 @@ def with_surroundings(meaning: Meaning) -> Meaning:
     if meaning.kind is not Kind.CITY:
         return meaning
     radius_km = float(str(meaning.options["radius_km"])) + _AROUND_KM
-    options = {**meaning.options, "radius_km": f"{radius_km:g}"}
     return replace(
         meaning,
         label=gettext("around %(city)s", city=meaning.label),
-        options=options,
+        options={**meaning.options, "radius_km": f"{radius_km:g}"},
         photos=None,
     )
 
@@ -276,7 +275,6 @@ def place_of_trip(text: str) -> str | None:
 
 def _trip(trip: TripSummary) -> Meaning:
     id_ = trip.trip.id
-    days = (trip.trip.first.date(), trip.trip.last.date())
     return Meaning(
         Kind.TRIP,
         trip.name,
@@ -284,7 +282,7 @@ def _trip(trip: TripSummary) -> Meaning:
         trip.photos,
         {"trip": id_},
         id_,
-        days=days,
+        days=(trip.trip.first.date(), trip.trip.last.date()),
     )
 
 

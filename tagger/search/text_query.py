@@ -457,10 +457,9 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
             each other, or no word is.
     """
     if len(text) > MAX_LETTERS:
-        reason = f"it is longer than {MAX_LETTERS} letters. Search for less at once."
         raise SearchTextInvalid(
             text=f"{text[:40]}…",
-            reason=reason,
+            reason=f"it is longer than {MAX_LETTERS} letters. Search for less at once.",
             hint="",
         )
     queries = list_queries(database, root_paths)

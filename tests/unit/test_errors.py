@@ -208,9 +208,6 @@ def test_what_decides_is_written_by_one_module():
     assert {path for path, names in tables.items() if names} == WRITERS
 
 
-FREE_SPACE = "Free space on its disk"
-
-
 def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA max_page_count = 20").close()
 
@@ -218,7 +215,7 @@ def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
 def test_a_full_disk_is_named_with_what_to_do(tmp_path):
     event.listen(Engine, "connect", limit_pages)
     try:
-        with pytest.raises(DiskFull, match=rf"tagger\.sqlite \(.*full\)\. {FREE_SPACE}"):
+        with pytest.raises(DiskFull, match=r"tagger\.sqlite \(.*full\)\. Free space on its disk"):
             open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
     finally:
         event.remove(Engine, "connect", limit_pages)
