@@ -200,8 +200,6 @@ def short_text(text: str) -> str:
 _EXIF_POINTER = 0x8769
 _DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _DNG_SERIAL = 270, 271, 272, 305, 0xC62F
 _USER_COMMENT, _BODY_SERIAL = 0x9286, 0xA431
-# ASCII, and undefined bytes.
-_TEXT_KINDS = (2, 7)
 _TEXT_BYTES = 1024
 # What makers and programs write where they have no value.
 _NO_VALUE = re.compile(
@@ -296,10 +294,11 @@ def name_in(entry: TiffTag | None) -> str | None:
 
 
 def _text(entry: TiffTag | None) -> str:
-    # A text up to its end or to its first null character; empty if there is none.
+    # A text, of ASCII or undefined bytes, up to its end or to its first null character; empty if there is
+    # none.
     return (
         _decoded(bytes(entry.raw[:_TEXT_BYTES]))
-        if entry and entry.kind in _TEXT_KINDS
+        if entry and entry.kind in (2, 7)
         else ""
     )
 

@@ -187,7 +187,6 @@ _DESCRIPTION: TagKey = (MAIN, 0x010E)
 _VERSION: TagKey = (GPS, 0)
 _LATITUDE_REF, _LONGITUDE_REF, _DATUM, _ERROR = 1, 3, 18, 31
 _COORDINATES = (_LATITUDE_REF, LATITUDE, _LONGITUDE_REF, LONGITUDE)
-_OUR_GPS_TAGS = (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)
 # The character code at the start of texts of an undefined type.
 _ASCII = b"ASCII\0\0\0"
 _SEPARATOR = ";"
@@ -304,7 +303,10 @@ def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedVa
     if (
         position is None
         or not is_on_earth
-        or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS)
+        or any(
+            (GPS, tag) in tags
+            for tag in (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)
+        )
     ):
         return []
     added = [

@@ -473,21 +473,16 @@ def _find_lost(
         if not file.is_own or not file.is_complete:
             continue
         if plan is None and is_expected and not file.has_moved:
-            lost[file.path] = _MISSING.format(file.path.name)
+            lost[file.path] = (
+                f"{file.path.name!r}, into which tags were written, is not there any more: it was moved, "
+                "renamed or deleted. If it was moved, move it back, and undo again."
+            )
         elif plan is not None and not request.tag_fields and _was_replaced(file, plan):
-            lost[file.path] = _REPLACED.format(file.path.name)
+            lost[file.path] = (
+                f"{file.path.name!r} was replaced by another program, without the record of what had been "
+                "written into it. Tags may be left in it; remove them there."
+            )
     return lost
-
-
-_MISSING = (
-    "{!r}, into which tags were written, is not there any more: it was moved, renamed or deleted. "
-    "If it was moved, move it back, and undo again."
-)
-_REPLACED = (
-    "{!r} was replaced by another program, without the record of what had been written into it. "
-    "Tags may be left in it; remove "
-    "them there."
-)
 
 
 def _was_replaced(file: WrittenFile, plan: FilePlan) -> bool:

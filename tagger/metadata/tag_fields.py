@@ -213,7 +213,6 @@ def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
 
 _TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
 _DATE = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)")
-_DATE_BYTES = 10
 _METHOD_BYTES = 256
 # Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970.
 _FIRST_YEAR = 1990
@@ -265,7 +264,7 @@ def _error_m(block: TiffBlock, gps: TiffDirectory) -> float | None:
 
 def _date(gps: TiffDirectory) -> date | None:
     entry = gps.tags.get(_DATE_STAMP)
-    match = _DATE.match(bytes(entry.raw[:_DATE_BYTES])) if entry else None
+    match = _DATE.match(bytes(entry.raw[:10])) if entry else None
     if match is None:
         return None
     year, month, day = (int(part) for part in match.groups())

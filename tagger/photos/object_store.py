@@ -102,12 +102,17 @@ def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
             _endpoint_readers[-1]()
             _endpoint_readers.pop()
     known = _endpoints.get(path.bucket)
-    if known is None:
-        return None
-    if endpoint is None:
-        return None if known == AWS else _NO_ENDPOINT_TEXT.format(known)
-    is_other = known == AWS and _server(endpoint) != AWS
-    return _OTHER_ENDPOINT_TEXT.format(_server(endpoint), path) if is_other else None
+    if endpoint is None and known not in (None, AWS):
+        return (
+            f"it was found at {known}, and this process, which has no endpoint, would ask AWS. "
+            f"Set AWS_ENDPOINT_URL={known}"
+        )
+    if endpoint is not None and known == AWS and _server(endpoint) != AWS:
+        return (
+            f"it was found at AWS, and this process would ask {_server(endpoint)}. Unset the endpoint; "
+            f"or if the bucket was moved there, run `tagger forget {path}` first"
+        )
+    return None
 
 
 def _server(endpoint: str) -> str:
@@ -122,16 +127,6 @@ def _server(endpoint: str) -> str:
 
 def _endpoint(variables: dict[str, str]) -> str | None:
     return variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
-
-
-_NO_ENDPOINT_TEXT = (
-    "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set "
-    "AWS_ENDPOINT_URL={0}"
-)
-_OTHER_ENDPOINT_TEXT = (
-    "it was found at AWS, and this process would ask {0}. Unset the endpoint; "
-    "or if the bucket was moved there, run `tagger forget {1}` first"
-)
 
 
 def _variables() -> dict[str, str]:
@@ -325,9 +320,16 @@ def error_text(error: Exception) -> str:
     text, code = str(error), error_code(error)
     shown = f" ({code})" if code else ""
     if lacks_credentials(error):
-        return _NO_CREDENTIALS_TEXT
+        return (
+            "there are no credentials for it. Set them as for the programs of its provider: "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, "
+            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+        )
     if isinstance(error, InvalidPathError):
-        return _INVALID_KEY_TEXT
+        return (
+            "a key in it has an empty part (//), one that is a dot, or a control character. "
+            "Rename that object"
+        )
     if _REFUSED_STATUS.search(text) and code not in _CODE_TEXTS:
         return _REFUSED_TEXT.format(shown)
     if "without LOCATION" in text:
@@ -348,15 +350,6 @@ def _connection_text(text: str) -> str:
     ).format(server)
 
 
-_NO_CREDENTIALS_TEXT = (
-    "there are no credentials for it. Set them as for the programs of its provider: "
-    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or "
-    "AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
-)
-_INVALID_KEY_TEXT = (
-    "a key in it has an empty part (//), one that is a dot, or a control character. Rename "
-    "that object"
-)
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
 _EARLY_END_TEXT = (
     "{} sends less of an answer than it announced. Check the network, proxies in between, "

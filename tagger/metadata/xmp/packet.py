@@ -19,7 +19,6 @@ from tagger.metadata import RefusalKind, WriteRefused
 from tagger.texts.documents import encoding_of
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-XML = "http://www.w3.org/XML/1998/namespace"
 META = "adobe:ns:meta/"
 OUR_NAMESPACE = "urn:landmark-tagger:xmp:1.0/"
 OUR_PREFIX = "landmarkTagger"
@@ -29,7 +28,7 @@ LANDMARK_URN = "urn:landmark-tagger:landmark:"
 NAMESPACES = {
     OUR_PREFIX: OUR_NAMESPACE,
     "x": META,
-    "xml": XML,
+    "xml": "http://www.w3.org/XML/1998/namespace",
     "rdf": RDF,
     "dc": "http://purl.org/dc/elements/1.1/",
     "xmp": "http://ns.adobe.com/xap/1.0/",
@@ -224,7 +223,6 @@ _ATTRIBUTE_LIMIT = 2_000
 _NAMESPACE_LIMIT = 2_000
 _NAME_LIMIT = 1_000
 
-_BLANK_BYTES = b"\0 \t\r\n"
 _PADDING_CHARACTERS = "\0\ufeff \t\r\n"
 _HEAD = re.compile(
     r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+begin[^>]*\?>|\s)*"""
@@ -324,7 +322,7 @@ def utf8_packet(packet: bytes) -> bytes:
 
 def is_blank(packet: bytes) -> bool:
     """Whether a packet holds only padding: some programs reserve room for a packet and write none."""
-    return len(packet) <= _SIZE_LIMIT and not packet.strip(_BLANK_BYTES)
+    return len(packet) <= _SIZE_LIMIT and not packet.strip(b"\0 \t\r\n")
 
 
 def xmp_refused(problem: str) -> WriteRefused:
