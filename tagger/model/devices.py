@@ -285,8 +285,12 @@ def engine_version(package: str) -> str:
 
 def cpu_limit(root: Path = Path("/")) -> float | None:
     """The number of cores whose time this process may use, like 1.5; None without a limit."""
-    folders = _groups(root, "cpu")
-    limits = [limit for folder in folders if (limit := _cpu_limit(folder)) is not None]
+    limits: list[float] = []
+    for folder in _groups(root, "cpu"):
+        # No such file, or no limit: "max 100000".
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = (folder / "cpu.max").read_text().split()
+            limits.append(int(quota) / int(period))
     return min(limits, default=None)
 
 
@@ -328,15 +332,3 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         folder = base / path.strip("/")
         yield folder
         yield from (parent for parent in folder.parents if parent.is_relative_to(base))
-
-
-def _cpu_limit(folder: Path) -> float | None:
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (
-        OSError,
-        ValueError,
-        ZeroDivisionError,
-    ):  # no such file, or no limit: "max 100000"
-        return None

@@ -147,8 +147,16 @@ class Program:
             if isinstance(node, ast.FunctionDef):
                 self.functions.add(name)
             elif [ast.unparse(base) for base in node.bases] == ["Enum"]:
-                self.enums[name] = _declared_members(node)
-                self.enum_values[name] = frozenset(self.enums[name].values())
+                members: dict[str, object] = {}
+                for statement in node.body:
+                    match statement:
+                        case ast.Assign(
+                            targets=[ast.Name(id=member)],
+                            value=ast.Constant(value=value),
+                        ):
+                            members[member] = value
+                self.enums[name] = members
+                self.enum_values[name] = frozenset(members.values())
             else:
                 self.classes[name] = _declared_class(name, node, path)
 
@@ -433,19 +441,14 @@ class _FileChecker(ast.NodeVisitor):
             isinstance(each, ast.Attribute | ast.Call) for each in ast.walk(type_node)
         )
         self._require(is_type and not node.keywords, node)
-        self._require(
-            name != "unchecked_cast"
-            or self._can_be_cast(ast.unparse(type_node), node.args[1]),
-            node,
-        )
-
-    def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
-        # Whether a cast is safe: operators check simple types, and an argument that is not None is known.
-        declared = self._optional.get(value.id) if isinstance(value, ast.Name) else None
-        return (
-            declared == f"Optional[{type_text}]"
-            or CASTABLE.fullmatch(type_text) is not None
-        )
+        if name == "unchecked_cast":
+            # Operators check simple types, and an argument that is not None is known.
+            type_text, value = ast.unparse(type_node), node.args[1]
+            declared = (
+                self._optional.get(value.id) if isinstance(value, ast.Name) else None
+            )
+            is_known = declared == f"Optional[{type_text}]"
+            self._require(is_known or CASTABLE.fullmatch(type_text), node)
 
 
 def _dotted(node: ast.expr) -> str | None:
@@ -508,17 +511,6 @@ def _declared_class(name: str, node: ast.ClassDef, path: str) -> ModuleClass:
         each.name for each in node.body if isinstance(each, ast.FunctionDef)
     )
     return ModuleClass(attributes, frozenset(constants), methods)
-
-
-def _declared_members(node: ast.ClassDef) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for each in node.body:
-        match each:
-            case ast.Assign(
-                targets=[ast.Name(id=name)], value=ast.Constant(value=value)
-            ):
-                members[name] = value
-    return members
 
 
 def _require(condition: object, path: str, what: str) -> None:

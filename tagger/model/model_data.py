@@ -195,7 +195,13 @@ class _Reader:
                 _require(isinstance(self._stack[-1], list))
                 self._stack[-1].extend(values)
             case "SETITEMS":
-                self._set_items(self._pop_to_mark())
+                values = self._pop_to_mark()
+                target, keys = self._stack[-1], values[::2]
+                # Hashing deep tuples crashes Python.
+                _require(all(isinstance(key, str | int | float) for key in keys))
+                _require(isinstance(target, dict) and not target)
+                _require(len(set(keys)) == len(keys))
+                target.update(zip(keys, values[1::2], strict=True))
             case "TUPLE" | "BINPERSID" | "NEWOBJ" | "BUILD" | "REDUCE":
                 self._stack.append(self._combined(operation))
             case _ if operation in TUPLES:
@@ -251,15 +257,6 @@ class _Reader:
         values = tuple(self._stack[position + 1 :])
         del self._stack[position:]
         return values
-
-    def _set_items(self, values: tuple[Any, ...]) -> None:
-        target, keys = self._stack[-1], values[::2]
-        # Hashing deep tuples crashes Python.
-        _require(all(isinstance(key, str | int | float) for key in keys))
-        _require(
-            isinstance(target, dict) and not target and len(set(keys)) == len(keys)
-        )
-        target.update(zip(keys, values[1::2], strict=True))
 
     def _call(self, function: Any, arguments: Any) -> Any:
         if function.class_name:

@@ -181,19 +181,16 @@ def _failure_of(code: int | None) -> PhotoFailed:
         what = f"the process that reads photos ended with code {code}"
         text = f"an error in this program ({what}); please report it"
         return PhotoFailed(FailureKind.INTERNAL, text)
+    try:
+        signal_name = signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no name
+        signal_name = f"signal {-code}"
     text = (
-        f"Reading it crashes the process that reads photos ({_signal_name(-code)}). The photo is damaged in "
+        f"Reading it crashes the process that reads photos ({signal_name}). The photo is damaged in "
         "a way that crashes a decoder, or needs more memory than there is. Restore it from a backup or save "
         "it again."
     )
     return PhotoFailed(FailureKind.CRASHED, text)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"
 
 
 class RunningChild:
@@ -254,15 +251,20 @@ class RunningChild:
             while "needed_bytes" in reply:
                 reserved.close()  # the child decodes the photo another time
                 started_at = time.monotonic()
-                reserved.enter_context(
-                    MEMORY_BUDGET.reserve(_natural(reply["needed_bytes"]))
-                )
+                needed_bytes = reply["needed_bytes"]
+                if not isinstance(needed_bytes, int) or needed_bytes < 0:
+                    raise ValueError("no number of bytes")
+                reserved.enter_context(MEMORY_BUDGET.reserve(needed_bytes))
                 self._deadline += time.monotonic() - started_at
                 self._send({})
                 reply = self._receive()
         self._start_s = 0.0
         if "kind" in reply:
-            raise _reported_failure(reply)
+            try:
+                kind = FailureKind(str(reply["kind"]))
+            except ValueError as error:
+                raise ValueError("a failure of no kind") from error
+            raise PhotoFailed(kind, str(reply.get("text")))
         return reply
 
     def read(self, count: int) -> bytes:
@@ -348,16 +350,3 @@ def _poll(pipe: IO[bytes], event: int) -> select.poll:
     poll = select.poll()
     poll.register(pipe, event)
     return poll
-
-
-def _reported_failure(reply: Mapping[str, object]) -> PhotoFailed:
-    try:
-        return PhotoFailed(FailureKind(str(reply["kind"])), str(reply.get("text")))
-    except ValueError as error:
-        raise ValueError("a failure of no kind") from error
-
-
-def _natural(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError("no number of bytes")
-    return value

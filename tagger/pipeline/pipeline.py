@@ -195,7 +195,9 @@ class Pipeline:
         for (key, images), outcome in zip(batch.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 text = f"the model fails on this photo: {last_line(outcome)}"
-                self._fail(key, PhotoFailure(FailureKind.INTERNAL, text))
+                failure = PhotoFailure(FailureKind.INTERNAL, text)
+                for request in self._buffers.take_waiters(key):
+                    deliver(request.sink, [(request, request.failed(failure))])
             else:
                 self._deliver({key: images}, outcome)
 
@@ -221,10 +223,6 @@ class Pipeline:
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             deliver(sink, sink_results)
-
-    def _fail(self, key: ImageKey, failure: PhotoFailure) -> None:
-        for request in self._buffers.take_waiters(key):
-            deliver(request.sink, [(request, request.failed(failure))])
 
     def _fail_sinks(self, keys: Iterable[ImageKey], error: Exception) -> None:
         requests = [

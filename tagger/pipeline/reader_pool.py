@@ -390,9 +390,17 @@ class ReaderPool:
                 log.exception("unexpected error while reading a photo")
                 self._deliver(request, Failed(internal_failure(error)))
             if request.is_abandoned:
-                self._count_recovered()
+                # An abandoned read has returned after all.
+                with self._lock:
+                    self._hung -= 1
+                    READS_HUNG.dec()
+                    if self._hung <= MOST_HUNG:
+                        self._buffers.failure = None
                 return
-            if not self._serves_more(request.source) and self._ends_reader():
+            # Extra readers help while the source answers slowly, and serves so many well.
+            is_slow = SLOW_READ_S / 2 <= self._mean_read_s <= SHARED_READ_S
+            has_few = self._extra_readers <= request.source.extra_reads
+            if not (is_slow and has_few) and self._ends_reader():
                 return
 
     def _read(self, request: Request) -> None:
@@ -499,11 +507,6 @@ class ReaderPool:
                 self._buffers.readers += 1
                 self._start(self._read_photos)
 
-    def _serves_more(self, source: PhotoSource) -> bool:
-        # Whether extra readers still help: the source answers slowly, and serves so many well.
-        is_slow = SLOW_READ_S / 2 <= self._mean_read_s <= SHARED_READ_S
-        return is_slow and self._extra_readers <= source.extra_reads
-
     def _ends_reader(self) -> bool:
         # Remove the calling thread if there are extra readers; returns whether it has to end.
         with self._lock:
@@ -573,11 +576,3 @@ class ReaderPool:
                 self._buffers.fail_all(failure)
                 return
             self._start(self._read_photos)
-
-    def _count_recovered(self) -> None:
-        # An abandoned read has returned after all.
-        with self._lock:
-            self._hung -= 1
-            READS_HUNG.dec()
-            if self._hung <= MOST_HUNG:
-                self._buffers.failure = None

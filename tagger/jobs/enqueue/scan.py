@@ -104,7 +104,11 @@ class ScanReport:
 
     def note(self, *, is_tagging: bool = False) -> Note | str | None:
         """What could not be read, was left to others or is gone; of a tagging job, what was left out, too."""
-        lines = self._problem_lines()
+        first = self.problems[:NOTED_PROBLEMS]
+        lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
+        more = len(self.problems) - NOTED_PROBLEMS
+        if more > 0:
+            lines.append(f"and {more} more that could not be read")
         if is_tagging:
             lines += [] if self.found else ["no photos were found there"]
             lines += self.other_files.copies_lines()
@@ -119,14 +123,6 @@ class ScanReport:
             f"{number} {'photo is' if number == 1 else 'photos are'} in job {job} already"
             for job, number in sorted(self.in_other_jobs.items())
         ]
-
-    def _problem_lines(self) -> list[str]:
-        more = len(self.problems) - NOTED_PROBLEMS
-        first = self.problems[:NOTED_PROBLEMS]
-        lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
-        return (
-            [*lines, f"and {more} more that could not be read"] if more > 0 else lines
-        )
 
     def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
         text = str(error).removeprefix(f"The folder {folder} ")

@@ -218,19 +218,17 @@ class PhotoClassifier(PhotoProcessor):
                 self._add(item, result)
 
     def _add(self, item: Item, result: Result) -> None:
-        # Add a result to the batch, unless the photo is to be read again.
-        if _failure_kind(result) is not FailureKind.SETTLING or not self._may_settle():
-            item.result = result
-            self._batch.append(item)
-
-    def _may_settle(self) -> bool:
-        # Whether photos that changed a moment ago are read again. After the last time, they fail.
-        if self._settle_deadline is None:
-            self._settle_deadline = (
-                time.monotonic() + SETTLE_PERIODS * self._loaded.limits.settle_s
-            )
-            log.info("%s: waits for photos that changed just now", self.chunk.title)
-        return time.monotonic() < self._settle_deadline
+        # Add a result to the batch. Photos that changed a moment ago are read again; after the
+        # last time, they fail.
+        if _failure_kind(result) is FailureKind.SETTLING:
+            if self._settle_deadline is None:
+                settle_s = SETTLE_PERIODS * self._loaded.limits.settle_s
+                self._settle_deadline = time.monotonic() + settle_s
+                log.info("%s: waits for photos that changed just now", self.chunk.title)
+            if time.monotonic() < self._settle_deadline:
+                return
+        item.result = result
+        self._batch.append(item)
 
     def _store_if_due(self) -> None:
         is_due = (

@@ -312,22 +312,18 @@ def reference_name() -> BackendName:
 def generated_images(size: int, count: int) -> Images:
     """Images of discs, uint8 (count, size, size, 3), the same at each call, with the statistics of photos."""
     rng = np.random.default_rng(20)
-    return np.stack([_discs(size, rng) for _ in range(count)])
-
-
-def _discs(size: int, rng: np.random.Generator) -> Images:
-    image = Image.new("RGB", (size, size))
-    draw = ImageDraw.Draw(image)
-    radii = size * np.minimum(LEAST_RADIUS / (1 - rng.random(DISCS)), LARGEST_RADIUS)
-    centres, colours = (
-        rng.uniform(0, size, (DISCS, 2)),
-        rng.integers(0, 256, (DISCS, 3)),
-    )
-    for radius, centre, colour in zip(
-        radii.tolist(), centres.tolist(), colours.tolist(), strict=True
-    ):
-        draw.circle(centre, radius, fill=tuple(colour))
-    return np.asarray(image)
+    images = []
+    for _ in range(count):
+        image = Image.new("RGB", (size, size))
+        draw = ImageDraw.Draw(image)
+        sizes = np.minimum(LEAST_RADIUS / (1 - rng.random(DISCS)), LARGEST_RADIUS)
+        radii = (size * sizes).tolist()
+        centres = rng.uniform(0, size, (DISCS, 2)).tolist()
+        colours = rng.integers(0, 256, (DISCS, 3)).tolist()
+        for radius, centre, colour in zip(radii, centres, colours, strict=True):
+            draw.circle(centre, radius, fill=tuple(colour))
+        images.append(np.asarray(image))
+    return np.stack(images)
 
 
 def _embedding_difference(
