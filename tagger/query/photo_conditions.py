@@ -302,7 +302,6 @@ def _files_from(low: str) -> Select[Any]:
 _FIRST_CHARACTER = (
     "\x01"  # names have no \x00, so only the name itself sorts before name + this
 )
-_AFTER_SLASH = chr(ord("/") + 1)
 
 
 @dataclass(frozen=True, order=True)
@@ -410,7 +409,8 @@ def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
             # Also of a name that is not UTF-8, the text is a prefix of those of its photos.
             text, _ = path_text(path.relative_to(root.folder))
             yield PathRange(root.id, text, text + _FIRST_CHARACTER)
-            yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
+            # "0" is the character after "/".
+            yield PathRange(root.id, text + "/", text + "0")
 
 
 # ----- areas: circles, boxes and countries -----

@@ -324,10 +324,6 @@ def photo_document(photo: TaggedPhoto) -> PhotoDocument:
     )
 
 
-# Selects those of a photo's tags that are returned with it.
-SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
-
-
 _raw_files = photos.alias("raw_files")
 _RAW_FILES = (
     select(func.count())
@@ -485,7 +481,7 @@ class NameCache:
         self,
         connection: Connection,
         rows: Sequence[Row[Any]],
-        select_tags: SelectTags,
+        select_tags: Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]],
         *,
         accepted_suffice: bool = False,
     ) -> list[TaggedPhoto]:
