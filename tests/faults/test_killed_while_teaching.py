@@ -73,7 +73,6 @@ class Library:
         self._before = folder / "before"
 
     def keep(self) -> None:
-        """Keep the state for `start_again`."""
         self.terminal.data.mkdir(exist_ok=True)  # with PostgreSQL, nothing may be in it
         shutil.copytree(self.terminal.data, self._before)
 

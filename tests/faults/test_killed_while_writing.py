@@ -72,7 +72,6 @@ class Library:
                 assert digest_file(data) in digests, path
 
     def assert_complete(self, job: int) -> None:
-        """Check that each photo has one outcome, and each written file one row."""
         with self.terminal.database() as database:
             assert job_violations(database, job) == []
             assert library_violations(database) == []
@@ -88,7 +87,6 @@ class Library:
         assert self.leftovers() == []
 
     def leftovers(self) -> list[Path]:
-        """The temporary files of writers that were killed."""
         return list(self.folder.rglob(".tagger-*.part"))
 
     def is_brought_back(self) -> None:

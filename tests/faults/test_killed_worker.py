@@ -145,7 +145,6 @@ def test_each_photo_has_one_outcome_after_up_was_killed_while_results_are_stored
 
 
 def _services(up_terminal: Terminal) -> list[int]:
-    """The services that still run in the terminal's folder."""
     mine = str(up_terminal.data).encode()
     return [
         int(process.name)

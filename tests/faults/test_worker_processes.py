@@ -39,7 +39,6 @@ def worker(terminal) -> Iterator[Process]:
 
 
 def has_two(terminal: Terminal) -> bool:
-    """Whether two processes are listed that have started."""
     with terminal.database() as database, database.read() as connection:
         return connection.scalar(select(func.count()).where(workers.c.waits_for.is_(None))) == 2
 

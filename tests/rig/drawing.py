@@ -43,7 +43,6 @@ def draw_photo(seed: int, size: tuple[int, int] = (1200, 800)) -> Image.Image:
 
 
 def save_photos(folder: Path, count: int, size: tuple[int, int] = (1200, 800)) -> list[Path]:
-    """Draw `count` different pictures into `folder` as JPEG."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"drawn-{seed:04}.jpg" for seed in range(count)]
     for seed, path in enumerate(paths):
@@ -117,7 +116,6 @@ def _thin(size: tuple[int, int]) -> int:
 
 
 def main() -> None:
-    """Draw pictures into a folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("count", type=int)

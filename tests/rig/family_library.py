@@ -218,7 +218,6 @@ def count(folder: Path, database_file: Path) -> Counter[str]:
 
 
 def main() -> None:
-    """Draw a library, or count what is right."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -25,7 +25,6 @@ def _saved(kind: str, mode: str, size: Size, **options: object) -> bytes:
 
 
 def _zeros(size_bytes: int) -> bytes:
-    """Zeros as a zlib stream."""
     packer, block = zlib.compressobj(1), bytes(2**20)
     parts = [packer.compress(block[: min(2**20, size_bytes - at)]) for at in range(0, size_bytes, 2**20)]
     return b"".join((*parts, packer.flush()))

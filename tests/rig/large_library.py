@@ -165,7 +165,6 @@ def make_library(url: str, photos: int) -> Database:
 
 
 def fill_library(url: str, photos: int) -> None:
-    """Create the rows in the empty database at `url`."""
     with closing(open_database(url)) as database:
         (model,) = use_models(database, [shipped_name(LANDMARKS)])
         with database.write() as connection:

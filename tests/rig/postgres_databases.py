@@ -30,7 +30,6 @@ class PostgresDatabases:
 
     @contextmanager
     def empty(self) -> Iterator[str]:
-        """The URL of an empty database."""
         with self._created("template1") as name:
             yield self._url(name)
 

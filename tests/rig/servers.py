@@ -149,12 +149,10 @@ class RedisServer(Server):
                 client.execute_command(*accept)
 
     def flush(self) -> None:
-        """Delete all data."""
         with self.client() as client:
             client.flushall()
 
     def kill_and_erase(self) -> None:
-        """Kill the server and delete its files."""
         self.kill()
         for files in self.folder.glob("*append*"):
             shutil.rmtree(files) if files.is_dir() else files.unlink()
@@ -296,7 +294,6 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
 
 
 def _initialise_with(programs: Path, data: Path) -> tuple[str | None, Path]:
-    """The same with the programs of an installed server."""
     user = None if os.geteuid() else "nobody"
     options = ("-U", "postgres", "-A", "trust", "-E", "UTF8")
     command: list[str | Path] = [programs / "initdb", "-D", data, *options]

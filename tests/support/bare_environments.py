@@ -34,7 +34,6 @@ class BareEnvironment:
     def run(
         self, program: str, *arguments: str | Path, environment: dict[str, str], cwd: Path
     ) -> subprocess.CompletedProcess[str]:
-        """Run `tagger` or `trainer` with these arguments."""
         start = f"from {program}.cli.main import main; import sys; sys.argv[0] = {program!r}; main()"
         return subprocess.run(
             [self.python, "-c", start, *arguments],

@@ -62,7 +62,6 @@ class Bucket:
         return f"s3://{self.name}"
 
     def put(self, key: str, content: bytes | Path) -> str:
-        """Write an object; returns its address."""
         data = content.read_bytes() if isinstance(content, Path) else content
         self.client.put_object(Bucket=self.name, Key=key, Body=data)
         return f"{self.address}/{key}"

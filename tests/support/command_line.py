@@ -77,7 +77,6 @@ def run_command(
 
 
 def _exit_code(main: Callable[[], None]) -> int:
-    """Run `main` and return the exit code of its process."""
     try:
         main()
     except SystemExit as end:

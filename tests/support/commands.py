@@ -152,17 +152,14 @@ class Terminal:
                 stop(process)
 
     def jobs(self) -> list[JobProgress]:
-        """All jobs, as `status` shows them."""
         with self.database() as database:
             return list_jobs(database)
 
     def progress(self, job: int) -> JobProgress:
-        """One job, as `status` shows it."""
         with self.database() as database:
             return find_job(database, job)
 
     def active_workers(self) -> list[WorkerStatus]:
-        """Workers that have started, as `status` shows them."""
         with self.database() as database:
             return [worker for worker in list_workers(database) if not worker.is_starting]
 
@@ -239,7 +236,6 @@ def _checked(result: subprocess.CompletedProcess[str], code: int) -> subprocess.
 
 
 def stop(process: Process) -> int:
-    """Send SIGTERM; return the exit code."""
     with suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     return process.wait(timeout=60)

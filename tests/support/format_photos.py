@@ -27,7 +27,6 @@ EXIF_NAME, XMP_NAME = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def encode_photo(kind: str, image: Image.Image = IMAGE, **options: object) -> bytes:
-    """The image as a file of this format; `options` are those of `Image.save`."""
     return encode_image(image, kind, **options)
 
 

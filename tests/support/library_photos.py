@@ -35,7 +35,6 @@ class LibraryPhotos(StoredPhotos):
         data: bytes | None = None,
         **columns: Any,
     ) -> int:
-        """Create a photo, its file and its predictions; return its id."""
         file = self.root / os.fsdecode(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         data = picture() if data is None else data
@@ -45,7 +44,6 @@ class LibraryPhotos(StoredPhotos):
         )
 
     def number(self, path: str | bytes, *predictions: tuple[str, float, bool], **columns: Any) -> int:
-        """Create a photo without a file; return its id."""
         self.photo(path, *predictions, **columns)
         return self.newest_id()
 

@@ -111,7 +111,6 @@ class JobClient:
     settings: Settings
 
     def start(self, *paths: str | Path, status: int = 202, **fields: Any) -> Any:
-        """Start a job over folders and return the response's document."""
         body = {"paths": [str(path) for path in paths], **fields}
         response = self.client.post("/api/jobs", json=body)
         assert response.status_code == status, response.text

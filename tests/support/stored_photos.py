@@ -91,14 +91,12 @@ class StoredPhotos:
             return ensure_cameras(connection, [found])[found]
 
     def dismiss(self, digest: str) -> None:
-        """Put the image with this digest away as not a landmark."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
             settle(connection, [content_id or 0], record=False)
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
-        """Insert a person's verdict on the image with this digest."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(

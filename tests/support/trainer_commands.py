@@ -12,6 +12,5 @@ NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
 
 
 def run_trainer(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `trainer` with these arguments and additional environment variables."""
     output = run_command(main, *arguments, environment=os.environ | environment)
     return subprocess.CompletedProcess(["trainer", *arguments], output.code, output.text, output.err)

@@ -26,7 +26,6 @@ def started(terminal: Terminal, *arguments: str) -> Iterator[Process]:
 
 
 def outcomes(terminal: Terminal) -> dict[str, str]:
-    """The outcome of each photo that is present, by its name."""
     if not (terminal.data / "tagger.sqlite").exists():
         return {}
     found = terminal.json("query") + terminal.json("query", "--unknown")

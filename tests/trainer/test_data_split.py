@@ -227,7 +227,6 @@ class FileServer:
 
 @contextmanager
 def serving(content: bytes) -> Iterator[FileServer]:
-    """Run a server of a file with this content in a thread."""
     file = FileServer(content)
 
     class Handler(Quiet, BaseHTTPRequestHandler):
@@ -245,7 +244,6 @@ def serving(content: bytes) -> Iterator[FileServer]:
 
 
 def assert_refused(folder: Path, url: str, reason: str) -> None:
-    """The download fails with this reason, and leaves nothing."""
     with pytest.raises(DataUnusable, match=rf"{reason}.*Run the same command again"):
         fetch_udacity(folder / "set", url)
     assert list(folder.iterdir()) == []

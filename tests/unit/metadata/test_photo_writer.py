@@ -55,7 +55,6 @@ _DIGEST, _CURRENT_DIGEST = "Photoshop:IPTCDigest", "File:CurrentIPTCDigest"
 
 
 def read_fields(folder: Path) -> dict[str, Fields]:
-    """The fields of every file in a folder, by the file's name."""
     process = subprocess.run(
         ["exiftool", *_OPTIONS, str(folder)], capture_output=True, check=False, timeout=600
     )
@@ -186,7 +185,6 @@ def new_photo(folder: Path, data: bytes, name: str = "photo") -> WrittenPhoto:
 
 
 def problems_of(photo: WrittenPhoto) -> Iterator[str]:
-    """The violated requirements for any photo, in words."""
     outcome = photo.write(BOTH)
     new = photo.data
     if outcome is Outcome.REFUSED:

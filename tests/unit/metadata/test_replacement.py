@@ -122,8 +122,9 @@ def test_sidecar_is_newer_after_a_write(photo):
     assert sidecar.stat().st_mtime_ns > TIME_NS
 
 
-def test_new_sidecar_has_its_photos_permissions_and_owner(photo):
-    photo.chmod(0o754)
+@pytest.mark.parametrize("mode", [0o754, 0o444], ids=["usual", "write-protected"])
+def test_new_sidecar_has_its_photos_permissions_and_owner_and_can_be_deleted(photo, mode):
+    photo.chmod(mode)
     owner = (1234, 4321) if os.geteuid() == 0 else (os.getuid(), os.getgid())
     os.chown(photo, *owner)
     sidecar = photo.with_name("photo.jpg.xmp")
@@ -131,6 +132,8 @@ def test_new_sidecar_has_its_photos_permissions_and_owner(photo):
     assert sidecar.read_bytes() == NEW
     assert sidecar.stat().st_mode & 0o7777 == 0o644
     assert (sidecar.stat().st_uid, sidecar.stat().st_gid) == owner
+    write(sidecar, None)
+    assert not sidecar.exists()
 
 
 def test_owner_and_group_stay_when_root_writes(photo):
@@ -179,15 +182,6 @@ def test_any_file_name_works(name, tmp_path):
 
 
 # New and deleted sidecars
-
-
-def test_sidecar_of_a_write_protected_photo_can_be_deleted(photo):
-    photo.chmod(0o444)
-    sidecar = photo.with_name("photo.jpg.xmp")
-    write(sidecar, photo=photo)
-    assert sidecar.stat().st_mode & 0o7777 == 0o644
-    write(sidecar, None)
-    assert not sidecar.exists()
 
 
 def test_photo_is_never_deleted(photo):

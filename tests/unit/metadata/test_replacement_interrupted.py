@@ -51,7 +51,6 @@ def write(path: Path, data: bytes | None) -> None:
 
 @contextmanager
 def call_before_step(step: int, act: Callable[[str], None]) -> Iterator[None]:
-    """Act before the system call with the number `step`."""
     calls = count()
     originals = [(module, name, getattr(module, name)) for module, name in STEPS]
 
@@ -110,7 +109,6 @@ def writer() -> Iterator[Callable[[Path, bytes | None, int], int]]:
 
 
 def set_up(folder: Path, case: str) -> Path:
-    """Create a folder with a photo, and the file to write in its initial state."""
     path = folder / ("photo.jpg" if case == "photo" else "photo.jpg.xmp")
     for old in folder.iterdir():
         old.unlink()
