@@ -40,7 +40,7 @@ from bench.rig import (
 )
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from tagger.model.backends.protocol import Images, Outputs
+from tagger.model.backends import Images, Outputs
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import (
     CPU_BATCH,

@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.rig import SHIPPED
 from tagger.model.artifact import read_manifest
-from tagger.model.backends.protocol import Images, Outputs
+from tagger.model.backends import Images, Outputs
 
 MOST_IMAGES = 1024
 # The score of each fifth photo's landmark.

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tagger.processes.process import protect_imports
+from tagger.processes import protect_imports
 
 if TYPE_CHECKING:
     from tagger.interface import (

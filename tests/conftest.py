@@ -35,7 +35,7 @@ from tagger.database.connection import Database, open_database
 from tagger.model.artifact import BackgroundStatistics
 from tagger.model.backends import selection
 from tagger.pipeline.child_process import minimal_environment
-from tagger.processes.process import quiet_threads
+from tagger.processes import quiet_threads
 from tagger.teaching.classifiers import EmbeddingSpace
 
 if TYPE_CHECKING:

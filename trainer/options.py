@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 import typer
 
-from tagger.model.predictions import KNOWN_SHARE
+from tagger.model import KNOWN_SHARE
 
 # The kinds of photos without a label.
 ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"

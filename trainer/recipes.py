@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import Device, choose_device
-from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.backbones import (
     SHIPPED_MODEL,
     goes_on_from_model,
@@ -27,6 +26,7 @@ from trainer.data.preparation import (
     trained_photos,
 )
 from trainer.errors import TrainingFailed
+from trainer.evaluation import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.export.artifact import FinishedRun, create_run_folder
 from trainer.export.calibration import (
     TrainedClassifier,

@@ -16,7 +16,7 @@ from celery import signals
 
 from tagger.database.connection import open_configured
 from tagger.errors import TaggerError
-from tagger.processes.process import quiet_threads
+from tagger.processes import quiet_threads
 from tagger.settings import load_settings
 from worker.broker import check_broker, find_broker
 from worker.logs import set_up_logging

@@ -18,8 +18,8 @@ from tagger.database.enums import Priority
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
 from tagger.pipeline.confinement import limit_data, memory_beside_this_process
+from tagger.processes import handle_own_signals, resume_collection
 from tagger.processes.pool import report_ready
-from tagger.processes.process import handle_own_signals, resume_collection
 from tagger.settings import load_settings
 from worker.app import app
 from worker.broker import check_broker

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger.cli import console
-from tagger.processes.process import drop_unwritable_results, has_closed_reader
+from tagger.processes import drop_unwritable_results, has_closed_reader
 
 # Panels of options, for `rich_help_panel`. Options without one are in the panel Options.
 PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = (

@@ -32,8 +32,8 @@ from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
-from tagger.processes.process import resume_collection, set_advice
-from tagger.query.processed_photos import JobPhotos
+from tagger.processes import resume_collection, set_advice
+from tagger.query.photo_json import JobPhotos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

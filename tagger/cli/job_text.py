@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
-    from tagger.query.processed_photos import JobPhoto
+    from tagger.query.photo_json import JobPhoto
 
 
 def duration_text(seconds: float) -> str:

@@ -7,7 +7,7 @@ processes.pool).
 import gc
 import sys
 
-from tagger.processes.process import (
+from tagger.processes import (
     open_closed_streams,
     postpone_collection,
     quiet_threads,

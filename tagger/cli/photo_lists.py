@@ -25,7 +25,7 @@ from tagger.cli.console import (
 from tagger.cli.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model import TAUGHT_THRESHOLD
 from tagger.photos import RESULT_FACTS
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import (

@@ -40,9 +40,9 @@ from tagger.ledger.workers import (
     release_chunks_of,
 )
 from tagger.model.devices import process_count, thread_share
+from tagger.processes import EXIT_CODE, handle_own_signals, resume_collection
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.processes.pool import ERROR, REFUSED, Child, Pool
-from tagger.processes.process import EXIT_CODE, handle_own_signals, resume_collection
 from tagger.processes.stall import watch
 from tagger.roots.availability import resume_jobs
 

@@ -36,7 +36,7 @@ from tagger.errors import (
 )
 from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
 from tagger.extensions import extensions, load
-from tagger.processes.process import drop_unwritable_results
+from tagger.processes import drop_unwritable_results
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
 # The panel of commands that the help only names.

@@ -41,8 +41,8 @@ from tagger.landmarks import (
     landmarks_that_may_have,
     normalize_name,
 )
+from tagger.model import SUGGESTED_SCORE
 from tagger.model.artifact import Extent
-from tagger.model.predictions import SUGGESTED_SCORE
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
 from tagger.tags.contents import delete_unused, record_landmark, record_sights
 from tagger.texts.names import (

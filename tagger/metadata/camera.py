@@ -29,8 +29,7 @@ from tagger.photos import (
     PhotoOrigin,
     merge_facts,
 )
-from tagger.photos.containers import Container, exif_of
-from tagger.photos.formats import is_iso_media
+from tagger.photos.formats import Container, exif_of, is_iso_media
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.jpeg import EXIF, XMP, jpeg_head
 from tagger.photos.tiff import (

@@ -32,8 +32,8 @@ from tagger.metadata import (
 )
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields
-from tagger.photos.containers import exif_of
 from tagger.photos.files import OpenFolder, open_folder
+from tagger.photos.formats import exif_of
 from tagger.photos.names import (
     RAW_EXTENSIONS,
     extension_of,

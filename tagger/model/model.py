@@ -13,7 +13,7 @@ import numpy as np
 
 from tagger.errors import ExtraMissing, SettingsInvalid
 from tagger.model.artifact import Manifest, Range, load_module
-from tagger.model.backends.protocol import (
+from tagger.model.backends import (
     Backend,
     BackendName,
     BackendOptions,
@@ -27,7 +27,7 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
-from tagger.photos.decoding.memory import trim_memory
+from tagger.photos.decoding import trim_memory
 from tagger.processes.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ CR3 are ISO base media boxes, where each image is a track and EXIF is in several
 is that of <https://github.com/lclevy/canon_cr3>. Those of Fujifilm and Minolta are a header.
 
 A layout is not checked: its offsets may lie outside the file. All parsing is bounded, follows no loops and
-never raises on bad input. Sensor data are not developed here (see decoding.raw_development). Knows nothing of
+never raises on bad input. Sensor data are not developed here (see decoding). Knows nothing of
 pixels or of how metadata is written.
 """
 

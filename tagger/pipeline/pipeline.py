@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.model.backends.protocol import Embeddings, Scores
+from tagger.model import best_predictions, has_finite_length
+from tagger.model.backends import Embeddings, Scores
 from tagger.model.model import Model, OutOfDeviceMemory
-from tagger.model.predictions import best_predictions, has_finite_length
 from tagger.photos.decoding import DecodedImage, Pixels, Resize
 from tagger.pipeline.reader_pool import PipelineBuffers, ReaderPool
 from tagger.pipeline.requests import (

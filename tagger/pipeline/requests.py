@@ -15,13 +15,11 @@ import numpy.typing as npt
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.stated_facts import SideFacts
-from tagger.model.predictions import LabelPrediction
+from tagger.model import LabelPrediction
 from tagger.photos import CameraFacts
-from tagger.photos.containers import digest_container, read_container
-from tagger.photos.decoding import DecodedImage, Resize, decode_photo
-from tagger.photos.decoding.raw_development import NoPreview
+from tagger.photos.decoding import DecodedImage, NoPreview, Resize, decode_photo
 from tagger.photos.files import PhotoBytes, PhotoVersion
-from tagger.photos.formats import LIBRAW
+from tagger.photos.formats import LIBRAW, digest_container, read_container
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource
 from tagger.processes.metrics import stage_timer

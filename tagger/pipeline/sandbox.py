@@ -27,9 +27,9 @@ from pydantic import (
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import short_text
 from tagger.photos import PHOTO_FACTS, CameraFacts
-from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
+from tagger.photos.formats import DIGEST_VERSION
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import (
     ChildProcess,

@@ -43,8 +43,7 @@ from tagger.positions.estimation import (
     distances_m,
     interpolate,
 )
-from tagger.positions.gpx import EARLIEST, LATEST, Points
-from tagger.positions.tracks import PART_S, are_too_fast
+from tagger.positions.tracks import EARLIEST, LATEST, PART_S, Points, are_too_fast
 from tagger.sphere import Floats
 
 # Between two points that are further apart in time, a track does not tell where somebody was.

@@ -62,7 +62,7 @@ from tagger.database.tables import (
 )
 from tagger.geo import distance_km
 from tagger.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
-from tagger.model.predictions import (
+from tagger.model import (
     ESTIMATED_SHARE,
     KNOWN_SHARE,
     MEASURED_SHARE,

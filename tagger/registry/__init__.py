@@ -61,7 +61,7 @@ from tagger.errors import (
 )
 from tagger.ledger.job_control import remove_items
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
-from tagger.model.backends.protocol import BackendName, SelectionKey
+from tagger.model.backends import BackendName, SelectionKey
 from tagger.photos.source import check_exists
 from tagger.registry.registration import register
 from tagger.settings import is_model_path

@@ -43,7 +43,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.ledger.jobs import follow_images
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.tags.contents import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import LANDMARKS, ids_in_use
 from tagger.tags.rule import (

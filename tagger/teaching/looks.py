@@ -65,7 +65,7 @@ from tagger.database.tables import (
 from tagger.geo import distance_km
 from tagger.kept.update import Progress
 from tagger.landmarks import all_landmarks
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import DAY_NUMBER, runs_of
 from tagger.query.option_values import Near

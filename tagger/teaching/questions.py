@@ -33,7 +33,7 @@ from tagger.landmarks.edits import (
     derive_slug,
     remove_landmark,
 )
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model import TAUGHT_THRESHOLD
 from tagger.photos.paths import parse_path
 from tagger.positions.cities import places_of
 from tagger.query.tagged_photos import (

@@ -16,11 +16,14 @@ from operator import attrgetter
 from tagger.database.enums import TripEditKind
 from tagger.texts.names import city_name, slug_of_name
 from tagger.texts.text_format import country_name, dates_text, gettext, list_text
-from tagger.trips import Locality, TripEdit, TripReference, Visit
-from tagger.trips.segments import (
+from tagger.trips import (
     GAP,
     GAP_IN_PLACE,
+    Locality,
+    TripEdit,
+    TripReference,
     TripSegment,
+    Visit,
     group_segments,
     has_between,
 )

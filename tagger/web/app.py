@@ -41,13 +41,12 @@ from tagger.web.access import (
 from tagger.web.api.jobs import EventHub
 from tagger.web.api.photos import unavailable_response
 from tagger.web.errors import add_error_handlers
-from tagger.web.overview import Changes
 from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.request_guard import CountLimiter, RequestGuard
 from tagger.web.routes import HeadRequests
-from tagger.web.state import AppState, State
+from tagger.web.state import AppState, Changes, State
 from tagger.web.templating import STATIC, AssetFiles, render
 
 # Higher ones take twice the time for 1 % less.

@@ -6,25 +6,31 @@ request waits.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import nullcontext
 from copy import copy
-from dataclasses import replace
-from functools import partial
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from math import inf
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
 from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
-from tagger.database.engine import DatabaseError
+from tagger.database.engine import DAMAGED_ROWS, DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
 from tagger.kept.update import update_kept
 from tagger.pipeline.sandbox import Sandbox
+from tagger.query.counts import familiar_landmark_counts, find_covers
 from tagger.query.facets import FACETS, Facet, FacetName, count_facets
 from tagger.query.options import PhotoQuery
-from tagger.query.timeline import timeline_sections
+from tagger.query.position_clusters import position_cells
+from tagger.query.timeline import count_photos, timeline_sections
 from tagger.registry import (
     RegisteredModel,
     models_to_teach,
@@ -32,20 +38,357 @@ from tagger.registry import (
     with_embeddings,
 )
 from tagger.roots import RootPaths
+from tagger.search.names import Meaning, Names, countries_of, with_surroundings
+from tagger.search.text_query import (
+    KINDS_OF_NAMES,
+    UnderstoodText,
+    list_queries,
+    lists_of_names,
+    named_files,
+    names_of_kind,
+    suggest,
+    this_day,
+    understand,
+    unshown_things,
+)
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
+from tagger.teaching.lessons import COUNT_LIMIT
 from tagger.teaching.similarity import LookAlikes, find_look_alikes
-from tagger.web.overview import CachedQuery, Changes, LibraryOverview
+from tagger.texts.names import city_name
+from tagger.texts.text_format import in_language
 from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+# Changes by jobs and other programs make a result stale only after so many times its query's duration: while
+# a job stores photos, counting takes at most 5 % of the time.
+COST_FACTOR = 20.0
+# How long a query that failed waits at least: each attempt is logged.
+QUERY_RETRY_S = 2.0
+# Queries that take longer are refreshed one at a time: together, they would delay requests.
+QUICK_S = 0.5
+# How long a server that stops waits for queries: those of a large library take minutes.
+CLOSE_S = 5.0
+MOST_QUERIES = 100
+
+
+class Changes:
+    """What tells that results of one database may be outdated, shared by all its results.
+
+    `database_mark`: as `Database.change_mark`.
+    """
+
+    def __init__(self, database_mark: Callable[[], int | None] = lambda: None) -> None:
+        self.database_mark = database_mark
+        # Requests to this server that may have changed something: the next one sees what they did.
+        self.requests = 0
+        self.slow_queries = threading.Lock()
+
+    def record_request(self) -> None:
+        self.requests += 1
+
+
+class _Result(Future[T]):
+    def __init__(self, changes: Changes, before: "_Result[T] | None") -> None:
+        super().__init__()
+        self._changes = changes
+        # Read before the query, which may not see what changes while it runs.
+        self.requests = changes.requests
+        self._database_mark = changes.database_mark()
+        self.began_s = time.monotonic()
+        self._fresh_until_s = inf
+        # What the last query without an error returned, and how long the last one took.
+        self.last_value: T | None = None if before is None else before.last_value
+        self.query_s: float = inf if before is None else before.query_s
+
+    def is_fresh(self) -> bool:
+        if (
+            self.requests == self._changes.requests
+            and time.monotonic() < self._fresh_until_s
+        ):
+            return True
+        mark = self._database_mark
+        return mark is not None and mark == self._changes.database_mark()
+
+    def run(self, query: Callable[[], T]) -> None:
+        start_s, least_s = time.monotonic(), 0.0
+        try:
+            self.last_value = value = query()
+            finish = partial(self.set_result, value)
+        except BaseException as error:  # noqa: BLE001 - who asks for the result raises it
+            self._database_mark, least_s = None, QUERY_RETRY_S
+            finish = partial(self.set_exception, error)
+        end_s = time.monotonic()
+        self.query_s = end_s - start_s
+        self._fresh_until_s = end_s + max(COST_FACTOR * self.query_s, least_s)
+        finish()
+
+
+class CachedQuery(Generic[T]):
+    """The newest results of a query by its arguments. Whoever asks meanwhile waits for the one that runs.
+
+    `wait_s` and `first_wait_s`: as `get_soon`.
+    """
+
+    def __init__(
+        self,
+        query: Callable[..., T],
+        changes: Changes | None = None,
+        wait_s: float = 0.0,
+        first_wait_s: float | None = None,
+    ) -> None:
+        self._query = query
+        self._changes = changes or Changes()
+        self._waits_s = wait_s, wait_s if first_wait_s is None else first_wait_s
+        self._lock = threading.Lock()
+        self._results: OrderedDict[Hashable, _Result[T]] = OrderedDict()
+        self._is_closed = False
+
+    def get(self, *arguments: Hashable) -> T:
+        """Return a result that is not older than the last change of a request; raises as the query."""
+        with self._lock:
+            result = self._results.get(arguments)
+            has_failed = (
+                result is not None and result.done() and result.exception() is not None
+            )
+            is_first = result is None or has_failed or not result.is_fresh()
+            if result is None or is_first:
+                result = self._add(_Result(self._changes, result), arguments)
+        if is_first:
+            result.run(partial(self._query, *arguments))
+        return result.result()
+
+    def get_soon(
+        self, wait_s: float | None = None, first_wait_s: float | None = None
+    ) -> T | None:
+        """Return the newest result, possibly a stale one; None if there is none yet. A thread refreshes it.
+
+        Waits until its query has run for `wait_s`, but not if the last one took longer; `first_wait_s`
+        replaces it as long as there is no result.
+        """
+        if wait_s is None:
+            wait_s, first_wait_s = self._waits_s
+        requests = self._changes.requests
+        for _ in range(2):
+            result = self._refreshed()
+            if result.last_value is None:
+                limit_s = wait_s if first_wait_s is None else first_wait_s
+            else:
+                limit_s = wait_s if result.query_s <= wait_s else 0.0
+            # The time that other requests have waited for it counts, so that not every page waits.
+            wait([result], max(result.began_s + limit_s - time.monotonic(), 0.0))
+            if result.requests >= requests:
+                break
+            # Its query began before the last change.
+        return result.last_value
+
+    def close(self, wait_s: float = CLOSE_S) -> None:
+        """Wait for queries that run. The end of the process ends those that take longer."""
+        self._is_closed = True
+        with self._lock:
+            results = list(self._results.values())
+        wait(results, wait_s)
+
+    def _add(self, result: _Result[T], arguments: Hashable) -> _Result[T]:
+        self._results[arguments] = result
+        self._results.move_to_end(arguments)
+        while len(self._results) > MOST_QUERIES:
+            self._results.popitem(last=False)
+        return result
+
+    def _refreshed(self) -> _Result[T]:
+        # The newest result if it is fresh or its query runs, else one whose query is started.
+        with self._lock:
+            newest = self._results.get(())
+            if newest is None or (newest.done() and not newest.is_fresh()):
+                newest = _Result(self._changes, newest)
+                threading.Thread(
+                    target=self._refresh, args=[newest], name="overview", daemon=True
+                ).start()
+                self._add(newest, ())
+            return newest
+
+    def _refresh(self, result: _Result[T]) -> None:
+        is_quick = result.query_s < QUICK_S
+        with nullcontext() if is_quick else self._changes.slow_queries:
+            result.run(self._run_query)
+
+    def _run_query(self) -> T:
+        if self._is_closed:
+            raise CancelledError
+        try:
+            return self._query()
+        except Exception:
+            # Also for values that this program never stores: the thread would try again at once.
+            log.exception(
+                "cannot refresh the library overview; trying again later; %s",
+                DAMAGED_ROWS,
+            )
+            raise
+
+
+def close_all(queries: Iterable[CachedQuery[Any]]) -> None:
+    until_s = time.monotonic() + CLOSE_S
+    for query in queries:
+        query.close(max(until_s - time.monotonic(), 0.0))
+
+
+# How long a page waits for a refresh.
+WAIT_S = 0.4
+# How long the first page waits for covers or trips, since a library without any looks broken.
+FIRST_WAIT_S = 1.2
+
+
+@dataclass(frozen=True)
+class UnclassifiedPhotos:
+    """How many photos no model has classified: those that `wait` and that `failed`, up to `COUNT_LIMIT`."""
+
+    wait: int
+    failed: int
+
+
+class LibraryOverview:
+    """What no table keeps of one database. Each is None while it is made for the first time."""
+
+    def __init__(
+        self,
+        database: Database,
+        root_paths: RootPaths,
+        find_look_alikes: Callable[[], LookAlikes],
+        changes: Changes,
+    ) -> None:
+        self._database = database
+        self._files = named_files(database, root_paths)
+        self._queries: list[CachedQuery[Any]] = []
+
+        def cached(
+            query: Callable[[], T],
+            first_wait_s: float = WAIT_S,
+            seen: Changes = changes,
+        ) -> CachedQuery[T]:
+            cached_query = CachedQuery(query, seen, WAIT_S, first_wait_s)
+            self._queries.append(cached_query)
+            return cached_query
+
+        def count_unclassified() -> UnclassifiedPhotos:
+            waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
+            failed = PhotoQuery(failed=True, sort="newest", distinct=True)
+            return UnclassifiedPhotos(
+                count_photos(database, waiting, COUNT_LIMIT),
+                count_photos(database, failed, COUNT_LIMIT),
+            )
+
+        # Comparing takes minutes: changes of the database do not start it again.
+        self.look_alikes = cached(find_look_alikes, FIRST_WAIT_S, Changes())
+        # By the slugs of landmarks.
+        self.covers = cached(lambda: find_covers(database), FIRST_WAIT_S)
+        self.position_cells = cached(lambda: position_cells(database))
+        self.unclassified = cached(count_unclassified)
+        queries: Mapping[str, Callable[[], Any]] = {
+            **list_queries(database, root_paths),
+            "counts": lambda: familiar_landmark_counts(database),
+        }
+        self.things = cached(queries["things"])
+
+        def make_names(kind: str) -> Any:
+            @cache
+            def read(name: str) -> Any:
+                if name == "countries":
+                    return countries_of(
+                        self._names["landmarks"].get().countries, read("cities")
+                    )
+                return queries[name]()
+
+            with in_language(None):
+                names = names_of_kind(kind, read)
+                # Countries are counted by their cities.
+                return (
+                    (*names, *names_of_kind("countries", read))
+                    if kind == "cities"
+                    else names
+                )
+
+        # By their kind.
+        self._names = {
+            kind: cached(partial(make_names, kind)) for kind in KINDS_OF_NAMES
+        }
+
+    def understand(self, text: str) -> UnderstoodText:
+        names, unshown = (
+            self._names_for(text, by_name=True),
+            unshown_things(self._database),
+        )
+        return understand(text, names, self._files, this_day(), unshown)
+
+    def suggest(self, text: str) -> list[Meaning]:
+        names = [index for each in self._names_for(text) for index in each]
+        return suggest(text, names, self._files, this_day())
+
+    def cities(self) -> Sequence[Meaning]:
+        """The cities of photos, most photos first, with names in English."""
+        names = self._names["cities"].get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S)
+        return names[0].things if names else ()
+
+    def area_names(self) -> Mapping[str, str]:
+        names = self._names["cities"].get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S)
+        if not names:
+            return {}
+        cities, regions, _ = names
+        areas = {each.options["box"]: each.label for each in regions.things}
+        for each in cities.things:
+            city = replace(
+                each, label=city_name(each.label, each.detail.partition(", ")[0])
+            )
+            wide = with_surroundings(city)
+            areas[city.options["near"]] = city.label
+            areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
+        return {str(value): name for value, name in areas.items()}
+
+    def _names_for(
+        self, text: str, *, by_name: bool = False
+    ) -> Iterator[Sequence[Names]]:
+        until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
+
+        def read(cached: CachedQuery[Any]) -> Any:
+            return (
+                cached.get_soon(SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0))
+                or ()
+            )
+
+        def names(kind: str) -> Any:
+            if kind == "landmarks":  # which are counted fast
+                return self._names[kind].get()
+            if kind in ("cities", "countries"):
+                cities = read(self._names["cities"])
+                return cities[2:] if kind == "countries" else cities[:2]
+            return read(self._names[kind])
+
+        return lists_of_names(
+            self._database,
+            text,
+            names,
+            lambda: read(self.things),
+            by_name=by_name,
+        )
+
+    def close(self) -> None:
+        close_all(self._queries)
+
+
+# How long the first search waits for its names. Without them, a search finds nothing of that kind.
+FIRST_SEARCH_WAIT_S = 1.5
+# How long others wait for a refresh: a small library's takes less.
+SEARCH_WAIT_S = 0.02
+
 
 # How long an update that failed waits for the next attempt, if no verdict comes.
 RETRY_S = 30.0
 
 # How long a server that stops waits for a comparison to end its page.
-CLOSE_S = 5.0
 
 
 class ServerStopping(Exception):

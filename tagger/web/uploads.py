@@ -34,10 +34,9 @@ from tagger.metadata.photo_files import (
     write_whole,
 )
 from tagger.metadata.stated_facts import stated_in_takeout, stated_in_xmp
-from tagger.photos.containers import has_image
 from tagger.photos.files import OpenFolder, flush_to_disk, open_folder
 from tagger.photos.folders import PathFilter
-from tagger.photos.formats import detect_format
+from tagger.photos.formats import detect_format, has_image
 from tagger.photos.names import SIDECAR_EXTENSION, is_photo_name
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, is_side_file_name, side_files_of
 from tagger.texts.text_format import INVISIBLE, N_, gettext, has_controls

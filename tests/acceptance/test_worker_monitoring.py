@@ -19,7 +19,7 @@ from tagger.processes import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]
-INTERVALS = "worker.sweeper.SWEEP_S=1"
+INTERVALS = "worker.tasks.SWEEP_S=1"
 
 
 @dataclass(frozen=True)

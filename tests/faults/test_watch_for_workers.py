@@ -26,7 +26,7 @@ RECORDED = "is recorded; workers process it when Redis is available"
 def terminal(tmp_path, redis_server) -> Terminal:
     redis_server.kill()
     terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-    terminal.inject(values="worker.sweeper.SWEEP_S=1")
+    terminal.inject(values="worker.tasks.SWEEP_S=1")
     for number in range(3):
         add(terminal, number)
     return terminal

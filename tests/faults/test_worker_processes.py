@@ -22,7 +22,7 @@ PHOTOS = 110
 def terminal(tmp_path, redis_server) -> Terminal:
     settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_PROCESSES": "2", "TAGGER_BATCH_SIZE": "4"}
     terminal = Terminal(tmp_path / "terminal", settings)
-    terminal.inject(values="worker.sweeper.SWEEP_S=1 tagger.processes.pool.RESTART_PAUSES_S=[0.1,0.1]")
+    terminal.inject(values="worker.tasks.SWEEP_S=1 tagger.processes.pool.RESTART_PAUSES_S=[0.1,0.1]")
     return terminal
 
 

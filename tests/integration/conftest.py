@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.written_folder import WrittenBucket
 
     from worker.broker import RedisMonitor
-    from worker.sweeper import Sweeper
+    from worker.tasks import Sweeper
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def monitor(redis_server, database) -> "RedisMonitor":
 @pytest.fixture
 def sweeper(redis_server, monitor, database) -> Iterator["Sweeper"]:
     from worker.producer import make_app
-    from worker.sweeper import Sweeper
+    from worker.tasks import Sweeper
 
     with closing(make_app(redis_server.url, monitor.broker.keys)) as app:
         yield Sweeper(app, monitor, database, Settings(), "w", "cpu")

@@ -12,7 +12,7 @@ from support.command_line import CommandOutput, run_command
 from support.commands import draw_many
 
 import bench
-from bench.compare.programs import Workload, find_program
+from bench.compare.__main__ import Workload, find_program
 from bench.rig import draw_photos
 
 BENCH = Path(bench.__file__).parent

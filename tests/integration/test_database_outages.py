@@ -81,12 +81,12 @@ def outage() -> Iterator[Outage]:
 def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.engine.LONGEST_PAUSE_S", 0.2)
-    for module in ("tagger.ledger.chunks", "tagger.ledger.workers"):
+    for module in ("tagger.ledger.items", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
     for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
     monkeypatch.setattr("tagger.ledger.jobs.RETRY_S", 0.1)
-    monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
+    monkeypatch.setattr("worker.tasks.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.1)
     folder = TaggedFolder(database, tmp_path)
     for number in range(PHOTOS):
@@ -214,7 +214,7 @@ def test_a_worker_that_starts_waits_for_a_locked_database(impatient):
 @pytest.mark.parametrize("refusals", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(tmp_path, monkeypatch, refusals):
     monkeypatch.setattr(classification, "STORE_PHOTOS", 4)
-    monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
+    monkeypatch.setattr("worker.tasks.SWEEP_S", 0.3)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.3)
     monkeypatch.setattr("tagger.database.engine.PAUSE_S", 0.01)
     disk = FullDisk(monkeypatch)

@@ -25,8 +25,7 @@ from tagger.errors import ModelRefused, TaggerError
 from tagger.jobs.processing import model_cache
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.model.artifact import file_digest, read_manifest
-from tagger.model.backends import openvino
-from tagger.model.backends.protocol import BackendOptions, Conversions, SelectionKey
+from tagger.model.backends import BackendOptions, Conversions, SelectionKey, openvino
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 from tagger.photos.decoding import Pixels, Resize, decode_photo
@@ -188,7 +187,7 @@ FASTEST_MODEL = """
 from pathlib import Path
 import numpy as np
 from tagger.model.artifact import file_digest, read_manifest
-from tagger.model.backends.protocol import BackendOptions, Conversions
+from tagger.model.backends import BackendOptions, Conversions
 from tagger.model.devices import Device
 from tagger.model.model import load_fastest_model
 ARTIFACT, FOLDER, BACKEND = Path({artifact!r}), Path({folder!r}), {backend!r}
@@ -372,7 +371,7 @@ def test_a_choice_is_stored_per_key_and_replaces_the_former(database):
 
 def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(machine, monkeypatch):
     machine.start()
-    monkeypatch.setattr("tagger.model.backends.protocol.instruction_sets", lambda: {"avx2", "avx_vnni"})
+    monkeypatch.setattr("tagger.model.backends.instruction_sets", lambda: {"avx2", "avx_vnni"})
     machine.start()
     machine.start()
     assert machine.measured == 2

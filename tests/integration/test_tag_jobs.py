@@ -22,8 +22,7 @@ from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import Claim, claim_next_chunk
-from tagger.ledger.items import failing_photos
+from tagger.ledger.items import Claim, claim_next_chunk, failing_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact
@@ -324,7 +323,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
 
 def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(folder, monkeypatch):
     """The connection broke before the answer came: the chunk has a lease that nobody renews."""
-    monkeypatch.setattr("tagger.ledger.chunks.LEASE_S", 1.0)
+    monkeypatch.setattr("tagger.ledger.items.LEASE_S", 1.0)
     for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", 0.2)
     for number in range(40):

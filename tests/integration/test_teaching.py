@@ -32,7 +32,7 @@ from tagger.landmarks.edits import (
 )
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model import TAUGHT_THRESHOLD
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery

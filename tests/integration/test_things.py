@@ -27,12 +27,12 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOpti
 from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.ledger.job_control import find_job
+from tagger.model import LabelPrediction
 from tagger.model.artifact import Label
-from tagger.model.predictions import LabelPrediction
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.query.processed_photos import JobPhotos
+from tagger.query.photo_json import JobPhotos
 from tagger.query.timeline import count_photos
 from tagger.registry import (
     RegisteredModel,

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.model.artifact import read_background, read_manifest
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.teaching.classifiers import (
     Embeddings,
     EmbeddingSpace,

@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
 
     from tagger.cli.main import main as program
     from tagger.database.tables import photos
-    from tagger.photos.containers import digest_photo
+    from tagger.photos.formats import digest_photo
     from tagger.raw_pairs import separate_files
 
     def rate(name: str, rating: int) -> None:

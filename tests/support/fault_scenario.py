@@ -102,6 +102,6 @@ SHORT_DURATIONS = FaultDurations(
     frozen_s=4,
     values=(
         "tagger.ledger.jobs.LEASE_S=5 tagger.ledger.jobs.RENEW_S=1.5 "
-        "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.sweeper.SWEEP_S=1 tagger.ledger.workers.RETRY_S=1"
+        "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.tasks.SWEEP_S=1 tagger.ledger.workers.RETRY_S=1"
     ),
 )

@@ -13,7 +13,7 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.tables import cameras
 from tagger.kept.update import update_kept
-from tagger.photos.containers import digest_photo
+from tagger.photos.formats import digest_photo
 from tagger.registry import add_model
 from tagger.settings import Settings
 from tagger.tags.contents import record_photos

@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import roots
 from tagger.landmarks import find_landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark
-from tagger.photos.containers import digest_photo
+from tagger.photos.formats import digest_photo
 from tagger.registry import add_model, use_models
 from trainer.data.folders import label_folders, labels_with_landmarks
 

@@ -12,9 +12,9 @@ from support.artifacts import LABELS, tiny_artifact
 from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from trainer.assessment import Assessment
 from trainer.evaluation import (
     MOST_MISTAKES,
+    Assessment,
     Evaluation,
     confident_mistakes,
     evaluate,

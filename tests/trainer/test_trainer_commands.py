@@ -16,7 +16,7 @@ from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.photos.decoding import decode_photo
-from tagger.processes.process import run_interruptible
+from tagger.processes import run_interruptible
 from trainer.cli.program import _train
 from trainer.data.preparation import decode_batches
 from trainer.errors import DataUnusable

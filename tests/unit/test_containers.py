@@ -20,10 +20,18 @@ from support.examples import examples
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
 from tagger.photos import jpeg
-from tagger.photos.containers import digest_photo, exif_of, has_image, orientation_in, read_container
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
-from tagger.photos.formats import JPEG, PHOTO_FORMATS, detect_format
+from tagger.photos.formats import (
+    JPEG,
+    PHOTO_FORMATS,
+    detect_format,
+    digest_photo,
+    exif_of,
+    has_image,
+    orientation_in,
+    read_container,
+)
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")

@@ -20,13 +20,10 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
-from tagger.photos import CameraFacts
-from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import decode_photo, memory
+from tagger.photos import CameraFacts, decoding as memory
+from tagger.photos.decoding import MemoryBudget, decode_photo, decoder_memory, failing_alone
 from tagger.photos.decoding.conversion import scalable, scaled
-from tagger.photos.decoding.failures import failing_alone
-from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
-from tagger.photos.formats import JPEG
+from tagger.photos.formats import JPEG, digest_photo
 from tagger.photos.jpeg import from_first_scan
 
 PICTURE = draw_photo(7, (300, 200))

@@ -20,7 +20,7 @@ from support.threads import in_threads, wait_until
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.model.artifact import Embedding
-from tagger.model.backends.protocol import Outputs
+from tagger.model.backends import Outputs
 from tagger.model.model import Model
 from tagger.photos import CameraFacts
 from tagger.photos.decoding import DecodedImage, Resize

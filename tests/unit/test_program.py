@@ -19,6 +19,7 @@ from support.program_libraries import LIBRARIES
 from support.threads import in_threads
 
 import tagger.processes.metrics  # noqa: F401 - registers the metrics
+from tagger import processes as process
 from tagger.cli import commands as package
 from tagger.cli.help import DEFAULT
 from tagger.cli.job_text import other_files_lines
@@ -27,8 +28,7 @@ from tagger.jobs.enqueue.schedules import local_zone
 from tagger.jobs.processing.executor import SharedExclusiveLock
 from tagger.photos.folders import FolderSource, FoundPhoto, PathFilter
 from tagger.photos.names import OtherFiles, is_photo_name
-from tagger.processes import process
-from tagger.processes.process import _run_in_root_folder
+from tagger.processes import _run_in_root_folder
 
 PROJECT = Path(__file__).parents[2]
 COMPLETION = (

@@ -36,11 +36,9 @@ from support.examples import examples
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.formats import read_blocks
-from tagger.photos.containers import digest_photo, orientation_in
-from tagger.photos.decoding import _TRANSPOSES, DecodedImage, Pixels, Resize, decode_photo
-from tagger.photos.decoding.raw_development import NoPreview
+from tagger.photos.decoding import _TRANSPOSES, DecodedImage, NoPreview, Pixels, Resize, decode_photo
 from tagger.photos.files import PhotoBytes
-from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, Extra, detect_format
+from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, Extra, detect_format, digest_photo, orientation_in
 from tagger.photos.names import is_photo_name, is_raw_name
 from tagger.photos.raw import read_raw
 from tagger.pipeline.requests import Limits, open_bytes

@@ -201,7 +201,7 @@ except KeyboardInterrupt:
 
 SERVICE = """
 import time
-from tagger.processes.process import handle_own_signals
+from tagger.processes import handle_own_signals
 handle_own_signals()
 try:
     print("ready", flush=True)

@@ -22,8 +22,8 @@ from tagger.database.enums import JobKind, JobState, Outcome, TagReason, Verdict
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
-from tagger.processes.process import open_closed_streams
-from tagger.query.processed_photos import JobPhoto
+from tagger.processes import open_closed_streams
+from tagger.query.photo_json import JobPhoto
 from tagger.texts.text_format import day_text, in_zone, moment_text
 
 ESCAPES = "red\x1b[31m"

@@ -16,7 +16,7 @@ from support.page_server import TOKEN, VIEW_TOKEN, client_at, settings_in
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.web import overview
+from tagger.web import state as overview
 from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
 

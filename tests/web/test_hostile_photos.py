@@ -28,7 +28,7 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.model.artifact import Label
-from tagger.photos.containers import digest_photo
+from tagger.photos.formats import digest_photo
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.web.routes import CONTENT_SECURITY_POLICY

@@ -20,7 +20,7 @@ from tagger.query import facets
 from tagger.query.counts import find_covers
 from tagger.verdicts import star_photos
 from tagger.web import state
-from tagger.web.overview import CachedQuery
+from tagger.web.state import CachedQuery
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 

@@ -21,7 +21,7 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.kept.update import update_kept
 from tagger.settings import Settings
 from tagger.verdicts import give_verdicts
-from tagger.web import overview
+from tagger.web import state as overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 VIEWS = (

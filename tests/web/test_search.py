@@ -14,7 +14,7 @@ from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip, 
 from support.page_server import settings_in
 
 from tagger.database.connection import open_database
-from tagger.web import overview
+from tagger.web import state as overview
 
 
 @pytest.fixture

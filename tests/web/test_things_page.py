@@ -12,7 +12,7 @@ from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
 from tagger.registry import add_model, use_models
 from tagger.tags.models_in_use import names_in_use
-from tagger.web import overview
+from tagger.web import state as overview
 
 LABELS = (
     Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, parent="animal"),

@@ -1,6 +1,6 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
-from tagger.processes.process import (
+from tagger.processes import (
     open_closed_streams,
     quiet_threads,
     run_interruptible,

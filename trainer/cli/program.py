@@ -26,7 +26,7 @@ from tagger.cli.help import (
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
-from tagger.processes.process import set_advice
+from tagger.processes import set_advice
 from trainer import progress
 from trainer.cli.data import (
     Json,
@@ -264,7 +264,7 @@ def evaluate(
     The report has accuracy, calibration and rejection.
     """
     log.info("loading the model %s", model)
-    from trainer.assessment import assess_evaluation
+    from trainer.evaluation import assess_evaluation
     from trainer.evaluation import evaluate as evaluate_model
     from trainer.report import REPORT, evaluation_document, write_report
 

@@ -26,9 +26,9 @@ from pydantic import ValidationError
 
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.model.artifact import Label, LandmarkFacts
-from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.folders import FolderProblem, FolderSource
+from tagger.photos.formats import digest_photo
 from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
 from tagger.photos.source import read_named

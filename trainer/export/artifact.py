@@ -35,15 +35,15 @@ from tagger.model.artifact import (
     without_deprecations,
 )
 from tagger.photos.files import new_file
-from trainer.assessment import (
+from trainer.backbones import build_network
+from trainer.data.preparation import decode_batches
+from trainer.errors import DataUnusable, ExportImpossible, writing_to
+from trainer.evaluation import (
     Assessment,
     are_tested,
     least_photos,
     photos_of_landmarks,
 )
-from trainer.backbones import build_network
-from trainer.data.preparation import decode_batches
-from trainer.errors import DataUnusable, ExportImpossible, writing_to
 from trainer.learning.classifier import (
     EMBEDDING_LAYER,
     Encoder,

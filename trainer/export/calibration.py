@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from tagger.model.artifact import BackgroundStatistics, InputRule, Range
 from tagger.model.devices import Device
 from tagger.photos.paths import path_text
-from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
-from trainer.evaluation import Estimate, calibration_errors, interval, top_k_accuracy
+from trainer.evaluation import (
+    LEAST_OTHER_PHOTOS,
+    LEAST_OTHER_PLACES,
+    Estimate,
+    are_tested,
+    calibration_errors,
+    interval,
+    top_k_accuracy,
+)
 from trainer.export.artifact import (
     MIXTURE,
     FinishedRun,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from tagger.model.backends.protocol import is_out_of_memory
+from tagger.model.backends import is_out_of_memory
 from tagger.model.devices import Device, core_count
 from tagger.photos.decoding import Pixels
 from trainer.data.preparation import CachedPhotos, TrainingData

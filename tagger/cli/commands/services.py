@@ -24,7 +24,7 @@ from tagger.database.enums import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
 from tagger.extensions import extra_missing
 from tagger.model.devices import import_ahead, process_count
-from tagger.processes.process import (
+from tagger.processes import (
     announce_stop,
     handle_own_signals,
     leave_messages_to_parent,

@@ -65,8 +65,8 @@ from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.processes.process import announce_stop, set_advice
-from tagger.query.processed_photos import (
+from tagger.processes import announce_stop, set_advice
+from tagger.query.photo_json import (
     FailedPredictionDocument,
     ModelPredictions,
     named_predictions,

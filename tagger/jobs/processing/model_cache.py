@@ -21,7 +21,8 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.extensions import extra_missing, is_installed
-from tagger.model.backends.protocol import (
+from tagger.model import LabelPrediction, best_predictions
+from tagger.model.backends import (
     OPENVINO,
     BackendOptions,
     Conversions,
@@ -35,9 +36,7 @@ from tagger.model.devices import (
     passes_at_once,
 )
 from tagger.model.model import Model, load_fastest_model
-from tagger.model.predictions import LabelPrediction, best_predictions
-from tagger.photos.decoding import DecodedImage, Resize
-from tagger.photos.decoding.memory import MEMORY_BUDGET
+from tagger.photos.decoding import MEMORY_BUDGET, DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named

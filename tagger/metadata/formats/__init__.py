@@ -14,8 +14,15 @@ from typing import TypeAlias
 from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats import jpeg
 from tagger.metadata.formats.jpeg import Splice, broken_structure
-from tagger.photos.containers import read_container
-from tagger.photos.formats import JPEG, PNG, RAW, TIFF, WEBP, detect_format
+from tagger.photos.formats import (
+    JPEG,
+    PNG,
+    RAW,
+    TIFF,
+    WEBP,
+    detect_format,
+    read_container,
+)
 from tagger.photos.formats.reader import Blocks, BrokenBlocks
 from tagger.photos.raw import read_raw
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from tagger.errors import InstallationDamaged
 from tagger.model.artifact import DAMAGED, Range, read_registered
-from tagger.model.backends.protocol import (
+from tagger.model.backends import (
     BackendName,
     Images,
     Outputs,

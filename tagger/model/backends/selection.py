@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from tagger.errors import PermissionsUnsafe, SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
 from tagger.model.artifact import load_module, read_manifest
-from tagger.model.backends.protocol import (
+from tagger.model.backends import (
     EIGHT_BITS,
     OPENVINO,
     Backend,

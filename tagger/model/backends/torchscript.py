@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tagger.model.artifact import without_deprecations
-from tagger.model.backends.protocol import (
+from tagger.model.backends import (
     BackendName,
     Images,
     Outputs,

@@ -4,17 +4,25 @@ The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo
 everywhere. Imports no torch: the model turns pixels into a tensor.
 """
 
+import ctypes
+import importlib
 import io
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
-from tagger.errors import PhotoFailed
-from tagger.photos.containers import exif_of, orientation_in
+from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
     Box,
@@ -24,12 +32,24 @@ from tagger.photos.decoding.conversion import (
     scaling_bytes,
     to_srgb,
 )
-from tagger.photos.decoding.failures import failing_alone, is_truncation
-from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
-from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.formats import PhotoFormat
-from tagger.photos.formats.reader import check_pixels
+from tagger.photos.formats import (
+    JPEG,
+    LIBRAW,
+    RAW,
+    PhotoFormat,
+    detect_format,
+    exif_of,
+    orientation_in,
+    require_format,
+)
+from tagger.photos.formats.reader import (
+    SIXTEEN_BIT_MODES,
+    DecoderMemory,
+    check_pixels,
+    pixel_bytes,
+)
 from tagger.photos.jpeg import at_an_eighth, is_without_end
+from tagger.photos.raw import read_raw
 from tagger.photos.tiff import ORIENTATION
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
@@ -241,3 +261,366 @@ def _box(extent: tuple[float, float], resize: Resize) -> Box:
         min(left + side, width),
         min(top + side, height),
     )
+
+
+# How Pillow's messages begin if it recognises a file but cannot decode it.
+_UNSUPPORTED_PREFIXES = (
+    "unknown pixel mode",
+    "unsupported",
+    "cannot handle",
+    "unknown data organization",
+    "unknown photometric",
+)
+_TRUNCATION_WORDS = (
+    "truncated",
+    "unpack_from requires a buffer",
+    "unexpected end of file",
+    "buffer is not large enough",
+)
+
+
+@contextmanager
+def failing_alone(data: bytes) -> Iterator[None]:
+    """Turn any exception of a decoder into `PhotoFailed`."""
+    try:
+        yield
+    except PhotoFailed:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotoFailed(
+            FailureKind.TOO_MANY_PIXELS,
+            "The image has more pixels than the decoder allows. Scale it down.",
+        ) from error
+    except Exception as error:
+        # Broken files make decoders raise any exception, including MemoryError and RecursionError.
+        raise _failure_of(error, data) from error
+
+
+def is_truncation(error: Exception) -> bool:
+    """Whether a decoder reached the end of the file before the end of the image."""
+    message = str(error).lower()
+    return isinstance(error, EOFError) or any(
+        words in message for words in _TRUNCATION_WORDS
+    )
+
+
+def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
+    reason = _reason(error)
+    if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
+        return _unsupported(reason)
+    photo_format = detect_format(data)
+    if photo_format and photo_format.reader.has_unread_coding(data):
+        return _unsupported("its coding")
+    if is_truncation(error):
+        return PhotoFailed(
+            FailureKind.TRUNCATED,
+            "The file ends before the image does. Copy it again from where it came from.",
+        )
+    details = f" ({reason})" if reason else ""
+    return PhotoFailed(
+        FailureKind.CORRUPT,
+        f"The image is damaged{details}. Copy it again from where it came from, or restore it from a backup.",
+    )
+
+
+def _unsupported(reason: str) -> PhotoFailed:
+    return PhotoFailed(
+        FailureKind.UNSUPPORTED,
+        f"The image is stored in a way that is not read ({reason}). Convert it to JPEG or PNG.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
+    message = (
+        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    )
+    printable = "".join(letter if letter.isprintable() else " " for letter in message)
+    words = printable.split()
+    return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""
+
+
+# The memory for all images in the process, or in all processes of one command. An image that needs
+# more is decoded alone.
+BUDGET_BYTES = 2 * 2**30
+# A process that has less would decode even the photos of phones one by one.
+SMALLEST_SHARE_BYTES = 256 * 2**20
+# A decoder that takes longer hangs. Its reservation then holds others up no more.
+RESERVATION_LIMIT_S = 300.0
+_CHECK_S = 1.0
+# After smaller images, memory is not returned to the system, which takes a tenth of a millisecond.
+_LARGE_BYTES = 16 * 2**20
+
+# A child process decodes smaller images without asking its parent for memory.
+_SHARED_BYTES = 64 * 2**20
+
+
+class MemoryBudget:
+    """Bytes that threads share, first come, first served, so that large images are not starved."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        # In a child process: reserves a large image's bytes in the parent, which children share.
+        self.reserve_elsewhere: Callable[[int], None] | None = None
+        # The ids of threads that wait.
+        self.waiting: set[int] = set()
+        self._changed = threading.Condition()  # guards the fields below
+        self._queue: deque[object] = deque()
+        self._reservations: dict[object, _Reservation] = {}
+
+    def share(self, processes: int) -> None:
+        """Keep this process's part of BUDGET_BYTES, which so many processes share out."""
+        self._size_bytes = max(SMALLEST_SHARE_BYTES, BUDGET_BYTES // processes)
+
+    @contextmanager
+    def reserve(self, needed_bytes: int) -> Iterator[None]:
+        """Reserve bytes inside the context; wait until they are free or nobody else holds any."""
+        key = object()
+        if self.reserve_elsewhere is not None and needed_bytes >= _SHARED_BYTES:
+            self.reserve_elsewhere(needed_bytes)
+        with self._changed:
+            self._queue.append(key)
+            self.waiting.add(threading.get_ident())
+            while not (self._queue[0] is key and self._fits(needed_bytes)):
+                self._changed.wait(_CHECK_S)
+            self.waiting.discard(threading.get_ident())
+            self._queue.popleft()
+            self._reservations[key] = _Reservation(needed_bytes, time.monotonic())
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            if needed_bytes >= _LARGE_BYTES:
+                trim_memory()
+            with self._changed:
+                del self._reservations[key]
+                self._changed.notify_all()
+
+    def _fits(self, needed_bytes: int) -> bool:
+        expired_at = time.monotonic() - RESERVATION_LIMIT_S
+        reservations = self._reservations.values()
+        if all(reservation.started_at <= expired_at for reservation in reservations):
+            return True
+        return (
+            sum(reservation.size_bytes for reservation in reservations) + needed_bytes
+            <= self._size_bytes
+        )
+
+
+@dataclass(frozen=True)
+class _Reservation:
+    # Bytes in use, and since when (monotonic seconds).
+    size_bytes: int
+    started_at: float
+
+
+def trim_memory() -> None:
+    """Return free memory to the system: glibc keeps what each thread's arena once needed, which adds up."""
+    trim = _malloc_trim()
+    if trim:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None  # not glibc
+    return trim
+
+
+# The budget of this process.
+MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
+
+
+# Memory per pixel in which gray of 16 bits becomes gray of 8 bits.
+_EIGHT_BITS_BYTES = 6
+# Tables and state of a decoder.
+_FIXED_BYTES = 2**20
+# Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds two rows.
+_ROW_BYTES = 32
+
+
+def decoder_memory(
+    image: ImageFile, photo_format: PhotoFormat, data: bytes, full_size: tuple[int, int]
+) -> DecoderMemory:
+    """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
+    held = pixel_bytes(image.mode, *image.size) + len(data)  # which most readers copy
+    held += (
+        image.width
+        * image.height
+        * _EIGHT_BITS_BYTES
+        * (image.mode in SIXTEEN_BIT_MODES)
+    )
+    beside = photo_format.reader.memory(image, data, full_size)
+    return DecoderMemory(
+        held + beside.held_bytes + _FIXED_BYTES,
+        image.width * _ROW_BYTES + beside.decoding_bytes,
+    )
+
+
+# The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel of
+# the result; and with all colours in each pixel, or none.
+_HALVED_BYTES, _WHOLE_BYTES = 8, 26
+_RAW_FIXED_BYTES = 8 * 2**20
+# No camera compresses more. LibRaw develops what is missing at the end of a file as black or as
+# stripes.
+_PIXELS_PER_BYTE = 32
+# A bit of LibRaw's orientation.
+_RAW_SWAPS_SIDES = 4
+
+
+@dataclass(frozen=True)
+class DevelopedPhoto:
+    """`image` is in sRGB, and usually has half the photo's `width` and `height`."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+class RawDeveloper:
+    """LibRaw in this process, if it is loaded."""
+
+    def __init__(self) -> None:
+        self._rawpy: Any = None
+
+    def load(self) -> None:
+        """Load LibRaw if it is installed. Only for processes that decode photos and can do nothing else."""
+        if LIBRAW.is_installed:
+            self._rawpy = importlib.import_module(LIBRAW.module)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._rawpy is not None
+
+    @contextmanager
+    def developed(
+        self, data: bytes, max_pixels: int, *, turns: bool
+    ) -> Iterator[DevelopedPhoto]:
+        """Develop a photo, at half its size. Its memory is reserved inside the context.
+
+        `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the
+        sensor saw it.
+
+        Raises:
+            PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
+        """
+        with ExitStack() as reserved:
+            with (
+                _failing_alone(self._rawpy),
+                self._rawpy.imread(io.BytesIO(data)) as raw,
+            ):
+                sizes = raw.sizes
+                check_pixels(sizes.raw_width, sizes.raw_height, max_pixels)
+                pixels = sizes.raw_width * sizes.raw_height
+                if pixels > len(data) * _PIXELS_PER_BYTE:
+                    raise _truncated()
+                reserved.enter_context(
+                    MEMORY_BUDGET.reserve(pixels * _HALVED_BYTES + _RAW_FIXED_BYTES)
+                )
+                # Developing at half the size halves it, if each pixel of the sensor has one colour.
+                if raw.raw_type is not self._rawpy.RawType.Flat or raw.num_colors <= 1:
+                    reserved.close()
+                    reserved.enter_context(
+                        MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _RAW_FIXED_BYTES)
+                    )
+                flip = None if turns else 0
+                values = raw.postprocess(
+                    half_size=True, use_camera_wb=True, user_flip=flip
+                )  # (H, W, 1 or 3)
+                image = Image.fromarray(
+                    values[..., 0] if values.shape[2] == 1 else values
+                )
+            width, height = sizes.width, sizes.height
+            if turns and sizes.flip & _RAW_SWAPS_SIDES:
+                width, height = height, width
+            yield DevelopedPhoto(image, width, height)
+
+
+# The developer of this process.
+RAW_DEVELOPER = RawDeveloper()
+
+
+@contextmanager
+def _failing_alone(rawpy: ModuleType) -> Iterator[None]:
+    # Turn LibRaw's errors into failures of the photo that say what to do.
+    try:
+        yield
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
+    except rawpy.LibRawIOError as error:
+        raise _truncated() from error
+    except rawpy.LibRawDataError as error:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            "The RAW photo has no preview, and the data of its sensor are damaged. Restore it from a backup.",
+        ) from error
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else ""
+        reason = (
+            reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        )
+        raise PhotoFailed(
+            FailureKind.UNSUPPORTED,
+            f"The RAW photo has no preview, and LibRaw does not develop it ({reason}). Export it as JPEG.",
+        ) from error
+
+
+def _truncated() -> PhotoFailed:
+    return PhotoFailed(
+        FailureKind.TRUNCATED,
+        "The file ends before the data of its sensor do. Copy it again from where it came from.",
+    )
+
+
+# A smaller longer side is that of a thumbnail, often between black bars.
+LEAST_SIDE = 320
+
+
+class NoPreview(PhotoFailed):
+    """A RAW photo has no preview to show. It can be developed where LibRaw is loaded (see RawDeveloper)."""
+
+
+def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
+    """Return the file to decode, and its format.
+
+    Raises:
+        NoPreview: a RAW photo has none.
+        PhotoFailed: as `require_format`; or a RAW photo is truncated, or has only larger previews than the
+            limit.
+    """
+    photo_format = require_format(data)
+    if photo_format is not RAW:
+        return data, photo_format
+    raw = read_raw(data)
+    previews = [
+        preview
+        for preview in raw.previews
+        if max(preview.width, preview.height) >= LEAST_SIDE
+    ]
+    if not previews and raw.is_truncated and not raw.image:
+        raise PhotoFailed(
+            FailureKind.TRUNCATED,
+            "The file ends before its preview does. Copy it again from where it came from.",
+        )
+    if not previews:
+        largest = "none"
+        if raw.previews:
+            width, height = raw.previews[0].width, raw.previews[0].height
+            largest = f"only a thumbnail of {width} x {height} pixels"
+        remedy = (
+            "Export it as JPEG."
+            if LIBRAW.is_installed
+            else "To develop it, install the extra raw and retry; or export it as JPEG."
+        )
+        raise NoPreview(
+            FailureKind.UNSUPPORTED,
+            f"RAW photos are shown by the preview in them, and this one has {largest}. {remedy}",
+        )
+    chosen = next(
+        (preview for preview in previews if preview.pixels <= max_pixels), previews[0]
+    )
+    check_pixels(chosen.width, chosen.height, max_pixels)
+    return bytes(chosen.data), JPEG

@@ -2,7 +2,7 @@
 
 Of the chunks of PNG and WebP, some are the image, and some hold EXIF, XMP and what ImageMagick keeps as
 texts. The decoders of AVIF and HEIC parse their boxes; of these, only sizes and codings are known here. RAW
-files are shown by their largest preview, or developed (see decoding.raw_development).
+files are shown by their largest preview, or developed (see decoding).
 """
 
 import binascii

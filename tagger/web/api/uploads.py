@@ -25,7 +25,7 @@ from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import Classified, Failed, OpenPhoto, RequestResult
-from tagger.query.processed_photos import (
+from tagger.query.photo_json import (
     FailedPredictionDocument,
     ModelPredictions,
     PredictionDocument,

@@ -58,7 +58,7 @@ from tagger.query.counts import TripSummary, trips_of_photos
 from tagger.query.details import STATED_BY, photo_details_by_id
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
-from tagger.query.processed_photos import NamedPrediction, is_guess, named_predictions
+from tagger.query.photo_json import NamedPrediction, is_guess, named_predictions
 from tagger.query.tagged_photos import (
     DAMAGED,
     Position,

@@ -17,7 +17,7 @@ from tagger.metadata import exif
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos import CameraFacts, PhotoOrigin
-from tagger.photos.containers import exif_of
+from tagger.photos.formats import exif_of
 from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply
 from tagger.texts.documents import json_default

@@ -28,7 +28,7 @@ from tagger.metadata.photo_files import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
-from tagger.photos.containers import digest_photo
+from tagger.photos.formats import digest_photo
 
 # All values by group and name, such as `IFD0:Make`; binary values in full.
 Fields: TypeAlias = Mapping[str, list[Any]]

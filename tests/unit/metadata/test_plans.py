@@ -19,7 +19,7 @@ from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, check_im
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import properties
 from tagger.metadata.xmp.packet import NAMESPACES
-from tagger.photos.containers import digest_photo
+from tagger.photos.formats import digest_photo
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point")
 ARCH = replace(TOWER, slug="arch", name="Arc de Triomphe", latitude=48.8738)

@@ -15,8 +15,11 @@ from rig.drawing import draw_photo
 
 from tagger.metadata.camera import Exposure, camera_facts, read_exposure
 from tagger.metadata.stated_facts import (
+    AFTERNOON,
+    MORNING,
     StatedFacts,
     day_in_name,
+    half_day_word,
     is_blank,
     parse_time,
     stated_in_takeout,
@@ -24,7 +27,6 @@ from tagger.metadata.stated_facts import (
 )
 from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
 from tagger.photos import CameraFacts, PhotoFacts
-from tagger.texts.half_days import AFTERNOON, MORNING, half_day_word
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001

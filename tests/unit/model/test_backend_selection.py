@@ -11,8 +11,7 @@ import torch
 from support.models import SIZE, small_module
 
 from tagger.errors import SettingsInvalid
-from tagger.model.backends.openvino import OpenVinoBackend
-from tagger.model.backends.protocol import (
+from tagger.model.backends import (
     Backend,
     BackendName,
     Embeddings,
@@ -21,6 +20,7 @@ from tagger.model.backends.protocol import (
     Scores,
     is_out_of_memory,
 )
+from tagger.model.backends.openvino import OpenVinoBackend
 from tagger.model.backends.selection import IMAGES, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device

@@ -29,6 +29,7 @@ from support.models import (
 from support.threads import in_threads
 
 from tagger.errors import InstallationDamaged, ModelRefused, SettingsInvalid
+from tagger.model import best_predictions, has_finite_length
 from tagger.model.artifact import (
     BackgroundStatistics,
     Embedding,
@@ -41,13 +42,12 @@ from tagger.model.artifact import (
     read_manifest,
     save_artifact,
 )
+from tagger.model.backends import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.openvino import SHIPPED, OpenVinoBackend, convert, prepare
-from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import BackendSelector, Difference, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from tagger.model.predictions import best_predictions, has_finite_length
 
 FLOAT32 = Device("cpu", "float32", 8)
 

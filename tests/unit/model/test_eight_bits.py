@@ -16,6 +16,7 @@ from support.models import ARTIFACT, SIZE, SmallNetwork, shipped_module, shipped
 
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, read_manifest
+from tagger.model.backends import Conversions, Outputs, round_keeping_sums
 from tagger.model.backends.openvino import (
     LEVELS,
     OpenVinoBackend,
@@ -25,7 +26,6 @@ from tagger.model.backends.openvino import (
     quantise_convolutions,
     with_exact_zero,
 )
-from tagger.model.backends.protocol import Conversions, Outputs, round_keeping_sums
 from tagger.model.backends.selection import (
     IMAGES,
     MAX_EMBEDDING_DIFFERENCE,

@@ -14,7 +14,7 @@ from support.examples import examples
 from support.gpx_files import START_S, gpx_text, point_text, walk
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
-from tagger.positions.gpx import PointCounts, Points, open_gpx, read_segments
+from tagger.positions.tracks import PointCounts, Points, open_gpx, read_segments
 
 FILE = Path("walk.gpx")
 MOST_BYTES = 1_200_000

@@ -9,8 +9,15 @@ from hypothesis import given, strategies as st
 from support.examples import examples
 from support.gpx_files import Point, walk
 
-from tagger.positions.gpx import PointCounts, Points, SegmentPiece
-from tagger.positions.tracks import PART_POINTS, PART_S, are_too_fast, divide_track
+from tagger.positions.tracks import (
+    PART_POINTS,
+    PART_S,
+    PointCounts,
+    Points,
+    SegmentPiece,
+    are_too_fast,
+    divide_track,
+)
 
 
 def divide(*segments: Iterable[Point], piece: int = 1000) -> tuple[list[Points], PointCounts]:

@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from support.examples import examples
 
+from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.model.artifact import BackgroundStatistics
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.teaching import similarity
 from tagger.teaching.classifiers import (
     LOGIT_PER_LIKENESS,

@@ -28,9 +28,9 @@ from support.trip_visits import (
     visits,
 )
 
+from tagger import trips as segments
 from tagger.geo import distance_km
 from tagger.texts.text_format import dates_text
-from tagger.trips import segments
 from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
 
 AT_HOME = everyday(HAMBURG)

@@ -9,7 +9,7 @@ from rig.servers import KEYS
 
 from worker import tasks
 from worker.producer import make_app
-from worker.sweeper import database_unreachable
+from worker.tasks import database_unreachable
 
 PROGRAM = """
 import sys, threading, time
