@@ -72,7 +72,6 @@ class Release:
         return len(settled)
 
     def upgrade(self) -> dict[str, list[str]]:
-        """Upgrade the library undisturbed. Returns what that led to."""
         self.terminal.run(*UPGRADE)
         self.terminal.run("db", "check")
         with self.terminal.database() as database, database.read() as connection:

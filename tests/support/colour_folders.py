@@ -141,7 +141,6 @@ class TaggedFolder:
         return sorted(type(each.result).__name__ for stored in self.stored for each in stored)
 
     def tags_of(self, name: str) -> list[tuple[str, int, bool]]:
-        """The stored tags of a photo: landmark, rank, whether the score is enough."""
         query = (
             select(landmarks.c.slug, tags.c.rank, tags.c.enough)
             .join(landmarks, landmarks.c.id == tags.c.landmark_id)

@@ -29,7 +29,6 @@ class FaultScenario:
         return int(self.terminal.run("enqueue", *arguments, self.folder).stdout)
 
     def stored(self, job: int) -> int:
-        """Count the photos of the job that have an outcome."""
         return self.terminal.progress(job).done
 
     def wait_for_some(self, job: int, more_than: int = 0) -> None:

@@ -38,7 +38,6 @@ def walk(
 
 
 def add_track(database: Database, file: Path) -> AddedTrack:
-    """Add a GPX file, as `tagger locate` does."""
     with track_spool() as spool:
         track = read_track(database, file, spool)
         with database.write() as connection:

@@ -35,7 +35,6 @@ def scene_bytes(seed: int) -> bytes:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """The content of every file below `folder`, by its relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }

@@ -81,7 +81,6 @@ class NoiseSquares(CachedPhotos):
 
 
 def noise_squares(count: int, side: int = 32, seed: int = 0) -> CachedPhotos:
-    """`count` different squares of coarse noise."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (count, side // 8, side // 8, 3), dtype=np.uint8)
     return NoiseSquares(

@@ -87,7 +87,6 @@ class WrittenFolder(TaggedFolder):
         release_expired(self.database)
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
-        """Run a job; return the outcome of each photo by its path below the folder."""
         job = self.submit(Write(options, query or PhotoQuery()))
         self.run(job)
         return self.outcomes(job)

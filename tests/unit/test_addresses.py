@@ -211,18 +211,6 @@ def test_addresses_of_redis_are_understood(text, address):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "host", "host:6379", "amqp://host", "redis+sentinel://host",
-        "rediss://h?ssl_cert_reqs=yes",
-    ],
-)  # fmt: skip
-def test_other_addresses_than_those_of_redis_are_refused(text):
-    with pytest.raises(AddressInvalid):
-        redis_address(text)
-
-
-@pytest.mark.parametrize(
     ("text", "address", "shown"),
     [
         ("postgresql+psycopg2://u:p@h/db", "postgresql://u:p@h/db", "postgresql+psycopg://u:p@h/db"),
@@ -246,14 +234,22 @@ def test_other_forms_of_database_addresses_are_understood(text, address, shown):
     assert parse_database_url(text).render_as_string(hide_password=False) == shown
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite",
-     "host=h dbname='x", "nonsense=1", "sqlite:t"],
-)  # fmt: skip
-def test_other_addresses_than_those_of_databases_are_refused(text):
-    with pytest.raises(AddressInvalid):
-        database_address(text)
+OTHER_ADDRESSES = {
+    redis_address: (
+        "host", "host:6379", "amqp://host", "redis+sentinel://host", "rediss://h?ssl_cert_reqs=yes",
+    ),
+    database_address: (
+        "host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite",
+        "host=h dbname='x", "nonsense=1", "sqlite:t",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("read", OTHER_ADDRESSES)
+def test_other_addresses_are_refused(read):
+    for text in OTHER_ADDRESSES[read]:
+        with pytest.raises(AddressInvalid):
+            read(text)
 
 
 PART = st.text(min_size=1, max_size=20).filter(
