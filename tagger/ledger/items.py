@@ -95,7 +95,6 @@ class Claim(InferenceOptions):
         return self.last < self.first
 
     def of_models(self, model_ids: Container[int]) -> Self:
-        """The claim for those of its models that are among these."""
         (first, threshold), *others = [
             each for each in self.thresholds.items() if each[0] in model_ids
         ]
@@ -677,9 +676,6 @@ def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
     return database.scalar(query) or 0
 
 
-NOT_WRITTEN = (Outcome.REFUSED, Outcome.FAILED, Outcome.GONE)
-
-
 def unwritten_photos(
     database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
 ) -> Iterator[FailingPhoto]:
@@ -687,7 +683,9 @@ def unwritten_photos(
 
     With EDITED in `kinds`, also those of an undo whose files keep the changes of other programs.
     """
-    reports: ColumnElement[bool] = job_items.c.outcome.in_(NOT_WRITTEN)
+    reports: ColumnElement[bool] = job_items.c.outcome.in_(
+        (Outcome.REFUSED, Outcome.FAILED, Outcome.GONE)
+    )
     if EDITED in kinds:
         reports = or_(reports, job_items.c.outcome == Outcome.WRITTEN)
     query = (

@@ -249,7 +249,6 @@ class PipelineBuffers:
         return bool(is_starved and not self._awaiting_processing and self.has_room())
 
     def has_room(self) -> bool:
-        """Whether one more photo may be read."""
         if len(self.images) + len(self.reads) >= self._capacity + self.readers:
             return False
         if len(self.reads) < self._processors or not self.requests:

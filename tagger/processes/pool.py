@@ -48,7 +48,6 @@ def _follow_parent() -> None:
 
 
 def report_ready() -> None:
-    """Tell the parent that this process is ready for its work."""
     with suppress(OSError), socket.socket(fileno=os.dup(STDIN)) as parent:
         parent.send(b"\n")
 
