@@ -36,7 +36,7 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.kept.update import update_some
-from tagger.ledger.items import Claim
+from tagger.ledger.chunks import Claim
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
 from tagger.ledger.jobs import record_error, renewing
 from tagger.ledger.workers import (

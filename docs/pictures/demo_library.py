@@ -21,7 +21,7 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope, Tagging, sub
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.update import update_kept
 from tagger.ledger import job_control
-from tagger.ledger.items import Claim, claim_next_chunk, renew_leases
+from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
 from tagger.query.counts import landmark_counts

@@ -73,7 +73,8 @@ from tagger.jobs.processing.model_cache import open_local_model
 from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.ledger.job_control import list_jobs, recover_stale_jobs
 from tagger.ledger.workers import list_workers
-from tagger.photos.decoding import DecodedImage, failing_alone
+from tagger.photos.decoding import DecodedImage
+from tagger.photos.decoding.limits import failing_alone
 from tagger.photos.paths import named_path
 from tagger.pipeline.requests import OpenPhoto
 from tagger.query.counts import LandmarkCount, landmark_counts

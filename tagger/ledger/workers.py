@@ -46,7 +46,7 @@ from tagger.database.tables import (
     schedules,
     workers,
 )
-from tagger.ledger.items import IS_FREE, Claim, claim_first_chunk
+from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
 from tagger.ledger.jobs import (
     CLAIMABLE,
     IS_LOCAL,

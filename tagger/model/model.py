@@ -27,7 +27,7 @@ from tagger.model.backends import (
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
-from tagger.photos.decoding import trim_memory
+from tagger.photos.decoding.limits import trim_memory
 from tagger.processes.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:

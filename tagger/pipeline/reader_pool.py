@@ -25,7 +25,8 @@ from itertools import chain, islice
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.metadata.stated_facts import orientation_beside, read_side_facts
-from tagger.photos.decoding import MEMORY_BUDGET, Resize, turned
+from tagger.photos.decoding import Resize, turned
+from tagger.photos.decoding.limits import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.names import is_raw_name
 from tagger.photos.source import PhotoSource

@@ -17,7 +17,8 @@ from tagger.metadata.camera import camera_facts
 from tagger.metadata.stated_facts import SideFacts
 from tagger.model import LabelPrediction
 from tagger.photos import CameraFacts
-from tagger.photos.decoding import DecodedImage, NoPreview, Resize, decode_photo
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo
+from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.formats import LIBRAW, digest_container, read_container
 from tagger.photos.side_files import SideFile

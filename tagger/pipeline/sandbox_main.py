@@ -16,13 +16,9 @@ from typing import Any, BinaryIO
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
-from tagger.photos.decoding import (
-    MEMORY_BUDGET,
-    RAW_DEVELOPER,
-    Resize,
-    decode_photo,
-    trim_memory,
-)
+from tagger.photos.decoding import Resize, decode_photo
+from tagger.photos.decoding.limits import MEMORY_BUDGET, trim_memory
+from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.photos.formats import PHOTO_FORMATS, digest_container, read_container
 from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure

@@ -61,7 +61,7 @@ from tagger.tags.rule import PositionOdds
 from tagger.tags.settlement import PAGE, EffectiveTags, settle
 
 if TYPE_CHECKING:
-    from tagger.ledger.items import Claim
+    from tagger.ledger.chunks import Claim
     from tagger.pipeline.requests import Classified
 
 # The scores of taught landmarks that images probably show, by content id and landmark id.

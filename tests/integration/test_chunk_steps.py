@@ -25,7 +25,7 @@ from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS, ChunkEnd
 from tagger.jobs.processing.classification import KnownImages
 from tagger.jobs.processing.executor import run_job
-from tagger.ledger.items import claim_next_chunk, count_crashes
+from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks

@@ -13,7 +13,7 @@ from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.undo_log import record_intents
-from tagger.ledger.items import (
+from tagger.ledger.chunks import (
     Claim,
     ItemOutcome,
     claim_next_chunk,

@@ -13,7 +13,7 @@ from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
 from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger import job_control, workers as workers_module
-from tagger.ledger.items import Claim, release_chunk
+from tagger.ledger.chunks import Claim, release_chunk
 from tagger.ledger.job_control import list_jobs, pause
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import (

@@ -28,7 +28,8 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.storage import Item
 from tagger.ledger import items
-from tagger.ledger.items import FailureFilter, claim_next_chunk, count_failures, failing_photos
+from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.items import FailureFilter, count_failures, failing_photos
 from tagger.ledger.job_control import JobProgress, cancel
 from tagger.ledger.jobs import InferenceOptions, NewJob, create_job
 from tagger.photos import files

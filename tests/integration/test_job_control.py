@@ -18,7 +18,7 @@ from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import job_control
-from tagger.ledger.items import claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import (
     count_old_items,
     find_job,

@@ -21,7 +21,7 @@ from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
-from tagger.ledger.items import Claim, claim_next_chunk, release_chunk
+from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name, process_space
 from tagger.ledger.workers import release_expired

@@ -27,7 +27,7 @@ from support.local_servers import TcpProxy
 from tagger.cli.commands.doctor import check_redis
 from tagger.database.enums import Priority
 from tagger.errors import RedisMisconfigured
-from tagger.ledger.items import claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings

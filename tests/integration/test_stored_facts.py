@@ -24,7 +24,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import cameras, changed_days, contents, photos
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.storage import open_items, store_results
-from tagger.ledger.items import Claim
+from tagger.ledger.chunks import Claim
 from tagger.photos import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result

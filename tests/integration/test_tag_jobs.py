@@ -22,7 +22,8 @@ from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.items import Claim, claim_next_chunk, failing_photos
+from tagger.ledger.chunks import Claim, claim_next_chunk
+from tagger.ledger.items import failing_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact

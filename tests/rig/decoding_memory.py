@@ -16,8 +16,10 @@ from pathlib import Path
 from threading import Thread
 
 from tagger.errors import PhotoFailed
-from tagger.photos import decoding, decoding as raw_development
-from tagger.photos.decoding import RAW_DEVELOPER, MemoryBudget, Resize, decode_photo, trim_memory
+from tagger.photos import decoding
+from tagger.photos.decoding import Resize, decode_photo, raw_development
+from tagger.photos.decoding.limits import MemoryBudget, trim_memory
+from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 
 from .large_images import LARGE_IMAGES, Size
 

@@ -29,7 +29,7 @@ from support.teaching import draw_place, teachable_artifact
 from rig.servers import PostgresServer
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.trips import all_trips, rename_trip
-from tagger.ledger.items import claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import load_settings
 from tagger.verdicts import star_photos
 

@@ -12,7 +12,7 @@ from tagger.database.enums import Runner
 from tagger.database.tables import chunks, jobs
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.items import ChunkName, claim_next_chunk
+from tagger.ledger.chunks import ChunkName, claim_next_chunk
 from tagger.ledger.job_control import find_job
 from tagger.ledger.workers import record_heartbeat
 from tagger.settings import Settings

@@ -15,7 +15,7 @@ from tagger.database.tables import chunks, job_items, metadata_writes
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, MetadataOptions, submit
 from tagger.jobs.processing.chunk_runner import ChunkEnd
-from tagger.ledger.items import claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import release_expired
 from tagger.photos.paths import parse_path

@@ -36,7 +36,8 @@ from support.examples import examples
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.formats import read_blocks
-from tagger.photos.decoding import _TRANSPOSES, DecodedImage, NoPreview, Pixels, Resize, decode_photo
+from tagger.photos.decoding import _TRANSPOSES, DecodedImage, Pixels, Resize, decode_photo
+from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, Extra, detect_format, digest_photo, orientation_in
 from tagger.photos.names import is_photo_name, is_raw_name

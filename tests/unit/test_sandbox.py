@@ -21,7 +21,8 @@ from rig.odd_photos import small_photos
 from support.decoding import local_reader
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.decoding import MemoryBudget, Resize
+from tagger.photos.decoding import Resize
+from tagger.photos.decoding.limits import MemoryBudget
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline.child_process import ChildProcess, ParentStopping, RunningChild

@@ -18,7 +18,8 @@ from tagger.database.engine import with_retry
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.storage import Item, open_items
-from tagger.ledger.items import LARGEST_CHUNK, Claim, count_crashes
+from tagger.ledger.chunks import Claim, count_crashes
+from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root
 from tagger.processes.metrics import FAILURES, PHOTOS
 from tagger.roots import Root, list_roots

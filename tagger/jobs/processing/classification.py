@@ -29,7 +29,7 @@ from tagger.errors import (
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import Item, store_results
-from tagger.ledger.items import Claim, ItemOutcome, store_outcomes
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ParentStopping

@@ -30,7 +30,7 @@ from tagger.jobs.processing.chunk_runner import (
 from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.kept.update import update_some_days
-from tagger.ledger.items import (
+from tagger.ledger.chunks import (
     Claim,
     claim_next_chunk,
     close_last_step,

@@ -31,7 +31,8 @@ from tagger.jobs.processing.undo_log import (
     record_intents,
     record_results,
 )
-from tagger.ledger.items import EDITED, store_outcomes
+from tagger.ledger.chunks import store_outcomes
+from tagger.ledger.items import EDITED
 from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.photo_writer import (

@@ -36,7 +36,8 @@ from tagger.model.devices import (
     passes_at_once,
 )
 from tagger.model.model import Model, load_fastest_model
-from tagger.photos.decoding import MEMORY_BUDGET, DecodedImage, Resize
+from tagger.photos.decoding import DecodedImage, Resize
+from tagger.photos.decoding.limits import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named

@@ -46,13 +46,8 @@ from tagger.database.tables import (
 from tagger.errors import FailureKind
 from tagger.extensions import Event
 from tagger.jobs.enqueue.photo_rows import fact_columns, stored_side_files
-from tagger.ledger.items import (
-    CLASSIFIED_BEFORE,
-    Claim,
-    ItemOutcome,
-    renew_lease,
-    store_outcomes,
-)
+from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease, store_outcomes
+from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.ledger.jobs import follow_images
 from tagger.metadata.stated_facts import SideFacts
 from tagger.photos import CameraFacts

@@ -34,7 +34,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target, failure_outcome
 from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
-from tagger.ledger.items import Claim, ItemOutcome, renew_lease
+from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.metadata.photo_writer import PhotoWriteRequest, PreparedPhoto
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text
