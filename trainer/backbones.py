@@ -25,7 +25,7 @@ from torchvision import models
 
 from tagger.extensions import extra_missing, is_installed
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from trainer.errors import BackboneUnusable
+from trainer import BackboneUnusable
 from trainer.networks import (
     FEATURES,
     LANDMARK_CNN,

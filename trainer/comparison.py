@@ -19,14 +19,14 @@ from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
-from trainer.backbones import find_source
-from trainer.data.preparation import FoundPhotos, find_training_photos
-from trainer.errors import (
+from trainer import (
     BackboneUnusable,
     ExportImpossible,
     TrainingFailed,
     writing_to,
 )
+from trainer.backbones import find_source
+from trainer.data.preparation import FoundPhotos, find_training_photos
 from trainer.evaluation import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.options import PIXELS, DeviceName, TransferOptions

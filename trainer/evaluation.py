@@ -19,6 +19,7 @@ from tagger.errors import PathNotFound
 from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
+from trainer import DataUnusable
 from trainer.data.folders import (
     LabelledPhoto,
     find_labelled_photos,
@@ -31,7 +32,6 @@ from trainer.data.folders import (
 )
 from trainer.data.inspection import FEW
 from trainer.data.preparation import DIGEST_LENGTH, decode_batches, trained_photos
-from trainer.errors import DataUnusable
 from trainer.options import ORDINARY, OTHERS, Mixture
 from trainer.progress import photo_progress
 

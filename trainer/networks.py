@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from trainer.errors import BackboneUnusable
+from trainer import BackboneUnusable
 
 # Whose conventions a network follows. TensorFlow pads strided convolutions only right and at the
 # bottom.

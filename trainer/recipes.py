@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import Device, choose_device
+from trainer import TrainingFailed
 from trainer.backbones import (
     SHIPPED_MODEL,
     goes_on_from_model,
@@ -25,7 +26,6 @@ from trainer.data.preparation import (
     prepare,
     trained_photos,
 )
-from trainer.errors import TrainingFailed
 from trainer.evaluation import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.export.artifact import FinishedRun, create_run_folder
 from trainer.export.calibration import (

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tagger.model.artifact import Label
+from trainer import writing_to
 from trainer.data.inspection import SheetRow, draw_sheet
-from trainer.errors import writing_to
 from trainer.evaluation import (
     DistractorResult,
     Estimate,

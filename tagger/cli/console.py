@@ -90,7 +90,7 @@ def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
 
 
 def write_json(document: object) -> None:
-    from tagger.texts.documents import json_bytes
+    from tagger.texts import json_bytes
 
     write_parts([json_bytes(document, indent=2) + b"\n"])
 

@@ -36,8 +36,12 @@ from tagger.database.tables import (
 from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.kept.days import BEFORE_ALL, day_of_part, outdated_parts, store_days
 from tagger.kept.stored_trips import outdated_trips, store_trips
-from tagger.positions.clocks import CameraClock, estimate_clocks
-from tagger.positions.companions import Companions, find_companions
+from tagger.positions.companions import (
+    CameraClock,
+    Companions,
+    estimate_clocks,
+    find_companions,
+)
 from tagger.positions.tag_odds import count_overruled_by_gps
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
 from tagger.positions.update import Change, update_positions

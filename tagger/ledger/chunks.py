@@ -23,7 +23,7 @@ from tagger.ledger.jobs import (
     other_models,
     update_job,
 )
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from tagger.ledger.jobs import (
     process_space,
     update_job,
 )
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 
 CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
 # Chunks grow: a small job is spread over several workers, a large one needs few messages.

@@ -79,7 +79,7 @@ from tagger.ledger.jobs import (
     update_job,
 )
 from tagger.photos.paths import path_from_json, printable_path
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 
 
 def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:

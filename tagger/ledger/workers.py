@@ -55,7 +55,7 @@ from tagger.ledger.jobs import (
     RENEW_S,
     update_job,
 )
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 
 # A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.
 WORKER_TIMEOUT_S = 30.0

@@ -43,7 +43,7 @@ from tagger.photos import (
 from tagger.photos.paths import folded_name
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource, open_source
-from tagger.texts.documents import decoded_text
+from tagger.texts import decoded_text
 from tagger.texts.text_format import plain_number, with_ascii_digits
 
 # ruff: noqa: RUF001 - words of all scripts

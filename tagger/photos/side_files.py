@@ -38,7 +38,7 @@ from tagger.photos.names import (
     words_of_lines,
 )
 from tagger.photos.paths import folded_name
-from tagger.texts.documents import encoding_of
+from tagger.texts import encoding_of
 
 # Reads the sidecar of this name; None if it cannot be read.
 ReadSidecar = Callable[[str], bytes | None]

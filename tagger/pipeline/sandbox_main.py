@@ -22,7 +22,7 @@ from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.photos.formats import PHOTO_FORMATS, digest_container, read_container
 from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
-from tagger.texts.documents import json_default
+from tagger.texts import json_default
 
 # A child without photos ends after this time, and its memory is free.
 IDLE_S = 300

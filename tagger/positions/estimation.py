@@ -65,7 +65,7 @@ PACE_LEGS = (-4, -3, -2, 0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Sequence:
+class PhotoSequence:
     """Photos of one camera in order of time, N of them. Photos that are no anchor have the trust 0."""
 
     # (N,) Seconds on one clock, ascending.
@@ -78,12 +78,12 @@ class Sequence:
     trust: Indices
 
 
-def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
+def sequence_of(rows: Iterable[Iterable[float | None]]) -> PhotoSequence:
     """The sequence of rows in order of time: time, latitude, longitude, error and trust."""
     at, latitude, longitude, error_m, trust = (
         np.array(list(rows), np.float64).reshape(-1, 5).T
     )
-    return Sequence(
+    return PhotoSequence(
         at,
         latitude,
         longitude,
@@ -105,7 +105,7 @@ class Estimates:
     after: Indices
 
 
-def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
+def estimate(sequence: PhotoSequence, max_gap_s: float) -> Estimates:
     """Estimate positions between two anchors at most `max_gap_s` apart, or near one.
 
     With an anchor on one side only, or with a longer gap, a photo gets the position of the nearer anchor if
@@ -165,7 +165,7 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     return estimates
 
 
-def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
+def contradicted(sequence: PhotoSequence, max_gap_s: float) -> Truth:
     """Anchors that nobody can have reached from others that are trusted as much or more."""
     # The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
     #
@@ -257,7 +257,7 @@ def interpolate(
     return latitudes, longitudes
 
 
-def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
+def _moved_m(sequence: PhotoSequence, first: Indices, second: Indices) -> Floats:
     # How far the anchors are apart beyond their errors; 0 or less: they may be at one place.
     distance = distances_m(
         *_positions(sequence, first),
@@ -266,12 +266,12 @@ def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
     return distance - sequence.error_m[first] - sequence.error_m[second]
 
 
-def _positions(sequence: Sequence, anchors: Indices) -> tuple[Floats, Floats]:
+def _positions(sequence: PhotoSequence, anchors: Indices) -> tuple[Floats, Floats]:
     return sequence.latitude[anchors], sequence.longitude[anchors]
 
 
 def _paces(
-    sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float
+    sequence: PhotoSequence, anchors: Indices, photos: Indices, max_gap_s: float
 ) -> Floats:
     # The speed (photos,) expected around each photo: the highest between successive anchors near it.
     legs_s = np.diff(sequence.at[anchors])
@@ -306,7 +306,7 @@ def _paces(
 
 
 def _between(
-    sequence: Sequence,
+    sequence: PhotoSequence,
     before: Indices,
     after: Indices,
     since: Floats,
@@ -346,7 +346,7 @@ def _between(
 
 
 def _near(
-    sequence: Sequence,
+    sequence: PhotoSequence,
     anchor: Indices,
     seconds: Floats,
     paces: Floats,
@@ -363,5 +363,5 @@ def _near(
     return *_positions(sequence, anchor), error_m
 
 
-def _deviations(sequence: Sequence, anchors: Indices) -> Floats:
+def _deviations(sequence: PhotoSequence, anchors: Indices) -> Floats:
     return np.asarray(sequence.error_m[anchors] / QUANTILE_90)

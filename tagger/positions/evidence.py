@@ -324,7 +324,7 @@ def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> lis
     return shots
 
 
-def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
+def anchors_of(line: Iterable[Shot]) -> estimation.PhotoSequence:
     nothing = (math.nan, math.nan, math.nan, 0)
     rows = []
     for shot in line:

@@ -48,7 +48,7 @@ from tagger.errors import (
 from tagger.photos.files import open_at_once
 from tagger.positions.estimation import MAX_SPEED_M_S, Truth, distances_m
 from tagger.tags.contents import record_matching_photos
-from tagger.texts.documents import encoding_of
+from tagger.texts import encoding_of
 from tagger.texts.text_format import plain_number, with_ascii_digits
 
 # (N, 3): seconds since 1970, latitude and longitude in degrees.

@@ -38,7 +38,7 @@ from tagger.query.position_clusters import PositionCell, located_photos
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos
 from tagger.roots import RootPaths, list_roots
 from tagger.tags.contents import has_photo, is_first_copy
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.text_format import reader_language
 from tagger.trips.grouping import GroupedTrip, Trip, VisitedPlace, place_name
 

@@ -45,7 +45,7 @@ from tagger.query.tagged_photos import (
 from tagger.raw_pairs import files_of
 from tagger.roots import Root, RootPaths, list_roots
 from tagger.tags.models_in_use import LANDMARKS
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import N_, gettext
 from tagger.things import things_of_images

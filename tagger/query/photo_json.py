@@ -31,7 +31,7 @@ from tagger.query.tagged_photos import (
 )
 from tagger.roots import RootPaths
 from tagger.tags.rule import Candidate, best_predictions, decide
-from tagger.texts.documents import document_of, json_bytes
+from tagger.texts import document_of, json_bytes
 from tagger.things import ShownThing, things_of_images
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.kept.days import FINEST_DEGREES, IS_FIRST_THERE, kept_places
 from tagger.query.option_values import BoundingBox
 from tagger.query.photo_conditions import Box
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import place_text
 
 

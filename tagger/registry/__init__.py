@@ -69,7 +69,7 @@ from tagger.tags import models_in_use
 from tagger.tags.causes import delete_model_results
 from tagger.tags.models_in_use import THINGS, ids_in_use, is_shipped_file
 from tagger.tags.settlement import Progress, settle_models
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import clean_name
 from tagger.things import delete_unused_things, record_things
 

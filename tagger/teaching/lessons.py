@@ -48,7 +48,7 @@ from tagger.teaching.learning import (
 )
 from tagger.teaching.looks import update_looks
 from tagger.teaching.similarity import update_sketches
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.text_format import gettext
 from tagger.verdicts import give_examples
 

@@ -55,7 +55,7 @@ from tagger.teaching.looks import (
     is_measured,
     is_unnamed,
 )
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.text_format import reader_language
 from tagger.verdicts import withdraw_verdicts
 

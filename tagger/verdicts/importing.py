@@ -35,7 +35,7 @@ from tagger.tags.causes import (
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
-from tagger.texts.documents import text_blocks
+from tagger.texts import text_blocks
 from tagger.things import PREFIX, all_things
 from tagger.verdicts import (
     NOT_A_LANDMARK,

@@ -46,7 +46,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger.errors import ModelNotFound, QueryInvalid, QueryOptionInvalid
 from tagger.photos.paths import is_object_address
 from tagger.query.options import PhotoQuery, QueryOption, SortOption, options_used_by
-from tagger.texts.documents import json_bytes
+from tagger.texts import json_bytes
 from tagger.texts.text_format import has_controls
 from tagger.web.access import Role, requires
 

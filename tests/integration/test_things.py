@@ -44,7 +44,7 @@ from tagger.registry import (
 from tagger.search.text_query import text_query
 from tagger.tags.causes import store_things
 from tagger.tags.models_in_use import names_in_use
-from tagger.texts.documents import json_bytes
+from tagger.texts import json_bytes
 from tagger.things import all_things, count_things, find_thing
 from tagger.transfer import check_database
 from tagger.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts

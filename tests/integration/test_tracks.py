@@ -23,7 +23,7 @@ from tagger.landmarks.edits import (
     merge_landmark,
     remove_landmark,
 )
-from tagger.positions.clocks import UnknownClock, unknown_clocks
+from tagger.positions.companions import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.positions.tracks import list_tracks, read_track, remove_track, store_track, track_spool
 from tagger.query.counts import sight_counts

@@ -14,7 +14,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.databases import execute
 
-from tagger import verdicts as verdicts_module
+from tagger import texts as documents, verdicts as verdicts_module
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
@@ -24,7 +24,6 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry import add_model
 from tagger.roots import forget_path
-from tagger.texts import documents
 from tagger.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
 

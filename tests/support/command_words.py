@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-import trainer.errors
+import trainer
 from tagger import errors
 from tagger.cli.program import app
 
@@ -32,7 +32,7 @@ INTERNAL = re.compile(
 )
 CLASSES = {
     name
-    for module in (errors, trainer.errors, builtins)
+    for module in (errors, trainer, builtins)
     for name, each in inspect.getmembers(module, inspect.isclass)
     if issubclass(each, BaseException)
 }

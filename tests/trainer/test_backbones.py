@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from tagger.model.artifact import checked_archive, file_digest
+from trainer import BackboneUnusable
 from trainer.backbones import Torchvision, build_network, find_source, load_backbone
 from trainer.comparison import Trial, recommend
-from trainer.errors import BackboneUnusable
 from trainer.learning.classifier import (
     Encoder,
     LandmarkClassifier,

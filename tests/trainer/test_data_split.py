@@ -19,10 +19,10 @@ from support.examples import examples
 from support.local_servers import Quiet, running
 from support.scenes import course_archive, draw_label, draw_scene, scene, scene_bytes, tree, zip_of
 
+from trainer import DataUnusable
 from trainer.data.folders import Sketch, group_near_duplicates, labels_with_landmarks, sketch_of
 from trainer.data.sources import fetch_udacity, photo_entries
 from trainer.data.split import assign_splits
-from trainer.errors import DataUnusable
 
 SHARES = {"test": 0.2, "val": 0.2}
 

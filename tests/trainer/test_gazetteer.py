@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer import DataUnusable
 from trainer.data.folders import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
-from trainer.errors import DataUnusable
 
 
 @pytest.mark.parametrize(

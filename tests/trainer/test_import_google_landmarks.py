@@ -20,8 +20,8 @@ from support.command_line import run_command
 from support.teaching import draw_place
 
 from tagger.model.artifact import Manifest, file_digest, read_background, read_manifest
+from trainer import DataUnusable
 from trainer.cli.main import main
-from trainer.errors import DataUnusable
 from trainer.export.artifact import read_program
 from trainer.imports.google_landmarks import (
     Curve,

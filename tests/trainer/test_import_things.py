@@ -14,7 +14,7 @@ from tagger.model.artifact import Trunk, file_digest, load_module, read_manifest
 from tagger.model.backends.openvino import SHIPPED, has_shipped_graph
 from tagger.model.backends.selection import generated_images
 from tagger.tags.models_in_use import LANDMARKS, THINGS, shipped_file
-from trainer.errors import BackboneUnusable, DataUnusable
+from trainer import BackboneUnusable, DataUnusable
 from trainer.imports.things import (
     BACKBONE,
     CLASSES,

@@ -10,9 +10,9 @@ import pytest
 from support.artifacts import LABELS, tiny_artifact
 from support.scenes import draw_label
 
+from trainer import DataUnusable
 from trainer.data.folders import read_gazetteer, sources_of
 from trainer.data.preparation import FoundPhotos, find_training_photos, prepare
-from trainer.errors import DataUnusable
 from trainer.evaluation import evaluate
 from trainer.options import FAMILY
 

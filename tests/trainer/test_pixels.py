@@ -13,9 +13,9 @@ from support.disks import file_size_limit
 from support.scenes import draw_scene
 
 from tagger.photos.decoding import Pixels, Resize, decode_photo
+from trainer import OutputUnwritable
 from trainer.data.folders import LabelledPhoto
 from trainer.data.preparation import MAX_PIXELS, CachedPhotos, cache_photos
-from trainer.errors import OutputUnwritable
 
 SIDE = 32
 SQUARES = "pixels-32"

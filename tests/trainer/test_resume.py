@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from support.training_photos import draw_small_world, require_same, train, transfer_options
 
-from trainer.errors import TrainingFailed
+from trainer import TrainingFailed
 from trainer.export.artifact import export_run
 from trainer.learning.classifier import AVERAGE, CHECKPOINT
 

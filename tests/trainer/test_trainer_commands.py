@@ -17,9 +17,9 @@ from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.photos.decoding import decode_photo
 from tagger.processes import run_interruptible
+from trainer import DataUnusable
 from trainer.cli.program import _train
 from trainer.data.preparation import decode_batches
-from trainer.errors import DataUnusable
 from trainer.export.artifact import FinishedRun, assess_run, create_run_folder, export_run, load_run
 
 HOW_TO_TRAIN = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tagger.model.artifact import Label
 from tagger.model.devices import Device
+from trainer import TrainingFailed
 from trainer.data.preparation import TrainingData
-from trainer.errors import TrainingFailed
 from trainer.export.artifact import create_run_folder
 from trainer.learning import loop
 from trainer.learning.classifier import CHECKPOINT, TrainingState, Validation

@@ -33,9 +33,9 @@ from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
-from tagger.texts.documents import decoded_text
+from tagger.texts import decoded_text
 from tagger.texts.names import digest_slug, slug_of_name
-from trainer.errors import DataUnusable
+from trainer import DataUnusable
 from trainer.progress import compute_ahead, photo_progress
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default

@@ -22,7 +22,7 @@ from tagger.photos.names import is_photo_name
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts import LabelledImage, TrainingExport, open_training_export
-from trainer import progress
+from trainer import DataUnusable, progress, writing_to
 from trainer.data.folders import (
     COLUMNS,
     FILE_NAME,
@@ -44,7 +44,6 @@ from trainer.data.split import (
     new_folder,
     require_free_folder,
 )
-from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
 TEST, UNKNOWN = "test", "unknown"

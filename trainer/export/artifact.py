@@ -35,9 +35,9 @@ from tagger.model.artifact import (
     without_deprecations,
 )
 from tagger.photos.files import new_file
+from trainer import DataUnusable, ExportImpossible, writing_to
 from trainer.backbones import build_network
 from trainer.data.preparation import decode_batches
-from trainer.errors import DataUnusable, ExportImpossible, writing_to
 from trainer.evaluation import (
     Assessment,
     are_tested,

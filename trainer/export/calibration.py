@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tagger.model.artifact import BackgroundStatistics, InputRule, Range
 from tagger.model.devices import Device
 from tagger.photos.paths import path_text
+from trainer import writing_to
 from trainer.data.preparation import TrainingData
-from trainer.errors import writing_to
 from trainer.evaluation import (
     LEAST_OTHER_PHOTOS,
     LEAST_OTHER_PLACES,

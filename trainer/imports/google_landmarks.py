@@ -28,11 +28,11 @@ from tagger.model.artifact import (
 )
 from tagger.photos.decoding import Resize
 from tagger.photos.files import new_file
-from tagger.texts.documents import decoded_text
+from tagger.texts import decoded_text
 from tagger.texts.names import clean_name, digest_slug, slug_of_name
+from trainer import DataUnusable, writing_to
 from trainer.data.folders import find_ordinary_photos
 from trainer.data.preparation import decode_batches
-from trainer.errors import DataUnusable, writing_to
 from trainer.export.artifact import WrittenModel, program_versions, write_program
 from trainer.imports.tensorflow_js import (
     DIMENSION,

@@ -20,7 +20,7 @@ from torch import nn
 from torchvision import models
 
 from tagger.photos.files import open_regular
-from trainer.errors import DataUnusable
+from trainer import DataUnusable
 from trainer.networks import fuse_in_place
 
 MODEL = "model.json"

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from tagger.model.artifact import Range
 from tagger.photos.files import new_file
-from trainer.errors import TrainingFailed, writing_to
+from trainer import TrainingFailed, writing_to
 from trainer.evaluation import top_k_accuracy
 from trainer.networks import Backbone
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 from tagger.model.artifact import BackgroundStatistics
 from tagger.photos.decoding import Resize
 from tagger.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction
+from trainer import TrainingFailed
 from trainer.data.preparation import CachedPhotos, decode_batches
-from trainer.errors import TrainingFailed
 from trainer.learning.classifier import (
     SUM_LIMIT,
     Encoder,

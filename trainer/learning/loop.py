@@ -26,8 +26,8 @@ from torchvision.transforms import v2
 from tagger.model.backends import is_out_of_memory
 from tagger.model.devices import Device, core_count
 from tagger.photos.decoding import Pixels
+from trainer import TrainingFailed
 from trainer.data.preparation import CachedPhotos, TrainingData
-from trainer.errors import TrainingFailed
 from trainer.learning.classifier import (
     CHECKPOINT,
     Epoch,

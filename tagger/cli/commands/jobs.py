@@ -57,12 +57,13 @@ from tagger.cli.session import (
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.job_json import (
+from tagger.jobs.enqueue.job_texts import (
     StatusDocument,
+    counts_text,
     failure_documents,
+    job_title,
     status_document,
 )
-from tagger.jobs.enqueue.job_texts import counts_text, job_title
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,

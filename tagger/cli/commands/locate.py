@@ -26,7 +26,7 @@ from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.session import Session, open_for_reading, open_session, update_positions
 from tagger.database.enums import PositionSource
 from tagger.kept import update as kept_update
-from tagger.positions.clocks import CameraClock, unknown_clocks
+from tagger.positions.companions import CameraClock, unknown_clocks
 from tagger.positions.tracks import AddedTrack, list_tracks, remove_track
 from tagger.query.find import find_tagged
 from tagger.texts.text_format import number_text

@@ -74,7 +74,7 @@ from tagger.query.photo_json import (
 )
 from tagger.registry import RegisteredModel, models_to_try
 from tagger.roots import forget_path
-from tagger.texts.documents import json_bytes
+from tagger.texts import json_bytes
 from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:

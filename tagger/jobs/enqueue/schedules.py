@@ -65,7 +65,7 @@ from tagger.jobs.enqueue.submission import (
 from tagger.ledger.job_control import pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE, NewJob, cancel_job, insert_job
 from tagger.settings import Settings
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.text_format import INVISIBLE, has_controls
 
 

@@ -44,7 +44,7 @@ from tagger.raw_pairs import raw_files_of
 from tagger.roots import RootPaths, list_roots
 from tagger.roots.availability import unavailable_folders
 from tagger.settings import Settings
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import slug_of_name
 from tagger.things import Thing, all_things, things_of_images
 

@@ -76,7 +76,7 @@ from tagger.tags.contents import (
 )
 from tagger.tags.settlement import EffectiveTags, outcome_of, settle
 from tagger.teaching.comparison import TaughtCache, compare_batch
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.things import things_of_labels
 
 # The reason of a skipped item whose photo is no longer in the database.

@@ -16,7 +16,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata import RefusalKind, WriteRefused
-from tagger.texts.documents import encoding_of
+from tagger.texts import encoding_of
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 META = "adobe:ns:meta/"

@@ -23,14 +23,14 @@ from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.job_json import (
+from tagger.jobs.enqueue.job_texts import (
     JobFindings,
     StatusDocument,
     failure_documents,
+    idle_text,
     job_findings,
     status_document,
 )
-from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.submission import MetadataOptions, Retry, count_photos
 from tagger.ledger import job_control
@@ -51,7 +51,7 @@ from tagger.ledger.job_control import (
 )
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.texts.documents import json_bytes
+from tagger.texts import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (

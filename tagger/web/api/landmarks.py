@@ -46,7 +46,7 @@ from tagger.teaching.questions import (
     withdraw_answer,
 )
 from tagger.teaching.similarity import content_with_embedding, find_similar
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.access import Role, requires

@@ -48,7 +48,7 @@ from tagger.query.tagged_photos import (
     stored_photo,
 )
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.text_format import gettext, percent
 from tagger.verdicts import (
     DismissedPhotos,

@@ -30,7 +30,7 @@ from tagger.query.position_clusters import (
 from tagger.search.names import Meaning
 from tagger.settings import Settings
 from tagger.sights import library_sights
-from tagger.texts.documents import document_of
+from tagger.texts import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext, reader_language
 from tagger.web.access import Role, requires

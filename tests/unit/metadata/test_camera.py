@@ -20,7 +20,7 @@ from tagger.photos import CameraFacts, PhotoOrigin
 from tagger.photos.formats import exif_of
 from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply
-from tagger.texts.documents import json_default
+from tagger.texts import json_default
 
 PICTURE = draw_photo(5, (64, 48))
 EIFFEL = {1: "N", 2: (48.0, 51.0, 30.24), 3: "E", 4: (2.0, 17.0, 40.2)}

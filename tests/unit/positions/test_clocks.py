@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from tagger.cameras import is_clock_time
-from tagger.positions.clocks import Sighting, TimedPosition, estimate_clock, passed_landmarks
+from tagger.positions.companions import Sighting, TimedPosition, estimate_clock, passed_landmarks
 
 HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3

@@ -10,17 +10,17 @@ from tagger.positions.companions import (
     estimate_together,
     group_companions,
 )
-from tagger.positions.estimation import Sequence, estimate
+from tagger.positions.estimation import PhotoSequence, estimate
 
 HOUR_S = 3600.0
 COMPANIONS, STRANGERS, UNTOLD = CoLocations(5, 4, 0), CoLocations(4, 3, 1), CoLocations(1, 1, 0)
 
 
-def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> Sequence:
+def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> PhotoSequence:
     """Hours and latitudes. Photos without a latitude are no anchors."""
     hours, latitude = np.array(at, np.float64).reshape(-1, 2).T
     is_anchor = np.isfinite(latitude)
-    return Sequence(
+    return PhotoSequence(
         hours * HOUR_S,
         latitude,
         np.where(is_anchor, 2.0, np.nan),

@@ -9,7 +9,7 @@ from tagger.positions.estimation import (
     ONE_ANCHOR_S,
     Estimates,
     Floats,
-    Sequence,
+    PhotoSequence,
     contradicted,
     distances_m,
     estimate,
@@ -24,11 +24,13 @@ NONE = (float("nan"),) * 3
 Anchor = tuple[float, float, float]
 
 
-def line(*photos: tuple[float, Anchor, int]) -> Sequence:
+def line(*photos: tuple[float, Anchor, int]) -> PhotoSequence:
     """Photos as time, latitude and longitude and error, trust."""
     at = np.array([at for at, _, _ in photos], np.float64)
     latitude, longitude, error_m = np.array([anchor for _, anchor, _ in photos], np.float64).reshape(-1, 3).T
-    return Sequence(at, latitude, longitude, error_m, np.array([trust for _, _, trust in photos], np.int64))
+    return PhotoSequence(
+        at, latitude, longitude, error_m, np.array([trust for _, _, trust in photos], np.int64)
+    )
 
 
 def unknown(at: float) -> tuple[float, Anchor, int]:
