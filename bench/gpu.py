@@ -51,7 +51,7 @@ from tagger.model.devices import (
 )
 from tagger.photos.decoding import Pixels
 from tagger.photos.files import read_photo
-from tagger.pipeline.requests import Limits, open_bytes
+from tagger.pipeline import Limits, open_bytes
 
 MANIFEST = read_manifest(SHIPPED)
 LIMITS = Limits(readers=1, max_bytes=2**29, max_pixels=250_000_000)

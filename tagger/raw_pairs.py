@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import FactSource, VerdictKind
+from tagger.database import FactSource, VerdictKind
 from tagger.database.statements import among, array, insert_missing
 from tagger.database.tables import (
     NO_FAILURE,
@@ -37,7 +37,7 @@ from tagger.database.tables import (
     photos,
     positions,
 )
-from tagger.ledger.jobs import follow_images
+from tagger.ledger import follow_images
 from tagger.photos import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.names import primary_files, stem_of
 from tagger.roots import Root

@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database import VerdictKind
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_missing, insert_page
 from tagger.database.tables import (
     contents,

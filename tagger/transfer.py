@@ -33,11 +33,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
+from tagger.database import JobState, Outcome
 from tagger.database.changed_days import ChangedDay, record_days
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.engine import may_only_read, reason_of
-from tagger.database.enums import JobState, Outcome
 from tagger.database.schema import (
     SCHEMA_REVISION,
     bulk_load,
@@ -67,7 +67,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import Conflict, SchemaOutdated
 from tagger.kept.update import kept_problems, update_kept
-from tagger.ledger.jobs import OVER, follow_images, items_to_replace
+from tagger.ledger import OVER, follow_images, items_to_replace
 from tagger.model.artifact import Manifest
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS

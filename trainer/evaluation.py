@@ -20,7 +20,7 @@ from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
 from trainer import DataUnusable
-from trainer.data.folders import (
+from trainer.data import (
     LabelledPhoto,
     find_labelled_photos,
     find_ordinary_photos,

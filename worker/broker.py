@@ -23,7 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.database.enums import Priority
+from tagger.database import Priority
 from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
 from tagger.texts.addresses import check_redis_url, redact_url
 from worker.embedded_redis import socket_client, start_embedded

@@ -22,10 +22,10 @@ from celery.worker import state
 from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import start_http_server
 
+from tagger.database import Note, NoteCode, Priority
 from tagger.database.audit_log import Actor
 from tagger.database.connection import Database, open_configured
 from tagger.database.engine import DatabaseError, outage_text, with_retry
-from tagger.database.enums import Note, NoteCode, Priority
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedules import (
@@ -36,9 +36,9 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.kept.update import update_some
+from tagger.ledger import record_error, renewing
 from tagger.ledger.chunks import Claim
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
-from tagger.ledger.jobs import record_error, renewing
 from tagger.ledger.workers import (
     FEWEST_AT_ONCE,
     ChunkClaimer,

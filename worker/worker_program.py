@@ -14,7 +14,7 @@ from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
-from tagger.database.enums import Priority
+from tagger.database import Priority
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
 from tagger.pipeline.confinement import limit_data, memory_beside_this_process

@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import delete, func, insert, select, update
 from support.commands import Terminal
 
+from tagger.database import Priority, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, VerdictKind
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
@@ -20,9 +20,8 @@ from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, Tagging, submit
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.update import update_kept
-from tagger.ledger import job_control
+from tagger.ledger import job_control, suspend_for_root
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
-from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
 from tagger.query.counts import landmark_counts
 from tagger.query.find import find_tagged

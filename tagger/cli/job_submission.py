@@ -26,11 +26,11 @@ from tagger.cli.job_text import (
     print_next_steps,
 )
 from tagger.cli.session import Session, open_for_reading
+from tagger.database import METADATA_KINDS, JobState, Outcome, Priority
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
-from tagger.database.enums import METADATA_KINDS, JobState, Outcome, Priority
 from tagger.jobs.enqueue.job_texts import idle_text
+from tagger.ledger import PUT_BACK
 from tagger.ledger.job_control import find_job, has_write_option
-from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
 from tagger.processes import resume_collection, set_advice
 from tagger.query.photo_json import JobPhotos

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.cli import console
 from tagger.cli.console import local_time, printable
-from tagger.database.enums import (
+from tagger.database import (
     METADATA_KINDS,
     FactProblem,
     JobKind,

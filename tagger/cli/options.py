@@ -28,7 +28,7 @@ from tagger.cli.help import (
     option,
 )
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
-from tagger.database.enums import Priority, Target
+from tagger.database import Priority, Target
 from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid
 from tagger.query.option_values import parse_date as parse_query_date
 from tagger.query.option_values import parse_position

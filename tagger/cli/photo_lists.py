@@ -23,7 +23,7 @@ from tagger.cli.console import (
     write_table,
 )
 from tagger.cli.job_text import count_of
-from tagger.database.enums import TagState
+from tagger.database import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model import TAUGHT_THRESHOLD
 from tagger.photos import RESULT_FACTS

@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Self
 
 from tagger.cli import console
 from tagger.cli.session import Session, open_session
+from tagger.database import CLASSIFICATION_KINDS, JobState
 from tagger.database.engine import with_retry
-from tagger.database.enums import CLASSIFICATION_KINDS, JobState
 from tagger.errors import (
     JobProcessesFailed,
     ProcessFailed,
@@ -30,8 +30,8 @@ from tagger.errors import (
 )
 from tagger.jobs.processing.executor import STOP_S, JobThreads, own_job
 from tagger.jobs.processing.model_cache import share_memory
+from tagger.ledger import finish_job, process_space
 from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
-from tagger.ledger.jobs import finish_job, process_space
 from tagger.ledger.workers import (
     find_last_tick,
     is_worker_needed,

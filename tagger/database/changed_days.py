@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, insert, or_, select
 
-from tagger.database.enums import JobState, KeptStep
+from tagger.database import JobState, KeptStep
 from tagger.database.statements import part_of
 from tagger.database.tables import changed_days, jobs, photos
 

@@ -33,10 +33,10 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import SAVE_INFO
 
+from tagger.database import Priority, Target, VerdictKind
 from tagger.database.audit_log import login_name
 from tagger.database.connection import Database, open_configured
 from tagger.database.engine import address_for_reading, sqlite_file
-from tagger.database.enums import Priority, Target, VerdictKind
 from tagger.errors import (
     ArgumentInvalid,
     EmbeddingsMissing,
@@ -76,7 +76,7 @@ from tagger.ledger.workers import list_workers
 from tagger.photos.decoding import DecodedImage
 from tagger.photos.decoding.limits import failing_alone
 from tagger.photos.paths import named_path
-from tagger.pipeline.requests import OpenPhoto
+from tagger.pipeline import OpenPhoto
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
 from tagger.registry import (

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from tagger.database import METADATA_KINDS
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS
 from tagger.errors import (
     ArgumentInvalid,
     DataFramesMissing,

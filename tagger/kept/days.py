@@ -31,8 +31,8 @@ from sqlalchemy import (
     union_all,
 )
 
+from tagger.database import MEASURED, KeptStep, Outcome, PositionSource
 from tagger.database.changed_days import ChangedDay, record_days
-from tagger.database.enums import MEASURED, KeptStep, Outcome, PositionSource
 from tagger.database.statements import (
     among,
     calendar_day_of,

@@ -37,7 +37,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import KeptStep, PositionSource
+from tagger.database import KeptStep, PositionSource
 from tagger.database.statements import LockTimedOut, among, insert_page, rounded_down
 from tagger.database.tables import (
     changed_days,

@@ -25,9 +25,9 @@ from sqlalchemy import (
     true,
 )
 
+from tagger.database import KeptStep, TripEditKind
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.changed_days import ChangedDay, record_days
-from tagger.database.enums import KeptStep, TripEditKind
 from tagger.database.tables import photos, trip_edits
 from tagger.database.tables import trips as stored_trips
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, exists, func, or_, select, tuple_, update
 
+from tagger.database import ClockSource, KeptStep, PositionSource
 from tagger.database.changed_days import ChangedDay, are_due
 from tagger.database.connection import Database
-from tagger.database.enums import ClockSource, KeptStep, PositionSource
 from tagger.database.statements import (
     AdvisoryLock,
     LockTimedOut,

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 
+from tagger.database import JobKind, JobState, Outcome
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Outcome
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     CLAIMABLE,
     LEASE_S,
     InferenceOptions,

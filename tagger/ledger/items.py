@@ -25,8 +25,8 @@ from sqlalchemy import (
     select,
 )
 
+from tagger.database import CLASSIFICATION_KINDS, Outcome, Priority, Target
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Target
 from tagger.database.statements import (
     AdvisoryLock,
     among,
@@ -36,7 +36,7 @@ from tagger.database.statements import (
 )
 from tagger.database.tables import chunks, job_items, jobs, metadata_writes, photos
 from tagger.errors import FailureKind, ScanInterrupted
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     CLAIMABLE,
     IS_LOCAL,
     LEASE_S,

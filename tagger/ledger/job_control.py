@@ -28,9 +28,7 @@ from sqlalchemy import (
     select,
 )
 
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
-from tagger.database.enums import (
+from tagger.database import (
     CLASSIFICATION_KINDS,
     METADATA_KINDS,
     JobKind,
@@ -43,6 +41,8 @@ from tagger.database.enums import (
     has_code,
     note_columns,
 )
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import (
     changed_days,
@@ -56,7 +56,7 @@ from tagger.database.tables import (
     photos,
 )
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     CLAIMABLE,
     IS_LAST_STEP,
     LEASE_S,

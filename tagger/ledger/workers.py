@@ -27,8 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.connection import Database
-from tagger.database.enums import (
+from tagger.database import (
     JobState,
     Note,
     NoteCode,
@@ -36,6 +35,7 @@ from tagger.database.enums import (
     has_code,
     note_columns,
 )
+from tagger.database.connection import Database
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import (
     chunks,
@@ -46,8 +46,7 @@ from tagger.database.tables import (
     schedules,
     workers,
 )
-from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     CLAIMABLE,
     IS_LOCAL,
     IS_UNFILLED,
@@ -55,6 +54,7 @@ from tagger.ledger.jobs import (
     RENEW_S,
     update_job,
 )
+from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
 from tagger.texts import document_of
 
 # A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.

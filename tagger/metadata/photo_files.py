@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tagger.database.enums import Target
+from tagger.database import Target
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata import (
     RefusalKind,

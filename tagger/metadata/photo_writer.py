@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
-from tagger.database.enums import Outcome, Target
+from tagger.database import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, xmp
 from tagger.metadata.photo_files import (

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from blake3 import blake3
 
-from tagger.database.enums import Target
+from tagger.database import Target
 from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, exif, iptc, xmp
 from tagger.metadata.formats import (
     difference_outside_blocks,

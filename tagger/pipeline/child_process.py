@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.limits import MEMORY_BUDGET
-from tagger.pipeline.requests import decoding_timeout_text
+from tagger.pipeline import decoding_timeout_text
 
 # Added to the timeout of a child's first reply, because Python starts and imports first.
 START_S = 30.0

@@ -18,8 +18,7 @@ from tagger.model import best_predictions, has_finite_length
 from tagger.model.backends import Embeddings, Scores
 from tagger.model.model import Model, OutOfDeviceMemory
 from tagger.photos.decoding import DecodedImage, Pixels, Resize
-from tagger.pipeline.reader_pool import PipelineBuffers, ReaderPool
-from tagger.pipeline.requests import (
+from tagger.pipeline import (
     Classified,
     ImageKey,
     Images,
@@ -36,6 +35,7 @@ from tagger.pipeline.requests import (
     last_line,
     open_bytes,
 )
+from tagger.pipeline.reader_pool import PipelineBuffers, ReaderPool
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.metrics import BATCH_FILL, stage_timer
 

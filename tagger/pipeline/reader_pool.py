@@ -30,8 +30,7 @@ from tagger.photos.decoding.limits import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.names import is_raw_name
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
-from tagger.pipeline.requests import (
+from tagger.pipeline import (
     AlreadyClassified,
     Failed,
     ImageKey,
@@ -49,6 +48,7 @@ from tagger.pipeline.requests import (
     read_photo_bytes,
     timeout_text,
 )
+from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.processes.metrics import READS_HUNG
 
 # How long an incomplete batch waits for more photos if none is being read.

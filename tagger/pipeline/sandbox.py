@@ -31,6 +31,7 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import DIGEST_VERSION
 from tagger.photos.source import PhotoSource
+from tagger.pipeline import Limits, OpenPhoto
 from tagger.pipeline.child_process import (
     ChildProcess,
     RunningChild,
@@ -38,7 +39,6 @@ from tagger.pipeline.child_process import (
 )
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
-from tagger.pipeline.requests import Limits, OpenPhoto
 from tagger.processes.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"

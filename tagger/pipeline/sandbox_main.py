@@ -20,8 +20,8 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.limits import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.photos.formats import PHOTO_FORMATS, digest_container, read_container
+from tagger.pipeline import internal_failure
 from tagger.pipeline.confinement import confine, is_due, limit_memory
-from tagger.pipeline.requests import internal_failure
 from tagger.texts import json_default
 
 # A child without photos ends after this time, and its memory is free.

@@ -34,8 +34,8 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.database import ClockSource, PositionSource
 from tagger.database.connection import Database
-from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import (
     cameras,

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, true
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
-from tagger.database.enums import STATED, ClockSource, PositionSource
+from tagger.database import STATED, ClockSource, PositionSource
 from tagger.database.statements import among, part_of
 from tagger.database.tables import (
     cameras,

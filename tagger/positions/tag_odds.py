@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import clock_seconds, is_clock_time
-from tagger.database.enums import (
+from tagger.database import (
     STATED,
     FactSource,
     OddsReason,

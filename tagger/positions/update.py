@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
-from tagger.database.enums import STATED, PositionSource, VerdictKind
+from tagger.database import STATED, PositionSource, VerdictKind
 from tagger.database.statements import among, insert_page, pages
 from tagger.database.tables import cameras, ledgers, photos, positions, sight_verdicts
 from tagger.positions import companions, estimation, tag_odds

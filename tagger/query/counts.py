@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from sqlalchemy import Connection, Select, exists, func, select, true
 
+from tagger.database import MEASURED, Outcome, VerdictKind
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import MEASURED, Outcome, VerdictKind
 from tagger.database.statements import among, distinct_values, folder_of, unindexed
 from tagger.database.tables import (
     IN_FOLDERS,

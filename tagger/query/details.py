@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from tagger.cameras import camera_name, may_be_reset
-from tagger.database.connection import Database, display_language
-from tagger.database.enums import (
+from tagger.database import (
     METADATA_KINDS,
     FactSource,
     Outcome,
     PositionSource,
     VerdictKind,
 )
+from tagger.database.connection import Database, display_language
 from tagger.database.tables import (
     classifications,
     contents,

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import find_cameras
-from tagger.database.enums import Outcome
+from tagger.database import Outcome
 from tagger.database.statements import among, calendar_day_of, month_of, unindexed
 from tagger.database.tables import (
     FAILING,

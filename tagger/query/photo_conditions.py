@@ -32,8 +32,8 @@ from sqlalchemy import (
     union,
 )
 
+from tagger.database import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import (
     among,
     distinct_values,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, Row, Select, select
 
+from tagger.database import Outcome
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
 from tagger.database.statements import among
 from tagger.database.tables import chunks, contents, job_items, photos
 from tagger.landmarks import Landmark

@@ -32,7 +32,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from tagger.database.enums import TagState
+from tagger.database import TagState
 from tagger.database.statements import unindexed
 from tagger.database.tables import (
     FAILING,

@@ -24,14 +24,14 @@ from sqlalchemy import (
     select,
 )
 
-from tagger.database.connection import Database, display_language
-from tagger.database.enums import (
+from tagger.database import (
     OddsReason,
     Outcome,
     PositionSource,
     TagReason,
     TagState,
 )
+from tagger.database.connection import Database, display_language
 from tagger.database.statements import among, pages
 from tagger.database.tables import (
     contents,

@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from tagger.database import JobState
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
     backend_selections,

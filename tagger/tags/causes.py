@@ -30,8 +30,8 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database import Outcome, VerdictKind
 from tagger.database.connection import record_decisions
-from tagger.database.enums import Outcome, VerdictKind
 from tagger.database.statements import (
     among,
     ids_parameter,
@@ -62,7 +62,7 @@ from tagger.tags.settlement import PAGE, EffectiveTags, settle
 
 if TYPE_CHECKING:
     from tagger.ledger.chunks import Claim
-    from tagger.pipeline.requests import Classified
+    from tagger.pipeline import Classified
 
 # The scores of taught landmarks that images probably show, by content id and landmark id.
 TaughtTags = Mapping[int, Mapping[int, float]]

@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
+from tagger.database import CLASSIFIED_OUTCOMES, KeptStep
 from tagger.database.connection import record_decisions
-from tagger.database.enums import CLASSIFIED_OUTCOMES, KeptStep
 from tagger.database.statements import among, insert_page, part_of
 from tagger.database.tables import (
     cameras,

@@ -26,7 +26,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
-from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
+from tagger.database import OddsReason, TagReason, TagState, VerdictKind
 
 # From this score on, a tag of the model is right more often than one of a taught landmark (0.96).
 #

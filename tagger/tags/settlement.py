@@ -22,8 +22,8 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database import OddsReason, Outcome, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import OddsReason, Outcome, VerdictKind
 from tagger.database.statements import (
     among,
     ids_parameter,
@@ -42,7 +42,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.ledger.jobs import follow_images
+from tagger.ledger import follow_images
 from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.tags.contents import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import LANDMARKS, ids_in_use

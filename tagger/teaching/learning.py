@@ -33,8 +33,8 @@ from sqlalchemy import (
     true,
 )
 
+from tagger.database import TagReason, TagState, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import TagReason, TagState, VerdictKind
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
     PRESENT,

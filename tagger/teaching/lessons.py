@@ -19,8 +19,8 @@ from sqlalchemy import (
     tuple_,
 )
 
+from tagger.database import TagState
 from tagger.database.connection import Database
-from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags
 from tagger.errors import ArgumentInvalid, ExamplesMissing, TaggerError
 from tagger.kept.update import Progress, update_kept

@@ -41,8 +41,8 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import clock_seconds
+from tagger.database import MEASURED, LookAnswer, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import MEASURED, LookAnswer, VerdictKind
 from tagger.database.statements import (
     AdvisoryLock,
     among,

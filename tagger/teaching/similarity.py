@@ -35,8 +35,8 @@ from sqlalchemy import (
     true,
 )
 
+from tagger.database import Outcome
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
     SKETCHED_BLOCK,

@@ -10,7 +10,7 @@ from math import ceil, cos, radians
 from operator import attrgetter
 from typing import NamedTuple
 
-from tagger.database.enums import TripEditKind
+from tagger.database import TripEditKind
 from tagger.geo import distance_km
 
 

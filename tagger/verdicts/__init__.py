@@ -24,9 +24,9 @@ from sqlalchemy import (
     select,
 )
 
+from tagger.database import VerdictKind
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language, open_database
-from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_missing, pages
 from tagger.database.tables import (
     contents,

@@ -18,9 +18,9 @@ from typing import IO, Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_validator
 from sqlalchemy import Connection
 
+from tagger.database import VerdictKind
 from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused, PicklableError

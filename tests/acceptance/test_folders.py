@@ -18,7 +18,7 @@ from support.watching import Tagged
 
 from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
-from tagger.database.enums import JobState
+from tagger.database import JobState
 from tagger.database.tables import jobs
 from tagger.jobs.enqueue.selection import select_paths
 

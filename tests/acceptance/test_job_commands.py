@@ -20,11 +20,11 @@ from support.commands import Screen, Terminal, draw, draw_many
 
 import tagger
 from tagger.cli.job_text import job_report
+from tagger.database import JobState, Runner
 from tagger.database.connection import open_database
-from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
+from tagger.ledger import PUT_BACK
 from tagger.ledger.job_control import find_job
-from tagger.ledger.jobs import PUT_BACK
 from tagger.query.details import photo_details
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_all

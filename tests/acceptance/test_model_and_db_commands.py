@@ -14,13 +14,13 @@ from support.commands import Terminal, draw
 from support.models import ARTIFACT
 from support.stored_photos import StoredPhotos
 
+from tagger.database import Priority, Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import contents, job_items, jobs, photos
 from tagger.jobs.processing import model_cache
+from tagger.ledger import NewJob, create_job, finish_scan
 from tagger.ledger.items import append_items
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import read_manifest
 from tagger.tags import models_in_use
 

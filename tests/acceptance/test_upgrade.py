@@ -19,11 +19,10 @@ from support.commands import Terminal, draw_many
 from support.databases import read_rows
 from support.tls_servers import PAGE as HARDEN
 
-from tagger.database import schema
+from tagger.database import CLASSIFIED_OUTCOMES, schema
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES
 from tagger.database.tables import contents, job_items, jobs, ledgers, photos
-from tagger.ledger.jobs import OVER
+from tagger.ledger import OVER
 from tagger.ledger.workers import release_expired
 
 PHOTOS = 10

@@ -14,7 +14,7 @@ from support.artifacts import LABELS
 from support.commands import Terminal, draw_many, stop
 from support.fault_scenario import PHOTOS, FaultDurations, is_alive
 
-from tagger.database.enums import Priority
+from tagger.database import Priority
 from worker.broker import TASK_NAME, RedisEndpoint, RedisKeys
 from worker.embedded_redis import start_embedded
 from worker.producer import make_app

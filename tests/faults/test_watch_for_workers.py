@@ -13,7 +13,7 @@ from sqlalchemy import select
 from support.commands import Terminal, draw
 from support.watching import started
 
-from tagger.database.enums import JobState
+from tagger.database import JobState
 from tagger.database.tables import job_items, photos
 from tagger.ledger.job_control import JobProgress
 from worker.broker import RedisKeys, count_queued

@@ -14,7 +14,7 @@ from support.databases import audit_entries, execute
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.database import audit_log as audit
+from tagger.database import JobState, Outcome, Priority, Runner, VerdictKind, audit_log as audit
 from tagger.database.audit_log import (
     KEPT_DAYS,
     Actor,
@@ -24,7 +24,6 @@ from tagger.database.audit_log import (
     record_action,
 )
 from tagger.database.connection import Database, open_database, record_event
-from tagger.database.enums import JobState, Outcome, Priority, Runner, VerdictKind
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound
 from tagger.extensions import Event
@@ -36,9 +35,8 @@ from tagger.jobs.enqueue.schedules import (
     run_now,
 )
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
-from tagger.ledger import job_control
+from tagger.ledger import WRITE, NewJob, cancel_job, create_job, finish_scan, job_control
 from tagger.ledger.job_control import cancel, find_job, list_jobs
-from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
 from tagger.registry import use_models
 from tagger.roots import forget_path
 from tagger.settings import Settings

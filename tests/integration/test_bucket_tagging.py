@@ -17,8 +17,8 @@ from support.ledgers import LedgerBuilder
 from support.local_servers import Quiet, running
 from support.program_libraries import LIBRARIES
 
+from tagger.database import JobState, Target
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Target
 from tagger.database.tables import contents, metadata_writes, photos, roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.enqueue import selection
@@ -26,7 +26,7 @@ from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.jobs.processing.executor import run_job
-from tagger.ledger.jobs import NewJob, finish_scan
+from tagger.ledger import NewJob, finish_scan
 from tagger.metadata.photo_files import find_photo_files
 from tagger.photos import buckets, object_store
 from tagger.photos.buckets import ObjectSource

@@ -15,9 +15,9 @@ from support.databases import execute, read_rows
 from support.ledgers import claim_one
 from support.written_folder import WrittenFolder
 
+from tagger.database import JobState, Outcome, Priority, Runner, VerdictKind
 from tagger.database.changed_days import are_consequences_due
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner, VerdictKind
 from tagger.database.statements import PreparedQuery
 from tagger.database.tables import changed_days, chunks, contents, job_items, models, positions
 from tagger.errors import FailureKind
@@ -25,9 +25,9 @@ from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS, ChunkEnd
 from tagger.jobs.processing.classification import KnownImages
 from tagger.jobs.processing.executor import run_job
+from tagger.ledger import cancel_job
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
 from tagger.verdicts import give_verdicts
 

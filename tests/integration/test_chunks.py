@@ -8,11 +8,12 @@ from sqlalchemy import select, update
 from support.clocks import clock_ahead
 from support.ledgers import LedgerBuilder, claim_one
 
-from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database import JobState, Outcome, Runner
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.undo_log import record_intents
+from tagger.ledger import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.chunks import (
     Claim,
     ItemOutcome,
@@ -23,7 +24,6 @@ from tagger.ledger.chunks import (
     store_outcomes,
 )
 from tagger.ledger.job_control import count_open_chunks, find_job, pause, recover_stale_jobs, resume
-from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.workers import ExpiredLeases, release_expired
 
 pytestmark = pytest.mark.postgresql

@@ -23,9 +23,9 @@ from support.databases import create_sqlite_database, read_scalars
 from support.models import record_inferences
 from support.threads import wait_until
 
+from tagger.database import JobState, Priority, Runner, VerdictKind
 from tagger.database.connection import open_database
 from tagger.database.engine import is_transient
-from tagger.database.enums import JobState, Priority, Runner, VerdictKind
 from tagger.database.tables import chunks
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
@@ -83,9 +83,9 @@ def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
     monkeypatch.setattr("tagger.database.engine.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.items", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
-    for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
+    for module in ("tagger.ledger", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
-    monkeypatch.setattr("tagger.ledger.jobs.RETRY_S", 0.1)
+    monkeypatch.setattr("tagger.ledger.RETRY_S", 0.1)
     monkeypatch.setattr("worker.tasks.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.1)
     folder = TaggedFolder(database, tmp_path)

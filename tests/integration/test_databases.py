@@ -22,10 +22,10 @@ from support.ledgers import LedgerBuilder
 from support.stored_photos import StoredPhotos
 
 from tagger.cli.commands.doctor import check_database_file
+from tagger.database import VerdictKind
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.engine import DatabaseError, outage_text, stated_error
-from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import contents, photo_tags, photos, photos_view
 from tagger.errors import DatabaseReadOnly

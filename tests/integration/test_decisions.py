@@ -15,7 +15,7 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 from support.stored_photos import StoredPhotos
 
-from tagger.database.enums import VerdictKind
+from tagger.database import VerdictKind
 from tagger.database.tables import dismissals, effective_tags, models
 from tagger.landmarks.edits import merge_landmark
 from tagger.query.details import photo_details

@@ -15,8 +15,8 @@ from support.colour_folders import TaggedFolder
 from support.databases import execute
 from support.position_library import PositionLibrary
 
+from tagger.database import VerdictKind
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, models, photos
 from tagger.ledger.job_control import count_changes
 from tagger.query.details import PhotoDetails, photo_details, photo_details_by_id

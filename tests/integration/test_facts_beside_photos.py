@@ -14,7 +14,7 @@ from support.camera_photos import draw_shot
 from support.databases import read_row, read_rows, read_scalar
 from support.raw_pairs import PairFolder
 
-from tagger.database.enums import FactProblem
+from tagger.database import FactProblem
 from tagger.database.tables import contents, photos, positions
 from tagger.jobs.enqueue.photo_rows import unread_photos
 from tagger.kept.update import update_kept

@@ -18,7 +18,7 @@ from support.colour_folders import TaggedFolder
 from support.databases import empty_database, execute, query_plans, read_rows, read_scalars
 from support.ledgers import LedgerBuilder
 
-from tagger.database.enums import JobKind, JobState, Priority
+from tagger.database import JobKind, JobState, Priority
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import RETRY_PAUSES, FailureKind
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
@@ -27,14 +27,13 @@ from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.storage import Item
-from tagger.ledger import items
+from tagger.ledger import InferenceOptions, NewJob, create_job, items
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.items import FailureFilter, count_failures, failing_photos
 from tagger.ledger.job_control import JobProgress, cancel
-from tagger.ledger.jobs import InferenceOptions, NewJob, create_job
 from tagger.photos import files
 from tagger.photos.formats import digest_photo
-from tagger.pipeline.requests import Classified
+from tagger.pipeline import Classified
 
 Fail = Callable[[int], None]
 

@@ -11,13 +11,13 @@ from support.colour_folders import TaggedFolder
 from support.databases import execute, read_scalar, read_scalars
 from support.ledgers import LedgerBuilder, claim_one
 
+from tagger.database import JobState, Outcome, Runner
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
-from tagger.ledger import job_control
+from tagger.ledger import NewJob, create_job, finish_scan, job_control, suspend_for_root
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import (
     count_old_items,
@@ -26,7 +26,6 @@ from tagger.ledger.job_control import (
     recover_stale_jobs,
     remove_old_items,
 )
-from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.ledger.workers import resume_suspended_jobs
 from tagger.transfer import found_problems, job_problems
 

@@ -16,14 +16,14 @@ from support.examples import examples
 from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
 
+from tagger.database import JobState, Outcome, Runner
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
+from tagger.ledger import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name, process_space
 from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
-from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name, process_space
 from tagger.ledger.workers import release_expired
 
 NAMESPACE = str(Path("/proc/self/ns/pid").readlink())
@@ -234,7 +234,7 @@ def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger)
 
 
 def test_the_heartbeat_renews_the_lease_of_a_blocked_process(ledger, monkeypatch):
-    monkeypatch.setattr("tagger.ledger.jobs.RENEW_S", 0.01)
+    monkeypatch.setattr("tagger.ledger.RENEW_S", 0.01)
     job = ledger.scanning()
     execute(ledger.database, update(jobs).where(jobs.c.id == job).values(owner_lease_until=0.0))
     with job_heartbeat(ledger.database, job):

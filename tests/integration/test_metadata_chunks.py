@@ -14,7 +14,7 @@ from PIL import Image
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
-from tagger.database.enums import Target, VerdictKind
+from tagger.database import Target, VerdictKind
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing import metadata_writing, undo_log

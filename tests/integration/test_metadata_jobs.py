@@ -14,8 +14,8 @@ from support.ledgers import claim_one
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
+from tagger.database import JobKind, JobState, Runner
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.jobs.enqueue.metadata_jobs import Undo, fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
@@ -24,10 +24,9 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
 from tagger.jobs.processing.undo_log import PhotoResult
-from tagger.ledger import items
+from tagger.ledger import cancel_job, items
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import resume_suspended_jobs
 from tagger.metadata import RefusalKind, WriteRefused, photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto

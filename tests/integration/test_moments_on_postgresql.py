@@ -18,10 +18,9 @@ from support.stored_photos import CLASSIFIED_AT
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import wait_until
 
-from tagger.database import tables
+from tagger.database import JobState, KeptStep, Runner, VerdictKind, tables
 from tagger.database.changed_days import ChangedDay, are_due, record_days
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState, KeptStep, Runner, VerdictKind
 from tagger.database.statements import AdvisoryLock, LockTimedOut, take_lock, try_lock
 from tagger.database.tables import (
     chunks,
@@ -37,7 +36,7 @@ from tagger.kept.days import BEFORE_ALL
 from tagger.kept.stored_trips import store_trips
 from tagger.landmarks import Landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark, remove_landmark
-from tagger.ledger.jobs import finish_job
+from tagger.ledger import finish_job
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import settle
 from tagger.teaching import similarity

@@ -12,16 +12,15 @@ from support.databases import read_scalar, read_scalars
 from support.disks import Disk
 from support.ledgers import LedgerBuilder
 
+from tagger.database import JobState
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
 from tagger.database.tables import mounts, photos
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import selection
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import require_available_roots, select_paths
-from tagger.ledger import job_control
+from tagger.ledger import NewJob, finish_scan, job_control, suspend_for_root
 from tagger.ledger.job_control import list_jobs
-from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
 from tagger.photos import files, folders
 from tagger.roots import forget_path
 

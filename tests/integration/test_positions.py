@@ -11,8 +11,8 @@ from support.databases import execute, read_rows, read_scalar
 from support.position_library import NOON, PositionLibrary
 
 from tagger.cli.commands.locate import LARGEST_OFFSET_H
+from tagger.database import Priority, Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
 from tagger.database.statements import AdvisoryLock, take_lock
 from tagger.database.tables import cameras, changed_days, photos, positions
 from tagger.kept.update import (
@@ -24,8 +24,8 @@ from tagger.kept.update import (
     update_some_days,
 )
 from tagger.landmarks.edits import edit_landmark
+from tagger.ledger import NewJob, create_job
 from tagger.ledger.job_control import pause
-from tagger.ledger.jobs import NewJob, create_job
 from tagger.positions import companions, evidence, update as position_updates
 from tagger.positions.evidence import contradicted_photos
 from tagger.tags.contents import record_matching_photos, record_photos

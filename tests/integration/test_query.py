@@ -15,8 +15,8 @@ from support.artifacts import tiny_artifact
 from support.databases import execute
 from support.stored_photos import StoredPhotos
 
+from tagger.database import Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos
 from tagger.errors import (
     CameraNotFound,
@@ -29,7 +29,7 @@ from tagger.errors import (
     PhotoNotFound,
     QueryOptionInvalid,
 )
-from tagger.ledger.jobs import NewJob, create_job
+from tagger.ledger import NewJob, create_job
 from tagger.query import filters, find, sorted_scan
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details

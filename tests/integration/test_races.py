@@ -13,7 +13,7 @@ from support.databases import read_scalars
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.database.enums import VerdictKind
+from tagger.database import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
 from tagger.landmarks import find_landmark

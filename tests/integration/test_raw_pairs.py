@@ -12,15 +12,15 @@ from support.databases import query_plans
 from support.raw_pairs import PairFolder
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER
 
+from tagger.database import VerdictKind
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import database_stats
-from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan_comparison import preview_scan
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.metadata_preview import preview_photos
-from tagger.ledger.jobs import InferenceOptions
+from tagger.ledger import InferenceOptions
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged

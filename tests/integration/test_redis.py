@@ -25,10 +25,10 @@ from support.ledgers import LedgerBuilder
 from support.local_servers import TcpProxy
 
 from tagger.cli.commands.doctor import check_redis
-from tagger.database.enums import Priority
+from tagger.database import Priority
 from tagger.errors import RedisMisconfigured
+from tagger.ledger import suspend_for_root
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
 from worker import broker, celery_patches, tasks as sweeper_module

@@ -19,8 +19,8 @@ from support.databases import read_scalars
 from support.threads import in_threads
 
 from tagger import roots as roots_module
+from tagger.database import JobState
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound, RootUnavailable
 from tagger.jobs.processing.chunk_runner import StoredBatch

@@ -20,7 +20,7 @@ from tagger.jobs.enqueue import scan, scan_comparison, selection
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.scan_comparison import WatchedChanges, scan_watched
 from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
-from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
+from tagger.ledger import NewJob, cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 from tagger.roots import list_roots
 

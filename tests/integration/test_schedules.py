@@ -11,8 +11,8 @@ from support.threads import in_threads
 from support.written_folder import WrittenFolder
 
 from tagger.cli.job_text import tick_text
+from tagger.database import Priority, Target
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, ledgers, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
@@ -33,8 +33,8 @@ from tagger.jobs.enqueue.schedules import (
     run_now,
 )
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions
+from tagger.ledger import cancel_job
 from tagger.ledger.job_control import cancel, pause, resume
-from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.query.options import PhotoQuery
 

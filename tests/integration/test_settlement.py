@@ -24,8 +24,8 @@ from support.databases import read_scalars
 from support.examples import examples
 from support.teaching import teachable_artifact
 
+from tagger.database import VerdictKind
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
 from tagger.errors import TaggerError
 from tagger.jobs.processing.metadata_preview import load_photo_tags

@@ -15,8 +15,8 @@ from support.models import record_inferences
 
 from tagger.cli.commands.tag import print_predictions
 from tagger.cli.session import Session
+from tagger.database import VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags
 from tagger.errors import Conflict, ModelFileNotFound
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, submit

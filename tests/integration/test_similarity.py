@@ -8,8 +8,7 @@ from sqlalchemy import delete, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
-from tagger.database import tables
-from tagger.database.enums import VerdictKind
+from tagger.database import VerdictKind, tables
 from tagger.database.tables import embeddings, photos, tags
 from tagger.teaching import similarity
 from tagger.teaching.learning import load_embeddings

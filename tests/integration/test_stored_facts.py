@@ -27,7 +27,7 @@ from tagger.jobs.processing.storage import open_items, store_results
 from tagger.ledger.chunks import Claim
 from tagger.photos import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion
-from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
+from tagger.pipeline import AlreadyClassified, Classified, Failed, ModelResult, Result
 from tagger.roots import ensure_root
 from tagger.teaching.comparison import TaughtCache
 

@@ -17,8 +17,8 @@ from support.colour_folders import GATE, TaggedFolder
 from support.databases import read_row, read_scalar
 from support.written_folder import EMBED
 
+from tagger.database import JobState, Outcome, Priority, Runner, Target
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner, Target
 from tagger.database.tables import cameras, job_items, jobs, landmarks, photos, positions, verdicts
 from tagger.errors import (
     EmbeddingsMissing,

@@ -16,19 +16,19 @@ from support.databases import execute, read_rows, read_scalars
 from support.ledgers import claim_one
 from support.threads import in_threads
 
-from tagger.database.enums import JobState, Runner
+from tagger.database import JobState, Runner
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.ledger import cancel_job
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.items import failing_photos
-from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact
+from tagger.pipeline import Request
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Request
 from tagger.registry import add_model
 
 
@@ -325,7 +325,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
 def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(folder, monkeypatch):
     """The connection broke before the answer came: the chunk has a lease that nobody renews."""
     monkeypatch.setattr("tagger.ledger.items.LEASE_S", 1.0)
-    for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
+    for module in ("tagger.ledger", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", 0.2)
     for number in range(40):
         folder.draw(f"{number:02}.jpg", shade=number)

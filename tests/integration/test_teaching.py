@@ -14,8 +14,8 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
 from tagger.cli.commands.doctor import check_models
+from tagger.database import VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, submit
@@ -30,8 +30,8 @@ from tagger.landmarks.edits import (
     merge_landmark,
     remove_landmark,
 )
+from tagger.ledger import InferenceOptions
 from tagger.ledger.job_control import JobProgress
-from tagger.ledger.jobs import InferenceOptions
 from tagger.model import TAUGHT_THRESHOLD
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged

@@ -18,8 +18,8 @@ from support.raw_pairs import PairFolder
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
 from tagger.cli.job_text import job_report, photo_line
+from tagger.database import JobKind, Target, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import TaggerError, ThingNotFound
 from tagger.jobs.enqueue.metadata_jobs import Write

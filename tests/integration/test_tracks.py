@@ -12,8 +12,8 @@ from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_g
 from support.position_library import NOON, PositionLibrary
 from support.threads import in_threads
 
+from tagger.database import VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
 from tagger.database.tables import changed_days, photos, positions, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound, SightNotFound
 from tagger.landmarks.edits import (

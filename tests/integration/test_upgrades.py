@@ -40,10 +40,9 @@ from support.schemas import BEFORE, migrate, released_library
 from support.teaching import draw_place, teachable_artifact
 
 from tagger import transfer
-from tagger.database import schema
+from tagger.database import Runner, VerdictKind, schema
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
-from tagger.database.enums import Runner, VerdictKind
 from tagger.database.schema import (
     SCHEMA_REVISION,
     bulk_load,

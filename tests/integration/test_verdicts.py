@@ -15,7 +15,7 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.databases import execute
 
 from tagger import texts as documents, verdicts as verdicts_module
-from tagger.database.enums import VerdictKind
+from tagger.database import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
 from tagger.query.counts import landmark_counts

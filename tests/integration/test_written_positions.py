@@ -9,7 +9,7 @@ from support.camera_photos import draw_shot
 from support.databases import execute, read_rows
 from support.written_folder import WrittenFolder
 
-from tagger.database.enums import Runner, Target
+from tagger.database import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.submission import MAX_ERROR_M, MetadataOptions

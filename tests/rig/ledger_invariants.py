@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
+from tagger.database import JobState, Outcome
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome
 from tagger.database.tables import chunks, contents, job_items, jobs, photos, tags
 
 

@@ -9,17 +9,17 @@ from sqlalchemy import Row, func, select
 from support.artifacts import colour_of, tiny_artifact
 from support.databases import read_row, read_rows, read_scalar
 
+from tagger.database import Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import Scan, ScanReport
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
+from tagger.ledger import NewJob, create_job, finish_scan
 from tagger.ledger.items import FailingPhoto, FailureFilter, failing_photos
 from tagger.ledger.job_control import JobProgress, find_job
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import Manifest
 from tagger.registry import RegisteredModel, add_model
 from tagger.settings import Settings

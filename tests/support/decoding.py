@@ -8,8 +8,8 @@ from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
+from tagger.pipeline import Limits, OpenPhoto, Reader, Request, open_bytes, read_photo_bytes
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader, Request, open_bytes, read_photo_bytes
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000

@@ -100,7 +100,7 @@ SHORT_DURATIONS = FaultDurations(
     away_s=6,
     frozen_s=4,
     values=(
-        "tagger.ledger.jobs.LEASE_S=5 tagger.ledger.jobs.RENEW_S=1.5 "
+        "tagger.ledger.LEASE_S=5 tagger.ledger.RENEW_S=1.5 "
         "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.tasks.SWEEP_S=1 tagger.ledger.workers.RETRY_S=1"
     ),
 )

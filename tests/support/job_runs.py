@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 from sqlalchemy import select
 from support.databases import read_rows
 
+from tagger.database import Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
 from tagger.database.tables import chunks, jobs
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.processing.executor import ChunkExecutor

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, insert, select, update
 
+from tagger.database import Outcome, Priority, Runner
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
+from tagger.ledger import NewJob, create_job, finish_job, finish_scan
 from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, close_last_step, store_outcomes
 from tagger.ledger.items import append_items
 from tagger.ledger.job_control import JobProgress, find_job
-from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 
 
 class LedgerBuilder:

@@ -13,7 +13,7 @@ from support.written_folder import WrittenFolder
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.jobs.enqueue.selection import Selection
-from tagger.ledger.jobs import InferenceOptions
+from tagger.ledger import InferenceOptions
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery

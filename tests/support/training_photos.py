@@ -16,7 +16,7 @@ from support.scenes import draw_label
 from torchvision import models
 
 from tagger.photos.decoding import Pixels
-from trainer.data.folders import LabelledPhoto
+from trainer.data import LabelledPhoto
 from trainer.data.preparation import CachedPhotos, find_training_photos
 from trainer.export.artifact import FinishedRun
 from trainer.learning.loop import Augmentation, TrainingSet

@@ -9,8 +9,8 @@ from support.colour_folders import TaggedFolder
 from support.databases import execute, read_rows
 from support.scenes import tree
 
+from tagger.database import Runner, Target, VerdictKind
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.database.tables import chunks, job_items, metadata_writes
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, MetadataOptions, submit

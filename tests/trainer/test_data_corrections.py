@@ -17,7 +17,7 @@ from tagger.landmarks import find_landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark
 from tagger.photos.formats import digest_photo
 from tagger.registry import add_model, use_models
-from trainer.data.folders import label_folders, labels_with_landmarks
+from trainer.data import label_folders, labels_with_landmarks
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"

@@ -20,7 +20,7 @@ from support.local_servers import Quiet, running
 from support.scenes import course_archive, draw_label, draw_scene, scene, scene_bytes, tree, zip_of
 
 from trainer import DataUnusable
-from trainer.data.folders import Sketch, group_near_duplicates, labels_with_landmarks, sketch_of
+from trainer.data import Sketch, group_near_duplicates, labels_with_landmarks, sketch_of
 from trainer.data.sources import fetch_udacity, photo_entries
 from trainer.data.split import assign_splits
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer import DataUnusable
-from trainer.data.folders import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
+from trainer.data import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.scenes import draw_label
 
 from trainer import DataUnusable
-from trainer.data.folders import read_gazetteer, sources_of
+from trainer.data import read_gazetteer, sources_of
 from trainer.data.preparation import FoundPhotos, find_training_photos, prepare
 from trainer.evaluation import evaluate
 from trainer.options import FAMILY

@@ -14,7 +14,7 @@ from support.scenes import draw_scene
 
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from trainer import OutputUnwritable
-from trainer.data.folders import LabelledPhoto
+from trainer.data import LabelledPhoto
 from trainer.data.preparation import MAX_PIXELS, CachedPhotos, cache_photos
 
 SIDE = 32

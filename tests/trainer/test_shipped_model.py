@@ -20,7 +20,7 @@ from tagger.model.backends.openvino import OpenVinoBackend, convert, read_shippe
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model
-from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
+from trainer.data import LabelledPhoto, find_labelled_photos, find_ordinary_photos
 from trainer.data.preparation import decode_batches
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
+from tagger.database import OddsReason, TagReason, TagState, VerdictKind
 from tagger.tags.rule import (
     INTACT,
     LEAST_SCORE,

@@ -26,10 +26,7 @@ from tagger.photos import CameraFacts
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline import pipeline as pipeline_module, reader_pool
-from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.reader_pool import MOST_HUNG
-from tagger.pipeline.requests import (
+from tagger.pipeline import (
     AlreadyClassified,
     Classified,
     Failed,
@@ -39,7 +36,11 @@ from tagger.pipeline.requests import (
     RequestResult,
     ResultSink,
     Unchanged,
+    pipeline as pipeline_module,
+    reader_pool,
 )
+from tagger.pipeline.pipeline import Pipeline
+from tagger.pipeline.reader_pool import MOST_HUNG
 
 LIMITS = Limits(readers=2, max_bytes=10**7, max_pixels=10**7)
 WAIT_S = 20.0  # Longer than any test waits unless something hangs

@@ -42,7 +42,7 @@ from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, Extra, detect_format, digest_photo, orientation_in
 from tagger.photos.names import is_photo_name, is_raw_name
 from tagger.photos.raw import read_raw
-from tagger.pipeline.requests import Limits, open_bytes
+from tagger.pipeline import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 
 MAX_PIXELS = 10**6
@@ -231,7 +231,7 @@ import sys
 from pathlib import Path
 from tagger.photos.decoding import Resize
 from tagger.photos.files import PhotoBytes
-from tagger.pipeline.requests import Limits, open_bytes
+from tagger.pipeline import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 photo, limits = PhotoBytes(Path(sys.argv[1]).read_bytes(), 1, 0), Limits(1, 10**7, 10**6)
 with Sandbox(limits) as sandbox:

@@ -25,8 +25,8 @@ from tagger.photos.decoding import Resize
 from tagger.photos.decoding.limits import MemoryBudget
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
+from tagger.pipeline import Limits, OpenPhoto, open_bytes
 from tagger.pipeline.child_process import ChildProcess, ParentStopping, RunningChild
-from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 
 RESIZE = Resize(size=32, short_side=40)

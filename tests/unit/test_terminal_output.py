@@ -18,7 +18,7 @@ import pytest
 from tagger.cli import console
 from tagger.cli.console import local_time, write_parts, write_table
 from tagger.cli.job_text import overview_lines, photo_line, service_lines
-from tagger.database.enums import JobKind, JobState, Outcome, TagReason, VerdictKind
+from tagger.database import JobKind, JobState, Outcome, TagReason, VerdictKind
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus

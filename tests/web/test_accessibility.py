@@ -21,13 +21,13 @@ from support.browser import (
 from support.library_photos import EIFFEL, GATE, TRIP, VERSAILLES, LibraryPhotos, add_trip, picture
 from support.page_server import photo, settings_in
 
+from tagger.database import Priority, Runner
 from tagger.database.connection import open_database
-from tagger.database.enums import Priority, Runner
 from tagger.database.tables import landmarks
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
+from tagger.ledger import NewJob, create_job, finish_scan
 from tagger.ledger.job_control import pause
-from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
     "/try", "/places", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France",

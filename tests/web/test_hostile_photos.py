@@ -21,12 +21,12 @@ from support.library_photos import EIFFEL, LibraryPhotos, picture
 from support.page_server import LOCAL_URL, photo, settings_in
 
 from tagger.cli.main import main
+from tagger.database import Priority, Runner
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Priority, Runner
 from tagger.database.tables import cameras, contents, landmarks, models, photos, positions, verdicts
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
-from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
+from tagger.ledger import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.model.artifact import Label
 from tagger.photos.formats import digest_photo
 from tagger.query.options import PhotoQuery

@@ -11,14 +11,14 @@ from starlette.testclient import TestClient
 from support.library_photos import LibraryPhotos
 from support.page_server import client_at
 
+from tagger.database import Outcome, Priority, Target
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, Priority, Target
 from tagger.database.tables import job_items, photos, schedules
 from tagger.errors import FailureKind, SettingsInvalid
 from tagger.jobs.enqueue.schedules import add_schedule, list_runs, run_due_schedules
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions
+from tagger.ledger import create_job, finish_scan
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings
 from tagger.web.access import AccessPolicy
 from tagger.web.api.job_starter import MAX_OPEN_JOBS, folder_key

@@ -16,7 +16,7 @@ from support.browser import open_page
 from support.library_photos import EIFFEL, picture
 
 from docs.update_languages import extracted, forms
-from tagger.database.enums import Note, NoteCode, note_columns
+from tagger.database import Note, NoteCode, note_columns
 from tagger.jobs.enqueue.job_texts import note_text
 from tagger.query.timeline import section_parts
 from tagger.texts.names import city_name, place_text

@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from support.databases import execute
 from support.library_photos import EIFFEL, GATE, TRIP, add_trip
 
-from tagger.database.enums import Runner
+from tagger.database import Runner
 from tagger.database.tables import photos, positions
-from tagger.ledger.jobs import NewJob, create_job
+from tagger.ledger import NewJob, create_job
 from tagger.query import facets
 from tagger.query.counts import find_covers
 from tagger.verdicts import star_photos

@@ -9,7 +9,7 @@ from support.browser import PHONE, axe_findings, open_page
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
-from tagger.database.enums import VerdictKind
+from tagger.database import VerdictKind
 from tagger.settings import Settings
 from tagger.verdicts import give_verdicts
 

@@ -14,8 +14,8 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from support.page_server import client_of_page, settings_in
 
 from tagger.cli.main import main
+from tagger.database import Priority, VerdictKind
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Priority, VerdictKind
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.kept.update import update_kept

@@ -15,7 +15,7 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from support.threads import wait_until
 from support.written_folder import WrittenFolder
 
-from tagger.database.enums import Runner
+from tagger.database import Runner
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
 from tagger.registry import add_model, use_models

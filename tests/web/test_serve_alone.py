@@ -20,7 +20,7 @@ from support.commands import Process, Terminal, draw_many
 from support.fault_scenario import SHORT_DURATIONS
 from support.page_server import photo
 
-from tagger.database.enums import JobState
+from tagger.database import JobState
 from tagger.database.tables import schedules
 from tagger.ledger.job_control import JobProgress
 

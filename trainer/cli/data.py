@@ -16,7 +16,7 @@ import typer
 
 from tagger.cli.console import write_json, write_table
 from tagger.settings import load_settings
-from trainer.data.folders import find_labelled_photos
+from trainer.data import find_labelled_photos
 from trainer.data.sources import (
     URL,
     collect_corrections,

@@ -21,7 +21,7 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.paths import path_text
 from trainer import DataUnusable, writing_to
-from trainer.data.folders import (
+from trainer.data import (
     FILE_NAME,
     MAX_BYTES,
     MAX_PIXELS,

@@ -25,7 +25,7 @@ from tagger.model.artifact import TRAINED_PHOTOS, Label, Manifest
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.files import read_photo
 from trainer import DataUnusable, writing_to
-from trainer.data.folders import (
+from trainer.data import (
     MAX_BYTES,
     MAX_PIXELS,
     LabelledPhoto,

@@ -23,7 +23,7 @@ from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts import LabelledImage, TrainingExport, open_training_export
 from trainer import DataUnusable, progress, writing_to
-from trainer.data.folders import (
+from trainer.data import (
     COLUMNS,
     FILE_NAME,
     SOURCES,

@@ -24,7 +24,7 @@ from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from trainer import DataUnusable, OutputUnwritable, writing_to
-from trainer.data.folders import (
+from trainer.data import (
     FILE_NAME,
     MAX_BYTES,
     SPLITS,

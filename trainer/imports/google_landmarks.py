@@ -31,7 +31,7 @@ from tagger.photos.files import new_file
 from tagger.texts import decoded_text
 from tagger.texts.names import clean_name, digest_slug, slug_of_name
 from trainer import DataUnusable, writing_to
-from trainer.data.folders import find_ordinary_photos
+from trainer.data import find_ordinary_photos
 from trainer.data.preparation import decode_batches
 from trainer.export.artifact import WrittenModel, program_versions, write_program
 from trainer.imports.tensorflow_js import (

@@ -42,7 +42,7 @@ from tagger.model.devices import choose_device
 from tagger.photos.files import new_file
 from trainer import BackboneUnusable, DataUnusable, writing_to
 from trainer.backbones import GOOGLE_IN_FILES, find_source, load_backbone, read_weights
-from trainer.data.folders import open_csv
+from trainer.data import open_csv
 from trainer.data.preparation import decode_batches
 from trainer.export.artifact import WrittenModel, program_versions, write_program
 from trainer.export.calibration import convolution_ranges

@@ -38,7 +38,7 @@ from tagger.cli.session import (
     open_session,
     update_derived_facts,
 )
-from tagger.database.enums import NoteCode, Priority, has_code
+from tagger.database import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
 from tagger.jobs.enqueue.submission import (
     Backfill,

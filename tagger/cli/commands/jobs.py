@@ -54,8 +54,8 @@ from tagger.cli.session import (
     open_session,
     print_due,
 )
+from tagger.database import METADATA_KINDS, JobKind, Priority
 from tagger.database.engine import DatabaseError, outage_text
-from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_texts import (
     StatusDocument,

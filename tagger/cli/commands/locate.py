@@ -24,7 +24,7 @@ from tagger.cli.help import (
 from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.session import Session, open_for_reading, open_session, update_positions
-from tagger.database.enums import PositionSource
+from tagger.database import PositionSource
 from tagger.kept import update as kept_update
 from tagger.positions.companions import CameraClock, unknown_clocks
 from tagger.positions.tracks import AddedTrack, list_tracks, remove_track

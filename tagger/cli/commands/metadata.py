@@ -32,7 +32,7 @@ from tagger.cli.options import (
     WriteOptions,
 )
 from tagger.cli.session import Session, open_for_reading, open_session
-from tagger.database.enums import Priority, Target
+from tagger.database import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import (

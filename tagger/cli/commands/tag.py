@@ -43,8 +43,8 @@ from tagger.cli.options import (
     WriteOptions,
 )
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
+from tagger.database import Priority
 from tagger.database.engine import DatabaseError, is_transient, outage_text
-from tagger.database.enums import Priority
 from tagger.errors import (
     BucketExtraMissing,
     BucketUnavailable,
@@ -61,7 +61,7 @@ from tagger.jobs.enqueue.selection import (
     select_paths,
 )
 from tagger.jobs.enqueue.submission import Tagging, inference_options
-from tagger.ledger.jobs import PUT_BACK
+from tagger.ledger import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
+from tagger.database import JobKind, JobState, Outcome, Priority, Runner, Target
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,

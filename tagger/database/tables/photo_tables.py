@@ -21,7 +21,7 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.enums import (
+from tagger.database import (
     ClockSource,
     FactProblem,
     FactSource,

@@ -24,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import (
+from tagger.database import (
     LookAnswer,
     OddsReason,
     TagReason,

@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from tagger.database import JobKind, stored_note
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, stored_note
 from tagger.database.statements import current_time
+from tagger.ledger import CLAIMABLE
 from tagger.ledger.items import FailingPhoto, FailureDocument
 from tagger.ledger.job_control import JobProgress
-from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
 from tagger.photos.paths import printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
+from tagger.database import STATED, JobKind, Outcome, Target
 from tagger.database.connection import Database
-from tagger.database.enums import STATED, JobKind, Outcome, Target
 from tagger.database.tables import (
     contents,
     job_items,
@@ -22,9 +22,9 @@ from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.submission import UNDO_JOB, MetadataOptions, inference_options
 from tagger.kept.update import update_kept
+from tagger.ledger import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
 from tagger.ledger.items import fill_job
 from tagger.ledger.job_control import find_job
-from tagger.ledger.jobs import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery

@@ -30,12 +30,12 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database import FactProblem, FactSource
 from tagger.database.connection import Database
-from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
-from tagger.ledger.jobs import InferenceOptions
+from tagger.ledger import InferenceOptions
 from tagger.metadata.stated_facts import (
     SideFacts,
     StatedFacts,

@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 
+from tagger.database import JobKind, Note, NoteCode
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Note, NoteCode
 from tagger.database.tables import photos
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.photo_rows import (
@@ -44,6 +44,7 @@ from tagger.jobs.enqueue.selection import (
     unavailable_in,
     without_problems,
 )
+from tagger.ledger import InferenceOptions, NewJob
 from tagger.ledger.items import (
     append_items,
     fill_job,
@@ -51,7 +52,6 @@ from tagger.ledger.items import (
     jobs_with_the_same_task,
     lock_scan,
 )
-from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups

@@ -24,8 +24,8 @@ from tagger.jobs.enqueue.selection import (
     unavailable_in,
     without_problems,
 )
+from tagger.ledger import InferenceOptions
 from tagger.ledger.items import photos_in_open_jobs
-from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import find_named, open_source

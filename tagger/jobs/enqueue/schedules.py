@@ -31,9 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
-from tagger.database.enums import (
+from tagger.database import (
     JobKind,
     JobState,
     Note,
@@ -42,6 +40,8 @@ from tagger.database.enums import (
     has_code,
     note_columns,
 )
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import (
@@ -62,8 +62,8 @@ from tagger.jobs.enqueue.submission import (
     discard_empty_job,
     queue_job,
 )
+from tagger.ledger import OPEN_STATES, WRITE, NewJob, cancel_job, insert_job
 from tagger.ledger.job_control import pause_job, resume
-from tagger.ledger.jobs import OPEN_STATES, WRITE, NewJob, cancel_job, insert_job
 from tagger.settings import Settings
 from tagger.texts import document_of
 from tagger.texts.text_format import INVISIBLE, has_controls

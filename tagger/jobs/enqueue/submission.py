@@ -24,9 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from tagger.database.audit_log import AuditAction, withdraw_action
-from tagger.database.connection import Database
-from tagger.database.enums import (
+from tagger.database import (
     METADATA_KINDS,
     JobKind,
     JobState,
@@ -34,6 +32,8 @@ from tagger.database.enums import (
     Runner,
     Target,
 )
+from tagger.database.audit_log import AuditAction, withdraw_action
+from tagger.database.connection import Database
 from tagger.database.statements import current_time
 from tagger.database.tables import (
     PRESENT,
@@ -52,9 +52,7 @@ from tagger.jobs.enqueue.selection import (
     require_available_roots,
     select_paths,
 )
-from tagger.ledger.items import FailureFilter, failure_conditions
-from tagger.ledger.job_control import find_job
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     PATHS,
     WRITE,
     InferenceOptions,
@@ -64,6 +62,8 @@ from tagger.ledger.jobs import (
     job_heartbeat,
     other_models,
 )
+from tagger.ledger.items import FailureFilter, failure_conditions
+from tagger.ledger.job_control import find_job
 from tagger.photos import LARGEST_ERROR_M
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.photos.source import require_writable

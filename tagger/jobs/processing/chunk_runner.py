@@ -13,14 +13,14 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import TypeVar
 
+from tagger.database import Outcome
 from tagger.database.connection import Database
 from tagger.database.engine import with_retry
-from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.storage import Item, open_items
+from tagger.ledger import suspend_for_root
 from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
-from tagger.ledger.jobs import suspend_for_root
 from tagger.processes.metrics import FAILURES, PHOTOS
 from tagger.roots import Root, list_roots
 from tagger.roots.availability import UnavailableFolder, unavailable_folders

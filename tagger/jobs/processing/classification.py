@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, select
 
+from tagger.database import Outcome
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
 from tagger.database.statements import PreparedQuery, among
 from tagger.database.tables import contents
 from tagger.errors import (
@@ -32,8 +32,7 @@ from tagger.jobs.processing.storage import Item, store_results
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ParentStopping
-from tagger.pipeline.requests import (
+from tagger.pipeline import (
     Failed,
     Reader,
     Request,
@@ -41,6 +40,7 @@ from tagger.pipeline.requests import (
     Result,
     last_line,
 )
+from tagger.pipeline.child_process import ParentStopping
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.metrics import stage_timer
 from tagger.roots import Root

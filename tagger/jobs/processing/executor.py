@@ -15,9 +15,9 @@ from typing import Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from tagger.database import METADATA_KINDS, JobKind, JobState, Note, NoteCode
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Note, NoteCode
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.processing.chunk_runner import (
     SLICE_S,
@@ -30,15 +30,7 @@ from tagger.jobs.processing.chunk_runner import (
 from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.kept.update import update_some_days
-from tagger.ledger.chunks import (
-    Claim,
-    claim_next_chunk,
-    close_last_step,
-    release_chunk,
-    renew_leases,
-)
-from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
-from tagger.ledger.jobs import (
+from tagger.ledger import (
     PUT_BACK,
     cancel_job,
     end_local_job,
@@ -48,6 +40,14 @@ from tagger.ledger.jobs import (
     record_error,
     renewing,
 )
+from tagger.ledger.chunks import (
+    Claim,
+    claim_next_chunk,
+    close_last_step,
+    release_chunk,
+    renew_leases,
+)
+from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
 from tagger.ledger.workers import ExpiredLeases
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
 from tagger.processes.stall import stall_check

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, select, true
 
+from tagger.database import STATED, Target
 from tagger.database.connection import Database
-from tagger.database.enums import STATED, Target
 from tagger.database.tables import (
     contents,
     effective_tags,

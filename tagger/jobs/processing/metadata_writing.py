@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database.enums import Outcome
+from tagger.database import Outcome
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.submission import UNDO_JOB, MetadataOptions

@@ -41,8 +41,8 @@ from tagger.photos.decoding.limits import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named
+from tagger.pipeline import Limits, Opener, OpenPhoto
 from tagger.pipeline.pipeline import Pipeline, photo_opener
-from tagger.pipeline.requests import Limits, Opener, OpenPhoto
 from tagger.pipeline.sandbox import Sandbox
 from tagger.query.counts import sample_photos
 from tagger.registry import (

@@ -32,8 +32,8 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import camera_of, ensure_cameras
+from tagger.database import Outcome, failure_outcome
 from tagger.database.connection import Database, has_receivers, record_event
-from tagger.database.enums import Outcome, failure_outcome
 from tagger.database.statements import among, current_time, ids_parameter, insert_page
 from tagger.database.tables import (
     NO_FAILURE,
@@ -46,15 +46,15 @@ from tagger.database.tables import (
 from tagger.errors import FailureKind
 from tagger.extensions import Event
 from tagger.jobs.enqueue.photo_rows import fact_columns, stored_side_files
+from tagger.ledger import follow_images
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.ledger.jobs import follow_images
 from tagger.metadata.stated_facts import SideFacts
 from tagger.photos import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile
-from tagger.pipeline.requests import (
+from tagger.pipeline import (
     AlreadyClassified,
     Classified,
     Failed,

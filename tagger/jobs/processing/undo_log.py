@@ -30,8 +30,8 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database import Outcome, Target, failure_outcome
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, Target, failure_outcome
 from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease

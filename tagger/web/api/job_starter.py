@@ -25,8 +25,8 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from tagger.database import Priority, Target
 from tagger.database.engine import DatabaseError
-from tagger.database.enums import Priority, Target
 from tagger.errors import (
     FailureKind,
     ObjectAddressInvalid,
@@ -53,9 +53,8 @@ from tagger.jobs.enqueue.submission import (
     prepare_job,
     queue_job,
 )
-from tagger.ledger import job_control
+from tagger.ledger import cancel_job, create_job, job_control
 from tagger.ledger.job_control import count_open_jobs
-from tagger.ledger.jobs import cancel_job, create_job
 from tagger.photos.paths import parse_path
 from tagger.photos.source import open_source
 from tagger.query.options import PhotoQuery

@@ -19,9 +19,9 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from tagger.database import METADATA_KINDS, Priority
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
-from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.job_texts import (
     JobFindings,
@@ -33,7 +33,7 @@ from tagger.jobs.enqueue.job_texts import (
 )
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.submission import MetadataOptions, Retry, count_photos
-from tagger.ledger import job_control
+from tagger.ledger import CLAIMABLE, job_control
 from tagger.ledger.items import (
     FailingPhoto,
     FailureDocument,
@@ -49,7 +49,6 @@ from tagger.ledger.job_control import (
     job_options,
     list_recent_jobs,
 )
-from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.texts import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language

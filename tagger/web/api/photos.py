@@ -23,8 +23,8 @@ from pydantic import Field
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from tagger.database import VerdictKind
 from tagger.database.audit_log import login_name
-from tagger.database.enums import VerdictKind
 from tagger.errors import PhotoFailed
 from tagger.photos.files import OpenFile
 from tagger.photos.formats import require_format

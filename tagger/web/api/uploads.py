@@ -16,15 +16,15 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Priority
+from tagger import pipeline as pipeline_requests
+from tagger.database import Priority
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
-from tagger.pipeline import requests as pipeline_requests
-from tagger.pipeline.requests import Classified, Failed, OpenPhoto, RequestResult
+from tagger.pipeline import Classified, Failed, OpenPhoto, RequestResult
 from tagger.query.photo_json import (
     FailedPredictionDocument,
     ModelPredictions,

@@ -22,8 +22,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from tagger.database import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.database.audit_log import author_text
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.job_texts import (
     backfill_text,

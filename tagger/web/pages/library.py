@@ -13,8 +13,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.database import Priority, TripEditKind
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import Priority, TripEditKind
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.kept.trips import (

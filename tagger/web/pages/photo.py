@@ -29,7 +29,7 @@ from fastapi.responses import (
 from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Priority, Target
+from tagger.database import Priority, Target
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.geo import distance_km
 from tagger.jobs.enqueue.metadata_jobs import (

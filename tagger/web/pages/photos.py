@@ -16,8 +16,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.database import TagState
 from tagger.database.connection import Database
-from tagger.database.enums import TagState
 from tagger.errors import (
     CursorInvalid,
     LandmarkAmbiguous,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.database.enums import TagState
+from tagger.database import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected
 from tagger.geo import distance_km
 from tagger.landmarks import Landmark, find_landmark

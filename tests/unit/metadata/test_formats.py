@@ -34,7 +34,7 @@ from support.format_photos import (
     write_and_check_pixels,
 )
 
-from tagger.database.enums import Outcome, Target
+from tagger.database import Outcome, Target
 from tagger.metadata import RefusalKind, WriteRefused
 from tagger.metadata.formats import (
     difference_outside_blocks,

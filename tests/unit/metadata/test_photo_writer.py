@@ -22,7 +22,7 @@ from rig.exif_blocks import block, blocks, camera_block
 from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
-from tagger.database.enums import Outcome, Target
+from tagger.database import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.photo_files import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo

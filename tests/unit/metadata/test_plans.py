@@ -10,7 +10,7 @@ from rig.containers import jpeg_segment
 from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo, sidecar_plan
 
-from tagger.database.enums import Target
+from tagger.database import Target
 from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.formats.jpeg import Splice, inverse_of
 from tagger.metadata.photo_files import Fields, photo_fields, xmp_fields

@@ -6,7 +6,7 @@ from datetime import datetime
 from hypothesis import given, strategies as st
 from support.trip_visits import ARLES, HAMBURG, NICE, Shot, contains, everyday, libraries, shots, visits
 
-from tagger.database.enums import TripEditKind
+from tagger.database import TripEditKind
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import Trip, group_trips
 

@@ -17,8 +17,7 @@ from starlette.testclient import TestClient
 from support.commands import draw_many
 from support.databases import execute
 
-from tagger.database import statements
-from tagger.database.enums import Priority, Target
+from tagger.database import Priority, Target, statements
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedules

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from support.commands import draw, draw_many
 from support.page_server import TOKEN
 
-from tagger.database.enums import Priority
+from tagger.database import Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.job_texts import worker_text
 from tagger.jobs.enqueue.schedules import add_schedule
