@@ -135,7 +135,6 @@ def landmarks_by_slug(
 def all_landmarks(
     connection: Connection, *conditions: ColumnElement[bool]
 ) -> list[Landmark]:
-    """Every landmark with these conditions, by slug."""
     # With the model, the index finds the label.
     of_model = model_labels.c.model_id.in_(select(models.c.id))
     is_labelled = exists().where(of_model, model_labels.c.landmark_id == landmarks.c.id)
@@ -324,7 +323,6 @@ def landmark_countries(connection: Connection) -> Sequence[str]:
 def landmarks_within(
     connection: Connection, contains: Callable[[float, float], bool]
 ) -> list[Landmark]:
-    """The landmarks whose latitude and longitude an area contains."""
     return [
         landmark
         for landmark in all_landmarks(connection, landmarks.c.latitude.is_not(None))

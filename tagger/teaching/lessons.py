@@ -127,18 +127,14 @@ class Taught:
 
     @property
     def document(self) -> TaughtDocument:
-        facts = {
-            "named_otherwise": self.named_otherwise,
-            "compared": self.compared,
-            "undo": undo_command(self.landmark, self.state),
-        }
-        seconds = round(self.seconds, 3)
         return document_of(
             TaughtDocument,
             self.state,
             landmark=self.landmark.slug,
-            seconds=seconds,
-            **facts,
+            named_otherwise=self.named_otherwise,
+            compared=self.compared,
+            undo=undo_command(self.landmark, self.state),
+            seconds=round(self.seconds, 3),
         )
 
 
@@ -276,7 +272,6 @@ def suggestion_page(
 
 
 def count_suggestions(database: Database, landmark_id: int | None = None) -> int:
-    """The number of suggestions, counted up to `COUNT_LIMIT`."""
     with database.read() as connection:
         return (
             connection.scalar(
@@ -292,7 +287,6 @@ def count_suggestions(database: Database, landmark_id: int | None = None) -> int
 
 
 def count_suggested_photos(database: Database, job: int) -> int:
-    """The number of photos that a job has classified with a suggested landmark."""
     with database.read() as connection:
         return count_photos_of_job(connection, job, _IS_SUGGESTED)
 
@@ -302,7 +296,6 @@ LIKELY = 0.5
 
 
 def has_likely_suggestion(database: Database, job: int) -> bool:
-    """Whether a photo that a job has classified has a suggestion that is more likely right than wrong."""
     with database.read() as connection:
         return (
             count_photos_of_job(

@@ -327,7 +327,24 @@ def update_looks(
         )
     if places:
         _learn(database, model, places, on_progress)
-    _compare(database, model, on_progress)
+    # Compare looks with the images without a position that were not compared yet.
+    with database.read() as connection:
+        last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
+        rows = connection.execute(
+            select(looks.c.id, looks.c.compared_to, looks.c.evidence)
+            .where(
+                looks.c.model_id == model.id,
+                looks.c.answer.is_(None),
+                looks.c.data.is_not(None),
+                looks.c.compared_to < last,
+            )
+            .order_by(looks.c.compared_to, looks.c.photos.desc(), looks.c.id)
+        ).all()
+    for first, of_first in groupby(rows, key=attrgetter("compared_to")):
+        due = list(of_first)[: None if first else MOST_NEW]
+        for start in range(0, len(due), LOOKS_PAGE):
+            page = due[start : start + LOOKS_PAGE]
+            _compare_page(database, model, page, (first + 1, last), on_progress)
 
 
 def _learn(
@@ -710,31 +727,6 @@ def _store(
         ("look_id", "content_id"),
         [(look_id, content_id) for content_id in content_ids],
     )
-
-
-def _compare(
-    database: Database,
-    model: RegisteredModel,
-    on_progress: Progress,
-) -> None:
-    # Compare looks with the images without a position that were not compared yet.
-    with database.read() as connection:
-        last = connection.scalar(select(func.max(embeddings.c.content_id))) or 0
-        rows = connection.execute(
-            select(looks.c.id, looks.c.compared_to, looks.c.evidence)
-            .where(
-                looks.c.model_id == model.id,
-                looks.c.answer.is_(None),
-                looks.c.data.is_not(None),
-                looks.c.compared_to < last,
-            )
-            .order_by(looks.c.compared_to, looks.c.photos.desc(), looks.c.id)
-        ).all()
-    for first, of_first in groupby(rows, key=attrgetter("compared_to")):
-        due = list(of_first)[: None if first else MOST_NEW]
-        for start in range(0, len(due), LOOKS_PAGE):
-            page = due[start : start + LOOKS_PAGE]
-            _compare_page(database, model, page, (first + 1, last), on_progress)
 
 
 def _compare_page(

@@ -480,7 +480,6 @@ SKETCHED_PAGE = 32
 # Blocks that are computed each time, in 0.2 s, before any are stored: small libraries need none.
 MOST_MISSING = 8
 
-_Offsets = npt.NDArray[np.uint16]
 _OFFSET = np.dtype("<u2")
 
 
@@ -532,6 +531,7 @@ def read_sketches(
     """The sketches of all images with an embedding of the model, in the order of their ids."""
     with database.read() as connection:
         numbers = _blocks(connection, model_id)
+    dimension = space.axes.shape[1]
     for start in range(0, len(numbers), SKETCHED_PAGE):
         some = numbers[start : start + SKETCHED_PAGE]
         with database.read() as connection:
@@ -546,13 +546,13 @@ def read_sketches(
             }
             for block in some:
                 data = stored.get(block)
-                yield _restored(
-                    block,
-                    _sketched(connection, model_id, block, space)
-                    if data is None
-                    else data,
-                    space,
-                )
+                if data is None:
+                    data = _sketched(connection, model_id, block, space)
+                number = len(data) // (_OFFSET.itemsize + embedding_bytes(dimension))
+                offsets = np.frombuffer(data, _OFFSET, number)
+                content_ids = offsets.astype(np.int64) + block * SKETCHED_BLOCK
+                rows = restore_joined(data[offsets.nbytes :], dimension)
+                yield SketchedBlock(content_ids, rows)
 
 
 def update_sketches(database: Database, found: Iterable[RegisteredModel]) -> None:
@@ -577,30 +577,22 @@ def update_sketches(database: Database, found: Iterable[RegisteredModel]) -> Non
         space = SketchSpace.of(read_background(model.file, model.digest, embedding))
         for block in missing:
             with database.write() as connection:
-                _store(connection, model.id, block, space)
-
-
-def _store(
-    connection: Connection,
-    model_id: int,
-    block: int,
-    space: SketchSpace,
-) -> None:
-    # Whoever stores embeddings has locked the model's version (see comparison). This waits for them.
-    connection.execute(
-        select(models.c.id)
-        .where(models.c.id == model_id)
-        .with_for_update(key_share=True)
-    )
-    connection.execute(
-        delete(sketches).where(
-            sketches.c.model_id == model_id, sketches.c.block == block
-        )
-    )
-    data = _sketched(connection, model_id, block, space)
-    connection.execute(
-        insert(sketches).values(model_id=model_id, block=block, data=data)
-    )
+                # Whoever stores embeddings has locked the model's version (see comparison). This waits for
+                # them.
+                connection.execute(
+                    select(models.c.id)
+                    .where(models.c.id == model.id)
+                    .with_for_update(key_share=True)
+                )
+                connection.execute(
+                    delete(sketches).where(
+                        sketches.c.model_id == model.id, sketches.c.block == block
+                    )
+                )
+                data = _sketched(connection, model.id, block, space)
+                connection.execute(
+                    insert(sketches).values(model_id=model.id, block=block, data=data)
+                )
 
 
 def _blocks(connection: Connection, model_id: int) -> Sequence[int]:
@@ -635,11 +627,3 @@ def _sketched(
     offsets = np.array([row.content_id - first for row in rows], _OFFSET)
     directions = space.directions(restore([row.data for row in rows], len(space.mean)))
     return offsets.tobytes() + b"".join(quantize(directions @ space.axes))
-
-
-def _restored(block: int, data: bytes, space: SketchSpace) -> SketchedBlock:
-    dimension = space.axes.shape[1]
-    number = len(data) // (_OFFSET.itemsize + embedding_bytes(dimension))
-    offsets = np.frombuffer(data, _OFFSET, number)
-    content_ids = offsets.astype(np.int64) + block * SKETCHED_BLOCK
-    return SketchedBlock(content_ids, restore_joined(data[offsets.nbytes :], dimension))

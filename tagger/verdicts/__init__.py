@@ -583,8 +583,6 @@ def list_verdicts(
 
 
 class _Listing:
-    """The matching rows of a table of verdicts, along their key."""
-
     def __init__(
         self,
         database: Database,
@@ -717,8 +715,6 @@ def open_training_export(settings: Settings) -> Iterator[TrainingExport]:
 
 
 class TrainingExport:
-    """The landmarks, labels and images with verdicts of one database."""
-
     def __init__(self, database: Database, root_paths: RootPaths) -> None:
         self._database = database
         self._root_paths = root_paths

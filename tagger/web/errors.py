@@ -265,8 +265,6 @@ def error_response(
 
 
 class UnexpectedErrors:
-    """Middleware around the application: logs any other exception and responds without details."""
-
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 

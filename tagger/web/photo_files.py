@@ -155,7 +155,11 @@ class Archive:
 
         A file that there is not, or only in part, is listed in `MISSING`, and others can follow.
         """
-        name = _entry_name(name)
+        # The name, as far as all systems can extract it.
+        name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
+        name = _ENDING.sub(lambda ending: "_" * len(ending[0]), name)
+        if _DEVICE.fullmatch(name):
+            name = f"_{name}"
         if (
             folded_name(name) in self._used
         ):  # some systems ignore the case, or how accents are encoded
@@ -180,13 +184,6 @@ class Archive:
             self._zip.writestr(MISSING, "".join(self._missing))
         self._zip.close()
         return self._sink.take()
-
-
-def _entry_name(name: str) -> str:
-    # The name, as far as all systems can extract it.
-    name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
-    name = _ENDING.sub(lambda ending: "_" * len(ending[0]), name)
-    return f"_{name}" if _DEVICE.fullmatch(name) else name
 
 
 class _FileIncomplete(Exception):

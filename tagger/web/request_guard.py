@@ -80,44 +80,31 @@ class RequestGuard:
             in_language(language_of(scope["path"], headers)),
             in_zone(zone_of(headers)),
         ):
-            await self._pass_on(scope, headers, receive, send)
-
-    async def _pass_on(
-        self, scope: Scope, headers: Headers, receive: Receive, send: Send
-    ) -> None:
-        state = scope.setdefault("state", {})
-        client = client_of(
-            scope, headers, self._policy.trusted_proxies, self._policy.user_header
-        )
-        state.update(client=client, grant=STRANGER)
-        role = self._route_roles.of(scope)
-        try:
-            most_bytes = self._check(scope, headers, client)
-            if self._authenticator is None:
-                state["grant"] = self._policy.local_grant
-            elif role is not Role.ANYBODY:
-                self._warn_of_proxy(headers, client)
-                state["grant"] = self._authenticator.authenticate(headers, client)
-            _check_role(state["grant"], role)
-        except HTTPException as refused:
-            await _refusal_response(scope, headers, refused)(scope, receive, send)
-            return
-        state["actor"] = actor_of(state["grant"], client)
-        await self._app(scope, limit_body(receive, most_bytes), send)
-
-    def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
-        """Return how many bytes the body may have.
-
-        Raises:
-            HTTPException: the request must not have any effect; the text says why, and what to do.
-        """
-        _check_address(scope)
-        self._check_host(headers)
-        _check_origin(
-            scope["method"], headers, own_origins(headers, client, self._policy.web_url)
-        )
-        _check_content_type(scope, headers)
-        return self._check_length(scope, headers)
+            state = scope.setdefault("state", {})
+            client = client_of(
+                scope, headers, self._policy.trusted_proxies, self._policy.user_header
+            )
+            state.update(client=client, grant=STRANGER)
+            role = self._route_roles.of(scope)
+            try:
+                _check_address(scope)
+                self._check_host(headers)
+                own = own_origins(headers, client, self._policy.web_url)
+                _check_origin(scope["method"], headers, own)
+                _check_content_type(scope, headers)
+                most_bytes = self._check_length(scope, headers)
+                if self._authenticator is None:
+                    state["grant"] = self._policy.local_grant
+                elif role is not Role.ANYBODY:
+                    self._warn_of_proxy(headers, client)
+                    state["grant"] = self._authenticator.authenticate(headers, client)
+                _check_role(state["grant"], role)
+            except HTTPException as refused:
+                # The request must not have any effect; the text says why, and what to do.
+                await _refusal_response(scope, headers, refused)(scope, receive, send)
+                return
+            state["actor"] = actor_of(state["grant"], client)
+            await self._app(scope, limit_body(receive, most_bytes), send)
 
     def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
         if (

@@ -174,7 +174,19 @@ class CachedQuery(Generic[T]):
             wait_s, first_wait_s = self._waits_s
         requests = self._changes.requests
         for _ in range(2):
-            result = self._refreshed()
+            with self._lock:
+                newest = self._results.get(())
+                if newest is None or (newest.done() and not newest.is_fresh()):
+                    newest = _Result(self._changes, newest)
+                    # First, as nobody would finish the result of a thread that cannot start.
+                    threading.Thread(
+                        target=self._refresh,
+                        args=[newest],
+                        name="overview",
+                        daemon=True,
+                    ).start()
+                    self._add(newest, ())
+            result = newest
             if result.last_value is None:
                 limit_s = wait_s if first_wait_s is None else first_wait_s
             else:
@@ -199,18 +211,6 @@ class CachedQuery(Generic[T]):
         while len(self._results) > MOST_QUERIES:
             self._results.popitem(last=False)
         return result
-
-    def _refreshed(self) -> _Result[T]:
-        # The newest result if it is fresh or its query runs, else one whose query is started.
-        with self._lock:
-            newest = self._results.get(())
-            if newest is None or (newest.done() and not newest.is_fresh()):
-                newest = _Result(self._changes, newest)
-                threading.Thread(
-                    target=self._refresh, args=[newest], name="overview", daemon=True
-                ).start()
-                self._add(newest, ())
-            return newest
 
     def _refresh(self, result: _Result[T]) -> None:
         is_quick = result.query_s < QUICK_S
@@ -388,8 +388,6 @@ SEARCH_WAIT_S = 0.02
 # How long an update that failed waits for the next attempt, if no verdict comes.
 RETRY_S = 30.0
 
-# How long a server that stops waits for a comparison to end its page.
-
 
 class ServerStopping(Exception):
     pass
@@ -521,7 +519,6 @@ class AppState:
         database.after_decisions = self.taught_updates.request
 
     def acting_as(self, actor: Actor) -> "AppState":
-        """The same state for another actor, whose changes are recorded as theirs."""
         view = copy(self)
         view.database = self.database.acting_as(actor)
         return view
@@ -555,7 +552,6 @@ class AppState:
         return LookAlikes((), 0, is_limited=False)
 
     def close(self) -> None:
-        """Stop the scans, the model's threads, the updates and the processes that decode."""
         self.stopping.set()
         wait(tuple(self.scans), CLOSE_S)
         self.overview.close()

@@ -319,23 +319,19 @@ def environment() -> Environment:
         "asset": asset,
         "script_module": script_module,
         "number_text": number_text,
-    }
-    templates.globals |= {
         "_": _gettext,
         "N_": N_,
         "gettext": _gettext,
         "ngettext": _ngettext,
-    }
-    templates.globals |= {
         "language": reader_language,
         "languages": languages,
         "script_texts": script_texts,
-    }
-    templates.globals |= {
         "chosen_language": chosen_language,
         "thumbnail_address": thumbnail_address,
+        "selection_limits": {"list": MOST_PHOTOS, "files": MOST_FILES},
+        "city_name": city_name,
+        "place_text": place_text,
     }
-    templates.globals["selection_limits"] = {"list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {
         "percent": percent,
@@ -346,7 +342,6 @@ def environment() -> Environment:
         "country": country_name,
     }
     templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
-    templates.globals |= {"city_name": city_name, "place_text": place_text}
     templates.policies["ext.i18n.trimmed"] = True
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
     templates.globals["icon"] = templates.get_template("icons.html").module.icon  # type: ignore[attr-defined]

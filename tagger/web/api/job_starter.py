@@ -343,15 +343,14 @@ class WriteRequest(RequestModel):
             max_error_m = (
                 round(self.max_error_km * 1000) if self.gps_estimated else None
             )
-            target = Target(self.write)
-            optional = (
+            options = MetadataOptions(
+                Target(self.write),
                 self.gps,
                 self.description,
                 settings.language,
                 max_error_m,
                 self.things,
             )
-            options = MetadataOptions(target, *optional)
             check_write(settings, options)
             return options
         if self.gps or self.gps_estimated or self.description or self.things:
@@ -544,21 +543,18 @@ def _scan_slot(state: AppState) -> Iterator[None]:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
     try:
         job_control.recover_stale_jobs(state.database)
-        _check_open_jobs(state)
+        count = count_open_jobs(state.database)
+        if count >= MAX_OPEN_JOBS:
+            text = gettext(
+                "%(count)s jobs are open already. Cancel some or wait until they finish, then start this "
+                "one.",
+                count=count,
+            )
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)  # noqa: TRY301
         yield
     except BaseException:
         state.scan_slots.release()
         raise
-
-
-def _check_open_jobs(state: AppState) -> None:
-    count = count_open_jobs(state.database)
-    if count >= MAX_OPEN_JOBS:
-        text = gettext(
-            "%(count)s jobs are open already. Cancel some or wait until they finish, then start this one.",
-            count=count,
-        )
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
 
 def _start_thread(state: AppState, work: Callable[[], T]) -> Future[T]:

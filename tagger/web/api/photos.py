@@ -208,7 +208,6 @@ MOST_SKIPPED = 2**31
 
 
 def timeline_params(params: Params) -> QueryParams:
-    """The query, by default the newest photos first, unknown ones by score. Exact copies are one photo."""
     return params.as_timeline()
 
 

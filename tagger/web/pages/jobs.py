@@ -374,24 +374,19 @@ def start_folder(
         allowed = allowed_folders(state)
         if form.consent and may_allow_folder(request):
             # The job records the folder as a root, which is allowed from then on.
-            allowed, path = allowed.with_all(), _whole_path(path)
+            allowed = allowed.with_all()
+            # A user who does not exist is no error.
+            path = os.path.expanduser(path)  # noqa: PTH111
+            if path and not parse_path(path).is_absolute():
+                text = gettext(
+                    "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
+                )
+                values = {"path": path, "like": "/home/ada/Pictures"}
+                raise HTTPException(HTTPStatus.CONFLICT, text % values)  # noqa: TRY301
         job = start_tagging(state, allowed, [path or path_of_key(form.folder)], form)
     except (TaggerError, HTTPException) as error:
         return _refuse(request, state, form.folder, error, form)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
-
-
-def _whole_path(address: str) -> str:
-    # A user who does not exist is no error.
-    path = os.path.expanduser(address)  # noqa: PTH111
-    if path and not parse_path(path).is_absolute():
-        text = gettext(
-            "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
-        )
-        raise HTTPException(
-            HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"}
-        )
-    return path
 
 
 @router.post("/jobs/nightly")

@@ -5,7 +5,6 @@ its photos and path. It can be renamed, split and merged.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -85,12 +84,18 @@ def show_library(request: Request, state: State) -> HTMLResponse:
         each for each in sight_counts(state.database) if each.photos >= LEAST_AT_SIGHT
     )
     taken_at = sights_beside(sights, with_photos)
+    by_country = defaultdict[str | None, list[Place]](list)
+    places: list[Place] = [*with_photos, *taken_at]
+    for each in places:
+        by_country[each.country].append(each)
     is_empty = not with_photos and not taken_at
     return render(
         request,
         "library.html",
         landmarks=with_photos,
-        countries=_by_country([*with_photos, *taken_at]),
+        countries=sorted(
+            by_country.items(), key=lambda item: -sum(each.photos for each in item[1])
+        ),
         covers=covers or {},
         has_covers=covers is not None,
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
@@ -145,15 +150,6 @@ LEAST_AT_SIGHT = 3
 
 
 Place = LandmarkCount | SightCount
-
-
-def _by_country(counts: Sequence[Place]) -> list[tuple[str | None, list[Place]]]:
-    by_country = defaultdict[str | None, list[Place]](list)
-    for each in counts:
-        by_country[each.country].append(each)
-    return sorted(
-        by_country.items(), key=lambda item: -sum(each.photos for each in item[1])
-    )
 
 
 Slug = Annotated[str, Path(max_length=500)]
