@@ -423,12 +423,12 @@ def _changed_places(connection: Connection, model_id: int) -> Iterator[AskedSigh
                 sight.kind not in SILENT_KINDS and index not in sights.landmark_ids
             )
             if sight.name == name and is_asking:
-                position = sight.latitude, sight.longitude
                 places.append(
                     AskedSight(
                         name,
                         None,
-                        *position,
+                        sight.latitude,
+                        sight.longitude,
                         f"{known} {of_name}",
                     )
                 )
@@ -594,8 +594,8 @@ class _LookLearner:
                     "scenes": look.scenes,
                     "photos": len(shown),
                     "days": len(days),
+                    "data": look.classifier.to_bytes(),
                 }
-                columns["data"] = look.classifier.to_bytes()
             yield place, columns, [row.content_id for row in shown]
 
     def _near(

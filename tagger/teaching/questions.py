@@ -325,8 +325,12 @@ def answer_question(
         taught = teach(database, model, NewLandmark(slug), lesson, by)
         values = {"landmark_id": taught.landmark.id, "added_landmark": is_new}
         answer = AnswerDocument(number, LookAnswer.YES, slug, taught.document)
-    values |= {"answer": answer.answer, "answered_scenes": looks.c.scenes}
-    values |= {"answered_by": by, "answered_at": datetime.now(UTC)}
+    values |= {
+        "answer": answer.answer,
+        "answered_scenes": looks.c.scenes,
+        "answered_by": by,
+        "answered_at": datetime.now(UTC),
+    }
     with database.write() as connection:
         connection.execute(update(looks).where(looks.c.id == number).values(values))
         record_action(
@@ -398,8 +402,14 @@ def _find_or_add(
 ) -> tuple[str, bool]:
     # The slug of the landmark that an answer names, and whether it was added now.
     first = question.choices[0]
-    new = NewLandmark(place, None, first.country, first.region, first.city)
-    new = replace(new, position=_middle(question.taken_here))
+    new = NewLandmark(
+        place,
+        None,
+        first.country,
+        first.region,
+        first.city,
+        _middle(question.taken_here),
+    )
     name = normalize_name(place)
     for choice in question.choices:
         if name in map(

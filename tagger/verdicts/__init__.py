@@ -139,11 +139,10 @@ def withdraw_verdicts(
         if count := delete_verdicts(
             connection, current.before, current.subject.id, kind
         ):
-            slug = current.subject.slug
             record_action(
                 connection,
                 AuditAction.VERDICTS_WITHDRAW,
-                slug,
+                current.subject.slug,
                 verdict=kind,
                 count=count,
             )

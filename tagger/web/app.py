@@ -131,7 +131,7 @@ class _RecordChanges:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._changes.record_request()
+                self._changes.requests += 1
             await send(message)
 
         is_change = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")

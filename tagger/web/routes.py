@@ -199,7 +199,19 @@ def query_params(**texts: str | list[str] | None) -> QueryParams:
     Raises:
         QueryInvalid: an option is invalid, or two contradict each other.
     """
-    return QueryParams.of(**_checked(_chosen(texts)))
+    options = _chosen(texts)
+    for name, value in options.items():
+        values = (value,) if isinstance(value, str) else value
+        if len(values) > _MAX_VALUES or any(len(text) > _MAX_LENGTH for text in values):
+            reason = f"has more than {_MAX_VALUES} values, or {_MAX_LENGTH} characters"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        for folder in values if name == "under" else ():
+            if "\0" in folder or not (
+                Path(folder).is_absolute() or is_object_address(folder)
+            ):
+                reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+                raise QueryInvalid(reason=reason)
+    return QueryParams.of(**options)
 
 
 def params_or_problem(**texts: str | list[str] | None) -> QueryParams:
@@ -227,24 +239,6 @@ def _chosen(
         for name, some in values.items()
         if some
     }
-
-
-def _checked(
-    options: dict[str, str | tuple[str, ...]],
-) -> dict[str, str | tuple[str, ...]]:
-    # The options, if they are not too long and folders have whole paths.
-    for name, value in options.items():
-        values = (value,) if isinstance(value, str) else value
-        if len(values) > _MAX_VALUES or any(len(text) > _MAX_LENGTH for text in values):
-            reason = f"has more than {_MAX_VALUES} values, or {_MAX_LENGTH} characters"
-            raise QueryOptionInvalid(option=name, reason=reason)
-        for folder in values if name == "under" else ():
-            if "\0" in folder or not (
-                Path(folder).is_absolute() or is_object_address(folder)
-            ):
-                reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
-                raise QueryInvalid(reason=reason)
-    return options
 
 
 for _dependency in (query_params, params_or_problem):

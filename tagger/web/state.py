@@ -88,9 +88,6 @@ class Changes:
         self.requests = 0
         self.slow_queries = threading.Lock()
 
-    def record_request(self) -> None:
-        self.requests += 1
-
 
 class _Result(Future[T]):
     def __init__(self, changes: Changes, before: "_Result[T] | None") -> None:

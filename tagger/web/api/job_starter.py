@@ -221,24 +221,6 @@ class WriteMode(StrEnum):
     EMBED = "embed"
 
 
-class WriteNotAllowed(HTTPException):
-    def __init__(self, mode: WriteMode) -> None:
-        target = (
-            gettext("the photos themselves")
-            if mode is WriteMode.EMBED
-            else gettext("sidecar files")
-        )
-        super().__init__(
-            HTTPStatus.FORBIDDEN,
-            gettext(
-                "Jobs started from the page may not write tags into %(target)s. Allow it on the server with "
-                "`TAGGER_WEB_WRITE=%(mode)s`, or run `tagger metadata write` there.",
-                target=target,
-                mode=mode,
-            ),
-        )
-
-
 def write_modes(settings: Settings) -> tuple[WriteMode, ...]:
     modes = tuple(WriteMode)
     return modes[: modes.index(WriteMode(settings.web_write)) + 1]
@@ -246,7 +228,7 @@ def write_modes(settings: Settings) -> tuple[WriteMode, ...]:
 
 def check_write(settings: Settings, options: MetadataOptions | None) -> None:
     """Raises:
-    WriteNotAllowed: the server does not allow the mode.
+    HTTPException: the server does not allow the mode.
     """
     if options is not None:
         check_mode(settings, WriteMode(options.to))
@@ -254,7 +236,18 @@ def check_write(settings: Settings, options: MetadataOptions | None) -> None:
 
 def check_mode(settings: Settings, mode: WriteMode) -> None:
     if mode not in write_modes(settings):
-        raise WriteNotAllowed(mode)
+        target = (
+            gettext("the photos themselves")
+            if mode is WriteMode.EMBED
+            else gettext("sidecar files")
+        )
+        text = gettext(
+            "Jobs started from the page may not write tags into %(target)s. Allow it on the server with "
+            "`TAGGER_WEB_WRITE=%(mode)s`, or run `tagger metadata write` there.",
+            target=target,
+            mode=mode,
+        )
+        raise HTTPException(HTTPStatus.FORBIDDEN, text)
 
 
 def check_schedule(state: AppState, name: str) -> None:
@@ -262,7 +255,7 @@ def check_schedule(state: AppState, name: str) -> None:
 
     Raises:
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and they include other folders.
-        WriteNotAllowed: as in `check_write`.
+        HTTPException: as in `check_write`.
     """
     for schedule in list_schedules(state.database):
         if schedule.name != name:

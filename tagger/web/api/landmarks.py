@@ -99,8 +99,16 @@ class NewLandmarkRequest(_Facts):
     )
 
     def landmark(self) -> NewLandmark:
-        facts = (self.country, self.region, self.city, self.position, self.extent)
-        return NewLandmark(self.name, self.slug, *facts, tuple(self.aliases))
+        return NewLandmark(
+            self.name,
+            self.slug,
+            self.country,
+            self.region,
+            self.city,
+            self.position,
+            self.extent,
+            tuple(self.aliases),
+        )
 
 
 @router.get("/landmarks")
@@ -333,9 +341,16 @@ def questions(state: State) -> list[QuestionDocument]:
 @requires(Role.EDITOR)
 def answer(state: State, number: QuestionNumber, body: AnswerRequest) -> AnswerDocument:
     """Confirm a place on the photos that were taken there, and tag every photo that shows it."""
-    facts = number, body.place, body.without, person_of(state), state.settings.roots
     with state.taught_updates.learning:
-        return answer_question(state.database, state.embedding_model(), *facts)
+        return answer_question(
+            state.database,
+            state.embedding_model(),
+            number,
+            body.place,
+            body.without,
+            person_of(state),
+            state.settings.roots,
+        )
 
 
 @teaching_router.delete("/questions/{number}/answer")

@@ -383,22 +383,27 @@ class VerdictsRequest(RequestModel):
 @requires(Role.EDITOR)
 def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
-    change = (
+    return give_verdicts(
+        state.database,
         body.photos,
         body.landmark,
         body.verdict,
         person_of(state),
         state.settings.roots,
     )
-    return give_verdicts(state.database, *change)
 
 
 @verdicts_router.delete("/verdicts")
 @requires(Role.EDITOR)
 def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Withdraw exactly this verdict from photos; the prediction applies again."""
-    change = body.photos, body.landmark, body.verdict, state.settings.roots
-    return withdraw_verdicts(state.database, *change)
+    return withdraw_verdicts(
+        state.database,
+        body.photos,
+        body.landmark,
+        body.verdict,
+        state.settings.roots,
+    )
 
 
 def person_of(state: AppState) -> str:

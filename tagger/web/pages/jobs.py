@@ -226,17 +226,14 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
         if status.last_tick is None
         else {"shown": last_tick_text(status.last_tick)}
     )
-    changes = {
+    return vars(status) | {
         "jobs": jobs,
         "workers": workers,
         "last_tick": tick,
         "version": page_version(state, status),
-    }
-    beside = {
         "waits": waiting_reason(state, status),
         "to_review": count_suggestions(state.database),
     }
-    return vars(status) | changes | beside
 
 
 def last_tick_text(last_tick: LastTick) -> str:

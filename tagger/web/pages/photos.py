@@ -268,8 +268,9 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
     }
     if state.compares_photos():
         taught = taught_state(state.database, state.embedding_model(), landmark)
-        learning |= {"examples": taught.examples, "tagged": taught.tagged}
         learning |= {
+            "examples": taught.examples,
+            "tagged": taught.tagged,
             "doubtful": _names_text(taught.doubtful),
             "kept": _names_text(taught.kept),
         }
