@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.colour_folders import TaggedFolder
-from support.databases import execute, read_scalar, read_scalars
+from support.databases import execute, read_scalar
 from support.ledgers import LedgerBuilder, claim_one
 
 from tagger.database import JobState, Outcome, Runner
 from tagger.database.connection import Database
 from tagger.database.tables import chunks, job_items, jobs
-from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
+from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import NewJob, create_job, finish_scan, job_control, suspend_for_root
@@ -37,29 +37,6 @@ CUTOFF = datetime.now(UTC) - timedelta(days=90)
 def ledger(database, monkeypatch) -> LedgerBuilder:
     monkeypatch.setattr(job_control, "PAGE", 20)
     return LedgerBuilder(database)
-
-
-def attempts(ledger: LedgerBuilder, job: int) -> list[int]:
-    query = select(chunks.c.attempts).where(chunks.c.job_id == job).order_by(chunks.c.chunk)
-    return read_scalars(ledger.database, query)
-
-
-def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger):
-    job = ledger.job(32)
-    claim = ledger.claim(job)
-    job_control.pause(ledger.database, job)
-    ledger.store(claim, Outcome.TAGGED, count=10)
-    progress = ledger.progress(job)
-    assert (progress.state, progress.tagged, progress.running, progress.queued) == (
-        JobState.PAUSED,
-        10,
-        0,
-        22,
-    )
-    with pytest.raises(LeaseLost):
-        ledger.store(claim, Outcome.TAGGED, first=10)
-    assert attempts(ledger, job) == [0]
-    assert claim_next_chunk(ledger.database, claim.name.job_id, "w") is None
 
 
 def test_a_scan_continues_while_its_job_is_paused(ledger):

@@ -125,16 +125,6 @@ def test_local_times_of_two_time_zones_are_compared_in_utc(library):
     assert library.found()[york] == ("neighbour", 40.7, -74.0)
 
 
-def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library):
-    shots = [
-        library.shot(0, gps=PARIS),
-        library.shot(10, gps=ROME),
-        library.shot(20, gps=PARIS),
-        library.shot(24 * 60, gps=ROME),
-    ]
-    assert contradicted(library) == {shots[1]}
-
-
 def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library):
     tower, near = library.shot(0, EIFFEL), library.shot(5)
     library.update()
