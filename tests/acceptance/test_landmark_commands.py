@@ -143,9 +143,6 @@ def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(germ
     assert "Eiffelturm" not in Path("photos/eiffel.jpg.xmp").read_text()
 
 
-EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-
-
 def digest_of(number: int) -> str:
     return f"1-{number:064x}"
 

@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import insert, select
@@ -23,9 +22,6 @@ from tagger.ledger import NewJob, finish_scan, job_control, suspend_for_root
 from tagger.ledger.job_control import list_jobs
 from tagger.photos import files, folders
 from tagger.roots import forget_path
-
-if TYPE_CHECKING:
-    pass
 
 
 class Folder:

@@ -311,8 +311,6 @@ def test_verdict_is_found_on_a_photo_that_no_model_has_classified(library):
         assert paths_of(library, unknown=True, sort=sort) == []
 
 
-EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-
 AREAS: dict[str, dict[str, object]] = {
     "near": {"near": (48.8584, 2.2945), "radius_km": 50.0},
     "near by position and landmark": {"near": (48.8584, 2.2945), "radius_km": 1.0, "any_rank": True},
