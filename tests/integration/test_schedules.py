@@ -83,13 +83,6 @@ def test_latest_due_time_may_be_the_current_minute():
     assert before == at_three - timedelta(days=1)
 
 
-@pytest.mark.parametrize("name", ["", " ", "\u200b", "a\x1b[2J", "a\nb", "a\u2028b", "a" * 201])
-def test_a_name_that_is_not_one_line_is_refused(database, name):
-    with pytest.raises(ScheduleInvalid, match="name: it needs 1 to 200 characters in one line"):
-        add_schedule(database, name, "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK)
-    assert list_schedules(database) == []
-
-
 def test_lists_of_all_values_are_an_expression(database):
     ranges = (range(60), range(24), range(1, 32), range(1, 13), range(7))
     cron = " ".join(",".join(map(str, each)) for each in ranges)
@@ -97,29 +90,29 @@ def test_lists_of_all_values_are_an_expression(database):
     assert [each.cron for each in list_schedules(database)] == [cron]
 
 
-def test_what_is_no_time_of_day_is_refused(database):
-    every = Backfill(BackfillScope.ALL)
-    for text in ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""):
-        with pytest.raises(ScheduleInvalid, match="not a time of day"):
-            add_schedule(database, "odd", "0 3 * * *", every, Priority.BULK, ZONE, until=text)
-    assert list_schedules(database) == []
+INVALID: dict[str, tuple[str, tuple[str, ...]]] = {
+    "it needs 1 to 200 characters in one line": (
+        "name",
+        ("", " ", "\u200b", "a\x1b[2J", "a\nb", "a\u2028b", "a" * 201),
+    ),
+    "not a valid cron expression": ("cron", ("0 3 * *", "0 0 31 2 *", f"0 {'9' * 480} * * *")),
+    "more than five fields": ("cron", ("0 0 3 * * *",)),
+    "the cron expression has more than 500 characters": ("cron", (f"0 {'9' * 5000} * * *",)),
+    "no time zone": ("zone", ("../../etc/passwd", "9" * 5000)),
+    "not a time of day": (
+        "until",
+        ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("cron", "zone", "message"),
-    [
-        ("0 3 * *", "UTC", "not a valid cron expression"),
-        ("0 0 3 * * *", "UTC", "more than five fields"),
-        ("0 0 31 2 *", "UTC", "not a valid cron expression"),
-        (f"0 {'9' * 480} * * *", "UTC", "not a valid cron expression"),
-        (f"0 {'9' * 5000} * * *", "UTC", "the cron expression has more than 500 characters"),
-        ("0 3 * * *", "../../etc/passwd", "no time zone"),
-        ("0 3 * * *", "9" * 5000, "no time zone"),
-    ],
-)
-def test_invalid_schedule_is_refused(database, cron, zone, message):
-    with pytest.raises(ScheduleInvalid, match=message):
-        add_schedule(database, "odd", cron, Backfill(BackfillScope.ALL), Priority.BULK, zone)
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_schedule_is_refused(database, message):
+    option, values = INVALID[message]
+    new = {"name": "odd", "cron": "0 3 * * *", "zone": ZONE, "priority": Priority.BULK}
+    for value in values:
+        with pytest.raises(ScheduleInvalid, match=message):
+            add_schedule(database, backfill=Backfill(BackfillScope.ALL), **(new | {option: value}))
     assert list_schedules(database) == []
     with pytest.raises(ScheduleInvalid, match="not a valid cron expression"):  # stored by another program
         next_due(f"0 {'9' * 5000} * * *", "UTC", utc("2024-01-01T00:00"))

@@ -213,14 +213,6 @@ def press(client: TestClient, action: str) -> httpx.Response:
     return client.post(f"/jobs/schedules/{action}", data={"name": "nightly"})
 
 
-def test_a_schedule_has_an_end_where_one_is_given(client, web_database):
-    backfill = Backfill(BackfillScope.UNTAGGED)
-    add_schedule(
-        web_database, "nightly", "0 22 * * *", backfill, Priority.BULK, "Europe/Paris", until="06:00"
-    )
-    assert "until 06:00 (Europe/Paris)" in client.get("/jobs").text
-
-
 def test_a_run_does_not_wait_for_its_scan(client, monkeypatch, nightly):
     """Nor does it if the clock of the database is behind that of the page."""
     clock = db_now()
@@ -328,10 +320,13 @@ def test_new_photos_of_a_folder_are_tagged_every_night(client, web_database, fol
 
 
 def test_times_of_schedules_are_in_the_readers_zone(client, web_database, folder):
-    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "UTC")
+    backfill = Backfill(BackfillScope.UNTAGGED)
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
+    add_schedule(web_database, "ends", "0 22 * * *", backfill, Priority.BULK, "UTC", until="06:00")
     client.cookies.set("tagger_zone", "Asia/Tokyo")
     page = client.get("/jobs").text
     assert "every day at 03:00 (UTC)" in page
+    assert "until 06:00 (UTC)" in page
     assert re.search(r"next: [^<]*, 12:00<", page)
     assert "At (Asia/Tokyo)" in client.get(f"/jobs/new?folder={folder_key(folder)}").text
     client.post("/jobs/nightly", data={"scan": folder_key(folder), "time": "22:05"})
