@@ -83,6 +83,13 @@ from tagger.teaching.learning import update_taught
 from tagger.transfer import TABLES, check_database, copy_database, upgrade_database
 from tagger.verdicts import dismiss_photos, give_verdicts, star_photos
 
+INDEX = "expression-based index '?ix_photos_(name|folder|part)"
+# Neither SQLAlchemy nor Alembic reads such an index of SQLite.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:Skipped unsupported reflection of {INDEX}"),
+    pytest.mark.filterwarnings(f"ignore:autogenerate skipping metadata-specified {INDEX}"),
+]
+
 
 class Library:
     """A library of 2.0, whose rows a test changes before it upgrades it."""
@@ -116,9 +123,6 @@ def library(request, tmp_path) -> Iterator[Library]:
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("version", ["2.0", "2.1"])
 def test_a_library_of_a_release_gets_the_schema_of_a_new_one(version, kind, tmp_path, request):
@@ -132,9 +136,6 @@ def test_a_library_of_a_release_gets_the_schema_of_a_new_one(version, kind, tmp_
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(library, caplog):
     at, past, future = "2026-01-01 00:00:00", "2020-01-01 00:00:00", "2999-01-01 00:00:00"
     library.execute("INSERT INTO users (name, role, created_at) VALUES ('ann', 'editor', :at)", at=at)
@@ -176,9 +177,6 @@ def test_people_tokens_and_links_go_and_the_upgrade_says_whose_access_ends(libra
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(library):
     """A library of the schema 1015, in which a row was both."""
     library.migrate("1015")
@@ -216,9 +214,6 @@ def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(l
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
@@ -264,9 +259,6 @@ _MARKED = {
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(kind, tmp_path, request):
     url, engine = released_library("2.0", kind, tmp_path / "home", request)
@@ -320,9 +312,6 @@ def _schema(url: str) -> object:
     return schema, triggers
 
 
-# Neither SQLAlchemy nor Alembic reads such an index of SQLite.
-
-
 @pytest.fixture
 def engine(empty_database_url) -> Iterator[Engine]:
     engine = create_database_engine(empty_database_url)
@@ -331,12 +320,6 @@ def engine(empty_database_url) -> Iterator[Engine]:
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_a_new_database_has_the_tables_views_and_their_columns(engine):
     upgrade(engine)
     assert schema_revision(engine) == SCHEMA_REVISION
@@ -357,12 +340,6 @@ def _is_of_dialect(connection: Connection, each: SchemaItem, *_: object) -> bool
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(tmp_path, request, monkeypatch):
     monkeypatch.setattr(schema, "LOCK_S", 0.2)
     url, engine = released_library("2.0", "postgresql", tmp_path / "home", request)
@@ -376,23 +353,11 @@ def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(tmp_path, reques
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_the_schema_revision_is_the_newest_migration():
     assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_invalid_values_and_foreign_keys_are_refused(database):
     verdict = {"content_id": 1, "landmark_id": 1, "given_at": datetime(2026, 1, 1, tzinfo=UTC)}
     for change, constraint in (
@@ -405,12 +370,6 @@ def test_invalid_values_and_foreign_keys_are_refused(database):
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url):
     assert read_revision(empty_database_url) == ""
     if empty_database_url.startswith("sqlite"):
@@ -425,12 +384,6 @@ def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_d
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 def test_newer_databases_and_those_of_version_1_are_refused_with_the_way(database, database_url):
     execute(database, text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseUnavailable, match=r"a newer version.*9999"):
@@ -445,12 +398,6 @@ def test_newer_databases_and_those_of_version_1_are_refused_with_the_way(databas
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings(
-    "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
-)
-@pytest.mark.filterwarnings(
-    "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
-)
 @pytest.mark.slow
 def test_concurrent_processes_can_open_a_new_database(empty_database_url):
     program = (
