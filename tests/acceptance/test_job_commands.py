@@ -29,8 +29,6 @@ from tagger.query.details import photo_details
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_all
 
-BROKEN = b"\xff\xd8\xff broken"
-
 
 @pytest.fixture
 def sqlite_terminal(tmp_path, redis_server) -> Terminal:
@@ -148,7 +146,7 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
     folder = terminal.folder / "photos"
     draw_many(folder, 5)
     for name in ("a.jpg", "b.jpg"):
-        (folder / name).write_bytes(BROKEN)
+        (folder / name).write_bytes(b"\xff\xd8\xff broken")
     with terminal.processing_jobs():
         terminal.run("enqueue", "--wait", "photos", code=3)
         draw(folder / "a.jpg", 0)

@@ -141,8 +141,7 @@ def test_a_network_of_timm_without_timm_names_the_extra(tmp_path_factory, termin
     assert "Traceback" not in done.stderr
 
 
-REPOSITORY = Path(tagger.__file__).parents[1]
-GUIDE = REPOSITORY / "docs" / "how-to" / "extend.md"
+GUIDE = Path(tagger.__file__).parents[1] / "docs" / "how-to" / "extend.md"
 
 
 def install_example(site: Path) -> None:

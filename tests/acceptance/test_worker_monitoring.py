@@ -19,7 +19,6 @@ from tagger.processes import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]
-INTERVALS = "worker.tasks.SWEEP_S=1"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
         terminal = Terminal(tmp_path_factory.mktemp("terminal"), settings)
         draw_many(terminal.folder / "private", 40)
         (terminal.folder / "private" / "zz-broken.jpg").write_text("no picture")
-        terminal.inject(values=INTERVALS)
+        terminal.inject(values="worker.tasks.SWEEP_S=1")
         with terminal.workers(1, "-v"):
             job = terminal.json("enqueue", "--wait", "private", code=3)["job"]
             terminal.wait_until(lambda: terminal.active_workers()[0].photos_per_second is not None)

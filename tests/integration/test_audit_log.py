@@ -44,7 +44,6 @@ from tagger.verdicts import give_verdicts, withdraw_verdicts
 from tagger.verdicts.importing import import_verdicts, read_entries
 
 ADA = Actor("web ada", "192.0.2.7")
-BEAT = Actor("worker tagger-1@rack")
 
 
 def entries(database: Database, *actions: AuditAction) -> list[Row[Any]]:
@@ -200,7 +199,7 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
     folder.tag()
     add_schedule(database, "nightly", "* * * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     execute(database, update(schedules).values(next_due=datetime.now(UTC) - timedelta(minutes=1)))
-    (due,) = run_due_schedules(database.acting_as(BEAT), settings)
+    (due,) = run_due_schedules(database.acting_as(Actor("worker tagger-1@rack")), settings)
     assert due.job is not None
     with database.write() as connection:
         cancel_job(connection, due.job, "by request")

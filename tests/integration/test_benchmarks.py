@@ -32,14 +32,13 @@ def test_help_names_the_program_and_its_purpose(name):
     assert f"python -m bench.{name}" in output.text
 
 
-REPOSITORY = Path(__file__).parents[2]
 PHOTOS, TAGS = 32, len(LABELS)
 
 
 def _run_process(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", module, *words],
-        cwd=REPOSITORY,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=800,

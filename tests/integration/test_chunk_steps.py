@@ -31,14 +31,13 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.workers import release_expired, waiting_chunks
 from tagger.verdicts import give_verdicts
 
-PARIS = (48.8584, 2.2945)
 EIFFEL = "eiffel-tower"
 
 
 @pytest.fixture
 def folder(database, tmp_path) -> TaggedFolder:
     folder = TaggedFolder(database, tmp_path)
-    draw_shot(folder.folder / "gps.jpg", 0, gps=PARIS)
+    draw_shot(folder.folder / "gps.jpg", 0, gps=(48.8584, 2.2945))
     draw_shot(folder.folder / "between.jpg", 5)
     draw_shot(folder.folder / "tower.jpg", 10, label=0)
     return folder

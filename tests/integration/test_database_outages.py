@@ -246,9 +246,6 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(tmp_path, monkeyp
     folder.database.close()
 
 
-_WRITES = ("INSERT", "UPDATE", "DELETE")
-
-
 class FullDisk:
     """Counts the writes of all SQLite connections opened from now on: changing statements, and commits.
 
@@ -263,7 +260,7 @@ class FullDisk:
 
         class Cursor(sqlite3.Cursor):
             def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-                if statement.lstrip().startswith(_WRITES):
+                if statement.lstrip().startswith(("INSERT", "UPDATE", "DELETE")):
                     disk._write()
                 return super().execute(statement, *values)
 
@@ -300,9 +297,6 @@ class FullDisk:
             self._writes += 1
             if self._writes in self.refused:
                 raise sqlite3.OperationalError("database or disk is full")
-
-
-THREADS = 2
 
 
 class _Queue:
@@ -354,7 +348,7 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
                 time.sleep(0.05)
                 app.messages.put(True)
 
-    threads = [threading.Thread(target=consume) for _ in range(THREADS)]
+    threads = [threading.Thread(target=consume) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:

@@ -228,10 +228,6 @@ def test_the_order_of_jobs_makes_no_difference(states_of, found, data):
     assert states_of(order, found, updates) == states_of(numbers, found, frozenset())
 
 
-VERSAILLES = "chateau-de-versailles"
-HILL = "nameless-hill"
-
-
 class JudgedLibrary(PositionLibrary):
     def give(self, photo: int, slug: str) -> None:
         give_verdicts(self.database, [photo], slug, VerdictKind.CONFIRMED, "ada", {})
@@ -280,12 +276,12 @@ def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(ju
     [
         (0.96, (), "doubtful: Château de Versailles is taught"),
         (0.96, (GATE,), "doubtful: Brandenburg Gate is confirmed"),
-        (0.96, (GATE, HILL), "doubtful: Brandenburg Gate and Nameless Hill are confirmed"),
+        (0.96, (GATE, "nameless-hill"), "doubtful: Brandenburg Gate and Nameless Hill are confirmed"),
     ],
 )
 def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(judged, score, confirmed, reason):
     photo = judged.shot(0, (EIFFEL, score, True))
-    judged.taught(photo, VERSAILLES, 0.95)
+    judged.taught(photo, "chateau-de-versailles", 0.95)
     for slug in confirmed:
         judged.give(photo, slug)
     assert judged.tag(photo, EIFFEL).reason == reason

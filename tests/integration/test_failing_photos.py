@@ -35,8 +35,6 @@ from tagger.photos import files
 from tagger.photos.formats import digest_photo
 from tagger.pipeline import Classified
 
-Fail = Callable[[int], None]
-
 
 @pytest.fixture
 def folder(database, tmp_path) -> TaggedFolder:
@@ -44,7 +42,7 @@ def folder(database, tmp_path) -> TaggedFolder:
 
 
 @pytest.fixture
-def fail_reads(monkeypatch) -> Fail:
+def fail_reads(monkeypatch) -> Callable[[int], None]:
     """Let photos fail with this error when they are opened; with 0 no more."""
 
     def fail(number: int) -> None:
@@ -264,9 +262,6 @@ def test_pages_use_the_index_of_failures(ledger):
         assert ["ix_photos_failing" in plan for plan in plans] == [True], plans
 
 
-PARTS = 5
-
-
 @pytest.fixture
 def sqlite_folder(tmp_path) -> Iterator[TaggedFolder]:
     with empty_database(tmp_path / "database") as database:
@@ -345,7 +340,7 @@ def _draw_noise(path: Path) -> Path:
 @contextmanager
 def _slow_copy(data: bytes, target: Path) -> Iterator[None]:
     """Write the first part now, and the others one by one while the context runs."""
-    step = len(data) // PARTS + 1
+    step = len(data) // 5 + 1
     parts = [data[start : start + step] for start in range(0, len(data), step)]
 
     def append() -> None:

@@ -139,9 +139,6 @@ def test_names_slugs_and_aliases_that_exist_are_refused_with_what_to_do(model_da
     assert add(model_database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
 
 
-# ---------- editing ----------
-
-
 def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: object) -> EditedLandmark:
     return edit_landmark(database, slug, changes, dry_run=dry_run)
 
@@ -280,9 +277,6 @@ def digest(number: int) -> str:
 @pytest.fixture
 def library(database, tmp_path) -> Library:
     return Library.with_tiny_model(database, tmp_path)
-
-
-# ---------- merging ----------
 
 
 def test_verdicts_and_names_of_an_own_landmark_go_to_the_model_s(library):
@@ -428,9 +422,6 @@ def test_a_running_worker_stores_tags_of_the_landmark_that_remains(database, tmp
     progress = folder.run(folder.record())
     assert (progress.tagged, progress.failed) == (3, 0)
     assert len(list(find_tagged(database, PhotoQuery(landmark=TOWER)))) == 4
-
-
-# ---------- removing ----------
 
 
 def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(library):

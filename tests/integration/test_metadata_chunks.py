@@ -42,9 +42,6 @@ def keywords(path: Path) -> list[str]:
     return keywords_found if isinstance(keywords_found, list) else [keywords_found]
 
 
-# --- Selection and outcomes.
-
-
 def test_writes_classify_nothing_and_follow_verdicts(folder):
     path = folder.draw("a.jpg")
     folder.draw("b.jpg", 1)
@@ -119,12 +116,6 @@ def test_photo_with_a_changed_image_gets_no_sidecar(folder):
     assert folder.reasons(folder.latest().job)["a.jpg"][1] == "changed"
     assert (folder.folder / "a.jpg").read_bytes() == before["a.jpg"]
     assert not (folder.folder / "a.jpg.xmp").exists()
-
-
-# --- Verdicts.
-
-
-# --- Undo.
 
 
 def test_copies_are_restored_exactly_and_those_of_a_backup_were_never_written(folder, monkeypatch):
@@ -242,9 +233,6 @@ def test_the_sidecar_of_an_embedded_photo_is_updated_and_undo_keeps_other_jobs_w
     assert path.read_bytes() == original
 
 
-# --- Photos that others keep or change.
-
-
 LIBRARY_PHOTOS = (
     "P.photoslibrary/originals/A/a.jpg",
     "P.photolibrary/Masters/a.jpg",
@@ -317,7 +305,6 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder):
         assert not sidecar.exists()
 
 
-OURS = b"ns.landmark-tagger"
 SIBLINGS = (
     *("IMG_1.MOV", "IMG_1.AAE", "IMG_1.JPG_original", "IMG_1.png", "IMG_1.txt", "IMG_1.CR3", "IMG_1.json"),
     *("IMG_1.THM", "IMG_1.dop", "IMG_1.xmp~", "IMG_1.heic", "IMG_1.jpg.xmp~"),
@@ -478,7 +465,7 @@ def test_what_exiftool_changed_stays(recorded_folder, options, name):
     subprocess.run(["exiftool", "-q", "-XMP-dc:Title=edited by exiftool", file], check=True)
     assert recorded_folder.undo() == {"IMG_1.jpg": "written"}
     data = file.read_bytes()
-    assert OURS not in data
+    assert b"ns.landmark-tagger" not in data
     assert b"Eiffel Tower" not in data
     assert b"edited by exiftool" in data
     assert file.with_name(f"{name}_original").exists()

@@ -58,9 +58,6 @@ def items_of(folder: WrittenFolder, job: int) -> list[int]:
     return read_scalars(folder.database, select(job_items.c.photo_id).where(job_items.c.job_id == job))
 
 
-# --- Chained to the job whose tags they write.
-
-
 def test_only_jobs_with_metadata_options_get_a_write_job(folder):
     draw_photos(folder, 2)
     plain = folder.tag_and_write(None)
@@ -146,9 +143,6 @@ def test_a_tag_that_the_position_of_its_photo_refuses_is_not_written(folder):
     assert folder.outcomes(chosen) == {"paris.jpg": "written"}
 
 
-# --- Adopted by workers.
-
-
 @pytest.mark.postgresql
 def test_chained_jobs_are_adopted_once(folder):
     draw_photos(folder, 6)
@@ -194,9 +188,6 @@ def test_selection_continues_after_a_crash(folder, monkeypatch):
     assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 7
     assert folder.work(job) == [ChunkEnd.DONE] * 4
     assert (folder.progress(job).written, folder.progress(job).state) == (7, JobState.FINISHED)
-
-
-# --- Interrupted.
 
 
 def call_around_replacement(

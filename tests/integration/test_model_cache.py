@@ -29,12 +29,7 @@ from tagger.model.backends import BackendOptions, Conversions, SelectionKey, ope
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 from tagger.photos.decoding import Pixels, Resize, decode_photo
-from tagger.registry import (
-    RegisteredModel,
-    StoredSelections,
-    add_model,
-    resolve_models,
-)
+from tagger.registry import RegisteredModel, StoredSelections, add_model, resolve_models
 from tagger.settings import Settings
 from tagger.tags import models_in_use
 

@@ -32,7 +32,6 @@ from tagger.tags.contents import record_matching_photos, record_photos
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
-MAX_GAP_S = 7200.0
 ROME = (41.89, 12.49)
 SHOTS = 7
 DAY = 24 * 60
@@ -200,7 +199,7 @@ def test_a_long_time_is_computed_in_parts_with_the_same_result(library, monkeypa
 
 def contradicted(library: PositionLibrary, *photo_ids: int) -> set[int]:
     with library.database.read() as connection:
-        return contradicted_photos(connection, photo_ids or range(1, 1000), MAX_GAP_S)
+        return contradicted_photos(connection, photo_ids or range(1, 1000), 7200.0)
 
 
 @pytest.mark.parametrize("longest", [timedelta(days=100), timedelta(hours=12)])

@@ -301,9 +301,6 @@ def test_a_picture_counts_once_however_it_is_filtered(library, options):
     assert {value.photos for value in facets["landmark"]} <= {len(digests)}
 
 
-WORLD = BoundingBox(-90.0, -180.0, 90.0, 180.0)
-
-
 @st.composite
 def any_cell(draw: st.DrawFn) -> PositionCell:
     south = draw(st.floats(-90, 89.9))
@@ -314,7 +311,7 @@ def any_cell(draw: st.DrawFn) -> PositionCell:
 
 @given(st.lists(any_cell(), max_size=60), st.floats(0, 20))
 def test_no_mark_covers_another_and_no_photo_is_lost(found, zoom):
-    clusters = cluster_cells(found, WORLD, zoom)
+    clusters = cluster_cells(found, BoundingBox(-90.0, -180.0, 90.0, 180.0), zoom)
     assert sum(cluster.photos for cluster in clusters) == sum(cell.photos for cell in found)
     for one, other in combinations(clusters, 2):
         (x, y), (other_x, other_y) = (_pixels(each.latitude, each.longitude, zoom) for each in (one, other))

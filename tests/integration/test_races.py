@@ -21,13 +21,7 @@ from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, mer
 from tagger.roots import forget_path
 from tagger.tags.contents import has_verdict
 from tagger.transfer import check_database
-from tagger.verdicts import (
-    dismiss_photos,
-    give_verdicts,
-    restore_photos,
-    star_photos,
-    withdraw_verdicts,
-)
+from tagger.verdicts import dismiss_photos, give_verdicts, restore_photos, star_photos, withdraw_verdicts
 
 pytestmark = pytest.mark.postgresql
 

@@ -12,18 +12,8 @@ from support.databases import execute, read_row, read_rows, read_scalar
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import (
-    landmarks,
-    model_labels,
-    models,
-)
-from tagger.errors import (
-    AlreadyExists,
-    ModelChanged,
-    ModelFileNotFound,
-    ModelNotSelected,
-    ModelRefused,
-)
+from tagger.database.tables import landmarks, model_labels, models
+from tagger.errors import AlreadyExists, ModelChanged, ModelFileNotFound, ModelNotSelected, ModelRefused
 from tagger.geo import regional_slug
 from tagger.model.artifact import Label
 from tagger.registry import (

@@ -26,7 +26,6 @@ from tagger.teaching.learning import find_evidence
 pytestmark = pytest.mark.slow
 
 CLASSIFIED, WAITING = 12_000, 8_000
-PHOTOS = 12_000
 FREQUENT = "alai-darwaza"  # The landmark with the most photos
 YEARS = {"taken_after": datetime(2000, 1, 1), "taken_before": datetime(2015, 1, 1)}
 
@@ -86,7 +85,7 @@ def test_covers_read_the_stars_and_not_the_tags_of_each_landmark(database):
 
 @pytest.fixture(scope="module")
 def large_library(postgres_databases) -> Iterator[Database]:
-    with postgres_databases.migrated() as url, closing(make_library(url, PHOTOS)) as database:
+    with postgres_databases.migrated() as url, closing(make_library(url, 12_000)) as database:
         yield database
 
 

@@ -228,7 +228,6 @@ SHOTS = [
     ("Scans", None, None, "golden-temple", 2),
 ]
 
-TODAY = date(2026, 11, 29)
 SEARCHES = [
     ("pariss", "Paris", 5),  # read as Paris; no word of an alias like "Parish"
     ("hoi an", "Hội An Ancient Town or Hoi An", 7),
@@ -266,7 +265,7 @@ def whole_library(database, tmp_path) -> PositionLibrary:
 
 @pytest.mark.postgresql
 def test_searches_find_what_people_mean(whole_library, monkeypatch):
-    monkeypatch.setattr(texts, "this_day", lambda: TODAY)
+    monkeypatch.setattr(texts, "this_day", lambda: date(2026, 11, 29))
     found = []
     for text, _, _ in SEARCHES:
         try:

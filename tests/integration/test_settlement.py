@@ -43,13 +43,7 @@ from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.transfer import check_database
-from tagger.verdicts import (
-    NOT_A_LANDMARK,
-    dismiss_photos,
-    give_verdicts,
-    restore_photos,
-    withdraw_verdicts,
-)
+from tagger.verdicts import NOT_A_LANDMARK, dismiss_photos, give_verdicts, restore_photos, withdraw_verdicts
 from tagger.verdicts.importing import import_verdicts, read_entries
 
 CELLS = 8

@@ -18,7 +18,6 @@ from support.databases import read_row, read_scalar
 from support.written_folder import EMBED
 
 from tagger.database import JobState, Outcome, Priority, Runner, Target
-from tagger.database.connection import Database
 from tagger.database.tables import cameras, job_items, jobs, landmarks, photos, positions, verdicts
 from tagger.errors import (
     EmbeddingsMissing,
@@ -67,11 +66,6 @@ def tiny_settings(folder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
 
 
-def stored_options(database: Database, job: int) -> dict[str, object]:
-    options: dict[str, object] = read_scalar(database, select(jobs.c.options).where(jobs.c.id == job))
-    return options
-
-
 def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(folder, tiny_settings):
     inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
     write = MetadataOptions(Target.SIDECAR)
@@ -96,7 +90,7 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(folder, tiny_setti
     odd.mkdir()
     (folder.draw("a.jpg")).rename(odd / "a.jpg")
     job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([odd])), local=True)
-    options = stored_options(folder.database, job)
+    options = read_scalar(folder.database, select(jobs.c.options).where(jobs.c.id == job))
     json.dumps(options, ensure_ascii=False).encode()  # raises if a name is not UTF-8
     assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
     assert tag_job_paths(options) == [odd]
@@ -106,12 +100,8 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(folder, tiny_setti
 def test_backfill_options_keep_a_path_that_is_not_utf8():
     odd = Path(os.fsdecode(b"/photos/caf\xe9"))
     backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(odd,)), scan=(odd, Path("/photos/2024")))
-    assert backfill_from_options("all", stored(backfill)) == backfill
-
-
-def stored(backfill: Backfill) -> dict[str, Any]:
-    options: dict[str, Any] = json.loads(json.dumps(backfill_options(backfill), ensure_ascii=False).encode())
-    return options
+    stored = json.dumps(backfill_options(backfill), ensure_ascii=False).encode()
+    assert backfill_from_options("all", json.loads(stored)) == backfill
 
 
 @pytest.mark.parametrize(

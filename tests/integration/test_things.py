@@ -34,13 +34,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import JobPhotos
 from tagger.query.timeline import count_photos
-from tagger.registry import (
-    RegisteredModel,
-    add_model,
-    models_to_try,
-    remove_model,
-    use_models,
-)
+from tagger.registry import RegisteredModel, add_model, models_to_try, remove_model, use_models
 from tagger.search.text_query import text_query
 from tagger.tags.causes import store_things
 from tagger.tags.models_in_use import names_in_use

@@ -16,13 +16,7 @@ from tagger.database import VerdictKind
 from tagger.database.connection import Database
 from tagger.database.tables import changed_days, photos, positions, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound, SightNotFound
-from tagger.landmarks.edits import (
-    NewLandmark,
-    add_landmark,
-    edit_landmark,
-    merge_landmark,
-    remove_landmark,
-)
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
 from tagger.positions.companions import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.positions.tracks import list_tracks, read_track, remove_track, store_track, track_spool

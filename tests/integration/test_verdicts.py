@@ -184,13 +184,9 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(tagged_folder):
     assert len(listed_by(photos=PhotoQuery(country="France"))) == 3
 
 
-def _set_time(folder: VerdictFolder, at: datetime) -> None:
-    execute(folder.database, update(verdicts).values(given_at=at))
-
-
 def test_newer_verdict_of_two_databases_wins(tagged_folder):
     tagged_folder.reject_all(PhotoQuery(landmark=EIFFEL))
-    _set_time(tagged_folder, MONDAY)
+    execute(tagged_folder.database, update(verdicts).values(given_at=MONDAY))
     same = tagged_folder.exported()
     assert len(same) == 5
     assert tagged_folder.import_(same) == ImportedVerdicts(unchanged=5)

@@ -60,9 +60,6 @@ def test_text_is_compressed_and_images_and_events_are_not(client):
     assert len(lines) == 1 + PHOTOS
 
 
-# ---------- HEAD ----------
-
-
 SAME = {"content-type", "content-length", "cache-control", "etag", "content-disposition"}
 ADDRESSES = (
     *("/try", "/photos/1", "/api/photos", "/api/photos/1/image", "/api/photos/1/thumbnail"),
@@ -83,9 +80,6 @@ def test_head_answers_as_get_without_a_body_unless_it_is_only_posted(client):
     answer = client.head("/api/predict")
     assert answer.status_code == 405
     assert re.search("POST", answer.headers["allow"])
-
-
-# ---------- static files ----------
 
 
 def test_scripts_of_a_page_are_cached_for_ever_and_those_of_before_an_update_are_new(client):

@@ -87,9 +87,6 @@ def numbers(page: Page) -> dict[str, int]:
     return {Path(each["path"]).name: each["id"] for each in photos}
 
 
-# ---------- files that are an image and something else ----------
-
-
 def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser, address):
     as_script = """(address) => new Promise((resolve) => {
       const script = document.createElement("script");
@@ -115,9 +112,6 @@ def test_a_photo_that_is_also_a_page_or_a_script_never_runs(browser, address):
             assert library_page.evaluate("window.hit") is None, name
 
 
-# ---------- names ----------
-
-
 # Pages, and a text that each must contain, so that the test sees the hostile name.
 PAGES = {
     "/places": EVIL,
@@ -137,16 +131,15 @@ PAGES = {
 }
 
 
-PERSON = {"accept": "text/html"}
-
-
 def test_names_are_text_on_every_page(address):
     with httpx.Client(base_url=address, timeout=60, follow_redirects=True) as client:
         photos = client.get("/api/photos?any_rank=1").json()["photos"]
         chosen = next(each["id"] for each in photos if Path(each["path"]).name == f"{EVIL}.jpg")
         for path, text in PAGES.items():
             name, _, query = path.format(evil="EVIL", photo=chosen).partition("?")
-            answer = client.get(f"{name}?{query}".replace("EVIL", quote(EVIL, safe="")), headers=PERSON)
+            answer = client.get(
+                f"{name}?{query}".replace("EVIL", quote(EVIL, safe="")), headers={"accept": "text/html"}
+            )
             page = html.document_fromstring(answer.text)
             assert text in page.text_content(), path
             assert (

@@ -85,9 +85,6 @@ def status(answer: bytes) -> int:
     return int(answer[9:12])
 
 
-# --- paths
-
-
 def test_no_trick_leads_out_of_the_static_folder(port):
     for target in (
         *("/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/%252e%252e/app.py"),
@@ -130,9 +127,6 @@ def test_odd_addresses_get_a_plain_answer(port):
         assert status(answer) in expected, target
         assert b"\r\nset-cookie" not in answer.lower()
         assert b"Traceback" not in answer
-
-
-# --- methods, headers
 
 
 def test_odd_methods_and_broken_headers_do_nothing(port):
@@ -205,9 +199,6 @@ def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port):
         assert status(exchange(port, sent)) == 400
 
 
-# --- log lines
-
-
 def test_invalid_requests_and_forms_of_strangers_fill_no_log(web_settings, web_database, caplog):
     with served(web_settings, web_database, TOKEN) as port:
         upgrade = request(port, "GET", "/sign-in", "Upgrade: websocket")
@@ -219,9 +210,6 @@ def test_invalid_requests_and_forms_of_strangers_fill_no_log(web_settings, web_d
             lines = (f"{form}{boundary}", f"Content-Length: {len(body)}", f"Origin: http://127.0.0.1:{port}")
             exchange(port, request(port, "POST", "/sign-in", *lines, body=body))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-# --- bodies
 
 
 @pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=x", "application/json"])
@@ -294,9 +282,6 @@ def test_names_of_uploads_are_text(client):
         answer = client.post("/api/predict", files={"file": (name, photo(0), "image/png")})
         assert answer.headers["content-type"] == "application/json"
         assert (answer.status_code, answer.json()["path"]) == (200, shown)
-
-
-# --- parameters
 
 
 HOSTILE = [
@@ -380,9 +365,6 @@ def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
     for route in ROUTES:
         app.add_api_route(route.path, route.endpoint, methods=list(route.methods))
     return app.openapi()["paths"]
-
-
-# --- photos that are something else or too large
 
 
 def test_files_that_are_no_photos_are_refused_and_what_follows_one_is_not_read(client):

@@ -24,11 +24,9 @@ from tagger.web.access import AccessPolicy
 from tagger.web.api.job_starter import MAX_OPEN_JOBS, folder_key
 from tagger.web.app import create_app
 
-ClientWhere = Callable[..., TestClient]
-
 
 @pytest.fixture
-def client_where(web_settings, web_database) -> ClientWhere:
+def client_where(web_settings, web_database) -> Callable[..., TestClient]:
     """`client_where(web_folders=[…])` is a client of a page with these settings."""
 
     def make(**changes: Any) -> TestClient:
@@ -63,9 +61,6 @@ def failed_job(database: Database, settings: Settings, write: MetadataOptions | 
     return job
 
 
-# ---------- the settings ----------
-
-
 def test_folders_are_absolute_or_below_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", '["~/Pictures", "/scans"]')
@@ -77,9 +72,6 @@ def test_a_relative_folder_is_refused_at_the_start(monkeypatch, folder):
     monkeypatch.setenv("TAGGER_WEB_FOLDERS", f'["/scans", "{folder}"]')
     with pytest.raises(SettingsInvalid, match="TAGGER_WEB_FOLDERS"):
         load_settings()
-
-
-# ---------- folders ----------
 
 
 @pytest.mark.usefixtures("library")
@@ -135,9 +127,6 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     assert {each["total"] for each in client.get("/api/status").json()["jobs"]} == {0}
 
 
-# ---------- writing ----------
-
-
 @pytest.mark.parametrize(
     ("allowed_target", "offered"),
     [("none", {"none"}), ("sidecar", {"none", "sidecar"}), ("embed", {"none", "sidecar", "embed"})],
@@ -177,9 +166,6 @@ def test_the_page_rewrites_photos_only_if_the_operator_allows_it(client_where, w
     allowed = client_where(web_write="embed")
     answers = [allowed.post(each, data=form if "schedules" in each else None) for each in addresses]
     assert [answer.status_code for answer in answers] == [200, 303, 303]
-
-
-# ---------- open jobs ----------
 
 
 @pytest.mark.usefixtures("library")

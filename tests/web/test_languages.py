@@ -45,9 +45,6 @@ NAMES = re.compile(
 )
 
 
-# ---------- texts outside of the catalogue ----------
-
-
 class Texts(HTMLParser):
     """Collects the texts that a reader sees or hears."""
 
@@ -143,9 +140,6 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
             yield node
 
 
-# ---------- the catalogues ----------
-
-
 def texts_of(catalogue: Catalog) -> dict[str | tuple[str, str], object]:
     return {message.id: message.string for message in catalogue if message.id}
 
@@ -171,9 +165,6 @@ def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag, name):
 
 def placeholders(text: str) -> set[str]:
     return set(PLACEHOLDER.findall(text))
-
-
-# ---------- numbers, dates and names ----------
 
 
 def test_numbers_dates_and_names_follow_the_language():
@@ -227,9 +218,6 @@ def test_names_of_zones_and_headings_of_days_are_in_the_language():
     with in_language(templating.load_language("de")):
         (part,) = section_parts([(day, 50)], {day: {(None, "Attica", "Athens"): 50}}, by_day=True)
     assert part.place == "Athen"
-
-
-# ---------- which language a reader gets ----------
 
 
 @pytest.mark.parametrize(

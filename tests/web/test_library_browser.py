@@ -95,9 +95,6 @@ def scroll_to_the_end(page: Page, photos: int) -> None:
     )
 
 
-# ---------- the grid ----------
-
-
 def test_the_grid_goes_through_all_photos_with_few_of_them_in_the_page(browser, many):
     with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
         query = "any_rank=1&sort=newest&distinct=1&limit=1000"

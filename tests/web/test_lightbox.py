@@ -121,9 +121,6 @@ def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser, addre
         page.wait_for_function(SHOWN)
 
 
-# ---------- details and verdicts ----------
-
-
 def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     document = page.request.get(f"{address}/api/photos/{photo}").json()
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
@@ -195,9 +192,6 @@ def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser, address):
         page.keyboard.press("u")
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
         assert all(verdicts(page, address, number) == {} for number in (4, 5))
-
-
-# ---------- zoom and touch ----------
 
 
 @pytest.mark.slow

@@ -39,7 +39,6 @@ def library(library) -> LibraryPhotos:
 
 
 WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
-OLD = "/api/landmarks/old-tower"
 # Requests in order, and the shapes of their answers. `{root}`: the library's folder; bytes: a photo.
 ANSWERS: list[tuple[Any, str, str, Any]] = [
     (PhotoPage, "GET", "/api/photos?any_rank=1&limit=1", None),
@@ -54,7 +53,7 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (VerdictsDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
     (VerdictsDocument, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
-    (RemovedLandmarkDocument, "DELETE", OLD, None),
+    (RemovedLandmarkDocument, "DELETE", "/api/landmarks/old-tower", None),
     (UploadPrediction, "POST", "/api/predict", photo()),
     (FailedUpload, "POST", "/api/predict", b"no"),
     (OverviewDocument, "GET", "/api/status", None),

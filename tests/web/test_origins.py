@@ -13,7 +13,6 @@ from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
 
 PROXY, STRANGER = "10.0.0.5", "203.0.113.7"
-HTTPS = {"x-forwarded-proto": "https"}
 
 
 def status(
@@ -86,7 +85,7 @@ def test_the_page_at_the_address_of_the_settings_may(web_settings, web_database,
     assert status(web_settings, web_database, headers, web_url=web_url) == 303
 
 
-OWN = {"host": "photos.example", **HTTPS}
+OWN = {"host": "photos.example", "x-forwarded-proto": "https"}
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,6 @@ def fill(database: Database, settings: Settings, root: Path) -> None:
         )
 
 
-def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestClient:
-    return stack.enter_context(client_of_page(settings, database))
-
-
 @pytest.fixture
 def clients(tmp_path, postgres_url, monkeypatch) -> Iterator[list[TestClient]]:
     """A client for each database. Pages wait for their numbers and suggestions, however long that takes."""
@@ -79,7 +75,7 @@ def clients(tmp_path, postgres_url, monkeypatch) -> Iterator[list[TestClient]]:
         for url in (f"sqlite:///{tmp_path / 'library.sqlite'}", postgres_url):
             database = stack.enter_context(closing(open_database(url)))
             fill(database, settings, tmp_path / "photos")
-            clients.append(client_of(stack, settings, database))
+            clients.append(stack.enter_context(client_of_page(settings, database)))
         yield clients
 
 
@@ -90,9 +86,6 @@ def test_pages_and_documents_are_equal_on_both_databases(clients, tmp_path, ever
         on_sqlite, on_postgresql = (client.get(address) for client in clients)
         assert on_sqlite.status_code == on_postgresql.status_code, view
         assert on_postgresql.text == on_sqlite.text, view
-
-
-# ---------- the command line ----------
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tagger.web.pages import photo
 from tagger.web.photo_files import archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
-ORIGIN = {"origin": LOCAL_URL}
 YEAR_S = 31_556_952
 
 
@@ -109,7 +108,7 @@ def test_archives_have_files_or_jpegs_without_metadata(client, web_database, web
     form = {"photo": ",".join(map(str, numbers))}
 
     def selected(**options: str) -> ZipFile:
-        return zip_of(client.post("/photos/download", data=form | options, headers=ORIGIN))
+        return zip_of(client.post("/photos/download", data=form | options, headers={"origin": LOCAL_URL}))
 
     def found(name: str) -> ZipFile:
         return zip_of(client.get(f"/download/{name}?landmark={EIFFEL}"))

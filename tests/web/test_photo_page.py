@@ -20,9 +20,9 @@ from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
 from tagger.registry import add_model, use_models
 
-NAMES = ("Eiffel Tower", "Brandenburg Gate")
+pytestmark = pytest.mark.usefixtures("shared_thumbnails")
+
 STATUS = "#lightbox [data-status]"
-STATE = f'#landmarks [data-landmark="{EIFFEL}"]'
 
 
 @pytest.fixture
@@ -38,10 +38,6 @@ def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirme
     assert client.post("/api/verdicts", json=body).status_code == 200
 
 
-# ---------- rendered by the server ----------
-
-
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_the_page_shows_known_facts_and_taught_and_suggested_landmarks(client, library):
     answer = client.get("/photos/1")
     assert answer.status_code == 200
@@ -58,7 +54,6 @@ def test_the_page_shows_known_facts_and_taught_and_suggested_landmarks(client, l
     assert states == [(GATE, "taught"), (VERSAILLES, "suggested")]
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_position_has_its_error_its_place_and_what_it_follows_from(client, library):
     def facts(number: int) -> str:
         page = client.get(f"/photos/{number}").text
@@ -87,7 +82,6 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(client, lib
     assert evidence_document["before"]["id"] == 1
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_what_is_only_predicted_is_not_listed(client, library):
     output = ((EIFFEL, 0.9, True), (GATE, 0.004, False), (VERSAILLES, 0.002, False))
     number = library.file("sure.jpg", *output, data=picture((1, 2, 3)))
@@ -100,7 +94,6 @@ def test_what_is_only_predicted_is_not_listed(client, library):
     assert listed.findall(client.get(f"/photos/{number}").text) == [EIFFEL, VERSAILLES]
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_photo_without_a_landmark_is_called_by_where_and_when_it_was_taken(client, library):
     taken_at = datetime(2024, 6, 9, 12, 30)  # noqa: DTZ001 - cameras know no time zone
     number = library.file("open.jpg", (EIFFEL, 0.5, False), data=picture((1, 9, 99)), taken_at=taken_at)
@@ -113,7 +106,6 @@ def test_a_photo_without_a_landmark_is_called_by_where_and_when_it_was_taken(cli
     assert title() == "Paris, 9 June 2024"
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_position_of_a_rejected_landmark_is_not_shown(client, library):
     landmark = library.landmark_ids[EIFFEL]
     library.position("photo-0.jpg", 48.8584, 2.2945, "France", "landmark", landmark=landmark)
@@ -123,7 +115,6 @@ def test_a_position_of_a_rejected_landmark_is_not_shown(client, library):
     assert "<dt>Position</dt><dd>unknown</dd>" in page
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_an_address_of_a_photo_shows_it_over_its_grid(client, library):
     """A script starts there; without one, the page has the photo and its details, and no buttons."""
     unknown = library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((9, 9, 9)))
@@ -148,11 +139,8 @@ def test_an_address_of_a_photo_shows_it_over_its_grid(client, library):
         assert client.get(path).status_code == 404
 
 
-# ---------- in a browser ----------
-
-
 def state(page: Page, word: str) -> None:
-    expect(page.locator(STATE)).to_have_attribute("data-state", word)
+    expect(page.locator(f'#landmarks [data-landmark="{EIFFEL}"]')).to_have_attribute("data-state", word)
 
 
 def open_details(page: Page, path: str) -> None:
@@ -163,7 +151,6 @@ def open_details(page: Page, path: str) -> None:
     page.locator("#landmarks").wait_for()
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(browser, address):
     with open_page(browser, f"{address}/places", base=address) as page:
         open_details(page, f"/photos/2?landmark={EIFFEL}&within=1")
@@ -209,7 +196,6 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 @pytest.mark.slow
 def test_a_verdict_given_while_leaving_is_not_lost(browser, address):
     with open_page(browser, "about:blank", base=address) as page:
@@ -219,7 +205,6 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser, address):
         wait_until(lambda: verdicts(page, address, 3) == {EIFFEL: "confirmed"})
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(browser, address):
     page = browser.new_page(base_url=address)  # the browser logs failed requests as errors
     open_details(page, "/photos/1")
@@ -232,7 +217,6 @@ def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(brows
     page.close()
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 def test_naming_offers_what_is_near_the_photo_first(client, library):
     places = {"Far church": (41.9, 12.5), "Near bridge": (48.90, 2.35), "Nearest door": (48.861, 2.351)}
     for name, (latitude, longitude) in places.items():
@@ -248,7 +232,6 @@ def test_naming_offers_what_is_near_the_photo_first(client, library):
     assert client.get(f"/photos/{elsewhere}/landmarks").json() == {"near": [], "trip": []}
 
 
-@pytest.mark.usefixtures("shared_thumbnails")
 @pytest.mark.parametrize(
     "predicted",
     [(EIFFEL, 0.1, False), pytest.param((EIFFEL, 0.9, True), marks=pytest.mark.slow)],

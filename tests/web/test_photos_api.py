@@ -326,10 +326,6 @@ def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
     }
 
 
-def give(client: TestClient, photo: int) -> None:
-    client.post("/api/verdicts", json={"photos": [photo], "landmark": EIFFEL, "verdict": "confirmed"})
-
-
 def delete(client: TestClient, address: str, output: dict[str, Any]) -> Any:
     return client.request("DELETE", address, json=output)
 
@@ -380,7 +376,8 @@ def test_what_means_nothing_is_refused(client, library):
 
 def test_many_photos_get_a_verdict_and_report_the_previous_one(client, library):
     numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
-    give(client, numbers[0])
+    confirmed = {"photos": numbers[:1], "landmark": EIFFEL, "verdict": "confirmed"}
+    client.post("/api/verdicts", json=confirmed)
     output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
     answer = client.post("/api/verdicts", json=output).json()
     assert answer["left_out"] == [999]

@@ -26,11 +26,10 @@ PROXY, STRANGER = "10.0.0.1", "203.0.113.7"
 ORIGIN = {"origin": LOCAL_URL}
 EDITOR = "ada"
 PLACE = {"name": "Old Tower"}
-ClientAt = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client_at(web_settings, web_database) -> Iterator[ClientAt]:
+def client_at(web_settings, web_database) -> Iterator[Callable[..., TestClient]]:
     """Creates clients with an address, of a server where 10.0.0.1 is the proxy."""
     opened: list[TestClient] = []
 

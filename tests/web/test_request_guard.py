@@ -10,13 +10,7 @@ from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
 from tagger.texts.addresses import is_loopback
-from tagger.web.access import (
-    ATTEMPT_WINDOW_S,
-    MAX_ATTEMPTS,
-    AccessPolicy,
-    AttemptLimiter,
-    TooManyAttempts,
-)
+from tagger.web.access import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AccessPolicy, AttemptLimiter, TooManyAttempts
 from tagger.web.api.jobs import MAX_LISTENERS
 from tagger.web.request_guard import MAX_ADDRESS_BYTES
 from tagger.web.routes import DOCUMENT_HEADERS, SECURITY_HEADERS
@@ -36,9 +30,6 @@ def cookie_name(client: TestClient) -> str:
 
 def sign_in(client: TestClient, token: str = TOKEN, **form: str) -> httpx.Response:
     return client.post("/sign-in", data={"token": token, **form}, headers={"origin": LOCAL_URL})
-
-
-# --- host names
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "LOCALHOST:8080"])
@@ -75,9 +66,6 @@ def test_with_a_token_any_name_leads_here(client_of):
     client = client_of("127.0.0.1", TOKEN)
     answer = client.get("/api/openapi.json", headers=BEARER | {"host": "photos.example.org"})
     assert answer.status_code == 200
-
-
-# --- the token
 
 
 def test_strangers_reveal_nothing_and_send_no_photo_to_the_page_to_sign_in(client_with_token):
@@ -218,9 +206,6 @@ def test_failures_are_forgotten_and_counted_by_address():
     failures.check("one")
 
 
-# --- other sites' pages
-
-
 def test_other_sites_change_nothing_and_may_only_lead_here(client):
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {"referer": ""}):
         for address in ("/api/predict", "/anything"):
@@ -246,9 +231,6 @@ def test_other_sites_change_nothing_and_may_only_lead_here(client):
         assert "application/json" in answer.json()["error"]
 
 
-# --- how much
-
-
 def test_photos_are_accepted_only_at_predict_and_answers_not_cached(client):
     whole = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
     for kind in ("image/png", "application/octet-stream", "multipart/form-data; boundary=x"):
@@ -263,9 +245,6 @@ def test_photos_are_accepted_only_at_predict_and_answers_not_cached(client):
     assert client.get("/static/app.css", headers={"if-none-match": file.headers["etag"]}).status_code == 304
     assert "immutable" in client.get("/static/app.css?v=0123456789abcdef").headers["cache-control"]
     assert client.get("/static/no-such-file?v=1").headers["cache-control"] == "private, no-store"
-
-
-# --- what browsers may do with answers
 
 
 def test_every_answer_has_security_headers(client):
@@ -319,9 +298,6 @@ def test_errors_are_documents_or_pages_with_commands_as_code(client):
     answer = client.post("/api/predict?top_k=0", content=photo(0), headers=PNG)
     assert answer.status_code == 422
     assert answer.json() == {"error": "top_k: should be greater than or equal to 1."}
-
-
-# --- outages
 
 
 def test_an_outage_is_one_line_of_each_route_and_strangers_cause_none(

@@ -38,9 +38,6 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-# ---------- as they are served ----------
-
-
 def test_a_thumbnail_is_the_whole_photo_in_its_shape(client, library):
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture((200, 60, 60), size=(900, 600)))
     for size in (256, 512):
@@ -102,9 +99,6 @@ def test_an_undecodable_photo_has_a_reason_and_a_placeholder(client, library, da
     assert client.get(f"/api/photos/{number}/thumbnail", headers=program).status_code == 422
 
 
-# ---------- creation ----------
-
-
 def test_a_file_that_cannot_be_decoded_is_tried_once(web_database, web_settings, library):
     number = library.file("a.jpg", classified=False, data=b"\xff\xd8\xff" + b"\0" * 500)
     thumbnails = Thumbnails(web_settings)
@@ -127,9 +121,6 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(web_database, web_s
     assert len(set(results)) == 1
     assert len(results) == 12
     assert len(files_in(web_settings.data_folder / "web-cache" / "thumbnails")) == 2  # both sizes
-
-
-# ---------- the cache folder ----------
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path):
@@ -190,9 +181,6 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path, caplog):
     cache.put("a", b"x")
     assert cache.get("a") is None
     assert "cannot store thumbnails" in caplog.text
-
-
-# ---------- previews ----------
 
 
 class SlowPreviews:
@@ -279,8 +267,10 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(web_database, web_
 
 
 def test_a_file_is_closed_if_the_client_reads_nothing(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(picture())
-    opened = open_stored(StoredPhoto(1, tmp_path, tmp_path / "a.jpg", *_state(tmp_path / "a.jpg"), None))
+    place = tmp_path / "a.jpg"
+    place.write_bytes(picture())
+    status = place.stat()
+    opened = open_stored(StoredPhoto(1, tmp_path, place, status.st_size, status.st_mtime_ns, None))
 
     async def gone(_message: object) -> None:
         raise OSError
@@ -291,10 +281,6 @@ def test_a_file_is_closed_if_the_client_reads_nothing(tmp_path):
     with suppress(ClientDisconnect), start_blocking_portal() as portal:
         portal.call(response, scope, gone, gone)
     assert opened.file.closed
-
-
-def _state(place: Path) -> tuple[int, int]:
-    return place.stat().st_size, place.stat().st_mtime_ns
 
 
 def _asked(port: int, address: str) -> socket.socket:

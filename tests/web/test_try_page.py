@@ -17,8 +17,6 @@ from tagger.texts.text_format import distance_text, percent, share, size
 from tagger.web.pages.photo import UploadResult
 from tagger.web.templating import environment
 
-# ---------- rendered by the server ----------
-
 
 def test_the_first_view_asks_for_photos_until_there_are_some(client, web_database, web_settings, tmp_path):
     assert client.get("/").headers["location"] == "/jobs/new"
@@ -61,9 +59,6 @@ def test_the_reason_is_shown_for_a_file_that_is_no_photo(client, data, words):
     assert words in result
 
 
-# ---------- scores and numbers ----------
-
-
 def result_of(*scores: float, threshold: float = 0.5) -> UploadResult:
     def prediction(number: int, score: float) -> Any:
         landmark = SimpleNamespace(display_name=f"Landmark {number}", city=None, country=None)
@@ -97,9 +92,6 @@ def test_figures_are_short():
         "1 GB",
         "12 bytes",
     ]
-
-
-# ---------- in a browser ----------
 
 
 @pytest.fixture(scope="module")
