@@ -255,7 +255,6 @@ def protect(home: Path) -> list[Path]:
 
 
 def predicted(terminal: Terminal) -> tuple[str, list[str]]:
-    """The best landmark of the photo, and the warnings."""
     done = terminal.run_process("predict", "photos/tower.jpg", "--json")
     warnings = [line for line in done.stderr.splitlines() if not line.startswith("Choosing the fastest way")]
     return json.loads(done.stdout)[0]["tags"][0]["landmark"], warnings

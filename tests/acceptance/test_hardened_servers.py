@@ -180,7 +180,6 @@ def tls_postgres() -> Iterator[TlsPostgresServer]:
 
 
 def addresses(tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer) -> dict[str, str]:
-    """The settings of processes that use both servers."""
     return {
         "TAGGER_DATABASE_URL": tls_postgres.url("tagger", "PASSWORD"),
         "TAGGER_REDIS_URL": tls_redis.url,
@@ -242,7 +241,6 @@ def listed_versions(name: str) -> Sequence[str]:
 
 
 def major_version(program: Path) -> str:
-    """The first number of what the program calls its version."""
     text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     version = re.search(r"(\d+)\.\d", text)
     assert version is not None, text

@@ -278,7 +278,6 @@ def test_a_date_with_which_clocks_begin_is_marked(tagger, known, taken_at, colum
 
 
 def on_a_terminal(*words: str) -> tuple[str, str]:
-    """What a command prints to a terminal, and its messages."""
     ours, theirs = pty.openpty()
     program = f"import sys; from tagger.cli.main import main; sys.argv = {['tagger', *words]!r}; main()"
     done = subprocess.run(

@@ -285,7 +285,6 @@ class Servers:
         self.address = f"https://127.0.0.1:{self.first.server_port}"
 
     def sent_secrets(self) -> set[str]:
-        """The names of the secrets that the second server was sent."""
         assert self.requests, "the redirect was not followed"
         text = "".join(self.requests)
         return {name for name, value in SECRETS.items() if value in text}

@@ -53,7 +53,6 @@ def is_due(folder: TaggedFolder) -> bool:
 
 
 def before_steps(monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]) -> None:
-    """Act before each report of progress of the last step."""
     update = executor_module.update_consequences
 
     def acting(database: Database, model: str | None, report: Callable[..., None]) -> None:

@@ -61,7 +61,6 @@ class Nights:
         self.folder = folder
 
     def run(self) -> dict[str, str]:
-        """Returns the outcome of each photo that was processed."""
         folder = self.folder
         request = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
         job, _ = submit(folder.database, folder.page_settings, request, Priority.BULK, local=True)

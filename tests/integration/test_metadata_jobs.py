@@ -193,7 +193,6 @@ def test_selection_continues_after_a_crash(folder, monkeypatch):
 def call_around_replacement(
     monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None], *, before: bool
 ) -> None:
-    """Call `act` before or after the photo `number` is replaced."""
     original = PreparedPhoto.replace_files
     count = iter(range(10**6))
     lock = threading.Lock()

@@ -61,7 +61,6 @@ def loads(monkeypatch) -> Loads:
 
 @pytest.fixture
 def models(database, tmp_path) -> list[RegisteredModel]:
-    """`good`, `bad` and `slow`."""
     found = []
     for number, name in enumerate(("good", "bad", "slow"), 1):
         tiny_artifact(tmp_path / f"{name}.pt", LABELS[:number], name=name)

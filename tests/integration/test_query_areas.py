@@ -149,7 +149,6 @@ def test_countries_and_verdicts_are_those_of_positions_or_landmarks(library):
 
 
 def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
-    """Add landmarks at one place in Peru; return their slugs."""
     slugs = [f"place-{n}" for n in range(number)]
     at = {"country": "Peru", "latitude": -13.2, "longitude": -72.5}
     with library.database.write() as connection:

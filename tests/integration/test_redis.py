@@ -429,7 +429,6 @@ def reasons(monkeypatch) -> list[str]:
 
 
 def received_messages(app: Celery, count: int) -> list[Any]:
-    """Consume until the queue is empty, and `count` messages are received."""
     received: list[Any] = []
     with app.connection_for_read() as connection:
         channel = connection.default_channel

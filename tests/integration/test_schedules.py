@@ -297,7 +297,6 @@ def let_a_day_pass(database: Database) -> None:
 
 @pytest.fixture
 def nightly(written, settings, database) -> Callable[[], int | None]:
-    """Makes the schedule due and runs it; returns its job."""
     backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,), write=SIDECAR)
     add_schedule(database, "nightly", "0 22 * * *", backfill, Priority.BULK, ZONE, until="06:00")
 

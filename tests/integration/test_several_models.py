@@ -60,7 +60,6 @@ class Library(TaggedFolder):
         return {(row.name, row.slug) for row in read_rows(self.database, query)}
 
     def states(self) -> Mapping[str, tuple[str, str | None]]:
-        """The state and the model of each landmark that has one."""
         query = (
             select(landmarks.c.slug, effective_tags.c.state, models.c.name)
             .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)

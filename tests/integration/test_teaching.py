@@ -102,7 +102,6 @@ class Library(TaggedFolder):
 
 
 def run_backfill(folder: TaggedFolder) -> JobProgress:
-    """Run the backfill `taught` in this process."""
     settings = folder.settings.model_copy(update={"model": folder.model.name})
     job, _ = submit(folder.database, settings, Backfill(BackfillScope.TAUGHT), local=True)
     return folder.run(job)
@@ -302,7 +301,6 @@ class Walls(TaggedFolder):
         give_verdicts(self.database, [self.folder / name], slug, kind, "tester", {})
 
     def shown(self, slug: str) -> set[str]:
-        """Names of the photos that a query for the landmark finds."""
         update_kept(self.database)
         return {Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(landmark=(slug,)))}
 

@@ -24,7 +24,6 @@ EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 
 @pytest.fixture(autouse=True, params=["sorted", "read along an index"])
 def way(request, monkeypatch) -> None:
-    """Both ways to read photos."""
     if request.param != "sorted":
         monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
 

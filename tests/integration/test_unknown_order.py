@@ -20,7 +20,6 @@ BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
 
 @pytest.fixture(autouse=True, params=["sorted", "along the index"])
 def way(request, monkeypatch) -> None:
-    """Both ways to read photos."""
     if request.param != "sorted":
         walk_along_index(monkeypatch)
 

@@ -48,7 +48,6 @@ class VerdictFolder(TaggedFolder):
         return sorted(Path(photo.path).name for photo in find_tagged(self.database, query))
 
     def accepted(self, name: str) -> dict[str, tuple[int | None, float | None]]:
-        """Rank and score of every accepted tag of the photo."""
         query = (
             select(landmarks.c.slug, effective_tags.c.rank, effective_tags.c.score, effective_tags.c.accepted)
             .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)

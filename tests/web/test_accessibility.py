@@ -143,7 +143,6 @@ def test_axe_finds_nothing_and_nothing_needs_scrolling_sideways(
 
 
 def wait_for_map(page: Page) -> None:
-    """Wait until the map is drawn, where there is one."""
     if page.locator(".map-live").count():
         page.locator("a.map-cluster").first.wait_for(timeout=120_000)
 

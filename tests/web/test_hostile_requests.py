@@ -360,7 +360,6 @@ def test_no_body_fails_unexpectedly(client, every):
 
 
 def _documented() -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
-    """All addresses with their parameters, pages too."""
     app = FastAPI()
     for route in ROUTES:
         app.add_api_route(route.path, route.endpoint, methods=list(route.methods))

@@ -27,8 +27,6 @@ from tagger.web.app import create_app
 
 @pytest.fixture
 def client_where(web_settings, web_database) -> Callable[..., TestClient]:
-    """`client_where(web_folders=[…])` is a client of a page with these settings."""
-
     def make(**changes: Any) -> TestClient:
         settings = web_settings.model_copy(update=changes)
         app = create_app(settings, web_database, AccessPolicy("127.0.0.1", 8080))

@@ -46,8 +46,6 @@ NAMES = re.compile(
 
 
 class Texts(HTMLParser):
-    """Collects the texts that a reader sees or hears."""
-
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []

@@ -84,7 +84,6 @@ def _serve_script(page: Page, name: str, script: str) -> None:
 
 
 def scroll_to_the_end(page: Page, photos: int) -> None:
-    """Scroll down until the grid has this many photos."""
     page.wait_for_function(
         """(photos) => {
           scrollTo(0, document.documentElement.scrollHeight);

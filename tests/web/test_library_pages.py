@@ -387,7 +387,6 @@ def rest_of(panel: str) -> list[str]:
 
 
 def choices_of(panel: str, option: str) -> dict[str, str | None]:
-    """The names of the choices of a filter with their numbers."""
     labels = re.findall(r'<label[^>]*><input[^>]* name="(\w+)"[^>]*><span>(.*?)</span>(.*?)</label>', panel)
     numbers = {name: re.search(r"(\d+)\+?<", rest) for field, name, rest in labels if field == option}
     return {unescape(name): match[1] if match else None for name, match in numbers.items()}

@@ -144,7 +144,6 @@ def state(page: Page, word: str) -> None:
 
 
 def open_details(page: Page, path: str) -> None:
-    """Open the address of a photo, and its details beside it."""
     page.goto(path)
     page.locator("#lightbox[open]").wait_for()
     page.keyboard.press("i")

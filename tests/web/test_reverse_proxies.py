@@ -58,7 +58,6 @@ class Proxy:
                 yield answer
 
     def status(self, *arguments: Any, **options: Any) -> int:
-        """Send a request; return the status of the response."""
         with self.request(*arguments, **options) as answer:
             return answer.status
 

@@ -47,7 +47,6 @@ def folder(terminal) -> Path:
 
 @contextmanager
 def serving(terminal: Terminal) -> Iterator[tuple[Process, str]]:
-    """Start `tagger serve`; yield it and its address."""
     before = terminal.log.stat().st_size if terminal.log.exists() else 0
     process = terminal.start("serve", "--port", "0")
 
@@ -70,7 +69,6 @@ def start_job(address: str, folder: Path) -> int:
 
 
 def own_worker(server: Process) -> int:
-    """The process of the worker that the server has started."""
     (child,) = workers_of(server)
     return child
 

@@ -232,7 +232,6 @@ ONLY_EDITORS_MAY_READ = {
 
 @pytest.fixture
 def guest(client_of) -> TestClient:
-    """A client of an application that requires a token."""
     return client_of("0.0.0.0", TOKEN)
 
 
