@@ -282,17 +282,13 @@ def landmarks_spelled_like(
     return list(islice(found, SUGGESTIONS))
 
 
-def landmarks_in_country(
-    connection: Connection, country: str, other_countries: Collection[str] = ()
-) -> list[Landmark]:
-    """The landmarks of a country; none if it is one of the other countries.
+def landmarks_in_country(connection: Connection, country: str) -> list[Landmark]:
+    """The landmarks of a country.
 
     Raises:
-        CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
+        CountryNotFound: it has no landmark; the message lists similar countries.
     """
-    names = country_spellings(
-        country, {*landmark_countries(connection), *other_countries}
-    )
+    names = country_spellings(country, landmark_countries(connection))
     return all_landmarks(connection, landmarks.c.country.in_(names))
 
 
@@ -342,7 +338,7 @@ def normalize_name(name: str) -> str:
 
 
 def _similar(normal: str, names: Mapping[str, str]) -> Iterable[str]:
-    """The values of at most SUGGESTIONS names that resemble a normalized name, as a whole or in one word."""
+    # The values of at most SUGGESTIONS names that resemble a normalized name, as a whole or in one word.
     values: dict[str, list[str]] = {}
     for name, value in names.items():
         whole = normalize_name(name)

@@ -386,7 +386,6 @@ def require_findable(
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:
-    """Whether the name equals one of `names` once both are normalized."""
     return normalize_name(name) in map(normalize_name, names)
 
 
@@ -589,7 +588,7 @@ def remove_landmark(
 def _opposite_verdicts(
     connection: Connection, merged: Landmark, target: Landmark
 ) -> Iterator[list[dict[str, Any]]]:
-    """The older one of the opposite verdicts on each image, in pages, for the audit log."""
+    # The older one of the opposite verdicts on each image, in pages, for the audit log.
     one, other = verdicts.alias(), verdicts.alias()
     query: Select[Any] = (
         select(contents.c.digest, one, other.c.verdict.label("newer"))
@@ -619,7 +618,7 @@ def _opposite_verdicts(
 
 
 def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
-    """The columns of `target` with the names and slugs of `merged`, and its facts where `target` has none."""
+    # The columns of `target` with the names and slugs of `merged`, and its facts where `target` has none.
     names = dict.fromkeys([*target.aliases, *merged.all_names])
     known = {target.name, *target.names.values()}
     aliases = [name for name in names if name not in known]
@@ -655,10 +654,9 @@ def _is_named(
 
 
 def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
-    """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
-
-    This waits for workers that compare images with its classifiers: they lock the version before tags.
-    """
+    # Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
+    #
+    # This waits for workers that compare images with its classifiers: they lock the version before tags.
     of_landmark = classifiers.c.landmark_id == landmark.id
     using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
     connection.execute(

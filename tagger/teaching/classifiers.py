@@ -103,7 +103,6 @@ class EmbeddingSpace:
 
     @classmethod
     def of(cls, background: BackgroundStatistics) -> Self:
-        """The space of a model with these background statistics."""
         covariance = background.covariance.astype(np.float64)
         variance = float(covariance.diagonal().mean()) or 1.0
         regularised = (
@@ -339,7 +338,6 @@ def calibrate(
 
 
 def evenly(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
-    """All rows, or so many that are evenly spread."""
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
@@ -450,7 +448,6 @@ def restore_joined(data: bytes, dimension: int) -> Embeddings:
 
 
 def embedding_bytes(dimension: int) -> int:
-    """The size of a stored embedding."""
     return BOUNDS_BYTES + _packed_bytes(dimension)
 
 

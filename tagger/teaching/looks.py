@@ -479,7 +479,7 @@ def _key(place: AskedSight | Row[Any]) -> tuple[Any, ...]:
 
 
 class _LookLearner:
-    """Learns looks of one model. The library's sample is read once."""
+    # Learns looks of one model. The library's sample is read once.
 
     def __init__(
         self,

@@ -197,7 +197,7 @@ class NamedSight:
 
 @dataclass(frozen=True)
 class _CurrentVerdicts:
-    """The verdicts of images about one landmark or thing before a change. `images`: by photo id."""
+    # The verdicts of images about one landmark or thing before a change. `images`: by photo id.
 
     subject: Landmark | Thing | NamedSight
     photo_ids: Sequence[int]

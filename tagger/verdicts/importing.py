@@ -242,7 +242,7 @@ def import_verdicts(
 
 @dataclass
 class _NewRows:
-    """What a page of entries changes, with the ids of this database."""
+    # What a page of entries changes, with the ids of this database.
 
     verdicts: list[NewVerdict] = field(default_factory=list)
     dismissals: list[NewDismissal] = field(default_factory=list)

@@ -122,7 +122,7 @@ def create_app(
 
 
 class _RecordChanges:
-    """Makes results stale before a change is answered: the next request sees what it changed."""
+    # Makes results stale before a change is answered: the next request sees what it changed.
 
     def __init__(self, app: ASGIApp, changes: Changes) -> None:
         self._app = app
@@ -144,7 +144,7 @@ def _add_routes(app: FastAPI, router: APIRouter) -> None:
 
 
 class _EventLoopCheck:
-    """Asks whether the event loop, which answers all requests, still runs what it is given."""
+    # Asks whether the event loop, which answers all requests, still runs what it is given.
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
         self._loop = loop

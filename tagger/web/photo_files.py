@@ -193,11 +193,9 @@ class _FileIncomplete(Exception):
 def _file_parts(
     file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink"
 ) -> Iterator[bytes]:
-    """Write a file as an entry, and yield what is written; no entry if not even its first block can be read.
-
-    Raises:
-        _FileIncomplete: the file could not be read, or ended before its size.
-    """
+    # Write a file as an entry, and yield what is written; no entry if not even its first block can be read.
+    #
+    # Raises _FileIncomplete: the file could not be read, or ended before its size.
     written_bytes, problem = 0, "The file became shorter while it was read."
     try:
         blocks = file.blocks()
@@ -215,7 +213,7 @@ def _file_parts(
 
 
 class _Sink:
-    """A file that keeps what is written until it is taken. It cannot seek, so sizes follow each entry."""
+    # A file that keeps what is written until it is taken. It cannot seek, so sizes follow each entry.
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

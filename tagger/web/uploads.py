@@ -130,13 +130,11 @@ class UploadReader:
 
     @contextmanager
     def _in_space(self, request: Request) -> Iterator[Request]:
-        """Yield the request. Its body reserves disk space as it arrives, which is released after the context.
-
-        A declared length reserves nothing: a client that sends nothing must not keep others out.
-
-        Raises:
-            HTTPException: the body does not fit, either now or while it arrives.
-        """
+        # Yield the request. Its body reserves disk space as it arrives, which is released after the context.
+        #
+        # A declared length reserves nothing: a client that sends nothing must not keep others out.
+        #
+        # Raises HTTPException: the body does not fit, either now or while it arrives.
         if int(request.headers.get("content-length", 0)) > self._free_space_bytes:
             raise _no_space()
         taken_bytes = 0
@@ -284,11 +282,10 @@ class UploadFolder:
             raise HTTPException(HTTPStatus.CONFLICT, text) from error
 
     async def _measure(self) -> None:
-        """Find out how much the files in the folder take, and remove what servers left that were killed.
-
-        Each minute, since other processes store photos too, and after a refused photo before each, until
-        somebody has moved files away.
-        """
+        # Find out how much the files in the folder take, and remove what servers left that were killed.
+        #
+        # Each minute, since other processes store photos too, and after a refused photo before each, until
+        # somebody has moved files away.
         async with self._measuring:
             is_old = (
                 self._is_full or time.monotonic() > self._measured_at_s + MEASURED_FOR_S
@@ -349,11 +346,9 @@ class UploadFolder:
 
 
 def _names_of(path: str) -> Sequence[str]:
-    """The folders and the name in a path.
-
-    Raises:
-        HTTPException: it is no name of a photo below a folder.
-    """
+    # The folders and the name in a path.
+    #
+    # Raises HTTPException: it is no name of a photo below a folder.
     names = PurePosixPath(path.replace("\\", "/")).parts
     is_plain = all(
         not has_controls(name)
@@ -370,7 +365,7 @@ def _names_of(path: str) -> Sequence[str]:
 
 
 def _unusable_name(names: Sequence[str] = ()) -> str:
-    """The text for a name of a file or folder: which letter is at fault, if one is."""
+    # The text for a name of a file or folder: which letter is at fault, if one is.
     letters = [letter for name in names for letter in name if _is_hidden(letter)]
     letters += [name[0] for name in names if name.startswith((".", "/", "~"))]
     if not letters:
@@ -417,9 +412,7 @@ def _require_image(descriptor: int) -> None:
 
 
 def _require_photo_of(folder: OpenFolder, name: str, data: bytes) -> None:
-    """Raises:
-    HTTPException: a side file is broken, or belongs to no photo in the folder.
-    """
+    # Raises HTTPException: a side file is broken, or belongs to no photo in the folder.
     is_sidecar = name.lower().endswith(SIDECAR_EXTENSION)
     stated = (
         stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
@@ -470,14 +463,12 @@ def _place(
 def _name_in(
     folder: OpenFolder, name: str, temporary: TemporaryFile
 ) -> tuple[str, bool]:
-    """Name the file as its sender does, with a number if another file has the name; or find it there.
-
-    Any number of files may have the name: some phones send each photo as `image.jpg`. Side files are named
-    as their photos.
-
-    Raises:
-        HTTPException: there is another side file of the name.
-    """
+    # Name the file as its sender does, with a number if another file has the name; or find it there.
+    #
+    # Any number of files may have the name: some phones send each photo as `image.jpg`. Side files are named
+    # as their photos.
+    #
+    # Raises HTTPException: there is another side file of the name.
     stem, extension = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     numbered, number = name, 1
     while True:
@@ -497,9 +488,7 @@ def _name_in(
 
 
 def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> None:
-    """Raises:
-    FileExistsError: another file has the name.
-    """
+    # Raises FileExistsError: another file has the name.
     start, end = temporary.folder.descriptor, folder.descriptor
     try:
         os.link(

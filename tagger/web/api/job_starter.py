@@ -523,11 +523,9 @@ def wake_workers(state: AppState) -> str | None:
 
 @contextmanager
 def _scan_slot(state: AppState) -> Iterator[None]:
-    """Acquire a slot for a thread, which releases it at its end.
-
-    Raises:
-        HTTPException: none is free, or `MAX_OPEN_JOBS` are open.
-    """
+    # Acquire a slot for a thread, which releases it at its end.
+    #
+    # Raises HTTPException: none is free, or `MAX_OPEN_JOBS` are open.
     if not state.scan_slots.acquire(blocking=False):
         text = gettext(
             "%(count)s scans are running already. Wait until one of them has finished.",

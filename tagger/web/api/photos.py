@@ -538,12 +538,10 @@ async def _cached_or_created(
     kind: ImageKind,
     size: int,
 ) -> bytes:
-    """Return the image of this size, from the cache if it is there.
-
-    Raises:
-        ClientDisconnect: the client has left while it waited.
-        PhotoUnavailable: the image cannot be created.
-    """
+    # Return the image of this size, from the cache if it is there.
+    #
+    # Raises ClientDisconnect: the client has left while it waited. Raises PhotoUnavailable: the image cannot
+    # be created.
     image = await run_sync(state.thumbnails.cached, photo, size)
     if image is not None:
         return image
@@ -618,10 +616,9 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
 def _named_range(request: Request, size_bytes: int, etag: str) -> range | None:
-    """Return the bytes that a request names; empty: the file has none of them.
-
-    None: all. So are several ranges, which no server has to answer, and a range of another version.
-    """
+    # Return the bytes that a request names; empty: the file has none of them.
+    #
+    # None: all. So are several ranges, which no server has to answer, and a range of another version.
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if match is None or request.headers.get("if-range", etag) != etag:
         return None

@@ -161,10 +161,9 @@ def show_filter(
 
 
 def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...], str]:
-    """Count the choices; exact copies are one photo, as in the grid.
-
-    Return them, and as text how many of the photos added last were counted; empty if all were.
-    """
+    # Count the choices; exact copies are one photo, as in the grid.
+    #
+    # Return them, and as text how many of the photos added last were counted; empty if all were.
     counted = replace(params.as_timeline().query, sort=None)
     if is_of_accepted_tags(params.options):
         counted = replace(counted, any_rank=False)

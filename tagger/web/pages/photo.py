@@ -283,11 +283,9 @@ def download_files(state: State, params: Params) -> StreamingResponse:
 
 
 def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
-    """The photos of a query, in its order.
-
-    Raises:
-        HTTPException: there are more than MOST_ARCHIVED.
-    """
+    # The photos of a query, in its order.
+    #
+    # Raises HTTPException: there are more than MOST_ARCHIVED.
     [(_, count)] = count_photos(state.database, [params.query], state.settings.roots)
     if count > MOST_ARCHIVED:
         text = gettext(

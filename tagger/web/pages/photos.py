@@ -257,10 +257,9 @@ def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[Landma
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
-    """What is learned of the landmark now: from how many `examples`, how many are `tagged` and `to_review`.
-
-    `doubtful` and `kept`: the other landmarks of its photos (see `TaughtState`).
-    """
+    # What is learned of the landmark now: from how many `examples`, how many are `tagged` and `to_review`.
+    #
+    # `doubtful` and `kept`: the other landmarks of its photos (see `TaughtState`).
     to_review = count_suggestions(state.database, landmark.id)
     more = "+" if to_review >= COUNT_LIMIT else ""
     learning: dict[str, object] = {

@@ -147,11 +147,10 @@ def show_review(
 def _gather(
     suggested: Iterable[TaggedPhoto], alike: Iterable[list[TaggedPhoto]]
 ) -> tuple[dict[str, list[TaggedPhoto]], list[list[TaggedPhoto]]]:
-    """The photos by the slug of the landmark that they may show, and groups that may show any.
-
-    A photo on which a landmark is rejected is not in its group, though it looks like others there: once these
-    have verdicts, it may be in a group of others.
-    """
+    # The photos by the slug of the landmark that they may show, and groups that may show any.
+    #
+    # A photo on which a landmark is rejected is not in its group, though it looks like others there: once
+    # these have verdicts, it may be in a group of others.
     by_landmark: dict[str, list[TaggedPhoto]] = {}
     for photo in suggested:
         by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
