@@ -53,7 +53,9 @@ from tagger.database.connection import Database, has_receivers, record_event
 from tagger.database.engine import reason_of
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import (
-    chunks,
+    chunks as chunk_table,  # `chunks` is a module of this package
+)
+from tagger.database.tables import (
     contents,
     job_items,
     job_models,
@@ -346,8 +348,8 @@ def finish_if_done(
         return 0
     retake_outcomes(connection, job_id)
     tagged = (
-        select(func.sum(chunks.c.tagged))
-        .where(chunks.c.job_id == job_id)
+        select(func.sum(chunk_table.c.tagged))
+        .where(chunk_table.c.job_id == job_id)
         .scalar_subquery()
     )
     job = connection.execute(
@@ -385,13 +387,13 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
     # Add the last chunk of a job that classified photos: it has no photos, but what follows from them.
     #
     # False: it was added before, or nothing follows. `tag` does what is due after other jobs, too.
-    sums = (func.sum(chunks.c[outcome.value]) for outcome in CLASSIFIED_OUTCOMES)
+    sums = (func.sum(chunk_table.c[outcome.value]) for outcome in CLASSIFIED_OUTCOMES)
     latest, *counts, last_step = connection.execute(
         select(
-            func.max(chunks.c.chunk),
+            func.max(chunk_table.c.chunk),
             *sums,
             func.sum(case((IS_LAST_STEP, 1), else_=0)),
-        ).where(chunks.c.job_id == job.id)
+        ).where(chunk_table.c.job_id == job.id)
     ).one()
     is_due = any(counts) or (is_local(job) and are_consequences_due(connection))
     if job.kind in METADATA_KINDS or last_step or not is_due:
@@ -403,12 +405,12 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
         "first": job.total,
         "last": job.total - 1,
     }
-    connection.execute(insert(chunks).values(values))
+    connection.execute(insert(chunk_table).values(values))
     return True
 
 
 # The condition that a chunk is the last step of a job: it has no photos.
-IS_LAST_STEP = chunks.c.last < chunks.c.first
+IS_LAST_STEP = chunk_table.c.last < chunk_table.c.first
 
 
 def done_jobs(database: Database) -> list[int]:
@@ -432,17 +434,19 @@ def _is_recorded() -> ColumnElement[bool]:
 
 
 def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
-    return exists().where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
+    return exists().where(chunk_table.c.job_id == job_id, chunk_table.c.done.is_(False))
 
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
     if not has_receivers(connection, Event.JOB_FINISHED):
         return
     sums = [
-        func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value)
+        func.coalesce(func.sum(chunk_table.c[outcome.value]), 0).label(outcome.value)
         for outcome in Outcome
     ]
-    counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
+    counts = connection.execute(
+        select(*sums).where(chunk_table.c.job_id == job.id)
+    ).one()
     data = {
         "job": job.id,
         "kind": job.kind,
@@ -505,9 +509,9 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
     # What follows from its photos is due, and done by the next command or worker.
     if WRITE not in options:
-        last_step = chunks.c.job_id == job_id, IS_LAST_STEP
+        last_step = chunk_table.c.job_id == job_id, IS_LAST_STEP
         connection.execute(
-            update(chunks).where(*last_step).values(done=True, lease_until=None)
+            update(chunk_table).where(*last_step).values(done=True, lease_until=None)
         )
         finish_if_done(connection, job_id, has_last_step=False)
     cancel_job(connection, job_id, note)
@@ -521,14 +525,14 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     if update_job(connection, job_id, values, jobs.c.state.in_(OPEN_STATES)):
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         stored = sum(
-            chunks.c[outcome.value]
+            chunk_table.c[outcome.value]
             for outcome in Outcome
             if outcome is not Outcome.CANCELLED
         )
         ended: dict[str, Any] = {"done": True, "token": None, "lease_until": None}
-        ended["cancelled"] = chunks.c.last - chunks.c.first + 1 - stored
-        is_open = chunks.c.job_id == job_id, chunks.c.done.is_(False)
-        connection.execute(update(chunks).where(*is_open).values(ended))
+        ended["cancelled"] = chunk_table.c.last - chunk_table.c.first + 1 - stored
+        is_open = chunk_table.c.job_id == job_id, chunk_table.c.done.is_(False)
+        connection.execute(update(chunk_table).where(*is_open).values(ended))
         is_open_item = job_items.c.job_id == job_id, job_items.c.outcome.is_(None)
         cancelled_items = update(job_items).where(*is_open_item)
         connection.execute(cancelled_items.values(outcome=Outcome.CANCELLED))
@@ -542,10 +546,10 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
 def lock_open_chunks(connection: Connection, job_id: int) -> None:
     """Lock chunks before their job, the order in which they are claimed."""
     if connection.dialect.name == "postgresql":
-        open_chunks = select(chunks.c.chunk).where(
-            chunks.c.job_id == job_id, chunks.c.done.is_(False)
+        open_chunks = select(chunk_table.c.chunk).where(
+            chunk_table.c.job_id == job_id, chunk_table.c.done.is_(False)
         )
-        connection.execute(open_chunks.order_by(chunks.c.chunk).with_for_update())
+        connection.execute(open_chunks.order_by(chunk_table.c.chunk).with_for_update())
 
 
 # Outcomes of photos that follow their images: verdicts, positions and later photos change them.
@@ -616,21 +620,24 @@ def _items_by_job(
 def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> None:
     # Replace outcomes of items of a job, and the numbers of their chunks.
     first, last = rows[0].position, rows[-1].position
-    is_near = chunks.c.first <= last, chunks.c.last >= first
-    query = select(chunks.c.chunk, chunks.c.first, chunks.c.last).where(
-        chunks.c.job_id == job_id, *is_near
+    is_near = chunk_table.c.first <= last, chunk_table.c.last >= first
+    query = select(chunk_table.c.chunk, chunk_table.c.first, chunk_table.c.last).where(
+        chunk_table.c.job_id == job_id, *is_near
     )
-    for chunk in connection.execute(query.order_by(chunks.c.chunk)).all():
+    for chunk in connection.execute(query.order_by(chunk_table.c.chunk)).all():
         own = [row for row in rows if chunk.first <= row.position <= chunk.last]
         numbers = Counter(row.now for row in own)
         numbers.subtract(row.outcome for row in own)
         if own:
-            is_chunk = chunks.c.job_id == job_id, chunks.c.chunk == chunk.chunk
+            is_chunk = (
+                chunk_table.c.job_id == job_id,
+                chunk_table.c.chunk == chunk.chunk,
+            )
             more = {
-                outcome: chunks.c[outcome] + number
+                outcome: chunk_table.c[outcome] + number
                 for outcome, number in numbers.items()
             }
-            connection.execute(update(chunks).where(*is_chunk).values(more))
+            connection.execute(update(chunk_table).where(*is_chunk).values(more))
     is_item = job_items.c.job_id == job_id, job_items.c.position == bindparam("item")
     values = [{"item": row.position, "outcome": row.now} for row in rows]
     connection.execute(update(job_items).where(*is_item), values)
