@@ -268,7 +268,7 @@ def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
     """A program of this body, which may take `end_s` to end; `before` runs first."""
     lines = [
         before,
-        "from tagger.processes import process",
+        "from tagger import processes as process",
         f"process.END_S = {end_s}",
         f"process.run_interruptible(lambda: exec({body!r}, {{}}), 'continue')",
     ]
