@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
-from support.colour_folders import EIFFEL, TaggedFolder
+from support.colour_folders import EIFFEL
 from support.databases import audit_entries, execute
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
@@ -73,8 +73,7 @@ def test_jobs_are_recorded_with_who_made_and_changed_them(database):
     assert all(change.details == {"address": "192.0.2.7"} for change in changes)
 
 
-def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database):
-    ledger = LedgerBuilder(database)
+def test_a_job_keeps_its_author_when_the_audit_log_is_empty(ledger, database):
     by_command = ledger.job(1)
     ledger.database = database.acting_as(ADA)
     by_ada = ledger.job(1)
@@ -82,8 +81,7 @@ def test_a_job_keeps_its_author_when_the_audit_log_is_empty(database):
     assert authors(database) == {by_command: command_line_actor().name, by_ada: "web ada"}
 
 
-def test_schedules_and_models_are_recorded(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_schedules_and_models_are_recorded(folder, database):
     add_schedule(database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     pause_schedule(database, "nightly", paused=True)
     pause_schedule(database, "nightly", paused=False)
@@ -102,8 +100,7 @@ def test_schedules_and_models_are_recorded(database, tmp_path):
     ]
 
 
-def test_imports_are_recorded_once(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_imports_are_recorded_once(folder, database):
     folder.draw("a.jpg", 0)
     folder.tag()
     give_verdicts(database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
@@ -116,8 +113,7 @@ def test_imports_are_recorded_once(database, tmp_path):
     assert entry.details == {"added": 0, "replaced": 1}
 
 
-def test_forgetting_photos_is_recorded(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_forgetting_photos_is_recorded(folder, database):
     for number in range(2):
         folder.draw(f"{number}.jpg", number)
     folder.tag()
@@ -127,8 +123,7 @@ def test_forgetting_photos_is_recorded(database, tmp_path):
     assert (entry.subject, entry.details) == (str(folder.folder.resolve()), {"photos": 2})
 
 
-def test_withdrawn_verdicts_are_recorded(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_withdrawn_verdicts_are_recorded(folder, database):
     photo = folder.draw("a.jpg", 0)
     folder.tag()
     rejected, by_ada = VerdictKind.REJECTED, database.acting_as(ADA)
@@ -179,8 +174,7 @@ def authors(database: Database) -> dict[int, str | None]:
     return {job.job: job.author for job in list_jobs(database)}
 
 
-def test_a_job_that_writes_tags_has_the_author_of_its_parent(database):
-    ledger = LedgerBuilder(database)
+def test_a_job_that_writes_tags_has_the_author_of_its_parent(ledger, database):
     options: dict[str, object] = {WRITE: {"to": "sidecar"}}
     new = NewJob(ledger.model_id, top_k=5, threshold=0.5, runner=Runner.WORKERS, options=options)
     parent = create_job(database.acting_as(ADA), new)
@@ -192,8 +186,7 @@ def test_a_job_that_writes_tags_has_the_author_of_its_parent(database):
     assert authors(database) == {parent: "web ada", write_job: "web ada"}
 
 
-def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_person(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_person(folder, database, tmp_path):
     settings = Settings(data_folder=tmp_path / "data", model=str(folder.model.file))
     folder.draw("a.jpg")
     folder.tag()

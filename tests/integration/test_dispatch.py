@@ -162,8 +162,7 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger):
     assert list_suspended_jobs(ledger.database) == {}
 
 
-def test_photos_of_jobs_that_workers_may_process_wait(database):
-    ledger = LedgerBuilder(database)
+def test_photos_of_jobs_that_workers_may_process_wait(ledger, database):
     assert waiting_photos(list_jobs(database), datetime.now(UTC)) == (0, None)
     ledger.job(5, runner=Runner.LOCAL)
     first, second = ledger.job(200), ledger.job(100)

@@ -217,8 +217,7 @@ def test_job_and_kinds_narrow_a_retry(ledger):
     )
 
 
-def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(folder, database):
     (folder.folder / "a.jpg").write_bytes(b"no picture")
     job = folder.record(top_k=2, threshold=0.9)
     folder.run(job)

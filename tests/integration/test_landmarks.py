@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 from support.artifacts import LABELS, tiny_artifact
-from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.colour_folders import EIFFEL, GATE
 from support.databases import audit_entries, read_rows
 from support.stored_photos import StoredPhotos
 
@@ -404,8 +404,7 @@ def test_what_a_person_set_stays_set_after_a_merge(library, tmp_path):
     assert (library.find(HILL).country, library.find(HILL).region) == ("Utopia", "Sierra")
 
 
-def test_a_running_worker_stores_tags_of_the_landmark_that_remains(database, tmp_path):
-    folder = TaggedFolder(database, tmp_path)
+def test_a_running_worker_stores_tags_of_the_landmark_that_remains(folder, database):
     folder.draw("first.jpg", 0)
     for number in range(3):
         folder.draw(f"later/{number}.jpg", 0, shade=number + 1)

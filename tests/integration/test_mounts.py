@@ -237,14 +237,14 @@ def test_a_job_that_waits_for_a_disk_goes_on_when_it_is_back(library, sweeper, t
 
 
 def become_link(library: Library, target: Path) -> None:
-    """Move the photos of the folder `trip` to another disk, with a link in its place."""
+    """Scan a folder `trip` with a photo, and move it to another disk, with a link in its place."""
+    library.file("trip/c.jpg")
+    library.scan()
     shutil.move(library.root / "trip", target)
     (library.root / "trip").symlink_to(target)
 
 
 def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library, tmp_path):
-    library.file("trip/c.jpg")
-    library.scan()
     become_link(library, tmp_path / "big")
     (tmp_path / "big" / "c.jpg").rename(tmp_path / "big" / "renamed.jpg")
     report = library.scan()
@@ -258,8 +258,6 @@ def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library, tmp_p
 
 
 def test_forget_takes_out_what_was_stored_in_place_of_a_link(library, tmp_path):
-    library.file("trip/c.jpg")
-    library.scan()
     become_link(library, tmp_path / "big")
     library.scan(tmp_path / "big")
     assert forget_path(library.database, library.root / "trip", {}) == 1
@@ -270,8 +268,6 @@ def test_forget_takes_out_what_was_stored_in_place_of_a_link(library, tmp_path):
 
 
 def test_a_link_marks_nothing_as_gone_until_its_folder_is_back(library, tmp_path):
-    library.file("trip/c.jpg")
-    library.scan()
     become_link(library, tmp_path / "big")
     shutil.rmtree(tmp_path / "big")
     assert library.scan().gone == 0

@@ -320,8 +320,7 @@ def test_no_mark_covers_another_and_no_photo_is_lost(found, zoom):
 
 
 @pytest.mark.postgresql
-def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database, tmp_path):
-    library = StoredPhotos.with_tiny_model(database, tmp_path)
+def test_a_map_of_any_scale_counts_all_photos_in_few_rows(library, database):
     random = Random(1)
     for n in range(40):
         library.photo(f"{n}.jpg")

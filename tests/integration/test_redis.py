@@ -328,8 +328,7 @@ def test_a_worker_that_waits_for_redis_can_be_stopped(clock, monkeypatch):
         waiting.ensure_connected(None)
 
 
-def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(sweeper, database):
-    ledger = LedgerBuilder(database)
+def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(ledger, sweeper, database):
     job = ledger.job(5)
     suspend_for_root(database, job, "r")
     for _ in range(2):  # a sweep tells what the one before has found
@@ -340,8 +339,9 @@ def test_a_worker_says_which_root_it_waits_for_while_nothing_else_can_be_done(sw
     assert [worker.waits_for for worker in list_workers(database)] == [None]
 
 
-def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(sweeper, redis_server, database, caplog):
-    ledger = LedgerBuilder(database)
+def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
+    ledger, sweeper, redis_server, database, caplog
+):
     ledger.job(5)
     for _ in range(2):  # a sweep counts before it sends
         sweeper.sweep()

@@ -243,8 +243,7 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library):
 
 
 @pytest.mark.postgresql
-def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database):
-    ledger = LedgerBuilder(database)
+def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(ledger, database):
     classification = {"model_id": ledger.model_id, "top_k": 5, "threshold": 0.5, "outcome": "tagged"}
     with database.write() as connection:
         content = insert(contents).values(digest="1-c", **classification).returning(contents.c.id)
