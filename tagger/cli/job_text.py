@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.job_texts import FoundThing
+    from tagger.jobs.enqueue.job_json import FoundThing
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
@@ -336,7 +336,7 @@ def _landmark_report(
     database: Database, progress: JobProgress
 ) -> tuple[dict[str, Any], list[str]]:
     # The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one.
-    from tagger.jobs.enqueue.job_texts import job_findings
+    from tagger.jobs.enqueue.job_json import job_findings
     from tagger.teaching.lessons import has_likely_suggestion
 
     findings = job_findings(database, progress.job)
@@ -380,7 +380,7 @@ def _things_lines(
 
 def _edited_photos(database: Database, job: int) -> list[str]:
     # The photos with a file or sidecar that another program has changed since the write.
-    from tagger.jobs.enqueue.job_texts import failure_documents
+    from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.items import EDITED, unwritten_photos
     from tagger.settings import load_settings  # pydantic
 

@@ -23,7 +23,7 @@ from tagger.errors import (
     JobUnfinished,
     QueryOptionInvalid,
 )
-from tagger.jobs.enqueue.job_texts import failure_documents
+from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.job_control import JobProgress, cancel, find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path

@@ -11,7 +11,7 @@ from support.threads import in_threads
 from tagger.database import JobState, Note, NoteCode, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
-from tagger.jobs.enqueue.job_texts import waiting_photos
+from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger import job_control, suspend_for_root, workers as workers_module
 from tagger.ledger.chunks import Claim, release_chunk
 from tagger.ledger.job_control import list_jobs, pause

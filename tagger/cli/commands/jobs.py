@@ -57,13 +57,12 @@ from tagger.cli.session import (
 from tagger.database import METADATA_KINDS, JobKind, Priority
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.job_texts import (
+from tagger.jobs.enqueue.job_json import (
     StatusDocument,
-    counts_text,
     failure_documents,
-    job_title,
     status_document,
 )
+from tagger.jobs.enqueue.job_texts import counts_text, job_title
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,

@@ -23,14 +23,14 @@ from tagger.database import METADATA_KINDS, Priority
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.job_texts import (
+from tagger.jobs.enqueue.job_json import (
     JobFindings,
     StatusDocument,
     failure_documents,
-    idle_text,
     job_findings,
     status_document,
 )
+from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.submission import MetadataOptions, Retry, count_photos
 from tagger.ledger import CLAIMABLE, job_control
