@@ -132,7 +132,7 @@ COMMANDS = {
     "Correct": {
         "review.confirm": "Confirm that photos show a landmark.",
         "review.reject": "Reject a landmark for photos.",
-        "landmark.teach": "Teach a landmark from a few photos of it.",
+        "teach.teach": "Teach a landmark from a few photos of it.",
         "review.review_app": "List photos that probably show a landmark.",
         "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
     },
@@ -155,7 +155,7 @@ COMMANDS = {
         "database.db_app": "Upgrade, check and copy the database.",
     },
 }
-CLASSES = {"teach": "landmark.TeachCommand"}
+CLASSES = {"teach": "teach.TeachCommand"}
 
 commands = LazyCommands(COMMANDS, CLASSES)
 

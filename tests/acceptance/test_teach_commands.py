@@ -9,7 +9,7 @@ from support.artifacts import colour_of, tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.teaching import draw_place, draw_sight, teachable_artifact
 
-from tagger.cli.commands.landmark import FOUND
+from tagger.cli.commands.teach import FOUND
 from tagger.cli.main import main
 from tagger.errors import ArgumentInvalid
 from tagger.interface import open as open_library
