@@ -528,8 +528,11 @@ def _refuse_place(path: Path, target: Target | None) -> None:
 
 def _is_unreadable_sidecar(file: FilePlan, request: PhotoWriteRequest) -> bool:
     data = file.original.data
-    is_ours = Target.SIDECAR in request.written_targets or xmp.names_our_namespace(data)
-    if file.target is not Target.SIDECAR or file.changes or not is_ours or data is None:
+    if file.target is not Target.SIDECAR or file.changes or data is None:
+        return False
+    if Target.SIDECAR not in request.written_targets and not xmp.names_our_namespace(
+        data
+    ):
         return False
     try:
         return not xmp.properties(data)
