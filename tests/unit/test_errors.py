@@ -184,12 +184,15 @@ SQL = re.compile(rf"\b(?:INTO|UPDATE|DELETE FROM|UPDATE OR \w+)\s+\W?({'|'.join(
 
 def written(module: ast.Module, *, of_any_table: bool = False) -> Iterator[str]:
     """What a module writes although only causes may, or under a name that is no table."""
+    imports = [node for node in ast.walk(module) if isinstance(node, ast.ImportFrom)]
+    renamed = {name.asname: name.name for node in imports for name in node.names if name.asname}
     for node in ast.walk(module):
         match node:
             case ast.Constant(str(text)):
                 yield from SQL.findall(text)
             case ast.Call(ast.Name(change), arguments) if change in CHANGES:
                 name = ast.unparse(arguments[change not in OWN_METHODS])
+                name = renamed.get(name, name)
                 if (
                     name in GUARDED
                     or (change == "update" and name == "contents")
@@ -197,7 +200,7 @@ def written(module: ast.Module, *, of_any_table: bool = False) -> Iterator[str]:
                 ):
                     yield name
             case ast.Call(ast.Attribute(ast.Name(name), change), []) if change in OWN_METHODS:
-                yield from {name} & GUARDED
+                yield from {renamed.get(name, name)} & GUARDED
 
 
 def test_what_decides_is_written_by_one_module():
