@@ -41,6 +41,7 @@ from tagger.ledger import follow_images
 from tagger.photos import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.names import primary_files, stem_of
 from tagger.roots import Root
+from tagger.tags import lock_contents, record_photos
 from tagger.tags.causes import (
     VERDICT_TABLES,
     NewDismissal,
@@ -48,7 +49,6 @@ from tagger.tags.causes import (
     write_dismissals,
     write_verdicts,
 )
-from tagger.tags.contents import lock_contents, record_photos
 
 _INHERITED = (
     *PHOTO_FACTS,

@@ -69,7 +69,7 @@ from tagger.errors import Conflict, SchemaOutdated
 from tagger.kept.update import kept_problems, update_kept
 from tagger.ledger import OVER, follow_images, items_to_replace
 from tagger.model.artifact import Manifest
-from tagger.tags.contents import is_classified_by
+from tagger.tags import is_classified_by
 from tagger.tags.models_in_use import THINGS
 from tagger.tags.settlement import settle_after_upgrade, unsettled
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes

@@ -23,8 +23,7 @@ from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import start_http_server
 
 from tagger.database import Note, NoteCode, Priority
-from tagger.database.audit_log import Actor
-from tagger.database.connection import Database, open_configured
+from tagger.database.connection import Actor, Database, open_configured
 from tagger.database.engine import DatabaseError, outage_text, with_retry
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs

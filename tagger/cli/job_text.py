@@ -117,7 +117,7 @@ def job_summary(progress: JobProgress) -> str:
 
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
     """Everything about one job. `is_served`: workers process jobs now."""
-    from tagger.database.audit_log import author_text
+    from tagger.database.connection import author_text
 
     remainder = ""
     if not progress.is_over:

@@ -30,8 +30,8 @@ from tagger.cli.help import (
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database import Priority, Target
 from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid
-from tagger.query.option_values import parse_date as parse_query_date
-from tagger.query.option_values import parse_position
+from tagger.query import parse_date as parse_query_date
+from tagger.query import parse_position
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options_used_by
 
 if TYPE_CHECKING:
@@ -389,8 +389,8 @@ class _DeclaredOptions:
 
 
 def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
+    from tagger.search import MAX_LETTERS
     from tagger.search.text_query import place_near
-    from tagger.search.words import MAX_LETTERS
 
     if len(name) > MAX_LETTERS:
         raise typer.BadParameter(

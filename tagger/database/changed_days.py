@@ -3,7 +3,7 @@
 Triggers see each change, whoever makes it. A photo, an image, a position and a tag may change in transactions
 that do not see each other, so a row names what has changed, and not the days that follow from it: these are
 found when the row is taken, after both have ended. Only a photo's own day, which is lost with the change, is
-named at once. `tags/contents.py` records evidence of positions, for which a row has the moment before, too.
+named at once. `tags/__init__.py` records evidence of positions, for which a row has the moment before, too.
 """
 
 from collections.abc import Iterable, Iterator

@@ -34,8 +34,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database import Priority, Target, VerdictKind
-from tagger.database.audit_log import login_name
-from tagger.database.connection import Database, open_configured
+from tagger.database.connection import Database, login_name, open_configured
 from tagger.database.engine import address_for_reading, sqlite_file
 from tagger.errors import (
     ArgumentInvalid,

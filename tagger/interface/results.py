@@ -27,9 +27,9 @@ from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.job_control import JobProgress, cancel, find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
+from tagger.query import BoundingBox
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
-from tagger.query.option_values import BoundingBox
 from tagger.query.options import (
     Alternatives,
     PhotoQuery,

@@ -49,7 +49,7 @@ from tagger.database.tables import (
     visits,
 )
 from tagger.geo import distance_km
-from tagger.kept.days import trip_days
+from tagger.kept import trip_days
 from tagger.kept.trips import (
     ChangedTrips,
     all_trips,

@@ -34,7 +34,7 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.errors import CameraNotFound, NameAmbiguous
-from tagger.kept.days import BEFORE_ALL, day_of_part, outdated_parts, store_days
+from tagger.kept import BEFORE_ALL, day_of_part, outdated_parts, store_days
 from tagger.kept.stored_trips import outdated_trips, store_trips
 from tagger.positions.companions import (
     CameraClock,
@@ -45,7 +45,7 @@ from tagger.positions.companions import (
 from tagger.positions.tag_odds import count_overruled_by_gps
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
 from tagger.positions.update import Change, update_positions
-from tagger.tags.contents import record_camera, record_matching_photos
+from tagger.tags import record_camera, record_matching_photos
 
 # Each round may change evidence of further photos: of a few rounds, the last ones are small. Changes that
 # other processes record meanwhile are not waited for without end.

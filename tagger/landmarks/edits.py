@@ -12,8 +12,7 @@ from typing import Any, TypedDict, get_args
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, select, update
 
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import lock_tables
 from tagger.database.tables import (
     classifiers,
@@ -43,8 +42,8 @@ from tagger.landmarks import (
 )
 from tagger.model import SUGGESTED_SCORE
 from tagger.model.artifact import Extent
+from tagger.tags import delete_unused, record_landmark, record_sights
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
-from tagger.tags.contents import delete_unused, record_landmark, record_sights
 from tagger.texts.names import (
     MAX_SLUG,
     check_language,

@@ -47,9 +47,15 @@ from tagger.database import (
     Runner,
     note_columns,
 )
-from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.changed_days import are_consequences_due
-from tagger.database.connection import Database, has_receivers, record_event
+from tagger.database.connection import (
+    AuditAction,
+    Database,
+    actor_of,
+    has_receivers,
+    record_action,
+    record_event,
+)
 from tagger.database.engine import reason_of
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import (

@@ -41,8 +41,7 @@ from tagger.database import (
     has_code,
     note_columns,
 )
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import (
     changed_days,

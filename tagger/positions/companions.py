@@ -54,7 +54,7 @@ from tagger.positions.estimation import (
 )
 from tagger.positions.evidence import LANDMARK_ERROR_M, TRUST, gps_error_m, read_shots
 from tagger.sphere import Floats
-from tagger.tags.contents import record_camera, record_matching_photos
+from tagger.tags import record_camera, record_matching_photos
 
 # Photos of one landmark that are this near in time may be of one visit.
 AGREEMENT_S = 900.0

@@ -85,8 +85,8 @@ from tagger.positions.evidence import (
     runs_of,
 )
 from tagger.sphere import Floats
+from tagger.tags import count_photos_of_job, record_matching_photos
 from tagger.tags.causes import store_odds
-from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SCORE, LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
 from tagger.tags.settlement import score_is_enough, settle, stored_odds
 

@@ -34,8 +34,7 @@ from blake3 import blake3
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select
 
 from tagger.cameras import LOCAL_TIMES
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import insert_missing
 from tagger.database.tables import photos, track_parts, tracks
 from tagger.errors import (
@@ -47,7 +46,7 @@ from tagger.errors import (
 )
 from tagger.photos.files import open_at_once
 from tagger.positions.estimation import MAX_SPEED_M_S, Truth, distances_m
-from tagger.tags.contents import record_matching_photos
+from tagger.tags import record_matching_photos
 from tagger.texts import encoding_of
 from tagger.texts.text_format import plain_number, with_ascii_digits
 

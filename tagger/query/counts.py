@@ -22,7 +22,7 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
-from tagger.kept.days import kept_landmarks, kept_places
+from tagger.kept import kept_landmarks, kept_places
 from tagger.kept.stored_trips import CountedTrip, count_trips, read_trips
 from tagger.kept.trips import find_trip, find_trips, is_of_trip
 from tagger.landmarks import (
@@ -37,7 +37,7 @@ from tagger.query.photo_conditions import is_classified_by
 from tagger.query.position_clusters import PositionCell, located_photos
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos
 from tagger.roots import RootPaths, list_roots
-from tagger.tags.contents import has_photo, is_first_copy
+from tagger.tags import has_photo, is_first_copy
 from tagger.texts import document_of
 from tagger.texts.text_format import reader_language
 from tagger.trips.grouping import GroupedTrip, Trip, VisitedPlace, place_name

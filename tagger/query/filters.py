@@ -61,7 +61,7 @@ from tagger.query.photo_conditions import (
     taken_in,
 )
 from tagger.roots import RootPaths
-from tagger.tags.contents import is_dismissed, is_favourite, is_first_copy
+from tagger.tags import is_dismissed, is_favourite, is_first_copy
 from tagger.tags.models_in_use import things_off_text
 from tagger.things import find_thing, shown_things, with_kinds
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode
 
 from tagger.errors import QueryOptionInvalid
 from tagger.photos.paths import absolute_path, path_from_json, path_to_json
-from tagger.query.option_values import (
+from tagger.query import (
     DEFAULT_RADIUS_KM,
     BoundingBox,
     Near,

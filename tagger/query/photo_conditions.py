@@ -59,10 +59,10 @@ from tagger.landmarks import (
     landmarks_within,
 )
 from tagger.photos.paths import folded_name, may_exist, path_spellings, path_text
-from tagger.query.option_values import BoundingBox, Near, year_limits
+from tagger.query import BoundingBox, Near, year_limits
 from tagger.query.options import PhotoQuery, PositionOption, VerdictOption
 from tagger.roots import Root, RootPaths, list_roots
-from tagger.tags.contents import is_dismissed, is_only_predicted
+from tagger.tags import is_dismissed, is_only_predicted
 from tagger.texts.text_format import distance_text, gettext
 
 Condition = ColumnElement[bool]

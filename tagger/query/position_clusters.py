@@ -17,8 +17,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
 from tagger.geo import EARTH_RADIUS_KM, distance_km
-from tagger.kept.days import FINEST_DEGREES, IS_FIRST_THERE, kept_places
-from tagger.query.option_values import BoundingBox
+from tagger.kept import FINEST_DEGREES, IS_FIRST_THERE, kept_places
+from tagger.query import BoundingBox
 from tagger.query.photo_conditions import Box
 from tagger.texts import document_of
 from tagger.texts.names import place_text

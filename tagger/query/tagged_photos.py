@@ -48,7 +48,7 @@ from tagger.landmarks import Landmark, landmarks_by_id
 from tagger.photos import RESULT_FACTS, ResultFacts
 from tagger.photos.paths import printable_path
 from tagger.roots import RootPaths, list_roots
-from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
+from tagger.tags import is_dismissed, is_favourite, is_only_predicted
 from tagger.texts import document_of
 from tagger.texts.names import place_text
 from tagger.texts.text_format import (

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from tagger.database.connection import Database, display_language
 from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
-from tagger.kept.days import ASPECT, IS_TAGGED, day_of_part, kept_places
+from tagger.kept import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader
 from tagger.query.options import PhotoQuery

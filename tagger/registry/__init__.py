@@ -34,8 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database import JobState
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
     backend_selections,

@@ -14,8 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, display_language
+from tagger.database.connection import (
+    AuditAction,
+    Database,
+    display_language,
+    record_action,
+)
 from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
@@ -34,8 +38,7 @@ from tagger.model.artifact import (
     file_digest,
     manifest_document,
 )
-from tagger.tags import models_in_use
-from tagger.tags.contents import record_landmark, record_sights
+from tagger.tags import models_in_use, record_landmark, record_sights
 from tagger.texts.names import name_in_language
 from tagger.things import record_things
 

@@ -27,14 +27,13 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import move_folder_cameras
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import insert_missing, lock_tables
 from tagger.database.tables import PRESENT, contents, job_items, mounts, photos, roots
 from tagger.errors import ObjectAddressInvalid, PhotoNotFound
 from tagger.photos.object_store import current_endpoint, note_endpoint
 from tagger.photos.paths import parse_path, path_from_text, path_text
-from tagger.tags.contents import delete_unused, record_photos
+from tagger.tags import delete_unused, record_photos
 
 if TYPE_CHECKING:
     from tagger.photos.source import PhotoSource

@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import insert_missing, lock_tables
 from tagger.database.tables import mounts, photos, roots
 from tagger.errors import (

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
+from tagger.query import BoundingBox, Near
 from tagger.query.counts import (
     CityCount,
     FolderCount,
@@ -30,10 +31,9 @@ from tagger.query.filter_words import (
     WHICH,
     Options,
 )
-from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import Box, NamedFile
-from tagger.search.words import NEGATIONS, Match, NameIndex, folded
+from tagger.search import NEGATIONS, Match, NameIndex, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext
 from tagger.things import PREFIX, ThingCount

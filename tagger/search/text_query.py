@@ -1,7 +1,7 @@
 """A typed text as a query: its parts (`eiffelturm`, `sommer 2016`), what is left out, and the query of all.
 
-Parts are dates, files, and names in lists; see words for the rules. Commands read the names here, the page
-keeps them.
+Parts are dates, files, and names in lists; the rules are in the head of the package. Commands read the names
+here, the page keeps them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +27,7 @@ from tagger.landmarks import (
     photos_by_landmark,
 )
 from tagger.photos.names import is_photo_name
+from tagger.query import DEFAULT_RADIUS_KM, Near
 from tagger.query.counts import (
     LandmarkCount,
     city_counts,
@@ -36,7 +37,6 @@ from tagger.query.counts import (
     trip_summaries,
 )
 from tagger.query.filter_words import Options, conditions_text
-from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.options import (
     QUERY_OPTIONS,
     Alternatives,
@@ -44,6 +44,19 @@ from tagger.query.options import (
 )
 from tagger.query.photo_conditions import files_by_name, position_countries
 from tagger.roots import RootPaths
+from tagger.search import (
+    MAX_LETTERS,
+    MAX_WORDS,
+    SPACES_AND_QUOTES,
+    Match,
+    Relation,
+    is_grammar,
+    is_not_after,
+    phrases,
+    quoted_words,
+    relation_of,
+    words_of,
+)
 from tagger.search.names import (
     Kind,
     Meaning,
@@ -72,19 +85,6 @@ from tagger.search.vocabulary import (
     Unshown,
     Vocabulary,
     with_outcome,
-)
-from tagger.search.words import (
-    MAX_LETTERS,
-    MAX_WORDS,
-    SPACES_AND_QUOTES,
-    Match,
-    Relation,
-    is_grammar,
-    is_not_after,
-    phrases,
-    quoted_words,
-    relation_of,
-    words_of,
 )
 from tagger.tags.models_in_use import (
     THINGS,

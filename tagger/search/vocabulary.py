@@ -1,4 +1,4 @@
-"""What words of a search mean: dates, files, and names in lists; see words for the rules."""
+"""What words of a search mean: dates, files, and names in lists. The head of the package has the rules."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +17,15 @@ from tagger.query.options import (
     PhotoQuery,
 )
 from tagger.query.photo_conditions import searched_name
+from tagger.search import (
+    MOST_WORDS_OF_PART,
+    Match,
+    WordMatch,
+    folded,
+    is_grammar,
+    relation_of,
+    without_fillers,
+)
 from tagger.search.dates import AROUND, Dates, dates_with_short_year, parse_dates
 from tagger.search.names import (
     Kind,
@@ -26,15 +35,6 @@ from tagger.search.names import (
     place_of_trip,
     with_surroundings,
     words_of_kind,
-)
-from tagger.search.words import (
-    MOST_WORDS_OF_PART,
-    Match,
-    WordMatch,
-    folded,
-    is_grammar,
-    relation_of,
-    without_fillers,
 )
 from tagger.texts.text_format import N_, gettext, without_accents
 

@@ -23,7 +23,7 @@ from tagger.positions.cities import (
     disc_radii_km,
     nearest_discs,
 )
-from tagger.search.words import folded
+from tagger.search import folded
 from tagger.sphere import chords_km, ground_km, unit_vectors
 
 # Names of countries and regions that differ from common English, or from the other names.

@@ -55,7 +55,7 @@ from tagger.database.tables import (
     thing_verdicts,
     verdicts,
 )
-from tagger.tags.contents import lock_contents, queue_position_updates
+from tagger.tags import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import LANDMARKS, THINGS, ids_in_use
 from tagger.tags.rule import PositionOdds
 from tagger.tags.settlement import PAGE, EffectiveTags, settle

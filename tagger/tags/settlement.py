@@ -44,7 +44,7 @@ from tagger.database.tables import (
 )
 from tagger.ledger import follow_images
 from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.tags.contents import lock_contents, queue_position_updates
+from tagger.tags import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import LANDMARKS, ids_in_use
 from tagger.tags.rule import (
     Candidate,

@@ -32,8 +32,8 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.model import least_score
+from tagger.tags import lock_contents
 from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
-from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import EffectiveTags
 from tagger.teaching.classifiers import (
     Embeddings,

@@ -59,8 +59,8 @@ from tagger.query.photo_conditions import path_ranges
 from tagger.query.tagged_photos import DAMAGED, NameCache, select_photos
 from tagger.registry import RegisteredModel
 from tagger.roots import RootPaths, list_roots
+from tagger.tags import has_photo, is_classified_by
 from tagger.tags.causes import TaughtTags, replace_taught_tags
-from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
     Classifier,
     Embeddings,

@@ -34,7 +34,7 @@ from tagger.registry import (
     preview_models,
 )
 from tagger.roots import RootPaths
-from tagger.tags.contents import count_photos_of_job, has_photo
+from tagger.tags import count_photos_of_job, has_photo
 from tagger.teaching.comparison import CountProgress
 from tagger.teaching.learning import (
     Example,

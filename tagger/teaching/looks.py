@@ -68,12 +68,12 @@ from tagger.landmarks import all_landmarks
 from tagger.model import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import DAY_NUMBER, runs_of
-from tagger.query.option_values import Near
+from tagger.query import Near
 from tagger.query.photo_conditions import Box
 from tagger.registry import RegisteredModel
 from tagger.sights import library_sights
 from tagger.sphere import Floats
-from tagger.tags.contents import is_dismissed
+from tagger.tags import is_dismissed
 from tagger.teaching.classifiers import (
     Classifier,
     Embeddings,

@@ -15,8 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from tagger.database import LookAnswer, VerdictKind
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, display_language
+from tagger.database.connection import (
+    AuditAction,
+    Database,
+    display_language,
+    record_action,
+)
 from tagger.database.tables import landmarks, look_photos, looks, photos, verdicts
 from tagger.errors import (
     Conflict,

@@ -56,7 +56,7 @@ from tagger.query.tagged_photos import (
 )
 from tagger.registry import RegisteredModel
 from tagger.roots import RootPaths
-from tagger.tags.contents import has_photo, is_dismissed
+from tagger.tags import has_photo, is_dismissed
 from tagger.teaching.classifiers import (
     Embeddings,
     embedding_bytes,

@@ -25,8 +25,13 @@ from sqlalchemy import (
 )
 
 from tagger.database import VerdictKind
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database, display_language, open_database
+from tagger.database.connection import (
+    AuditAction,
+    Database,
+    display_language,
+    open_database,
+    record_action,
+)
 from tagger.database.statements import among, insert_missing, pages
 from tagger.database.tables import (
     contents,
@@ -53,6 +58,7 @@ from tagger.query.tagged_photos import NameCache, select_photos, tag_rows
 from tagger.roots import Root, RootPaths, list_roots
 from tagger.roots.availability import UnavailableFolder, unavailable_folders
 from tagger.settings import Settings
+from tagger.tags import lock_contents
 from tagger.tags.causes import (
     VERDICT_TABLES,
     NewDismissal,
@@ -67,7 +73,6 @@ from tagger.tags.causes import (
     write_dismissals,
     write_verdicts,
 )
-from tagger.tags.contents import lock_contents
 from tagger.things import PREFIX, Thing, all_things, find_thing
 
 VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")

@@ -19,12 +19,17 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_val
 from sqlalchemy import Connection
 
 from tagger.database import VerdictKind
-from tagger.database.audit_log import AuditAction, record_action, update_details
-from tagger.database.connection import Database
+from tagger.database.connection import (
+    AuditAction,
+    Database,
+    record_action,
+    update_details,
+)
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused, PicklableError
 from tagger.landmarks import landmarks_by_slug
+from tagger.tags import lock_contents, lock_contents_shared
 from tagger.tags.causes import (
     NewDismissal,
     NewVerdict,
@@ -34,7 +39,6 @@ from tagger.tags.causes import (
     write_dismissals,
     write_verdicts,
 )
-from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.texts import text_blocks
 from tagger.things import PREFIX, all_things
 from tagger.verdicts import (

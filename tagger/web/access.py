@@ -34,8 +34,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-from tagger.database.audit_log import Actor
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.texts.addresses import is_loopback
 from tagger.texts.text_format import gettext
 

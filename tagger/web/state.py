@@ -19,8 +19,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
-from tagger.database.audit_log import Actor
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.database.engine import DAMAGED_ROWS, DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from support.commands import Terminal, draw, draw_many, stop
 from support.databases import audit_entries
 
-from tagger.database.audit_log import AuditAction
+from tagger.database.connection import AuditAction
 from tagger.database.tables import schedules
 from tagger.ledger.workers import record_tick
 

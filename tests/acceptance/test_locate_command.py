@@ -16,7 +16,7 @@ from support.gpx_files import START, add_track, walk, write_gpx
 from support.position_library import PositionLibrary
 
 from tagger.database.tables import cameras, contents, photos
-from tagger.tags.contents import record_matching_photos
+from tagger.tags import record_matching_photos
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 

@@ -23,7 +23,7 @@ from support.databases import audit_entries
 from support.teaching import teachable_artifact
 
 import tagger
-from tagger.database.audit_log import AuditAction
+from tagger.database.connection import AuditAction
 from tagger.errors import (
     LandmarkNotFound,
     LibraryClosed,

@@ -15,15 +15,17 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database import JobState, Outcome, Priority, Runner, VerdictKind, audit_log as audit
-from tagger.database.audit_log import (
+from tagger.database.connection import (
     KEPT_DAYS,
     Actor,
     AuditAction,
+    Database,
     author_text,
     command_line_actor,
+    open_database,
     record_action,
+    record_event,
 )
-from tagger.database.connection import Database, open_database, record_event
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound
 from tagger.extensions import Event

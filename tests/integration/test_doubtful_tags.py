@@ -23,7 +23,7 @@ from tagger.query.details import PhotoDetails, photo_details, photo_details_by_i
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import Tag
-from tagger.tags.contents import record_matching_photos
+from tagger.tags import record_matching_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.lessons import find_suggestions
 from tagger.verdicts import give_verdicts, withdraw_verdicts

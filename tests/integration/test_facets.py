@@ -12,9 +12,9 @@ import pytest
 from support.databases import statements
 from support.stored_photos import StoredPhotos
 
+from tagger.query import BoundingBox
 from tagger.query.facets import OUTCOMES, Facet, FacetValue, count_facets
 from tagger.query.find import find_tagged
-from tagger.query.option_values import BoundingBox
 from tagger.query.options import Alternatives, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

@@ -49,7 +49,7 @@ from tagger.query.counts import (
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import timeline_sections
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 from tagger.tags.settlement import settle
 from tagger.transfer import check_database, copy_database
 
@@ -343,7 +343,7 @@ def uncounted(library) -> PositionLibrary:
 
 
 def test_days_that_change_are_counted_again_some_at_a_time(uncounted, monkeypatch):
-    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 8)
+    monkeypatch.setattr("tagger.kept.MOST_STORED", 8)
     pages = []
     update_kept(uncounted.database, lambda *told: pages.append(told), only_days=True)
     assert len(pages) == len(STAYS)
@@ -355,7 +355,7 @@ def test_reading_counts_no_more_photos_again_than_it_may(uncounted, monkeypatch)
         return sum(each.photos for each in city_counts(uncounted.database))
 
     every = photos_of_cities()
-    monkeypatch.setattr("tagger.kept.days.MOST_READ", 16)
+    monkeypatch.setattr("tagger.kept.MOST_READ", 16)
     assert photos_of_cities() <= 16 < every
     update_kept(uncounted.database)
     assert photos_of_cities() == every

@@ -32,7 +32,7 @@ from tagger.metadata import RefusalKind, WriteRefused, photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.registry import add_model
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 
 
 @pytest.fixture

@@ -32,12 +32,12 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.kept.days import BEFORE_ALL
+from tagger.kept import BEFORE_ALL
 from tagger.kept.stored_trips import store_trips
 from tagger.landmarks import Landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark, remove_landmark
 from tagger.ledger import finish_job
-from tagger.tags.contents import lock_contents
+from tagger.tags import lock_contents
 from tagger.tags.settlement import settle
 from tagger.teaching import similarity
 from tagger.teaching.classifiers import embedding_bytes

@@ -28,7 +28,7 @@ from tagger.ledger import NewJob, create_job
 from tagger.ledger.job_control import pause
 from tagger.positions import companions, evidence, update as position_updates
 from tagger.positions.evidence import contradicted_photos
-from tagger.tags.contents import record_matching_photos, record_photos
+from tagger.tags import record_matching_photos, record_photos
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
@@ -161,7 +161,7 @@ def test_an_interrupted_update_is_continued(library, monkeypatch):
 
 def test_an_update_says_how_much_of_each_step_is_done(library, monkeypatch):
     monkeypatch.setattr("tagger.kept.update.BATCH", 2)
-    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 2)
+    monkeypatch.setattr("tagger.kept.MOST_STORED", 2)
     library.update()
     for month in range(5):
         library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0))

@@ -19,11 +19,10 @@ from support.stored_photos import StoredPhotos
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.query import filters
+from tagger.query import BoundingBox, filters
 from tagger.query.counts import landmark_counts
 from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
-from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import (
     SPACING_PX,

@@ -19,7 +19,7 @@ from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
 from tagger.landmarks import find_landmark
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
 from tagger.roots import forget_path
-from tagger.tags.contents import has_verdict
+from tagger.tags import has_verdict
 from tagger.transfer import check_database
 from tagger.verdicts import dismiss_photos, give_verdicts, restore_photos, star_photos, withdraw_verdicts
 

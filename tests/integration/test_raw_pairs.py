@@ -27,7 +27,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.raw_pairs import pair_files
 from tagger.roots import forget_path, list_roots
-from tagger.tags.contents import lock_contents
+from tagger.tags import lock_contents
 from tagger.verdicts import star_photos
 
 

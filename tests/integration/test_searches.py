@@ -25,7 +25,7 @@ from tagger.query.photo_conditions import files_by_name, searched_name
 from tagger.registry import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 
 PATHS = (
     "top.jpg", "a/IMG_1.jpg", "a/b/img_2.JPG", "a/b/IMG_10.jpg", "a b/Été.jpg", "a/b/100%_x.jpg",

@@ -38,7 +38,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.registry import add_model, model_by_name, remove_model, use_models
 from tagger.roots import forget_path
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
 from tagger.teaching.learning import learn_landmarks, update_taught

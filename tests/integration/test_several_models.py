@@ -25,8 +25,7 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry import RegisteredModel, add_model, remove_model, resolve_models, use_models
-from tagger.tags import causes, models_in_use, settlement
-from tagger.tags.contents import lock_contents
+from tagger.tags import causes, lock_contents, models_in_use, settlement
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import is_settled
 from tagger.transfer import check_database

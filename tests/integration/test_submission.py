@@ -49,8 +49,8 @@ from tagger.ledger import job_control
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import cancel, list_jobs, pause, tag_job_paths
 from tagger.photos.paths import ObjectPath
+from tagger.query import BoundingBox
 from tagger.query.details import photo_details
-from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
 from tagger.registry import add_model, use_models
 from tagger.settings import Settings

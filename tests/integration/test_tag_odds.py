@@ -24,8 +24,8 @@ from tagger.kept.update import EstimateSettings, PositionCounts, locate
 from tagger.landmarks.edits import edit_landmark
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id
+from tagger.tags import record_photos
 from tagger.tags.causes import replace_taught_tags
-from tagger.tags.contents import record_photos
 from tagger.teaching.lessons import find_suggestions
 from tagger.transfer import cross_problems
 

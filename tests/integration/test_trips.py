@@ -11,8 +11,7 @@ from support.position_library import NOON, PositionLibrary
 from tagger.database.connection import open_database
 from tagger.database.tables import changed_days, photos, positions, visits
 from tagger.errors import TripNotFound
-from tagger.kept import trips as stored
-from tagger.kept.days import read_visits
+from tagger.kept import read_visits, trips as stored
 from tagger.kept.trips import (
     all_trips,
     find_trip,
@@ -356,7 +355,7 @@ def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(datab
     library.camera()
     for day in range(3):
         library.shot(day * 1440, gps=(48.86, 2.35))
-    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 1)
+    monkeypatch.setattr("tagger.kept.MOST_STORED", 1)
     stored = []
 
     def stop_at_second(step: str, _done: int, _total: int | None) -> None:

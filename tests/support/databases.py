@@ -13,8 +13,7 @@ from sqlalchemy import Engine, Row, event, select
 from sqlalchemy.util import LRUCache
 
 from tagger.database import engine
-from tagger.database.audit_log import AuditAction
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import AuditAction, Database, open_database
 from tagger.database.tables import audit_log
 
 

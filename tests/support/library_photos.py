@@ -16,7 +16,7 @@ from tagger.kept.update import update_kept
 from tagger.photos.formats import digest_photo
 from tagger.registry import add_model
 from tagger.settings import Settings
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

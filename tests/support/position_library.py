@@ -9,7 +9,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
 from tagger.kept.update import update_kept
-from tagger.tags.contents import record_photos
+from tagger.tags import record_photos
 
 NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, insert, select
 from tagger.database.engine import add_missing_functions
 from tagger.database.tables import positions
 from tagger.geo import EARTH_RADIUS_KM, distance_km
-from tagger.query.option_values import Near
+from tagger.query import Near
 from tagger.query.photo_conditions import Box
 
 

@@ -173,7 +173,7 @@ WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
 OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
     "tagger/transfer.py",  # copies what was decided, too
-    "tagger/kept/days.py",
+    "tagger/kept/__init__.py",
 }
 VERDICTS = {"dismissals", "thing_verdicts", "verdicts"}
 GUARDED = VERDICTS | {"classifications", "effective_tags", "image_things", "tags", "taught_tags"}

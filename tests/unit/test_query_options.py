@@ -18,8 +18,8 @@ from tagger.cli.options import query_usage
 from tagger.errors import LandmarkInvalid, QueryOptionInvalid
 from tagger.interface.results import BackfillConditions, Conditions
 from tagger.landmarks.edits import check_position, derive_slug
+from tagger.query import BoundingBox, parse_box, parse_date, parse_position
 from tagger.query.filter_words import conditions_text
-from tagger.query.option_values import BoundingBox, parse_box, parse_date, parse_position
 from tagger.query.options import (
     MAX_NAMES,
     QUERY_OPTIONS,

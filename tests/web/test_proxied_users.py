@@ -15,7 +15,7 @@ from support.databases import audit_entries
 from support.page_server import LOCAL_URL, TOKEN, client_at as client_of_app, served
 
 from tagger.cli.commands.services import access_policy
-from tagger.database.audit_log import AuditAction
+from tagger.database.connection import AuditAction
 from tagger.errors import SettingsInvalid
 from tagger.settings import load_settings
 from tagger.web.access import AccessPolicy, Client, Role, client_of

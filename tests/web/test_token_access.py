@@ -20,8 +20,7 @@ from support.library_photos import EIFFEL
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, client_at as client_of_app, photo, with_numbers
 
 from tagger.database import Priority
-from tagger.database.audit_log import AuditAction
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database
 from tagger.database.tables import models
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope

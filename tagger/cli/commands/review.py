@@ -44,7 +44,7 @@ from tagger.cli.options import (
 from tagger.cli.photo_lists import write_photos
 from tagger.cli.session import model_in_use, open_for_reading, open_session
 from tagger.database import VerdictKind
-from tagger.database.audit_log import login_name
+from tagger.database.connection import login_name
 from tagger.errors import AlreadyExists
 from tagger.landmarks import find_landmark
 from tagger.photos.files import open_regular, replace_file

@@ -23,7 +23,7 @@ from tagger.cli.session import (
     warn_of_other_models,
 )
 from tagger.database import Priority
-from tagger.database.audit_log import login_name
+from tagger.database.connection import login_name
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.landmarks import Landmark, landmarks_spelled_like

@@ -60,7 +60,7 @@ from tagger.positions.cities import time_zone
 from tagger.raw_pairs import separate_files
 from tagger.roots import Root
 from tagger.roots.availability import UnavailableFolder, unavailable_below
-from tagger.tags.contents import is_classified_by_all, record_photos
+from tagger.tags import is_classified_by_all, record_photos
 
 # The two path columns of a photo: text, and bytes if the name is not UTF-8.
 PathKey = tuple[str, bytes]

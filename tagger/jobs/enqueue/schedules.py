@@ -40,8 +40,7 @@ from tagger.database import (
     has_code,
     note_columns,
 )
-from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import (

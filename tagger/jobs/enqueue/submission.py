@@ -32,8 +32,7 @@ from tagger.database import (
     Runner,
     Target,
 )
-from tagger.database.audit_log import AuditAction, withdraw_action
-from tagger.database.connection import Database
+from tagger.database.connection import AuditAction, Database, withdraw_action
 from tagger.database.statements import current_time
 from tagger.database.tables import (
     PRESENT,
@@ -79,7 +78,7 @@ from tagger.registry import (
 )
 from tagger.roots import RootPaths
 from tagger.settings import Settings
-from tagger.tags.contents import is_classified_by
+from tagger.tags import is_classified_by
 from tagger.tags.models_in_use import THINGS
 from tagger.teaching.comparison import has_unapplied, outdated
 from tagger.teaching.learning import changed_landmarks, embedding_of, learn_landmarks

@@ -44,7 +44,7 @@ from tagger.pipeline.child_process import ParentStopping
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.metrics import stage_timer
 from tagger.roots import Root
-from tagger.tags.contents import is_classified_by
+from tagger.tags import is_classified_by
 from tagger.tags.settlement import outcome_of
 from tagger.teaching.comparison import TaughtCache, compare_images, mark_applied
 

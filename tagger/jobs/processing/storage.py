@@ -65,8 +65,7 @@ from tagger.pipeline import (
 from tagger.positions.tag_odds import weigh_images
 from tagger.raw_pairs import carry_over, raw_files_of
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.causes import hold_landmarks, store_classifications, store_things
-from tagger.tags.contents import (
+from tagger.tags import (
     delete_unused,
     is_classified_by_all,
     lock_contents,
@@ -74,6 +73,7 @@ from tagger.tags.contents import (
     queue_position_updates,
     record_photos,
 )
+from tagger.tags.causes import hold_landmarks, store_classifications, store_things
 from tagger.tags.settlement import EffectiveTags, outcome_of, settle
 from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.texts import document_of

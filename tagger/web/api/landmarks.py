@@ -24,17 +24,17 @@ from tagger.landmarks.edits import (
 )
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
+from tagger.query import parse_position
 from tagger.query.counts import (
     LandmarkCount,
     landmark_counts,
     summaries_of_trips,
 )
 from tagger.query.filter_words import Options
-from tagger.query.option_values import parse_position
 from tagger.query.photo_json import LandmarkDocument, landmark_document
 from tagger.query.tagged_photos import TaggedPhoto, stored_photo
+from tagger.search import MAX_LETTERS, Match
 from tagger.search.names import Kind, Meaning
-from tagger.search.words import MAX_LETTERS, Match
 from tagger.teaching.learning import embedding_of, load_embeddings
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark

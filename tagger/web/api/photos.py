@@ -24,10 +24,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from tagger.database import VerdictKind
-from tagger.database.audit_log import login_name
+from tagger.database.connection import login_name
 from tagger.errors import PhotoFailed
 from tagger.photos.files import OpenFile
 from tagger.photos.formats import require_format
+from tagger.query import parse_date
 from tagger.query.counts import (
     TripDocument,
     trip_document,
@@ -36,7 +37,6 @@ from tagger.query.counts import (
 )
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.query.find import find_tagged, find_tagged_page
-from tagger.query.option_values import parse_date
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import photo_csv_parts, photo_feature_parts
 from tagger.query.sorted_scan import ScanPosition, decode_cursor, encode_cursor

@@ -23,7 +23,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from tagger.database import METADATA_KINDS, JobKind, JobState, Priority
-from tagger.database.audit_log import author_text
+from tagger.database.connection import author_text
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.job_texts import (
     backfill_text,

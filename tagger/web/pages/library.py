@@ -38,6 +38,7 @@ from tagger.landmarks.edits import (
     remove_landmark,
 )
 from tagger.ledger.job_control import count_open_jobs
+from tagger.query import parse_box
 from tagger.query.counts import (
     LandmarkCount,
     SightCount,
@@ -49,7 +50,6 @@ from tagger.query.counts import (
     trip_summaries,
     trip_summary,
 )
-from tagger.query.option_values import parse_box
 from tagger.registry import (
     models_of_landmarks,
     resolve_models,

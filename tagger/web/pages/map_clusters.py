@@ -18,8 +18,8 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from tagger.errors import SettingsInvalid
 from tagger.kept.trips import find_trip
 from tagger.positions.cities import nearest_cities
+from tagger.query import BoundingBox, parse_box
 from tagger.query.counts import PathPoint, trip_path
-from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
     PositionCell,
     PositionCluster,

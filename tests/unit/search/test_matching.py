@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from tagger.search import Match, NameIndex, folded, is_similar
 from tagger.search.names import country_names
-from tagger.search.words import Match, NameIndex, folded, is_similar
 from tagger.texts.names import foreign_names
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
