@@ -32,7 +32,12 @@ from tagger.metadata.xmp.packet import (
     same_coordinate,
     utf8_packet,
 )
-from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
+from tagger.metadata.xmp.property_values import (
+    Value,
+    added_in_properties,
+    properties,
+    texts,
+)
 from tagger.photos import (
     FIRST_FACTS,
     LARGEST_ERROR_M,

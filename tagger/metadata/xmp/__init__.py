@@ -6,7 +6,7 @@ from tagger.metadata.xmp.packet import (
     SIDECAR_ONLY_FIELDS,
     sidecar_template,
 )
-from tagger.metadata.xmp.properties import (
+from tagger.metadata.xmp.property_values import (
     Value,
     WrittenLandmark,
     added_values,

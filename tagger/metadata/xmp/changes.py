@@ -84,7 +84,7 @@ from tagger.metadata.xmp.packet import (
     tag,
     xmp_refused,
 )
-from tagger.metadata.xmp.properties import (
+from tagger.metadata.xmp.property_values import (
     ADDED_VALUE,
     FIELD,
     MODEL,
