@@ -115,8 +115,9 @@ def landmark_counts(
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
     """Those with photos or more facts than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
-        numbers = _numbers(connection, "images")
-        return _counted(familiar_landmarks(connection), numbers)
+        return _counted(
+            familiar_landmarks(connection), _numbers(connection, "images")
+        )
 
 
 def count_images(connection: Connection, landmark_id: int) -> int:
@@ -135,26 +136,20 @@ def _numbers(
     )
     if landmark_id is not None:
         numbers = numbers.where(kept.landmark_id == landmark_id)
-    return Counter(
-        {
-            landmark_id: number
-            for landmark_id, number in connection.execute(numbers)
-            if number
-        }
-    )
+    return Counter({row[0]: row[1] for row in connection.execute(numbers) if row[1]})
 
 
 def _counted(
     counted_landmarks: Iterable[Landmark], numbers: Counter[int]
 ) -> list[LandmarkCount]:
-    counts = (
+    return most_first(
         LandmarkCount.of(landmark, numbers[landmark.id])
         for landmark in counted_landmarks
     )
-    return sorted(
-        counts,
-        key=lambda count: (-count.photos, count.landmark),
-    )
+
+
+def most_first(counts: Iterable[LandmarkCount]) -> list[LandmarkCount]:
+    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
 
 
 @dataclass(frozen=True)
@@ -171,12 +166,11 @@ class FolderCount:
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
     """All folders whose path is text, in order of their paths. Reads the index of folders."""
     folder = folder_of(photos.c.path)
-    counted = select(
-        photos.c.root_id,
-        folder,
-        func.count(),
-    ).where(IN_FOLDERS)
-    query = counted.group_by(photos.c.root_id, folder)
+    query = (
+        select(photos.c.root_id, folder, func.count())
+        .where(IN_FOLDERS)
+        .group_by(photos.c.root_id, folder)
+    )
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
         numbers: Counter[tuple[int, str]] = Counter()
@@ -214,26 +208,20 @@ def sight_counts(database: Database) -> list[SightCount]:
     """The sights of photos that exist, most photos first. Copies at one position count once."""
     with database.snapshot() as connection:
         places = kept_places(connection)
-        query = select(
-            places.c.sight,
-            func.max(places.c.country).label("country"),
-            *located_photos(places),
-        )
-        is_at_sight = places.c.located > 0, places.c.sight.is_not(None)
         rows = connection.execute(
-            query.where(*is_at_sight).group_by(places.c.sight)
+            select(
+                places.c.sight,
+                func.max(places.c.country).label("country"),
+                *located_photos(places),
+            )
+            .where(places.c.located > 0, places.c.sight.is_not(None))
+            .group_by(places.c.sight)
         ).all()
         if not rows:
             return []
         from tagger.sights import library_sights  # numpy, and a table of 20,900 sights
 
-        digests = select(photos.c.id, contents.c.digest).join(
-            contents, contents.c.id == photos.c.content_id
-        )
-        is_cover = among(photos.c.id, [row.photo_id for row in rows])
-        covers = {
-            row.id: Cover(*row) for row in connection.execute(digests.where(is_cover))
-        }
+        covers = _covers(connection, [row.photo_id for row in rows])
         sights = library_sights(connection)
     counts = [
         SightCount(sight, row.country, row.photos, covers[row.photo_id])
@@ -276,23 +264,21 @@ def city_counts(database: Database) -> list[CityCount]:
     with database.snapshot() as connection:
         places = kept_places(connection)
         place = places.c.country, places.c.region, places.c.city
-        is_in_city = (
-            places.c.located > 0,
-            places.c.city.is_not(None),
-            places.c.country.is_not(None),
-        )
         query = (
-            select(*place, *located_photos(places)).where(*is_in_city).group_by(*place)
+            select(*place, *located_photos(places))
+            .where(places.c.located > 0)
+            .where(places.c.city.is_not(None), places.c.country.is_not(None))
+            .group_by(*place)
         )
         for row in connection.execute(query):
             box = document_of(PositionCell, row, sight=None, is_estimated=False)
-            centre = round(box.latitude, 5), round(box.longitude, 5)
             cities.append(
                 CityCount(
                     row.city,
                     row.region,
                     row.country,
-                    *centre,
+                    round(box.latitude, 5),
+                    round(box.longitude, 5),
                     box.radius_km,
                     row.photos,
                 )
@@ -318,6 +304,17 @@ class Cover:
     digest: str
 
 
+def _covers(
+    connection: Connection, photo_ids: Collection[int | None]
+) -> dict[int | None, Cover]:
+    rows = connection.execute(
+        select(photos.c.id, contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(among(photos.c.id, photo_ids))
+    )
+    return {row.id: Cover(*row) for row in rows}
+
+
 def find_covers(database: Database) -> dict[str, Cover]:
     """By landmark slug; a landmark without photos has none."""
     covers = {}
@@ -332,14 +329,14 @@ def find_covers(database: Database) -> dict[str, Cover]:
         # The contents with a star, by the landmarks that they have as tags, the newest star first.
         # Stars are few: they are read, and not the tags of each landmark.
         of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
-        with_star = select(effective_tags.c.landmark_id, favourites.c.content_id).join(
-            favourites, of_image
+        with_star = (
+            select(effective_tags.c.landmark_id, favourites.c.content_id)
+            .join(favourites, of_image)
+            .where(effective_tags.c.accepted == true())
+            .order_by(favourites.c.given_at.desc())
         )
         starred = defaultdict[int, list[int]](list)
-        newest = with_star.where(effective_tags.c.accepted == true()).order_by(
-            favourites.c.given_at.desc()
-        )
-        for landmark_id, content_id in connection.execute(newest):
+        for landmark_id, content_id in connection.execute(with_star):
             starred[landmark_id].append(content_id)
         for row in connection.execute(query).all():
             best = _first_existing(
@@ -360,13 +357,12 @@ def example_covers(connection: Connection, landmark_id: int) -> list[Cover]:
 
 def _confirmed(landmark_id: int) -> Select[tuple[int]]:
     # The first contents on which the landmark is confirmed.
-    is_confirmed = (
-        verdicts.c.landmark_id == landmark_id,
-        verdicts.c.verdict == VerdictKind.CONFIRMED,
-    )
     return (
         select(verdicts.c.content_id)
-        .where(*is_confirmed)
+        .where(
+            verdicts.c.landmark_id == landmark_id,
+            verdicts.c.verdict == VerdictKind.CONFIRMED,
+        )
         .order_by(verdicts.c.content_id)
         .limit(_CANDIDATES)
     )
@@ -374,12 +370,16 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
 
 def _best(landmark_id: int) -> Select[tuple[int]]:
     # The contents with the best scores that have the landmark as a tag.
-    scored = effective_tags.c.accepted == true(), effective_tags.c.score.is_not(None)
-    order = effective_tags.c.score.desc(), effective_tags.c.content_id.desc()
-    query = select(effective_tags.c.content_id).where(
-        effective_tags.c.landmark_id == landmark_id, *scored
+    return (
+        select(effective_tags.c.content_id)
+        .where(
+            effective_tags.c.landmark_id == landmark_id,
+            effective_tags.c.accepted == true(),
+            effective_tags.c.score.is_not(None),
+        )
+        .order_by(effective_tags.c.score.desc(), effective_tags.c.content_id.desc())
+        .limit(_CANDIDATES)
     )
-    return query.order_by(*order).limit(_CANDIDATES)
 
 
 def _first_existing(
@@ -388,10 +388,9 @@ def _first_existing(
     first: Sequence[int] = (),
 ) -> list[Cover]:
     # The photos that exist of some contents, and then of those that the queries find, in their order.
-    selected_ids = (
-        content_id for query in queries for content_id in connection.scalars(query)
-    )
-    content_ids = [*first[:_CANDIDATES], *selected_ids]
+    content_ids = list(first[:_CANDIDATES])
+    for query in queries:
+        content_ids += connection.scalars(query)
     rows = connection.execute(
         select(
             photos.c.id,
@@ -421,13 +420,10 @@ def sample_photos(
             row.id: row.outcome == Outcome.UNKNOWN
             for row in connection.execute(query.order_by(contents.c.digest).limit(most))
         }
-        names, rows = (
-            NameCache(connection, root_paths),
-            first_photos(connection, unknown),
-        )
+        names = NameCache(connection, root_paths)
         return {
             names.path(connection, row): unknown[content_id]
-            for content_id, row in rows.items()
+            for content_id, row in first_photos(connection, unknown).items()
         }
 
 
@@ -452,18 +448,12 @@ class PathPoint:
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
     is_of_path = is_of_trip(trip), positions.c.photo_id.is_not(None)
     query = (
-        select(
-            photos.c.camera_id,
-            photos.c.taken_at,
-            positions,
-        )
+        select(photos.c.camera_id, photos.c.taken_at, positions)
         .join(positions, positions.c.photo_id == photos.c.id)
         .where(*is_of_path, photos.c.gone_since.is_(None), is_first_copy(is_of_path))
         .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
     )
-    with database.read() as connection:
-        for row in connection.execute(query):
-            yield document_of(PathPoint, row)
+    return (document_of(PathPoint, row) for row in database.rows(query))
 
 
 def has_positions(database: Database) -> bool:
@@ -553,12 +543,8 @@ def trip_summaries(
             taken_after or datetime.min,  # noqa: DTZ901 - cameras' times have no zone
             taken_before or datetime.max,  # noqa: DTZ901 - as above
         )
-        newest = sorted(
-            every,
-            key=lambda each: (each.trip.first, each.trip.spans),
-            reverse=True,
-        )
-        return _named(connection, newest)
+        every.sort(key=lambda each: (each.trip.first, each.trip.spans), reverse=True)
+        return _named(connection, every)
 
 
 def summaries_of_trips(
@@ -567,11 +553,7 @@ def summaries_of_trips(
     with database.read() as connection:
         trips = find_trips(connection, trip_ids)
     return dict(
-        zip(
-            trips,
-            summarize_trips(database, list(trips.values())),
-            strict=True,
-        )
+        zip(trips, summarize_trips(database, list(trips.values())), strict=True)
     )
 
 
@@ -624,14 +606,7 @@ def _named(
     }
     known = landmarks_by_id(connection, landmark_ids)
     cover_ids = {counted.cover for counted in counted_trips} - {None}
-    rows = connection.execute(
-        select(photos.c.id, contents.c.digest)
-        .join(contents, contents.c.id == photos.c.content_id)
-        .where(among(photos.c.id, cover_ids))
-    )
-    covers: dict[int | None, Cover] = {
-        row.id: Cover(row.id, row.digest) for row in rows
-    }
+    covers = _covers(connection, cover_ids)
     sights = None
     if (language := display_language(connection)) and any(
         each.sight for each in counted_trips

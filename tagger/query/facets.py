@@ -84,7 +84,6 @@ def count_facets(
     root_paths: RootPaths | None = None,
     *,
     names: Sequence[FacetName] = FACETS,
-    most_read: int = MOST_READ,
 ) -> list[Facet]:
     """The facets of `query` with these names. Folders are the outermost ones, and those in the query's.
 
@@ -92,8 +91,7 @@ def count_facets(
         NotFound, LandmarkAmbiguous: a name is not in the database, or that of several.
     """
     with database.read() as connection:
-        plain = replace(query, limit=None)
-        counts = _FacetCounts(connection, plain, root_paths or {}, most_read)
+        counts = _FacetCounts(connection, replace(query, limit=None), root_paths or {})
         return [counts.facet(name) for name in names]
 
 
@@ -104,7 +102,7 @@ def count_photos(
 ) -> list[tuple[bool, int]]:
     """Whether the number of photos of each query is exact, and the number."""
     with database.read() as connection:
-        counts = _FacetCounts(connection, PhotoQuery(), root_paths, MOST_READ)
+        counts = _FacetCounts(connection, PhotoQuery(), root_paths)
         return [counts.counted(query) for query in queries]
 
 
@@ -123,9 +121,9 @@ class _Matches:
         # Whether the landmark of a photo is in all areas.
         #
         # A photo that is in one by a landmark alone shows no other there.
-        areas = zip(self.areas, photo[_INSIDE:], strict=True)
         return all(
-            is_inside or landmark_id in area.landmarks for area, is_inside in areas
+            is_inside or landmark_id in area.landmarks
+            for area, is_inside in zip(self.areas, photo[_INSIDE:], strict=True)
         )
 
 
@@ -138,7 +136,6 @@ class _FacetCounts:
     connection: Connection
     query: PhotoQuery
     root_paths: RootPaths
-    most_read: int
     # What was read: all facets without a choice count the same photos.
     read: dict[tuple[PhotoQuery, AddedOption | None], _Matches] = field(
         default_factory=dict
@@ -158,34 +155,21 @@ class _FacetCounts:
         }
         try:
             exact, values = choices_of[name]()
-        except (
-            QueryOptionInvalid
-        ):  # the facet cannot be combined with the other filters
-            return Facet(
-                name,
-                exact=True,
-                values=(),
-                default=None,
-                more=0,
-            )
+        except QueryOptionInvalid:  # the facet contradicts the other filters
+            return Facet(name, exact=True, values=(), default=None, more=0)
         default = None
         if name == "outcome" and (counted := self._counted_with(None)) is not None:
             exact, default = exact and counted[0], counted[1]
         more = max(0, len(values) - MOST_VALUES)
-        return Facet(
-            name,
-            exact,
-            tuple(values[:MOST_VALUES]),
-            default,
-            more,
-        )
+        return Facet(name, exact, tuple(values[:MOST_VALUES]), default, more)
 
     def counted(self, query: PhotoQuery) -> tuple[bool, int]:
         if matches := self.read.get((query, None)):
             return matches.exact, len({photo.unit for photo in matches.photos})
         selected, unit, exact, _ = self._select(query, None)
-        number = func.count(unit.distinct())
-        statement = selected.with_only_columns(number, maintain_column_froms=True)
+        statement = selected.with_only_columns(
+            func.count(unit.distinct()), maintain_column_froms=True
+        )
         return exact, self.connection.scalar(statement) or 0
 
     # ----- the choices of each facet -----
@@ -218,19 +202,14 @@ class _FacetCounts:
             self.connection,
             landmark_ids or set().union(*self.landmarks_of.values()),
         )
-        units = set[tuple[str | None, int]]()
+        country_of = {key: landmark.country for key, landmark in known.items()}
+        units = set[tuple[str, int]]()
         for photo in matches.photos:
-            shown = map(known.get, self.landmarks_of[photo.content_id])
-            of_landmarks = (
-                landmark.country for landmark in shown if landmark is not None
-            )
+            shown = map(country_of.get, self.landmarks_of[photo.content_id])
             units.update(
-                (country, photo.unit) for country in (photo.country, *of_landmarks)
+                (country, photo.unit) for country in (photo.country, *shown) if country
             )
-        numbers = _count_units(
-            (country, unit) for country, unit in units if country is not None
-        )
-        return matches.exact, _most_first_names(numbers)
+        return matches.exact, _most_first_names(_count_units(units))
 
     def _thing(self) -> _Choices:
         # A photo shows all things of a query, so those that are chosen stay.
@@ -251,8 +230,11 @@ class _FacetCounts:
 
     def _year(self) -> _Choices:
         matches = self._matches(replace(self.query, year=()))
-        dated = (photo for photo in matches.photos if photo.year is not None)
-        numbers = _count_units((photo.year, photo.unit) for photo in dated)
+        numbers = _count_units(
+            (photo.year, photo.unit)
+            for photo in matches.photos
+            if photo.year is not None
+        )
         years = sorted(numbers, reverse=True)
         return matches.exact, [FacetValue(year, year, numbers[year]) for year in years]
 
@@ -261,11 +243,10 @@ class _FacetCounts:
         numbers = _count_units(
             (photo.camera_id, photo.unit) for photo in matches.photos
         )
-        models = camera_models(self.connection)
         return matches.exact, _most_first_names(
             {
                 name: sum(numbers[id_] for id_ in camera_ids)
-                for name, camera_ids in models.items()
+                for name, camera_ids in camera_models(self.connection).items()
             }
         )
 
@@ -343,13 +324,13 @@ class _FacetCounts:
     ) -> tuple[Select[Any], ColumnElement[int], bool, Sequence[Area]]:
         # The photos of a query with an added option, their unit, whether these are all, and its areas.
         resolved = self._resolved(query, added)
-        narrowest, exact = resolved.narrowest(self.connection, self.most_read)
+        narrowest, exact = resolved.narrowest(self.connection, MOST_READ)
         if narrowest is not None and exact:
             is_read = narrowest.among
         else:
             # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
             last = self.connection.scalar(select(func.max(photos.c.id))) or 0
-            is_read = photos.c.id > last - self.most_read
+            is_read = photos.c.id > last - MOST_READ
         unit = IMAGE if counts_copies_once(query) else photos.c.id
         conditions = resolved.conditions()
         if resolved.areas:
@@ -379,8 +360,9 @@ class _FacetCounts:
                 positions.c.country,
                 *(case((area.has_position, true()), else_=false()) for area in areas),
             )
-            statement = selected.with_only_columns(*columns, maintain_column_froms=True)
-            rows = self.connection.execute(statement).all()
+            rows = self.connection.execute(
+                selected.with_only_columns(*columns, maintain_column_froms=True)
+            ).all()
             self.read[query, added] = _Matches(rows, exact, areas)
         return self.read[query, added]
 
@@ -415,12 +397,7 @@ def _subfolders(matches: _Matches, root: Root, folder: str) -> Iterator[FacetVal
     numbers = _count_units(units)
     for name in sorted(numbers):
         path = str(root.folder / folder / name)
-        yield FacetValue(
-            path,
-            name,
-            numbers[name],
-            name in with_folders,
-        )
+        yield FacetValue(path, name, numbers[name], name in with_folders)
 
 
 def _count_units(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
@@ -435,8 +412,7 @@ def _most_first_names(numbers: Mapping[str, int]) -> list[FacetValue]:
 
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
-    with_photos = (value for value in values if value.photos)
     return sorted(
-        with_photos,
+        (value for value in values if value.photos),
         key=lambda value: (-value.photos, value.name),
     )

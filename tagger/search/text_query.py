@@ -33,6 +33,7 @@ from tagger.query.counts import (
     city_counts,
     folder_counts,
     landmark_counts,
+    most_first,
     sight_counts,
     trip_summaries,
 )
@@ -599,12 +600,7 @@ def unfamiliar_names(
         if numbers[each.id]
         or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
     ]
-    return landmark_names(
-        sorted(
-            counts,
-            key=lambda count: (-count.photos, count.landmark),
-        )
-    )
+    return landmark_names(most_first(counts))
 
 
 class LandmarkNames(NamedTuple):

@@ -14,7 +14,7 @@ from support.databases import audit_entries, execute
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.database import JobState, Outcome, Priority, Runner, VerdictKind, audit_log as audit
+from tagger.database import JobState, Outcome, Priority, Runner, VerdictKind
 from tagger.database.connection import (
     KEPT_DAYS,
     Actor,
@@ -148,7 +148,7 @@ def test_withdrawn_verdicts_are_recorded(folder, database):
 
 @pytest.mark.postgresql
 def test_old_entries_and_those_above_the_limit_are_removed(database, monkeypatch):
-    monkeypatch.setattr(audit, "MAX_ENTRIES", 10)
+    monkeypatch.setattr("tagger.database.connection.MAX_ENTRIES", 10)
     long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS + 1)
     row = {"actor": "a", "action": "job-create", "details": {}}
     execute(database, insert(audit_log), [row | {"at": long_ago} for _ in range(5)])
