@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
-import inspect
 import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -342,7 +340,6 @@ def _default(parameter: Any) -> str:
 
 
 def _setting_rows() -> Iterator[str]:
-    meanings = _docstrings(Settings)
     for name, field in Settings.model_fields.items():
         type_name = _type_name(field.annotation)
         notes = [
@@ -350,20 +347,7 @@ def _setting_rows() -> Iterator[str]:
             *filter(None, [_setting_default(field)]),
         ]
         notes_in_brackets = f" ({', '.join(notes)})" if notes else ""
-        yield f"- `TAGGER_{name.upper()}`{notes_in_brackets}: {_line(meanings[name])}\n"
-
-
-def _docstrings(model: type) -> dict[str, str]:
-    """The strings below the attributes of a class. Pydantic would read them at each start of a program."""
-    definition: Any = ast.parse(inspect.getsource(model)).body[0]
-    return {
-        attribute.target.id: text.value.value
-        for attribute, text in pairwise(definition.body)
-        if isinstance(attribute, ast.AnnAssign)
-        and isinstance(attribute.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        if isinstance(text.value.value, str)
-    }
+        yield f"- `TAGGER_{name.upper()}`{notes_in_brackets}: {_line(field.description or '')}\n"
 
 
 def _type_name(annotation: Any) -> str:

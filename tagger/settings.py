@@ -60,7 +60,6 @@ _OTHER_HEADERS = {
     "user-agent",
     "x-forwarded-for",
 }
-_ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
 
@@ -92,16 +91,12 @@ def _header(name: str) -> str:
     return name
 
 
-def _endpoint(url: str) -> str:
-    if not _ENDPOINT.fullmatch(url):
+def _page_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", url):
         raise ValueError(
             "it must be like http://HOST:PORT or https://HOST, without user and password"
         )
-    return url
-
-
-def _page_url(url: str) -> str:
-    path = urlsplit(_endpoint(url)).path
+    path = urlsplit(url).path
     if path.strip("/"):
         raise ValueError(
             f"it must be like https://photos.example, without {path}: the page needs a host name of its "
@@ -175,119 +170,224 @@ class Settings(BaseModel):
     )
 
     data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(
-        default_factory=_data_folder
+        default_factory=_data_folder,
+        description="Folder of the SQLite database, the embedded Redis and the logs. "
+        "Default: the platform's data folder.",
     )
-    """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: Annotated[str, AfterValidator(database_address)] | None = Field(
-        None, repr=False
+        None,
+        repr=False,
+        description="URL of the database, like "
+        "`postgresql://tagger@db.example/tagger`; commas separate several hosts. "
+        "Default: an SQLite file in the data folder.",
     )
-    """URL of the database, like `postgresql://tagger@db.example/tagger`; commas separate several hosts.
-    Default: an SQLite file in the data folder.
-    """
     redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(
-        None, repr=False
+        None,
+        repr=False,
+        description="URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with "
+        "TLS, or `redis+socket:///PATH`. Default: an embedded Redis, started on "
+        "demand.",
     )
-    """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`.
-    Default: an embedded Redis, started on demand.
-    """
-    model: str | None = None
-    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the
-    models in use, else those of the package.
-    """
-    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Device that runs the model; `auto`: the first available one."""
-    raw_pairs: bool = True
-    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan applies a change."""
-    top_k: Annotated[int, Field(ge=1, le=100)] = 5
-    """Number of predictions stored for each photo."""
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Lowest score of an accepted tag; 0 accepts all. Default: the threshold of the model."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Images in one forward pass. Default: 8 on a CPU, 256 on a GPU."""
-    language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
-    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`. Default: that of the model."""
-    backend: Annotated[str, AfterValidator(_backend)] = "auto"
-    """Library that runs the model: `torchscript` (the same scores on every machine), `openvino`,
-    `openvino-int8` (eight-bit integers), the fastest of these (`auto`), or one of an installed package.
-    """
-    threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Reader threads, and parallel forward passes on a CPU. Default: the number of available cores."""
-    processes: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes of a worker, and of commands that classify photos themselves. They share `TAGGER_THREADS`.
-    Default: one for every four cores, and in a command for every 500 photos.
-    """
-    max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
-    """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
-    max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
-    """Largest image that is decoded, in pixels. Larger images fail as `too-many-pixels`."""
-    read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
-    stall_timeout_s: Annotated[float, Field(ge=10)] = 300.0
-    """Seconds without progress after which `tag`, `watch`, `worker`, `beat`, `serve` and `up` end, so that
-    their supervisor restarts them.
-    """
-    sandbox: Literal["suspicious", "always"] = "suspicious"
-    """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all.
-    Uploads and RAW photos without a preview always are.
-    """
-    settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """Seconds without a change before a photo is read: it may still be being copied."""
-    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
-    metrics_host: str = "127.0.0.1"
-    """Address on which a worker serves metrics."""
-    log_format: Literal["text", "json"] = "text"
-    """Format of log lines of workers and the web page."""
-    web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(
-        None, repr=False
+    model: str | None = Field(
+        None,
+        description="Registered model, or a model file (with a slash, or ending in "
+        ".pt), which is a program. Default: the models in use, else those of the "
+        "package.",
     )
-    """Token to sign in to the page from other machines. Default: `tagger serve` makes one at each start."""
-    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = (
-        Field(None, repr=False)
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        "auto",
+        description="Device that runs the model; `auto`: the first available one.",
     )
-    """Token to sign in to look and search, and change nothing. Default: none."""
-    web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
-    """Largest photo that the web page accepts as an upload, in bytes."""
-    web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """Folder into which editors may send photos on the web page. Default: only people with
-    `TAGGER_WEB_TOKEN`, into `sent` in the data folder.
-    """
-    web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
-    """How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
-    web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
-    """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON
-    list. Default: the roots in the database.
-    """
-    web_write: Literal["none", "sidecar", "embed"] = "sidecar"
-    """Where jobs started on the web page may write tags: nowhere, to sidecars, or into the photos too."""
+    raw_pairs: bool = Field(
+        True,
+        description="Whether a RAW file and the JPEG or HEIC of the same name are one "
+        "photo. A scan applies a change.",
+    )
+    top_k: int = Field(
+        5, ge=1, le=100, description="Number of predictions stored for each photo."
+    )
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Lowest score of an accepted tag; 0 accepts all. Default: the "
+        "threshold of the model.",
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Images in one forward pass. Default: 8 on a CPU, 256 on a GPU.",
+    )
+    language: str | None = Field(
+        None,
+        pattern=LANGUAGE_PATTERN,
+        description="Language of landmarks' names, shown and written, like `de` or "
+        "`zh-Hant`. Default: that of the model.",
+    )
+    backend: Annotated[str, AfterValidator(_backend)] = Field(
+        "auto",
+        description="Library that runs the model: `torchscript` (the same scores on "
+        "every machine), `openvino`, `openvino-int8` (eight-bit integers), the fastest "
+        "of these (`auto`), or one of an installed package.",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Reader threads, and parallel forward passes on a CPU. Default: "
+        "the number of available cores.",
+    )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Processes of a worker, and of commands that classify photos "
+        "themselves. They share `TAGGER_THREADS`. Default: one for every four cores, "
+        "and in a command for every 500 photos.",
+    )
+    max_bytes: int = Field(
+        512 * 2**20,
+        ge=1,
+        description="Largest file that is read, in bytes. Larger photos fail as "
+        "`too-large`.",
+    )
+    max_pixels: int = Field(
+        250_000_000,
+        ge=1,
+        description="Largest image that is decoded, in pixels. Larger images fail as "
+        "`too-many-pixels`.",
+    )
+    read_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        description="Time limit for reading one photo, in seconds. Slower photos fail "
+        "as `timed-out`.",
+    )
+    stall_timeout_s: float = Field(
+        300.0,
+        ge=10,
+        description="Seconds without progress after which `tag`, `watch`, `worker`, "
+        "`beat`, `serve` and `up` end, so that their supervisor restarts them.",
+    )
+    sandbox: Literal["suspicious", "always"] = Field(
+        "suspicious",
+        description="Photos decoded in confined processes: `suspicious` are those on "
+        "which workers died, `always` are all. Uploads and RAW photos without a "
+        "preview always are.",
+    )
+    settle_s: float = Field(
+        3.0,
+        ge=0,
+        le=3600,
+        description="Seconds without a change before a photo is read: it may still be "
+        "being copied.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port on which a worker serves metrics to Prometheus. Default: no "
+        "metrics.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address on which a worker serves metrics."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Format of log lines of workers and the web page."
+    )
+    web_token: str | None = Field(
+        None,
+        min_length=16,
+        pattern=r"^[!-~]+$",
+        repr=False,
+        description="Token to sign in to the page from other machines. Default: "
+        "`tagger serve` makes one at each start.",
+    )
+    web_view_token: str | None = Field(
+        None,
+        min_length=16,
+        pattern=r"^[!-~]+$",
+        repr=False,
+        description="Token to sign in to look and search, and change nothing. Default: "
+        "none.",
+    )
+    web_upload_bytes: int = Field(
+        64 * 2**20,
+        ge=1,
+        description="Largest photo that the web page accepts as an upload, in bytes.",
+    )
+    web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None,
+        description="Folder into which editors may send photos on the web page. "
+        "Default: only people with `TAGGER_WEB_TOKEN`, into `sent` in the data folder.",
+    )
+    web_upload_quota_bytes: int = Field(
+        20 * 2**30,
+        ge=1,
+        description="How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. "
+        "Uploads beyond are refused.",
+    )
+    web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = Field(
+        None,
+        description="Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which "
+        "the web page may start jobs, as a JSON list. Default: the roots in the "
+        "database.",
+    )
+    web_write: Literal["none", "sidecar", "embed"] = Field(
+        "sidecar",
+        description="Where jobs started on the web page may write tags: nowhere, to "
+        "sidecars, or into the photos too.",
+    )
     web_trusted_proxies: list[
         Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-    ] = []
-    """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page
-    believes, as a JSON list.
-    """
-    web_user_header: Annotated[str, AfterValidator(_header)] | None = None
-    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like
-    `X-Remote-User`. Default: people sign in with a token.
-    """
-    web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of people whom `TAGGER_WEB_USER_HEADER` names; `none`: refused. Default: `viewer`."""
-    web_editors: list[str] = []
-    """Names of `TAGGER_WEB_USER_HEADER` that are editors, as a JSON list."""
-    web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
-    """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other
-    origins.
-    """
-    web_map_file: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """File of vector tiles for the map near by, in the schema of Protomaps' basemap, like
-    `/photos/europe.pmtiles`.
-    """
-    web_map_attribution: Annotated[str, Field(max_length=200)] = ""
-    """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
-    web_url: Annotated[str, AfterValidator(_page_url)] | None = None
-    """Public address of the web page, like `https://photos.example`, to know its own pages behind proxies."""
-    roots: dict[str, Path] = Field(default_factory=dict)
-    """Folders of roots that differ on this machine, as a JSON object of root names."""
+    ] = Field(
+        [],
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For, "
+        "-Proto, -Host and -Port the web page believes, as a JSON list.",
+    )
+    web_user_header: Annotated[str, AfterValidator(_header)] | None = Field(
+        None,
+        description="Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the "
+        "person that it has signed in, like `X-Remote-User`. Default: people sign in "
+        "with a token.",
+    )
+    web_user_role: Literal["viewer", "editor", "none"] | None = Field(
+        None,
+        description="Role of people whom `TAGGER_WEB_USER_HEADER` names; `none`: "
+        "refused. Default: `viewer`.",
+    )
+    web_editors: list[str] = Field(
+        [],
+        description="Names of `TAGGER_WEB_USER_HEADER` that are editors, as a JSON "
+        "list.",
+    )
+    web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = Field(
+        None,
+        description="URL of a tile server for the map, like "
+        "`https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins.",
+    )
+    web_map_file: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None,
+        description="File of vector tiles for the map near by, in the schema of "
+        "Protomaps' basemap, like `/photos/europe.pmtiles`.",
+    )
+    web_map_attribution: str = Field(
+        "",
+        max_length=200,
+        description="Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map "
+        "shows.",
+    )
+    web_url: Annotated[str, AfterValidator(_page_url)] | None = Field(
+        None,
+        description="Public address of the web page, like `https://photos.example`, to "
+        "know its own pages behind proxies.",
+    )
+    roots: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Folders of roots that differ on this machine, as a JSON object of "
+        "root names.",
+    )
 
     @property
     def work_stall_s(self) -> float:
@@ -451,14 +551,11 @@ def file_values(file: Path) -> dict[str, Any]:
             else f"no TOML: {error}"
         )
         raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error
-    values = {name.lower(): _stripped(value) for name, value in found.items()}
-    return {
-        name: _absolute_value(name, value, folder) for name, value in values.items()
-    }
-
-
-def _stripped(value: Any) -> Any:
-    return value.strip() if isinstance(value, str) else value
+    values = {}
+    for name, value in found.items():
+        stripped = value.strip() if isinstance(value, str) else value
+        values[name.lower()] = _absolute_value(name.lower(), stripped, folder)
+    return values
 
 
 def _absolute_value(name: str, value: Any, folder: Path) -> Any:
