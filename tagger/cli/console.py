@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from tagger.errors import InputInvalid, TaggerError
-from tagger.texts.text_format import percent
+from tagger.texts.text_format import number_text, percent
 
 
 class Format(StrEnum):
@@ -133,6 +133,16 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 def local_time(moment: datetime, zone: str | None = None) -> str:
     """`2026-05-01 14:30 CEST`, in the time zone of this machine, or another one."""
     return f"{moment.astimezone(None if zone is None else ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """`a.jpg, b.jpg, …`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def printable(text: str) -> str:

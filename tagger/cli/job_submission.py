@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import ProgressLine, printable, write_json
+from tagger.cli.console import ProgressLine, count_of, printable, write_json
 from tagger.cli.job_text import (
     JobLine,
-    count_of,
     gone_text,
     job_report,
     job_summary,
@@ -25,7 +24,7 @@ from tagger.cli.job_text import (
     photo_line,
     print_next_steps,
 )
-from tagger.cli.session import Session, open_for_reading
+from tagger.cli.program import Session, open_for_reading
 from tagger.database import METADATA_KINDS, JobState, Outcome, Priority
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.jobs.enqueue.job_texts import idle_text

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from tagger.cli import console
-from tagger.cli.console import local_time, printable
+from tagger.cli.console import count_of, first_names, local_time, printable
 from tagger.database import (
     METADATA_KINDS,
     FactProblem,
@@ -50,16 +50,6 @@ def duration_text(seconds: float) -> str:
 PATHS_SHOWN = 2
 # What schedules need.
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
-
-
-def count_of(number: int, noun: str) -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def first_names(names: Sequence[str], most: int) -> str:
-    """`a.jpg, b.jpg, …`."""
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def gone_text(number: int) -> str:

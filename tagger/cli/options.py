@@ -27,7 +27,7 @@ from tagger.cli.help import (
     flag,
     option,
 )
-from tagger.cli.session import load_settings, open_for_reading, prepare_paths
+from tagger.cli.program import load_settings, open_for_reading, prepare_paths
 from tagger.database import Priority, Target
 from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid
 from tagger.query import parse_date as parse_query_date

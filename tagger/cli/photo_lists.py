@@ -15,6 +15,7 @@ from tagger.cli.console import (
     Counter,
     Format,
     Score,
+    count_of,
     printable,
     write_csv,
     write_documents,
@@ -22,7 +23,6 @@ from tagger.cli.console import (
     write_parts,
     write_table,
 )
-from tagger.cli.job_text import count_of
 from tagger.database import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model import TAUGHT_THRESHOLD
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from tagger.cli.session import Session
+    from tagger.cli.program import Session
     from tagger.ledger.items import FailureDocument
     from tagger.query.counts import LandmarkCount
     from tagger.query.details import (

@@ -18,7 +18,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Self
 
 from tagger.cli import console
-from tagger.cli.session import Session, open_session
+from tagger.cli.program import Session, open_session
 from tagger.database import CLASSIFICATION_KINDS, JobState
 from tagger.database.engine import with_retry
 from tagger.errors import (

@@ -1,16 +1,29 @@
-"""The commands of `tagger`, and how each command ends.
+"""The commands of `tagger`: settings and database of the one that runs, what follows from it, how it ends.
 
-A command is imported and built when it is used: importing all takes longer than `tagger query`.
+A command is imported and built when it is used: importing all takes longer than `tagger query`. When it has
+changed people's verdicts, tags of taught landmarks and then positions are brought up to date at its end.
 """
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Annotated, Any, cast
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from urllib.parse import quote
 
 import typer
 from typer.core import TyperCommand
 
 from tagger.cli import console
+from tagger.cli.console import ProgressLine, count_of, first_names
 from tagger.cli.help import (
     HELP_ALL,
     OTHER_WORDS,
@@ -37,127 +50,109 @@ from tagger.errors import (
 from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
 from tagger.extensions import extensions, load
 from tagger.processes import drop_unwritable_results
+from tagger.texts.text_format import percent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tagger.database.connection import Database
+    from tagger.registry import RegisteredModel
+    from tagger.settings import Settings
+    from tagger.teaching.learning import Lessons, TaughtState
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
 # The panel of commands that the help only names.
 MORE = "More"
 
 
-class LazyCommands(Mapping[str, Any]):
-    """The commands and groups of a program, by name.
-
-    `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `query.query` is a function,
-    `database.db_app` the Typer of a group. Each has its summary. `classes` has the places of command classes,
-    by name of the command. Commands of installed packages are found by name, and not listed.
-    """
-
-    def __init__(
-        self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]
-    ) -> None:
-        self.panels = {
-            panel: tuple(map(_name, places)) for panel, places in panels.items()
-        }
-        self._places = {
-            _name(place): place for places in panels.values() for place in places
-        }
-        self._summaries = {
-            _name(place): text
-            for places in panels.values()
-            for place, text in places.items()
-        }
-        self._classes = classes
-        self._built: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._built:
-            found = (
-                _load(self._places[name])
-                if name in self._places
-                else extensions(EXTENSION_COMMANDS)[name]
-            )
-            self._built[name] = self._build(name, found)
-        return self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def summary(self, name: str) -> TyperCommand | None:
-        """A command without options that has the name and summary of the real one, which is not imported."""
-        if name not in self._places:
-            # Only now: looking for installed packages takes longer than the help.
-            return (
-                TyperCommand(name) if name in extensions(EXTENSION_COMMANDS) else None
-            )
-        return TyperCommand(name, help=self._summaries[name])
-
-    def _build(self, name: str, found: Any) -> Any:
-        program = typer.Typer(rich_markup_mode=None)
-        if isinstance(found, typer.Typer):
-            use_help_classes(found)
-            program.add_typer(found, name=name)
-        else:
-            command_class = (
-                _load(self._classes[name]) if name in self._classes else Command
-            )
-            program.command(name, cls=command_class)(found)
-        return typer.main.get_group(program).commands[name]
-
-
-def _name(place: str) -> str:
-    # The command's name: functions that are named like a keyword of Python end in an underscore.
-    return place.rpartition(".")[2].removesuffix("_app").rstrip("_")
-
-
-def _load(place: str) -> Any:
-    return load(f"{COMMANDS_PACKAGE}.{place.replace('.', ':')}")
-
-
-# The panels of the help: the places of their commands in order, each with its summary.
+# The panels of the help: their commands in order, each with its place, a function or the Typer of a group,
+# and its summary.
 COMMANDS = {
     "Start": {
-        "tag.tag": "Tag photos, without a server.",
-        "tag.watch": "Tag new and changed photos in folders as they come.",
-        "services.up": "Run Redis, a worker, schedules and the web page.",
-        "tag.predict": "Predict the landmarks in photos, and store nothing.",
+        "tag": ("tag:tag", "Tag photos, without a server."),
+        "watch": ("tag:watch", "Tag new and changed photos in folders as they come."),
+        "up": ("services:up", "Run Redis, a worker, schedules and the web page."),
+        "predict": (
+            "tag:predict",
+            "Predict the landmarks in photos, and store nothing.",
+        ),
     },
     "Find": {
-        "query.query": "Search photos by landmark, place, folder and date.",
-        "query.show": "Show everything about one photo.",
-        "query.trips": "List trips, grouped by time and place.",
-        "query.similar": "List the photos that resemble these most.",
+        "query": ("query:query", "Search photos by landmark, place, folder and date."),
+        "show": ("query:show", "Show everything about one photo."),
+        "trips": ("query:trips", "List trips, grouped by time and place."),
+        "similar": ("query:similar", "List the photos that resemble these most."),
     },
     "Correct": {
-        "review.confirm": "Confirm that photos show a landmark.",
-        "review.reject": "Reject a landmark for photos.",
-        "teach.teach": "Teach a landmark from a few photos of it.",
-        "review.review_app": "List photos that probably show a landmark.",
-        "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
+        "confirm": ("review:confirm", "Confirm that photos show a landmark."),
+        "reject": ("review:reject", "Reject a landmark for photos."),
+        "teach": ("teach:teach", "Teach a landmark from a few photos of it."),
+        "review": ("review:review_app", "List photos that probably show a landmark."),
+        "metadata": (
+            "metadata:metadata_app",
+            "Write tags to the metadata of photos, and undo it.",
+        ),
     },
     "Operate": {
-        "tag.enqueue": "Record photos as a job for workers.",
-        "backfill.backfill": "Classify photos in the database again.",
-        "jobs.job_app": "List, retry, pause and cancel jobs.",
-        "jobs.status": "Show jobs, workers and queues.",
-        "doctor.doctor": "Check the installation, and suggest remedies.",
+        "enqueue": ("tag:enqueue", "Record photos as a job for workers."),
+        "backfill": ("backfill:backfill", "Classify photos in the database again."),
+        "job": ("jobs:job_app", "List, retry, pause and cancel jobs."),
+        "status": ("jobs:status", "Show jobs, workers and queues."),
+        "doctor": ("doctor:doctor", "Check the installation, and suggest remedies."),
     },
     MORE: {
-        "services.worker": "Run a Celery worker that processes jobs.",
-        "services.beat": "Run Celery beat, which starts schedules.",
-        "backfill.schedule_app": "Run backfills at set times.",
-        "services.serve": "Serve the web page and the JSON API.",
-        "locate.locate_app": "Estimate where photos without GPS were taken.",
-        "landmark.landmark_app": "List and change landmarks.",
-        "model.model_app": "Register models, and select the one in use.",
-        "tag.forget": "Remove photos from the database. The files stay.",
-        "database.db_app": "Upgrade, check and copy the database.",
+        "worker": ("services:worker", "Run a Celery worker that processes jobs."),
+        "beat": ("services:beat", "Run Celery beat, which starts schedules."),
+        "schedule": ("backfill:schedule_app", "Run backfills at set times."),
+        "serve": ("services:serve", "Serve the web page and the JSON API."),
+        "locate": (
+            "locate:locate_app",
+            "Estimate where photos without GPS were taken.",
+        ),
+        "landmark": ("landmark:landmark_app", "List and change landmarks."),
+        "model": ("model:model_app", "Register models, and select the one in use."),
+        "forget": ("tag:forget", "Remove photos from the database. The files stay."),
+        "db": ("database:db_app", "Upgrade, check and copy the database."),
     },
 }
-CLASSES = {"teach": "teach.TeachCommand"}
+LISTED = {
+    name: entry for commands in COMMANDS.values() for name, entry in commands.items()
+}
+# Commands that parse their arguments themselves, with the place of their class.
+CLASSES = {"teach": "teach:TeachCommand"}
 
-commands = LazyCommands(COMMANDS, CLASSES)
+
+class LazyCommands(Mapping[str, Any]):
+    """The commands and groups by name. Those of installed packages are found, and not listed."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LISTED)
+
+    def __len__(self) -> int:
+        return len(LISTED)
+
+
+@cache
+def _command(name: str) -> Any:
+    if name in LISTED:
+        found = load(f"{COMMANDS_PACKAGE}.{LISTED[name][0]}")
+    else:
+        found = extensions(EXTENSION_COMMANDS)[name]
+    program = typer.Typer(rich_markup_mode=None)
+    if isinstance(found, typer.Typer):
+        use_help_classes(found)
+        program.add_typer(found, name=name)
+    else:
+        place = CLASSES.get(name)
+        command_class = load(f"{COMMANDS_PACKAGE}.{place}") if place else Command
+        program.command(name, cls=command_class)(found)
+    return typer.main.get_group(program).commands[name]
+
+
+commands = LazyCommands()
 
 
 class RootGroup(EndingGroup):
@@ -168,13 +163,18 @@ class RootGroup(EndingGroup):
         self.commands = cast("MutableMapping[str, Any]", commands)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's would build them all
-        return list(self.commands)
+        return list(LISTED)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
-        return commands.summary(cmd_name)
+        """A command without options that has the name and summary of the real one, which is not imported."""
+        if cmd_name in LISTED:
+            return TyperCommand(cmd_name, help=LISTED[cmd_name][1])
+        # Only now: looking for installed packages takes longer than the help.
+        is_extension = cmd_name in extensions(EXTENSION_COMMANDS)
+        return TyperCommand(cmd_name) if is_extension else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in OTHER_WORDS and commands.summary(args[0]) is None:
+        if args[0] in OTHER_WORDS and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"There is no command '{args[0]}': {OTHER_WORDS[args[0]]}")
         name, _, arguments = super().resolve_command(ctx, args)
         return name, name and self.commands[name], arguments
@@ -183,15 +183,14 @@ class RootGroup(EndingGroup):
         """Write the commands of all panels; of the last, only the names are written without --help-all."""
         shows_all = ctx.find_root().obj == HELP_ALL
         write_head(self, ctx, formatter)
-        for panel, names in commands.panels.items():
+        for panel, names in COMMANDS.items():
             if shows_all or panel != MORE:
-                write_commands(
-                    panel, ((name, commands.summary(name)) for name in names), formatter
-                )
+                listed = ((name, self.get_command(ctx, name)) for name in names)
+                write_commands(panel, listed, formatter)
         write_panels(self, ctx, formatter)
         if not shows_all:
             formatter.write_paragraph()
-            formatter.write_text(f"More: {', '.join(sorted(commands.panels[MORE]))}")
+            formatter.write_text(f"More: {', '.join(sorted(COMMANDS[MORE]))}")
             formatter.write_text(
                 "`tagger help all` describes them, `tagger help COMMAND` one command."
             )
@@ -246,17 +245,9 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    context.call_on_close(_learn_from_decisions)
+    context.call_on_close(learn_from_decisions)
     console.command = context.invoked_subcommand or ""
     console.verbosity = -1 if quiet else verbose
-
-
-def _learn_from_decisions() -> None:
-    # Bring up to date what follows from the verdicts that the command has changed, when it ends.
-    if "tagger.cli.session" in sys.modules:
-        from tagger.cli.session import learn_from_decisions
-
-        learn_from_decisions()
 
 
 def run() -> None:
@@ -271,15 +262,28 @@ def run() -> None:
         drop_unwritable_results()
         console.fail(stated_os_error(error))
     except Exception as error:
-        _fail_of_database(error)
+        from tagger.database.engine import (
+            DAMAGED_ROWS,
+            DatabaseError,
+            reason_of,
+            stated_error,
+        )
+
+        if (
+            isinstance(error, UnicodeEncodeError)
+            and error.reason == "surrogates not allowed"
+        ):
+            reason = "it is not UTF-8; only paths may have other bytes"
+            console.fail(ArgumentInvalid(argument=ascii(error.object), reason=reason))
+        if isinstance(error, DatabaseError):
+            stated = stated_error(error, reason_of(error))
+            stated.__cause__ = error  # for the traceback of -vv
+            console.fail(stated)
+        if _databases:
+            console.warning(DAMAGED_ROWS)
         raise
     finally:
-        if (
-            "tagger.cli.session" in sys.modules
-        ):  # the help opens nothing, and has not imported what could
-            from tagger.cli.session import close_sessions
-
-            close_sessions()
+        close_sessions()
 
 
 def stated_os_error(error: OSError) -> TaggerError:
@@ -294,28 +298,261 @@ def stated_os_error(error: OSError) -> TaggerError:
     return SystemRefused(what=what, reason=error.strerror or str(error))
 
 
-def _fail_of_database(error: Exception) -> None:
-    # End the command if the database has raised the error; say it if a row may be the cause.
-    from tagger.database.engine import (
-        DAMAGED_ROWS,
-        DatabaseError,
-        reason_of,
-        stated_error,
+# Open databases of this command.
+_databases: list[Database] = []
+# Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them
+# yet.
+_decided: list[Session] = []
+
+
+class Session(NamedTuple):
+    """The settings and the open database of a command; unpacks to `settings, database`."""
+
+    settings: Settings
+    database: Database
+
+
+def load_settings(**options: object) -> Settings:
+    """Load the settings; command-line options take precedence. Imports pydantic only when a command runs."""
+    from tagger import settings
+
+    return settings.load_settings(**options)
+
+
+def open_session(
+    settings: Settings | None = None, *, settle_jobs: bool = False, waits: bool = False
+) -> Session:
+    """Open the database of `settings`, or of the environment's, until the command ends, and watch for stalls.
+
+    An SQLite file of an earlier version is upgraded, which `open_for_reading` refuses.
+    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. `waits`: see
+    `open_database`.
+    """
+    from tagger.database.engine import sqlite_file
+    from tagger.errors import SchemaOutdated
+    from tagger.processes.stall import watch
+
+    settings = settings or load_settings()
+    watch(console.command, settings.data_folder, settings.stall_timeout_s)
+    try:
+        return _open(settings, settle_jobs=settle_jobs, waits=waits)
+    except SchemaOutdated:
+        url = settings.effective_database_url
+        if sqlite_file(url) is None:
+            raise  # others use a server too
+        from tagger.transfer import upgrade_database
+
+        console.info("upgrading the database to this version of tagger")
+        with ProgressLine("upgrading") as line:
+            upgrade_database(url, line.show)
+    return _open(settings, settle_jobs=settle_jobs)
+
+
+def _open(
+    settings: Settings, *, settle_jobs: bool = False, waits: bool = False
+) -> Session:
+    from tagger.database.connection import open_configured
+    from tagger.photos.object_store import note_endpoints_on_demand
+
+    database = open_configured(settings, waits=waits)
+    _databases.append(database)
+    session = Session(settings, database)
+    database.after_decisions = lambda: _decided.append(session)
+    note_endpoints_on_demand(_note_endpoints)
+    if settle_jobs:
+        from tagger.ledger.job_control import recover_stale_jobs
+
+        recover_stale_jobs(database)
+    return session
+
+
+def open_for_reading(
+    settings: Settings | None = None, *, is_needed: bool = True
+) -> Session:
+    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty.
+
+    `is_needed`: say then how to create a database.
+    """
+    from tagger.database.engine import EXCLUSIVE, address_for_reading, sqlite_file
+
+    settings = settings or load_settings()
+    address = settings.effective_database_url
+    file = sqlite_file(address)
+    readable = settings.model_copy(
+        update={"database_url": address_for_reading(address)}
+    )
+    if is_needed and readable.database_url != address:
+        console.warning(
+            f"there is no database at {file}; to create it, run: tagger tag FOLDER"
+        )
+    try:
+        return _open(readable)
+    except DiskFull:
+        if file is None:
+            raise
+        console.warning(f"the disk of {file} is full: free some space")
+        exclusive = settings.model_copy(
+            update={"database_url": f"sqlite:///{quote(str(file))}?{EXCLUSIVE}=1"}
+        )
+        return _open(exclusive)
+
+
+def _note_endpoints() -> None:
+    from tagger.roots import note_endpoints
+
+    for database in _databases:
+        with database.read() as connection:
+            note_endpoints(connection)
+
+
+def prepare_paths(
+    paths: Iterable[str | Path], settings: Settings | None = None
+) -> None:
+    """Call this before looking for paths without a session.
+
+    If one is an address in a bucket, the database is opened, which knows its server.
+    """
+    from tagger.photos.paths import is_object_address
+
+    if any(map(is_object_address, paths)):
+        open_session(settings)
+
+
+def learn_from_decisions() -> None:
+    """Bring up to date what follows from people's verdicts, if the command has changed any."""
+    if _decided:
+        update_derived_facts(_decided[0])
+
+
+def close_sessions() -> None:
+    """Close the databases that the command opened. `main` calls it when the command ends."""
+    _decided.clear()
+    while _databases:
+        _databases.pop().close()
+
+
+# Landmarks that a message lists.
+NAMED = 5
+
+
+def model_in_use(session: Session) -> RegisteredModel:
+    """The model whose embeddings are used to teach.
+
+    Raises:
+        EmbeddingsMissing: it gives none.
+        ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
+    """
+    from tagger.registry import embedding_model
+    from tagger.teaching.learning import embedding_of
+
+    model = embedding_model(session.database, session.settings.model)
+    embedding_of(model)
+    return model
+
+
+def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
+    """Name the backfill for photos that only other models have classified, which cannot be compared."""
+    from tagger.teaching.learning import images_without_embedding
+
+    if count := images_without_embedding(session.database, model):
+        console.warning(
+            f"{count_of(count, 'photo')} of another model {'was' if count == 1 else 'were'} not compared. "
+            "To compare them too, run: tagger backfill outdated, then: tagger backfill taught"
+        )
+
+
+def _update_text(
+    session: Session, model: RegisteredModel, learned: Collection[int], compared: int
+) -> str:
+    from tagger.landmarks import landmarks_by_id
+    from tagger.teaching.learning import taught_state
+
+    with session.database.read() as connection:
+        landmarks = list(landmarks_by_id(connection, learned).values())
+    if len(landmarks) == 1:
+        (landmark,) = landmarks
+        state = taught_state(session.database, model, landmark)
+        if state.examples:
+            found = found_text(state, "tagged by it in all", "photo")
+            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found}"
+    return (
+        f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
     )
 
-    if (
-        isinstance(error, UnicodeEncodeError)
-        and error.reason == "surrogates not allowed"
-    ):
-        console.fail(
-            ArgumentInvalid(
-                argument=ascii(error.object),
-                reason="it is not UTF-8; only paths may have other bytes",
-            )
+
+def examples_text(state: TaughtState) -> str:
+    """`5 photos and 2 rejected ones`: what a landmark was learned from."""
+    rejected = (
+        f" and {count_of(state.rejected, 'rejected one')}" if state.rejected else ""
+    )
+    return f"{count_of(state.examples, 'photo')}{rejected}"
+
+
+def found_text(
+    state: TaughtState, tagged: str = "tagged", noun: str = "more photo"
+) -> str:
+    """The numbers of photos that were found, and how many of the tags are probably right."""
+    right = ""
+    if state.precision is not None:  # never 100 %: nobody can be that sure
+        right = (
+            f", of which about {percent(min(state.precision, 0.99))} should be right"
         )
-    if isinstance(error, DatabaseError):
-        stated = stated_error(error, reason_of(error))
-        stated.__cause__ = error  # for the traceback of -vv
-        console.fail(stated)
-    elif "tagger.cli.session" in sys.modules:
-        console.warning(DAMAGED_ROWS)
+    return f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
+
+
+def texts_of_other_models(
+    database: Database, in_use: Sequence[RegisteredModel]
+) -> Iterator[tuple[str, str]]:
+    """Which taught landmarks only models know that are not in use, and what to do."""
+    from tagger.tags.models_in_use import use_command
+    from tagger.teaching.learning import landmarks_of_other_models
+
+    names = [model.name for model in in_use]
+    for other, slugs in landmarks_of_other_models(
+        database, [model.id for model in in_use]
+    ).items():
+        remedy = use_command([*names, other])
+        if any(model.manifest.embedding for model in in_use):
+            remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
+        verb = "does" if len(names) == 1 else "do"
+        taught = first_names(slugs, NAMED)
+        yield (
+            f"{', '.join(names)} {verb} not know what {other} was taught: {taught}",
+            remedy,
+        )
+
+
+def update_derived_facts(session: Session) -> None:
+    """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
+    from tagger.teaching.lessons import update_consequences
+
+    lessons: Sequence[Lessons] = ()
+    try:
+        with ProgressLine("") as line:
+            lessons = update_consequences(
+                session.database, session.settings.model, line.show_step
+            )
+    except TaggerError as error:
+        console.warning(
+            f"the taught landmarks were not updated: {error} Then run: tagger backfill taught"
+        )
+    for each in lessons:
+        if each.compared:
+            console.info(_update_text(session, each.model, each.learned, each.compared))
+
+
+def print_due(database: Database) -> None:
+    """Say what does not follow all photos yet, unless an open job sees to it."""
+    from tagger.database.changed_days import are_left_due
+
+    with database.read() as connection:
+        if are_left_due(connection):
+            text = "positions and trips of the latest photos are due; to update them, run: tagger locate"
+            console.info(text)
+
+
+def update_positions(session: Session) -> None:
+    from tagger.kept.update import update_kept
+
+    with ProgressLine("locating photos") as line:
+        update_kept(session.database, line.show_step)

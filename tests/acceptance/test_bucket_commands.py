@@ -18,7 +18,7 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.threads import wait_until
 
-from tagger.cli.session import close_sessions, open_session
+from tagger.cli.program import close_sessions, open_session
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable
 from tagger.photos.object_store import open_store

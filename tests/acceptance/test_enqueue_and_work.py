@@ -14,7 +14,7 @@ from support.tls_servers import refused_objects
 from support.watching import outcomes
 
 from tagger.cli.pools import Services
-from tagger.cli.session import Session
+from tagger.cli.program import Session
 from tagger.database import Note, NoteCode
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import schedules

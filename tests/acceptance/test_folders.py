@@ -17,7 +17,7 @@ from support.disks import dead_share, fill, make_read_only, mounted_disk
 from support.watching import Tagged
 
 from tagger.cli.commands.tag import Watcher
-from tagger.cli.session import open_session
+from tagger.cli.program import open_session
 from tagger.database import JobState
 from tagger.database.tables import jobs
 from tagger.jobs.enqueue.selection import select_paths

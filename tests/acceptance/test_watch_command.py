@@ -10,7 +10,7 @@ from support.watching import Tagged, outcomes, started
 
 from tagger.cli.commands import tag as watch
 from tagger.cli.commands.tag import Watcher
-from tagger.cli.session import open_session
+from tagger.cli.program import open_session
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.photos.paths import parse_path
 

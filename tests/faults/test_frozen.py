@@ -232,7 +232,7 @@ def test_a_process_of_tag_that_freezes_is_replaced(terminal, moment):
     file = freezing(terminal, "worker")["worker"]
     terminal.inject(slow_pass_s="0.5")
     if moment == "in its start":
-        terminal.inject(freeze_on_import="tagger.cli.session")
+        terminal.inject(freeze_on_import="tagger.cli.options")
         file.touch()
     tag = terminal.start("tag", "photos")
     terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))

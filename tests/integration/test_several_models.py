@@ -14,7 +14,7 @@ from support.databases import read_row, read_rows, statements
 from support.models import record_inferences
 
 from tagger.cli.commands.tag import print_predictions
-from tagger.cli.session import Session
+from tagger.cli.program import Session
 from tagger.database import VerdictKind
 from tagger.database.connection import Database
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags

@@ -105,7 +105,7 @@ def test_wrong_usage_names_commands_and_arguments_as_their_help_does(words, usag
 
 
 def test_every_module_of_commands_is_in_the_table():
-    named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
+    named = {place.partition(":")[0] for listed in COMMANDS.values() for place, _ in listed.values()}
     assert named == {module.name for module in pkgutil.iter_modules(package.__path__)}
 
 

@@ -21,7 +21,7 @@ from support.artifacts import LABELS
 from support.page_server import LOCAL_URL, photo, served
 
 from tagger.cli.commands.tag import print_predictions
-from tagger.cli.session import Session
+from tagger.cli.program import Session
 from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
 from tagger.processes.metrics import BATCH_FILL

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import local_time, printable, write_json
+from tagger.cli.console import count_of, local_time, printable, write_json
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -19,7 +19,7 @@ from tagger.cli.job_submission import (
     runs_here,
     submit_job,
 )
-from tagger.cli.job_text import START_BEAT, count_of, gone_text, tick_text
+from tagger.cli.job_text import START_BEAT, gone_text, tick_text
 from tagger.cli.options import (
     BackfillOptions,
     DryRun,
@@ -32,7 +32,7 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.session import (
+from tagger.cli.program import (
     load_settings,
     open_for_reading,
     open_session,

@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import ProgressLine, printable
+from tagger.cli.console import ProgressLine, count_of, printable
 from tagger.cli.help import argument, option
-from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, parse_time
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.program import load_settings, open_for_reading, open_session
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import Format, local_time, printable, write_json, write_list
+from tagger.cli.console import (
+    Format,
+    count_of,
+    local_time,
+    printable,
+    write_json,
+    write_list,
+)
 from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -22,7 +29,6 @@ from tagger.cli.job_submission import (
 )
 from tagger.cli.job_text import (
     START_BEAT,
-    count_of,
     is_heard,
     job_lines,
     job_report,
@@ -47,7 +53,7 @@ from tagger.cli.options import (
     parse_refusal_kinds,
 )
 from tagger.cli.photo_lists import write_failures
-from tagger.cli.session import (
+from tagger.cli.program import (
     Session,
     load_settings,
     open_for_reading,

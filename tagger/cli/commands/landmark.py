@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import Format, printable
+from tagger.cli.console import Format, count_of, printable
 from tagger.cli.help import argument, flag, option
-from tagger.cli.job_text import count_of
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.photo_lists import write_landmarks
-from tagger.cli.session import (
+from tagger.cli.program import (
     open_for_reading,
     open_session,
     update_positions,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import ProgressLine, local_time, printable, write_json
+from tagger.cli.console import ProgressLine, count_of, local_time, printable, write_json
 from tagger.cli.help import (
     ADVANCED,
     DEFAULT,
@@ -21,9 +21,8 @@ from tagger.cli.help import (
     option,
     with_option_groups,
 )
-from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, QueryOptions
-from tagger.cli.session import Session, open_for_reading, open_session, update_positions
+from tagger.cli.program import Session, open_for_reading, open_session, update_positions
 from tagger.database import PositionSource
 from tagger.kept import update as kept_update
 from tagger.positions.companions import CameraClock, unknown_clocks

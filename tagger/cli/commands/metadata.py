@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import printable, write_json, write_json_list, write_table
+from tagger.cli.console import (
+    count_of,
+    first_names,
+    printable,
+    write_json,
+    write_json_list,
+    write_table,
+)
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, submit_job
-from tagger.cli.job_text import count_of, first_names
 from tagger.cli.options import (
     Description,
     DryRun,
@@ -31,7 +37,7 @@ from tagger.cli.options import (
     WithThings,
     WriteOptions,
 )
-from tagger.cli.session import Session, open_for_reading, open_session
+from tagger.cli.program import Session, open_for_reading, open_session
 from tagger.database import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write

@@ -9,11 +9,16 @@ import typer
 
 from tagger import registry
 from tagger.cli import console
-from tagger.cli.console import ProgressLine, printable, write_json, write_table
+from tagger.cli.console import (
+    ProgressLine,
+    count_of,
+    printable,
+    write_json,
+    write_table,
+)
 from tagger.cli.help import argument, flag, option
-from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json
-from tagger.cli.session import (
+from tagger.cli.program import (
     Session,
     open_for_reading,
     open_session,

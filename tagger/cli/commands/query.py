@@ -11,13 +11,13 @@ import typer
 from tagger.cli import console
 from tagger.cli.console import (
     Format,
+    count_of,
     printable,
     write_documents,
     write_json,
     write_table,
 )
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
-from tagger.cli.job_text import count_of
 from tagger.cli.options import (
     FormatName,
     Json,
@@ -32,7 +32,7 @@ from tagger.cli.options import (
     parse_format,
     query_usage,
 )
-from tagger.cli.session import (
+from tagger.cli.program import (
     Session,
     model_in_use,
     open_for_reading,

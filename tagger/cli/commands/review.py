@@ -18,6 +18,7 @@ from tagger.cli import console
 from tagger.cli.console import (
     Counter,
     Format,
+    count_of,
     printable,
     printable_lines,
     write_documents,
@@ -31,7 +32,6 @@ from tagger.cli.help import (
     option,
     with_option_groups,
 )
-from tagger.cli.job_text import count_of
 from tagger.cli.options import (
     Author,
     DryRun,
@@ -42,7 +42,7 @@ from tagger.cli.options import (
     parse_format,
 )
 from tagger.cli.photo_lists import write_photos
-from tagger.cli.session import model_in_use, open_for_reading, open_session
+from tagger.cli.program import model_in_use, open_for_reading, open_session
 from tagger.database import VerdictKind
 from tagger.database.connection import login_name
 from tagger.errors import AlreadyExists

@@ -19,7 +19,7 @@ import typer
 from tagger.cli import console
 from tagger.cli.help import ADVANCED, argument, flag, option, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait, WriteOptions
-from tagger.cli.session import Session, load_settings, open_session, prepare_paths
+from tagger.cli.program import Session, load_settings, open_session, prepare_paths
 from tagger.database import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
 from tagger.extensions import extra_missing

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import printable
+from tagger.cli.console import count_of, printable
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import (
     finish_in_process,
@@ -25,7 +25,7 @@ from tagger.cli.job_submission import (
     send_job,
     submit_tagging,
 )
-from tagger.cli.job_text import count_of, gone_text, print_next_steps
+from tagger.cli.job_text import gone_text, print_next_steps
 from tagger.cli.options import (
     Again,
     BatchSize,
@@ -42,7 +42,7 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.session import Session, load_settings, open_for_reading, open_session
+from tagger.cli.program import Session, load_settings, open_for_reading, open_session
 from tagger.database import Priority
 from tagger.database.engine import DatabaseError, is_transient, outage_text
 from tagger.errors import (

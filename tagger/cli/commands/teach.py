@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import ProgressLine, printable, write_json
+from tagger.cli.console import ProgressLine, count_of, printable, write_json
 from tagger.cli.help import Command, argument, option
 from tagger.cli.job_submission import run_local_job, submit_tagging
-from tagger.cli.job_text import count_of
 from tagger.cli.options import Author, DryRun, Json, parse_at
-from tagger.cli.session import (
+from tagger.cli.program import (
     Session,
     examples_text,
     found_text,
