@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain, compress, islice
-from typing import Any, BinaryIO, NoReturn, Self
+from typing import Any, NoReturn, Self
 from zoneinfo import ZoneInfo
 
 import typer
@@ -125,7 +125,12 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         title = not widths
         widths = widths or _column_widths([columns, *part], console.width)
         if sum(widths) + (len(widths) - 1) * COLUMN_GAP > console.width:
-            write_parts(f"{_record(columns, row)}\n\n".encode() for row in part)
+            # The cells of a row that are not empty, each after the name of its column.
+            for row in part:
+                cells = zip(columns, row, strict=True)
+                named = (f"{column}: {cell}" for column, cell in cells if cell)
+                record = "\n".join(line.removeprefix(": ") for line in named)
+                write_parts([f"{record}\n\n".encode()])
         else:
             console.print(_rich_table(columns, part, widths, title=title))
 
@@ -161,17 +166,13 @@ def printable_lines(text: str) -> str:
 
 def write_parts(parts: Iterable[bytes]) -> None:
     """Write bytes to stdout: file names may not be valid in the encoding of the terminal."""
+    if sys.stdout.isatty():
+        # Escape what could change the terminal: file names may contain control sequences.
+        texts = (part.decode(errors="surrogateescape") for part in parts)
+        parts = (printable_lines(text.replace("\r\n", "\n")).encode() for text in texts)
     sys.stdout.flush()
-    out: BinaryIO = sys.stdout.buffer
-    out.writelines(map(_for_terminal, parts) if sys.stdout.isatty() else parts)
-    out.flush()
-
-
-def _for_terminal(part: bytes) -> bytes:
-    # Escape what could change the terminal: file names may contain control sequences.
-    return printable_lines(
-        part.decode(errors="surrogateescape").replace("\r\n", "\n")
-    ).encode()
+    sys.stdout.buffer.writelines(parts)
+    sys.stdout.buffer.flush()
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
@@ -194,14 +195,6 @@ def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[i
             break
         widths[spare.index(max(spare))] -= 1
     return widths
-
-
-def _record(columns: Sequence[str], row: Sequence[str]) -> str:
-    # The cells of a row that are not empty, each after the name of its column.
-    cells = zip(columns, row, strict=True)
-    return "\n".join(
-        f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell
-    )
 
 
 def _names(cell: str) -> list[str]:
@@ -310,31 +303,29 @@ def write_list(
 def info(text: str) -> None:
     """Print a message, unless -q is set."""
     if verbosity >= 0:
-        _write(text)
+        result(text)
 
 
 def result(text: str) -> None:
-    """Print the result of a job, also with -q."""
-    _write(text)
+    """Print the result of a job on stderr, also with -q, if anybody reads it.
+
+    Names in it could have control sequences for the terminal.
+    """
+    with suppress(BrokenPipeError):
+        typer.echo(printable_lines(text), err=True)
 
 
 def warning(text: str) -> None:
     """Print a warning, also with -q."""
-    _write(f"warning: {text}")
+    result(f"warning: {text}")
 
 
 def fail(error: TaggerError) -> NoReturn:
     """Print the error and exit: with code 2 if a value on the command line cannot be."""
     if verbosity >= 2:
         traceback.print_exception(error)
-    _write(f"error: {error}")
+    result(f"error: {error}")
     sys.exit(WRONG_USAGE if isinstance(error, InputInvalid) else NOT_DONE)
-
-
-def _write(text: str) -> None:
-    # Print a message, if anybody reads it. Names in it could have control sequences for the terminal.
-    with suppress(BrokenPipeError):
-        typer.echo(printable_lines(text), err=True)
 
 
 class ProgressLine:

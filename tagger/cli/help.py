@@ -79,32 +79,36 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
-_TOKENS = (
-    "TAGGER_WEB_TOKEN may do everything, TAGGER_WEB_VIEW_TOKEN may look, and a proxy can name people "
-    '(see "Who may use the page" in the documentation)'
-)
 # Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this
 # table.
 FORMER_COMMANDS = {
     "tagger people share": "download photos as a ZIP archive from the page, and send that",
     "tagger people audit": "read the table audit_log in SQL",
-    "tagger people": _TOKENS,
+    "tagger people": (
+        "TAGGER_WEB_TOKEN may do everything, TAGGER_WEB_VIEW_TOKEN may look, and a proxy can name people "
+        '(see "Who may use the page" in the documentation)'
+    ),
     "--keep-shares": "there are no shares any more",
     "trainer data combine": "copy the photos of all collections into one folder, train/LABEL/photo.jpg",
     "--multiply-adds": "name a smaller network with --backbone",
     "--teacher": "go on from the model with --weights MODEL.pt",
 }
 
-_LISTS = "to list photos, run: tagger query; landmarks: tagger landmark list; jobs: tagger job list"
-_SEARCH = "to search photos, run: tagger query TEXT"
-_TAG = "to tag photos, run: tagger tag FOLDER"
-_FORGET = "to remove photos from the database, run: tagger forget PATH; the files stay"
 # What people who know other programs try, and the command that they want.
 OTHER_WORDS = {
-    **dict.fromkeys(("list", "ls", "jobs", "landmarks", "photos"), _LISTS),
-    **dict.fromkeys(("search", "find"), _SEARCH),
-    **dict.fromkeys(("scan", "add", "index", "import", "run"), _TAG),
-    **dict.fromkeys(("delete", "remove", "rm"), _FORGET),
+    **dict.fromkeys(
+        ("list", "ls", "jobs", "landmarks", "photos"),
+        "to list photos, run: tagger query; landmarks: tagger landmark list; jobs: tagger job list",
+    ),
+    **dict.fromkeys(("search", "find"), "to search photos, run: tagger query TEXT"),
+    **dict.fromkeys(
+        ("scan", "add", "index", "import", "run"),
+        "to tag photos, run: tagger tag FOLDER",
+    ),
+    **dict.fromkeys(
+        ("delete", "remove", "rm"),
+        "to remove photos from the database, run: tagger forget PATH; the files stay",
+    ),
     "undo": (
         "to undo metadata, run: tagger metadata undo; "
         "a verdict: tagger confirm --withdraw or tagger reject --withdraw"
@@ -177,7 +181,13 @@ def _ends() -> Iterator[None]:
     except _UsageError as error:
         from tagger.texts.text_format import invalid_text  # the help needs it not
 
-        _drop_hidden(error)
+        # An error about an unknown option proposes none that the help does not list.
+        if getattr(error, "possibilities", None):
+            params = error.ctx.command.params
+            hidden = {name for each in params if each.hidden for name in each.opts}
+            error.possibilities = [
+                name for name in error.possibilities if name not in hidden
+            ]
         text = io.StringIO()
         error.message = invalid_text(error.message)
         error.show(text)
@@ -193,20 +203,6 @@ def _ends() -> Iterator[None]:
             nl=False,
         )
         raise typer.Exit(error.exit_code) from None
-
-
-def _drop_hidden(error: Any) -> None:
-    # Let an error about an unknown option propose none that the help does not list.
-    if getattr(error, "possibilities", None):
-        hidden = {
-            name
-            for param in error.ctx.command.params
-            if param.hidden
-            for name in param.opts
-        }
-        error.possibilities = [
-            name for name in error.possibilities if name not in hidden
-        ]
 
 
 class CommandGroup(EndingGroup):
@@ -239,18 +235,13 @@ def use_help_classes(group: typer.Typer) -> None:
 def write_commands(
     heading: str, commands: Iterable[tuple[str, Any]], formatter: Any
 ) -> None:
-    rows = [
-        (name, _first_sentence(command))
-        for name, command in commands
-        if not command.hidden
-    ]
+    rows = []
+    for name, command in commands:
+        if not command.hidden:
+            paragraph = reflow(command.help).split("\n\n")[0]
+            rows.append((name, paragraph.split(". ")[0].removesuffix(".")))
     with formatter.section(heading):
         formatter.write_dl(rows)
-
-
-def _first_sentence(command: Any) -> str:
-    paragraph = reflow(command.short_help or command.help).split("\n\n")[0]
-    return paragraph.split(". ")[0].removesuffix(".")
 
 
 def write_head(command: Any, ctx: Any, formatter: Any) -> None:
@@ -258,24 +249,19 @@ def write_head(command: Any, ctx: Any, formatter: Any) -> None:
     formatter.write_usage(
         _without_internals(ctx.command_path), _without_internals(pieces)
     )
-    for paragraph in _paragraphs(command.help):
-        formatter.write_text(paragraph)
+    # Between paragraphs are empty lines. Examples are indented, below each other.
+    before_example = False
+    for paragraph in reflow(command.help).split("\n\n"):
+        is_example = paragraph.startswith(("tagger ", "trainer "))
+        if not (is_example and before_example):
+            formatter.write_text("")
+        formatter.write_text(f"    {paragraph}" if is_example else f"  {paragraph}")
+        before_example = is_example or paragraph.endswith("example:")
 
 
 def _without_internals(usage: str) -> str:
     # A usage without the name of a group's default command, and without Typer's braces around arguments.
     return re.sub(rf"[{{}}]| {DEFAULT}\b", "", usage)
-
-
-def _paragraphs(text: str | None) -> Iterator[str]:
-    # The paragraphs with empty lines between them. Examples are indented, below each other.
-    before_example = False
-    for paragraph in reflow(text).split("\n\n"):
-        is_example = paragraph.startswith(("tagger ", "trainer "))
-        if not (is_example and before_example):
-            yield ""
-        yield f"    {paragraph}" if is_example else f"  {paragraph}"
-        before_example = is_example or paragraph.endswith("example:")
 
 
 def write_panels(command: Any, ctx: Any, formatter: Any) -> None:

@@ -6,13 +6,11 @@ Filters of photos are declared in the library; the others here.
 from __future__ import annotations
 
 import inspect
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from types import GenericAlias, SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,8 +27,7 @@ from tagger.cli.help import (
 )
 from tagger.cli.program import load_settings, open_for_reading, prepare_paths
 from tagger.database import Priority, Target
-from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid
-from tagger.query import parse_date as parse_query_date
+from tagger.errors import QueryOptionInvalid, SearchTextInvalid
 from tagger.query import parse_position
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options_used_by
 
@@ -101,33 +98,6 @@ BatchSize = Annotated[
 Again = Annotated[
     bool, flag("--again", "Include photos that are classified already.", PHOTOS)
 ]
-Include = Annotated[
-    list[str] | None,
-    option(
-        "--include",
-        "PATTERN",
-        "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.",
-        PHOTOS,
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    option(
-        "--exclude",
-        "PATTERN",
-        "Skip photos and folders that match. Repeatable.",
-        PHOTOS,
-    ),
-]
-JobNumber = Annotated[int | None, argument("JOB", "Job number. (default: all jobs)")]
-FailureKinds = Annotated[
-    list[str] | None,
-    option(
-        "--kind",
-        "KIND",
-        f"Only failures of this kind: {', '.join(FailureKind)}. Repeatable.",
-    ),
-]
 PriorityName = Annotated[
     Priority,
     option(
@@ -135,18 +105,6 @@ PriorityName = Annotated[
         "PRIORITY",
         "interactive or bulk. Workers take interactive jobs first.",
         ADVANCED,
-    ),
-]
-Country = Annotated[
-    str | None, option("--country", "NAME", "Landmarks in this country, in any case.")
-]
-WriteTo = Annotated[
-    Literal["none", "sidecar", "embed"],
-    option(
-        "--write",
-        "WHERE",
-        "Also write the tags to metadata. none; sidecar: an .xmp file beside it; embed: the photo itself.",
-        METADATA,
     ),
 ]
 Gps = Annotated[
@@ -251,14 +209,7 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
     )
 
 
-TakenAfter = Annotated[
-    str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])
-]
-TakenBefore = Annotated[
-    str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])
-]
 Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"], OUTPUT)]
-Sort = Annotated[str | None, query_option("sort", QUERY_OPTIONS["sort"], OUTPUT)]
 
 
 def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:
@@ -276,53 +227,6 @@ def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Fo
     if json:
         return Format.JSON
     return name or (Format.PATHS if print0 else Format.TABLE)
-
-
-def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
-    _check_kinds(names, tuple(FailureKind))
-    return tuple(FailureKind(name) for name in names or ())
-
-
-def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
-    from tagger.ledger.items import EDITED
-    from tagger.metadata import RefusalKind, WriteFailureKind
-
-    _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind), EDITED))
-    return tuple(names or ())
-
-
-def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
-    for name in names or ():
-        if name not in kinds:
-            text = f"there is no kind {name} here; the kinds are {', '.join(kinds)}"
-            raise typer.BadParameter(text, param_hint="--kind")
-
-
-def parse_date(text: str | None, option: str) -> datetime | None:
-    """Return the date and time of an option's value; `option` is its name, like --taken-after."""
-    with query_usage():
-        return (
-            None
-            if text is None
-            else parse_query_date(text, option.removeprefix("--").replace("-", "_"))
-        )
-
-
-def parse_time(
-    text: str | None, option: str, *, direction: Literal[1, -1]
-) -> datetime | None:
-    """Return the time of an option's value: a number of days or hours from now (1) or ago (-1), or a date."""
-    if text is None:
-        return None
-    span = re.fullmatch(r"(\d{1,5})([dh])", text)
-    if span is not None:
-        hours = int(span[1]) * (24 if span[2] == "d" else 1)
-        return datetime.now(UTC) + direction * timedelta(hours=hours)
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        problem = f"{text!r} is no time. Write it like 7d, 12h, 2026-06-01 or 2026-06-01T18:30"
-        raise typer.BadParameter(problem, param_hint=option) from None
 
 
 def parse_at(text: str | None) -> tuple[float, float] | None:
@@ -346,35 +250,25 @@ def _signature(
     options: Mapping[str, QueryOption], advanced: Collection[str] = ()
 ) -> inspect.Signature:
     # The parameters of a command for these options. `--help-all` alone lists those that are `advanced`.
-    parameters = [
-        _parameter(*each, panel=ADVANCED if each[0] in advanced else FILTER)
-        for each in options.items()
-    ]
+    parameters = []
+    for name, each in options.items():
+        panel = ADVANCED if name in advanced else FILTER
+        kind: Any = GenericAlias(list, each.kind) if each.several else each.kind
+        is_flag = each.kind is bool
+        parameter = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if is_flag else None,
+            annotation=Annotated[
+                kind if is_flag else kind | None, query_option(name, each, panel)
+            ],
+        )
+        parameters.append(parameter)
     return inspect.Signature(parameters)
 
 
-def _parameter(name: str, option: QueryOption, *, panel: str) -> inspect.Parameter:
-    kind: Any = bool
-    if option.kind is not bool:
-        kind = (
-            GenericAlias(list, option.kind) if option.several else option.kind
-        ) | None
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=False if option.kind is bool else None,
-        annotation=Annotated[kind, query_option(name, option, panel)],
-    )
-
-
-class _DeclaredOptions:
+class _DeclaredOptions(SimpleNamespace):
     """Options that the library declares; each value is an attribute, and None or false without the option."""
-
-    def __init__(self, **values: Any) -> None:
-        vars(self).update(values)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
 
     def parse(self, **others: Any) -> PhotoQuery:
         # Return the query of these options and `others`.
@@ -480,8 +374,24 @@ class TagCommandOptions:
     top_k: TopK = None
     threshold: Threshold = None
     model: ModelName = None
-    include: Include = None
-    exclude: Exclude = None
+    include: Annotated[
+        list[str] | None,
+        option(
+            "--include",
+            "PATTERN",
+            "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.",
+            PHOTOS,
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        option(
+            "--exclude",
+            "PATTERN",
+            "Skip photos and folders that match. Repeatable.",
+            PHOTOS,
+        ),
+    ] = None
 
     def settings(self, **others: Any) -> Settings:
         """Return the settings with these options and `others`, where they are set."""
@@ -508,7 +418,16 @@ class TagCommandOptions:
 class WriteOptions:
     """The options of commands whose jobs may write metadata afterwards."""
 
-    write: WriteTo = "none"
+    write: Annotated[
+        Literal["none", "sidecar", "embed"],
+        option(
+            "--write",
+            "WHERE",
+            "Also write the tags to metadata. none; sidecar: an .xmp file beside it; "
+            "embed: the photo itself.",
+            METADATA,
+        ),
+    ] = "none"
     gps: Gps = False
     gps_estimated: GpsEstimated = False
     max_error_km: MaxErrorKm = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 from tagger.cli import console
 from tagger.cli.console import ProgressLine, count_of, printable
 from tagger.cli.help import argument, option
-from tagger.cli.options import DryRun, Json, parse_time
+from tagger.cli.options import DryRun, Json
 from tagger.cli.program import load_settings, open_for_reading, open_session
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
@@ -112,8 +114,15 @@ def prune(
 
     Example: tagger db prune --older-than 90d --dry-run
     """
-    before = parse_time(older_than, "--older-than", direction=-1)
-    assert before is not None  # noqa: S101 - the option is required
+    if span := re.fullmatch(r"(\d{1,5})([dh])", older_than):
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        before = datetime.now(UTC) - timedelta(hours=hours)
+    else:
+        try:
+            before = datetime.fromisoformat(older_than).astimezone(UTC)
+        except (ValueError, OverflowError):
+            problem = f"{older_than!r} is no time. Write it like 7d, 12h, 2026-06-01 or 2026-06-01T18:30"
+            raise typer.BadParameter(problem, param_hint="--older-than") from None
     database = open_session(settle_jobs=True).database
     jobs, items = count_old_items(database, before)
     removed = 0

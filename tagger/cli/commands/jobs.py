@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -18,7 +18,7 @@ from tagger.cli.console import (
     write_json,
     write_list,
 )
-from tagger.cli.help import argument, flag
+from tagger.cli.help import argument, flag, option
 from tagger.cli.job_submission import (
     announce_local_job,
     finish_job,
@@ -40,17 +40,13 @@ from tagger.cli.job_text import (
 )
 from tagger.cli.options import (
     DryRun,
-    FailureKinds,
     FormatName,
-    JobNumber,
     Json,
     Local,
     Print0,
     PriorityName,
     Wait,
-    parse_failure_kinds,
     parse_format,
-    parse_refusal_kinds,
 )
 from tagger.cli.photo_lists import write_failures
 from tagger.cli.program import (
@@ -62,7 +58,7 @@ from tagger.cli.program import (
 )
 from tagger.database import METADATA_KINDS, JobKind, Priority
 from tagger.database.engine import DatabaseError, outage_text
-from tagger.errors import TaggerError
+from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.job_json import (
     StatusDocument,
     failure_documents,
@@ -101,6 +97,15 @@ job_app = typer.Typer(
     no_args_is_help=True,
 )
 
+JobNumber = Annotated[int | None, argument("JOB", "Job number. (default: all jobs)")]
+FailureKinds = Annotated[
+    list[str] | None,
+    option(
+        "--kind",
+        "KIND",
+        f"Only failures of this kind: {', '.join(FailureKind)}. Repeatable.",
+    ),
+]
 JobNumbers = Annotated[list[int], argument("JOB", "Job numbers.")]
 
 
@@ -176,11 +181,13 @@ def failures(
         )
     settings, database = open_for_reading()
     is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
-    photos = (
-        unwritten_photos(database, job or 0, parse_refusal_kinds(kind))
-        if is_write_job
-        else failing_photos(database, FailureFilter(job, parse_failure_kinds(kind)))
-    )
+    if is_write_job:
+        from tagger.metadata import RefusalKind, WriteFailureKind
+
+        kinds = (*RefusalKind, *get_args(WriteFailureKind), EDITED)
+        photos = unwritten_photos(database, job or 0, _checked_kinds(kind, kinds))
+    else:
+        photos = failing_photos(database, _failure_filter(job, kind))
     documents = failure_documents(database, photos, settings.roots)
     count = write_failures(documents, output_format, end=b"\0" if print0 else b"\n")
     if job is None or not is_write_job:
@@ -196,6 +203,22 @@ def failures(
         console.info(
             f"{text}; to list them, run: tagger job failures {job} --kind edited"
         )
+
+
+def _failure_filter(job: int | None, kinds: Sequence[str] | None) -> FailureFilter:
+    return FailureFilter(
+        job, tuple(map(FailureKind, _checked_kinds(kinds, tuple(FailureKind))))
+    )
+
+
+def _checked_kinds(
+    names: Sequence[str] | None, kinds: Sequence[str]
+) -> tuple[str, ...]:
+    for name in names or ():
+        if name not in kinds:
+            text = f"there is no kind {name} here; the kinds are {', '.join(kinds)}"
+            raise typer.BadParameter(text, param_hint="--kind")
+    return tuple(names or ())
 
 
 @job_app.command("retry")
@@ -217,7 +240,7 @@ def retry(
     """
     from tagger.jobs.enqueue.submission import Retry
 
-    request = Retry(FailureFilter(job, parse_failure_kinds(kind)))
+    request = Retry(_failure_filter(job, kind))
     settings, database = session = open_session(settle_jobs=True)
     request.check(database, settings.roots)
     counts = count_failures(database, request.failures)

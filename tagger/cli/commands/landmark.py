@@ -9,7 +9,7 @@ import typer
 from tagger.cli import console
 from tagger.cli.console import Format, count_of, printable
 from tagger.cli.help import argument, flag, option
-from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
+from tagger.cli.options import DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.photo_lists import write_landmarks
 from tagger.cli.program import (
     open_for_reading,
@@ -58,7 +58,10 @@ Existing = Annotated[
 
 @landmark_app.command("list")
 def list_(
-    country: Country = None,
+    country: Annotated[
+        str | None,
+        option("--country", "NAME", "Landmarks in this country, in any case."),
+    ] = None,
     include_empty: Annotated[
         bool,
         flag(

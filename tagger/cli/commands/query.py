@@ -25,11 +25,8 @@ from tagger.cli.options import (
     OutcomeOptions,
     Print0,
     QueryOptions,
-    Sort,
-    TakenAfter,
-    TakenBefore,
-    parse_date,
     parse_format,
+    query_option,
     query_usage,
 )
 from tagger.cli.program import (
@@ -41,6 +38,8 @@ from tagger.cli.program import (
 )
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
+from tagger.query import parse_date
+from tagger.query.options import QUERY_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +65,9 @@ def query(
     *,
     query_options: QueryOptions,
     outcome_options: OutcomeOptions,
-    sort: Sort = None,
+    sort: Annotated[
+        str | None, query_option("sort", QUERY_OPTIONS["sort"], OUTPUT)
+    ] = None,
     limit: Limit = None,
     count: Annotated[
         bool, flag("--count", "Print the number of photos instead.", OUTPUT)
@@ -184,8 +185,12 @@ def trips(
         int | None,
         option("--year", "YEAR", "Trips with photos of this year.", min=1900, max=9998),
     ] = None,
-    taken_after: TakenAfter = None,
-    taken_before: TakenBefore = None,
+    taken_after: Annotated[
+        str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])
+    ] = None,
+    taken_before: Annotated[
+        str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])
+    ] = None,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
@@ -211,11 +216,12 @@ def trips(
             )
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     database = open_for_reading().database
-    summaries = trip_summaries(
-        database,
-        parse_date(taken_after, "--taken-after"),
-        parse_date(taken_before, "--taken-before"),
-    )
+    with query_usage():
+        after = None if taken_after is None else parse_date(taken_after, "taken_after")
+        before = (
+            None if taken_before is None else parse_date(taken_before, "taken_before")
+        )
+    summaries = trip_summaries(database, after, before)
     if output_format is Format.TABLE:
         rows = (
             [
