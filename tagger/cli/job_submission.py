@@ -132,27 +132,9 @@ def finish_job(
     send_job(session, job, start_redis=wait)
     if not json:
         typer.echo(f"job {job}" if sys.stdout.isatty() else job)
-    if not wait:
-        _print_submission(session, job, json=json)
-        return
-    follow_to_end(session.database, job, other_jobs, json=json)
-
-
-def follow_to_end(
-    database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
-) -> NoReturn:
-    """Follow a job of workers until it ends, then others, and end the command as they do."""
-    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-    code = follow(database, job, json=json)
-    for other in other_jobs:
-        code = follow(database, other) or code
-    if not json:
-        print_next_steps(database, job)
-    raise typer.Exit(code)
-
-
-def _print_submission(session: Session, job: int, *, json: bool) -> None:
     database = session.database
+    if wait:
+        follow_to_end(database, job, other_jobs, json=json)
     progress = find_job(database, job)
     if json:
         write_json(progress)
@@ -175,6 +157,19 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
         console.info(problem)
     if progress.skipped_folders:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
+
+
+def follow_to_end(
+    database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
+) -> NoReturn:
+    """Follow a job of workers until it ends, then others, and end the command as they do."""
+    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
+    code = follow(database, job, json=json)
+    for other in other_jobs:
+        code = follow(database, other) or code
+    if not json:
+        print_next_steps(database, job)
+    raise typer.Exit(code)
 
 
 def print_plan(settings: Settings, request: Tagging) -> None:
@@ -394,7 +389,12 @@ class StoredPrinter:
                     photo_line(photo, self._progress.kind) for photo in photos
                 )
                 with self._line.cleared():
-                    self._print(lines)
+                    try:
+                        typer.echo(lines)
+                    except BrokenPipeError:
+                        # The reader of the pipe has exited; the job continues without lines.
+                        self._has_lines = False
+                        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def show_progress(self) -> None:
         with self._lock:
@@ -408,12 +408,3 @@ class StoredPrinter:
         """Print a line on stderr. Several threads call this."""
         with self._lock, self._line.cleared(), suppress(BrokenPipeError):
             typer.echo(line, err=True)
-
-    def _print(self, lines: str) -> None:
-        try:
-            typer.echo(lines)
-        except (
-            BrokenPipeError
-        ):  # the reader of the pipe has exited; the job continues without lines
-            self._has_lines = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -124,11 +124,10 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
             others[f"without {left_out}"] = {
                 option: value for option, value in rest if option in options
             }
-    queries = {
-        words: other
-        for words, each in others.items()
-        if (other := _possible_query(each))
-    }
+    queries = {}
+    for words, each in others.items():
+        with suppress(QueryOptionInvalid):
+            queries[words] = PhotoQuery.parse(each)
     counts = count_photos(session.database, queries.values(), session.settings.roots)
     found = (
         f"{words}: {count_of(number, 'photo')}{'' if exact else ' or more'}"
@@ -136,12 +135,6 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
         if number
     )
     return "; ".join(filter(None, ("no photo matches", ", ".join(found))))
-
-
-def _possible_query(options: Options) -> PhotoQuery | None:
-    with suppress(QueryOptionInvalid):
-        return PhotoQuery.parse(options)
-    return None
 
 
 def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -> int:
@@ -241,6 +234,10 @@ def print_details(details: PhotoDetails) -> None:
         for tag in photo.tags
         if tag.state is TagState.SUGGESTED and not tag.reason
     ]
+    own, own_position = details.own_facts or {}, ""
+    if "latitude" in own:
+        own_text = f"{own['latitude']:.5f}, {own['longitude']:.5f}"
+        own_position = f"; the photo itself says {own_text}"
     facts: list[tuple[str, object]] = [
         ("photo", photo.path),
         *(("raw file", path) for path in details.raw_files),
@@ -258,7 +255,7 @@ def print_details(details: PhotoDetails) -> None:
             and ", ".join(
                 filter(None, (photo.position.text, photo.position.whole_place))
             )
-            + _own_position(details),
+            + own_position,
         ),
         (
             "follows",
@@ -344,13 +341,6 @@ def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
         else ""
     )
     return f"{text}, {_uncapitalised(STATED_BY[source])}{own}"
-
-
-def _own_position(details: PhotoDetails) -> str:
-    own = details.own_facts or {}
-    if "latitude" not in own:
-        return ""
-    return f"; the photo itself says {own['latitude']:.5f}, {own['longitude']:.5f}"
 
 
 def _evidence(evidence: PositionEvidence, source: str) -> str:
