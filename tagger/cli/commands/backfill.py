@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -51,9 +51,6 @@ from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
 from tagger.registry import resolve_models
-
-if TYPE_CHECKING:
-    pass
 
 BackfillScopeName = Annotated[
     str,
@@ -153,8 +150,9 @@ def backfill(
 
         for each in resolve_models(database, settings.model):
             require_engine(each)
-    text = "selecting photos"
-    job, report = submit_job(session, selection, priority, text, local=is_local)
+    job, report = submit_job(
+        session, selection, priority, "selecting photos", local=is_local
+    )
     if selection.scan:
         console.info(
             f"scanned {count_of(report.found, 'photo')}: "
@@ -189,7 +187,8 @@ def backfill(
 def describe_backfill(selection: Backfill) -> str:
     """`untagged, in /photos, after a scan of /photos`."""
     parts = [str(selection.scope)]
-    parts += filter(None, [printable(conditions_text(selection.query))])
+    if conditions := conditions_text(selection.query):
+        parts.append(printable(conditions))
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]
     if selection.write:
         parts += [f"tags written to {selection.write.to}"]
@@ -202,31 +201,6 @@ schedule_app = typer.Typer(
 )
 
 Name = Annotated[str, argument("NAME", "Name of the schedule.")]
-Cron = Annotated[
-    str,
-    option(
-        "--cron",
-        "CRON",
-        "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.",
-    ),
-]
-Zone = Annotated[
-    str | None,
-    option(
-        "--zone",
-        "ZONE",
-        "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)",
-    ),
-]
-Until = Annotated[
-    str | None,
-    option(
-        "--until",
-        "HH:MM",
-        "Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
-        show_default=False,
-    ),
-]
 
 
 @schedule_app.command("add")
@@ -234,9 +208,31 @@ Until = Annotated[
 def add(
     name: Name,
     what: BackfillScopeName,
-    cron: Cron,
-    zone: Zone = None,
-    until: Until = None,
+    cron: Annotated[
+        str,
+        option(
+            "--cron",
+            "CRON",
+            "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.",
+        ),
+    ],
+    zone: Annotated[
+        str | None,
+        option(
+            "--zone",
+            "ZONE",
+            "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        option(
+            "--until",
+            "HH:MM",
+            "Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     backfill_options: BackfillOptions,
     scan: ScanFolders = None,
@@ -284,16 +280,14 @@ def list_(json: Json = False) -> None:
     found = schedules.list_schedules(open_for_reading().database)
     rows = (
         [
-            schedule.name,
-            schedule.cron,
-            schedule.zone,
-            schedule.until or "",
-            "paused"
-            if schedule.paused
-            else local_time(schedule.next_due, schedule.zone),
-            describe_backfill(schedule.backfill),
+            each.name,
+            each.cron,
+            each.zone,
+            each.until or "",
+            "paused" if each.paused else local_time(each.next_due, each.zone),
+            describe_backfill(each.backfill),
         ]
-        for schedule in found
+        for each in found
     )
     console.write_list(
         found,

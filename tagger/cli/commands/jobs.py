@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -245,7 +246,18 @@ def retry(
     request.check(database, settings.roots)
     counts = count_failures(database, request.failures)
     if dry_run or not counts:
-        _print_counts(counts, dry_run=dry_run, json=json)
+        total = sum(counts.values())
+        if json:
+            document = {"total": total, "kinds": counts, "dry_run": dry_run}
+            write_json({"job": None} | document)
+        elif dry_run:
+            for each, count in counts.items():
+                typer.echo(f"{each}: {count}")
+        console.info(
+            f"{count_of(total, 'photo')} would be classified again; nothing was recorded"
+            if counts
+            else "no photo fails for these conditions; there is nothing to retry"
+        )
         return
     is_local = runs_here(session, local=local)
     if is_local and local is None:
@@ -254,21 +266,6 @@ def retry(
         session, request, priority, "failed photos", local=is_local
     )
     finish_job(session, number, report.in_other_jobs, wait=wait, json=json)
-
-
-def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
-    total = sum(counts.values())
-    if json:
-        write_json({"job": None, "total": total, "kinds": counts, "dry_run": dry_run})
-    elif dry_run:
-        for kind, count in counts.items():
-            typer.echo(f"{kind}: {count}")
-    if not counts:
-        console.info("no photo fails for these conditions; there is nothing to retry")
-    elif dry_run:
-        console.info(
-            f"{count_of(total, 'photo')} would be classified again; nothing was recorded"
-        )
 
 
 @job_app.command("pause")
@@ -355,7 +352,14 @@ def status(
         )
     session = open_for_reading()
     if watch:
-        _watch(session)
+        from rich.console import Console
+
+        screen = Console()
+        with suppress(KeyboardInterrupt):
+            if screen.is_terminal and not screen.is_dumb_terminal:
+                _draw(screen, _overviews(session))
+            else:
+                _print(_overviews(session))
         return
     status, redis_problem = _read_status(
         session, list_jobs(session.database) if json else ()
@@ -416,20 +420,6 @@ def _overview(
         *jobs,
         *service_lines(status.workers, status.queues, redis_problem, status.last_tick),
     ]
-
-
-def _watch(session: Session) -> None:
-    # Show the overview until Ctrl-C.
-    from rich.console import Console
-
-    screen = Console()
-    try:
-        if screen.is_terminal and not screen.is_dumb_terminal:
-            _draw(screen, _overviews(session))
-        else:
-            _print(_overviews(session))
-    except KeyboardInterrupt:
-        return
 
 
 def _overviews(session: Session) -> Iterator[list[str]]:

@@ -22,7 +22,7 @@ from tagger.cli.help import (
     with_option_groups,
 )
 from tagger.cli.options import DryRun, Json, QueryOptions
-from tagger.cli.program import Session, open_for_reading, open_session, update_positions
+from tagger.cli.program import open_for_reading, open_session, update_positions
 from tagger.database import PositionSource
 from tagger.kept import update as kept_update
 from tagger.positions.companions import CameraClock, unknown_clocks
@@ -31,8 +31,6 @@ from tagger.query.find import find_tagged
 from tagger.texts.text_format import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tagger.kept.update import PositionCounts
 
 LONGEST_GAP_H = 48
@@ -41,39 +39,6 @@ LARGEST_OFFSET_H = 500_000
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
-Tracks = Annotated[
-    list[Path] | None,
-    option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable."),
-]
-MaxGap = Annotated[
-    str | None,
-    option(
-        "--max-gap",
-        "TIME",
-        "Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
-        ADVANCED,
-        show_default="2h at first",
-    ),
-]
-ClockOffsets = Annotated[
-    list[str] | None,
-    option(
-        "--clock-offset",
-        "CAMERA=±HH:MM",
-        "How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
-    ),
-]
-PositionOdds = Annotated[
-    bool | None,
-    flag(
-        "--position-odds/--no-position-odds",
-        "Accept tags by the position of the photo, too, or by their scores alone. It stays.",
-        ADVANCED,
-        show_default="on at first",
-    ),
-]
-
-
 locate_app = typer.Typer(cls=DefaultCommandGroup)
 
 
@@ -81,10 +46,37 @@ locate_app = typer.Typer(cls=DefaultCommandGroup)
 @with_option_groups
 def locate(
     query_options: QueryOptions,
-    gpx: Tracks = None,
-    max_gap: MaxGap = None,
-    clock_offset: ClockOffsets = None,
-    position_odds: PositionOdds = None,
+    gpx: Annotated[
+        list[Path] | None,
+        option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable."),
+    ] = None,
+    max_gap: Annotated[
+        str | None,
+        option(
+            "--max-gap",
+            "TIME",
+            "Estimate between photos at most this far apart, such as 2h or 30m. It stays.",
+            ADVANCED,
+            show_default="2h at first",
+        ),
+    ] = None,
+    clock_offset: Annotated[
+        list[str] | None,
+        option(
+            "--clock-offset",
+            "CAMERA=±HH:MM",
+            "How far the clock of a camera is ahead of UTC. It stays. Repeatable.",
+        ),
+    ] = None,
+    position_odds: Annotated[
+        bool | None,
+        flag(
+            "--position-odds/--no-position-odds",
+            "Accept tags by the position of the photo, too, or by their scores alone. It stays.",
+            ADVANCED,
+            show_default="on at first",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -119,30 +111,37 @@ def locate(
         counts = kept_update.locate(
             session.database, settings, photo_ids, line.show_step, dry_run=dry_run
         )
-    _print_tracks(counts.tracks, dry_run=dry_run)
+    for track in counts.tracks:
+        _print_track(track, dry_run=dry_run)
     if json:
         write_json(_document(counts))
-    else:
-        _print(counts, dry_run=dry_run)
-        if not dry_run:
-            _print_unknown_clocks(session)
+        return
+    _print(counts, dry_run=dry_run)
+    if dry_run:
+        return
+    for clock in unknown_clocks(session.database)[:MOST_HINTS]:
+        camera = printable(clock.camera)
+        console.info(
+            f"the clock of {camera} is not known, so no track locates "
+            f"{count_of(clock.photos, 'photo')} of it. "
+            f"If it shows Paris time in summer, run: "
+            f"tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
+        )
 
 
-def _print_tracks(tracks: Iterable[AddedTrack], *, dry_run: bool) -> None:
-    verb = "would be added" if dry_run else "added"
-    for track in tracks:
-        left_out = ", ".join(
-            f"{count} {reason.replace('_', ' ')}"
-            for reason, count in track.left_out.items()
+def _print_track(track: AddedTrack, *, dry_run: bool) -> None:
+    added = "would be added" if dry_run else "added"
+    verb = added if track.is_new else "were added before"
+    left_out = ", ".join(
+        f"{count} {reason.replace('_', ' ')}"
+        for reason, count in track.left_out.items()
+    )
+    others = f"; left out: {left_out}" if left_out else ""
+    console.info(f"{count_of(track.points, 'point')} of {track.name}{others} {verb}")
+    if track.fault:
+        console.warning(
+            f"{track.name} breaks off at {track.fault}. Copy or export it again to add what is missing"
         )
-        text = f"{count_of(track.points, 'point')} of {track.name}" + (
-            f"; left out: {left_out}" if left_out else ""
-        )
-        console.info(f"{text} {verb if track.is_new else 'were added before'}")
-        if track.fault:
-            console.warning(
-                f"{track.name} breaks off at {track.fault}. Copy or export it again to add what is missing"
-            )
 
 
 def _parse_gap(text: str) -> int:
@@ -180,32 +179,23 @@ def _clock_text(clock: CameraClock) -> str:
     )
 
 
-def _print_unknown_clocks(session: Session) -> None:
-    clocks = unknown_clocks(session.database)
-    for clock in clocks[:MOST_HINTS]:
-        camera = printable(clock.camera)
-        console.info(
-            f"the clock of {camera} is not known, so no track locates "
-            f"{count_of(clock.photos, 'photo')} of it. "
-            f"If it shows Paris time in summer, run: "
-            f"tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
-        )
-
-
 def _document(counts: PositionCounts) -> dict[str, object]:
-    sources = {str(source): count for source, count in counts.sources.items()}
-    companions = [
-        {
-            "cameras": pair.cameras,
-            "together": pair.agreeing,
-            "occasions": pair.occasions,
-        }
-        for pair in counts.companions
-    ]
-    numbers = {"photos": counts.photos, **sources, "unknown": counts.unknown}
-    numbers |= {"at_sights": counts.at_sights}
-    tags = {"tags_doubtful": counts.doubtful, "tags_accepted": counts.accepted}
-    return {**numbers, **tags, "companions": companions}
+    return {
+        "photos": counts.photos,
+        **{str(source): count for source, count in counts.sources.items()},
+        "unknown": counts.unknown,
+        "at_sights": counts.at_sights,
+        "tags_doubtful": counts.doubtful,
+        "tags_accepted": counts.accepted,
+        "companions": [
+            {
+                "cameras": pair.cameras,
+                "together": pair.agreeing,
+                "occasions": pair.occasions,
+            }
+            for pair in counts.companions
+        ],
+    }
 
 
 _RARE = (PositionSource.SIDECAR, PositionSource.TAKEOUT, PositionSource.TRIP)
@@ -253,11 +243,6 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info("to see the photos without one, run: tagger query --position none")
 
 
-TrackName = Annotated[
-    str, argument("TRACK", "Name of its file, or its number in the list.")
-]
-
-
 @locate_app.command("tracks")
 def list_tracks_(json: Json = False) -> None:
     """List the GPS tracks in order of time.
@@ -285,7 +270,12 @@ def list_tracks_(json: Json = False) -> None:
 
 
 @locate_app.command("forget-track")
-def forget_track(name: TrackName, json: Json = False) -> None:
+def forget_track(
+    name: Annotated[
+        str, argument("TRACK", "Name of its file, or its number in the list.")
+    ],
+    json: Json = False,
+) -> None:
     """Forget a GPS track, and the positions that follow from it. Its file stays.
 
     Example: tagger locate forget-track 2019-05-03.gpx

@@ -69,16 +69,9 @@ from tagger.verdicts import (
     restore_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.verdicts.importing import import_verdicts, read_entries
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
-LandmarkArgument = Annotated[
-    str, argument("LANDMARK", "A landmark, by slug or name in any case.")
-]
-Photos = Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)]
-AnyLandmark = Annotated[
-    bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")
-]
 Withdraw = Annotated[
     bool,
     flag(
@@ -88,8 +81,10 @@ Withdraw = Annotated[
 
 
 def confirm(
-    landmark: LandmarkArgument,
-    photos: Photos,
+    landmark: Annotated[
+        str, argument("LANDMARK", "A landmark, by slug or name in any case.")
+    ],
+    photos: Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)],
     by: Author = None,
     withdraw: Withdraw = False,
     dry_run: DryRun = False,
@@ -121,7 +116,9 @@ def reject(
         str, argument("LANDMARK", "A landmark, by slug or name; with --any, a photo.")
     ],
     photos: Annotated[list[Path] | None, argument("PHOTO", PHOTOS_HELP)] = None,
-    any_: AnyLandmark = False,
+    any_: Annotated[
+        bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")
+    ] = False,
     by: Author = None,
     withdraw: Withdraw = False,
     dry_run: DryRun = False,
@@ -169,14 +166,15 @@ def _give(
 ) -> None:
     settings, database = open_session()
     paths = list(map(parse_path, photos))
-    change = (
-        landmark,
-        kind,
-        *(() if withdraw else (by or login_name(),)),
-        settings.roots,
-    )
-    apply = withdraw_verdicts if withdraw else give_verdicts
-    result = apply(database, paths, *change, dry_run=dry_run)
+    if withdraw:
+        result = withdraw_verdicts(
+            database, paths, landmark, kind, settings.roots, dry_run=dry_run
+        )
+    else:
+        author = by or login_name()
+        result = give_verdicts(
+            database, paths, landmark, kind, author, settings.roots, dry_run=dry_run
+        )
     would = "would be " if dry_run else ""
     lines = (
         f"{printable(str(path))}: {printable(result.name)} {_effect(each, kind, would, withdraw=withdraw)}"
@@ -235,12 +233,6 @@ STREAM = Path("-")
 
 EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
-VerdictKindName = Annotated[
-    Literal["confirmed", "rejected", "not-a-landmark"] | None,
-    option(
-        "--verdict", "VERDICT", "Only confirmed, only rejected, or only not-a-landmark."
-    ),
-]
 VerdictsFile = Annotated[Path, argument("FILE|-", "A file, or - for a pipe.")]
 
 
@@ -287,21 +279,6 @@ def review(
             )
 
 
-Number = Annotated[int, argument("NUMBER", "The number of a question.")]
-AnsweredPlace = Annotated[
-    str | None,
-    argument(
-        "PLACE", "What the photos show: a place of the question, or any other name."
-    ),
-]
-StruckPhotos = Annotated[
-    list[Path] | None,
-    option(
-        "--not",
-        "PHOTO",
-        "A photo of the question that does not show the place. Repeatable.",
-    ),
-]
 # Photos of each half of a question that are listed in words.
 LISTED = 5
 
@@ -346,10 +323,22 @@ def _question_lines(question: Question) -> Iterator[str]:
 
 @review_app.command("answer")
 def answer(
-    number: Number,
-    place: AnsweredPlace = None,
+    number: Annotated[int, argument("NUMBER", "The number of a question.")],
+    place: Annotated[
+        str | None,
+        argument(
+            "PLACE", "What the photos show: a place of the question, or any other name."
+        ),
+    ] = None,
     none: Annotated[bool, flag("--none", "The photos show no place.")] = False,
-    not_: StruckPhotos = None,
+    not_: Annotated[
+        list[Path] | None,
+        option(
+            "--not",
+            "PHOTO",
+            "A photo of the question that does not show the place. Repeatable.",
+        ),
+    ] = None,
     withdraw: Annotated[
         bool, flag("--withdraw", "Take the answer back, with its verdicts.")
     ] = False,
@@ -371,20 +360,21 @@ def answer(
         raise typer.BadParameter(
             "name a place, or use --none or --withdraw", param_hint="PLACE"
         )
-    session = open_session()
-    settings, database = session
+    settings, database = session = open_session()
     if withdraw:
         result = withdraw_answer(database, number, settings.roots)
         text = f"the answer to question {number} is withdrawn"
     else:
         struck = photo_ids_at(database, map(parse_path, not_ or ()), settings.roots)
-        facts = number, place, struck, by or login_name(), settings.roots
-        result = answer_question(database, model_in_use(session), *facts)
-        text = (
-            f"taught; to see its photos, run: tagger query --landmark {result.landmark}"
+        model = model_in_use(session)
+        result = answer_question(
+            database, model, number, place, struck, by or login_name(), settings.roots
         )
-        if place is None:
-            text = f"question {number} waits until there are twice as many photos"
+        text = (
+            f"question {number} waits until there are twice as many photos"
+            if place is None
+            else f"taught; to see its photos, run: tagger query --landmark {result.landmark}"
+        )
     console.write_result(result, text, json=json)
 
 
@@ -392,7 +382,14 @@ def answer(
 @with_option_groups
 def list_(
     verdict_options: VerdictOptions,
-    verdict: VerdictKindName = None,
+    verdict: Annotated[
+        Literal["confirmed", "rejected", "not-a-landmark"] | None,
+        option(
+            "--verdict",
+            "VERDICT",
+            "Only confirmed, only rejected, or only not-a-landmark.",
+        ),
+    ] = None,
     by: Annotated[
         str | None, option("--by", "NAME", "Verdicts of this author.")
     ] = None,
@@ -420,7 +417,10 @@ def list_(
 
 
 @review_app.command("export")
-def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
+def export(
+    file: VerdictsFile = STREAM,
+    force: Annotated[bool, flag("--force", "Replace an existing file.")] = False,
+) -> None:
     """Export all verdicts as JSON, with the digests of images and the slugs of landmarks or things.
 
     Any other database can import the file.
@@ -449,16 +449,12 @@ def import_(
     Example: tagger review import verdicts.json --dry-run
     """
     database = open_session().database
-    name = display_name(file)
+    name = "stdin" if file == STREAM else str(file)
     with open_input(file) as source:
         report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
     if json:
         write_json({**vars(report), "dry_run": dry_run})
-    else:
-        _print_report(report, dry_run=dry_run)
-
-
-def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
+        return
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.added} {would}added, {report.replaced} {would}replaced by a newer verdict, "
@@ -482,8 +478,6 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
 
 # `/dev/fd/63` is what bash and zsh give a command for `<(…)`.
 _OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
-
-Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 
 
 @contextmanager
@@ -529,8 +523,3 @@ def open_input(path: Path) -> Iterator[io.BufferedReader]:
         else open_regular(path) as file
     ):
         yield file
-
-
-def display_name(path: Path) -> str:
-    """The name of the file in messages."""
-    return "stdin" if path == STREAM else str(path)

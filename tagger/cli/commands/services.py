@@ -46,31 +46,6 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 
-PathsToTag = Annotated[
-    list[Path] | None, argument("PATH", "Photos and folders to tag.")
-]
-Once = Annotated[
-    bool, flag("--once", "Exit when the photos are tagged. No web page is served.")
-]
-Watch = Annotated[
-    bool,
-    flag(
-        "--watch",
-        "Then tag new and changed photos in the folders and buckets as they come.",
-    ),
-]
-Port = Annotated[
-    int | None,
-    option(
-        "--port",
-        "N",
-        "Port of the web page. (default: 8080, or the next free port)",
-        min=0,
-        max=65535,
-        show_default=False,
-    ),
-]
-
 
 def worker(
     queues: Annotated[
@@ -169,10 +144,30 @@ def beat(no_wait: NoWait = False) -> None:
 
 @with_option_groups
 def up(
-    paths: PathsToTag = None,
-    once: Once = False,
-    watch: Watch = False,
-    port: Port = None,
+    paths: Annotated[
+        list[Path] | None, argument("PATH", "Photos and folders to tag.")
+    ] = None,
+    once: Annotated[
+        bool, flag("--once", "Exit when the photos are tagged. No web page is served.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        flag(
+            "--watch",
+            "Then tag new and changed photos in the folders and buckets as they come.",
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        option(
+            "--port",
+            "N",
+            "Port of the web page. (default: 8080, or the next free port)",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceName = None,
     batch_size: BatchSize = None,
     *,
@@ -184,14 +179,13 @@ def up(
 
     Example: tagger up ~/Pictures
     """
+    from tagger.jobs.enqueue.selection import select_paths
     from worker.broker import find_broker
 
     metadata = write_options.metadata()
     _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
-    from tagger.jobs.enqueue.selection import select_paths
-
     prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None
     if watch and selection and selection.files:
@@ -468,12 +462,7 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     )
     if token is None and requires_sign_in:
         token = secrets.token_urlsafe(24)
-    roles = {
-        None: Role.VIEWER,
-        "viewer": Role.VIEWER,
-        "editor": Role.EDITOR,
-        "none": Role.ANYBODY,
-    }
+    roles = {"viewer": Role.VIEWER, "editor": Role.EDITOR, "none": Role.ANYBODY}
     return AccessPolicy(
         host,
         port,
@@ -481,7 +470,7 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
         view_token=settings.web_view_token,
         trusted_proxies=tuple(settings.web_trusted_proxies),
         user_header=settings.web_user_header,
-        user_role=roles[settings.web_user_role],
+        user_role=roles[settings.web_user_role or "viewer"],
         editors=tuple(name.strip().lower() for name in settings.web_editors),
         web_url=settings.web_url,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -286,29 +286,17 @@ SCAN_EVERY_S = 2.0
 SCAN_PAUSES = 50
 
 
+@dataclass
 class WatchedSource:
     """A folder, or a prefix of a bucket."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.is_free_to_list = open_source(str(folder)).is_free_to_list
-        self.scan_at = time.monotonic()
-        self.is_first = True
-        self.problem = ""
-        self.unread: frozenset[FolderProblem] = frozenset()
+    folder: Path
+    scan_at: float = 0.0
+    is_first: bool = True
+    problem: str = ""
+    unread: frozenset[FolderProblem] = frozenset()
 
 
-SCAN_EVERY_MIN = 10
-ScanEvery = Annotated[
-    int,
-    option(
-        "--scan-every",
-        "MINUTES",
-        "Minutes between scans of buckets.",
-        min=1,
-        max=10_000,
-    ),
-]
 # After an error, the folder or the bucket is scanned again so much later.
 RETRY_S = 60.0
 POLL_S = 0.5
@@ -388,18 +376,24 @@ class Watcher:
         changes = scan_watched(
             database, selection, inference, settings.roots, settle_s=settings.settle_s
         )
-        _report_problems(source, changes.problems)
+        # Print what could not be listed, and how many folders that are, once for as long as it stays so.
+        if new := [each for each in changes.problems if each not in source.unread]:
+            print_problems(new)
+            skipped = sum(problem.is_folder for problem in changes.problems)
+            if skipped:
+                console.warning(
+                    f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
+                )
+        source.unread = frozenset(changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
         worked = (
             0.0 if source.is_first else time.process_time() - began
         )  # the first one also loads modules
         source.is_first = False
-        pause_s = (
-            max(SCAN_EVERY_S, SCAN_PAUSES * worked)
-            if source.is_free_to_list
-            else self._scan_every_s
-        )
+        pause_s = self._scan_every_s
+        if open_source(str(source.folder)).is_free_to_list:
+            pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked)
         source.scan_at = time.monotonic() + pause_s
         source.problem = ""
         if changes.unseen.files or changes.unseen.folders:
@@ -413,38 +407,33 @@ class Watcher:
         source.scan_at = time.monotonic() + RETRY_S
 
 
-def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -> None:
-    # Print what could not be listed, and how many folders that are, once for as long as it stays so.
-    if new := [problem for problem in problems if problem not in source.unread]:
-        print_problems(new)
-        skipped = sum(problem.is_folder for problem in problems)
-        if skipped:
-            console.warning(
-                f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
-            )
-    source.unread = frozenset(problems)
-
-
-FoldersAndPrefixes = Annotated[
-    list[Path],
-    argument(
-        "FOLDER",
-        "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
-    ),
-]
-Enqueue = Annotated[
-    bool,
-    flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does."),
-]
-
-
 @with_option_groups
 def watch(
-    paths: FoldersAndPrefixes,
+    paths: Annotated[
+        list[Path],
+        argument(
+            "FOLDER",
+            "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX.",
+        ),
+    ],
     options: TagCommandOptions,
     write_options: WriteOptions,
-    enqueue: Enqueue = False,
-    scan_every: ScanEvery = SCAN_EVERY_MIN,
+    enqueue: Annotated[
+        bool,
+        flag(
+            "--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does."
+        ),
+    ] = False,
+    scan_every: Annotated[
+        int,
+        option(
+            "--scan-every",
+            "MINUTES",
+            "Minutes between scans of buckets.",
+            min=1,
+            max=10_000,
+        ),
+    ] = 10,
     device: DeviceName = None,
     batch_size: BatchSize = None,
     no_wait: NoWait = False,

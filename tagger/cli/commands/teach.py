@@ -115,33 +115,12 @@ FOUND = ("tagged", "suggested", "precision", "doubtful", "kept")
 # As many examples as the help recommends. Fewer find less, at the same precision.
 GOOD_START = 5
 
-LandmarkArgument = Annotated[
-    str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")
-]
-Examples = Annotated[
-    list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")
-]
-CounterExamples = Annotated[
-    list[Path] | None,
-    option("--not", "PHOTO...", "All photos after it do not show the landmark."),
-]
-NewPosition = Annotated[
-    str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")
-]
-NewCountry = Annotated[
-    str | None, option("--country", "NAME", "Country of a new landmark.")
-]
-NewCity = Annotated[str | None, option("--city", "NAME", "City of a new landmark.")]
-
 
 class TeachCommand(Command):
     """Parses all photos after `--not` as photos that do not show the landmark."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, self._with_repeated_not(args))
-
-    def _with_repeated_not(self, args: Sequence[str]) -> list[str]:
-        # `--not A B` as `--not A --not B`.
+        """Parse `--not A B` as `--not A --not B`."""
         options = (param for param in self.params if param.param_type_name == "option")
         with_value = {
             name
@@ -158,16 +137,29 @@ class TeachCommand(Command):
                 parsed += [next(words, "")] if word in with_value else []
             else:
                 parsed += ["--not", word] if is_after else [word]
-        return parsed
+        return super().parse_args(ctx, parsed)
 
 
 def teach(
-    landmark: LandmarkArgument,
-    photos: Examples = None,
-    not_: CounterExamples = None,
-    at: NewPosition = None,
-    country: NewCountry = None,
-    city: NewCity = None,
+    landmark: Annotated[
+        str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")
+    ],
+    photos: Annotated[
+        list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")
+    ] = None,
+    not_: Annotated[
+        list[Path] | None,
+        option("--not", "PHOTO...", "All photos after it do not show the landmark."),
+    ] = None,
+    at: Annotated[
+        str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")
+    ] = None,
+    country: Annotated[
+        str | None, option("--country", "NAME", "Country of a new landmark.")
+    ] = None,
+    city: Annotated[
+        str | None, option("--city", "NAME", "City of a new landmark.")
+    ] = None,
     by: Author = None,
     dry_run: DryRun = False,
     json: Json = False,
