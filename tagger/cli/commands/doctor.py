@@ -100,18 +100,19 @@ def doctor(
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
 
 
-def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
-    """Yield the findings of all checks, or of a health check."""
-    settings, finding = check_settings()
+def run_checks(*, quick: bool, worker: bool) -> Iterator[Finding]:
+    """Yield the findings of all checks, or of a health check.
+
+    Raises:
+        SettingsInvalid: as for every command.
+    """
+    settings, file = load_settings(), config_file().absolute()
     if quick:
         yield from _quick_checks(settings, worker=worker)
         return
-    yield finding
-    yield from _run_groups(settings)
-
-
-def _run_groups(settings: Settings) -> Iterator[Finding]:
-    # Run the groups in parallel; groups that read the database start after the checks of the database.
+    source = file if file.is_file() else f"there is no {file}"
+    yield ok("settings", f"valid; {source}")
+    # Groups run in parallel; those that read the database start after the checks of the database.
     checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", checks.run)
     disks = CheckGroup("disk space", lambda: check_disk_space(settings))
@@ -259,18 +260,6 @@ class CheckGroup:
             )
 
 
-def check_settings() -> tuple[Settings, Finding]:
-    """The settings, and the file that they come from.
-
-    Raises:
-        SettingsInvalid: as for every command.
-    """
-    settings, file = load_settings(), config_file().absolute()
-    return settings, ok(
-        "settings", f"valid; {file if file.is_file() else f'there is no {file}'}"
-    )
-
-
 def check_disk_space(settings: Settings) -> Iterator[Finding]:
     """Check that the disks of the data folder and of the SQLite file have space."""
     folders = [settings.data_folder.absolute()]
@@ -388,15 +377,11 @@ def check_database_file(file: Path) -> Iterator[Finding]:
         yield ok("database file", "no damage found by a quick check")
 
 
-# In place of the ledger's id where the database cannot be opened: it has no messages.
-NO_LEDGER = ""
-
-
 def check_redis(settings: Settings, database: Database | None) -> Iterator[Finding]:
     """Check that Redis answers and accepts messages."""
-    broker = find_broker(
-        settings, NO_LEDGER if database is None else database.ledger_id, start=False
-    )
+    # Where the database cannot be opened, it has no messages.
+    ledger_id = "" if database is None else database.ledger_id
+    broker = find_broker(settings, ledger_id, start=False)
     try:
         check_accepts_messages(broker)
         if (

@@ -81,11 +81,6 @@ metadata_app = typer.Typer(
     no_args_is_help=True,
 )
 
-NOTHING_TO_UNDO = "nothing is left to undo: neither the database nor a file there has written metadata"
-NOTHING_TO_UNDO_OF_JOB = (
-    "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written "
-    "again later"
-)
 TAKE_OVER = "run: tagger tag FOLDER --write sidecar, then: tagger metadata undo FOLDER"
 SHOWN_FILES = 3
 
@@ -242,7 +237,10 @@ def undo(
     is_complete = _name_what_is_left(session, files, job)
     if is_complete and not has_job:
         console.info(
-            NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job)
+            "nothing is left to undo: neither the database nor a file there has written metadata"
+            if job is None
+            else f"nothing of job {job} is left to undo: it wrote nothing, or this was undone or "
+            "written again later"
         )
     raise typer.Exit(
         code or (console.DONE if is_complete else console.SOME_PHOTOS_FAILED)
@@ -324,23 +322,14 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
         counts.update(_summarised(preview))
     photos = count_of(counts["changed"], "photo") if counts["changed"] else "no photo"
     parts = [f"{photos} would be changed"]
-    parts += (
-        [f"{count_of(counts['new'], 'new sidecar')} would be created"]
-        if counts["new"]
-        else []
-    )
-    if counts["sidecar"]:
-        parts.append(
-            f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed"
-        )
-    parts += (
-        [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
-    )
-    parts += (
-        [f"{count_of(counts['refused'], 'photo')} would not be written"]
-        if counts["refused"]
-        else []
-    )
+    for state, noun, effect in (
+        ("new", "new sidecar", "would be created"),
+        ("sidecar", "sidecar", "would be changed or removed"),
+        ("same", "photo", "up to date"),
+        ("refused", "photo", "would not be written"),
+    ):
+        if counts[state]:
+            parts.append(f"{count_of(counts[state], noun)} {effect}")
     hint = "" if console.verbosity > 0 else ". To see each field, add -v"
     console.info(f"{', '.join(parts)}; nothing was changed{hint}")
 
@@ -377,9 +366,9 @@ def _print_preview(preview: MetadataPreview) -> None:
 def _print_file(plan: FilePlan) -> None:
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
-        state = " (new" + (
-            ", a copy of the photo's XMP)" if plan.template is not None else ")"
-        )
+        state = " (new)"
+        if plan.template is not None:
+            state = " (new, a copy of the photo's XMP)"
     fields = changed_fields(plan)
     keywords = dict.fromkeys(
         f"{sign} {value}" for sign, name, value in fields if name.endswith(KEYWORDS)
@@ -520,17 +509,15 @@ def _photo_state(path: Path, data: bytes) -> FileState:
             path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data))
         )
     except WriteRefused as refused:
-        return FileState(path, {}, (), refused.text)
+        return FileState(path, {}, (), str(refused))
 
 
 def _sidecar_state(path: Path) -> FileState:
     try:
         data = read_named(path, max_bytes=SIDECAR_MAX_BYTES).data
         return FileState(path, _shown(xmp_fields(data)), written_landmarks(data))
-    except PhotoFailed as failed:
-        return FileState(path, {}, (), failed.failure.text)
-    except WriteRefused as refused:
-        return FileState(path, {}, (), refused.text)
+    except (PhotoFailed, WriteRefused) as problem:
+        return FileState(path, {}, (), str(problem))
 
 
 def _shown(fields: Fields) -> Fields:

@@ -172,27 +172,23 @@ def use(
     }
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
-    if not dry_run and now != before:
-        console.info(_effect_text(before, now))
+    if dry_run:
+        return
+    if now != before:
+        effect = (
+            "photos keep the tags of other models until one of these classifies them. "
+            "To classify them, run: tagger backfill outdated"
+        )
+        if set(now) < set(before):
+            names = ", ".join(sorted(set(before) - set(now)))
+            effect = f"tags of {names} no longer count where {used} classified the photo; they are kept"
+        console.info(printable(effect))
         if before:
             console.info(
                 printable(f"to take it back, run: {models_in_use.use_command(before)}")
             )
-    if not dry_run:
-        for found, remedy in texts_of_other_models(session.database, models):
-            console.warning(f"{found}. Run: {remedy}")
-
-
-def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
-    if removed := set(before) - set(now) if set(now) < set(before) else ():
-        names = ", ".join(sorted(removed))
-        return printable(
-            f"tags of {names} no longer count where {', '.join(now)} classified the photo; they are kept"
-        )
-    return (
-        "photos keep the tags of other models until one of these classifies them. "
-        "To classify them, run: tagger backfill outdated"
-    )
+    for found, remedy in texts_of_other_models(session.database, models):
+        console.warning(f"{found}. Run: {remedy}")
 
 
 def _require_engine(model: RegisteredModel) -> None:

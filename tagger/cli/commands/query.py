@@ -176,8 +176,8 @@ def show(
         print_details(details)
 
 
-_LANDMARKS = 3
-_PLACES = 3
+# Places and landmarks of a trip in a table.
+SHOWN_OF_TRIP = 3
 
 
 def trips(
@@ -230,9 +230,13 @@ def trips(
                 summary.trip.dates,
                 summary.photos,
                 ", ".join(
-                    place.city for place in summary.trip.places[:_PLACES] if place.city
+                    place.city
+                    for place in summary.trip.places[:SHOWN_OF_TRIP]
+                    if place.city
                 ),
-                ", ".join(landmark.name for landmark in summary.landmarks[:_LANDMARKS]),
+                ", ".join(
+                    landmark.name for landmark in summary.landmarks[:SHOWN_OF_TRIP]
+                ),
             ]
             for summary in summaries
         )
@@ -258,9 +262,6 @@ def _no_trips_text(database: Database) -> str:
     )
 
 
-DEFAULT_LIMIT = 20
-
-
 def similar(
     photos: Annotated[list[Path], argument("PHOTO", "Photos, stored or not.")],
     under: Annotated[
@@ -272,7 +273,7 @@ def similar(
         option(
             "--limit", "N", "Maximum number of photos.", OUTPUT, min=1, max=2**31 - 1
         ),
-    ] = DEFAULT_LIMIT,
+    ] = 20,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:

@@ -52,14 +52,12 @@ from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.lessons import find_suggestions
 from tagger.teaching.questions import (
-    Question,
     answer_question,
     open_questions,
     withdraw_answer,
 )
 from tagger.verdicts import (
     VERDICT_COLUMNS,
-    DismissedPhotos,
     PhotoVerdict,
     VerdictFilter,
     dismiss_photos,
@@ -137,9 +135,7 @@ def reject(
     """
     if any_:
         paths = [Path(landmark), *(photos or [])]
-        _dismiss(
-            paths, by or login_name(), withdraw=withdraw, dry_run=dry_run, json=json
-        )
+        _dismiss(paths, by, withdraw=withdraw, dry_run=dry_run, json=json)
         return
     if not photos:
         raise typer.BadParameter("name at least one photo", param_hint="PHOTO")
@@ -204,16 +200,8 @@ def _dismiss(
     if withdraw:
         result = restore_photos(database, numbers, dry_run=dry_run)
     else:
-        result = dismiss_photos(database, numbers, by, dry_run=dry_run)
-    counts = {name: len(ids) for name, ids in vars(result).items()}
-    console.write_result(
-        {**counts, "withdrawn": withdraw, "dry_run": dry_run},
-        _dismissal_line(result, withdraw=withdraw, dry_run=dry_run),
-        json=json,
-    )
-
-
-def _dismissal_line(result: DismissedPhotos, *, withdraw: bool, dry_run: bool) -> str:
+        author = by or login_name()
+        result = dismiss_photos(database, numbers, author, dry_run=dry_run)
     would = "would be " if dry_run else ""
     done = "brought back" if withdraw else "put away as not a landmark"
     parts = [f"{count_of(len(result.changed), 'photo')} {would}{done}"]
@@ -224,7 +212,9 @@ def _dismissal_line(result: DismissedPhotos, *, withdraw: bool, dry_run: bool) -
         parts.append(f"{len(result.confirmed)} left out, with a confirmed landmark")
     if result.left_out:
         parts.append(f"{len(result.left_out)} left out, not classified")
-    return "; ".join(parts)
+    counts = {name: len(ids) for name, ids in vars(result).items()}
+    document = {**counts, "withdrawn": withdraw, "dry_run": dry_run}
+    console.write_result(document, "; ".join(parts), json=json)
 
 
 review_app = typer.Typer(cls=DefaultCommandGroup)
@@ -298,27 +288,27 @@ def questions(json: Json = False) -> None:
         write_json([question.document for question in waiting])
         return
     for question in waiting:
-        typer.echo(printable_lines("\n".join(_question_lines(question))))
+        places = ", ".join(
+            f"{each.display_name} ({each.distance_m} m)" for each in question.choices
+        )
+        lines = [f"{question.number}: {places}"]
+        for title, photos in (
+            ("taken here", question.taken_here),
+            ("look like these", question.similar),
+        ):
+            lines.append(f"  {title} ({len(photos)})")
+            for photo in photos[:LISTED]:
+                score = question.scores.get(photo.id)
+                shown = "" if score is None else f"  {score:.2f}"
+                lines.append(f"    {photo.path}{shown}")
+        lines.append(
+            f"  to answer, run: tagger review answer {question.number} {quote(question.place)}"
+        )
+        typer.echo(printable_lines("\n".join(lines)))
     if not waiting:
         console.info(
             "no question waits; photos near a sight ask one once some of them look alike"
         )
-
-
-def _question_lines(question: Question) -> Iterator[str]:
-    places = ", ".join(
-        f"{each.display_name} ({each.distance_m} m)" for each in question.choices
-    )
-    yield f"{question.number}: {places}"
-    for title, photos in (
-        ("taken here", question.taken_here),
-        ("look like these", question.similar),
-    ):
-        yield f"  {title} ({len(photos)})"
-        for photo in photos[:LISTED]:
-            score = question.scores.get(photo.id)
-            yield f"    {photo.path}{'' if score is None else f'  {score:.2f}'}"
-    yield f"  to answer, run: tagger review answer {question.number} {quote(question.place)}"
 
 
 @review_app.command("answer")

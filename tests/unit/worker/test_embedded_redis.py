@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
@@ -107,7 +109,7 @@ def test_a_server_outlives_its_watcher_and_never_runs_beside_another(data_folder
 def test_a_frozen_server_is_neither_an_error_nor_started_again(data_folder, monkeypatch):
     monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
     monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("tagger.cli.commands.doctor.NO_LEDGER", LEDGER)
+    database: Any = SimpleNamespace(ledger_id=LEDGER)
     url = start_embedded(data_folder, LEDGER)
     broker = RedisEndpoint(url, KEYS, embedded=True)
     with broker.client() as client:
@@ -118,7 +120,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(data_folder, monk
         with pytest.raises(RedisUnavailable, match="does not answer"):
             check_broker(broker)
         assert isinstance(queue_depths(broker)[1], RedisUnavailable)
-        (finding,) = check_redis(Settings(data_folder=data_folder, redis_url=None), None)
+        (finding,) = check_redis(Settings(data_folder=data_folder, redis_url=None), database)
         assert (finding.state, "does not answer" in finding.found) == ("wrong", True)
     finally:
         server.resume()
