@@ -118,7 +118,7 @@ def worker(
         ]
         raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
     import_ahead(settings.device, settings.backend)
-    from worker.worker_program import run_worker
+    from worker.app import run_worker
 
     run_worker(
         [Priority(name) for name in priorities],
