@@ -12,7 +12,7 @@ from tagger.database import JobState, Outcome, Runner
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.undo_log import record_intents
+from tagger.jobs.processing.metadata_writing import record_intents
 from tagger.ledger import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.chunks import (
     Claim,

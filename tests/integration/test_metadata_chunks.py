@@ -17,7 +17,7 @@ from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolde
 from tagger.database import Target, VerdictKind
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.submission import MetadataOptions
-from tagger.jobs.processing import metadata_writing, undo_log
+from tagger.jobs.processing import metadata_preview, metadata_writing
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp_fields
 from tagger.roots import forget_path
@@ -174,8 +174,7 @@ def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(folder, monkey
     draw_with_keyword(folder, "a.jpg")
     folder.tag()
     folder.write()
-    for module in (metadata_writing, undo_log):
-        monkeypatch.setattr(module, "datetime", Behind)
+    monkeypatch.setattr(metadata_writing, "datetime", Behind)
     assert folder.undo() == {"a.jpg": "written"}
     assert folder.undo_rows == []
 
@@ -194,7 +193,7 @@ def test_forgotten_photos_are_restored_exactly_once_they_are_tagged_again(folder
 
 
 def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(folder, monkeypatch):
-    monkeypatch.setattr(undo_log, "_SAME_DIGEST_ROWS", 1)
+    monkeypatch.setattr(metadata_preview, "_SAME_DIGEST_ROWS", 1)
     for shade, name in enumerate(("a.jpg", "b.jpg")):
         folder.draw(name, 0, shade=shade)
     (folder.folder / "a.jpg.xmp").write_bytes(b"")

@@ -23,7 +23,7 @@ from tagger.jobs.processing import chunk_runner, metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
-from tagger.jobs.processing.undo_log import PhotoResult
+from tagger.jobs.processing.metadata_writing import PhotoResult
 from tagger.ledger import cancel_job, items
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs

@@ -44,10 +44,10 @@ from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
     changed_fields,
+    count_forgotten,
     preview_photos,
     recorded_sidecars,
 )
-from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.ledger.job_control import count_changes, find_job
 from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, select, true
+from sqlalchemy import Connection, Row, and_, exists, func, select, true
 
 from tagger.database import STATED, Target
 from tagger.database.connection import Database
@@ -25,7 +25,6 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoNotFound
 from tagger.jobs.enqueue.submission import MetadataOptions
-from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
@@ -35,7 +34,7 @@ from tagger.metadata.photo_files import (
     xmp_fields,
 )
 from tagger.metadata.photo_writer import PhotoPlan, PhotoWriteRequest, plan_photo
-from tagger.metadata.plans import FilePlan
+from tagger.metadata.plans import FilePlan, UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
@@ -286,6 +285,42 @@ def _writes(
         for row in connection.execute(joined.where(photos.c.id.in_(photo_ids))):
             writes.setdefault(row.of_photo, {})[row.id] = row
     return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
+
+
+# So many rows of one digest are compared.
+_SAME_DIGEST_ROWS = 100
+
+
+def find_undo_record(
+    database: Database, photo_id: int, written_digest: str
+) -> UndoRecord | None:
+    """Find the record of the write that produced a file: the photo's own, else any other's."""
+    query = select(metadata_writes).where(
+        metadata_writes.c.written_digest == written_digest
+    )
+    newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
+    with database.read() as connection:
+        own = connection.execute(
+            newest.where(metadata_writes.c.photo_id == photo_id)
+        ).first()
+        rows = [own] if own is not None else connection.execute(newest).all()
+    bases = {row.base_digest for row in rows}
+    # If two different originals became the same file, the original of a third one is unknown.
+    if len(bases) != 1:
+        return None
+    return UndoRecord(rows[0].written_digest, rows[0].base_digest, rows[0].undo)
+
+
+def count_forgotten(database: Database, job: int | None = None) -> int:
+    """The number of written files of forgotten photos: the database does not know where they are."""
+    is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
+    query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
+    return (
+        database.scalar(
+            query if job is None else query.where(metadata_writes.c.job_id == job)
+        )
+        or 0
+    )
 
 
 def recorded_sidecars(
