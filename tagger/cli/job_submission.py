@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.scan import ScanReport
+    from tagger.jobs.enqueue.selection import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
     from tagger.jobs.processing.chunk_runner import StoredBatch
     from tagger.photos.folders import FolderProblem
@@ -174,7 +174,7 @@ def follow_to_end(
 
 def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.scan_comparison import preview_scan  # it reads metadata
+    from tagger.jobs.enqueue.selection import preview_scan  # it reads metadata
 
     database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)

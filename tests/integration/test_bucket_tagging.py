@@ -22,8 +22,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, metadata_writes, photos, roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.enqueue import selection
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import ScanReport, require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger import NewJob, finish_scan

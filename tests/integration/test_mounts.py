@@ -16,8 +16,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import mounts, photos
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import selection
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import require_available_roots, select_paths
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import ScanReport, require_available_roots, select_paths
 from tagger.ledger import NewJob, finish_scan, job_control, suspend_for_root
 from tagger.ledger.job_control import list_jobs
 from tagger.photos import files, folders

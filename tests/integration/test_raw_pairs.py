@@ -17,8 +17,7 @@ from tagger.database.connection import open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.scan_comparison import preview_scan
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.selection import preview_scan, select_paths
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger import InferenceOptions
 from tagger.query.counts import landmark_counts

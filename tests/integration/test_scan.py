@@ -16,10 +16,15 @@ from support.threads import in_threads
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, photos, roots
 from tagger.errors import FailureKind, PathNotFound, RootUnavailable, ScanInterrupted
-from tagger.jobs.enqueue import scan, scan_comparison, selection
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.scan_comparison import WatchedChanges, scan_watched
-from tagger.jobs.enqueue.selection import Selection, require_available_roots, select_paths
+from tagger.jobs.enqueue import scan, selection
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import (
+    ScanReport,
+    Selection,
+    require_available_roots,
+    scan_watched,
+    select_paths,
+)
 from tagger.ledger import NewJob, cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 from tagger.roots import list_roots
@@ -387,10 +392,12 @@ class Library:
         self.change(name, failure_kind=kind, failure_text="It fails.")
 
     def unseen(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> set[str]:
-        unseen = self.scan_watched(exclude, settle_s).unseen.files
+        unseen = self.scan_watched(exclude, settle_s)[0].files
         return {str(file.relative_to(self.folder)) for file in unseen}
 
-    def scan_watched(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> WatchedChanges:
+    def scan_watched(
+        self, exclude: tuple[str, ...] = (), settle_s: float = 0.0
+    ) -> tuple[Selection, ScanReport]:
         selection = Selection((self.folder,), (), (), exclude)
         return scan_watched(self.database, selection, self.options, {}, settle_s=settle_s)
 
@@ -423,23 +430,23 @@ def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library):
 
 def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library):
     library.write("deep/a.jpg", "deep/b.jpg", "deeper/c.jpg")
-    assert library.scan_watched().gone == 0
+    assert library.scan_watched()[1].gone == 0
     with library.database.read() as connection:
         assert [root.folder for root in list_roots(connection, {})][1:] == [library.folder]
     library.scan()
     (library.folder / "deep/a.jpg").unlink()
-    assert library.scan_watched(("deeper",)).gone == 1
+    assert library.scan_watched(("deeper",))[1].gone == 1
     assert library.gone() == {"deep/a.jpg"}
-    assert library.scan_watched().gone == 0
+    assert library.scan_watched()[1].gone == 0
 
 
 def test_many_unseen_photos_are_one_job_over_the_folder(library, monkeypatch):
-    monkeypatch.setattr(scan_comparison, "MOST_UNSEEN", 2)
+    monkeypatch.setattr(selection, "MOST_UNSEEN", 2)
     library.write("a.jpg", "b.jpg")
-    assert library.scan_watched().unseen.folders == ()
+    assert library.scan_watched()[0].folders == ()
     library.write("c.jpg")
-    assert library.scan_watched(("b*",)).unseen.folders == ()
-    many = library.scan_watched(("d*",)).unseen
+    assert library.scan_watched(("b*",))[0].folders == ()
+    many = library.scan_watched(("d*",))[0]
     assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
 
 
@@ -457,7 +464,7 @@ def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_
     (library.folder / "changed.jpg").write_bytes(b"repaired")
     assert library.unseen() == {"due.jpg", "changed.jpg", "settling.jpg"}
     (library.folder / "corrupt.jpg").rename(library.folder / "other.txt")
-    assert library.scan_watched().gone == 1
+    assert library.scan_watched()[1].gone == 1
     (library.folder / "other.txt").rename(library.folder / "corrupt.jpg")
     assert "corrupt.jpg" in library.unseen()
 
@@ -468,7 +475,7 @@ def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library):
     os.utime(library.folder / "future.jpg", (2**33, 2**33))
     assert library.unseen(settle_s=60.0) == {"old.jpg", "future.jpg"}
     library.scan()
-    assert (library.scan_watched(settle_s=60.0).gone, library.gone()) == (0, set())
+    assert (library.scan_watched(settle_s=60.0)[1].gone, library.gone()) == (0, set())
     assert library.unseen() == {"new.jpg", "old.jpg", "future.jpg"}
 
 
@@ -477,7 +484,7 @@ def test_deleted_photos_and_folders_are_marked_and_others_are_not(library):
     library.scan()
     for name in ("a/b.jpg", "a/c/d.jpg", "e.jpg"):
         (library.folder / name).unlink()
-    assert library.scan_watched().gone == 3
+    assert library.scan_watched()[1].gone == 3
     assert library.gone() == {"a/b.jpg", "a/c/d.jpg", "e.jpg"}
 
 

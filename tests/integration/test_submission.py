@@ -30,8 +30,7 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
-from tagger.jobs.enqueue.scan import ScanReport
-from tagger.jobs.enqueue.selection import Selection, select_paths
+from tagger.jobs.enqueue.selection import ScanReport, Selection, select_paths
 from tagger.jobs.enqueue.submission import (
     MOST_PATHS,
     Backfill,

@@ -13,8 +13,8 @@ from tagger.database import Runner
 from tagger.database.connection import Database
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.scan import Scan, ScanReport
-from tagger.jobs.enqueue.selection import select_paths
+from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.selection import ScanReport, select_paths
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger import NewJob, create_job, finish_scan

@@ -11,8 +11,7 @@ from support.databases import read_rows
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.scan_comparison import scan_watched
-from tagger.jobs.enqueue.selection import Selection
+from tagger.jobs.enqueue.selection import Selection, scan_watched
 from tagger.ledger import InferenceOptions
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
@@ -34,8 +33,8 @@ class PairFolder(WrittenFolder):
 
     def unseen(self) -> list[str]:
         inference = InferenceOptions(self.model.id, 3, 0.5, reprocess=False)
-        changes = scan_watched(self.database, Selection((self.folder,), ()), inference, {})
-        return [path.name for path in changes.unseen.files]
+        unseen, _ = scan_watched(self.database, Selection((self.folder,), ()), inference, {})
+        return [path.name for path in unseen.files]
 
     def primary_files(self) -> dict[str, str]:
         """The file that stands for each RAW file that is joined with one."""

@@ -54,10 +54,10 @@ from tagger.errors import (
     PhotoFailed,
     TaggerError,
 )
-from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.jobs.enqueue.selection import (
     Selection,
     require_available_roots,
+    scan_watched,
     select_paths,
 )
 from tagger.jobs.enqueue.submission import Tagging, inference_options
@@ -373,20 +373,20 @@ class Watcher:
         selection = replace(self._selection, folders=(source.folder,))
         require_available_roots(database, selection, settings.roots)
         inference = inference_options(database, settings, reprocess=False)
-        changes = scan_watched(
+        unseen, report = scan_watched(
             database, selection, inference, settings.roots, settle_s=settings.settle_s
         )
         # Print what could not be listed, and how many folders that are, once for as long as it stays so.
-        if new := [each for each in changes.problems if each not in source.unread]:
+        if new := [each for each in report.problems if each not in source.unread]:
             print_problems(new)
-            skipped = sum(problem.is_folder for problem in changes.problems)
+            skipped = sum(problem.is_folder for problem in report.problems)
             if skipped:
                 console.warning(
                     f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
                 )
-        source.unread = frozenset(changes.problems)
-        if changes.gone:
-            console.info(gone_text(changes.gone))
+        source.unread = frozenset(report.problems)
+        if report.gone:
+            console.info(gone_text(report.gone))
         worked = (
             0.0 if source.is_first else time.process_time() - began
         )  # the first one also loads modules
@@ -396,8 +396,8 @@ class Watcher:
             pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked)
         source.scan_at = time.monotonic() + pause_s
         source.problem = ""
-        if changes.unseen.files or changes.unseen.folders:
-            self._tag(changes.unseen)
+        if unseen.files or unseen.folders:
+            self._tag(unseen)
 
     def _scan_later(self, source: WatchedSource, problem: str) -> None:
         # Print a problem once, however often it comes back, and plan a scan that finds what was left.

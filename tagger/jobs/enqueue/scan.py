@@ -4,44 +4,35 @@ Folders and tables are read in the same order of paths and merged page by page, 
 """
 
 import os
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, select
 
-from tagger.database import JobKind, Note, NoteCode
+from tagger.database import JobKind
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.photo_rows import (
-    PathKey,
     can_skip,
-    gone_ids,
     insert_photos,
     is_changed,
     needs_refresh,
     photo_rows,
-    present_photos,
     refresh_facts,
     rows_by_id,
-    store_gone,
     store_side_files,
     update_photos,
 )
 from tagger.jobs.enqueue.selection import (
     PAGE,
-    ListedPage,
+    ScanReport,
     Selection,
-    list_folder,
-    listed_pages,
-    path_keys,
-    unavailable_in,
+    photos_by_key,
+    scanned_pages,
     without_problems,
 )
 from tagger.ledger import InferenceOptions, NewJob
@@ -52,83 +43,26 @@ from tagger.ledger.items import (
     jobs_with_the_same_task,
     lock_scan,
 )
-from tagger.photos.files import MountState, PhotoVersion
-from tagger.photos.folders import FolderProblem, FoundPhoto
-from tagger.photos.names import OtherFiles, StemGroups
-from tagger.photos.paths import parse_path, printable_path
-from tagger.photos.side_files import side_files_below
-from tagger.photos.source import find_named, open_source
+from tagger.photos.files import PhotoVersion
+from tagger.photos.folders import FoundPhoto
+from tagger.photos.names import StemGroups
+from tagger.photos.paths import parse_path
+from tagger.photos.source import find_named
 from tagger.raw_pairs import pair_files, separate_files
 from tagger.roots import (
-    Root,
     RootPaths,
-    find_root,
     list_roots,
     lock_root,
-    path_prefix,
-    photos_below,
     store_endpoint,
-    stored_root,
 )
 from tagger.roots.availability import (
     UnavailableFolder,
     moved_roots,
-    store_mounts,
     unavailable_folders,
 )
 
-NOTED_PROBLEMS = 3
-
 # Receives the number of photos found so far.
 ProgressCallback = Callable[[int], None]
-
-
-@dataclass
-class ScanReport:
-    """The numbers of a scan. Problems are unreadable folders, and entries that are not files."""
-
-    found: int = 0
-    new: int = 0
-    changed: int = 0
-    gone: int = 0
-    other_files: OtherFiles = field(default_factory=OtherFiles)
-    problems: list[FolderProblem] = field(default_factory=list)
-    # Folders of roots that do not exist any more, each with the scanned one that has their photos.
-    moved: list[tuple[Path, Path]] = field(default_factory=list)
-    # Open jobs with photos that the job would have, and the number of these.
-    in_other_jobs: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def skipped_folders(self) -> int:
-        return sum(problem.is_folder for problem in self.problems)
-
-    def note(self, *, is_tagging: bool = False) -> Note | str | None:
-        """What could not be read, was left to others or is gone; of a tagging job, what was left out, too."""
-        first = self.problems[:NOTED_PROBLEMS]
-        lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
-        more = len(self.problems) - NOTED_PROBLEMS
-        if more > 0:
-            lines.append(f"and {more} more that could not be read")
-        if is_tagging:
-            lines += [] if self.found else ["no photos were found there"]
-            lines += self.other_files.copies_lines()
-        lines += self.other_job_lines()
-        gone = Note(NoteCode.PHOTOS_GONE, {"number": str(self.gone)})
-        if self.gone and not lines:
-            return gone
-        return "; ".join([*lines, *([str(gone)] if self.gone else [])]) or None
-
-    def other_job_lines(self) -> list[str]:
-        return [
-            f"{number} {'photo is' if number == 1 else 'photos are'} in job {job} already"
-            for job, number in sorted(self.in_other_jobs.items())
-        ]
-
-    def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
-        text = str(error).removeprefix(f"The folder {folder} ")
-        problem = FolderProblem(folder, f"It {text}", is_folder=True)
-        if problem not in self.problems:
-            self.problems.append(problem)
 
 
 class Scan:
@@ -222,7 +156,7 @@ class Scan:
             other_jobs = jobs_with_the_same_task(connection, self.job_id)
             root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
-            found = _photos_by_key(root.folder, page)
+            found = photos_by_key(root.folder, page)
             rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
             known = [key for key in found if key in rows]
@@ -313,94 +247,6 @@ def _skipped_photos(
         version = files.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
         items[photo_id] = can_skip(row, version, inference)
     return items
-
-
-def with_rows(
-    database: Database,
-    folder: Path,
-    page: Sequence[FoundPhoto],
-    root_paths: RootPaths,
-    inference: InferenceOptions,
-) -> list[tuple[FoundPhoto, Row[Any] | None]]:
-    with database.read() as connection:
-        root = find_root(connection, folder, root_paths)
-        if root is None:
-            return [(photo, None) for photo in page]
-        found = _photos_by_key(root.folder, page)
-        rows = photo_rows(connection, root, found, inference)
-        return [(photo, rows.get(key)) for key, photo in found.items()]
-
-
-def scanned_pages(
-    database: Database,
-    folder: Path,
-    selection: Selection,
-    root_paths: RootPaths,
-    report: ScanReport,
-) -> Iterator[ListedPage]:
-    """List a folder in pages. Mark stored photos that are not there as gone, and store what is mounted.
-
-    Photos below disks and shares that are away stay as they are; the report names these folders.
-
-    Raises:
-        RootUnavailable: the folder is unavailable.
-    """
-    has_mounts = open_source(str(folder)).has_mounts
-    if has_mounts:
-        # First: it absorbs others, one of which may be away.
-        stored_root(database, folder, root_paths)
-    unavailable = unavailable_in(database, folder, root_paths)
-    with database.read() as connection:
-        for each in unavailable:
-            if each.mount.state is not MountState.LINK:  # the walk names links
-                report.add_unavailable(each.folder, each.error(connection))
-    entries = list_folder(folder, selection, report.other_files, unavailable)
-    stored = 0
-    for page in listed_pages(without_problems(entries, report.problems), folder):
-        # First: a RAW file whose JPEG is gone is a photo of its own.
-        root = stored_root(database, folder, root_paths)
-        report.gone += mark_unlisted(database, root, folder, page, unavailable)
-        mounts, is_last = len(report.other_files.mounts), page.last is None
-        if has_mounts and (is_last or mounts != stored):
-            links = report.other_files.links if is_last else ()
-            store_mounts(database, root, folder, report.other_files.mounts, links)
-        stored = mounts
-        yield page
-
-
-def mark_unlisted(
-    database: Database,
-    root: Root,
-    folder: Path,
-    page: ListedPage,
-    unavailable: Sequence[UnavailableFolder] = (),
-) -> int:
-    """Mark photos that a listing did not find and that do not exist, and return their number."""
-    source, count = root.source, 0
-    found = set(path_keys(root.folder, page.photos))
-    prefix = path_prefix(root, folder)
-    conditions = [photos_below(root, folder), photos.c.path > prefix + page.first]
-    if page.last is not None:
-        conditions.append(photos.c.path <= prefix + page.last)
-    condition = and_(*conditions, *(~each.condition for each in unavailable))
-    for missing in present_photos(database, root, condition, PAGE, without=found):
-        gone = gone_ids(source, missing)
-        if gone:
-            store_gone(database, root, folder, gone, unavailable)
-        count += len(gone)
-    return count
-
-
-def _photos_by_key(
-    folder: Path, page: Sequence[FoundPhoto]
-) -> dict[PathKey, FoundPhoto]:
-    # The photos in a root's folder. Side files in other parts of a Takeout count inside of the root.
-    return {
-        key: replace(photo, side_files=side_files_below(key[0], photo.side_files))
-        if photo.side_files
-        else photo
-        for key, photo in zip(path_keys(folder, page), page, strict=True)
-    }
 
 
 def _folder_of(location: str) -> str:

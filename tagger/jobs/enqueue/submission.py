@@ -45,8 +45,9 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.errors import JobNotRetriable, QueryOptionInvalid
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan
 from tagger.jobs.enqueue.selection import (
+    ScanReport,
     Selection,
     require_available_roots,
     select_paths,
