@@ -26,8 +26,7 @@ from redis.retry import Retry
 from tagger.database import Priority
 from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
 from tagger.texts.addresses import check_redis_url, redact_url
-from worker.embedded_redis import socket_client, start_embedded
-from worker.embedded_socket import embedded_url
+from worker.embedded_redis import embedded_url, socket_client, start_embedded
 
 if TYPE_CHECKING:
     from tagger.settings import Settings

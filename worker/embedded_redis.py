@@ -1,7 +1,8 @@
 """An embedded Redis (Valkey): one detached server per database, for users without one of their own.
 
 The first process that needs it starts it, under a lock. A small watcher process stops it when it has been
-idle for long. Its append-only file preserves messages over restarts.
+idle for long. Its append-only file preserves messages over restarts. The client of Redis, which takes long
+to import, is imported where there is a server.
 """
 
 import fcntl
@@ -16,23 +17,23 @@ import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from typing import TYPE_CHECKING
 
 from tagger.errors import EmbeddedRedisUnavailable
 from tagger.extensions import install_command
-from tagger.processes.permissions import create_private_file, make_private_folder
-from worker.embedded_socket import (
-    SOCKET_NAME,
-    embedded_url,
-    require_safe_folders,
-    server_folder,
-    short_folder,
-    socket_path,
+from tagger.processes.permissions import (
+    create_private_file,
+    make_private_folder,
+    require_safe,
 )
 
+if TYPE_CHECKING:
+    import redis
+
+SOCKET_NAME = "redis.sock"
+# A link to the folder of the socket, where the path of the usual one is too long. Nobody else can have made
+# that folder, because its name is random. Only this user can change the link.
+SOCKET_LINK = "socket-folder"
 SERVER_LOCK = "server.lock"
 START_TIMEOUT_S = 20.0
 IDLE_CHECK_S = 60.0
@@ -50,11 +51,11 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
         RedisUnavailable: it cannot be started.
         PermissionsUnsafe: other users can change its folder.
     """
-    folder = server_folder(data_folder, ledger_id)
-    require_safe_folders(data_folder, ledger_id)
-    if not _is_running(socket_path(data_folder, ledger_id)):
+    folder = _server_folder(data_folder, ledger_id)
+    _require_safe_folders(data_folder, ledger_id)
+    if not _is_running(_socket_path(data_folder, ledger_id)):
         make_private_folder(folder)
-        require_safe_folders(
+        _require_safe_folders(
             data_folder, ledger_id
         )  # another user may have made them first
         start_lock = folder / "start.lock"
@@ -62,16 +63,52 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
         with start_lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             absolute = folder.absolute()
-            link = short_folder(absolute)
+            link = absolute / SOCKET_LINK
             length = len(os.fsencode(absolute / SOCKET_NAME))
             is_too_long = length > SOCKET_PATH_LIMIT
             if not (is_too_long and _is_private(link)):
                 link.unlink(missing_ok=True)
                 if is_too_long:
                     link.symlink_to(tempfile.mkdtemp(prefix="tagger-"))
-            if not _is_running(socket_path(data_folder, ledger_id)):
-                _start(socket_path(data_folder, ledger_id), folder)
+            if not _is_running(_socket_path(data_folder, ledger_id)):
+                _start(_socket_path(data_folder, ledger_id), folder)
     return embedded_url(data_folder, ledger_id)
+
+
+def embedded_url(data_folder: Path, ledger_id: str) -> str:
+    """The address of the ledger's Redis, running or not.
+
+    Raises:
+        PermissionsUnsafe: other users can change its folder, and so take its place.
+    """
+    _require_safe_folders(data_folder, ledger_id)
+    return f"redis+socket://{_socket_path(data_folder, ledger_id)}"
+
+
+def has_socket(data_folder: Path, ledger_id: str) -> bool:
+    """Whether the ledger's Redis has been started. One that is running has a socket.
+
+    Raises:
+        PermissionsUnsafe: other users can change its folder, and so take its place.
+    """
+    _require_safe_folders(data_folder, ledger_id)
+    return _socket_path(data_folder, ledger_id).exists()
+
+
+def _server_folder(data_folder: Path, ledger_id: str) -> Path:
+    return data_folder / "redis" / ledger_id
+
+
+def _require_safe_folders(data_folder: Path, ledger_id: str) -> None:
+    folder = _server_folder(data_folder, ledger_id)
+    for each in (data_folder, folder.parent, folder):
+        require_safe(each)
+
+
+def _socket_path(data_folder: Path, ledger_id: str) -> Path:
+    folder = _server_folder(data_folder.absolute(), ledger_id)
+    link = folder / SOCKET_LINK
+    return (link.readlink() if link.is_symlink() else folder) / SOCKET_NAME
 
 
 def watch(socket: Path, folder: Path) -> None:
@@ -191,6 +228,8 @@ def _is_running(socket: Path) -> bool:
     # Whether there is a server. One that is frozen counts: two would write the same files.
     if not socket.exists():
         return False
+    import redis
+
     try:
         with _client(socket) as client:
             return bool(client.ping())
@@ -200,12 +239,14 @@ def _is_running(socket: Path) -> bool:
         return False
 
 
-def _client(socket: Path) -> redis.Redis:
+def _client(socket: Path) -> "redis.Redis":
     return socket_client(str(socket), timeout_s=5)
 
 
 def _is_used(socket: Path) -> bool:
     # Whether any client other than this watcher is connected.
+    import redis
+
     try:
         with _client(socket) as client:
             return len(client.client_list()) > 1
@@ -228,18 +269,23 @@ class OwnServer:
             self.path
         ).parent.stat().st_uid == os.geteuid() and not _is_peer_this_user(connected):
             connected.close()
+            import redis
+
             raise redis.ConnectionError(
                 f"the server at {self.path} belongs to another user"
             )
         return connected
 
 
-class SocketConnection(OwnServer, redis.UnixDomainSocketConnection):
-    """A connection to a Unix socket."""
-
-
-def socket_client(path: str, timeout_s: float) -> redis.Redis:
+def socket_client(path: str, timeout_s: float) -> "redis.Redis":
     """A client of the Redis at a Unix socket. It does not retry."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    class SocketConnection(OwnServer, redis.UnixDomainSocketConnection):
+        """A connection to a server of this user."""
+
     pool = redis.ConnectionPool(
         connection_class=SocketConnection,
         path=path,

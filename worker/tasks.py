@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections import deque
@@ -19,7 +18,7 @@ import redis
 from celery import Celery, shared_task, signals
 from celery.exceptions import Reject
 from celery.worker import state
-from kombu.exceptions import KombuError, OperationalError
+from kombu.exceptions import KombuError
 from prometheus_client import start_http_server
 
 from tagger.database import Note, NoteCode, Priority
@@ -151,13 +150,7 @@ class Sweeper:
             self._began_at = time.monotonic()
             try:
                 self.sweep()
-            except (
-                DatabaseError,
-                redis.RedisError,
-                KombuError,
-                OperationalError,
-                OSError,
-            ) as error:
+            except (DatabaseError, redis.RedisError, KombuError, OSError) as error:
                 self._report(
                     outage_text(error)
                     if isinstance(error, DatabaseError)
@@ -324,8 +317,13 @@ def _on_init(sender: Any, **_: Any) -> None:
     # Make the engine before the first message. Of an error, Celery would tell nobody, and go on.
     try:
         settings = load_settings()
-        if settings.metrics_port is not None:
-            _serve_metrics(settings.metrics_host, settings.metrics_port)
+        host, port = settings.metrics_host, settings.metrics_port
+        if port is not None:
+            try:
+                start_http_server(port, addr=host)
+            except OSError as error:
+                reason = f"metrics_port: {host}:{port}: {error.strerror or error}"
+                raise SettingsInvalid(reason=reason) from error
         number = worker_of(sender.hostname)[1]
         watch(
             "worker" if number is None else f"worker.{number}",
@@ -342,15 +340,6 @@ def _on_init(sender: Any, **_: Any) -> None:
     except Exception as error:
         log.critical("the worker could not start", exc_info=True)
         raise SystemExit(1) from error
-
-
-def _serve_metrics(host: str, port: int) -> None:
-    try:
-        start_http_server(port, addr=host)
-    except OSError as error:
-        raise SettingsInvalid(
-            reason=f"metrics_port: {host}:{port}: {error.strerror or error}"
-        ) from error
 
 
 @signals.worker_ready.connect
@@ -477,13 +466,7 @@ class Engine:
         # Wake a worker for the next chunk, without waiting for a sweep.
         try:
             send_wake_ups(self._app, self.database, 1)
-        except (
-            DatabaseError,
-            redis.RedisError,
-            KombuError,
-            OperationalError,
-            OSError,
-        ) as error:
+        except (DatabaseError, redis.RedisError, KombuError, OSError) as error:
             log.info(
                 "Redis is asked again in a few seconds to wake workers: %s",
                 error,
@@ -537,15 +520,12 @@ def shown_as_starting(database: Database, name: str, device: str) -> Iterator[No
 
 
 _engine: Engine | None = None
-_lock = threading.Lock()
 
 
-def make_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
+def make_engine(app: Celery, settings: Settings, name: str) -> Engine:
     global _engine  # noqa: PLW0603 - a Celery task has no other way to its process's engine
-    with _lock:
-        if _engine is None:
-            _engine = Engine(app, settings, name or socket.gethostname())
-        return _engine
+    _engine = Engine(app, settings, name)
+    return _engine
 
 
 def current_engine() -> Engine:
@@ -556,10 +536,9 @@ def current_engine() -> Engine:
 
 def stop_engine() -> None:
     global _engine  # noqa: PLW0603
-    with _lock:
-        if _engine is not None:
-            _engine.close()
-            _engine = None
+    if _engine is not None:
+        _engine.close()
+        _engine = None
 
 
 class Watchdog:
@@ -578,9 +557,7 @@ class Watchdog:
             self._idle_since = None
             return None
         now = time.monotonic()
-        self._idle_since = max(
-            self._idle_since or now, now - self._activity.message_age_s
-        )
+        self._idle_since = max(self._idle_since or now, self._activity.message_at)
         stuck = now - self._idle_since > self._timeout_s
         return (
             f"messages are waiting, but none was received for {self._timeout_s:.0f} s"

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -111,12 +111,11 @@ def job_heartbeat(
     database: Database, job_id: int, after_renewal: Callable[[], object] = lambda: None
 ) -> AbstractContextManager[None]:
     """Renew this process's lease on the job while the context is open, and call `after_renewal` each time."""
-    own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
+    is_own = jobs.c.id == job_id, jobs.c.owner == process_name()
+    renewal = update(jobs).where(*is_own).values(owner_lease_until=db_now() + LEASE_S)
 
     def renew() -> None:
-        database.execute(
-            update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S)
-        )
+        database.execute(renewal)
         after_renewal()
 
     return renewing(renew, "owner")
@@ -204,11 +203,6 @@ class NewJob(InferenceOptions):
     parent_id: int | None = None
     # Who started it; None: who makes the transaction.
     author: str | None = None
-
-
-def is_local(job: Row[Any]) -> bool:
-    """Whether the process that made a job runs it; otherwise workers do."""
-    return bool(job.runner == Runner.LOCAL)
 
 
 def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
@@ -352,7 +346,7 @@ def finish_if_done(
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
     if job is None or (has_last_step and _add_last_step(connection, job)):
         return 0
-    retake_outcomes(connection, job_id)
+    retake_outcomes(connection, job_items.c.job_id == job_id)
     tagged = (
         select(func.sum(chunk_table.c.tagged))
         .where(chunk_table.c.job_id == job_id)
@@ -384,7 +378,7 @@ def finish_if_done(
             author=job.author,
         )
         write_job_id = insert_job(connection, write_job)
-        if not is_local(job):
+        if job.runner != Runner.LOCAL:
             leave_unfilled(connection, write_job_id)
     return int(job.total)
 
@@ -401,7 +395,8 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
             func.sum(case((IS_LAST_STEP, 1), else_=0)),
         ).where(chunk_table.c.job_id == job.id)
     ).one()
-    is_due = any(counts) or (is_local(job) and are_consequences_due(connection))
+    is_local = job.runner == Runner.LOCAL
+    is_due = any(counts) or (is_local and are_consequences_due(connection))
     if job.kind in METADATA_KINDS or last_step or not is_due:
         return False
     number = 0 if latest is None else latest + 1
@@ -542,7 +537,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         is_open_item = job_items.c.job_id == job_id, job_items.c.outcome.is_(None)
         cancelled_items = update(job_items).where(*is_open_item)
         connection.execute(cancelled_items.values(outcome=Outcome.CANCELLED))
-        retake_outcomes(connection, job_id)
+        retake_outcomes(connection, job_items.c.job_id == job_id)
         _record_end(
             connection,
             connection.execute(select(jobs).where(jobs.c.id == job_id)).one(),
@@ -572,7 +567,7 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
 
     `condition`: of the items, their photos or images. A job that ends just now is waited for.
     """
-    changed = _items_by_job(connection, condition)
+    changed = {row.job_id for row in connection.execute(items_to_replace(condition))}
     if not changed:
         return
     # One that runs, as far as is seen here, may be ending with the outcomes from before. Scans are not: they
@@ -582,15 +577,14 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
     locked = connection.execute(query.with_for_update(read=True))
     over = [job.id for job in locked if job.state in OVER]
     if over:
-        of_over = condition & among(job_items.c.job_id, over)
-        for job_id, rows in _items_by_job(connection, of_over).items():
-            _replace(connection, job_id, rows)
+        retake_outcomes(connection, condition & among(job_items.c.job_id, over))
 
 
-def retake_outcomes(connection: Connection, job_id: int) -> None:
-    """Give all items of a job that is about to end the outcomes that their images have now."""
-    for rows in _items_by_job(connection, job_items.c.job_id == job_id).values():
-        _replace(connection, job_id, rows)
+def retake_outcomes(connection: Connection, condition: ColumnElement[bool]) -> None:
+    """Give items of jobs that are over, or are about to end, the outcomes that their images have now."""
+    rows = connection.execute(items_to_replace(condition)).all()
+    for job_id, of_job in groupby(rows, key=attrgetter("job_id")):
+        _replace(connection, job_id, list(of_job))
 
 
 def items_to_replace(condition: ColumnElement[bool]) -> Select[Any]:
@@ -611,16 +605,6 @@ def items_to_replace(condition: ColumnElement[bool]) -> Select[Any]:
         .where(job_items.c.outcome.in_(CLASSIFIED_OUTCOMES), is_other, condition)
         .order_by(job_items.c.job_id, job_items.c.position)
     )
-
-
-def _items_by_job(
-    connection: Connection, condition: ColumnElement[bool]
-) -> Mapping[int, Sequence[Row[Any]]]:
-    rows: Iterable[Any] = connection.execute(items_to_replace(condition))
-    return {
-        job_id: list(of_job)
-        for job_id, of_job in groupby(rows, key=attrgetter("job_id"))
-    }
 
 
 def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> None:

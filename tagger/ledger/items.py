@@ -353,12 +353,22 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
 
 def count_failures(database: Database, failures: FailureFilter) -> dict[str, int]:
     """The number of matching photos that fail now, by kind, the most frequent first."""
+    return _counts(database, photos.c.failure_kind, failure_conditions(failures))
+
+
+def count_refusals(database: Database, job_id: int) -> dict[str, int]:
+    """The number of photos that a metadata job refused, by kind, the most frequent first."""
+    is_refused = job_items.c.job_id == job_id, job_items.c.outcome == Outcome.REFUSED
+    return _counts(database, job_items.c.reason, is_refused)
+
+
+def _counts(
+    database: Database, kind: Column[Any], conditions: Sequence[Condition]
+) -> dict[str, int]:
     count = func.count().label("photo_count")
-    query = select(photos.c.failure_kind, count).where(*failure_conditions(failures))
-    query = query.group_by(photos.c.failure_kind).order_by(
-        count.desc(), photos.c.failure_kind
-    )
-    return {row.failure_kind: row.photo_count for row in database.rows(query)}
+    query: Select[Any] = select(kind.label("kind"), count).where(*conditions)
+    rows = database.rows(query.group_by(kind).order_by(count.desc(), kind))
+    return {row.kind: row.photo_count for row in rows}
 
 
 def failing_photos(
@@ -390,18 +400,6 @@ def _rows(
     return chain.from_iterable(
         database.row_pages(query.where(key > after), key, size=size)
     )
-
-
-def count_refusals(database: Database, job_id: int) -> dict[str, int]:
-    """The number of photos that a metadata job refused, by kind, the most frequent first."""
-    count = func.count().label("photo_count")
-    query = (
-        select(job_items.c.reason, count)
-        .where(job_items.c.job_id == job_id, job_items.c.outcome == Outcome.REFUSED)
-        .group_by(job_items.c.reason)
-        .order_by(count.desc(), job_items.c.reason)
-    )
-    return {row.reason: row.photo_count for row in database.rows(query)}
 
 
 def count_refusals_with_sidecar(database: Database, job_id: int) -> int:

@@ -70,7 +70,6 @@ from tagger.ledger import (
     done_jobs,
     end_local_job,
     finish_if_done,
-    is_local,
     leave_unfilled,
     lock_open_chunks,
     other_models,
@@ -455,11 +454,7 @@ def _rate(count: int | None, seconds: float | None) -> float:
     )
 
 
-# Changes of jobs by others than their workers: pause, resume, cancel, recovery, removal of old
-# items.
-#
-# A paused chunk is released with its next batch, a cancelled job refuses it. This module wakes no
-# worker.
+# Changes of jobs by others than their workers: pause, resume, cancel, recovery, removal of old items.
 
 
 def pause(database: Database, job_id: int) -> JobProgress:
@@ -481,7 +476,7 @@ def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> 
         JobNotFound, JobFinished, JobNotPausable: as for `pause`.
     """
     job = _lock_open_job(connection, job_id, "pause")
-    if is_local(job):
+    if job.runner == Runner.LOCAL:
         raise JobNotPausable(job=job_id)
     values: dict[str, object] = {"state": JobState.PAUSED}
     # A suspended job finds out again, once it is resumed, whether its root is available.
@@ -650,7 +645,7 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
     ).one_or_none()
     if job is None:
         return
-    if is_local(job):
+    if job.runner == Runner.LOCAL:
         end_local_job(connection, job_id, f"its process ended; {PUT_BACK}")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.

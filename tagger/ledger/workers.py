@@ -7,8 +7,8 @@ wake-up too many finds nothing, and one too few is sent by the next sweep. All t
 import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,10 +142,16 @@ def _next_job(
 def waiting_chunks(database: Database) -> Mapping[Priority, int]:
     """How many chunks of each priority active workers could claim now, at most one for each place.
 
-    A job whose photos are not selected yet counts as one.
+    There are at least FEWEST_PLACES. A job whose photos are not selected yet counts as one.
     """
+    active = (
+        select(workers.c.device, func.count().label("number"))
+        .where(_silent_s() < WORKER_TIMEOUT_S)
+        .group_by(workers.c.device)
+    )
     with database.read() as connection:
-        most = worker_places(connection)
+        rows = connection.execute(active)
+        places = sum(chunks_at_once(row.device) * row.number for row in rows)
         counts = [
             select(func.count())
             .select_from(
@@ -158,7 +164,7 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
                 )
                 .where(*_HAS_WORKERS, or_(chunks.c.job_id.is_not(None), IS_UNFILLED))
                 .where(jobs.c.priority == priority)
-                .limit(most)
+                .limit(max(FEWEST_PLACES, places))
                 .subquery()
             )
             .scalar_subquery()
@@ -176,18 +182,6 @@ def is_worker_needed(database: Database) -> bool:
         )
         needed = select(or_(exists().where(*_HAS_WORKERS), exists().where(*is_due)))
         return bool(connection.scalar(needed))
-
-
-def worker_places(connection: Connection) -> int:
-    """The number of chunks that all active workers process at once, at least FEWEST_PLACES."""
-    active = _silent_s() < WORKER_TIMEOUT_S
-    query = (
-        select(workers.c.device, func.count()).where(active).group_by(workers.c.device)
-    )
-    places = sum(
-        chunks_at_once(row[0]) * int(row[1]) for row in connection.execute(query)
-    )
-    return max(FEWEST_PLACES, places)
 
 
 def chunks_at_once(device: str) -> int:
@@ -260,16 +254,11 @@ def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
     database.execute(update(chunks).where(*held).values(lease_until=None))
 
 
-@dataclass
-class SuspendedJob:
-    """A job that waits for `folder` (see suspend_for_root), with the roots of its open items."""
+def list_suspended_jobs(database: Database) -> dict[int, tuple[str | None, list[int]]]:
+    """The jobs that wait, by id: for which folder (see suspend_for_root), and the roots of their open items.
 
-    folder: str | None
-    root_ids: list[int] = field(default_factory=list)
-
-
-def list_suspended_jobs(database: Database) -> dict[int, SuspendedJob]:
-    """The jobs that wait for a folder, by id. The ends of their chunks tell the roots."""
+    The ends of their chunks tell the roots.
+    """
     ends = job_items.c.position.in_((chunks.c.first, chunks.c.last))
     query = (
         select(jobs.c.id, photos.c.root_id)
@@ -279,18 +268,17 @@ def list_suspended_jobs(database: Database) -> dict[int, SuspendedJob]:
         .where(jobs.c.state == JobState.WAITING, chunks.c.done.is_(False))
         .distinct()
     )
-    suspended: dict[int, SuspendedJob] = {}
+    root_ids: dict[int, list[int]] = {}
     with database.read() as connection:
         for row in connection.execute(query):
-            suspended.setdefault(row.id, SuspendedJob(None)).root_ids.append(
-                row.root_id
-            )
-        notes = select(jobs.c.id, jobs.c.note_message).where(jobs.c.id.in_(suspended))
-        for row in connection.execute(notes) if suspended else ():
-            suspended[row.id].folder = (
-                (row.note_message or {}).get("values", {}).get("name")
-            )
-    return suspended
+            root_ids.setdefault(row.id, []).append(row.root_id)
+        notes = select(jobs.c.id, jobs.c.note_message).where(jobs.c.id.in_(root_ids))
+        rows = connection.execute(notes).all() if root_ids else ()
+    messages = {row.id: row.note_message or {} for row in rows}
+    return {
+        job_id: (message.get("values", {}).get("name"), root_ids[job_id])
+        for job_id, message in messages.items()
+    }
 
 
 def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
@@ -375,18 +363,27 @@ def list_workers(database: Database) -> list[WorkerStatus]:
             row.worker: row.claimed
             for row in connection.execute(counts.group_by(chunks.c.worker))
         }
-    groups: dict[str, list[WorkerStatus]] = {}
+    groups: dict[str, list[Row[Any]]] = {}
     for row in rows:
-        name, _ = worker_of(row.name)
-        chunk_count = claimed.get(row.name, 0)
-        own = {
-            "name": name,
-            "seen_seconds_ago": float(row.age),
-            "chunks": chunk_count,
-            "processes": 1,
-        }
-        groups.setdefault(name, []).append(document_of(WorkerStatus, row, **own))
-    return [_as_one(processes) for processes in groups.values()]
+        groups.setdefault(worker_of(row.name)[0], []).append(row)
+    statuses = []
+    for name, processes in groups.items():
+        rates = [row.photos_per_second for row in processes]
+        known_rates = [rate for rate in rates if rate is not None]
+        # It waits only if all its processes do.
+        at_work = [row for row in processes if not row.waits_for]
+        status = document_of(
+            WorkerStatus,
+            (at_work or processes)[0],
+            name=name,
+            started_at=min(row.started_at for row in processes),
+            seen_seconds_ago=float(min(row.age for row in processes)),
+            chunks=sum(claimed.get(row.name, 0) for row in processes),
+            photos_per_second=round(sum(known_rates), 2) if known_rates else None,
+            processes=len(processes),
+        )
+        statuses.append(status)
+    return statuses
 
 
 _PROCESS = re.compile(r"(tagger-\d+)\.(\d+)(@.*)")
@@ -399,25 +396,6 @@ def worker_of(name: str) -> tuple[str, int | None]:
     """
     match = _PROCESS.fullmatch(name)
     return (match[1] + match[3], int(match[2])) if match else (name, None)
-
-
-def _as_one(processes: Sequence[WorkerStatus]) -> WorkerStatus:
-    # One worker. It waits only if all its processes do.
-    at_work = [process for process in processes if not process.waits_for]
-    waits = (at_work or processes)[0]
-    rates = [
-        each.photos_per_second
-        for each in processes
-        if each.photos_per_second is not None
-    ]
-    return replace(
-        waits,
-        started_at=min(each.started_at for each in processes),
-        seen_seconds_ago=min(each.seen_seconds_ago for each in processes),
-        chunks=sum(each.chunks for each in processes),
-        photos_per_second=round(sum(rates), 2) if rates else None,
-        processes=len(processes),
-    )
 
 
 def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:

@@ -5,7 +5,7 @@ Knows nothing of the photos' content, and not whether a root is available (see a
 Photos are removed from the database by their paths. The files and verdicts stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -241,13 +241,19 @@ def _absorb_mounts(
     }
     in_root = {prefix + path for path in paths if path}
     in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
-    columns = ("root_id", "path", "path_bytes")
-    values = [
-        dict(zip(columns, (root.id, *path_text(path)), strict=True))
-        for path in sorted(in_root)
-    ]
-    insert_missing(connection, mounts, values)
+    store_mount_rows(connection, root, map(path_text, in_root))
     connection.execute(delete(mounts).where(of_child))
+
+
+def store_mount_rows(
+    connection: Connection, root: Root, keys: Iterable[tuple[str, bytes]]
+) -> None:
+    """Record mounted or guarded folders of the root, by the columns of their paths."""
+    rows = [
+        {"root_id": root.id, "path": path, "path_bytes": path_bytes}
+        for path, path_bytes in sorted(keys)
+    ]
+    insert_missing(connection, mounts, rows)
 
 
 def count_root_photos(

@@ -14,14 +14,14 @@ The photos of a moved root are elsewhere, at the same paths within another folde
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select, update
 
 from tagger.database.connection import AuditAction, Database, record_action
-from tagger.database.statements import insert_missing, lock_tables
+from tagger.database.statements import lock_tables
 from tagger.database.tables import mounts, photos, roots
 from tagger.errors import (
     PathNotFound,
@@ -42,6 +42,7 @@ from tagger.roots import (
     list_roots,
     path_prefix,
     photos_below,
+    store_mount_rows,
 )
 
 # Folders checked at a time, because a dead share blocks its check.
@@ -89,21 +90,21 @@ def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
     suspended = list_suspended_jobs(database)
     if not suspended:
         return []
-    needed = {root_id for job in suspended.values() for root_id in job.root_ids}
+    needed = {root_id for _, root_ids in suspended.values() for root_id in root_ids}
     with database.read() as connection:
         roots = [
             root for root in list_roots(connection, root_paths) if root.id in needed
         ]
         unavailable = unavailable_folders(connection, roots)
     names = {each.name for each in unavailable}
-    waited_for = {job.folder for job in suspended.values()}
+    waited_for = {folder for folder, _ in suspended.values()}
     available = {root.id for root in roots} - {
         each.root.id for each in unavailable if each.is_root
     }
     jobs = [
         number
-        for number, job in suspended.items()
-        if available.issuperset(job.root_ids) and job.folder not in names
+        for number, (folder, root_ids) in suspended.items()
+        if available.issuperset(root_ids) and folder not in names
     ]
     resume_suspended_jobs(database, jobs)
     return [
@@ -187,10 +188,10 @@ class _RecordedFolder:
         # Whether the photos in it may be gone if they are not found there.
         if self.mount.state is MountState.FILLED:
             return True
-        sample = sample_photos(connection, root, self.folder)
+        sample = _sample_photos(connection, root, self.folder)
         # Somebody may have moved them from the disk to the folder.
         is_here = self.mount.state is MountState.UNMOUNTED and any(
-            photo.is_at(root) for photo in sample
+            _is_photo_at(root, photo) for photo in sample
         )
         return is_here or not sample
 
@@ -213,34 +214,23 @@ def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolde
         return list(map(_RecordedFolder, folders, are_mounted, answers))
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """As one recognises it without reading it."""
-
-    path: str
-    path_bytes: bytes
-    size_bytes: int
-
-    def is_at(self, root: Root) -> bool:
-        with suppress(OSError):
-            return (
-                root.path_of(self.path, self.path_bytes).stat().st_size
-                == self.size_bytes
-            )
-        return False
-
-
-def sample_photos(connection: Connection, root: Root, folder: Path) -> list[StoredFile]:
-    """Those that are not gone."""
-    columns = (photos.c[each.name] for each in fields(StoredFile))
-    present = select(*columns).where(
+def _sample_photos(
+    connection: Connection, root: Root, folder: Path
+) -> Sequence[Row[Any]]:
+    # Some stored photos that are not gone.
+    present = select(photos).where(
         photos_below(root, folder),
         photos.c.gone_since.is_(None),
     )
-    return [
-        StoredFile(*row)
-        for row in connection.execute(present.order_by(photos.c.path).limit(SAMPLE))
-    ]
+    return connection.execute(present.order_by(photos.c.path).limit(SAMPLE)).all()
+
+
+def _is_photo_at(root: Root, photo: Row[Any]) -> bool:
+    # Whether a file of its size has its name, which shows it without reading it.
+    with suppress(OSError):
+        path = root.path_of(photo.path, photo.path_bytes)
+        return bool(path.stat().st_size == photo.size_bytes)
+    return False
 
 
 def store_mounts(
@@ -263,7 +253,7 @@ def store_mounts(
     mounted = {path for path in map(Path, mount_points) if path.is_relative_to(folder)}
     mounted.update(filter(is_mount_point, around))
     guarded = set[Path]()
-    outdated = set[_MountRow]()
+    outdated = set[tuple[str, bytes]]()
     with database.read() as connection:
         for link in map(Path, links):
             if link.is_relative_to(folder) and count_root_photos(
@@ -286,32 +276,23 @@ def store_mounts(
                 ):  # one that the scan did not enter
                     mounted.add(each.folder)
             if is_over:
-                outdated.add(_row(root, each.folder, is_mounted=each.is_mounted))
-    known = {_row(root, each.folder, is_mounted=each.is_mounted) for each in recorded}
-    new = {_row(root, path, is_mounted=True) for path in mounted}
-    new |= {_row(root, path, is_mounted=False) for path in guarded}
+                outdated.add(_key(root, each.folder, is_mounted=each.is_mounted))
+    known = {_key(root, each.folder, is_mounted=each.is_mounted) for each in recorded}
+    new = {_key(root, path, is_mounted=True) for path in mounted}
+    new |= {_key(root, path, is_mounted=False) for path in guarded}
     if new <= known and not outdated:
         return
     with database.write() as connection:
-        insert_missing(
-            connection,
-            mounts,
-            [row._asdict() for row in sorted(new - known)],
-        )
-        for row in outdated:
-            is_row = (mounts.c[name] == value for name, value in row._asdict().items())
-            connection.execute(delete(mounts).where(*is_row))
+        store_mount_rows(connection, root, new - known)
+        for path, path_bytes in outdated:
+            is_row = mounts.c.path == path, mounts.c.path_bytes == path_bytes
+            is_of_root = mounts.c.root_id == root.id
+            connection.execute(delete(mounts).where(is_of_root, *is_row))
 
 
-class _MountRow(NamedTuple):
-    root_id: int
-    path: str
-    path_bytes: bytes
-
-
-def _row(root: Root, folder: Path, *, is_mounted: bool) -> _MountRow:
+def _key(root: Root, folder: Path, *, is_mounted: bool) -> tuple[str, bytes]:
     path = "" if folder == root.folder else str(folder.relative_to(root.folder))
-    return _MountRow(root.id, *path_text(path if is_mounted else path + "/"))
+    return path_text(path if is_mounted else path + "/")
 
 
 def moved_roots(
@@ -387,7 +368,6 @@ def _refusal(
 
 def _is_at(connection: Connection, root: Root, folder: Path) -> bool:
     moved = replace(root, folder=folder)
-    are_there = [
-        photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)
-    ]
+    sample = _sample_photos(connection, root, root.folder)
+    are_there = [_is_photo_at(moved, photo) for photo in sample]
     return sum(are_there) * 2 > len(are_there)

@@ -142,7 +142,7 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
             connection.execute(
                 insert(changed_days).values(step="positions", content_id=1)
             )  # so there is more to do
-        executor._leases._renew()
+        executor._renew_leases()
 
     before_steps(monkeypatch, cancel)
     assert executor.execute(claimed) is ChunkEnd.LOST

@@ -148,11 +148,11 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger):
     job = ledger.job(0, photo_ids=[*ledger.photos(32), *ledger.photos(40, root_id=share)])
     claim = ledger.claim(job)
     suspend_for_root(ledger.database, job, "share")
-    assert {
-        job: set(suspended.root_ids) for job, suspended in list_suspended_jobs(ledger.database).items()
-    } == {job: {ledger.root_id, share}}
+    assert {job: set(root_ids) for job, (_, root_ids) in list_suspended_jobs(ledger.database).items()} == {
+        job: {ledger.root_id, share}
+    }
     ledger.store(claim, Outcome.TAGGED)
-    assert {job: suspended.root_ids for job, suspended in list_suspended_jobs(ledger.database).items()} == {
+    assert {job: root_ids for job, (_, root_ids) in list_suspended_jobs(ledger.database).items()} == {
         job: [share]
     }
     resume_suspended_jobs(ledger.database, [job])

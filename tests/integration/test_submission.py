@@ -177,6 +177,7 @@ def test_photos_of_another_job_are_noted_and_changed_ones_taken(folder, tiny_set
 def test_a_job_leaves_photos_to_another_one_that_does_the_same(folder, tiny_settings, change, is_left):
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
+    change = dict(change)  # of both databases
     if change.pop("is_paused", False):
         pause(folder.database, other)
     with folder.database.write() as connection:

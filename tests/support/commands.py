@@ -34,7 +34,7 @@ from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
 from tagger.transfer import upgrade_database
 from worker.broker import RedisEndpoint, RedisKeys
-from worker.embedded_socket import embedded_url
+from worker.embedded_redis import embedded_url
 
 BIN = Path(sys.executable).parent
 # Commands that install signal handlers, start processes and end on a signal.

@@ -84,7 +84,7 @@ from tagger.ledger.job_control import cancel as cancel_job
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
 from tagger.ledger.workers import find_last_tick, list_workers
-from worker.embedded_socket import has_socket
+from worker.embedded_redis import has_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -67,14 +67,34 @@ from tagger.settings import Settings
 from tagger.texts import document_of
 from tagger.texts.text_format import INVISIBLE, has_controls
 
+_FIELDS = 5
+# Lists of all minutes, hours, days, months and weekdays have 350.
+_LONGEST_CRON = 500
+_FIELDS_TEXT = (
+    "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
+)
 
-def next_due(cron: str, zone: str, after: datetime) -> datetime:
-    """The first due time after `after`, in UTC.
+
+def next_due(
+    cron: str, zone: str, after: datetime, *, reverse: bool = False
+) -> datetime:
+    """The first due time after `after`, in UTC; with `reverse`, the last one before it.
 
     Raises:
         ScheduleInvalid: the expression or the time zone is invalid.
     """
-    return _due(cron, zone, after)
+    try:
+        local = after.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ScheduleInvalid(
+            reason=f"there is no time zone {zone!r}; use one like Europe/Paris"
+        ) from error
+    try:
+        return next(CronSim(cron, local, reverse=reverse)).astimezone(UTC)
+    except (CronSimError, ValueError, StopIteration) as error:
+        raise ScheduleInvalid(
+            reason=f"{cron!r} is not a valid cron expression, or is never due ({error}). {_FIELDS_TEXT}"
+        ) from error
 
 
 def latest_due(cron: str, zone: str, until: datetime) -> datetime:
@@ -85,7 +105,7 @@ def latest_due(cron: str, zone: str, until: datetime) -> datetime:
     """
     # The search excludes its start, and has a resolution of minutes.
     following = until.replace(second=0, microsecond=0).timestamp() + 60
-    return _due(cron, zone, datetime.fromtimestamp(following, UTC), reverse=True)
+    return next_due(cron, zone, datetime.fromtimestamp(following, UTC), reverse=True)
 
 
 def follow_clock(database: Database, schedule: Row[Any], now: datetime) -> None:
@@ -119,46 +139,10 @@ def next_time_of_day(text: str, zone: str, after: datetime) -> datetime:
     return next_due(f"{int(minute)} {int(hour)} * * *", zone, after)
 
 
-_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
-
-
-def check_time_of_day(text: str | None) -> None:
-    """Raises:
-    ScheduleInvalid: it is no time of day like 06:00.
-    """
-    if text is not None and not _TIME_OF_DAY.fullmatch(text):
-        raise ScheduleInvalid(
-            reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00"
-        )
-
-
 def explain_cron(cron: str, until: str | None = None) -> str:
     """The expression in words, and the time of day at which its runs are paused."""
     text = CronSim(cron, datetime.now(UTC)).explain()
     return f"{text}, until {until}" if until else text
-
-
-_FIELDS = 5
-# Lists of all minutes, hours, days, months and weekdays have 350.
-_LONGEST_CRON = 500
-_FIELDS_TEXT = (
-    "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
-)
-
-
-def _due(cron: str, zone: str, start: datetime, *, reverse: bool = False) -> datetime:
-    try:
-        local = start.astimezone(ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ScheduleInvalid(
-            reason=f"there is no time zone {zone!r}; use one like Europe/Paris"
-        ) from error
-    try:
-        return next(CronSim(cron, local, reverse=reverse)).astimezone(UTC)
-    except (CronSimError, ValueError, StopIteration) as error:
-        raise ScheduleInvalid(
-            reason=f"{cron!r} is not a valid cron expression, or is never due ({error}). {_FIELDS_TEXT}"
-        ) from error
 
 
 # The job of a run, and the one that writes its tags.
@@ -251,6 +235,7 @@ class ScheduleDocument:
 
 
 LONGEST_NAME = 200
+_TIME_OF_DAY = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def add_schedule(
@@ -277,7 +262,10 @@ def add_schedule(
         raise ScheduleInvalid(
             reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line"
         )
-    check_time_of_day(until)
+    if until is not None and not _TIME_OF_DAY.fullmatch(until):
+        raise ScheduleInvalid(
+            reason=f"{until!r} is not a time of day; write hours and minutes, like 06:00"
+        )
     if len(cron) > _LONGEST_CRON:
         reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
         raise ScheduleInvalid(reason=reason)
@@ -379,31 +367,13 @@ def schedule_row(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def backfill_from_schedule(selection: str, options: Mapping[str, Any]) -> Backfill:
-    """The backfill that a schedule stores as its selection and options.
-
-    Raises:
-        ValueError: no schedule stores such options.
-    """
-    if not isinstance(options.get(_FOLLOWS_LINKS, True), bool):
-        raise ValueError(f"{_FOLLOWS_LINKS} is neither true nor false")  # noqa: TRY004
-    return backfill_from_options(selection, _without_follows_links(options))
-
-
-def follows_links(options: Mapping[str, Any]) -> bool:
-    """Whether the folders of a schedule may be links, from its options."""
-    return bool(options.get(_FOLLOWS_LINKS, True))
-
-
 def _schedule(row: Row[Any]) -> ScheduleDocument:
-    options = _without_follows_links(row.options)
+    options = {
+        name: value for name, value in row.options.items() if name != _FOLLOWS_LINKS
+    }
     return document_of(
         ScheduleDocument, row, zone=row.time_zone, what=row.selection, options=options
     )
-
-
-def _without_follows_links(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != _FOLLOWS_LINKS}
 
 
 def local_zone() -> str | None:
@@ -458,14 +428,7 @@ def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
             .limit(limit)
         )
         return [
-            ScheduleRun(
-                row.due_at,
-                row.started_at,
-                row.job_id,
-                row.state,
-                row.note,
-                row.note_message,
-            )
+            document_of(ScheduleRun, row, job=row.job_id)
             for row in connection.execute(query)
         ]
 
@@ -536,7 +499,7 @@ def _run(
 ) -> ScheduleRun | None:
     # Start one run; None as for `_insert_run`. `author`: None if somebody asked for it.
     resume_paused_runs(database, row.id)
-    backfill = backfill_from_schedule(row.selection, row.options)
+    backfill = _schedule(row).backfill
     new = replace(
         backfill.new_job(database, settings),
         priority=Priority(row.priority),
@@ -548,7 +511,7 @@ def _run(
     on_recorded(replace(run, state=JobState.SCANNING))
     try:
         backfill.check(database, settings.roots)
-        if not follows_links(row.options):
+        if row.options.get(_FOLLOWS_LINKS, True) is not True:
             selection = select_paths(backfill.scan)
             is_elsewhere = selection.files or set(selection.folders) - set(
                 backfill.scan

@@ -8,9 +8,10 @@ can be read fails after MAX_DEATHS of them that had it alone.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 from tagger.database import Outcome
@@ -170,33 +171,26 @@ class ChunkRunner:
         self, processor: PhotoProcessor, item: Item, roots: Mapping[int, Root]
     ) -> None:
         try:
-            if not processor.read_alone(item, roots[item.root_id]):
-                log.warning("%s: one stays open", self.title)
-                return
-            with self._counting_death(item):
-                processor.process([item], roots)
+            was_read = processor.read_alone(item, roots[item.root_id])
         except PhotoFailed as failed:
             processor.fail_alone(item, failed.failure)
-
-    @contextmanager
-    def _counting_death(self, item: Item) -> Iterator[None]:
-        # A death is counted before and subtracted after: the count stays only if this process dies.
-        #
-        # Raises:
-        #     PhotoFailed: too many processes died while they processed the photo alone.
+            return
+        if not was_read:
+            log.warning("%s: one stays open", self.title)
+            return
         if item.deaths >= MAX_DEATHS:
             ended = f"{item.deaths} processes ended while they processed it alone"
             advice = "Check their logs and the memory of their machines, then retry it."
-            raise PhotoFailed(FailureKind.CRASHED, f"{ended}. {advice}")
-        self.with_retry(
-            lambda: count_crashes(self.database, self.claim, item.position, +1)
-        )
+            failure = PhotoFailure(FailureKind.CRASHED, f"{ended}. {advice}")
+            processor.fail_alone(item, failure)
+            return
+        # A death is counted before and subtracted after: the count stays only if this process dies.
+        count = partial(count_crashes, self.database, self.claim, item.position)
+        self.with_retry(partial(count, +1))
         try:
-            yield
+            processor.process([item], roots)
         finally:
-            self.with_retry(
-                lambda: count_crashes(self.database, self.claim, item.position, -1)
-            )
+            self.with_retry(partial(count, -1))
 
     @property
     def must_stop(self) -> bool:

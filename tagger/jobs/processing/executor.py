@@ -60,12 +60,12 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = time.monotonic()
+        self.message_at = time.monotonic()
         # When each chunk last made progress; infinite before the first one: models are being loaded.
         self._progress_at: dict[object, float] = {}
 
     def record_message(self) -> None:
-        self._message_at = time.monotonic()
+        self.message_at = time.monotonic()
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[[], None]]:
@@ -103,10 +103,6 @@ class ActivityMonitor:
             if is_stuck
             else None
         )
-
-    @property
-    def message_age_s(self) -> float:
-        return time.monotonic() - self._message_at
 
 
 _STOP_CHECK_S = 0.5
@@ -154,40 +150,6 @@ class SharedExclusiveLock:
 log = logging.getLogger(__name__)
 
 
-class LeaseRenewer:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        # By token: the claim, and the event that tells its holder that the lease was lost.
-        self._leases: dict[str, tuple[Claim, threading.Event]] = {}
-        self._thread = ExitStack()
-        self._thread.enter_context(renewing(self._renew, "leases"))
-
-    @contextmanager
-    def hold(self, claim: Claim) -> Iterator[threading.Event]:
-        """Renew the claim's lease inside the context; the event is set if the lease is lost."""
-        lost = threading.Event()
-        with self._lock:
-            self._leases[claim.token] = (claim, lost)
-        try:
-            yield lost
-        finally:
-            with self._lock:
-                del self._leases[claim.token]
-
-    def close(self) -> None:
-        self._thread.close()
-
-    def _renew(self) -> None:
-        with self._lock:
-            leases = dict(self._leases)
-        if leases:
-            for claim in renew_leases(
-                self._database, [claim for claim, _ in leases.values()]
-            ):
-                leases[claim.token][1].set()
-
-
 class _Stopped(Exception):
     """The process stops within the last step of a job, or has lost it. No error that a model may have."""
 
@@ -207,16 +169,19 @@ class ChunkExecutor:
         self._database = database
         self._settings = settings
         self._slice_s = slice_s
-        self._leases = LeaseRenewer(database)
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
-        self._stall_check = ExitStack()
-        self._stall_check.enter_context(
-            stall_check(partial(self.activity.problem, settings.work_stall_s))
-        )
         # When it is set, results that are available are stored and all other photos are released.
         self.stop = threading.Event()
         self._lock = SharedExclusiveLock(self.stop)
+        # By token: the claim, and the event that tells its holder that the lease was lost.
+        self._leases: dict[str, tuple[Claim, threading.Event]] = {}
+        self._leases_lock = threading.Lock()
+        self._threads = ExitStack()
+        self._threads.enter_context(renewing(self._renew_leases, "leases"))
+        self._threads.enter_context(
+            stall_check(partial(self.activity.problem, settings.work_stall_s))
+        )
 
     def execute(
         self,
@@ -231,7 +196,7 @@ class ChunkExecutor:
             ReadsTimedOut: no photo can be read any more; the chunk is released, and the process has to end.
         """
         with (
-            self._leases.hold(claim) as lease_lost,
+            self._hold_lease(claim) as lease_lost,
             self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
             self.activity.chunk() as record_progress,
         ):
@@ -267,9 +232,28 @@ class ChunkExecutor:
 
     def close(self) -> None:
         self.stop.set()
-        self._leases.close()
         self.models.close()
-        self._stall_check.close()
+        self._threads.close()
+
+    @contextmanager
+    def _hold_lease(self, claim: Claim) -> Iterator[threading.Event]:
+        # Renew the claim's lease inside the context; the event is set if the lease is lost.
+        lost = threading.Event()
+        with self._leases_lock:
+            self._leases[claim.token] = (claim, lost)
+        try:
+            yield lost
+        finally:
+            with self._leases_lock:
+                del self._leases[claim.token]
+
+    def _renew_leases(self) -> None:
+        with self._leases_lock:
+            leases = dict(self._leases)
+        if leases:
+            claims = [claim for claim, _ in leases.values()]
+            for claim in renew_leases(self._database, claims):
+                leases[claim.token][1].set()
 
     def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool) -> ChunkEnd:
         try:
@@ -398,24 +382,19 @@ def own_job(database: Database, job_id: int) -> Iterator[None]:
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
-        _cancel_rest(database, job_id, f"{reason}; {PUT_BACK}")
+
+        def end() -> None:
+            with database.write() as connection:
+                end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
+
+        is_stopping = threading.Event()
+        is_stopping.set()
+        try:
+            with_retry(end, is_stopping)
+        except DatabaseError as outage:
+            text = "Job %d is cancelled by the next command: %s"
+            log.warning(text, job_id, outage_text(outage))
         raise
-
-
-def _cancel_rest(database: Database, job_id: int, note: str) -> None:
-    # End the job of a command that ends. While the database is away, the next command does it.
-    def end() -> None:
-        with database.write() as connection:
-            end_local_job(connection, job_id, note)
-
-    is_stopping = threading.Event()
-    is_stopping.set()
-    try:
-        with_retry(end, is_stopping)
-    except DatabaseError as error:
-        log.warning(
-            "Job %d is cancelled by the next command: %s", job_id, outage_text(error)
-        )
 
 
 class JobThreads:

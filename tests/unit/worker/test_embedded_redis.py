@@ -21,8 +21,7 @@ from tagger.errors import EmbeddedRedisUnavailable, PermissionsUnsafe, RedisUnav
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
 from worker.broker import RedisEndpoint, RedisKeys, check_broker, find_broker, queue_depths
-from worker.embedded_redis import UNUSED_COMMANDS, socket_client, start_embedded
-from worker.embedded_socket import embedded_url
+from worker.embedded_redis import UNUSED_COMMANDS, embedded_url, socket_client, start_embedded
 from worker.producer import make_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
