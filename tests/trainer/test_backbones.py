@@ -17,7 +17,6 @@ from torchvision import models
 from tagger.model.artifact import checked_archive, file_digest
 from trainer import BackboneUnusable
 from trainer.backbones import Torchvision, build_network, find_source, load_backbone
-from trainer.comparison import Trial, recommend
 from trainer.learning.classifier import (
     Encoder,
     LandmarkClassifier,
@@ -27,6 +26,7 @@ from trainer.learning.classifier import (
     embedding_of,
 )
 from trainer.networks import Backbone, fuse_batch_norms
+from trainer.recipes import Trial, recommend
 
 IMAGENET = (123.675, 116.28, 103.53)
 

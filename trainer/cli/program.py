@@ -331,7 +331,7 @@ def compare(
                 param_hint="--weights",
             )
         files[name] = Path(path)
-    from trainer.comparison import (
+    from trainer.recipes import (
         ComparisonOptions,
         compare_backbones,
         comparison_lines,
