@@ -115,9 +115,7 @@ def landmark_counts(
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
     """Those with photos or more facts than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
-        return _counted(
-            familiar_landmarks(connection), _numbers(connection, "images")
-        )
+        return _counted(familiar_landmarks(connection), _numbers(connection, "images"))
 
 
 def count_images(connection: Connection, landmark_id: int) -> int:
