@@ -13,7 +13,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -279,10 +279,9 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
     for pragma in SQLITE_PRAGMAS:
         try:
             connection.execute(f"PRAGMA {pragma}").close()
-        except (
-            sqlite3.OperationalError
-        ) as error:  # a read-only file in another journal mode
-            if not is_read_only(error):
+        except sqlite3.OperationalError as error:
+            # A read-only file may be in another journal mode.
+            if error_class(error) is not DatabaseReadOnly:
                 raise
 
 
@@ -349,13 +348,11 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         engine.dispose()
-        if is_permission_missing(error):
-            raise DatabasePermissionMissing(reason=reason_of(error)) from error
-        if is_read_only(error):
-            raise DatabaseReadOnly(reason=reason_of(error)) from error
-        if is_disk_full(error):
-            raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
-        reason = reason_of(error)
+        kind, reason = error_class(error), reason_of(error)
+        if kind in (DatabasePermissionMissing, DatabaseReadOnly):
+            raise kind(reason=reason) from error
+        if kind is DiskFull:
+            raise DiskFull(what=redact(engine.url), reason=reason) from error
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
         remedy = _remedy(engine.url, shown)
@@ -408,49 +405,43 @@ DatabaseError = SQLAlchemyError
 # Said with an unexpected error: values that this program never stores have no error of their own.
 DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
 
-# PostgreSQL's codes. For its driver, the second is no operational error.
-_DISK_FULL, _READ_ONLY = "53100", "25006"
+# PostgreSQL's codes of a full disk, of a missing right (with the second, the role may use no schema), and of
+# limits of memory, connections and settings such as `temp_file_limit`. A standby is read-only.
+_READ_ONLY, _DISK_FULL = "25006", "53100"
+_NO_RIGHT, _AT_LIMIT = {"42501", "3F000"}, {"53200", "53300", "53400"}
 
 
-def is_permission_missing(error: DatabaseError) -> bool:
-    # PostgreSQL's codes. With the second, the role may use no schema.
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in {"42501", "3F000"}
-
-
-def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
-    """Whether this user may not write to the file, or the server is read-only, as a standby is."""
+def error_class(error: DatabaseError | sqlite3.Error) -> type[TaggerError]:
+    """Which error of an open database this is; a lost connection if it is no other."""
     cause = getattr(error, "orig", None) or error
-    if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
-    return getattr(cause, "sqlstate", None) == _READ_ONLY
-
-
-def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause, sqlite3.Error):
-        # SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too.
-        return getattr(cause, "sqlite_errorcode", None) in {
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_IOERR_SHMSIZE,
-        }
-    # A refused connection has no SQLSTATE: PostgreSQL may have to write a file for it.
-    return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(
-        errno.ENOSPC
-    ) in str(cause)
+    state = getattr(cause, "sqlstate", None)
+    code = getattr(cause, "sqlite_errorcode", 0)
+    if code & 0xFF == sqlite3.SQLITE_READONLY or state == _READ_ONLY:
+        return DatabaseReadOnly
+    # With SQLite's second code, there is no space for the `-shm` file, which readers create too. A connection
+    # that PostgreSQL refuses has no code: it may have to write a file for it.
+    if (
+        code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+        or state == _DISK_FULL
+        or os.strerror(errno.ENOSPC) in str(cause)
+    ):
+        return DiskFull
+    if state in _NO_RIGHT:
+        return DatabasePermissionMissing
+    if state in _AT_LIMIT:
+        return DatabaseLimitReached
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    is_refused = isinstance(error, DataError | IntegrityError | ProgrammingError)
+    # With SQLite's code, a table or column is missing, for example.
+    if not is_lost and (is_refused or code == sqlite3.SQLITE_ERROR):
+        return StatementRefused
+    return DatabaseConnectionLost
 
 
 def may_only_read(error: DatabaseError) -> bool:
     """Whether reading works where this statement was refused: for lack of space, or of a right."""
-    return is_disk_full(error) or is_read_only(error) or is_permission_missing(error)
-
-
-def _is_at_limit(error: DatabaseError) -> bool:
-    # PostgreSQL's codes of memory, connections and limits such as `temp_file_limit`.
-    return getattr(getattr(error, "orig", None), "sqlstate", None) in {
-        "53200",
-        "53300",
-        "53400",
-    }
+    refusals = DiskFull, DatabaseReadOnly, DatabasePermissionMissing
+    return error_class(error) in refusals
 
 
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:
@@ -463,47 +454,31 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
 
 def is_defect(error: DatabaseError) -> bool:
     """Whether the database refuses a statement or a value of this program: waiting cannot help."""
-    if may_only_read(error):
-        return False
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return False
-    if (
-        getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-        == sqlite3.SQLITE_ERROR
-    ):
-        return True  # a table or column is missing, for example
-    return isinstance(error, DataError | IntegrityError | ProgrammingError)
+    return error_class(error) is StatementRefused
 
 
 def stated_error(error: DatabaseError, reason: str) -> TaggerError:
     """The text about an error of an open database, for a command that ends because of it."""
-    if is_read_only(error):
-        return DatabaseReadOnly(reason=reason)
-    if is_disk_full(error):
+    kind = error_class(error)
+    if kind is DiskFull:
         return DiskFull(what="the database", reason=reason)
-    if is_permission_missing(error):
-        return DatabasePermissionMissing(reason=reason)
-    if _is_at_limit(error):
-        return DatabaseLimitReached(reason=reason)
-    return (StatementRefused if is_defect(error) else DatabaseConnectionLost)(
-        reason=reason
-    )
+    return kind(reason=reason)
+
+
+_OUTAGES: Mapping[type[TaggerError], str] = {
+    DiskFull: "the disk of {file} is full: free some space",
+    DatabaseReadOnly: "the database is read-only ({reason})",
+    DatabasePermissionMissing: "the user of the database lacks a right ({reason})",
+    DatabaseLimitReached: "the database server is at one of its limits ({reason})",
+    StatementRefused: "the database refuses a statement, which is a defect of this program ({reason})",
+    DatabaseConnectionLost: "the database does not answer ({reason})",
+}
 
 
 def outage_text(error: DatabaseError) -> str:
     """The beginning of a sentence about an error of an open database, for work that is retried."""
-    if is_disk_full(error):
-        file, *_ = getattr(error, "detail", None) or ["the database"]
-        return f"the disk of {file} is full: free some space"
-    if is_read_only(error):
-        return f"the database is read-only ({reason_of(error)})"
-    if is_permission_missing(error):
-        return f"the user of the database lacks a right ({reason_of(error)})"
-    if _is_at_limit(error):
-        return f"the database server is at one of its limits ({reason_of(error)})"
-    if is_defect(error):
-        return f"the database refuses a statement, which is a defect of this program ({reason_of(error)})"
-    return f"the database does not answer ({reason_of(error)})"
+    file, *_ = getattr(error, "detail", None) or ["the database"]
+    return _OUTAGES[error_class(error)].format(file=file, reason=reason_of(error))
 
 
 log = logging.getLogger(__name__)
@@ -521,15 +496,11 @@ LONGEST_PAUSE_S = 5.0
 
 def is_transient(error: SQLAlchemyError) -> bool:
     """True if waiting can help: the database is away, locked or read-only, or the pool is exhausted."""
-    if isinstance(error, DBAPIError):
-        if is_defect(error):
-            return False
-        return (
-            isinstance(error, OperationalError)
-            or error.connection_invalidated
-            or is_read_only(error)
-        )
-    return isinstance(error, PoolTimeout)
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    kind = error_class(error)
+    is_outage = isinstance(error, OperationalError) or error.connection_invalidated
+    return kind is DatabaseReadOnly or (is_outage and kind is not StatementRefused)
 
 
 def with_retry(

@@ -46,12 +46,17 @@ PAGE = 500
 
 
 class _Expression(FunctionElement[_Value]):
-    # `{0}` are its arguments.
+    # An expression with SQL of its own for each database, in which `{0}` are its arguments.
     sqlite: ClassVar[str]
     postgresql: ClassVar[str]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(
+        cls, *, sqlite: str, postgresql: str, type_: TypeEngine[_Value] | None = None
+    ) -> None:
         cls.inherit_cache = True  # SQLAlchemy asks each class itself
+        cls.sqlite, cls.postgresql = sqlite, postgresql
+        if type_ is not None:
+            cls.type = type_
         super().__init_subclass__()
 
     @classmethod
@@ -66,80 +71,96 @@ def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> 
     return text
 
 
-class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions where they are used
+# The names of these read as SQL functions where they are used.
+class db_now(  # noqa: N801
+    _Expression[float],
+    type_=Float(),
+    sqlite="((julianday('now') - 2440587.5) * 86400.0)",
+    postgresql="extract(epoch FROM clock_timestamp())::float8",
+):
     """Seconds since 1970 by the database's clock. Leases are compared by this clock only."""
 
-    type = Float()
-    sqlite = "((julianday('now') - 2440587.5) * 86400.0)"
-    postgresql = "extract(epoch FROM clock_timestamp())::float8"
+
+class rounded_down(  # noqa: N801
+    _Expression[int],
+    type_=Integer(),
+    sqlite="CAST({0} AS INTEGER)",
+    postgresql="floor({0})::integer",
+):
+    """A number without its fraction, which is not negative."""
 
 
-class rounded_down(_Expression[int]):  # noqa: N801
-    type = Integer()
-    sqlite = "CAST({0} AS INTEGER)"
-    postgresql = "floor({0})::integer"
+class year_of(  # noqa: N801
+    _Expression[str],
+    type_=Text(),
+    sqlite="substr({0}, 1, 4)",
+    postgresql="to_char({0}, 'YYYY')",
+):
+    """Like `2024`."""
 
 
-class year_of(_Expression[str]):  # noqa: N801
-    type = Text()
-    sqlite = "substr({0}, 1, 4)"
-    postgresql = "to_char({0}, 'YYYY')"
-
-
-class month_of(_Expression[str]):  # noqa: N801
+class month_of(  # noqa: N801
+    _Expression[str],
+    type_=Text(),
+    sqlite="substr({0}, 1, 7)",
+    postgresql="to_char({0}, 'YYYY-MM')",
+):
     """Like `2024-06`."""
 
-    type = Text()
-    sqlite = "substr({0}, 1, 7)"
-    postgresql = "to_char({0}, 'YYYY-MM')"
 
-
-class calendar_day_of(_Expression[str]):  # noqa: N801
+class calendar_day_of(  # noqa: N801
+    _Expression[str],
+    type_=Text(),
+    sqlite="substr({0}, 6, 5)",
+    postgresql="to_char({0}, 'MM-DD')",
+):
     """Like `06-30`."""
 
-    type = Text()
-    sqlite = "substr({0}, 6, 5)"
-    postgresql = "to_char({0}, 'MM-DD')"
 
-
-class day_of(_Expression[Any]):  # noqa: N801
+class day_of(  # noqa: N801
+    _Expression[Any],
+    sqlite="substr({0}, 1, 10)",
+    postgresql="date_trunc('day', {0})",
+):
     """The day of a time, to group by: text in SQLite, where that is faster, a time in PostgreSQL."""
 
-    sqlite = "substr({0}, 1, 10)"
-    postgresql = "date_trunc('day', {0})"
 
-
-class part_of(_Expression[int]):  # noqa: N801
+class part_of(  # noqa: N801
+    _Expression[int],
+    type_=Integer(),
+    sqlite="CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)",
+    # As PostgreSQL writes it, so that Alembic finds the index equal.
+    postgresql="coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)",
+):
     """The part of a photo by its time and its id, which numbers of photos are kept of."""
 
-    type = Integer()
-    sqlite = "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
-    # As PostgreSQL writes it, so that Alembic finds the index equal.
-    postgresql = "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
+
+class is_midnight(  # noqa: N801
+    _Expression[bool],
+    type_=Boolean(),
+    sqlite="(substr({0}, 12, 8) = '00:00:00')",
+    postgresql="(date_trunc('second', {0}) = date_trunc('day', {0}))",
+):
+    """Whether a time is that of no clock, as of a day alone."""
 
 
-class is_midnight(_Expression[bool]):  # noqa: N801
-    type = Boolean()
-    sqlite = "(substr({0}, 12, 8) = '00:00:00')"
-    postgresql = "(date_trunc('second', {0}) = date_trunc('day', {0}))"
-
-
-class folder_of(_Expression[str]):  # noqa: N801
+class folder_of(  # noqa: N801
+    _Expression[str],
+    type_=Text(),
+    # Without its slashes, a path has all the characters of its last part: rtrim removes these.
+    sqlite="rtrim({0}, replace({0}, '/', ''))",
+    postgresql="left({0}, -strpos(reverse({0}), '/'))",
+):
     """The folder of a path, on SQLite with a slash at its end; empty for a file that is in no folder."""
 
-    type = Text()
-    # Without its slashes, a path has all the characters of its last part: rtrim removes these.
-    sqlite = "rtrim({0}, replace({0}, '/', ''))"
-    postgresql = "left({0}, -strpos(reverse({0}), '/'))"
+
+_NAME_OF = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
 
 
-class name_of(_Expression[str]):  # noqa: N801
+class name_of(  # noqa: N801
+    _Expression[str], type_=Text(), sqlite=_NAME_OF, postgresql=_NAME_OF
+):
     """The name of the file of a path, with ASCII letters in lower case. Photos have an index of it."""
-
-    type = Text()
-    sqlite = postgresql = (
-        "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
-    )
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801
@@ -263,15 +284,11 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
         return self
 
 
-@compiles(among, "sqlite")
-def _sqlite_among(element: among, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(among)
+def _compile_among(element: among, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - the values are a parameter
-
-
-@compiles(among, "postgresql")
-def _postgresql_among(element: among, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - a parameter
     return f"({column} = ANY ({values}))"
 
 
@@ -279,10 +296,6 @@ def array(
     values: Iterable[_Value], item: TypeEngine[_Value]
 ) -> ColumnElement[Sequence[_Value]]:
     return literal(list(values), _Array(item))
-
-
-def ids_parameter(name: str) -> BindParameter[Sequence[int]]:
-    return bindparam(name, type_=_Array(BigInteger()))
 
 
 class _Array(TypeDecorator[list[Any]]):
@@ -298,6 +311,10 @@ class _Array(TypeDecorator[list[Any]]):
         if dialect.name == "sqlite":
             return json.dumps
         return lambda values: _array_text(values or [])
+
+
+# The parameter `ids` of statements that are built once.
+IDS: BindParameter[Sequence[int]] = bindparam("ids", type_=_Array(BigInteger()))
 
 
 def _array_text(values: list[Any]) -> object:

@@ -127,10 +127,8 @@ class Found:
         """The number of rows that the indexes read, counted up to `limit`."""
         size = 0
         for rows in self.rows:
-            counted = select(func.count()).select_from(
-                rows.limit(limit - size).subquery()
-            )
-            size += connection.scalar(counted) or 0
+            next_rows = rows.limit(limit - size).subquery()
+            size += connection.scalar(select(func.count()).select_from(next_rows)) or 0
             if size >= limit:
                 break
         return size
@@ -151,12 +149,7 @@ _REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected"
 
 def _with_outcome(outcome: Outcome | None) -> Select[Any]:
     # Images by outcome; None: those that no model has classified.
-    has_outcome = (
-        contents.c.outcome.is_(None)
-        if outcome is None
-        else contents.c.outcome == outcome
-    )
-    return select(contents.c.id).where(has_outcome)
+    return select(contents.c.id).where(contents.c.outcome == outcome)
 
 
 # A kind of option that a facet adds to a query: a landmark; or a position or an area.
@@ -307,8 +300,12 @@ class ResolvedQuery:
         if self.trip is not None:
             from tagger.kept.trips import is_of_trip
 
-            dates = photos.c.taken_at.between(self.trip.first, self.trip.last)
-            yield Filter(is_of_trip(self.trip), Found.by_ranges(dates))
+            yield Filter(
+                is_of_trip(self.trip),
+                Found.by_ranges(
+                    photos.c.taken_at.between(self.trip.first, self.trip.last)
+                ),
+            )
         if self.query.job is not None:
             of_job = select(job_items.c.photo_id).where(
                 job_items.c.job_id == self.query.job
@@ -371,10 +368,8 @@ class ResolvedQuery:
             images = select(shown_things.c.content_id).where(
                 shown_things.c.thing.in_(slugs)
             )
-            is_shown = images.where(
-                shown_things.c.content_id == photos.c.content_id
-            ).exists()
-            yield Filter(is_shown, Found.by_images(images))
+            of_photo = shown_things.c.content_id == photos.c.content_id
+            yield Filter(images.where(of_photo).exists(), Found.by_images(images))
         if self.sights:
             taken_there = positions.c.sight.in_(self.sights)
             yield Filter(
@@ -386,23 +381,22 @@ class ResolvedQuery:
         # By what is stored with the files: folders, cameras and dates.
         query = self.query
         if query.under:
-            is_below = or_(false(), *(range_.filter for range_ in self.ranges))
             yield Filter(
-                is_below,
+                self._is_below(),
                 Found.by_ranges(*(range_.condition for range_ in self.ranges)),
             )
         if self.camera_ids:
-            by_camera = [photos.c.camera_id == each for each in self.camera_ids]
             yield Filter(
                 unindexed(photos.c.camera_id).in_(self.camera_ids),
-                Found.by_ranges(*by_camera),
+                Found.by_ranges(
+                    *(photos.c.camera_id == id_ for id_ in self.camera_ids)
+                ),
             )
         taken_at = unindexed(photos.c.taken_at)
         if query.year:
             years = sorted(set(query.year))
-            in_years = or_(*(taken_in(taken_at, year) for year in years))
             yield Filter(
-                in_years,
+                or_(*(taken_in(taken_at, year) for year in years)),
                 Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)),
             )
         if query.undated:
@@ -425,6 +419,9 @@ class ResolvedQuery:
             ]
             yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
 
+    def _is_below(self) -> Condition:
+        return or_(false(), *(range_.filter for range_ in self.ranges))
+
     def _of_contents(self) -> Iterator[Filter]:
         # By the model of an image, its verdicts, and where a photo's position comes from.
         query = self.query
@@ -433,15 +430,13 @@ class ResolvedQuery:
             earlier = select(classifications.c.content_id).where(
                 classifications.c.model_id == self.model_id
             )
-            is_earlier = exists().where(
-                classifications.c.content_id == photos.c.content_id,
-                classifications.c.model_id == self.model_id,
+            is_earlier = earlier.where(
+                classifications.c.content_id == photos.c.content_id
+            ).exists()
+            yield Filter(
+                or_(unindexed(contents.c.model_id) == self.model_id, is_earlier),
+                Found.by_images(last, earlier),
             )
-            of_model = or_(
-                unindexed(contents.c.model_id) == self.model_id,
-                is_earlier,
-            )
-            yield Filter(of_model, Found.by_images(last, earlier))
         if query.position is not None:
             yield Filter(has_position_of(query.position))
         if query.verdict is not None:
@@ -467,19 +462,14 @@ class ResolvedQuery:
                 photos.c.content_id.is_(None),
                 unindexed(contents.c.outcome).is_(None),
             )
-            folders = (
-                [or_(false(), *(each.filter for each in self.ranges))]
-                if query.under
-                else []
-            )
-            without_image = (
+            ids = select(photos.c.id).where(
                 and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
             )
-            ids = select(photos.c.id).where(without_image, *folders)
-            images = [_with_outcome(None)] if waits else []
+            if query.under:
+                ids = ids.where(self._is_below())
             yield Filter(
                 and_(waits_or_fails, is_unread),
-                Found.by_ids(ids, images=images),
+                Found.by_ids(ids, images=[_with_outcome(None)] if waits else []),
             )
         if query.dismissed:
             yield Filter(
@@ -506,11 +496,9 @@ class ResolvedQuery:
                 [each.found for each in query.filters if each.found][:1]
                 for query in group
             ]
-            indexes = list(chain.from_iterable(indexed))
-            ids = [select(photos.c.id).where(each.among) for each in indexes]
-            matches = or_(*(and_(*query.option_conditions()) for query in group))
+            ids = [select(photos.c.id).where(each.among) for each in chain(*indexed)]
             yield Filter(
-                matches,
+                or_(*(and_(*query.option_conditions()) for query in group)),
                 Found.by_ids(*ids) if len(ids) == len(group) else None,
             )
         for query in self.without:
@@ -531,14 +519,10 @@ class ResolvedQuery:
             if is_unclassified_too
             else unindexed(contents.c.outcome).is_not(None)
         )
-        outcomes = [
-            *map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)),
-            _CONFIRMED,
-        ]
-        return Filter(
-            condition,
-            None if self._is_narrow else Found.by_images(*outcomes),
-        )
+        if self._is_narrow:
+            return Filter(condition)
+        outcomes = map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN))
+        return Filter(condition, Found.by_images(*outcomes, _CONFIRMED))
 
     @property
     def _is_narrow(self) -> bool:
@@ -552,10 +536,9 @@ class ResolvedQuery:
         )
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-        query = self.query
-        if query.any_rank:
+        if self.query.any_rank:
             return photo_tags
-        if query.untagged or query.failed or query.unknown or query.dismissed:
+        if self._is_without_tag:
             return ()
         return [tag for tag in photo_tags if self._matches(tag)]
 
@@ -570,13 +553,14 @@ class ResolvedQuery:
         )
 
     @property
+    def _is_without_tag(self) -> bool:
+        query = self.query
+        return query.unknown or query.untagged or query.failed or query.dismissed
+
+    @property
     def _selects_outcome(self) -> bool:
         # Whether the query is for photos by what became of them or by a person's mark, and not for tags.
-        query = self.query
-        is_without_tag = (
-            query.unknown or query.untagged or query.failed or query.dismissed
-        )
-        return is_without_tag or query.favourite or query.any_outcome
+        return self._is_without_tag or self.query.favourite or self.query.any_outcome
 
     @property
     def _selects_untagged(self) -> bool:
@@ -592,12 +576,12 @@ class ResolvedQuery:
         if self.added == "place":
             return True
         options = (query.position, query.trip, query.job)
-        of_others = (*chain.from_iterable(self.any_of), *self.without)
         return (
             any(option is not None for option in options)
             or bool(self.areas or self.sights)
             or any(
-                each.copies_may_differ or each.file_conditions() for each in of_others
+                each.copies_may_differ or each.file_conditions()
+                for each in (*chain.from_iterable(self.any_of), *self.without)
             )
         )
 
@@ -611,15 +595,10 @@ class ResolvedQuery:
 
     def _can_show(self, area: Area) -> bool:
         # Whether photos of the area's landmarks can match with a position elsewhere, or none.
-        query = self.query
-        is_without_tags = (
-            query.unknown or query.untagged or query.failed or query.dismissed
-        )
-        needs_position = query.position not in (None, "none", "no-gps")
-        return not (
-            (is_without_tags and not query.any_rank)
-            or (needs_position and not area.counts_located)
-        )
+        if self._is_without_tag and not self.query.any_rank:
+            return False
+        needs_position = self.query.position not in (None, "none", "no-gps")
+        return area.counts_located or not needs_position
 
     def _matches(self, tag: Row[Any]) -> bool:
         if not tag.accepted:
@@ -634,14 +613,14 @@ def _of_landmarks(
     landmark_ids: Collection[int], *, any_rank: bool
 ) -> list[Select[Any]]:
     # The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them.
-    of_landmarks = [
+    effective, predicted = (
         select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
-        for table in ((effective_tags, tags) if any_rank else (effective_tags,))
-    ]
+        for table in (effective_tags, tags)
+    )
     return (
-        of_landmarks
+        [effective, predicted]
         if any_rank
-        else [of_landmarks[0].where(effective_tags.c.accepted == true())]
+        else [effective.where(effective_tags.c.accepted == true())]
     )
 
 
@@ -653,15 +632,9 @@ def matching_landmarks(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    named_landmarks = (
-        [frozenset(each.id for each in _landmarks(connection, query))]
-        if query.landmark
-        else []
-    )
-    matches = [
-        *named_landmarks,
-        *(area.landmarks for area in query_areas(connection, query)),
-    ]
+    matches = [area.landmarks for area in query_areas(connection, query)]
+    if query.landmark:
+        matches.append(frozenset(each.id for each in _landmarks(connection, query)))
     return frozenset.intersection(*matches) if matches else None
 
 

@@ -233,9 +233,8 @@ class QueryReader:
                 end = ScanPosition(number, after)
                 yield PositionedPhotos(photos, page.photos, number, end, is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
-            following = (
-                None if number + 1 == len(scans) else ScanPosition(number + 1, None)
-            )
+            is_last = number + 1 == len(scans)
+            following = None if is_last else ScanPosition(number + 1, None)
             yield PositionedPhotos(photos, page.photos, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:

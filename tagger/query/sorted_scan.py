@@ -138,10 +138,8 @@ class SortedScan:
         last: Key | None = None,
     ) -> ScanPage:
         photo_rows = connection.execute(statement.limit(rows)).all()
-        return ScanPage(
-            photo_rows,
-            self.key(photo_rows[-1]) if len(photo_rows) == rows else last,
-        )
+        is_full = len(photo_rows) == rows
+        return ScanPage(photo_rows, self.key(photo_rows[-1]) if is_full else last)
 
     def _last_candidate(
         self, connection: Connection, request: PageRequest
@@ -163,13 +161,14 @@ class SortedScan:
         """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
         statement = self.statement(connection, PageRequest(conditions, after, 0))
         # PostgreSQL would expect the first ones soon, and look up one photo after the other.
-        photo_id = statement.selected_columns["id"]
-        ids = statement.with_only_columns(photo_id, maintain_column_froms=True).cte(
-            "following"
+        ids = (
+            statement.with_only_columns(
+                statement.selected_columns["id"], maintain_column_froms=True
+            )
+            .cte("following")
+            .prefix_with("MATERIALIZED", dialect="postgresql")
         )
-        every = select(
-            ids.prefix_with("MATERIALIZED", dialect="postgresql").c.id
-        ).limit(limit)
+        every = select(ids.c.id).limit(limit)
         return array(
             "q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES))
         )
@@ -190,22 +189,20 @@ class SortedScan:
         skip: int,
     ) -> Sequence[Row[Any]]:
         statement = self.statement(connection, request)
-        names = (
-            "id",
-            *(f"key_{number}" for number in range(len(self.keys))),
+        names = "id", *(f"key_{number}" for number in range(len(self.keys)))
+        ids = statement.with_only_columns(
+            *(statement.selected_columns[name] for name in names),
+            maintain_column_froms=True,
         )
-        columns = (statement.selected_columns[name] for name in names)
-        ids = statement.with_only_columns(*columns, maintain_column_froms=True)
         return connection.execute(ids.offset(skip).limit(request.rows)).all()
 
     def count(self, connection: Connection, request: PageRequest) -> int:
-        every = self.statement(connection, request).order_by(None)
-        return (
-            connection.scalar(
-                every.with_only_columns(func.count(), maintain_column_froms=True)
-            )
-            or 0
+        number = (
+            self.statement(connection, request)
+            .order_by(None)
+            .with_only_columns(func.count(), maintain_column_froms=True)
         )
+        return connection.scalar(number) or 0
 
     def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
         if self.among is not None:
@@ -246,15 +243,14 @@ class SortedScan:
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         # The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before.
-        is_sorted = self.among is not None
-        keys = tuple(unindexed(key) for key in self.keys) if is_sorted else self.keys
-        among = () if self.among is None else (self.among,)
+        keys, conditions = self.keys, self.conditions
+        if self.among is not None:
+            keys, conditions = tuple(map(unindexed, keys)), (self.among, *conditions)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
-        ids = select(
-            (photos.c.id + 0).label("id"),
-            *self._labelled_keys(),
-        ).where(*among, *self.conditions)
-        in_order = request.in_order(ids, keys, descending=self.descending)
+        ids = select((photos.c.id + 0).label("id"), *self._labelled_keys())
+        in_order = request.in_order(
+            ids.where(*conditions), keys, descending=self.descending
+        )
         return in_order.offset(0).limit(limit).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
@@ -295,37 +291,27 @@ def _scans_in_order(
         )
         return
     if query.sort == "name":
-        yield SortedScan(
-            (
-                photos.c.root_id,
-                photos.c.path,
-                photos.c.path_bytes,
-            ),
-            (int, str, bytes),
-            among=among,
-        )
+        keys = photos.c.root_id, photos.c.path, photos.c.path_bytes
+        yield SortedScan(keys, (int, str, bytes), among=among)
         return
-    dates = (query.taken_after, query.taken_before, query.trip)
-    is_dated = bool(query.year) or any(each is not None for each in dates)
+    waiting = _waiting(query)
     if month != NO_MONTH:
-        during = (*_during(query, month), *_waiting(query))
-        by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
         yield SortedScan(
-            *by_date,
+            (photos.c.taken_at, photos.c.id),
+            (datetime, int),
             query.sort == "newest",
-            during,
+            (*_during(query, month), *waiting),
             among,
         )
+    dates = (query.taken_after, query.taken_before, query.trip)
+    is_dated = bool(query.year) or any(each is not None for each in dates)
     if month == NO_MONTH or (month is None and not is_dated):
         # Photos that wait have no date yet, so their own index is to be read instead of that of dates.
-        taken_at = (
-            unindexed(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
-        )
-        undated = (taken_at.is_(None), *_waiting(query))
+        taken_at = unindexed(photos.c.taken_at) if waiting else photos.c.taken_at
         yield SortedScan(
             (photos.c.id,),
             (int,),
-            conditions=undated,
+            conditions=(taken_at.is_(None), *waiting),
             among=among,
         )
 
@@ -347,44 +333,26 @@ def _scans_by_best_tag(
     tag, other = effective_tags.alias("best_tag"), effective_tags.alias("better_tag")
 
     def counts(table: FromClause) -> Condition:
-        of_landmarks = [is_of_landmarks(table, landmark_ids)] if landmark_ids else []
         return and_(
             table.c.accepted == true(),
             table.c.score > 0,
-            *of_landmarks,
+            *([is_of_landmarks(table, landmark_ids)] if landmark_ids else []),
         )
 
-    is_better = or_(
-        other.c.score > tag.c.score,
-        and_(
-            other.c.score == tag.c.score,
-            other.c.landmark_id < tag.c.landmark_id,
-        ),
-    )
     has_better = exists().where(
         other.c.content_id == tag.c.content_id,
         counts(other),
-        is_better,
+        or_(
+            other.c.score > tag.c.score,
+            and_(
+                other.c.score == tag.c.score,
+                other.c.landmark_id < tag.c.landmark_id,
+            ),
+        ),
     )
-    best = and_(
-        tag.c.content_id == photos.c.content_id,
-        counts(tag),
-        ~has_better,
-    )
-    yield SortedScan(
-        (tag.c.score, photos.c.id),
-        (float, int),
-        True,
-        (best,),
-        among,
-    )
-    yield SortedScan(
-        (photos.c.id,),
-        (int,),
-        True,
-        (~exists().where(best),),
-        among,
-    )
+    best = and_(tag.c.content_id == photos.c.content_id, counts(tag), ~has_better)
+    yield SortedScan((tag.c.score, photos.c.id), (float, int), True, (best,), among)
+    yield SortedScan((photos.c.id,), (int,), True, (~exists().where(best),), among)
 
 
 def _scans_by_candidate(
@@ -400,45 +368,39 @@ def _scans_by_candidate(
         effective_tags.c.state == TagState.REJECTED,
     )
     other = tags.alias("other_candidate")
-    is_better = or_(
-        other.c.score > tag.c.score,
-        and_(
-            other.c.score == tag.c.score,
-            other.c.model_id < tag.c.model_id,
-        ),
-    )
     # Of several models, the best score of all counts.
     has_better = exists().where(
         other.c.content_id == tag.c.content_id,
         other.c.rank == 1,
         other.c.counts == true(),
-        is_better,
+        or_(
+            other.c.score > tag.c.score,
+            and_(
+                other.c.score == tag.c.score,
+                other.c.model_id < tag.c.model_id,
+            ),
+        ),
     )
-    is_best = and_(tag.c.counts == true(), ~has_better)
     candidate = and_(
         is_candidate(tag),
         tag.c.content_id == photos.c.content_id,
-        is_best,
+        tag.c.counts == true(),
+        ~has_better,
         ~is_rejected,
     )
     # With a range of scores, SQLite reads along their index rather than sort all photos.
     along_index = (
         (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
     )
-    keys = (tag.c.score, tag.c.content_id, photos.c.id)
     yield SortedScan(
-        keys,
+        (tag.c.score, tag.c.content_id, photos.c.id),
         (float, int, int),
         True,
         along_index,
         among,
     )
     yield SortedScan(
-        (photos.c.id,),
-        (int,),
-        False,
-        (~exists().where(candidate),),
-        among,
+        (photos.c.id,), (int,), False, (~exists().where(candidate),), among
     )
 
 
@@ -492,13 +454,9 @@ MOST_CHARACTERS = 20_000
 
 
 def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
-    key = (
-        None
-        if position.after is None
-        else [_encode_part(part) for part in position.after]
-    )
-    document = [_query_digest(query), position.scan, key]
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+    document = [_query_digest(query), position.scan, position.after]
+    text = json.dumps(document, default=_encode_part)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
@@ -529,19 +487,17 @@ def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
     return ScanPosition(scan, after)
 
 
-def _encode_part(part: Any) -> object:
+def _encode_part(part: datetime | bytes) -> dict[str, str]:
     if isinstance(part, datetime):
         return {"time": part.isoformat()}
-    return {"bytes": part.hex()} if isinstance(part, bytes) else part
+    return {"bytes": part.hex()}
 
 
 def _decode_part(part: Any) -> object:
     if isinstance(part, dict):
-        return (
-            bytes.fromhex(part["bytes"])
-            if "bytes" in part
-            else datetime.fromisoformat(part["time"])
-        )
+        if "bytes" in part:
+            return bytes.fromhex(part["bytes"])
+        return datetime.fromisoformat(part["time"])
     if isinstance(part, str):
         part.encode()  # raises for a lone surrogate, which the database would refuse
         if "\0" in part:

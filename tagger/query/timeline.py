@@ -65,27 +65,14 @@ def section_parts(
 
     is_named = any(map(is_apart, counted_days))
     # A day apart is a run of its own: its date differs from all others.
-    runs = groupby(
-        counted_days,
-        lambda each: each[0] if is_apart(each) else None,
-    )
+    runs = groupby(counted_days, lambda each: each[0] if is_apart(each) else None)
     parts = []
     for _, run in runs:
         days_of_part, numbers = zip(*run, strict=True)
-        photos = sum(numbers)
-        place = (
-            _place([places.get(day, {}) for day in days_of_part], photos)
-            if is_named
-            else None
-        )
-        parts.append(
-            SectionPart(
-                min(days_of_part),
-                max(days_of_part),
-                photos,
-                place,
-            )
-        )
+        photos, place = sum(numbers), None
+        if is_named:
+            place = _place([places.get(day, {}) for day in days_of_part], photos)
+        parts.append(SectionPart(min(days_of_part), max(days_of_part), photos, place))
     return parts
 
 
@@ -139,18 +126,13 @@ def timeline_sections(
     database: Database,
     query: PhotoQuery,
     root_paths: RootPaths | None = None,
-    *,
-    with_places: bool = True,
 ) -> list[Section]:
     """The sections of the sorted result, in its order. Reads all its photos.
-
-    `with_places` false: no part has a place, and no position is read.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
     is_by_date = query.sort in ("newest", "oldest")
-    names_places = with_places and is_by_date
     # No filter, but for the outcome.
     selects_all = query == PhotoQuery(
         sort=query.sort,
@@ -163,13 +145,9 @@ def timeline_sections(
             groups = _kept_groups(connection, query, is_by_date=is_by_date)
         else:
             groups = _read_groups(
-                connection,
-                query,
-                root_paths or {},
-                is_by_date=is_by_date,
-                names_places=names_places,
+                connection, query, root_paths or {}, is_by_date=is_by_date
             )
-        if names_places and (language := display_language(connection)):
+        if is_by_date and (language := display_language(connection)):
             from tagger.sights import library_sights  # numpy
 
             name_in = library_sights(connection).name_in
@@ -179,34 +157,22 @@ def timeline_sections(
             ]
     days = _days(groups)
     places = defaultdict[date, dict[Area, int]](dict)
-    if names_places and _has_places(days, query):
+    if is_by_date and _has_places(days, query):
         for group in groups:
             if group.day is not None and group.city is not None:
                 area = group.sight, group.region, group.city
                 places[group.day][area] = group.photos
-    is_newest_first = query.sort == "newest"
-    days.sort(
-        key=lambda each: each.day or date.min,
-        reverse=is_newest_first,
-    )
+    days.sort(key=lambda each: each.day or date.min, reverse=query.sort == "newest")
     days.sort(key=lambda each: each.day is None)  # without a date last
     sections = []
     for month, run in groupby(
-        days,
-        lambda each: each.day and str(each.day)[: len("2024-06")],
+        days, lambda each: each.day and str(each.day)[: len("2024-06")]
     ):
         days_of_month = list(run)
         total = _sum(days_of_month)
         dated = ((each.day, each.photos) for each in days_of_month if each.day)
         parts = section_parts(dated, places, by_day=query.trip is not None)
-        sections.append(
-            Section(
-                month,
-                total.photos,
-                total.aspect,
-                parts,
-            )
-        )
+        sections.append(Section(month, total.photos, total.aspect, parts))
     return sections
 
 
@@ -214,10 +180,8 @@ def count_all(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
 ) -> int:
     """Raises as `timeline_sections`."""
-    in_one = replace(query, sort=None)
-    number = sum(
-        section.photos for section in timeline_sections(database, in_one, root_paths)
-    )
+    sections = timeline_sections(database, replace(query, sort=None), root_paths)
+    number = sum(section.photos for section in sections)
     return number if query.limit is None else min(number, query.limit)
 
 
@@ -256,33 +220,19 @@ def _kept_groups(
 ) -> list[_Group]:
     # The photos of all days, by area.
     places = kept_places(connection).c
-    keys = (
-        (
-            places.part,
-            places.sight,
-            places.region,
-            places.city,
-        )
-        if is_by_date
-        else ()
-    )
+    names = ("part", "sight", "region", "city") if is_by_date else ()
+    keys = [places[name] for name in names]
     counted = "classified" if query.any_rank else "tagged"
     number_of = func.sum(places[counted])
-    aspects_of = func.sum(places[f"{counted}_aspect"])
     statement = (
-        select(number_of, aspects_of, *keys).group_by(*keys).having(number_of > 0)
+        select(number_of, func.sum(places[f"{counted}_aspect"]), *keys)
+        .group_by(*keys)
+        .having(number_of > 0)
     )
     groups = []
     for number, aspects, *key in connection.execute(statement):
         part, *area = key or (0,)
-        groups.append(
-            _Group(
-                number,
-                aspects / number,
-                day_of_part(part),
-                *area,
-            )
-        )
+        groups.append(_Group(number, aspects / number, day_of_part(part), *area))
     return groups
 
 
@@ -295,7 +245,6 @@ def _read_groups(
     root_paths: RootPaths,
     *,
     is_by_date: bool,
-    names_places: bool,
 ) -> list[_Group]:
     # The photos of a query by day; by area too, where these are named or few.
     resolved = ResolvedQuery.resolve(connection, query, root_paths)
@@ -304,36 +253,28 @@ def _read_groups(
     narrowest, is_small = resolved.narrowest(connection, limit)
     # Where copies may differ, their conditions would be tried on all photos again.
     has_copies = counts_copies_once(query) and resolved.copies_may_differ
-    selected = (
-        replace(resolved, query=replace(query, distinct=False))
-        if has_copies
-        else resolved
-    )
+    if has_copies:
+        resolved = replace(resolved, query=replace(query, distinct=False))
     # The outcome of an image says the same as its accepted tags, and is read faster.
-    conditions = [
-        IS_TAGGED if condition.compare(has_tag()) else condition
-        for condition in selected.conditions()
-    ]
-    statement = select_photos().where(*conditions)
+    statement = select_photos().where(
+        *(
+            IS_TAGGED if condition.compare(has_tag()) else condition
+            for condition in resolved.conditions()
+        )
+    )
     if narrowest is not None and is_small:
         statement = statement.where(narrowest.among)
     # Finding the photos takes most of the time. If they or their days are few, or of an area, their cities
     # are few too.
     is_dated = bool(query.year or query.taken_after or query.taken_before)
-    has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
-    keys = (day_of(photos.c.taken_at),) if is_by_date else ()
-    if has_areas:
-        return _groups(connection, statement, *keys, *_AREA, has_copies=has_copies)
-    groups = _groups(connection, statement, *keys, has_copies=has_copies)
-    if names_places and _has_places(_days(groups), query):
-        groups = _groups(
-            connection,
-            statement,
-            *keys,
-            *_AREA,
-            has_copies=has_copies,
-        )
-    return groups
+    if not is_by_date:
+        return _groups(connection, statement, has_copies=has_copies)
+    day = day_of(photos.c.taken_at)
+    if not (is_small or is_dated or resolved.areas):
+        groups = _groups(connection, statement, day, has_copies=has_copies)
+        if not _has_places(_days(groups), query):
+            return groups
+    return _groups(connection, statement, day, *_AREA, has_copies=has_copies)
 
 
 def _groups(
@@ -347,17 +288,11 @@ def _groups(
     columns = [ASPECT.label("aspect")]
     columns += [key.label(name) for key, name in zip(keys, names, strict=True)]
     if has_copies:
-        number_of_copy = func.row_number().over(
-            partition_by=IMAGE, order_by=photos.c.id
-        )
-        columns.append(number_of_copy.label("copy"))
+        copies = func.row_number().over(partition_by=IMAGE, order_by=photos.c.id)
+        columns.append(copies.label("copy"))
     rows = selected.with_only_columns(*columns, maintain_column_froms=True).subquery().c
     by = [rows[name] for name in names]
-    counted = select(
-        func.count(),
-        func.avg(rows.aspect),
-        *by,
-    ).group_by(*by)
+    counted = select(func.count(), func.avg(rows.aspect), *by).group_by(*by)
     if has_copies:
         counted = counted.where(rows.copy == 1)
     groups = []
@@ -382,11 +317,7 @@ def find_section_ids(
     Raises as `find_tagged_page`.
     """
     search = QueryReader.start(
-        database,
-        query,
-        root_paths,
-        start.after,
-        month=start.month,
+        database, query, root_paths, start.after, month=start.month
     )
     with database.read() as connection:
         return search.ids(connection, search.begin, limit, start.skip)
@@ -394,13 +325,7 @@ def find_section_ids(
 
 def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
     """How many photos the sorted result has, counted up to `limit`. Raises as `find_tagged_page`."""
-    ids, _ = find_section_ids(
-        database,
-        query,
-        None,
-        SectionStart(),
-        limit,
-    )
+    ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
     return len(ids)
 
 
@@ -411,5 +336,4 @@ def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]
         .where(contents.c.digest.in_(digests), photos.c.gone_since.is_(None))
         .group_by(contents.c.digest)
     )
-    with database.read() as connection:
-        return {row[0]: row[1] for row in connection.execute(counted)}
+    return {row[0]: row[1] for row in database.rows(counted)}

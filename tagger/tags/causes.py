@@ -33,8 +33,8 @@ from sqlalchemy import (
 from tagger.database import Outcome, VerdictKind
 from tagger.database.connection import record_decisions
 from tagger.database.statements import (
+    IDS,
     among,
-    ids_parameter,
     insert_page,
     lock_tables,
     upsert,
@@ -236,13 +236,13 @@ def _delete_results(
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
 _DELETE_OF_MODEL = {
     table: delete(table).where(
-        among(table.c.content_id, ids_parameter("ids")),
+        among(table.c.content_id, IDS),
         table.c.model_id == bindparam("model"),
     )
     for table in _RESULTS
 }
 _DELETE_SKETCHES = delete(sketches).where(
-    among(sketches.c.block, ids_parameter("ids")),
+    among(sketches.c.block, IDS),
     sketches.c.model_id == bindparam("model"),
 )
 _CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
@@ -250,7 +250,7 @@ _CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
 _INSERT_EARLIER = insert(classifications).from_select(
     ("content_id", *_CLASSIFICATION),
     select(contents.c.id, *(contents.c[name] for name in _CLASSIFICATION)).where(
-        among(contents.c.id, ids_parameter("ids")),
+        among(contents.c.id, IDS),
         contents.c.model_id != bindparam("model"),
     ),
 )

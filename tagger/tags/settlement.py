@@ -25,8 +25,8 @@ from sqlalchemy import (
 from tagger.database import OddsReason, Outcome, VerdictKind
 from tagger.database.connection import Database
 from tagger.database.statements import (
+    IDS,
     among,
-    ids_parameter,
     insert_page,
     lock_tables,
     row_pages,
@@ -350,7 +350,7 @@ def score_is_enough(table: Table) -> ColumnElement[bool]:
 
 
 def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
-    return among(column, ids_parameter("ids"))
+    return among(column, IDS)
 
 
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.

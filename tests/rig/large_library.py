@@ -166,7 +166,7 @@ def make_library(url: str, photos: int) -> Database:
 
 def fill_library(url: str, photos: int) -> None:
     with closing(open_database(url)) as database:
-        (model,) = use_models(database, [shipped_name(LANDMARKS)])
+        (model,) = use_models(database, [str(shipped_name(LANDMARKS))])
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from tagger.cameras import camera_of, ensure_cameras
 from tagger.database import Outcome, failure_outcome
 from tagger.database.connection import Database, has_receivers, record_event
-from tagger.database.statements import among, current_time, ids_parameter, insert_page
+from tagger.database.statements import IDS, among, current_time, insert_page
 from tagger.database.tables import (
     NO_FAILURE,
     contents,
@@ -495,7 +495,7 @@ _UPDATE_PHOTO = update(photos).where(
 _UPDATE_CLASSIFIED = _UPDATE_PHOTO.values(gone_since=None, **NO_FAILURE)
 _CLEAR_FAILURES = (
     update(photos)
-    .where(among(photos.c.content_id, ids_parameter("ids")), _HAS_CONTENT_FAILURE)
+    .where(among(photos.c.content_id, IDS), _HAS_CONTENT_FAILURE)
     .values(NO_FAILURE)
 )
 
