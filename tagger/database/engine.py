@@ -355,9 +355,8 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
             raise DiskFull(what=redact(engine.url), reason=reason) from error
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
-        remedy = _remedy(engine.url, shown)
         raise DatabaseUnavailable(
-            url=redact(engine.url), reason=shown, remedy=remedy
+            url=redact(engine.url), reason=shown, remedy=_remedy(engine.url, shown)
         ) from cause
     except TaggerError:
         engine.dispose()

@@ -187,11 +187,10 @@ def _middle_photos(
         partition_by=rows.c.trip,
         order_by=(rows.c.taken_at, rows.c.unit),
     )
-    number = func.count().over(partition_by=rows.c.trip)
     ordered = select(
         rows.c.trip,
         rows.c.unit,
-        (place - number // 2).label("place"),
+        (place - func.count().over(partition_by=rows.c.trip) // 2).label("place"),
     )
     at = ordered.where(rows.c.content_id.is_not(None)).subquery()
     middle = select(at.c.trip, at.c.unit).where(at.c.place == 1)
@@ -345,9 +344,8 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
 
 def _last_day_of_page(connection: Connection, first_day: int) -> int:
     # The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days.
-    number = func.sum(visits.c.photos).label("number")
     per_day = (
-        select(visits.c.part, number)
+        select(visits.c.part, func.sum(visits.c.photos).label("number"))
         .where(visits.c.part >= first_day)
         .group_by(visits.c.part)
     )
@@ -402,14 +400,13 @@ def _located_photos(
                 trip.visits, key=attrgetter("first", "last", "camera_id")
             )
         latitude, longitude, error_m, *place = _position_at(visits_of[number], taken_at)
-        evidence = json.dumps({"trip": trip.id})
         yield (
             photo_id,
             latitude,
             longitude,
             error_m,
             PositionSource.TRIP.value,
-            evidence,
+            json.dumps({"trip": trip.id}),
             *place,
         )
 

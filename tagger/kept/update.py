@@ -434,7 +434,6 @@ def _counts(
     rows = connection.execute(query).all()
     counts = {row.source: row.photos for row in rows}
     sources = {source: counts.get(source, 0) for source in PositionSource}
-    overruled = count_overruled_by_gps(connection)
     return PositionCounts(
         sum(counts.values()),
         sources,
@@ -443,5 +442,5 @@ def _counts(
         clocks,
         companions,
         tracks,
-        *overruled,
+        *count_overruled_by_gps(connection),
     )

@@ -145,12 +145,11 @@ def _neighbour(
     side: str,
 ) -> NeighbourEvidence | None:
     # None also if the photo is not in the database any more: the next update will see that.
-    query = (
+    row = connection.execute(
         select_photos()
         .add_columns(positions.c.evidence)
         .where(photos.c.id == evidence.get(side))
-    )
-    row = connection.execute(query).one_or_none()
+    ).one_or_none()
     if row is None or row.source is None:
         return None
     return document_of(

@@ -104,11 +104,10 @@ def has_verdict_of(option: VerdictOption) -> Condition:
             return of_image
         case "corrected":
             other = verdicts.alias()
-            rejected = exists().where(
+            return of_image.where(verdicts.c.verdict == "confirmed") & exists().where(
                 other.c.content_id == photos.c.content_id,
                 other.c.verdict == "rejected",
             )
-            return of_image.where(verdicts.c.verdict == "confirmed") & rejected
         case verdict:
             return of_image.where(verdicts.c.verdict == verdict)
 
@@ -345,8 +344,7 @@ def path_ranges(
     root_paths: RootPaths,
 ) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
-    roots = list_roots(connection, root_paths)
-    pairs = product(roots, folders)
+    pairs = product(list_roots(connection, root_paths), folders)
     folder_ranges = {
         range_ for root, folder in pairs for range_ in _ranges_in(root, folder)
     }
@@ -468,11 +466,9 @@ class Box:
 
     @property
     def photo_ids(self) -> Select[Any]:
-        inside = (
-            positions.c.latitude.between(self.south, self.north),
-            self.has_longitude,
+        return select(positions.c.photo_id).where(
+            positions.c.latitude.between(self.south, self.north), self.has_longitude
         )
-        return select(positions.c.photo_id).where(*inside)
 
     @property
     def has_longitude(self) -> Condition:
@@ -517,11 +513,10 @@ _SPOT_KM = 0.01
 
 def near_text(near: Near) -> str:
     """`within 5 km of 48.86, 2.29`."""
-    place = _position_text(near.latitude, near.longitude)
     return gettext(
         "within %(distance)s of %(place)s",
         distance=distance_text(near.radius_km * 1000),
-        place=place,
+        place=_position_text(near.latitude, near.longitude),
     )
 
 

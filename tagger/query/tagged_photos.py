@@ -382,10 +382,9 @@ _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 def _tag_queries() -> tuple[Select[Any], Select[Any]]:
     # The effective tags of images, and the predictions that have no state, with the same columns.
-    odds_reason = effective_tags.c.reason.label("odds_reason")
     effective = select(
         *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)),
-        odds_reason,
+        effective_tags.c.reason.label("odds_reason"),
     )
     without: tuple[ColumnElement[Any], ...] = (
         null(),
@@ -494,14 +493,13 @@ class NameCache:
         tagged = []
         for row in rows:
             tags = tags_of.get(row.content_id, ())
-            things = things_of.get(row.content_id, ())
             tagged.append(
                 self.photo(
                     connection,
                     row,
                     tags,
                     select_tags(tags),
-                    things,
+                    things_of.get(row.content_id, ()),
                 )
             )
         return tagged
@@ -616,9 +614,9 @@ class NameCache:
             return
         self._landmarks |= landmarks_by_id(connection, new)
         # With the model, the index finds the label.
-        of_model = model_labels.c.model_id.in_(select(models.c.id))
         query = select(model_labels).where(
-            of_model, among(model_labels.c.landmark_id, new)
+            model_labels.c.model_id.in_(select(models.c.id)),
+            among(model_labels.c.landmark_id, new),
         )
         for row in connection.execute(query):
             self._labels[row.model_id, row.landmark_id] = row.label
@@ -654,10 +652,9 @@ def stored_photo(
     """Raises:
     PhotoIdNotFound: no photo has that number.
     """
-    joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
     query = (
         select(photos, contents.c.digest)
-        .select_from(joined)
+        .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
         .where(photos.c.id == photo_id)
     )
     with database.read() as connection:

@@ -351,10 +351,9 @@ def list_models(database: Database) -> list[RegisteredModel]:
             used = preview_models(database, None)
             digests = [model.digest for model in used]
             order = digests.index(shipped) + 1 if shipped in digests else None
-            new = unregistered_model(models_in_use.shipped_file(kind))
             registered_models.append(
                 replace(
-                    new,
+                    unregistered_model(models_in_use.shipped_file(kind)),
                     shipped=True,
                     in_use=order is not None,
                     use_order=order,

@@ -66,11 +66,10 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     by_slug = {slug: landmark for landmark in every for slug in landmark.all_slugs}
     united = _united(manifest, by_slug, every)
     for slug, landmark in united.items():
-        merged_slugs = [*landmark.merged_slugs, slug]
         connection.execute(
             update(landmarks)
             .where(landmarks.c.id == landmark.id)
-            .values(merged_slugs=merged_slugs)
+            .values(merged_slugs=[*landmark.merged_slugs, slug])
         )
     names = tuple(LandmarkFacts.model_fields)
     new = [
@@ -248,12 +247,11 @@ def landmark_ids_of_labels(
     connection: Connection, model_id: int, positions: Collection[int]
 ) -> dict[int, int]:
     """The landmark ids of these labels of a model, by their positions in its scores."""
-    of_labels = (
-        model_labels.c.model_id == model_id,
-        among(model_labels.c.position, positions),
-    )
     rows = connection.execute(
-        select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels)
+        select(model_labels.c.position, model_labels.c.landmark_id).where(
+            model_labels.c.model_id == model_id,
+            among(model_labels.c.position, positions),
+        )
     )
     return {row.position: row.landmark_id for row in rows}
 
@@ -380,11 +378,10 @@ def _update_existing(
         connection.execute(
             update(models).where(models.c.id == existing.id).values(changes)
         )
-        subject = changes.get("name", existing.name)
         record_action(
             connection,
             AuditAction.MODEL_ADD,
-            subject,
+            changes.get("name", existing.name),
             digest=existing.digest,
             file=changes.get("file"),
         )

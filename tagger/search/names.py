@@ -89,16 +89,15 @@ def landmark_names(counts: Iterable[LandmarkCount]) -> Names:
                 if each and each != count.name
             )
         )
-        meaning = Meaning(
-            Kind.LANDMARK,
-            count.name,
-            detail,
-            count.photos,
-            {"landmark": count.landmark},
-        )
         things.append(
             (
-                meaning,
+                Meaning(
+                    Kind.LANDMARK,
+                    count.name,
+                    detail,
+                    count.photos,
+                    {"landmark": count.landmark},
+                ),
                 (count.name, count.landmark, *count.other_names),
             )
         )

@@ -213,11 +213,11 @@ def _delete_earlier(
     earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
     of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
-        of_images = (
-            among(table.c.content_id, earlier),
-            table.c.model_id.in_(of_landmarks),
+        connection.execute(
+            delete(table).where(
+                among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
+            )
         )
-        connection.execute(delete(table).where(*of_images))
     connection.execute(
         update(contents).where(among(contents.c.id, earlier)).values(model_id=None)
     )
@@ -526,9 +526,8 @@ def _upsert(
         if not column.primary_key
     }
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
-    key = list(table.primary_key)
     over = statement.on_conflict_do_update(
-        index_elements=key, set_=values, where=is_older
+        index_elements=list(table.primary_key), set_=values, where=is_older
     )
     names = table.columns.keys()
     connection.execute(

@@ -197,13 +197,13 @@ def _settle_pages(
             last = connection.execute(select(settled_to).with_for_update()).scalar_one()
             page: Sequence[int] = []
             if last is not None:
-                following = (
+                page = connection.scalars(
                     select(content_ids)
                     .where(content_ids > last)
                     .distinct()
                     .order_by(content_ids)
-                )
-                page = connection.scalars(following.limit(PAGE)).all()
+                    .limit(PAGE)
+                ).all()
             settle_page(connection, page)
             connection.execute(
                 update(ledgers).values({settled_to: page[-1] if page else None})
@@ -215,10 +215,9 @@ def _settle_pages(
 
 
 def unsettled(connection: Connection) -> Iterator[int]:
-    every = select(contents.c.id)
     for rows in row_pages(
         lambda page: connection.execute(page).all(),
-        every,
+        select(contents.c.id),
         [contents.c.id],
         PAGE,
     ):
@@ -388,7 +387,7 @@ def _select_candidates(
     table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]
 ) -> Select[Any]:
     odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
-    columns = (
+    return select(
         table.c.content_id,
         table.c.model_id,
         rank,
@@ -396,10 +395,8 @@ def _select_candidates(
         table.c.score,
         *odds,
         table.c.landmark_id,
-    )
-    return select(*columns, score_is_enough(table)).where(
-        _of_images(table.c.content_id)
-    )
+        score_is_enough(table),
+    ).where(_of_images(table.c.content_id))
 
 
 _CANDIDATES = union_all(

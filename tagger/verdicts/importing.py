@@ -145,9 +145,9 @@ def _json_elements(source: IO[bytes]) -> Iterator[str]:
             start, stop = _element_bounds(text, position, before)
         except json.JSONDecodeError as error:
             if is_last_block or len(text) - position > _LONGEST_ELEMENT:
-                problem = error.msg.lower().removesuffix(" starting at")
                 raise _NotJson(
-                    problem, line + text.count("\n", 0, error.pos)
+                    error.msg.lower().removesuffix(" starting at"),
+                    line + text.count("\n", 0, error.pos),
                 ) from error
         except RecursionError as error:
             raise _NotJson(
