@@ -318,15 +318,61 @@ def photo_details_by_id(
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
         names = NameCache(connection, root_paths or {})
-        tags_of = tag_rows(
-            connection,
-            [] if row.content_id is None else [row.content_id],
+        classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
+        stored = connection.execute(
+            select(photos, models.c.name.label("model"), *classified)
+            .select_from(
+                photos.outerjoin(contents, contents.c.id == photos.c.content_id)
+            )
+            .outerjoin(models, models.c.id == contents.c.model_id)
+            .where(photos.c.id == row.id)
+        ).one()
+        failure = None
+        if stored.failure_kind is not None:
+            failure = Failure(
+                stored.failure_kind,
+                stored.failure_text,
+                stored.failure_attempts,
+                stored.failure_job_id,
+            )
+        clock_may_be_reset = (
+            stored.taken_at is not None
+            and stored.taken_source == FactSource.CAMERA
+            and may_be_reset(stored.taken_at, stored.utc_offset_s)
         )
-        return _details(
-            connection,
-            names,
-            row,
-            tags_of.get(row.content_id, ()),
+        images = {row.content_id} - {None}
+        tags = tag_rows(connection, images).get(row.content_id, ())
+        things = things_of_images(connection, images, with_rejected=True).get(
+            row.content_id, ()
+        )
+        raw_files = select_photos().where(files_of([row.id])).order_by(photos.c.path)
+        writes = (
+            select(metadata_writes)
+            .where(metadata_writes.c.photo_id == row.id, metadata_writes.c.complete)
+            .order_by(metadata_writes.c.id)
+        )
+        return document_of(
+            PhotoDetails,
+            stored,
+            photo=names.photo(connection, row, tags, tags, things),
+            evidence=position_evidence(connection, names, row.id),
+            camera=camera_name(connection, stored.camera_id),
+            clock_may_be_reset=clock_may_be_reset,
+            job=_last_job(connection, row.id),
+            failure=failure,
+            metadata=tuple(
+                document_of(
+                    MetadataWrite,
+                    write,
+                    landmarks=tuple(write.landmarks),
+                    job=write.job_id,
+                )
+                for write in connection.execute(writes)
+            ),
+            raw_files=tuple(
+                names.path(connection, file) for file in connection.execute(raw_files)
+            ),
+            **_of_image(connection, names, row, stored),
         )
 
 
@@ -371,71 +417,6 @@ def photo_id_in(
     return None
 
 
-def _details(
-    connection: Connection,
-    names: NameCache,
-    row: Row[Any],
-    photo_tags: Sequence[Row[Any]],
-) -> PhotoDetails:
-    classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
-    stored = connection.execute(
-        select(
-            photos,
-            models.c.name.label("model"),
-            *classified,
-        )
-        .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
-        .outerjoin(models, models.c.id == contents.c.model_id)
-        .where(photos.c.id == row.id)
-    ).one()
-    failure = None
-    if stored.failure_kind is not None:
-        failure = Failure(
-            stored.failure_kind,
-            stored.failure_text,
-            stored.failure_attempts,
-            stored.failure_job_id,
-        )
-    clock_may_be_reset = (
-        stored.taken_at is not None
-        and stored.taken_source == FactSource.CAMERA
-        and may_be_reset(stored.taken_at, stored.utc_offset_s)
-    )
-    images = {row.content_id} - {None}
-    things = things_of_images(connection, images, with_rejected=True).get(
-        row.content_id, ()
-    )
-    raw_files = select_photos().where(files_of([row.id])).order_by(photos.c.path)
-    writes = (
-        select(metadata_writes)
-        .where(metadata_writes.c.photo_id == row.id, metadata_writes.c.complete)
-        .order_by(metadata_writes.c.id)
-    )
-    return document_of(
-        PhotoDetails,
-        stored,
-        photo=names.photo(connection, row, photo_tags, photo_tags, things),
-        evidence=position_evidence(connection, names, row.id),
-        camera=camera_name(connection, stored.camera_id),
-        clock_may_be_reset=clock_may_be_reset,
-        job=_last_job(connection, row.id),
-        failure=failure,
-        metadata=tuple(
-            document_of(
-                MetadataWrite,
-                write,
-                landmarks=tuple(write.landmarks),
-                job=write.job_id,
-            )
-            for write in connection.execute(writes)
-        ),
-        raw_files=tuple(
-            names.path(connection, file) for file in connection.execute(raw_files)
-        ),
-        **_of_image(connection, names, row, stored),
-    )
-
-
 def _of_image(
     connection: Connection,
     names: NameCache,
@@ -443,16 +424,10 @@ def _of_image(
     stored: Row[Any],
 ) -> dict[str, Any]:
     # What the photo shares with its copies: verdicts, thresholds of models, and the copies themselves.
-    is_of_image = verdicts.c.content_id == row.content_id
     verdict_rows = connection.execute(
-        select(
-            landmarks.c.slug,
-            landmarks.c.name,
-            landmarks.c.names,
-            verdicts,
-        )
+        select(landmarks.c.slug, landmarks.c.name, landmarks.c.names, verdicts)
         .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
-        .where(is_of_image)
+        .where(verdicts.c.content_id == row.content_id)
         .order_by(landmarks.c.slug)
     ).all()
     language = display_language(connection)

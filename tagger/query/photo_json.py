@@ -35,7 +35,6 @@ from tagger.texts import document_of, json_bytes
 from tagger.things import ShownThing, things_of_images
 
 if TYPE_CHECKING:
-    from tagger.landmarks import Landmark
     from tagger.query.counts import LandmarkCount
     from tagger.registry import RegisteredModel
 
@@ -90,7 +89,6 @@ class JobPhotos:
         with self._database.snapshot() as connection:
             rows = connection.execute(claimed.order_by(chunks.c.chunk)).all()
             others = [row for row in rows if row.chunk not in self._closed_chunks]
-            chunk_numbers = [row.chunk for row in others]
             # The positions of all photos in these chunks that were processed.
             is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
             query = (
@@ -98,14 +96,12 @@ class JobPhotos:
                 .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
                 .where(
                     chunks.c.job_id == self._job_id,
-                    chunks.c.chunk.in_(chunk_numbers),
+                    chunks.c.chunk.in_([row.chunk for row in others]),
                     job_items.c.outcome != Outcome.CANCELLED,
                     job_items.c.attempts > 0,
                 )
             )
-            positions = (
-                set(connection.scalars(query)) if chunk_numbers else set()
-            ) - self._positions
+            positions = set(connection.scalars(query)) - self._positions
             stored = self._photos(connection, positions)
         self._positions |= positions
         for row in others:
@@ -469,21 +465,16 @@ def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[obje
 def _photo_cell(photo: TaggedPhoto, column: str) -> object:
     if column == "things":
         return "; ".join(each.thing for each in photo.things)
-    value: object = getattr(photo, _SIGNS.get(column, column))
-    return (
-        round(value, 4)
-        if column == "similarity" and isinstance(value, float)
-        else value
-    )
+    if column == "similarity" and photo.similarity is not None:
+        return round(photo.similarity, 4)
+    return getattr(photo, _SIGNS.get(column, column))
 
 
 _SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
 _TAG_CELLS = attrgetter(*TAG_COLUMNS)
 _POSITION_CELLS = attrgetter(*POSITION_COLUMNS[:-1], "sight_name")
 _NO_TAG = (None,) * len(TAG_COLUMNS)
-_NO_POSITION = (None,) * len(
-    POSITION_COLUMNS,
-)
+_NO_POSITION = (None,) * len(POSITION_COLUMNS)
 
 
 def photo_csv_parts(
@@ -501,7 +492,17 @@ def photo_csv_parts(
 
 def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
     """Photos as GeoJSON, each at its position, else at the coordinates of its first tag that has some."""
-    return _feature_parts(_photo_feature(photo) for photo in photos)
+    return _feature_parts(
+        _feature(photo_document(photo), photo.position or _first_place(photo.tags))
+        for photo in photos
+    )
+
+
+def _first_place(tags: Iterable[Tag]) -> Tag | None:
+    for tag in tags:
+        if tag.latitude is not None:
+            return tag
+    return None
 
 
 def landmark_feature_parts(counts: Iterable[LandmarkCount]) -> Iterator[bytes]:
@@ -525,12 +526,6 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return value
-
-
-def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
-    located = [tag for tag in photo.tags if tag.latitude is not None]
-    location = photo.position or (located[0] if located else None)
-    return _feature(photo_document(photo), location)
 
 
 def _feature(

@@ -4,11 +4,12 @@ The database counts positions by the cells of a grid. The number of cells depend
 map, not of the library.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import chain, product
-from math import asinh, ceil, floor, pi, radians, tan
+from itertools import product
+from math import asinh, ceil, dist, floor, inf, pi, radians, tan
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
@@ -220,26 +221,24 @@ def cluster_cells(
 ) -> list[PositionCluster]:
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
-    merged = (
-        _merge_cells(inside, _cell_degrees(zoom))
-        if not needs_fine_cells(zoom)
-        else inside
-    )
+    if not needs_fine_cells(zoom):
+        inside = _merge_cells(inside, _cell_degrees(zoom))
     ordered = sorted(
-        merged,
-        key=lambda cell: (-cell.photos, cell.latitude, cell.longitude),
+        inside, key=lambda cell: (-cell.photos, cell.latitude, cell.longitude)
     )
-    squares: dict[tuple[int, int], list[_NearCells]] = {}
+    # Cells by the point of their mark, which is at the first one; and these points by squares.
+    groups: dict[_Point, list[PositionCell]] = {}
+    squares = defaultdict[tuple[int, int], list[_Point]](list)
     for cell in ordered:
-        x, y = _pixels(cell.latitude, cell.longitude, zoom)
-        near = _nearest_group(squares, x, y)
+        point = _pixels(cell.latitude, cell.longitude, zoom)
+        near = _nearest_point(squares, point)
         if near is None:
-            near = _NearCells(x, y, [])
-            squares.setdefault(_square(x, y), []).append(near)
-        near.cells.append(cell)
+            near = point
+            squares[_square(point)].append(point)
+        groups.setdefault(near, []).append(cell)
     clusters = []
-    for group in chain.from_iterable(squares.values()):
-        first, whole = group.cells[0], reduce(_merged, group.cells)
+    for group in groups.values():
+        first, whole = group[0], reduce(_merged, group)
         clusters.append(
             document_of(
                 PositionCluster,
@@ -257,27 +256,18 @@ def cluster_cells(
         )
     return sorted(
         clusters,
-        key=lambda cluster: (
-            -cluster.photos,
-            cluster.latitude,
-            cluster.longitude,
-        ),
+        key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude),
     )
-
-
-@dataclass(frozen=True)
-class _NearCells:
-    # Cells whose mark is at the first one, in pixels.
-    x: float
-    y: float
-    cells: list[PositionCell]
 
 
 def _cell_degrees(zoom: float) -> float:
     return _CELL_PX * 360 / (_WORLD_PX * 2**zoom)
 
 
-def _pixels(latitude: float, longitude: float, zoom: float) -> tuple[float, float]:
+_Point = tuple[float, float]  # in pixels
+
+
+def _pixels(latitude: float, longitude: float, zoom: float) -> _Point:
     # The point of the map, in the Mercator projection.
     world = _WORLD_PX * 2**zoom
     limited = max(-_MOST_LATITUDE, min(_MOST_LATITUDE, latitude))
@@ -286,26 +276,19 @@ def _pixels(latitude: float, longitude: float, zoom: float) -> tuple[float, floa
     )
 
 
-def _square(x: float, y: float) -> tuple[int, int]:
-    return floor(x / SPACING_PX), floor(y / SPACING_PX)
+def _square(point: _Point) -> tuple[int, int]:
+    return floor(point[0] / SPACING_PX), floor(point[1] / SPACING_PX)
 
 
-def _nearest_group(
-    squares: Mapping[tuple[int, int], list[_NearCells]],
-    x: float,
-    y: float,
-) -> _NearCells | None:
-    # The group nearest to a point, of those whose mark would be covered by one at the point.
-    column, row = _square(x, y)
-    groups = [
-        (
-            (group.x - x) ** 2 + (group.y - y) ** 2,
-            group.x,
-            group.y,
-            group,
-        )
+def _nearest_point(
+    squares: Mapping[tuple[int, int], list[_Point]], point: _Point
+) -> _Point | None:
+    # The nearest of the points whose mark would be covered by one at this point.
+    column, row = _square(point)
+    points = [
+        (dist(other, point), other)
         for right, down in product((-1, 0, 1), (-1, 0, 1))
-        for group in squares.get((column + right, row + down), ())
+        for other in squares.get((column + right, row + down), ())
     ]
-    near = [group for group in groups if group[0] < SPACING_PX**2]
-    return min(near)[-1] if near else None
+    distance_px, nearest = min(points, default=(inf, None))
+    return nearest if distance_px < SPACING_PX else None

@@ -514,12 +514,8 @@ def _parsed(manifest: str) -> Manifest:
 
 
 def _not_found(database: Database | None, name: str) -> ModelNotFound:
-    names: Sequence[str] = []
-    if database is not None:
-        with database.read() as connection:
-            names = connection.scalars(
-                select(models.c.name).order_by(models.c.name)
-            ).all()
+    in_order = select(models.c.name).order_by(models.c.name)
+    names = [] if database is None else [row.name for row in database.rows(in_order)]
     is_missing = is_model_path(name) and not Path(name).is_file()
     kind = ModelPathNotFound if is_missing else ModelNotFound
     return kind(name=name, names=", ".join(names) or "none")
@@ -535,12 +531,11 @@ class StoredSelections:
         self._database = database
 
     def find(self, key: SelectionKey) -> BackendName | None:
-        query = select(backend_selections.c.backend).where(
-            backend_selections.c.key == str(key)
+        return self._database.scalar(
+            select(backend_selections.c.backend).where(
+                backend_selections.c.key == str(key)
+            )
         )
-        with self._database.read() as connection:
-            choice: BackendName | None = connection.execute(query).scalar()
-        return choice
 
     def store(self, key: SelectionKey, choice: BackendName) -> None:
         """Store the choice. An error of the database is logged: it only makes the next start slower."""

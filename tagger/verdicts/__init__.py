@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
     Select,
     Table,
     delete,
@@ -580,65 +579,55 @@ def list_verdicts(
         tables += VERDICT_TABLES.values()
     if verdict_filter.verdict in {None, NOT_A_LANDMARK}:
         tables.append(dismissals)
-    listings = [
-        _Listing(database, table, verdict_filter, root_paths or {}) for table in tables
-    ]
-    return chain.from_iterable(listing.all() for listing in listings)
+    with database.read() as connection:
+        names = NameCache(connection, root_paths or {})
+        things = all_things(connection)
+        queries = [
+            _select_rows(connection, table, verdict_filter, root_paths or {})
+            for table in tables
+        ]
+    return chain.from_iterable(
+        _listed(database, table, query, names, things)
+        for table, query in zip(tables, queries, strict=True)
+    )
 
 
-class _Listing:
-    def __init__(
-        self,
-        database: Database,
-        table: Table,
-        verdict_filter: VerdictFilter,
-        root_paths: RootPaths,
-    ) -> None:
-        self._database, self._table = database, table
+def _listed(
+    database: Database,
+    table: Table,
+    query: Select[Any],
+    names: NameCache,
+    things: Mapping[str, Thing],
+) -> Iterator[ListedVerdict]:
+    for rows in database.row_pages(query, *table.primary_key, size=PAGE):
+        page = []
         with database.read() as connection:
-            self._names = NameCache(connection, root_paths)
-            self._things = all_things(connection) if table is thing_verdicts else {}
-            self._query = _select_rows(connection, table, verdict_filter, root_paths)
-
-    def all(self) -> Iterator[ListedVerdict]:
-        for rows in self._database.row_pages(
-            self._query, *self._table.primary_key, size=PAGE
-        ):
-            with self._database.read() as connection:
-                of_page = photos.c.id.in_(
-                    [row.photo_id for row in rows if row.photo_id is not None]
-                )
-                found = connection.execute(select_photos().where(of_page))
-                paths = {row.id: self._names.path(connection, row) for row in found}
-                listed = [self._verdict(connection, row, paths) for row in rows]
-            yield from listed
-
-    def _verdict(
-        self, connection: Connection, row: Row[Any], paths: Mapping[int, str]
-    ) -> ListedVerdict:
-        landmark = name = None
-        kind = NOT_A_LANDMARK
-        if self._table is verdicts:
-            found = self._names.landmark(connection, row.landmark_id)
-            landmark, name, kind = found.slug, found.display_name, row.verdict
-        elif self._table is thing_verdicts:
-            thing = self._things[row.thing]
-            landmark, name, kind = (
-                f"{PREFIX}{thing.slug}",
-                thing.display_name,
-                row.verdict,
+            of_page = photos.c.id.in_(
+                [row.photo_id for row in rows if row.photo_id is not None]
             )
-        elif self._table is sight_verdicts:
-            landmark, name, kind = f"{SIGHT_PREFIX}{row.sight}", row.sight, row.verdict
-        return ListedVerdict(
-            path=paths.get(row.photo_id),
-            digest=row.digest,
-            landmark=landmark,
-            name=name,
-            verdict=kind,
-            by=row.given_by,
-            at=row.given_at,
-        )
+            found = connection.execute(select_photos().where(of_page))
+            paths = {row.id: names.path(connection, row) for row in found}
+            for row in rows:
+                slug = name = None
+                if table is verdicts:
+                    landmark = names.landmark(connection, row.landmark_id)
+                    slug, name = landmark.slug, landmark.display_name
+                elif table is thing_verdicts:
+                    slug, name = PREFIX + row.thing, things[row.thing].display_name
+                elif table is sight_verdicts:
+                    slug, name = SIGHT_PREFIX + row.sight, row.sight
+                page.append(
+                    ListedVerdict(
+                        path=paths.get(row.photo_id),
+                        digest=row.digest,
+                        landmark=slug,
+                        name=name,
+                        verdict=NOT_A_LANDMARK if slug is None else row.verdict,
+                        by=row.given_by,
+                        at=row.given_at,
+                    )
+                )
+        yield from page
 
 
 def _select_rows(

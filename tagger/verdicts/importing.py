@@ -233,9 +233,9 @@ def import_verdicts(
             known = lock_contents_shared(connection, {entry.digest for entry in page})
             lock_contents(connection, known.values())
             hold_landmarks(connection)
-            new = _count_page(connection, page, report, add=True)
-            write_verdicts(connection, new.verdicts, newer_only=True)
-            write_dismissals(connection, new.dismissals)
+            changed = _count_page(connection, page, report, add=True)
+            write_verdicts(connection, changed[0], newer_only=True)
+            write_dismissals(connection, changed[1])
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
             update_details(
@@ -244,34 +244,25 @@ def import_verdicts(
     return report
 
 
-@dataclass
-class _NewRows:
-    # What a page of entries changes, with the ids of this database.
-
-    verdicts: list[NewVerdict] = field(default_factory=list)
-    dismissals: list[NewDismissal] = field(default_factory=list)
-
-
 def _count_page(
     connection: Connection,
     page: Sequence[VerdictEntry],
     report: ImportedVerdicts,
     *,
     add: bool,
-) -> _NewRows:
+) -> tuple[list[NewVerdict], list[NewDismissal]]:
     # Count what a page changes, and return those rows. With `add`, unknown images get rows.
     landmarks = landmarks_by_slug(
         connection, {entry.landmark for entry in page if entry.landmark}
     )
-    known = {*landmarks, None}
-    if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
-        known |= {PREFIX + slug for slug in all_things(connection)}
     sights = {
         entry.landmark: SightName(entry.landmark.removeprefix(SIGHT_PREFIX))
         for entry in page
         if entry.landmark and entry.landmark.startswith(SIGHT_PREFIX)
     }
-    known |= sights.keys()
+    known = {*landmarks, *sights, None}
+    if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
+        known |= {PREFIX + slug for slug in all_things(connection)}
     usable = [entry for entry in page if entry.landmark in known]
     report.unknown_landmarks.update(
         entry.landmark
@@ -279,49 +270,42 @@ def _count_page(
         if entry.landmark and entry.landmark not in known
     )
     content_ids = _content_ids(connection, usable, report, add=add)
-    new = _NewRows()
+    new_verdicts, new_dismissals = list[NewVerdict](), list[NewDismissal]()
     for entry in usable:
         content_id, given = content_ids.get(entry.digest, 0), (entry.by, entry.at)
         if entry.landmark is None:
-            new.dismissals.append(NewDismissal(content_id, *given))
+            new_dismissals.append(NewDismissal(content_id, *given))
         else:
-            landmark, slug = (
-                landmarks.get(entry.landmark),
-                entry.landmark.removeprefix(PREFIX),
-            )
+            landmark = landmarks.get(entry.landmark)
+            slug = entry.landmark.removeprefix(PREFIX)
             subject = landmark.id if landmark else sights.get(entry.landmark, slug)
-            new.verdicts.append(
+            new_verdicts.append(
                 NewVerdict(content_id, subject, VerdictKind(entry.verdict), *given)
             )
-    stored = stored_verdicts(connection, {verdict.key for verdict in new.verdicts})
-    new.verdicts = [
+    stored = stored_verdicts(connection, {verdict.key for verdict in new_verdicts})
+    changed_verdicts = [
         verdict
-        for verdict in new.verdicts
+        for verdict in new_verdicts
         if report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     ]
     # A confirmed landmark outranks a dismissal, which then counts as older.
-    away_ids = {dismissal.content_id for dismissal in new.dismissals}
-    confirmed = confirmed_contents(connection, away_ids)
-    of_landmarks = (
-        verdict for verdict in new.verdicts if isinstance(verdict.subject, int)
-    )
-    confirmed |= {
-        verdict.content_id
-        for verdict in of_landmarks
-        if verdict.verdict is VerdictKind.CONFIRMED
+    away_ids = {dismissal.content_id for dismissal in new_dismissals}
+    confirmed = confirmed_contents(connection, away_ids) | {
+        each.content_id
+        for each in changed_verdicts
+        if isinstance(each.subject, int) and each.verdict is VerdictKind.CONFIRMED
     }
     dismissed = stored_dismissals(connection, away_ids)
-    changed = []
-    for dismissal in new.dismissals:
+    changed_dismissals = []
+    for dismissal in new_dismissals:
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
         elif report.count(
             (None, dismissal.given_at), None if at is None else (None, at)
         ):
-            changed.append(dismissal)
-    new.dismissals = changed
-    return new
+            changed_dismissals.append(dismissal)
+    return changed_verdicts, changed_dismissals
 
 
 def _content_ids(
