@@ -98,11 +98,12 @@ def _store_positions(
         .where(is_change, changed_days.c.part.is_(None))
         .limit(BATCH)
     )
-    of_photos = select(changed_days.c.id).where(
-        is_change,
-        tuple_(*place) > tuple_(*last_place),
+    of_photos = (
+        select(changed_days.c.id)
+        .where(is_change, tuple_(*place) > tuple_(*last_place))
+        .order_by(*place)
+        .limit(BATCH)
     )
-    of_photos = of_photos.order_by(*place).limit(BATCH)
     taken = delete(changed_days).returning(*changed_days.c)
     with write() as connection:
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_images))).all()
@@ -125,16 +126,12 @@ def _store_positions(
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_round))).all()
         if not rows:
             return None
-        is_changed = among(photos.c.id, {row.photo_id for row in rows})
-        query = select(
-            photos.c.id,
-            photos.c.camera_id,
-            photos.c.taken_at,
-        ).where(is_changed)
-        now = {
-            photo_id: (camera_id, taken_at)
-            for photo_id, camera_id, taken_at in connection.execute(query)
-        }
+        changed_photos = connection.execute(
+            select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(
+                among(photos.c.id, {row.photo_id for row in rows})
+            )
+        )
+        now = {row.id: (row.camera_id, row.taken_at) for row in changed_photos}
         changes = [
             Change(
                 row.photo_id,
@@ -162,22 +159,19 @@ _STEPS = (
     _DAYS,
     _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips),
 )
-# Positions that follow from trips change suggestions, and numbers of their days.
-_ALL_STEPS = (*_STEPS, _POSITIONS, _DAYS)
 
 
 def update_kept(
     database: Database,
     on_progress: Progress = lambda _step, _done, _total: None,
-    *,
-    only_days: bool = False,
 ) -> int:
-    """Bring all that is kept up to date, or `only_days`: visits and numbers.
+    """Bring all that is kept up to date. It can be interrupted, and continued.
 
-    It can be interrupted, and continued. Returns how many photos moved.
+    Returns how many photos moved.
     """
     moved = 0
-    for step in (_DAYS,) if only_days else _ALL_STEPS:
+    # Positions that follow from trips change suggestions, and numbers of their days.
+    for step in (*_STEPS, _POSITIONS, _DAYS):
         total = _count_changes(database, step)
         for _ in range(MOST_ROUNDS):
             page = _wait_for_page(database, step, step.start, on_progress)
@@ -188,11 +182,7 @@ def update_kept(
                 moved += moved_now
                 left = _count_changes(database, step)
                 # Other processes may have recorded more meanwhile.
-                on_progress(
-                    step.text,
-                    max(0, total - left),
-                    max(total, left),
-                )
+                on_progress(step.text, max(0, total - left), max(total, left))
                 page = _wait_for_page(database, step, last, on_progress)
     return moved
 
@@ -349,10 +339,8 @@ def locate(
                     take_lock(connection, AdvisoryLock.UPDATE_KEPT)
                 _apply(connection, settings)
                 tracks = [store_track(connection, track, spool) for track in read]
-                clocks, companions = (
-                    estimate_clocks(connection),
-                    find_companions(connection),
-                )
+                clocks = estimate_clocks(connection)
+                companions = find_companions(connection)
             moved = update_kept(library, on_progress)
             with library.read() as connection:
                 return _counts(connection, photo_ids, moved, clocks, companions, tracks)
@@ -370,9 +358,10 @@ def _apply(connection: Connection, settings: EstimateSettings) -> None:
         record_matching_photos(connection, photos.c.camera_id.is_not(None))
     for name, offset_s in settings.clock_offsets.items():
         camera_id = _find_camera(connection, name)
-        values = {"clock_offset_s": offset_s, "clock_source": ClockSource.GIVEN}
         connection.execute(
-            update(cameras).where(cameras.c.id == camera_id).values(values)
+            update(cameras)
+            .where(cameras.c.id == camera_id)
+            .values(clock_offset_s=offset_s, clock_source=ClockSource.GIVEN)
         )
         record_camera(connection, camera_id)
 
@@ -383,18 +372,17 @@ def _find_camera(connection: Connection, name: str) -> int:
         select(cameras).order_by(cameras.c.name, cameras.c.key)
     ).all()
     wanted = name.casefold()
-    matches: Callable[[str], bool]
-    for matches in (wanted.__eq__, lambda text: wanted in text):
-        matching = [
-            row
-            for row in rows
-            if matches(row.name.casefold()) or matches(row.key.casefold())
-        ]
-        if len(matching) == 1:
-            return int(matching[0].id)
-        if matching:
-            keys = "; ".join(row.key for row in matching[:10])
-            raise NameAmbiguous(kinds="cameras", name=name, key="whole name", keys=keys)
+    exact = [row for row in rows if wanted in (row.name.casefold(), row.key.casefold())]
+    matching = exact or [
+        row
+        for row in rows
+        if wanted in row.name.casefold() or wanted in row.key.casefold()
+    ]
+    if len(matching) == 1:
+        return int(matching[0].id)
+    if matching:
+        keys = "; ".join(row.key for row in matching[:10])
+        raise NameAmbiguous(kinds="cameras", name=name, key="whole name", keys=keys)
     names = (
         ", ".join(sorted({row.name for row in rows})[:20])
         or "none yet: run `tagger tag FOLDER` first"

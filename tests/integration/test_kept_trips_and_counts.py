@@ -345,7 +345,7 @@ def uncounted(library) -> PositionLibrary:
 def test_days_that_change_are_counted_again_some_at_a_time(uncounted, monkeypatch):
     monkeypatch.setattr("tagger.kept.MOST_STORED", 8)
     pages = []
-    update_kept(uncounted.database, lambda *told: pages.append(told), only_days=True)
+    update_kept(uncounted.database, lambda *told: pages.append(told))
     assert len(pages) == len(STAYS)
     assert list(check_database(uncounted.database)) == []
 
