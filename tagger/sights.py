@@ -100,27 +100,22 @@ class Sights:
         # One pair for each position and each sight that reaches its cell.
         rows = np.repeat(np.arange(len(cells)), counts)
         sights = sights_of_cells[_ranges(first, counts)]
-        positions = unit_vectors(latitudes, longitudes)
-        strengths = self._strengths(sights, positions[:, rows], errors_m[rows])
+        # How much of what is photographed at a position is the sight; 0 beyond its reach.
+        positions = unit_vectors(latitudes, longitudes)[:, rows]
+        chords = np.linalg.norm(self._positions[:, sights] - positions, axis=0)
+        distances_m = 1000 * EARTH_RADIUS_KM * chords
+        spreads = self.sizes_m[sights] ** 2 + errors_m[rows] ** 2
+        densities = (
+            self.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
+        )
+        is_reached = np.maximum(distances_m, errors_m[rows]) <= self.reaches_m[sights]
+        strengths = np.where(is_reached, densities, 0.0)
         # Of equal indices, an assignment keeps the last: the strongest.
         order = np.argsort(strengths, kind="stable")
         order = order[strengths[order] > 0]
         strongest = np.full(len(cells), NO_SIGHT, dtype=np.int64)
         strongest[rows[order]] = sights[order]
         return strongest
-
-    def _strengths(
-        self, sights: Indices, positions: Floats, errors_m: Floats
-    ) -> Floats:
-        # How much of what is photographed at positions (3, N) is their sight; 0 beyond its reach.
-        chords = np.linalg.norm(self._positions[:, sights] - positions, axis=0)
-        distances_m = 1000 * EARTH_RADIUS_KM * chords
-        spreads = self.sizes_m[sights] ** 2 + errors_m**2
-        densities = (
-            self.popularities[sights] / spreads / (1 + distances_m**2 / spreads) ** 2
-        )
-        is_in_reach = np.maximum(distances_m, errors_m) <= self.reaches_m[sights]
-        return np.where(is_in_reach, densities, 0.0)
 
     @cached_property
     def _positions(self) -> Floats:

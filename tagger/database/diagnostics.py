@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -133,33 +132,11 @@ def stored_rows(
     )
 
 
-@dataclass(frozen=True)
-class DatabaseStats:
-    """Counts of rows. `photos` is without gone ones; `contents` are images; tags are accepted ones."""
+def database_stats(database: Database) -> dict[str, str | int]:
+    """Counts of rows. `photos` is without gone ones; `contents` are images; tags are accepted ones.
 
-    url: str
-    schema: str
-    size_bytes: int
-    roots: int
-    photos: int
-    gone: int
-    failing: int
-    not_classified: int
-    contents: int
-    tagged: int
-    unknown: int
-    tags: int
-    embeddings: int
-    taught_landmarks: int
-    verdicts: int
-    dismissals: int
-    landmarks: int
-    models: int
-    jobs: int
-
-
-def database_stats(database: Database) -> DatabaseStats:
-    """On a large database this reads whole indexes and takes seconds."""
+    On a large database this reads whole indexes and takes seconds.
+    """
     gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
     classified = exists().where(
         contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
@@ -180,11 +157,11 @@ def database_stats(database: Database) -> DatabaseStats:
             PRESENT, ~classified, photos.c.failure_kind.is_(None)
         ),
         "contents": count.select_from(contents),
-        "classified": count.select_from(contents).where(
-            contents.c.outcome.is_not(None)
-        ),
         "tagged": count.select_from(contents).where(
             contents.c.outcome.is_not(None), is_tagged
+        ),
+        "unknown": count.select_from(contents).where(
+            contents.c.outcome.is_not(None), ~is_tagged
         ),
         "tags": count.select_from(effective_tags).where(
             effective_tags.c.accepted == true()
@@ -207,11 +184,9 @@ def database_stats(database: Database) -> DatabaseStats:
             name: int(connection.scalar(query) or 0) for name, query in queries.items()
         }
         size_bytes = int(connection.scalar(text(size)) or 0)
-    unknown = numbers.pop("classified") - numbers["tagged"]
-    return DatabaseStats(
-        url=database.redacted_url,
-        schema=SCHEMA_REVISION,
-        size_bytes=size_bytes,
-        unknown=unknown,
+    return {
+        "url": database.redacted_url,
+        "schema": SCHEMA_REVISION,
+        "size_bytes": size_bytes,
         **numbers,
-    )
+    }

@@ -382,7 +382,7 @@ class ResolvedQuery:
         if query.under:
             yield Filter(
                 self._is_below(),
-                Found.by_ranges(*(range_.condition for range_ in self.ranges)),
+                Found.by_ranges(*(range_.condition() for range_ in self.ranges)),
             )
         if self.camera_ids:
             yield Filter(
@@ -419,7 +419,8 @@ class ResolvedQuery:
             yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
 
     def _is_below(self) -> Condition:
-        return or_(false(), *(range_.filter for range_ in self.ranges))
+        root_id = unindexed(photos.c.root_id)
+        return or_(false(), *(range_.condition(root_id) for range_ in self.ranges))
 
     def _of_contents(self) -> Iterator[Filter]:
         # By the model of an image, its verdicts, and where a photo's position comes from.

@@ -224,18 +224,18 @@ class QueryReader:
             while True:
                 # Two statements read photos and tags. Without a snapshot, these could be of others.
                 with self.database.snapshot() as connection:
-                    page = scan.page(connection, PageRequest(conditions, after, rows))
-                    photos = self._named(connection, page.photos)
-                after = page.after
+                    request = PageRequest(conditions, after, rows)
+                    photo_rows, after = scan.page(connection, request)
+                    photos = self._named(connection, photo_rows)
                 if after is None:
                     break
                 is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
                 end = ScanPosition(number, after)
-                yield PositionedPhotos(photos, page.photos, number, end, is_short)
+                yield PositionedPhotos(photos, photo_rows, number, end, is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
             is_last = number + 1 == len(scans)
             following = None if is_last else ScanPosition(number + 1, None)
-            yield PositionedPhotos(photos, page.photos, number, following)
+            yield PositionedPhotos(photos, photo_rows, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         scans = self.scans[begin.scan :]

@@ -311,30 +311,16 @@ class PathRange:
     low: str = ""
     high: str = ""
 
-    @property
-    def condition(self) -> Condition:
-        """The condition for the scan along paths, which uses the index."""
-        return self._inside(photos.c.root_id)
-
-    @property
-    def filter(self) -> Condition:
-        return self._inside(unindexed(photos.c.root_id))
+    def condition(self, root_id: ColumnElement[int] = photos.c.root_id) -> Condition:
+        """With the column itself, the scan along paths uses the index."""
+        is_inside = root_id == self.root_id
+        if self.high:
+            is_inside &= (photos.c.path >= self.low) & (photos.c.path < self.high)
+        return is_inside
 
     def contains(self, other: "PathRange") -> bool:
         return self.root_id == other.root_id and (
             not self.high or (other.low != "" and other.low < self.high)
-        )
-
-    def _inside(self, root_id: ColumnElement[int]) -> Condition:
-        inside = root_id == self.root_id
-        return (
-            and_(
-                inside,
-                photos.c.path >= self.low,
-                photos.c.path < self.high,
-            )
-            if self.high
-            else inside
         )
 
 
@@ -374,7 +360,7 @@ def require_folders(
             continue
         with database.read() as connection:
             conditions = [
-                range_.condition
+                range_.condition()
                 for range_ in path_ranges(connection, [folder], root_paths)
             ]
             if not any(
@@ -393,7 +379,7 @@ def _primary_ranges(
     query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)
     for range_ in ranges:
         if is_raw_name(range_.low):
-            path = connection.scalar(query.where(range_.condition))
+            path = connection.scalar(query.where(range_.condition()))
             if path is not None:
                 yield PathRange(range_.root_id, path, path + _FIRST_CHARACTER)
 

@@ -396,30 +396,18 @@ def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
     )
 
 
-@dataclass(frozen=True)
-class ModelDocument:
-    name: str
-    digest: str
-    file: str
-    in_use: bool
-    shipped: bool
-    labels: int
-    threshold: float
-    created_at: datetime
-    metrics: dict[str, Any]
-
-
-def model_document(model: RegisteredModel) -> ModelDocument:
-    manifest = model.manifest
-    return document_of(
-        ModelDocument,
-        model,
-        file=model.file_text,
-        labels=len(manifest.labels),
-        threshold=manifest.threshold,
-        created_at=manifest.created_at,
-        metrics=manifest.metrics,
-    )
+def model_document(model: RegisteredModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "file": model.file_text,
+        "in_use": model.in_use,
+        "shipped": model.shipped,
+        "labels": len(model.manifest.labels),
+        "threshold": model.manifest.threshold,
+        "created_at": model.manifest.created_at,
+        "metrics": model.manifest.metrics,
+    }
 
 
 def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:

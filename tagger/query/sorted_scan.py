@@ -90,12 +90,8 @@ class PageRequest:
         )
 
 
-@dataclass(frozen=True)
-class ScanPage:
-    """Rows of photos, and the key after which the next page starts; None at the end of the scan."""
-
-    photos: Sequence[Row[Any]]
-    after: Key | None
+# Rows of photos, and the key after which the next page starts; None at the end of the scan.
+ScanPage = tuple[Sequence[Row[Any]], Key | None]
 
 
 @dataclass(frozen=True)
@@ -123,12 +119,8 @@ class SortedScan:
         # PostgreSQL would look up all photos of a landmark, or sort a month, before it reads along an index.
         # If it is asked for few photos in this order, and then for those that match, it reads along it.
         statement = self._lazy_statement(connection, request, MOST_CANDIDATES)
-        page = self._page(connection, statement, request.rows)
-        return (
-            page
-            if page.after
-            else replace(page, after=self._last_candidate(connection, request))
-        )
+        rows, after = self._page(connection, statement, request.rows)
+        return rows, after or self._last_candidate(connection, request)
 
     def _page(
         self,
@@ -139,7 +131,7 @@ class SortedScan:
     ) -> ScanPage:
         photo_rows = connection.execute(statement.limit(rows)).all()
         is_full = len(photo_rows) == rows
-        return ScanPage(photo_rows, self.key(photo_rows[-1]) if is_full else last)
+        return photo_rows, self.key(photo_rows[-1]) if is_full else last
 
     def _last_candidate(
         self, connection: Connection, request: PageRequest

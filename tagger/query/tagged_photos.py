@@ -380,31 +380,6 @@ _PREDICTED = (
 _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 
-def _tag_queries() -> tuple[Select[Any], Select[Any]]:
-    # The effective tags of images, and the predictions that have no state, with the same columns.
-    effective = select(
-        *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)),
-        effective_tags.c.reason.label("odds_reason"),
-    )
-    without: tuple[ColumnElement[Any], ...] = (
-        null(),
-        null(),
-        literal("model"),
-        false(),
-        null(),
-        null(),
-    )
-    without_state = (
-        each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True)
-    )
-    predicted = select(
-        *(tags.c[name] for name in _PREDICTED),
-        *without_state,
-        tags.c.odds_reason,
-    )
-    return effective, predicted.where(is_only_predicted())
-
-
 def tag_rows(
     connection: Connection,
     content_ids: Collection[int],
@@ -415,23 +390,24 @@ def tag_rows(
 
     `accepted_suffice`: images with an accepted tag have their effective ones alone.
     """
-    effective, predicted = _tag_queries()
+    effective: Select[Any] = select(
+        *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)),
+        effective_tags.c.reason.label("odds_reason"),
+    ).where(among(effective_tags.c.content_id, content_ids))
     grouped: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(
-        effective.where(among(effective_tags.c.content_id, content_ids))
-    ):
+    for row in connection.execute(effective):
         grouped.setdefault(row.content_id, []).append(row)
-    others = content_ids
+    others = set(content_ids)
     if accepted_suffice:
-        tagged = {
-            content_id for content_id, rows in grouped.items() if accepted_tags(rows)
-        }
-        others = [content_id for content_id in content_ids if content_id not in tagged]
-    for row in (
-        connection.execute(predicted.where(among(tags.c.content_id, others)))
-        if others
-        else ()
-    ):
+        others -= {key for key, rows in grouped.items() if accepted_tags(rows)}
+    # The predictions that have no state, with the same columns.
+    without = null(), null(), literal("model"), false(), null(), null()
+    predicted: Select[Any] = select(
+        *(tags.c[name] for name in _PREDICTED),
+        *(each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True)),
+        tags.c.odds_reason,
+    ).where(is_only_predicted(), among(tags.c.content_id, others))
+    for row in connection.execute(predicted) if others else ():
         grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
         rows.sort(key=best_first)

@@ -331,9 +331,9 @@ def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
 
 def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
     counted = (
-        select(contents.c.digest, func.count())
+        select(contents.c.digest, func.count().label("copies"))
         .join(photos, photos.c.content_id == contents.c.id)
         .where(contents.c.digest.in_(digests), photos.c.gone_since.is_(None))
         .group_by(contents.c.digest)
     )
-    return {row[0]: row[1] for row in database.rows(counted)}
+    return {row.digest: row.copies for row in database.rows(counted)}

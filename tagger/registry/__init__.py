@@ -568,33 +568,18 @@ class StoredSelections:
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 
 
-@dataclass(frozen=True)
-class RemovedModel:
-    """A removed model, and what went with it.
-
-    `classified` counts the images that it has classified, `tagged` those with an accepted tag of it,
-    `unclassified` those that no other model has classified, `taught` the landmarks that were taught with
-    its embeddings.
-    """
-
-    model: RegisteredModel
-    classified: int
-    tagged: int
-    unclassified: int
-    taught: int
-    jobs: int
-
-
 def remove_model(
     database: Database,
     name: str,
     *,
     dry_run: bool = False,
     on_progress: Progress = lambda _done, _total: None,
-) -> RemovedModel:
+) -> dict[str, int]:
     """Remove a registered model, in transactions of a page: the next call continues an interrupted one.
 
-    Its file stays where it is.
+    Its file stays where it is. Returns what went with it: the images that it has `classified`, those with an
+    accepted tag of it (`tagged`), those that no other model has classified (`unclassified`), the landmarks
+    `taught` with its embeddings, and its `jobs`.
 
     Raises:
         ModelNotFound: no model has that name.
@@ -603,7 +588,7 @@ def remove_model(
     model = model_by_name(database, name)
     with database.read() as connection:
         job_ids = _removable_jobs(connection, model)
-        removed = _counts(connection, model, len(job_ids))
+        removed = {**_counts(connection, model), "jobs": len(job_ids)}
     if dry_run:
         return removed
     for job_id in job_ids:
@@ -629,7 +614,7 @@ def remove_model(
             connection.execute(update(photos).where(of_images).values(unread))
         last = page[-1] if page else 0
         done += len(page)
-        on_progress(done, max(done, removed.classified))
+        on_progress(done, max(done, removed["classified"]))
 
 
 def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[int]:
@@ -661,9 +646,7 @@ def _needed(model: RegisteredModel, reason: str) -> Conflict:
     return Conflict(reason=f"The model {model.name} cannot be removed: {reason}")
 
 
-def _counts(
-    connection: Connection, model: RegisteredModel, job_count: int
-) -> RemovedModel:
+def _counts(connection: Connection, model: RegisteredModel) -> dict[str, int]:
     def count(query: Any) -> int:
         return (
             connection.scalar(select(func.count()).select_from(query.subquery())) or 0
@@ -680,8 +663,12 @@ def _counts(
     )
     alone = last.where(contents.c.id.not_in(earlier))
     taught = select(classifiers.c.landmark_id).where(classifiers.c.model_id == model.id)
-    images = count(classified), count(accepted.distinct()), count(alone)
-    return RemovedModel(model, *images, count(taught), job_count)
+    return {
+        "classified": count(classified),
+        "tagged": count(accepted.distinct()),
+        "unclassified": count(alone),
+        "taught": count(taught),
+    }
 
 
 def _delete_model(

@@ -12,6 +12,8 @@ from functools import cache
 from itertools import chain, dropwhile, groupby
 from typing import Any, NamedTuple
 
+from sqlalchemy import Connection
+
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.statements import among
@@ -697,21 +699,17 @@ def list_queries(
 ) -> Mapping[str, Callable[[], Any]]:
     """What reads each list in which searches find names. Folders are counted from all photos."""
 
-    def read_countries() -> Mapping[str, None]:
+    def read(query: Callable[[Connection], Any]) -> Any:
         with database.read() as connection:
-            return dict.fromkeys(
-                (*position_countries(connection), *landmark_countries(connection))
-            )
-
-    def read_cameras() -> Mapping[str, Collection[str]]:
-        with database.read() as connection:
-            return names_of_camera_models(connection)
+            return query(connection)
 
     return {
         "counts": lambda: landmark_counts(database),
         "sights": lambda: sight_counts(database),
-        "countries": read_countries,
-        "cameras": read_cameras,
+        "countries": lambda: dict.fromkeys(
+            (*read(position_countries), *read(landmark_countries))
+        ),
+        "cameras": lambda: read(names_of_camera_models),
         "things": lambda: count_things(database),
         "cities": lambda: city_counts(database),
         "trips": lambda: trip_summaries(database),

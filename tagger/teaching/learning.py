@@ -720,7 +720,7 @@ def _ids_by_path(
         ranges = path_ranges(connection, [path], root_paths)
         query = (
             select(photos.c.id)
-            .where(or_(false(), *(range_.condition for range_ in ranges)), PRESENT)
+            .where(or_(false(), *(range_.condition() for range_ in ranges)), PRESENT)
             .order_by(photos.c.path)
         )
         ids_of[path] = connection.scalars(query).all()

@@ -179,7 +179,10 @@ def _is_listed(
     if under:
         below = or_(
             false(),
-            *(range_.filter for range_ in path_ranges(connection, under, root_paths)),
+            *(
+                range_.condition(unindexed(photos.c.root_id))
+                for range_ in path_ranges(connection, under, root_paths)
+            ),
         )
     return and_(photos.c.gone_since.is_(None), below)
 

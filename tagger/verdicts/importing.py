@@ -27,7 +27,7 @@ from tagger.database.connection import (
 )
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
-from tagger.errors import ImportRefused, PicklableError
+from tagger.errors import ImportRefused
 from tagger.landmarks import landmarks_by_slug
 from tagger.tags import lock_contents, lock_contents_shared
 from tagger.tags.causes import (
@@ -111,21 +111,17 @@ def _checked_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
         raise ImportRefused(
             file=name, reason="it is not text in UTF-8 or UTF-16", remedy=_REMEDY
         ) from error
-    except _NotJson as error:
-        raise ImportRefused(file=name, reason=str(error), remedy=_REMEDY) from error
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = "".join(f"{field_name}: " for field_name in problem["loc"])
         what = problem["msg"].removeprefix("Value error, ").lower()
         reason = f"entry {count + 1}: {where}{what}"
         raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
+    except ValueError as error:
+        raise ImportRefused(file=name, reason=str(error), remedy=_REMEDY) from error
 
 
-class _NotJson(PicklableError):
-    """The text is not JSON, or ends early."""
-
-    def __init__(self, problem: str, line: int) -> None:
-        super().__init__(f"it is not JSON, or ends early ({problem} at line {line})")
+_NOT_JSON = "it is not JSON, or ends early ({} at line {})"
 
 
 def _json_elements(source: IO[bytes]) -> Iterator[str]:
@@ -145,14 +141,12 @@ def _json_elements(source: IO[bytes]) -> Iterator[str]:
             start, stop = _element_bounds(text, position, before)
         except json.JSONDecodeError as error:
             if is_last_block or len(text) - position > _LONGEST_ELEMENT:
-                raise _NotJson(
-                    error.msg.lower().removesuffix(" starting at"),
-                    line + text.count("\n", 0, error.pos),
-                ) from error
+                problem = error.msg.lower().removesuffix(" starting at")
+                line += text.count("\n", 0, error.pos)
+                raise ValueError(_NOT_JSON.format(problem, line)) from error
         except RecursionError as error:
-            raise _NotJson(
-                "too many levels", line + text.count("\n", 0, position)
-            ) from error
+            line += text.count("\n", 0, position)
+            raise ValueError(_NOT_JSON.format("too many levels", line)) from error
         else:
             if is_last_block or stop < len(text):
                 yield text[start:stop]

@@ -367,7 +367,7 @@ def test_photos_view_has_each_photo_once_with_its_outcome(library):
     }
     assert {row.camera for row in rows.values()} == {None}  # a folder is no camera
     stats = database_stats(library.database)
-    assert (stats.tagged, stats.unknown) == (2, 2)
+    assert (stats["tagged"], stats["unknown"]) == (2, 2)
     for path, row in rows.items():
         if row.outcome in {"tagged", "unknown"}:
             assert photo_details(library.database, Path(path)).photo.outcome == row.outcome

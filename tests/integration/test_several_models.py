@@ -190,7 +190,7 @@ def test_a_removal_works_in_pages_and_continues_after_an_interruption(library, m
     assert pages == [(2, 6), (4, 6)]
     assert list(check_database(library.database)) == []
     removed = remove_model(library.database, "third")
-    assert (removed.classified, removed.unclassified) == (2, 1)
+    assert (removed["classified"], removed["unclassified"]) == (2, 1)
     assert {name for name, _ in library.predictions()} == {"tiny"}
     assert list(check_database(library.database)) == []
     outcomes = library.tag()

@@ -85,7 +85,7 @@ def stats(json: Json = False) -> None:
 
     Example: tagger db stats
     """
-    counts = vars(database_stats(open_for_reading().database))
+    counts = database_stats(open_for_reading().database)
     width = max(map(len, counts)) + 2
     lines = (
         f"{name.replace('_', ' ') + ':':<{width}}{count}"

@@ -166,7 +166,7 @@ def use(
         update_derived_facts(session)
     now = [model.name for model in models]
     used, verb = ", ".join(now), "is" if len(models) == 1 else "are"
-    document = vars(model_document(models[0])) | {
+    document = model_document(models[0]) | {
         "models": now,
         "would_name": [found for found in would_name if found],
     }
@@ -245,27 +245,26 @@ def remove(
     """
     session = open_session(settle_jobs=True)
     with ProgressLine("removing") as line:
-        removed = registry.remove_model(
+        file = registry.model_by_name(session.database, name).file_text
+        counts = registry.remove_model(
             session.database, name, dry_run=dry_run, on_progress=line.show
         )
     if not dry_run:
         update_derived_facts(session)
-    names = ("classified", "tagged", "unclassified", "taught", "jobs")
-    counts = {each: getattr(removed, each) for each in names}
     text = (
         f"{name} {'would be' if dry_run else 'is'} removed, with all that it predicted of "
-        f"{count_of(removed.classified, 'photo')} ({removed.tagged} with an accepted tag), "
-        f"{count_of(removed.taught, 'taught place')} and {count_of(removed.jobs, 'job')}"
+        f"{count_of(counts['classified'], 'photo')} ({counts['tagged']} with an accepted tag), "
+        f"{count_of(counts['taught'], 'taught place')} and {count_of(counts['jobs'], 'job')}"
     )
     console.write_result(
         {"name": name, **counts, "dry_run": dry_run}, printable(text), json=json
     )
-    if removed.unclassified:
+    if counts["unclassified"]:
         console.info(
-            f"{count_of(removed.unclassified, 'photo')} classified by no other model; "
+            f"{count_of(counts['unclassified'], 'photo')} classified by no other model; "
             "to classify them, run: tagger backfill untagged"
         )
-    console.info(f"its file stays: {printable(removed.model.file_text)}")
+    console.info(f"its file stays: {printable(file)}")
 
 
 @model_app.command("show")
@@ -286,8 +285,7 @@ def show(
     model = registry.preview_models(database, name or settings.model)[0]
     if json:
         write_json(
-            vars(model_document(model))
-            | {"manifest": model.manifest.model_dump(mode="json")}
+            model_document(model) | {"manifest": model.manifest.model_dump(mode="json")}
         )
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")

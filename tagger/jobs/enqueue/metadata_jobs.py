@@ -160,7 +160,7 @@ def is_under(
 ) -> ColumnElement[bool]:
     with database.read() as connection:
         ranges = path_ranges(connection, paths, root_paths)
-    return or_(false(), *(range_.condition for range_ in ranges))
+    return or_(false(), *(range_.condition() for range_ in ranges))
 
 
 def photo_id_pages(
