@@ -185,10 +185,11 @@ def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
 _itself = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte(
     "kinds", recursive=True
 )
-_upwards = select(_itself.c.thing, things.c.parent).join(
-    things, things.c.slug == _itself.c.kind
+_kinds = _itself.union(
+    select(_itself.c.thing, things.c.parent)
+    .join(things, things.c.slug == _itself.c.kind)
+    .where(things.c.parent.is_not(None))
 )
-_kinds = _itself.union(_upwards.where(things.c.parent.is_not(None)))
 
 # What images show. What a model finds counts while it is in use, unless a person rejected it; what a
 # person confirmed does. A model of the package is in use with those of earlier and later packages.
@@ -201,18 +202,17 @@ _IS_IN_USE = image_things.c.model_id.in_(
     .join(_used, _is_used)
     .where(_used.c.in_use, _used.c.kind == models.c.kind)
 )
-_is_rejected = exists().where(
-    thing_verdicts.c.content_id == image_things.c.content_id,
-    thing_verdicts.c.thing == image_things.c.thing,
-    thing_verdicts.c.verdict == VerdictKind.REJECTED,
-)
 _image_and_thing = image_things.c.content_id, image_things.c.thing
 _found = select(*_image_and_thing, image_things.c.score).where(
-    _IS_IN_USE, ~_is_rejected
+    _IS_IN_USE,
+    ~exists().where(
+        thing_verdicts.c.content_id == image_things.c.content_id,
+        thing_verdicts.c.thing == image_things.c.thing,
+        thing_verdicts.c.verdict == VerdictKind.REJECTED,
+    ),
 )
-_certain = literal(1.0).label("score")
 _confirmed = select(
-    thing_verdicts.c.content_id, thing_verdicts.c.thing, _certain
+    thing_verdicts.c.content_id, thing_verdicts.c.thing, literal(1.0).label("score")
 ).where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
 shown_things = union_all(_found, _confirmed).subquery("shown_things")
 
@@ -292,14 +292,15 @@ class ThingCount:
 
 def count_photos_with_things(database: Database, job: int) -> int:
     """How many images of a job show a thing."""
-    of_job = select(photos.c.content_id).join(
-        job_items, job_items.c.photo_id == photos.c.id
+    images = (
+        select(photos.c.content_id)
+        .join(job_items, job_items.c.photo_id == photos.c.id)
+        .where(job_items.c.job_id == job, photos.c.gone_since.is_(None))
     )
-    images = of_job.where(job_items.c.job_id == job, photos.c.gone_since.is_(None))
-    count = func.count(distinct(shown_things.c.content_id))
-    return (
-        database.scalar(select(count).where(shown_things.c.content_id.in_(images))) or 0
+    count = select(func.count(distinct(shown_things.c.content_id))).where(
+        shown_things.c.content_id.in_(images)
     )
+    return database.scalar(count) or 0
 
 
 def count_things(database: Database, job: int | None = None) -> list[ThingCount]:

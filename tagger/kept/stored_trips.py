@@ -184,15 +184,14 @@ def _middle_photos(
     # The classified photo in the middle of each trip.
     rows = photos_of_trips(connection, grouped)
     place = func.row_number().over(
-        partition_by=rows.c.trip,
-        order_by=(rows.c.taken_at, rows.c.unit),
+        partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit)
     )
-    ordered = select(
-        rows.c.trip,
-        rows.c.unit,
-        (place - func.count().over(partition_by=rows.c.trip) // 2).label("place"),
+    number = func.count().over(partition_by=rows.c.trip)
+    at = (
+        select(rows.c.trip, rows.c.unit, (place - number // 2).label("place"))
+        .where(rows.c.content_id.is_not(None))
+        .subquery()
     )
-    at = ordered.where(rows.c.content_id.is_not(None)).subquery()
     middle = select(at.c.trip, at.c.unit).where(at.c.place == 1)
     return {row.trip: row.unit for row in connection.execute(middle)}
 
@@ -242,11 +241,12 @@ def store_trips(
         cast(positions.c[name], Text) if name == "evidence" else positions.c[name]
         for name in _NAMES
     )
-    of_photos = select(*columns).join(photos, photos.c.id == positions.c.photo_id)
-    stored = {
-        row[0]: tuple(row)
-        for row in reading.execute(of_photos.where(_IS_OF_TRIP, is_then))
-    }
+    of_trips = (
+        select(*columns)
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(_IS_OF_TRIP, is_then)
+    )
+    stored = {row[0]: tuple(row) for row in reading.execute(of_trips)}
     old = [photo_id for photo_id, row in stored.items() if located.get(photo_id) != row]
     new = {
         photo_id: row
@@ -345,13 +345,14 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
 def _last_day_of_page(connection: Connection, first_day: int) -> int:
     # The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days.
     per_day = (
-        select(visits.c.part, func.sum(visits.c.photos).label("number"))
+        select(visits.c.part, func.sum(visits.c.photos))
         .where(visits.c.part >= first_day)
         .group_by(visits.c.part)
+        .order_by(visits.c.part)
     )
     rest = _MOST_PHOTOS
     day: int
-    for day, of_day in connection.execute(per_day.order_by(visits.c.part)):
+    for day, of_day in connection.execute(per_day):
         rest -= of_day
         if rest < 0:
             return day

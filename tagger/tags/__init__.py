@@ -57,10 +57,12 @@ def lock_contents_shared(
     connection: Connection, digests: Collection[str]
 ) -> dict[str, int]:
     """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
-    query = select(contents.c.digest, contents.c.id).where(
-        among(contents.c.digest, digests)
+    query = (
+        select(contents.c.digest, contents.c.id)
+        .where(among(contents.c.digest, digests))
+        .order_by(contents.c.id)
+        .with_for_update(read=True, key_share=True)
     )
-    query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
     return {row.digest: row.id for row in connection.execute(query)} if digests else {}
 
 
@@ -96,16 +98,13 @@ def count_photos_of_job(
     connection: Connection, job: int, *conditions: ColumnElement[bool]
 ) -> int:
     images = select(effective_tags.c.content_id).where(*conditions)
-    of_job = (
+    number = (
         select(func.count())
         .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
-        .where(
-            job_items.c.job_id == job,
-            job_items.c.outcome.in_(CLASSIFIED_OUTCOMES),
-        )
-        .where(photos.c.content_id.in_(images))
+        .where(job_items.c.job_id == job, photos.c.content_id.in_(images))
+        .where(job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
     )
-    return connection.scalar(of_job) or 0
+    return connection.scalar(number) or 0
 
 
 def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:
@@ -116,12 +115,11 @@ def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -
 
 def record_landmark(connection: Connection, landmark_id: int) -> None:
     """Record that a landmark has moved, or is about to lose its tags and verdicts: of photos near it, too."""
-    place = landmarks.c.latitude, landmarks.c.longitude
     is_near = (
-        axis.between(degrees - NEAR_DEGREES, degrees + NEAR_DEGREES)
-        for axis, degrees in zip(
-            (positions.c.latitude, positions.c.longitude), place, strict=True
+        positions.c[axis].between(
+            landmarks.c[axis] - NEAR_DEGREES, landmarks.c[axis] + NEAR_DEGREES
         )
+        for axis in ("latitude", "longitude")
     )
     near = select(positions.c.photo_id).where(landmarks.c.id == landmark_id, *is_near)
     images = union(
@@ -165,10 +163,14 @@ def record_matching_photos(
     connection: Connection, condition: ColumnElement[bool]
 ) -> None:
     """Record another change for the photos with this condition: of a track, or of companions."""
-    part = part_of(photos.c.taken_at, photos.c.id)
-    before = part, photos.c.id, photos.c.camera_id, photos.c.taken_at
-    changed = select(literal(KeptStep.POSITIONS.value), *before).where(condition)
     columns = ("step", "part", "photo_id", "camera_id", "taken_at")
+    changed = select(
+        literal(KeptStep.POSITIONS.value),
+        part_of(photos.c.taken_at, photos.c.id),
+        photos.c.id,
+        photos.c.camera_id,
+        photos.c.taken_at,
+    ).where(condition)
     connection.execute(insert(changed_days).from_select(columns, changed))
 
 
@@ -237,15 +239,11 @@ def has_verdict() -> ColumnElement[bool]:
 
 def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
     """Delete those of the images that no photo has and nobody decided about."""
-    has_photo = exists().where(photos.c.content_id == contents.c.id)
     # An image that a worker has locked is about to get a photo.
     unused = (
         select(contents.c.id)
-        .where(
-            among(contents.c.id, content_ids),
-            ~has_photo,
-            ~has_verdict(),
-        )
+        .where(among(contents.c.id, content_ids), ~has_verdict())
+        .where(~exists().where(photos.c.content_id == contents.c.id))
         .with_for_update(skip_locked=True)
     )
     if content_ids:

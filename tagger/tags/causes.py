@@ -97,7 +97,7 @@ def store_classifications(
     models stay. If none of the job's models is in use, those from before the job go.
     """
     lock_contents(connection, classified)
-    in_use = chain.from_iterable(ids_in_use(connection, [LANDMARKS]))
+    in_use = chain(*ids_in_use(connection, [LANDMARKS]))
     if classified and landmark_ids.keys().isdisjoint(in_use):
         _delete_earlier(connection, claim.name.job_id, classified)
     now = datetime.now(UTC)
@@ -184,11 +184,10 @@ def store_things(
             found = {"ids": list(own), "model": earlier_id}
             connection.execute(_DELETE_OF_MODEL[image_things], found)
         options = (model_id, claim.top_k, claim.thresholds[model_id], now)
-        names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
         insert_page(
             connection,
             classifications,
-            names,
+            ("content_id", *_CLASSIFICATION),
             [(key, *options) for key in own],
         )
         rows = [
@@ -206,11 +205,13 @@ def _delete_earlier(
     connection: Connection, job_id: int, content_ids: Collection[int]
 ) -> None:
     recorded_at = select(jobs.c.created_at).where(jobs.c.id == job_id).scalar_subquery()
-    at = (
-        contents.c.classified_at
-    )  # null: before 2.1, by a model that was not the last one
-    is_earlier = among(contents.c.id, content_ids), or_(at.is_(None), at < recorded_at)
-    earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
+    # Null: before 2.1, by a model that was not the last one.
+    at = contents.c.classified_at
+    earlier = connection.scalars(
+        select(contents.c.id).where(
+            among(contents.c.id, content_ids), or_(at.is_(None), at < recorded_at)
+        )
+    ).all()
     of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
         connection.execute(
@@ -281,26 +282,24 @@ def delete_model_results(
     # Those before 2.1 have no time; the newest model is likely to be the last one.
     in_order = classifications.c.classified_at.nulls_first(), classifications.c.model_id
     of_others = (
-        classifications.c.content_id.in_(select(contents.c.id).where(is_last)),
-        classifications.c.model_id != model_id,
+        select(classifications)
+        .where(classifications.c.content_id.in_(select(contents.c.id).where(is_last)))
+        .where(classifications.c.model_id != model_id)
+        .order_by(*in_order)
     )
-    rows = connection.execute(
-        select(classifications).where(*of_others).order_by(*in_order)
-    )
-    latest = {row.content_id: row for row in rows}
+    latest = {row.content_id: row for row in connection.execute(of_others)}
     if latest:
         values = [
             {"content": key} | {name: getattr(row, name) for name in _CLASSIFICATION}
             for key, row in latest.items()
         ]
         connection.execute(_UPDATE_CONTENT, values)
-        columns = {
-            "content": classifications.c.content_id,
-            "model": classifications.c.model_id,
-        }
-        of_row = (column == bindparam(name) for name, column in columns.items())
+        of_row = delete(classifications).where(
+            classifications.c.content_id == bindparam("content"),
+            classifications.c.model_id == bindparam("model"),
+        )
         keys = [{"content": row["content"], "model": row["model_id"]} for row in values]
-        connection.execute(delete(classifications).where(*of_row), keys)
+        connection.execute(of_row, keys)
     nothing = dict.fromkeys((*_CLASSIFICATION, "outcome"))
     connection.execute(update(contents).where(is_last).values(nothing))
     _delete_results(connection, model_id, content_ids)
@@ -316,11 +315,13 @@ def replace_taught_tags(
 ) -> EffectiveTags:
     """Replace the taught tags of images by a model: those with these conditions."""
     lock_contents(connection, new_tags)
-    of_model = (
-        among(taught_tags.c.content_id, new_tags),
-        taught_tags.c.model_id == model_id,
+    connection.execute(
+        delete(taught_tags).where(
+            among(taught_tags.c.content_id, new_tags),
+            taught_tags.c.model_id == model_id,
+            *conditions,
+        )
     )
-    connection.execute(delete(taught_tags).where(*of_model, *conditions))
     _insert_taught_tags(connection, model_id, new_tags)
     return settle(connection, new_tags)
 
@@ -368,14 +369,14 @@ def store_odds(
             for row, odds in ordered
             if row.is_taught == (table is taught_tags)
         ]
-        is_same = (
+        same_tag = update(table).where(
             table.c.content_id == bindparam("content"),
             table.c.landmark_id == bindparam("landmark"),
             table.c.model_id == bindparam("model"),
             table.c.score == bindparam("same_score"),
         )
         if rows:
-            connection.execute(update(table).where(*is_same), rows)
+            connection.execute(same_tag, rows)
     return images
 
 
@@ -502,11 +503,10 @@ def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int
 def confirmed_contents(
     connection: Connection, content_ids: Collection[int]
 ) -> set[int]:
-    is_confirmed = (
-        verdicts.c.content_id.in_(content_ids),
-        verdicts.c.verdict == "confirmed",
+    confirmed = select(verdicts.c.content_id).where(
+        verdicts.c.content_id.in_(content_ids), verdicts.c.verdict == "confirmed"
     )
-    return set(connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)))
+    return set(connection.scalars(confirmed))
 
 
 def _upsert(
@@ -526,13 +526,11 @@ def _upsert(
         if not column.primary_key
     }
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
-    over = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key), set_=values, where=is_older
-    )
-    names = table.columns.keys()
     connection.execute(
-        over,
-        [dict(zip(names, vars(each).values(), strict=True)) for each in new],
+        statement.on_conflict_do_update(
+            index_elements=list(table.primary_key), set_=values, where=is_older
+        ),
+        [dict(zip(table.c.keys(), vars(each).values(), strict=True)) for each in new],
     )
 
 
@@ -557,11 +555,12 @@ def hold_landmarks(connection: Connection) -> None:
 
 def lock_images_of(connection: Connection, *landmark_ids: int) -> set[int]:
     """Lock all images of these landmarks, and make writers of tags and verdicts wait. Returns their ids."""
-    queries = (
-        select(table.c.content_id).where(table.c.landmark_id.in_(landmark_ids))
-        for table in (tags, taught_tags, verdicts)
+    of_landmarks = union(
+        *(
+            select(table.c.content_id).where(table.c.landmark_id.in_(landmark_ids))
+            for table in (tags, taught_tags, verdicts)
+        )
     )
-    of_landmarks = union(*queries)
     while True:
         images = set(connection.scalars(of_landmarks))
         # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited
@@ -596,12 +595,11 @@ def move_to_landmark(
     older = connection.execute(
         delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer)
     )
-    moved = (
+    moved = connection.execute(
         update(verdicts)
         .where(verdicts.c.landmark_id == landmark_id)
         .values(landmark_id=target_id)
     )
-    verdict_count = older.rowcount + connection.execute(moved).rowcount
 
     # Of two tags by a model, the better one stays.
     other, both = tags.alias(), [landmark_id, target_id]
@@ -619,7 +617,7 @@ def move_to_landmark(
         delete(taught_tags).where(taught_tags.c.landmark_id == landmark_id)
     )
     _settle_decided(connection, images)
-    return {"verdicts": verdict_count, "tags": tag_count}
+    return {"verdicts": older.rowcount + moved.rowcount, "tags": tag_count}
 
 
 def delete_of_landmark(

@@ -96,12 +96,12 @@ def settle(
             for wrong in each.wrong_counts():
                 images[wrong].append(content_id)
         for (model_id, rank, counts), of_images in images.items():
-            is_row = (
-                among(tags.c.content_id, of_images),
-                tags.c.model_id == model_id,
-                tags.c.rank == rank,
+            connection.execute(
+                update(tags)
+                .where(among(tags.c.content_id, of_images))
+                .where(tags.c.model_id == model_id, tags.c.rank == rank)
+                .values(counts=counts)
             )
-            connection.execute(update(tags).where(*is_row).values(counts=counts))
 
         # The effective tags of images with rows that differ.
         stored: set[_Row] = {
@@ -170,8 +170,13 @@ def settle_models(
 
     The tags of an image that a single model has classified count in any case.
     """
-    several = classifications.c.content_id
-    _settle_pages(database, ledgers.c.models_settled_to, several, settle, on_progress)
+    _settle_pages(
+        database,
+        ledgers.c.models_settled_to,
+        classifications.c.content_id,
+        settle,
+        on_progress,
+    )
 
 
 def is_settled(database: Database) -> bool:
@@ -229,9 +234,8 @@ def unsettled(connection: Connection) -> Iterator[int]:
         for content_id, each in causes.items():
             tags_of_image = each.effective_tags()
             right = {_row(content_id, tag) for tag in tags_of_image}
-            is_counted = not any(each.wrong_counts())
             if (
-                not is_counted
+                any(each.wrong_counts())
                 or right != stored[content_id]
                 or each.outcome not in (None, outcome_of(tags_of_image))
             ):
@@ -291,12 +295,10 @@ def read_causes(
     ids = {"ids": list(content_ids)}
     causes = {}
     for row in connection.execute(_IMAGES, ids):
-        thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
-        outcome = row.outcome and Outcome(row.outcome)
         causes[row.id] = Causes(
-            outcome,
+            row.outcome and Outcome(row.outcome),
             ImageFacts(row.damaged, row.dismissed),
-            thresholds,
+            {} if row.model_id is None else {row.model_id: row.threshold},
         )
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
@@ -323,18 +325,19 @@ def read_causes(
         if rank is not None:
             cause.counts[model_id, rank] = bool(counts)
         if order is not None:
-            threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
-            of_model = (
-                threshold,
+            is_taught = rank is None
+            candidate = Candidate(
+                landmark_id,
+                score,
+                bool(is_enough),
+                TAUGHT_THRESHOLD if is_taught else cause.thresholds[model_id],
                 model_id,
                 rank,
                 stored_odds(*odds),
                 order,
+                SUGGESTED_SCORE if is_taught else suggested_from[model_id],
             )
-            least = SUGGESTED_SCORE if rank is None else suggested_from[model_id]
-            cause.candidates.append(
-                Candidate(landmark_id, score, bool(is_enough), *of_model, least)
-            )
+            cause.candidates.append(candidate)
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
