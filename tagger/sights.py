@@ -261,8 +261,11 @@ def library_sights(connection: Connection) -> Sights:
     documents = (
         cast(landmarks.c[name], Text) for name in ("names", "aliases", "edited")
     )
-    is_somewhere = landmarks.c.latitude.is_not(None), landmarks.c.longitude.is_not(None)
-    query = select(*columns, *documents).where(*is_somewhere).order_by(landmarks.c.id)
+    query = (
+        select(*columns, *documents)
+        .where(landmarks.c.latitude.is_not(None), landmarks.c.longitude.is_not(None))
+        .order_by(landmarks.c.id)
+    )
     return _with_landmarks(tuple(map(tuple, connection.execute(query))))
 
 

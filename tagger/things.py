@@ -129,8 +129,9 @@ def things_of_labels(
 ) -> dict[int, dict[int, str]]:
     """The things of those of these models that name things, by the positions in their scores."""
     slugs: dict[int, dict[int, str]] = {}
-    labels = select(thing_labels).where(thing_labels.c.model_id.in_(model_ids))
-    for row in connection.execute(labels):
+    for row in connection.execute(
+        select(thing_labels).where(thing_labels.c.model_id.in_(model_ids))
+    ):
         slugs.setdefault(row.model_id, {})[row.position] = row.thing
     return slugs
 

@@ -107,10 +107,9 @@ def read_visits(
     first, last = begin.toordinal(), end.toordinal()
     # Tags and images change no visits.
     changed = _changed_parts(connection, condition=changed_days.c.content_id.is_(None))
-    parts = sorted(part for part in changed if first <= part <= last)
     rows = _kept(
         visits,
-        parts,
+        sorted(part for part in changed if first <= part <= last),
         visits.c.part.between(first, last),
     )
     places: dict[tuple[str, str, str], Locality] = {}
@@ -181,10 +180,8 @@ def store_days(
                 (ChangedDay(step, part) for part in _parts_of(connection, of_step)),
             )
         if len(marks) == MOST_MARKS:
-            return (
-                after,
-                0,
-            )  # first all photos and images, so that each part is computed once
+            # First all photos and images, so that each part is computed once.
+            return after, 0
         parts = _first_parts(
             connection,
             sorted(connection.scalars(next_parts)),
@@ -212,15 +209,10 @@ def store_days(
 
 def trip_days(connection: Connection) -> set[date]:
     parts = _changed_parts(
-        connection,
-        condition=changed_days.c.step != KeptStep.NUMBERS,
+        connection, condition=changed_days.c.step != KeptStep.NUMBERS
     )
-    of_trips = (
-        select(changed_days.c.part)
-        .where(changed_days.c.step == KeptStep.TRIPS)
-        .distinct()
-    )
-    parts |= set(connection.scalars(of_trips))
+    is_of_trips = changed_days.c.step == KeptStep.TRIPS
+    parts.update(connection.scalars(select(changed_days.c.part).where(is_of_trips)))
     return {date.fromordinal(part) for part in parts if part > 0}
 
 
@@ -232,10 +224,8 @@ def outdated_parts(connection: Connection) -> list[int]:
     """The parts of which something else is stored than is computed, without those recorded as changed."""
     outdated = set[int]()
     for table, computed in KEPT.items():
-        stored_rows = _comparable(connection, select(*_columns(table)))
-        outdated |= {
-            row[0] for row in stored_rows ^ _comparable(connection, computed())
-        }
+        stored = _comparable(connection, select(*_columns(table)))
+        outdated.update(row[0] for row in stored ^ _comparable(connection, computed()))
     return sorted(outdated - _changed_parts(connection))
 
 
@@ -310,9 +300,11 @@ def _columns(table: Table) -> Sequence[Any]:
 
 def _select(table: Table, *values: ColumnElement[Any]) -> Select[Any]:
     # These values of the table's columns. Sums have the columns' types: else PostgreSQL adds up decimals.
-    pairs = zip(_columns(table), values, strict=True)
     return select(
-        *(cast(value, column.type).label(column.name) for column, value in pairs)
+        *(
+            cast(value, column.type).label(column.name)
+            for column, value in zip(_columns(table), values, strict=True)
+        )
     )
 
 

@@ -254,9 +254,10 @@ def store_trips(
         if stored.get(photo_id) != row
     }
     with write() as connection:
-        is_same = ledgers.c.trips_version == version
         if not connection.execute(
-            update(ledgers).where(is_same).values(trips_version=version + 1)
+            update(ledgers)
+            .where(ledgers.c.trips_version == version)
+            .values(trips_version=version + 1)
         ).rowcount:
             raise LockTimedOut
         connection.execute(

@@ -86,11 +86,9 @@ def trips_around(
             each.date() for trip in computed for each in (trip.first, trip.last)
         }
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
-        is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
         stored = select(
-            func.min(stored_trips.c.first_at),
-            func.max(stored_trips.c.last_at),
-        ).where(is_then)
+            func.min(stored_trips.c.first_at), func.max(stored_trips.c.last_at)
+        ).where(stored_trips.c.last_at >= begin, stored_trips.c.first_at <= end)
         days_of_trips |= {
             each.date() for each in connection.execute(stored).one() if each is not None
         }
@@ -370,13 +368,11 @@ def _add(
     moment: TripReference,
     **values: object,
 ) -> None:
-    row = {
-        "kind": kind,
-        "camera_id": moment.camera_id,
-        "taken_at": moment.taken_at,
-        **values,
-    }
-    connection.execute(insert(trip_edits).values(row))
+    connection.execute(
+        insert(trip_edits).values(
+            kind=kind, camera_id=moment.camera_id, taken_at=moment.taken_at, **values
+        )
+    )
     _record_change(connection, trip)
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
@@ -413,8 +409,10 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
 
 
 def _record_change(connection: Connection, trip: Trip) -> None:
-    days = (moment.date().toordinal() for moment in (trip.first, trip.last))
     record_days(
         connection,
-        (ChangedDay(KeptStep.TRIPS, day) for day in days),
+        (
+            ChangedDay(KeptStep.TRIPS, moment.date().toordinal())
+            for moment in (trip.first, trip.last)
+        ),
     )

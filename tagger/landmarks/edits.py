@@ -136,10 +136,10 @@ def find_or_add_landmark(
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     has_city = landmark.city in {None, found.city}
     if not (has_country and has_city and has_position):
-        change = f"Change it with `tagger landmark edit {found.slug}`"
-        other = "another country, city or position"
-        reason = f"{found.display_name} exists already, with {other}. {change}"
-        raise LandmarkInvalid(reason=reason)
+        raise LandmarkInvalid(
+            reason=f"{found.display_name} exists already, with another country, city or "
+            f"position. Change it with `tagger landmark edit {found.slug}`"
+        )
     return found, False
 
 
@@ -294,6 +294,9 @@ def _changed_columns(
     return columns
 
 
+_FINDS = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+
+
 def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> str:
     name = clean_name(text)
     for other in every:
@@ -310,10 +313,7 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
             )
             raise invalid_text("name", reason, other=other.name)
         if name.casefold() in other.all_slugs:
-            reason = N_(
-                "%(name)s finds %(other)s already, so it would not find this landmark"
-            )
-            raise invalid_text("name", reason, name=name, other=other.display_name)
+            raise invalid_text("name", _FINDS, name=name, other=other.display_name)
     return name
 
 
@@ -377,10 +377,7 @@ def require_findable(
         if is_other and (
             name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])
         ):
-            reason = N_(
-                "%(name)s finds %(other)s already, so it would not find this landmark"
-            )
-            raise invalid_text(field, reason, name=name, other=landmark.display_name)
+            raise invalid_text(field, _FINDS, name=name, other=landmark.display_name)
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:
@@ -470,9 +467,12 @@ def merge_landmark(
             .order_by(models.c.name)
         )
         if both := connection.scalars(of_both).all():
-            names = {"name": merged.display_name, "other": target.display_name}
             raise LandmarksDistinct(
-                merged=merged.slug, target=target.slug, models=", ".join(both), **names
+                merged=merged.slug,
+                target=target.slug,
+                models=", ".join(both),
+                name=merged.display_name,
+                other=target.display_name,
             )
         taught = _retire_classifiers(connection, merged)
         united = _united(target, merged)
@@ -482,9 +482,10 @@ def merge_landmark(
             record_sights(connection, each.all_names)
         replaced = list(_opposite_verdicts(connection, merged, target))
         counts = move_to_landmark(connection, images, merged.id, target.id)
-        is_label = model_labels.c.landmark_id == merged.id
         connection.execute(
-            update(model_labels).where(is_label).values(landmark_id=target.id)
+            update(model_labels)
+            .where(model_labels.c.landmark_id == merged.id)
+            .values(landmark_id=target.id)
         )
         connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
         connection.execute(
@@ -535,28 +536,25 @@ def remove_landmark(
             )
         taught = _retire_classifiers(connection, landmark)
         images = lock_images_of(connection, landmark.id)
-        kinds = select(verdicts.c.verdict, func.count()).where(
-            verdicts.c.landmark_id == landmark.id
+        kinds = connection.execute(
+            select(verdicts.c.verdict, func.count())
+            .where(verdicts.c.landmark_id == landmark.id)
+            .group_by(verdicts.c.verdict)
         )
-        rows = connection.execute(kinds.group_by(verdicts.c.verdict))
-        counts: dict[str, int] = {row[0]: row[1] for row in rows}
+        counts: dict[str, int] = {row[0]: row[1] for row in kinds}
         # A dry run shows the number of verdicts, and need not be told to delete them.
         if counts and not (with_verdicts or dry_run):
             total = sum(counts.values())
-            count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
-            remedy = (
-                "To keep them, merge it into another landmark with `tagger landmark merge`. "
+            raise Conflict(
+                reason=f"{landmark.slug} has {total} {'verdict' if total == 1 else 'verdicts'}, which "
+                "would be lost. To keep them, merge it into another landmark with `tagger landmark merge`. "
                 "To delete them too, add --with-verdicts."
             )
-            raise Conflict(
-                reason=f"{landmark.slug} has {count}, which would be lost. {remedy}"
-            )
-        stored = select(schedules.c.name, schedules.c.options).order_by(
-            schedules.c.name
-        )
         schedule_names = [
             row.name
-            for row in connection.execute(stored).all()
+            for row in connection.execute(
+                select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)
+            ).all()
             if _is_named(connection, row.options.get("landmark"), landmark)
         ]
         record_landmark(connection, landmark.id)
@@ -654,16 +652,18 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     # Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
     #
     # This waits for workers that compare images with its classifiers: they lock the version before tags.
-    of_landmark = classifiers.c.landmark_id == landmark.id
-    using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
+    using = select(classifiers.c.model_id).where(
+        classifiers.c.landmark_id == landmark.id
+    )
     connection.execute(
-        update(models).where(using).values(taught_version=models.c.taught_version + 1)
+        update(models)
+        .where(models.c.id.in_(using))
+        .values(taught_version=models.c.taught_version + 1)
     )
-    is_shown = taught_tags.c.score >= SUGGESTED_SCORE
-    count = select(func.count()).where(
-        taught_tags.c.landmark_id == landmark.id, is_shown
+    shown = select(func.count()).where(
+        taught_tags.c.landmark_id == landmark.id, taught_tags.c.score >= SUGGESTED_SCORE
     )
-    return connection.scalar(count) or 0
+    return connection.scalar(shown) or 0
 
 
 def move_labels(
@@ -676,10 +676,9 @@ def move_labels(
         .where(model_labels.c.landmark_id == landmark_id)
     ).all():
         if row.manifest["labels"][row.position]["slug"] in slugs:
-            label = (
-                model_labels.c.model_id == row.model_id,
-                model_labels.c.position == row.position,
-            )
             connection.execute(
-                update(model_labels).where(*label).values(landmark_id=to)
+                update(model_labels)
+                .where(model_labels.c.model_id == row.model_id)
+                .where(model_labels.c.position == row.position)
+                .values(landmark_id=to)
             )

@@ -304,12 +304,12 @@ class Cover:
 def _covers(
     connection: Connection, photo_ids: Collection[int | None]
 ) -> dict[int | None, Cover]:
-    rows = connection.execute(
+    query = (
         select(photos.c.id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
         .where(among(photos.c.id, photo_ids))
     )
-    return {row.id: Cover(*row) for row in rows}
+    return {row.id: Cover(*row) for row in connection.execute(query)}
 
 
 def find_covers(database: Database) -> dict[str, Cover]:
@@ -410,12 +410,15 @@ def sample_photos(
     database: Database, root_paths: RootPaths, most: int
 ) -> Mapping[str, bool]:
     """Paths of classified photos, as if drawn by lot, each with whether it has no landmark."""
-    is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
-    query = select(contents.c.id, contents.c.outcome).where(*is_classified)
+    drawn = (
+        select(contents.c.id, contents.c.outcome)
+        .where(contents.c.outcome.is_not(None), has_photo(contents.c.id))
+        .order_by(contents.c.digest)
+        .limit(most)
+    )
     with database.read() as connection:
         unknown = {
-            row.id: row.outcome == Outcome.UNKNOWN
-            for row in connection.execute(query.order_by(contents.c.digest).limit(most))
+            row.id: row.outcome == Outcome.UNKNOWN for row in connection.execute(drawn)
         }
         names = NameCache(connection, root_paths)
         return {
@@ -579,8 +582,11 @@ def trips_of_photos(
             photo_ids = [
                 photo_id for photo_id, time in times.items() if first <= time <= last
             ]
-            is_of_photo = among(photos.c.id, photo_ids), is_of_trip(counted.trip)
-            of_trip = connection.scalars(select(photos.c.id).where(*is_of_photo)).all()
+            of_trip = connection.scalars(
+                select(photos.c.id).where(
+                    among(photos.c.id, photo_ids), is_of_trip(counted.trip)
+                )
+            ).all()
             if of_trip:
                 (summary,) = _named(connection, [counted])
                 summary_of |= dict.fromkeys(of_trip, summary)

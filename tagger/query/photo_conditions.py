@@ -77,8 +77,11 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
 
 
 def is_classified_by(job: int) -> Condition:
-    of_job = job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
-    return photos.c.id.in_(select(job_items.c.photo_id).where(*of_job))
+    return photos.c.id.in_(
+        select(job_items.c.photo_id).where(
+            job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
+        )
+    )
 
 
 def has_position_of(option: PositionOption) -> Condition:
@@ -210,16 +213,15 @@ def files_by_name(
             for row in connection.execute(_files_from(spelling).limit(_ROWS))
         ]
     present = sorted(
-        (row for row in rows if row.gone_since is None),
-        key=lambda row: row.name,
+        (row for row in rows if row.gone_since is None), key=lambda row: row.name
     )
     return [
         NamedFile(
-            path.name,
-            str(path.parent),
+            PurePosixPath(row.path).name,
+            str(PurePosixPath(row.path).parent),
             str(folders[row.root_id] / row.path),
         )
-        for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
+        for row in present[:limit]
     ]
 
 
@@ -517,12 +519,11 @@ def box_text(box: BoundingBox) -> str:
     centre = _position_text(latitude, longitude)
     if max(width_km, height_km) < _SPOT_KM:
         return gettext("at %(place)s", place=centre)
-    sides = {
-        "width": distance_text(width_km * 1000),
-        "height": distance_text(height_km * 1000),
-    }
     return gettext(
-        "area of %(width)s by %(height)s around %(place)s", **sides, place=centre
+        "area of %(width)s by %(height)s around %(place)s",
+        width=distance_text(width_km * 1000),
+        height=distance_text(height_km * 1000),
+        place=centre,
     )
 
 

@@ -337,8 +337,11 @@ def use_models(
 
 def _put_in_use(connection: Connection, chosen: Sequence[RegisteredModel]) -> None:
     for number, model in enumerate(chosen, 1):
-        values = {"in_use": True, "use_order": number}
-        connection.execute(update(models).where(models.c.id == model.id).values(values))
+        connection.execute(
+            update(models)
+            .where(models.c.id == model.id)
+            .values(in_use=True, use_order=number)
+        )
 
 
 def list_models(database: Database) -> list[RegisteredModel]:
@@ -348,8 +351,7 @@ def list_models(database: Database) -> list[RegisteredModel]:
     for kind in models_in_use.KINDS:
         shipped = models_in_use.shipped_digest(kind)
         if shipped is not None and shipped not in known:
-            used = preview_models(database, None)
-            digests = [model.digest for model in used]
+            digests = [model.digest for model in preview_models(database, None)]
             order = digests.index(shipped) + 1 if shipped in digests else None
             registered_models.append(
                 replace(
@@ -607,11 +609,14 @@ def remove_model(
                 _delete_model(connection, model, job_ids)
                 return removed
             # Let the photos of images that no model has classified any more be read again.
-            is_unclassified = among(contents.c.id, page), contents.c.model_id.is_(None)
-            unclassified = select(contents.c.id).where(*is_unclassified)
-            unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
-            of_images = photos.c.content_id.in_(unclassified)
-            connection.execute(update(photos).where(of_images).values(unread))
+            unclassified = select(contents.c.id).where(
+                among(contents.c.id, page), contents.c.model_id.is_(None)
+            )
+            connection.execute(
+                update(photos)
+                .where(photos.c.content_id.in_(unclassified))
+                .values(classified_mtime_ns=None, classified_size_bytes=None)
+            )
         last = page[-1] if page else 0
         done += len(page)
         on_progress(done, max(done, removed["classified"]))

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,14 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         connection,
         [label.name for label in new if label.latitude is not None],
     )
-    rows = []
-    for label in new:
-        facts = (getattr(label, name) for name in names)
-        # As drivers take them: columns of JSON get text.
-        rows.append(
-            tuple(
-                json.dumps(fact) if isinstance(fact, dict | tuple) else fact
-                for fact in facts
-            )
-        )
+    # As drivers take them: columns of JSON get text.
+    rows = (
+        [
+            json.dumps(fact) if isinstance(fact, dict | tuple) else fact
+            for fact in attrgetter(*names)(label)
+        ]
+        for label in new
+    )
     insert_page(connection, landmarks, names, rows)
     for label in manifest.labels:
         is_placed = label.latitude is not None
@@ -170,17 +169,22 @@ def _separate_distinct(
                 *(slug, manifest.name, first),
             )
             # A landmark for the label, with the labels of other models of that slug.
-            facts = labels[slug].model_dump(exclude=_OF_THE_MODEL)
-            new = insert(landmarks).values(facts).returning(landmarks.c.id)
-            landmark_id = connection.execute(new).scalar_one()
+            landmark_id = connection.execute(
+                insert(landmarks)
+                .values(labels[slug].model_dump(exclude=_OF_THE_MODEL))
+                .returning(landmarks.c.id)
+            ).scalar_one()
             move_labels(connection, landmark.id, {slug}, landmark_id)
         if others:
             has_separated = True
             merged_slugs = [
                 slug for slug in landmark.merged_slugs if slug not in others
             ]
-            changed = update(landmarks).where(landmarks.c.id == landmark.id)
-            connection.execute(changed.values(merged_slugs=merged_slugs))
+            connection.execute(
+                update(landmarks)
+                .where(landmarks.c.id == landmark.id)
+                .values(merged_slugs=merged_slugs)
+            )
     return has_separated
 
 
@@ -362,12 +366,13 @@ def _update_existing(
     # Update a model that is registered again: its name, and its path if the old file is not the model.
     # If the stored manifest was imported, or written by an older version, the `document` of the file counts.
     if existing.manifest != document:
-        values = {
-            "manifest": document,
-            "suggestion_threshold": document["suggestion_threshold"],
-        }
         connection.execute(
-            update(models).where(models.c.id == existing.id).values(values)
+            update(models)
+            .where(models.c.id == existing.id)
+            .values(
+                manifest=document,
+                suggestion_threshold=document["suggestion_threshold"],
+            )
         )
     changes: dict[str, object] = {}
     if path is not None and path != existing.file and not _file_is_current(existing):

@@ -505,13 +505,12 @@ def thing_hint(database: Database, text: str) -> str:
             return ""
     from tagger.model.artifact import read_manifest  # pydantic
 
-    labels = read_manifest(shipped_file(THINGS)).labels
-    known_names = (
-        (label.name, *label.names.values(), *label.aliases) for label in labels
-    )
-    return (
-        off_text if name in map(str.casefold, chain.from_iterable(known_names)) else ""
-    )
+    known_names = {
+        each.casefold()
+        for label in read_manifest(shipped_file(THINGS)).labels
+        for each in (label.name, *label.names.values(), *label.aliases)
+    }
+    return off_text if name in known_names else ""
 
 
 def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:

@@ -36,6 +36,7 @@ from tagger.database.tables import (
     contents,
     dismissals,
     favourites,
+    landmarks,
     model_labels,
     models,
     photos,
@@ -275,16 +276,13 @@ class _CurrentVerdicts:
             select_photos().where(among(photos.c.id, self.images))
         )
         found = {row.id: (names.path(connection, row), row.digest) for row in rows}
-        of_images = (
-            among(photos.c.content_id, self.before),
-            photos.c.gone_since.is_(None),
-        )
-        counted = (
+        counted = connection.execute(
             select(photos.c.content_id, func.count())
-            .where(*of_images)
+            .where(among(photos.c.content_id, self.before))
+            .where(photos.c.gone_since.is_(None))
             .group_by(photos.c.content_id)
         )
-        copies = {row[0]: row[1] for row in connection.execute(counted)}
+        copies = {row[0]: row[1] for row in counted}
         changed = [
             PhotoVerdict(
                 photo_id,
@@ -344,8 +342,11 @@ def _kinds(
 ) -> dict[int, VerdictKind | None]:
     # The verdict of each image about a landmark or thing.
     table, is_about_it = verdicts_about(subject)
-    given = among(table.c.content_id, images), is_about_it
-    rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
+    rows = connection.execute(
+        select(table.c.content_id, table.c.verdict).where(
+            among(table.c.content_id, images), is_about_it
+        )
+    )
     return dict.fromkeys(images) | {
         row.content_id: VerdictKind(row.verdict) for row in rows
     }
@@ -663,12 +664,11 @@ def _select_rows(
     if table is not dismissals and verdict_filter.verdict is not None:
         query = query.where(table.c.verdict == verdict_filter.verdict)
     if landmark_ids is not None:
-        of_landmark = (
+        query = query.where(
             among(verdicts.c.landmark_id, landmark_ids)
             if table is verdicts
             else false()
         )
-        query = query.where(of_landmark)
     if verdict_filter.by is not None:
         query = query.where(table.c.given_by == verdict_filter.by)
     if photo_conditions:
@@ -725,17 +725,12 @@ class TrainingExport:
     def labels(self) -> dict[str, str]:
         """The label of each landmark, by slug: of the model in use, else of the newest model with one."""
         query = (
-            select(model_labels.c.label, model_labels.c.landmark_id)
+            select(model_labels.c.label, landmarks.c.slug)
             .join(models, models.c.id == model_labels.c.model_id)
+            .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
             .order_by(models.c.in_use, models.c.registered_at, models.c.id)
         )
-        with self._database.read() as connection:
-            slugs = {
-                landmark.id: landmark.slug for landmark in all_landmarks(connection)
-            }
-            return {
-                slugs[row.landmark_id]: row.label for row in connection.execute(query)
-            }
+        return {row.slug: row.label for row in self._database.rows(query)}
 
     def images(self) -> Iterator[LabelledImage]:
         """Yield the images with verdicts in the order in which they were added, page by page."""
@@ -745,9 +740,8 @@ class TrainingExport:
             unavailable = unavailable_folders(connection, list(roots.values()))
             ids = connection.scalars(
                 select(verdicts.c.content_id).distinct().order_by(verdicts.c.content_id)
-            )
-            of_verdicts = pages(ids.all())
-        for page in of_verdicts:
+            ).all()
+        for page in pages(ids):
             with self._database.read() as connection:
                 images = _images(connection, page, slugs, roots, unavailable)
             yield from images
