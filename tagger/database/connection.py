@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -72,7 +72,13 @@ def open_database(
         SchemaOutdated: it is missing on a server, of an earlier version, or not upgraded to the end.
     """
     engine = create_database_engine(url)
-    read_ledger = partial(_read_ledger, engine)
+
+    def read_ledger() -> Row[Any, Any]:
+        require_current_schema(engine)
+        with engine.connect() as connection:
+            query = select(ledgers.c.ledger_id, ledgers.c.settled_to)
+            return connection.execute(query).one()
+
     with unavailable_on_error(engine):
         ledger = with_retry(read_ledger) if waits else read_ledger()
     if ledger.settled_to is not None and not is_upgrade:
@@ -85,14 +91,6 @@ def open_database(
         raw_pairs=raw_pairs,
         receivers=receivers,
     )
-
-
-def _read_ledger(engine: Engine) -> Row[Any, Any]:
-    require_current_schema(engine)
-    with engine.connect() as connection:
-        return connection.execute(
-            select(ledgers.c.ledger_id, ledgers.c.settled_to)
-        ).one()
 
 
 def open_configured(
@@ -424,21 +422,17 @@ def record_action(
 ) -> int:
     """Returns the entry's number. No secrets in `details`."""
     now = datetime.now(UTC)
-    row = {
-        "at": now,
-        "actor": actor_of(connection).name,
-        "action": action,
+    new = insert(audit_log).values(
+        at=now,
+        actor=actor_of(connection).name,
+        action=action,
         # The name of a file may have bytes that are not UTF-8, which PostgreSQL does not store.
-        "subject": None
+        subject=None
         if subject is None
         else str(subject).encode(errors="backslashreplace").decode(),
-        "details": _stored_details(connection, details),
-    }
-    entry = int(
-        connection.execute(
-            insert(audit_log).values(row).returning(audit_log.c.id)
-        ).scalar_one()
+        details=_stored_details(connection, details),
     )
+    entry = int(connection.execute(new.returning(audit_log.c.id)).scalar_one())
     _remove(connection, audit_log.c.at < now - timedelta(days=KEPT_DAYS))
     if entry > MAX_ENTRIES:
         _remove(connection, audit_log.c.id <= entry - MAX_ENTRIES)
@@ -448,15 +442,21 @@ def record_action(
 def withdraw_action(
     connection: Connection, action: AuditAction, subject: object
 ) -> None:
-    is_of_it = (audit_log.c.action == action, audit_log.c.subject == str(subject))
-    newest = select(func.max(audit_log.c.id)).where(*is_of_it).scalar_subquery()
-    connection.execute(delete(audit_log).where(audit_log.c.id == newest))
+    newest = select(func.max(audit_log.c.id)).where(
+        audit_log.c.action == action, audit_log.c.subject == str(subject)
+    )
+    connection.execute(
+        delete(audit_log).where(audit_log.c.id == newest.scalar_subquery())
+    )
 
 
 def update_details(connection: Connection, entry: int, **details: object) -> None:
     """Replace the details of an action that takes several transactions."""
-    values = {"details": _stored_details(connection, details)}
-    connection.execute(update(audit_log).where(audit_log.c.id == entry).values(values))
+    connection.execute(
+        update(audit_log)
+        .where(audit_log.c.id == entry)
+        .values(details=_stored_details(connection, details))
+    )
 
 
 def _stored_details(

@@ -126,9 +126,13 @@ PAGE = 2000
 def stored_rows(
     connection: Connection, table: Table, query: Select[Any]
 ) -> Iterator[Row[Any]]:
-    keys = list(table.primary_key.columns)
     return chain.from_iterable(
-        row_pages(lambda page: connection.execute(page).all(), query, keys, PAGE)
+        row_pages(
+            lambda page: connection.execute(page).all(),
+            query,
+            list(table.primary_key.columns),
+            PAGE,
+        )
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -81,10 +82,8 @@ class NeighbourEvidence:
     @property
     def reason(self) -> str:
         minutes = round(self.seconds / 60)
-        time = f"{minutes} min"
-        if minutes == 0:
-            time = f"{self.seconds} s"
-        elif minutes >= 120:
+        time = f"{minutes} min" if minutes else f"{self.seconds} s"
+        if minutes >= 120:
             time = f"{minutes // 60} h"
         source = gettext(_SOURCE_NAMES.get(self.source, self.source))
         return f"{self.landmark or source}, {time}"
@@ -124,8 +123,9 @@ def position_evidence(
     names: NameCache,
     photo_id: int,
 ) -> PositionEvidence | None:
-    query = select(positions.c.evidence).where(positions.c.photo_id == photo_id)
-    evidence = connection.execute(query).scalar_one_or_none()
+    evidence = connection.scalar(
+        select(positions.c.evidence).where(positions.c.photo_id == photo_id)
+    )
     if evidence is None:
         return None
     return PositionEvidence(
@@ -396,24 +396,21 @@ def photo_id_in(
     A RAW file that is one photo with its JPEG has the id of the JPEG.
     """
     absolute = absolute_path(path)
-    spellings = (
-        absolute,
-        absolute.parent.resolve() / absolute.name,
-        absolute.resolve(),
+    spellings = dict.fromkeys(
+        (absolute, absolute.parent.resolve() / absolute.name, absolute.resolve())
     )
-    for root in roots:
-        for spelling in dict.fromkeys(spellings):
-            if spelling.is_relative_to(root.folder):
-                text, raw = path_text(spelling.relative_to(root.folder))
-                conditions = (
+    for root, spelling in product(roots, spellings):
+        if spelling.is_relative_to(root.folder):
+            text, raw = path_text(spelling.relative_to(root.folder))
+            photo_id = connection.scalar(
+                select(func.coalesce(photos.c.primary_id, photos.c.id)).where(
                     photos.c.root_id == root.id,
                     photos.c.path == text,
                     photos.c.path_bytes == raw,
                 )
-                of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
-                photo_id = connection.scalar(select(of_photo).where(*conditions))
-                if photo_id is not None:
-                    return int(photo_id)
+            )
+            if photo_id is not None:
+                return int(photo_id)
     return None
 
 

@@ -213,7 +213,7 @@ class NameIndex(Generic[T]):
         }
         for word in self._with_word if ends else ():
             names.update(self._with_word[word] if word.endswith(ends) else ())
-        things = [self._names[number].thing for number in sorted(names)]
+        things = (self._names[number].thing for number in sorted(names))
         return list({id(thing): thing for thing in things}.values())
 
     @cached_property

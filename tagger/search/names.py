@@ -286,8 +286,11 @@ def _trip(trip: TripSummary) -> Meaning:
 
 
 def _names_of_trip(trip: TripSummary) -> list[str]:
-    names = dict.fromkeys((trip.name, trip.trip.name))
-    return [each for name in names for each in (name, f"{name} {trip.trip.first.year}")]
+    return [
+        each
+        for name in dict.fromkeys((trip.name, trip.trip.name))
+        for each in (name, f"{name} {trip.trip.first.year}")
+    ]
 
 
 def trip_names(trips: Iterable[TripSummary]) -> Names:
@@ -323,8 +326,7 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
     trips_to: dict[City, dict[str, Meaning]] = {}
     for trip in trips:
         for visited in trip.trip.places:
-            country = visited.country or ""
-            region = visited.region or ""
+            country, region = visited.country or "", visited.region or ""
             city = visited.city or ""
             for place in (
                 City("", "", country),
@@ -342,10 +344,11 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
             label = gettext("trips to %(place)s", place=name)
             journeys.append((any_trip(label, list(of_place.values())), names))
     journeys += ((_trip(trip), _names_of_trip(trip)) for trip in trips)
-    phrases = (
-        (meaning, [f"trip {name}" for name in names]) for meaning, names in journeys
+    return NameIndex(
+        ((meaning, [f"trip {name}" for name in names]) for meaning, names in journeys),
+        by_words=False,
+        fold=_trip_phrase,
     )
-    return NameIndex(phrases, by_words=False, fold=_trip_phrase)
 
 
 def _trip_phrase(text: str) -> str:

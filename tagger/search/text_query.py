@@ -128,27 +128,20 @@ class UnderstoodText:
 
     @property
     def guesses(self) -> list[tuple[str, Meaning]]:
-        meanings = (
-            (part.text, meaning) for part in self.parts for meaning in part.meanings[:1]
-        )
-        return [(text, each) for text, each in meanings if each.match is Match.SIMILAR]
+        return [
+            (part.text, part.meanings[0])
+            for part in self.parts
+            if part.meanings and part.meanings[0].match is Match.SIMILAR
+        ]
 
     @property
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
-        reasons = [
-            gettext(
-                each.left_out.value,
-                text=each.text,
-                count=MAX_WORDS,
-            )
+        reasons = "; ".join(
+            gettext(each.left_out.value, text=each.text, count=MAX_WORDS)
             for each in self.left_out
-        ]
-        return (
-            gettext("Left out: %(reasons)s.", reasons="; ".join(reasons))
-            if reasons
-            else ""
         )
+        return reasons and gettext("Left out: %(reasons)s.", reasons=reasons)
 
     @property
     def hints(self) -> str:
@@ -181,14 +174,10 @@ class UnderstoodText:
         Raises:
             QueryOptionInvalid: both have an option that is possible once, or they contradict each other.
         """
-        names = [name for name in self.options if name != "any_rank"]
         both = {
-            name: _both(
-                name,
-                getattr(query, name),
-                getattr(self.query, name),
-            )
-            for name in names
+            name: _both(name, getattr(query, name), getattr(self.query, name))
+            for name in self.options
+            if name != "any_rank"
         }
         return replace(query, **both, any_outcome="any_rank" in self.options)
 
@@ -305,26 +294,21 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
             continue
         relations = {relation_of(word) for word in words}
         from_negation = dropwhile(
-            lambda word: relation_of(word) is not Relation.NOT,
-            words,
+            lambda word: relation_of(word) is not Relation.NOT, words
         )
-        left_out = Part(
-            " ".join([*from_negation, part.text]),
-            left_out=LeftOut.UNKNOWN,
-        )
+        left_out = Part(" ".join([*from_negation, part.text]))
         related = part if part.meanings else left_out
         words = []
         if not clause or not _are_alternatives(clause, part, relations):
             clauses.append([replace(related, is_excluded=Relation.NOT in relations)])
             continue
         before = clause[-1]
-        options = {
-            name
+        # With these, a search finds other photos, or in another order, than for the rest.
+        is_apart = any(
+            name in ("untagged", "failed", "sort")
             for meaning in (*before.meanings, *part.meanings)
             for name in meaning.options
-        }
-        # With these, a search finds other photos, or in another order, than for the rest.
-        is_apart = not options.isdisjoint(("untagged", "failed", "sort"))
+        )
         if before.is_excluded or not (Relation.NOT in relations or is_apart):
             clause.append(replace(related, is_excluded=before.is_excluded))
         else:
@@ -468,10 +452,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     queries = list_queries(database, root_paths)
     read = cache(lambda name: queries[name]())
     names = lists_of_names(
-        database,
-        text,
-        lambda kind: names_of_kind(kind, read),
-        queries["things"],
+        database, text, lambda kind: names_of_kind(kind, read), queries["things"]
     )
     understood = understand(
         text,
@@ -585,23 +566,19 @@ def unfamiliar_names(
     """
     find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
     with database.read() as connection:
-        every = (
-            *find(connection, phrases(text)),
-            *newest_landmarks(connection),
-        )
+        every = *find(connection, phrases(text)), *newest_landmarks(connection)
         unfamiliar = {each.id: each for each in every if each.slug not in familiar}
         numbers = photos_by_landmark(
-            connection,
-            among(effective_tags.c.landmark_id, list(unfamiliar)),
+            connection, among(effective_tags.c.landmark_id, list(unfamiliar))
         )
     names_of_sights = set(map(normalize_name, sights))
-    counts = [
+    counts = most_first(
         LandmarkCount.of(each, numbers[each.id])
         for each in unfamiliar.values()
         if numbers[each.id]
         or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
-    ]
-    return landmark_names(most_first(counts))
+    )
+    return landmark_names(counts)
 
 
 class LandmarkNames(NamedTuple):

@@ -176,23 +176,16 @@ class Vocabulary:
         if meanings[0].kind in AREAS:
             # Other places of the same name, such as the state of a city if it has more photos.
             chosen = [each.options for each in meanings]
-            areas = [
+            others = [
                 each
                 for each in named
-                if each.kind in AREAS and each.options not in chosen
-            ]
-            others = [
-                area
-                for area in areas
-                if area.photos != 0
-                and (area.kind is Kind.CITY or area.photos != meanings[0].photos)
+                if each.kind in AREAS
+                and each.options not in chosen
+                and not _is_empty(each)
+                and (each.kind is Kind.CITY or each.photos != meanings[0].photos)
             ]
         by_label = {area.label: area for area in others}
-        return Part(
-            phrase,
-            meanings,
-            others=list(by_label.values())[:_MOST_HINTS],
-        )
+        return Part(phrase, meanings, others=list(by_label.values())[:_MOST_HINTS])
 
     def _named(self, phrase: str) -> list[Meaning]:
         return [each for index in self._names for each in index.named(phrase)]
@@ -217,28 +210,17 @@ class Vocabulary:
         dates = parse_dates(place or "", self._today)
         if place is None or (place and not dates):
             return ()
-        things = (thing for index in self._names for thing in index.things)
         trips = {
             thing.trip: thing
-            for thing in things
+            for index in self._names
+            for thing in index.things
             if thing.days and (not dates or dates.has_any(*thing.days))
         }
-        newest = sorted(
-            trips.values(),
-            key=lambda trip: trip.days or (),
-            reverse=True,
-        )
-        label = ", ".join(
-            [
-                gettext("Trips"),
-                *(meaning.label for meaning in _date_meanings(dates)),
-            ]
-        )
-        return (
-            [any_trip(label, newest)]
-            if newest and (dates or len(newest) <= MOST_ALTERNATIVES)
-            else ()
-        )
+        if not trips or not (dates or len(trips) <= MOST_ALTERNATIVES):
+            return ()
+        newest = sorted(trips.values(), key=lambda trip: trip.days or (), reverse=True)
+        of_dates = (meaning.label for meaning in _date_meanings(dates))
+        return [any_trip(", ".join([gettext("Trips"), *of_dates]), newest)]
 
     def named_files(self, phrase: str) -> Sequence[Meaning]:
         # Files with this name, with or without its ending; names of several words have theirs.
@@ -248,11 +230,11 @@ class Vocabulary:
         if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
             return ()
         name = searched_name(phrase)
-        names = [
-            (file, searched_name(file.label)) for file in self._files(phrase, MAX_NAMES)
-        ]
         return [
-            each for each, other in names if name in (other, other.rpartition(".")[0])
+            file
+            for file in self._files(phrase, MAX_NAMES)
+            if (other := searched_name(file.label)) == name
+            or other.rpartition(".")[0] == name
         ]
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
