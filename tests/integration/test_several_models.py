@@ -138,7 +138,7 @@ def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library):
             removed = pool.submit(remove_model, library.database, "other")
             while not library.database.is_sqlite and not connection.scalar(waiting):
                 time.sleep(0.01)
-        assert removed.result().classified == 1
+        assert removed.result()["classified"] == 1
 
 
 def with_third(library: Library, in_use: Sequence[str]) -> RegisteredModel:

@@ -1,6 +1,7 @@
-"""Results in order of time, name and score, in sections, on both databases."""
+"""Results in order of time, name, score and candidates, in sections, on both databases."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -17,9 +18,10 @@ from tagger.errors import QueryOptionInvalid
 from tagger.query import sorted_scan
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import ScanPosition
 from tagger.query.timeline import MANY_OF_A_DAY, SectionStart, find_section_ids, timeline_sections
 
-EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
+EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
 
 @pytest.fixture(autouse=True, params=["sorted", "read along an index"])
@@ -237,3 +239,73 @@ def test_exact_copies_are_one_photo_and_images_with_decisions_alone_are_counted(
     before = timeline_sections(own_library.database, query)
     execute(own_library.database, update(contents).values(outcome=None))
     assert timeline_sections(own_library.database, query) == before != []
+
+
+BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
+
+
+@pytest.fixture
+def unknown_photos(database, tmp_path) -> StoredPhotos:
+    stored = StoredPhotos.with_tiny_model(database, tmp_path)
+    stored.photo("far.jpg", (EIFFEL, 0.1, False), digest="far")
+    stored.photo("near.jpg", (GATE, 0.45, False), (EIFFEL, 0.05, False), digest="near")
+    stored.photo("copy.jpg", digest="near")
+    stored.photo("tagged.jpg", (EIFFEL, 0.9, True), digest="tagged")
+    stored.photo("middle.jpg", (VERSAILLES, 0.3, False), digest="middle")
+    stored.photo("not-the-gate.jpg", (GATE, 0.4, False), digest="rejected candidate")
+    stored.verdict("rejected candidate", GATE, "rejected")
+    stored.photo("not-the-tower.jpg", (EIFFEL, 0.8, True), digest="rejected tag")
+    stored.verdict("rejected tag", EIFFEL, "rejected")
+    stored.photo("named.jpg", (EIFFEL, 0.35, False), digest="named")
+    stored.verdict("named", GATE, "confirmed")
+    return stored
+
+
+def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[str]]:
+    position: ScanPosition | None = None
+    while True:
+        page = find_tagged_page(library.database, query, {}, position, size)
+        yield [Path(photo.path).stem for photo in page.photos]
+        if page.next is None:
+            return
+        position = page.next
+
+
+def test_unknown_photos_are_in_order_of_their_candidates_within_filters(unknown_photos):
+    for size in (1, 2, 100):
+        found = [name for page in pages(unknown_photos, BY_SCORE, size) for name in page]
+        assert sorted(found[:2]) == ["copy", "near"]
+        assert found[2:4] == ["middle", "far"]
+        assert sorted(found[4:]) == ["not-the-gate", "not-the-tower"]
+    of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(unknown_photos.root / "near.jpg",))
+    assert [name for page in pages(unknown_photos, of_one, 2) for name in page] == ["near"]
+
+
+def test_pages_continue_when_the_photos_become_few_or_many(unknown_photos, monkeypatch):
+    listed = [photo.id for photo in find_tagged_page(unknown_photos.database, BY_SCORE, {}, None, 100).photos]
+    for size, is_sorted in product((1, 2, 3), (True, False)):
+        found: list[int] = []
+        position: ScanPosition | None = None
+        for page_number in range(len(listed)):
+            with monkeypatch.context() as patch:
+                few = 20_000 if is_sorted == (page_number % 2 == 0) else 0
+                patch.setattr(sorted_scan, "FEWEST_TO_WALK", few)
+                page = find_tagged_page(unknown_photos.database, BY_SCORE, {}, position, size)
+            found += (photo.id for photo in page.photos)
+            if page.next is None:
+                break
+            position = page.next
+        assert found == listed, (size, is_sorted)
+
+
+@pytest.mark.postgresql
+def test_any_place_is_reached_past_those_with_a_candidate(unknown_photos):
+    listed = [photo.id for photo in find_tagged_page(unknown_photos.database, BY_SCORE, {}, None, 100).photos]
+    (section,) = timeline_sections(unknown_photos.database, BY_SCORE)
+    assert section.photos == len(listed) == 6
+    for skip in range(8):
+        page = find_tagged_page(unknown_photos.database, BY_SCORE, {}, None, 100, skip=skip)
+        assert [photo.id for photo in page.photos] == listed[skip:]
+        for limit in (1, 3):
+            ids, _ = find_section_ids(unknown_photos.database, BY_SCORE, {}, SectionStart(skip=skip), limit)
+            assert ids == listed[skip : skip + limit]
