@@ -16,7 +16,7 @@ import pytest
 import torch
 from rig.servers import free_port
 from support.camera_photos import copy_samples
-from support.command_line import run_command
+from support.command_line import run_command, run_program
 from support.commands import BIN, SERVICES, Terminal, draw
 from support.local_servers import Quiet, running
 from support.scenes import zip_of
@@ -36,6 +36,7 @@ SESSIONS = [
     if "```console" in page.read_text() and page.name != COURSE
 ]
 PROMPT = "$ "
+MAINS = {"tagger": tagger_cli.main, "trainer": trainer_cli.main}
 NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?")
 
 
@@ -120,14 +121,8 @@ def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal):
     variables = {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def run_line() -> tuple[int, str]:
-        done = subprocess.run(
-            ["/bin/sh", "-c", line.removeprefix("0 3 * * * ")],
-            env=terminal.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        command, environment = line.removeprefix("0 3 * * * "), terminal.environment | variables
+        done = run_program("/bin/sh", "-c", command, code=None, env=environment)
         return done.returncode, done.stdout + done.stderr
 
     draw(terminal.folder / "Pictures" / "a.jpg")
@@ -177,26 +172,13 @@ def _done(command: str, home: Terminal, *, in_shell: bool) -> str:
     """
     words = shlex.split(command.replace("~/", f"{home.folder}/"))
     needs_shell = set(command) & set("|><;&$*`#" + "~" * in_shell)
-    if words[0] == "trainer" and not needs_shell:
-        output = run_command(trainer_cli.main, *words[1:], environment=home.environment, folder=home.folder)
-        assert output.code == 0, f"{command}\n{output.text}{output.err}"
-        return output.err + output.text  # results come last
-    if words[0] == "tagger" and words[1] not in SERVICES and not needs_shell:
-        output = run_command(tagger_cli.main, *words[1:], environment=home.environment, folder=home.folder)
-        assert output.code == 0, f"{command}\n{output.text}{output.err}"
-        return output.text + output.err
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=home.folder,
-        env=home.environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    shown = done.stdout + done.stderr
-    assert done.returncode == 0, f"{command}\n{shown}"
-    return shown
+    if words[0] not in MAINS or words[1] in SERVICES or needs_shell:
+        done = run_program("bash", "-c", command, cwd=home.folder, env=home.environment)
+        return done.stdout + done.stderr
+    output = run_command(MAINS[words[0]], *words[1:], environment=home.environment, folder=home.folder)
+    assert output.code == 0, f"{command}\n{output.text}{output.err}"
+    # The trainer's results come last.
+    return output.err + output.text if words[0] == "trainer" else output.text + output.err
 
 
 @contextmanager
@@ -251,10 +233,8 @@ def _check_options(words: list[str]) -> None:
 @cache
 def _help_of(program: str, *names: str) -> str | None:
     """What --help-all prints; None where there is no such command."""
-    main = {"tagger": tagger_cli.main, "trainer": trainer_cli.main}[program]
-    output = run_command(
-        main, *names, "--help-all", environment=os.environ | {"COLUMNS": "200", "TERM": "dumb"}
-    )
+    environment = os.environ | {"COLUMNS": "200", "TERM": "dumb"}
+    output = run_command(MAINS[program], *names, "--help-all", environment=environment)
     return output.text if output.code == 0 else None
 
 
@@ -272,7 +252,7 @@ def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere():
 
 
 def test_make_alone_lists_what_there_is_to_do():
-    shown = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    shown = run_program("make", cwd=PROJECT).stdout
     for target in ("setup", "demo", "test", "lock"):
         assert f"make {target}" in shown
 
@@ -289,8 +269,7 @@ def test_make_demo_takes_every_name_of_a_folder_as_it_is(tmp_path, folder, is_ar
         words.append(f"PHOTOS={folder}")
     else:
         environment["PHOTOS"] = folder
-    ran = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
-    shown = ran.stdout.splitlines()
+    shown = run_program(*words, cwd=PROJECT, env=environment).stdout.splitlines()
     assert f"up|--once|--|{folder}|" in shown
     assert shown[-2] == "before these commands, run: . .venv/bin/activate"
     assert not (PROJECT / "ran").exists()

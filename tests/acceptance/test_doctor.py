@@ -3,7 +3,6 @@
 import os
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from sqlalchemy import insert, make_url, text, update
-from support.command_line import CommandOutput, CommandRunner
+from support.command_line import CommandOutput, CommandRunner, run_program
 from support.commands import draw
 from support.databases import execute, read_scalar
 
@@ -244,8 +243,7 @@ def test_what_is_slow_to_import_is_not_imported(tagger_with_redis):
         "slow = {'torch', 'celery', 'kombu', 'alembic', 'numpy', 'PIL'} & set(sys.modules)\n"
         "sys.exit(f'{code} {slow}' if code or slow else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, HEALTHY), done.stderr
+    assert run_program(sys.executable, "-c", program).stdout == HEALTHY
 
 
 def test_all_problems_are_in_the_line_without_passwords(quick, tagger_with_redis, monkeypatch):

@@ -75,7 +75,8 @@ def test_a_watch_says_once_that_a_disk_is_away(terminal, disk, nas, capsys):
         for source in watcher._sources * 3:
             watcher._scan(source)
     assert {name for names in tagged for name in names} == {"local.jpg"}, "for its new sidecar"
-    assert capsys.readouterr().err.count(AWAY) == 1
+    said = capsys.readouterr().err
+    assert (said.count(AWAY), said.count(f"1 folder in {terminal.folder}/photos could not be read")) == (1, 1)
 
 
 def test_a_scheduled_run_without_work_notes_a_disk_that_is_away(terminal, disk, nas):

@@ -12,6 +12,7 @@ from _pytest.mark import ParameterSet
 from PIL import Image
 from rig.raw_files import bare_dng
 from support.bare_environments import BareEnvironment
+from support.command_line import run_program
 from support.commands import Terminal, draw
 
 import tagger
@@ -119,14 +120,8 @@ with tagger.open("a.sqlite", create=True) as library:
 
 @pytest.mark.slow
 def test_data_frames_without_pandas_are_an_error_of_this_program(bare, terminal):
-    done = subprocess.run(
-        [bare.python, "-c", DATA_FRAME],
-        env=terminal.environment,
-        cwd=terminal.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = {"env": terminal.environment, "cwd": terminal.folder}
+    done = run_program(bare.python, "-c", DATA_FRAME, **options)
     assert done.stdout.endswith("Run: pip install pandas\n"), done.stderr
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.camera_photos import SAMPLES, copy_samples
-from support.command_line import run_command
+from support.command_line import run_command, run_program
 from support.commands import draw, draw_many
 from support.databases import audit_entries
 from support.teaching import teachable_artifact
@@ -109,9 +108,7 @@ def test_type_checkers_of_other_projects_check_scripts(tmp_path):
     cache = DOCS.parent / "build" / "mypy-of-scripts"
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, "right.py", "wrong.py"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    checked = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    checked = run_program(*command, code=1, cwd=tmp_path, env=environment, timeout=600)
     errors = re.findall(r"^(\w+)\.py:(\d+): error: ", checked.stdout, re.MULTILINE)
     assert errors == [("wrong", str(line)) for line in range(4, 9)], checked.stdout + checked.stderr
 
@@ -310,8 +307,7 @@ for number in (0, 1):
 
 
 def test_a_fork_of_the_process_uses_neither_its_library_nor_its_model(terminal):
-    command = [sys.executable, "-c", FORK]
-    done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=True)
+    done = terminal.run_process("-c", FORK, program="python")
     assert re.findall(r"call (\S+)\.$", done.stdout, re.MULTILINE) == ["tagger.open", "tagger.load_model"]
 
 
@@ -370,14 +366,12 @@ def test_a_model_checks_its_number_of_landmarks_and_is_not_sent_elsewhere(model)
 
 def test_photos_are_tagged_where_warnings_are_errors(terminal, photos):
     script = f"import tagger; job = tagger.open().tag({str(photos)!r}); print(job.tagged)"
-    command = [sys.executable, "-W", "error", "-c", script]
-    done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("4\n", 0), done.stderr
+    assert terminal.run_process("-W", "error", "-c", script, program="python").stdout == "4\n"
 
 
 def test_importing_the_package_imports_neither_torch_nor_the_database():
     program = "import sys, tagger; tagger.__all__; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = run_program(sys.executable, "-c", program)
     assert not {"torch", "sqlalchemy", "numpy", "pydantic"} & set(done.stdout.split())
 
 
@@ -411,7 +405,9 @@ def test_the_notebook_uses_what_exists_and_stores_no_outputs():
 def test_the_notebook_leaves_the_photos_as_they_were(test_data, tmp_path):
     copy_samples(test_data, tmp_path / "Pictures")
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
-    printed = run_script("\n".join("".join(cell["source"]) for cell in cells), tmp_path).splitlines()
+    script = "\n".join("".join(cell["source"]) for cell in cells)
+    done = run_program(sys.executable, "-c", script, env=script_environment(tmp_path), timeout=600)
+    printed = done.stdout.splitlines()
     assert printed[0] == "6 tagged, 2 unknown, 0 skipped, 0 failed"
     assert "IMG_2034.jpg.xmp" in "".join(printed)
     assert printed[-1] == "[]"  # sidecars after the undo
@@ -424,11 +420,3 @@ def script_environment(home: Path) -> dict[str, str]:
     variables = {"HOME": str(home), "TAGGER_DATA_FOLDER": str(home / "data"), "MPLBACKEND": "agg"}
     # Finding the fastest size of batches takes longer than the script.
     return os.environ | variables | {"TAGGER_BATCH_SIZE": "4"}
-
-
-def run_script(script: str, home: Path) -> str:
-    command = [sys.executable, "-c", script]
-    environment = script_environment(home)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -6,10 +6,6 @@ import csv
 import io
 import json
 import os
-import pty
-import re
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -21,39 +17,12 @@ from support.stored_photos import StoredPhotos
 from tagger.database.tables import contents
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-TAG = {
-    "landmark": "eiffel-tower",
-    "name": "Eiffel Tower",
-    "label": "00.Eiffel_Tower",
-    "score": 0.97,
-    "rank": 1,
-    "accepted": True,
-    "verdict": None,
-    "country": "France",
-    "latitude": 48.8584,
-    "longitude": 2.2945,
-    "model": "tiny",
-    "source": "model",
-    **dict.fromkeys(("doubtful", "position_odds", "distance_m", "reason")),
-    "state": "accepted",
-}
-PHOTO = {
-    "id": 1,
-    "path": "",
-    "outcome": "tagged",
-    "digest": "a",
-    "width": 640,
-    "height": 480,
-    "taken_at": "2024-05-06T07:08:09",
-    "taken_source": "camera",
-    "dismissed": False,
-    "favourite": False,
-    "damaged": False,
-    "files": 1,
-    "position": None,
-    "tags": [TAG],
-    "things": [],
-}
+CSV = (
+    "path outcome digest width height taken_at taken_source dismissed favourite damaged files things "
+    "landmark name label score rank accepted verdict country latitude longitude model source doubtful "
+    "position_odds distance_m reason position_latitude position_longitude position_error_m "
+    "position_source position_country position_city position_sight"
+)
 
 
 @pytest.fixture
@@ -90,8 +59,13 @@ def test_every_format_has_the_same_content_and_keys(tagger, known):
     output = tagger("query", "--landmark", "Eiffel Tower", "--json")
     assert (output.code, output.err) == (0, "")
     (photo,) = output.json
-    assert photo == PHOTO | {"path": str(known.root / "paris/a.jpg")}
-    assert (list(photo), list(photo["tags"][0])) == (list(PHOTO), list(TAG))
+    (tag,) = photo["tags"]
+    assert (photo["path"], photo["taken_at"], photo["position"]) == (
+        *(str(known.root / "paris/a.jpg"), "2024-05-06T07:08:09", None),
+    )
+    assert (tag["landmark"], tag["score"], tag["latitude"], tag["state"], tag["verdict"]) == (
+        *(EIFFEL, 0.97, 48.8584, "accepted", None),
+    )
     photos = tagger("query", "--json").json
     paths = [photo["path"] for photo in photos]
     assert len(paths) == 3
@@ -113,22 +87,10 @@ def test_every_format_has_the_same_content_and_keys(tagger, known):
         ("a.jpg", GATE, "2", "false"),
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
-    position_keys = ["latitude", "longitude", "error_m", "source", "country", "city", "sight"]
-    assert list(rows[0]) == [
-        *list(PHOTO)[1:-4],
-        "things",
-        *list(TAG)[:-1],
-        *(f"position_{key}" for key in position_keys),
-    ]
-    assert {row["position_latitude"] for row in rows} == {""}
-
-
-@pytest.mark.parametrize(
-    "command", [("query", "--any-rank"), ("landmark", "list"), ("query", "--landmark", "nameless-hill")]
-)
-def test_csv_for_excel_is_the_same_behind_a_byte_order_mark(tagger, known, command):
-    plain = tagger(*command, "--format", "csv").out
-    assert tagger(*command, "--format", "csv-bom").out == codecs.BOM_UTF8 + plain
+    assert (list(rows[0]), {row["position_latitude"] for row in rows}) == (CSV.split(), {""})
+    for command in (("query", "--any-rank"), ("landmark", "list"), ("query", "--landmark", "nameless-hill")):
+        plain = tagger(*command, "--format", "csv").out
+        assert tagger(*command, "--format", "csv-bom").out == codecs.BOM_UTF8 + plain
 
 
 def test_an_empty_answer_is_no_failure_and_names_the_nearest_full_one(tagger, known):
@@ -184,22 +146,10 @@ def test_only_a_folder_that_exists_or_had_photos_can_be_searched(tagger, known, 
     assert f"There is no file or folder at {known.root / 'pariss'}." in output.err
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--radius-km", "5"],
-        ["--limit", "0"],
-        ["--json", "--format", "csv"],
-        ["-0", "--format", "csv"],
-        ["--untagged", "--unknown"],
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage_exits_with_2_and_prints_nothing(tagger, words):
-    output = tagger("query", *words)
-    assert output.code == 2
-    assert output.out == b""
-    assert "Traceback" not in output.err
+def test_options_that_contradict_each_other_are_wrong_usage(tagger):
+    for words in ("--radius-km 5", "--json --format csv", "-0 --format csv", "--untagged --unknown"):
+        output = tagger("query", *words.split())
+        assert (output.code, output.out, "Traceback" in output.err) == (2, b"", False), words
 
 
 def test_names_that_are_no_text_survive_every_format(tagger, known):
@@ -246,7 +196,6 @@ def test_show_tells_all_of_one_photo(tagger, known):
     copy = known.photo("copy.jpg", digest="a", camera_id=known.camera("Canon", "Canon EOS 5D", "0570"))
     known.verdict("a", EIFFEL, "confirmed")
     document = tagger("show", "photos/paris/a.jpg", "--json").json
-    assert PHOTO.keys() <= document.keys()
     assert [tag["landmark"] for tag in document["tags"]] == [EIFFEL, GATE]
     assert (document["model"], document["top_k"], document["threshold"]) == ("tiny", 5, 0.5)
     assert (document["copies"], document["camera"]) == ([str(copy)], None)
@@ -262,44 +211,14 @@ def test_show_tells_all_of_one_photo(tagger, known):
     assert (output.code, "tagger tag" in output.err) == (1, True)
 
 
-@pytest.mark.parametrize(
-    ("taken_at", "columns", "is_marked"),
-    [
-        ("2000-01-01T00:00:34", {}, True),
-        ("2019-01-01T00:05:00", {"utc_offset_s": 3600}, False),  # of a clock that was set
-        ("2019-01-01T00:05:00", {"taken_source": "sidecar"}, False),
-        ("2000-01-02T00:00:34", {}, False),
-    ],
-)
-def test_a_date_with_which_clocks_begin_is_marked(tagger, known, taken_at, columns, is_marked):
-    photo = known.photo("clock.jpg", taken_at=datetime.fromisoformat(taken_at), **columns)
-    marked = "if the camera's clock was set: clocks begin on 1 January" in tagger("show", photo).text
-    assert (marked, tagger("show", photo, "--json").json["clock_may_be_reset"]) == (is_marked, is_marked)
-
-
-def on_a_terminal(*words: str) -> tuple[str, str]:
-    ours, theirs = pty.openpty()
-    program = f"import sys; from tagger.cli.main import main; sys.argv = {['tagger', *words]!r}; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program], stdout=theirs, stderr=subprocess.PIPE, text=True, check=True
-    )
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    return shown, done.stderr
-
-
-def test_on_a_terminal_no_name_is_broken_and_the_paths_are_those_in_the_folder(known, monkeypatch):
-    name = "2024 a long journey through many places/IMG_20240506_070809_from_the_bridge.jpg"
-    known.photo(f"paris/{name}", (EIFFEL, 0.9, True))
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-    shown, messages = on_a_terminal("query", "--under", str(known.root / "paris"))
-    lines = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in shown.splitlines()]
-    assert lines[2].startswith("a.jpg ")
-    assert {len(line) <= 80 for line in lines} == {True}
-    assert "IMG_20240506_070809_from_the_bridge.jpg" in shown
-    assert f"3 photos in {known.root}/paris\n" in messages
+def test_a_date_with_which_clocks_begin_is_marked(tagger, known):
+    of_clocks_that_were_set = ({"utc_offset_s": 3600}, {"taken_source": "sidecar"}, {"day": 2})
+    for number, columns in enumerate(({}, *of_clocks_that_were_set)):
+        taken_at = datetime(2000, 1, columns.pop("day", 1), 0, 0, 34)
+        photo = known.photo(f"{number}.jpg", taken_at=taken_at, **columns)
+        marked = "if the camera's clock was set: clocks begin on 1 January" in tagger("show", photo).text
+        is_marked = tagger("show", photo, "--json").json["clock_may_be_reset"]
+        assert (marked, is_marked) == (number == 0, number == 0), columns
 
 
 def test_photos_are_counted_and_an_unknown_order_is_refused(tagger, known):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command_line import run_program
 from support.commands import draw
 
 pytestmark = pytest.mark.slow
@@ -39,19 +40,8 @@ def test_a_checkout_installs_without_torch_and_tags_photos(tmp_path):
     assert subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 1
 
     def run(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [program, *words],
-            cwd=tmp_path,
-            env={
-                "HOME": str(tmp_path),
-                "TAGGER_DATA_FOLDER": str(tmp_path / "data"),
-                "PATH": "/usr/bin:/bin",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
+        folders = {"HOME": str(tmp_path), "TAGGER_DATA_FOLDER": str(tmp_path / "data")}
+        done = run_program(program, *words, code=code, cwd=tmp_path, env=folders | {"PATH": "/usr/bin:/bin"})
         return done.stdout + done.stderr
 
     draw(tmp_path / "photo.jpg", 1)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from rig.released_library import LIBRARIES, unpack_library
 from rig.servers import PostgresServer
 from sqlalchemy import select, update
+from support.command_line import run_program
 from support.commands import Terminal, draw_many
 from support.databases import read_rows
 from support.tls_servers import PAGE as HARDEN
@@ -184,8 +184,7 @@ def test_streams_of_the_shell_are_read(tagger, tmp_path):
     (tmp_path / "verdicts.json").write_text("[]")
     for streamed in ("<(cat verdicts.json)", "- < verdicts.json", "/dev/stdin < verdicts.json"):
         line = f"{sys.executable} -m tagger review import --dry-run {streamed}"
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, (line, done.stderr)
+        run_program("bash", "-c", line, cwd=tmp_path)
 
 
 def test_sqlite_is_backed_up_while_it_is_written(tmp_path):
@@ -197,7 +196,7 @@ def test_sqlite_is_backed_up_while_it_is_written(tmp_path):
         draw_many(terminal.folder / "more", 10)
         terminal.run("tag", "more")
         command = next(line for line in PAGE.splitlines() if ".backup(" in line)
-        _shell(command, terminal.data)
+        run_program("bash", "-c", command, cwd=terminal.data)
     after = terminal.json("query")
     assert len(after) > len(before)
     for file in terminal.data.glob("tagger.sqlite*"):
@@ -229,9 +228,9 @@ def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path):
             "PGUSER": "postgres",
             "PATH": f"{server.programs}:{os.environ['PATH']}",
         }
-        _shell(dump, tmp_path, **variables)
+        run_program("bash", "-c", dump, cwd=tmp_path, env=os.environ | variables)
         _execute(server.url, "DROP DATABASE tagger WITH (FORCE)")
-        _shell(restore, tmp_path, **variables)
+        run_program("bash", "-c", restore, cwd=tmp_path, env=os.environ | variables)
         terminal.run("db", "check")
         assert terminal.json("query") == photos
         assert "skipped" in terminal.run("tag", "photos").stderr
@@ -246,18 +245,6 @@ def _execute(url: str, script: str) -> None:
     with closing(psycopg.connect(url, autocommit=True)) as connection:
         for statement in script.split(";\n"):
             connection.execute(statement.encode())
-
-
-def _shell(command: str, folder: Path, **variables: str) -> None:
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

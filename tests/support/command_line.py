@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -74,6 +75,16 @@ def run_command(
         for file in files[1:]:
             file.seek(0)
         return CommandOutput(code, files[1].read(), os.fsdecode(files[2].read()))
+
+
+def run_program(*command: object, code: int | None = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a real process, and fail unless it ends with `code`; None: with any."""
+    words = [each if isinstance(each, bytes) else str(each) for each in command]
+    defaults = {"stdin": subprocess.DEVNULL, "timeout": 180}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **defaults | options)
+    shown = f"{words} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert code in (None, done.returncode), shown
+    return done
 
 
 def _exit_code(main: Callable[[], None]) -> int:

@@ -21,7 +21,7 @@ import redis
 from PIL import Image
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
-from support.command_line import environment_of, run_command
+from support.command_line import environment_of, run_command, run_program
 from support.databases import read_scalar
 from support.injection import injecting_path
 from support.job_runs import process_job, processing_jobs
@@ -79,24 +79,15 @@ class Terminal:
         if arguments[0] in SERVICES and code not in REFUSED:
             return self.run_process(*arguments, code=code)
         output = run_command(main, *arguments, environment=self.environment, folder=self.folder, stdin=stdin)
-        result = subprocess.CompletedProcess(["tagger", *arguments], output.code, output.text, output.err)
-        return _checked(result, code)
+        assert output.code == code, f"{arguments} ended with {output.code}:\n{output.text}{output.err}"
+        return subprocess.CompletedProcess(["tagger", *arguments], output.code, output.text, output.err)
 
     def run_process(
-        self, *arguments: str | bytes | Path, code: int = 0, timeout_s: float = 180
+        self, *arguments: str | bytes | Path, program: str = "tagger", code: int = 0, timeout_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
-        """Run `tagger` as a real process: for servers, and variables that Python reads."""
-        result = subprocess.run(
-            [str(BIN / "tagger"), *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        return _checked(result, code)
+        """Run a program of ours as a real process: for servers, and variables that Python reads."""
+        options = {"cwd": self.folder, "env": self.environment, "timeout": timeout_s}
+        return run_program(BIN / program, *arguments, code=code, **options)
 
     def process_job(self, job: int) -> None:
         """Process all chunks of a job in this process: for tests of results, which need no worker process."""
@@ -226,13 +217,6 @@ def end_embedded_redis(data_folder: Path, ledger_id: str) -> None:
     broker = RedisEndpoint(embedded_url(data_folder, ledger_id), RedisKeys(ledger_id), embedded=True)
     with suppress(redis.RedisError), broker.client() as client:
         client.shutdown(nosave=True)
-
-
-def _checked(result: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
-    assert result.returncode == code, (
-        f"{result.args} ended with {result.returncode}:\n{result.stdout}{result.stderr}"
-    )
-    return result
 
 
 def stop(process: Process) -> int:

@@ -5,7 +5,6 @@ import os
 import pkgutil
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import REGISTRY
+from support.command_line import run_program
 from support.program_libraries import LIBRARIES
 from support.threads import in_threads
 
@@ -130,13 +130,8 @@ def test_a_quick_command_imports_no_other_and_help_none(words, module, most, tmp
     """Neither imports pixels, models, queues, metadata or the stall watch, nor more modules than it needs."""
     run = "try: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     program = f"import sys, tagger.cli.main\n{run}"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words.split()],
-        env={**os.environ, "TAGGER_DATA_FOLDER": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "TAGGER_DATA_FOLDER": str(tmp_path)}
+    done = run_program(sys.executable, "-c", program, *words.split(), code=None, env=environment)
     prefix = f"{package.__name__}."
     modules = done.stderr.splitlines()[-1].split()
     imported = [name for name in modules if name.startswith(prefix)]
@@ -171,20 +166,11 @@ def test_commands_that_messages_name_exist():
 def test_completion_is_quick_because_it_imports_neither_torch_nor_commands_for_their_names(
     program, words, unneeded, expected
 ):
-    environment = {
-        f"_{program.upper()}_COMPLETE": "complete_bash",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(words.count(" ")),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", COMPLETION.format(program=program, unneeded=unneeded)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert expected in done.stdout.split()
+    environment = {f"_{program.upper()}_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(words.count(" "))
+    script = COMPLETION.format(program=program, unneeded=unneeded)
+    done = run_program(sys.executable, "-c", script, env=environment)
+    assert (done.stderr, expected in done.stdout.split()) == ("", True)
 
 
 def create(root: Path, paths: Iterable[str]) -> None:
@@ -250,8 +236,7 @@ print(len(set(os.listdir("/proc/self/task")) - before), os.environ["OMP_WAIT_POL
 @pytest.mark.parametrize("name", ["tagger", "trainer"])
 def test_numpy_starts_no_threads_that_spin(name):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS", "OMP"))}
-    command = [sys.executable, "-c", PROGRAM.format(name=name)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = run_program(sys.executable, "-c", PROGRAM.format(name=name), env=environment)
     assert done.stdout.splitlines()[-1] == "0 PASSIVE"
 
 
@@ -259,7 +244,7 @@ def test_numpy_starts_no_threads_that_spin(name):
 def test_imports_do_not_open_files_of_the_working_directory(tmp_path):
     os.mkfifo(tmp_path / "libcuda.so.1")  # opening it would wait for ever
     code = "import os; before = os.getcwd(); import tagger, torch; assert os.getcwd() == before"
-    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=300)
+    run_program(sys.executable, "-P", "-c", code, cwd=tmp_path, timeout=300)
 
 
 @pytest.mark.parametrize("can_have_own_folder", [True, False])
@@ -332,8 +317,7 @@ def promtool() -> str:
 @pytest.mark.slow
 def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool):
     for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
-        done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_program(promtool, *arguments, cwd=FOLDER)
     tested = (FOLDER / "alerts-test.yml").read_text()
     assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
 
@@ -344,9 +328,7 @@ def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(promt
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "prometheus.yml"
     file.write_text(example)
-    command = [promtool, "check", "config", "--syntax-only", file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_program(promtool, "check", "config", "--syntax-only", file)
 
 
 @pytest.fixture
