@@ -31,12 +31,11 @@ from tagger.query.timeline import count_all
 
 
 @pytest.fixture
-def sqlite_terminal(tmp_path, redis_server) -> Terminal:
+def terminal(tmp_path, redis_server) -> Terminal:
     return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
 
 
-def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal):
-    terminal = sqlite_terminal
+def test_a_job_is_paused_and_resumed_until_it_is_cancelled(terminal):
     draw_many(terminal.folder / "photos", 2)
     job = terminal.run("enqueue", "photos").stdout.strip()
     assert [each["state"] for each in terminal.json("job", "pause", job)["jobs"]] == ["paused"]
@@ -49,8 +48,7 @@ def test_a_job_is_paused_and_resumed_until_it_is_cancelled(sqlite_terminal):
     assert (document["jobs"], document["errors"][0]["job"]) == ([], int(job))
 
 
-def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(sqlite_terminal):
-    terminal = sqlite_terminal
+def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(terminal):
     draw_many(terminal.folder / "photos", 2)
     terminal.run("enqueue", "photos")
     with terminal.database() as database, database.write() as connection:
@@ -71,8 +69,7 @@ def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_wri
     assert first.note == f"its process ended; {PUT_BACK}"
 
 
-def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal):
-    terminal = sqlite_terminal
+def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(terminal):
     draw_many(terminal.folder / "photos", 40)
     terminal.run("enqueue", "photos")
     assert "it needs one job" in terminal.run("status", "--watch", "--json", code=2).stderr
@@ -88,8 +85,7 @@ def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal):
     assert "Traceback" not in text
 
 
-def test_watching_off_a_terminal_prints_what_moves(sqlite_terminal):
-    terminal = sqlite_terminal
+def test_watching_off_a_terminal_prints_what_moves(terminal):
     draw_many(terminal.folder / "photos", 40)
     job = terminal.run("enqueue", "photos").stdout.strip()
     process = terminal.start("status", "--watch")
@@ -141,8 +137,7 @@ def _client_connections(url: str) -> int:
     return int(row[0]) if row else 0
 
 
-def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting(tmp_path, redis_server):
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting(terminal):
     folder = terminal.folder / "photos"
     draw_many(folder, 5)
     for name in ("a.jpg", "b.jpg"):

@@ -18,7 +18,7 @@ from tagger.database.tables import contents
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 CSV = (
-    "path outcome digest width height taken_at taken_source dismissed favourite damaged files things "
+    "path outcome digest width height taken_at taken_source dismissed favourite damaged things "
     "landmark name label score rank accepted verdict country latitude longitude model source doubtful "
     "position_odds distance_m reason position_latitude position_longitude position_error_m "
     "position_source position_country position_city position_sight"

@@ -21,16 +21,20 @@ TOWER, GATE = colour_of(0), colour_of(1)
 
 
 def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(terminal):
+    """With -q, a line for each in which something was found."""
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     draw(terminal.folder / "photos" / "2019" / "gate.jpg", 1)
     draw(terminal.folder / "photos" / "grey.jpg", None)
-    done = terminal.run("tag", "photos")
+    (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")
+    done = terminal.run("tag", "photos", code=3)
     lines = sorted(line.partition("photos/")[2] for line in done.stdout.splitlines())
-    assert lines[0].startswith("2019/gate.jpg: Brandenburg Gate ")
-    assert lines[1].startswith("grey.jpg: unknown")
-    assert lines[2].startswith("tower.jpg: Eiffel Tower ")
-    assert "job 1 finished: 3 photos: 2 tagged, 1 unknown, 0 skipped" in done.stderr
+    starts = ("2019/gate.jpg: Brandenburg Gate ", "broken.jpg: failed (not-an-image)", "grey.jpg: unknown")
+    for line, start in zip(lines, (*starts, "tower.jpg: Eiffel Tower "), strict=True):
+        assert line.startswith(start)
+    assert "job 1 finished: 4 photos: 2 tagged, 1 unknown, 0 skipped, 1 failed" in done.stderr
     assert done.stderr.splitlines()[-1].endswith("run: tagger teach NAME PHOTO…")
+    quiet = terminal.run("-q", "tag", "photos", "--again", code=3).stdout.splitlines()
+    assert {Path(line.partition(": ")[0]).stem for line in quiet} == {"gate", "broken", "tower"}
 
 
 def test_a_job_ends_with_the_landmarks_that_it_found(terminal):
@@ -100,15 +104,6 @@ def test_on_a_terminal_photos_without_a_landmark_have_no_line(terminal, words, s
         assert {name for name in (b"tower.jpg", b"grey.jpg") if name + b": " in screen.written} == shown
 
 
-def test_programs_get_a_line_for_each_photo_and_quiet_ones_for_what_was_found(terminal):
-    draw(terminal.folder / "photos" / "tower.jpg", 0)
-    draw(terminal.folder / "photos" / "grey.jpg", None)
-    (terminal.folder / "photos" / "broken.jpg").write_bytes(b"no photo")
-    for words, shown in (((), {"tower", "grey", "broken"}), (("-q",), {"tower", "broken"})):
-        lines = terminal.run(*words, "tag", "photos", "--again", code=3).stdout.splitlines()
-        assert {Path(line.partition(": ")[0]).stem for line in lines} == shown
-
-
 def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal):
     draw_shot(terminal.folder / "photos" / "a.jpg", 0, label=0, gps=(35.68, 139.77))
     copy = terminal.folder / "photos" / "b.jpg"
@@ -128,6 +123,10 @@ def test_files_that_are_left_out_are_counted(terminal):
     for name in ("a.mp4", "b.MP4", "c.mov", "d.mov", "e.aae", "f.pdf", "g.pdf", "tower.jpg.xmp", ".h.mp4"):
         (terminal.folder / "photos" / name).touch()
     text = "left out by extension: 7 files"
+    for command in ("tag", "enqueue"):
+        planned = terminal.run(command, "photos", "--dry-run").stdout
+        assert planned.startswith("1 photo would be classified")
+    assert terminal.json("status")["jobs"] == []
     for command in (("tag", "--dry-run"), ("enqueue",), ("backfill", "all", "--scan")):
         assert (
             f"{text} (2 .mov, 2 .mp4, 2 .pdf, .aae)" in terminal.run(*command, "photos").stderr.splitlines()
@@ -162,13 +161,6 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal):
     assert "skipped: these photos are classified already; to include them, add --again" in repeated
 
 
-def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal):
-    photo = draw(terminal.folder / "photos" / "a.jpg", 0)
-    os.utime(photo, (2**34, 2**34))  # in the year 2514
-    assert terminal.json("tag", "photos")["tagged"] == 1
-    assert terminal.json("tag", "photos")["skipped"] == 1
-
-
 def test_settings_come_from_option_then_environment_then_file(terminal):
     draw(terminal.folder / "photos" / "a.jpg")
     predict = ("predict", "photos/a.jpg")
@@ -197,11 +189,13 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal, backe
         del terminal.environment["TAGGER_MODEL"]
     terminal.environment["TAGGER_BACKEND"] = backend
     photo = draw(terminal.folder / "photos" / "a.jpg", 2)
+    os.utime(photo, (2**34, 2**34))  # in the year 2514, which no database holds
     predicted = terminal.json("predict", "photos/a.jpg")[0]
     piped = json.loads(terminal.run("predict", "-", "--json", stdin=photo.read_bytes()).stdout)[0]
     assert piped["tags"] == predicted["tags"]
     assert terminal.json("query", "--any-rank") == []
-    terminal.run("tag", "photos")
+    assert [terminal.json("tag", "photos")[name] for name in ("total", "skipped")] == [1, 0]
+    assert terminal.json("tag", "photos")["skipped"] == 1
     for stored, tag in zip(terminal.json("show", "photos/a.jpg")["tags"], predicted["tags"], strict=True):
         assert [stored[key] for key in ("landmark", "rank", "accepted")] == [
             tag[key] for key in ("landmark", "rank", "accepted")
@@ -219,12 +213,7 @@ def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(terminal):
         ("models/nothere", "There is no model file models/nothere. Check the name"),
         ("nothere", "No model is registered as nothere (registered: "),
     ):
-        for command in (
-            "predict photos/a.jpg --model",
-            "tag photos --model",
-            "backfill all --model",
-            "model show",
-        ):
+        for command in ("predict photos/a.jpg --model", "backfill all --model", "model show"):
             assert f"error: {said}" in terminal.run(*command.split(), model, code=1).stderr, command
 
 
@@ -269,13 +258,6 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal):
     assert private.exists()
     assert len(terminal.json("query", "--any-rank")) == 2
     assert terminal.json("forget", "photos")["forgotten"] == 2
-
-
-def test_dry_run_counts_and_records_nothing(terminal):
-    draw_many(terminal.folder / "photos", 4)
-    assert terminal.run("tag", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
-    assert terminal.run("enqueue", "photos", "--dry-run").stdout.startswith("4 photos would be classified")
-    assert terminal.json("status")["jobs"] == []
 
 
 @pytest.fixture

@@ -84,11 +84,8 @@ def test_scans_find_what_is_new_and_gone_in_a_bucket(bucket_terminal, bucket, ca
     assert tagged == [{"behind.jpg"}]
     assert "1 photo is gone" in capsys.readouterr().err
     assert outcomes(bucket_terminal) == {}
-
-
-def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal, bucket):
     refused = bucket_terminal.run("watch", bucket.address, "--write", "embed", code=1)
-    assert "is in a bucket" in refused.stderr
+    assert "is in a bucket" in refused.stderr  # waiting does not help
 
 
 @pytest.mark.slow

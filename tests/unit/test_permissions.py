@@ -153,24 +153,12 @@ def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path):
         assert state == "wrong" or remedy.startswith(("chmod 700", "chmod 600"))
         subprocess.run(remedy, shell=True, check=True)
     assert found() == [("ok", "")]
-
-
-def test_doctor_finds_compiled_models_that_are_made_anew_at_each_start(tmp_path):
-    settings = Settings(data_folder=tmp_path / "data")
-    file = settings.conversions_folder / "a-1"
-    store_compiled(b"a network", file)
-
-    def wrongs() -> dict[str, str | None]:
-        return {
-            each.remedy or "": each.found for each in check_permissions(settings) if each.state == "wrong"
-        }
-
-    assert wrongs() == {}
-    for path, bad in ((settings.conversions_folder, 0o777), (file, 0o666)):
+    compiled = settings.conversions_folder / "a-1"
+    store_compiled(b"a network", compiled)
+    for path, bad in ((settings.conversions_folder, 0o777), (compiled, 0o666)):
         path.chmod(bad)
-        assert read_compiled(file) is None
-        (remedy,) = wrongs()
-        assert f"{path} is not used" in str(wrongs()[remedy])
-        subprocess.run(remedy, shell=True, check=True)
-        assert read_compiled(file) == b"a network"
-    assert wrongs() == {}
+        assert read_compiled(compiled) is None
+        (finding,) = check_permissions(settings)
+        assert (finding.state, f"{path} is not used" in finding.found) == ("wrong", True)
+        subprocess.run(finding.remedy or "", shell=True, check=True)
+        assert read_compiled(compiled) == b"a network"
