@@ -88,17 +88,13 @@ def test_schedules_are_kept_paused_run_and_removed(terminal):
 
 @pytest.mark.slow
 def test_a_worker_with_beat_starts_schedules(terminal):
-    _add_overdue_schedule(terminal)
-    with terminal.workers(1, "--beat") as (worker,):
-        terminal.wait_until(terminal.jobs)
-        terminal.wait_until(lambda: terminal.progress(1).is_over)
-        assert stop(worker) == 0
-    assert not list(terminal.folder.glob("celerybeat*"))
-
-
-def _add_overdue_schedule(terminal: Terminal) -> None:
     terminal.run("schedule", "add", "yearly", "--cron", "0 0 1 1 *", "untagged", "--scan", "photos")
     with terminal.database() as database, database.write() as connection:
         past = datetime.now(UTC) - timedelta(hours=1)
         connection.execute(update(schedules).values(next_due=past))
     terminal.inject(tick_s="0.5")
+    with terminal.workers(1, "--beat") as (worker,):
+        terminal.wait_until(terminal.jobs)
+        terminal.wait_until(lambda: terminal.progress(1).is_over)
+        assert stop(worker) == 0
+    assert not list(terminal.folder.glob("celerybeat*"))

@@ -75,19 +75,13 @@ def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch):
         load_settings()
 
 
-def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path):
-    assert check_space(tmp_path, 3 * 2**30).state is State.OK
-    assert check_space(tmp_path, 2**30).state is State.NOTE
-    assert check_space(tmp_path, 100 * 2**20).state is State.WRONG
-
-
-def test_the_file_system_of_a_path_is_that_of_the_innermost_mount():
+def test_little_space_is_a_note_and_a_path_has_the_file_system_of_the_innermost_mount(tmp_path):
+    states = [check_space(tmp_path, size).state for size in (3 * 2**30, 2**30, 100 * 2**20)]
+    assert states == [State.OK, State.NOTE, State.WRONG]
     mounts = "/dev/sda1 / ext4 rw 0 0\nnas:/a /mnt/my\\040photos nfs4 rw 0 0\nx /mnt tmpfs rw 0 0\n"
-    assert (
-        file_system_of(Path("/mnt/my photos/data/tagger.sqlite"), mounts) in diagnostics.NETWORK_FILE_SYSTEMS
-    )
-    assert file_system_of(Path("/mnt/other"), mounts) == "tmpfs"
-    assert file_system_of(Path("/home/you"), mounts) == "ext4"
+    paths = (Path("/mnt/my photos/data/tagger.sqlite"), Path("/mnt/other"), Path("/home/you"))
+    assert [file_system_of(path, mounts) for path in paths] == ["nfs4", "tmpfs", "ext4"]
+    assert "nfs4" in diagnostics.NETWORK_FILE_SYSTEMS
 
 
 def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch):
@@ -164,7 +158,12 @@ def test_a_server_that_is_away_ends_no_check_but_its_own(tagger_with_redis, monk
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_missing_device_is_reported(tagger_with_redis, monkeypatch):
+def test_a_missing_device_and_a_location_of_no_root_are_reported(tagger_with_redis, tmp_path, monkeypatch):
+    draw(tmp_path / "photos" / "a.jpg", 0)
+    tagger_with_redis("tag", "photos")
+    monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
+    found = checked(tagger_with_redis, code=0)["roots"]["found"]
+    assert found == "TAGGER_ROOTS names photo, which is not a root; the roots are photos"
     monkeypatch.setenv("TAGGER_DEVICE", "cuda")
     assert "this machine has no cuda" in checked(tagger_with_redis, code=1)["device"]["found"]
 
@@ -192,14 +191,6 @@ def test_a_worker_that_disappeared_is_reported_for_an_hour(tagger_with_redis, sq
     assert "dmesg" in output
     execute(sqlite_database, update(workers).values(heartbeat_at=time.time() - 7200))
     assert "workers" not in checked(tagger_with_redis, code=0)
-
-
-def test_a_location_of_no_root_is_reported(tagger_with_redis, tmp_path, monkeypatch):
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    tagger_with_redis("tag", "photos")
-    monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
-    found = checked(tagger_with_redis, code=0)["roots"]["found"]
-    assert found == "TAGGER_ROOTS names photo, which is not a root; the roots are photos"
 
 
 HEALTHY = "healthy: disk space, database, redis\n"

@@ -143,18 +143,15 @@ def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(germ
     assert "Eiffelturm" not in Path("photos/eiffel.jpg.xmp").read_text()
 
 
-def digest_of(number: int) -> str:
-    return f"1-{number:064x}"
-
-
 @pytest.fixture
 def given(sqlite_database, tmp_path) -> StoredPhotos:
     given = StoredPhotos.with_tiny_model(sqlite_database, tmp_path)
-    given.photo("berlin/a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=digest_of(1))
-    given.photo("berlin/copy.jpg", digest=digest_of(1))
-    given.photo("berlin/b.jpg", (EIFFEL, 0.8, True), digest=digest_of(2))
-    given.photo("paris.jpg", (EIFFEL, 0.99, True), digest=digest_of(3))
-    given.photo("fog.jpg", (EIFFEL, 0.2, False), digest=digest_of(4))
+    digests = [f"1-{number:064x}" for number in range(4)]
+    given.photo("berlin/a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=digests[0])
+    given.photo("berlin/copy.jpg", digest=digests[0])
+    given.photo("berlin/b.jpg", (EIFFEL, 0.8, True), digest=digests[1])
+    given.photo("paris.jpg", (EIFFEL, 0.99, True), digest=digests[2])
+    given.photo("fog.jpg", (EIFFEL, 0.2, False), digest=digests[3])
     given.photo("new.jpg", classified=False)
     return given
 
@@ -165,18 +162,9 @@ def test_a_verdict_is_given_withdrawn_and_rehearsed(tagger, given):
     assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
     assert found(tagger, "--landmark", EIFFEL) == ["b.jpg", "paris.jpg"]
     output = tagger("confirm", "EIFFEL TOWER", "photos/berlin/copy.jpg", "--by", "Ada", "--json")
-    path = str(given.root / "berlin/copy.jpg")
-    assert output.json["photos"] == [
-        {
-            "photo": 2,
-            "path": path,
-            "digest": digest_of(1),
-            "before": "rejected",
-            "verdict": "confirmed",
-            "changed": True,
-            "copies": 2,
-        }
-    ]
+    (photo,) = output.json["photos"]
+    facts = tuple(photo[name] for name in ("photo", "path", "before", "verdict", "changed", "copies"))
+    assert facts == (2, str(given.root / "berlin/copy.jpg"), "rejected", "confirmed", True, 2)
     shown = tagger("show", "photos/berlin/a.jpg", "--json").json
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
     withdraw = (EIFFEL, "--withdraw", "photos/berlin/a.jpg")

@@ -133,13 +133,17 @@ def test_nothing_of_a_closed_library_works(library, photos):
             use()
 
 
-def test_photos_are_found_by_the_conditions_of_the_command(library, photos):
+def test_photos_are_found_by_conditions_of_one_value_or_several_of_any_kind(library, photos):
+    assert library.tag(iter([photos]), include="00000.*").total == 1
+    assert len(list(library.photos(job=np.int64(1), year=None, country=["France", "Germany"]))) == 1
+    assert not list(library.photos(year=np.int64(1990)))
     library.tag(photos)
     found = library.photos(landmark="eiffel-tower", under=photos, limit=1)
     assert [photo.tags[0].name for photo in found] == ["Eiffel Tower"]
     assert len(list(found)) == 1  # read anew
     assert len(list(library.photos(text="EIFFEL tower", limit=1))) == 1
     assert not list(library.photos(taken_after=date(2024, 6, 1)))
+    assert not list(library.photos(taken_after=datetime.fromisoformat("2024-06-01T18:00")))
     assert len(list(library.photos(unknown=True))) == 1
     with pytest.raises(QueryOptionInvalid):
         library.photos(unknown=True, landmark="eiffel-tower")
@@ -160,15 +164,7 @@ def test_a_data_frame_has_a_row_for_each_tag(library, photos):
     ]
 
 
-def test_arguments_may_be_one_value_or_several_of_any_kind(library, photos):
-    assert library.tag(iter([photos]), include="00000.*").total == 1
-    assert len(list(library.photos(year=None, near=None, text=None, country=["France", "Germany"]))) == 1
-    assert not list(library.photos(year=np.int64(1990), job=np.int64(1)))
-    assert len(list(library.photos(job=np.int64(1)))) == 1
-    assert not list(library.photos(taken_after=datetime.fromisoformat("2024-06-01T18:00")))
-
-
-def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(library, tmp_path):
+def test_a_query_and_a_photo_are_shown_on_a_line_and_in_notebooks_as_a_table(library, tmp_path):
     folder = tmp_path / "<b>"
     draw_many(folder, 25)
     library.tag(folder)
@@ -180,11 +176,8 @@ def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(library,
     table = library.photos(any_rank=True)._repr_html_()
     assert (table.count("<tr>"), "<b>" in table, "&lt;b&gt;" in table) == (1 + 20, False, True)
     assert library.photos(landmark="eiffel-tower", limit=1)._repr_html_().count("<tr>") == 1 + 1
-
-
-def test_a_photo_is_shown_on_a_line(library, tmp_path):
-    library.tag(draw(tmp_path / f"{'tower' * 20}\n.jpg", 0))
-    (photo,) = library.photos()
+    library.tag(draw(tmp_path / "long" / f"{'tower' * 20}\n.jpg", 0, seed=99))
+    (photo,) = library.photos(under=tmp_path / "long")
     assert repr(photo) == f"<Photo {('tower' * 20)[-35:]}\\n.jpg: Eiffel Tower>"
     assert repr(library) == f"<Library sqlite:///{tmp_path}/library.sqlite>"
 
@@ -242,10 +235,7 @@ WRONG_CALLS: tuple[tuple[Callable[[tagger.Library], object], str], ...] = (
     (lambda library: library.tag(".", write="exif"), "write: 'exif'.* sidecar, embed"),
     (lambda library: library.enqueue(".", priority="now"), "priority: 'now'.* interactive, bulk"),
     (lambda library: library.backfill("everything"), "untagged, outdated, failed, all, taught"),
-    (
-        lambda library: library.backfill("all", text="Paris"),
-        "text: there is no such .* landmark, country",
-    ),
+    (lambda library: library.backfill("all", text="Paris"), "text: there is no such .* landmark, country"),
     (lambda library: library.photos(countri="France"), "countri: there is no such .* landmark, country"),
     (lambda library: library.photos(year="May"), "year: 'May' is not a whole number"),
     (lambda library: library.photos(min_score="high"), "min_score: 'high' is not a number"),
@@ -349,14 +339,11 @@ def test_what_is_no_image_is_an_error_that_names_it(model, images, text):
             call(images)
 
 
-def test_an_image_of_pillow_that_ends_early_is_a_failed_photo(model, tmp_path):
+def test_a_model_names_an_image_that_ends_early_checks_numbers_and_is_not_sent_elsewhere(model, tmp_path):
     data = draw(tmp_path / "tower.jpg", 0, size=(400, 300)).read_bytes()
     image = Image.open(BytesIO(data[: len(data) // 2]))
     with pytest.raises(TaggerError, match=r"^image 2: The file ends before the image does"):
         model.predict([data, image])
-
-
-def test_a_model_checks_its_number_of_landmarks_and_is_not_sent_elsewhere(model):
     for number in (0, "3"):
         with pytest.raises(TaggerError, match="top_k"):
             model.predict([], top_k=number)
