@@ -152,11 +152,17 @@ class Command(TyperCommand):
             )
 
 
-class EndingGroup(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group whose commands end with 0 when the reader of their results has gone, as after `| head`.
 
     Wrong usage is reported as other errors are, after `error: `.
     """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        write_head(self, ctx, formatter)
+        write_commands("Commands", self.commands.items(), formatter)
+        write_panels(self, ctx, formatter)
+        self.format_epilog(ctx, formatter)
 
     def make_context(self, *values: Any, **options: Any) -> Any:
         with _ends():
@@ -203,14 +209,6 @@ def _ends() -> Iterator[None]:
             nl=False,
         )
         raise typer.Exit(error.exit_code) from None
-
-
-class CommandGroup(EndingGroup):
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_head(self, ctx, formatter)
-        write_commands("Commands", self.commands.items(), formatter)
-        write_panels(self, ctx, formatter)
-        self.format_epilog(ctx, formatter)
 
 
 class DefaultCommandGroup(CommandGroup):

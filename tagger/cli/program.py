@@ -28,7 +28,7 @@ from tagger.cli.help import (
     HELP_ALL,
     OTHER_WORDS,
     Command,
-    EndingGroup,
+    CommandGroup,
     flag,
     prepare_arguments,
     refuse_former_command,
@@ -155,7 +155,7 @@ def _command(name: str) -> Any:
 commands = LazyCommands()
 
 
-class RootGroup(EndingGroup):
+class RootGroup(CommandGroup):
     """Lists commands by their summaries in the panels of COMMANDS, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:

@@ -66,6 +66,7 @@ from tagger.jobs.enqueue.job_json import (
     status_document,
 )
 from tagger.jobs.enqueue.job_texts import counts_text, job_title
+from tagger.ledger import job_control
 from tagger.ledger.items import (
     EDITED,
     FailureFilter,
@@ -80,9 +81,6 @@ from tagger.ledger.job_control import (
     list_jobs,
     list_recent_jobs,
 )
-from tagger.ledger.job_control import cancel as cancel_job
-from tagger.ledger.job_control import pause as pause_job
-from tagger.ledger.job_control import resume as resume_job
 from tagger.ledger.workers import find_last_tick, list_workers
 from worker.embedded_redis import has_socket
 
@@ -274,7 +272,7 @@ def pause(jobs: JobNumbers, json: Json = False) -> None:
 
     Example: tagger job pause 7, then: tagger job resume 7
     """
-    _control(jobs, pause_job, json=json)
+    _control(jobs, job_control.pause, json=json)
 
 
 @job_app.command("resume")
@@ -285,7 +283,7 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
     """
 
     def resume_and_send(database: Database, job: int) -> JobProgress:
-        if resume_job(database, job):
+        if job_control.resume(database, job):
             send_job(Session(load_settings(), database), job, start_redis=False)
         else:
             console.info(f"job {job} was not paused")
@@ -302,7 +300,7 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 
     Example: tagger job cancel 7 8
     """
-    _control(jobs, cancel_job, json=json)
+    _control(jobs, job_control.cancel, json=json)
 
 
 def _control(

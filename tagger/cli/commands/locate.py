@@ -226,19 +226,18 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info(
             f"{first} and {second} were together {times}: each locates the other's photos"
         )
-    if counts.moved:
-        console.info(
-            f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}"
-        )
-    if counts.doubtful:
-        console.info(
-            f"{count_of(counts.doubtful, 'image')} with a landmark that is far from where a photo of it was "
-            "taken: doubtful"
-        )
-    if counts.accepted:
-        console.info(
-            f"{count_of(counts.accepted, 'image')} accepted with a lower score, taken near the landmark"
-        )
+    far = "with a landmark that is far from where a photo of it was taken: doubtful"
+    for number, noun, text in (
+        (counts.moved, "position", "would change" if dry_run else "changed"),
+        (counts.doubtful, "image", far),
+        (
+            counts.accepted,
+            "image",
+            "accepted with a lower score, taken near the landmark",
+        ),
+    ):
+        if number:
+            console.info(f"{count_of(number, noun)} {text}")
     if counts.unknown:
         console.info("to see the photos without one, run: tagger query --position none")
 
