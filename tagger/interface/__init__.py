@@ -75,7 +75,6 @@ from tagger.ledger.workers import list_workers
 from tagger.photos.decoding import DecodedImage
 from tagger.photos.decoding.limits import failing_alone
 from tagger.photos.paths import named_path
-from tagger.pipeline import OpenPhoto
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
 from tagger.registry import (
@@ -587,16 +586,15 @@ class PhotoModel:
     def _decoded(self, image: object, number: int) -> DecodedImage:
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
         try:
-            return self._opened(image).decode(self._model.resize)
+            if isinstance(image, str | Path):
+                photo = self._model.open(str(named_path(image)))
+            else:
+                photo = self._model.open_bytes(_file(image))
+            return photo.decode(self._model.resize)
         except PhotoFailed as failed:
             raise PhotoFailed(
                 failed.failure.kind, failed.failure.text, name
             ) from failed
-
-    def _opened(self, image: object) -> OpenPhoto:
-        if isinstance(image, str | Path):
-            return self._model.open(str(named_path(image)))
-        return self._model.open_bytes(_file(image))
 
     @staticmethod
     def _bound() -> ProcessBound:
@@ -621,7 +619,10 @@ def _file(image: object) -> bytes:
     if isinstance(image, bytes):
         return image
     if isinstance(image, np.ndarray):
-        image = _from_array(image)
+        if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
+            reason = f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}"
+            raise ArgumentInvalid(argument="images", reason=reason)
+        image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         reason = (
             f"an image is a path, bytes, an image of Pillow, or an array uint8 (H, W, 3), not "
@@ -635,18 +636,6 @@ def _file(image: object) -> bytes:
             upright = upright.convert("RGB")
         upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
     return file.getvalue()
-
-
-def _from_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
-    if (
-        pixels.dtype != np.uint8
-        or pixels.ndim != 3
-        or pixels.shape[2] != 3
-        or not pixels.size
-    ):
-        reason = f"an array must be uint8 (H, W, 3), and this one is {pixels.dtype} {pixels.shape}"
-        raise ArgumentInvalid(argument="images", reason=reason)
-    return Image.fromarray(pixels)
 
 
 __all__ = [

@@ -104,7 +104,6 @@ def test_token_is_needed_by_where_the_socket_really_listens(tmp_path, host, need
 
 
 def test_a_low_limit_of_open_files_is_raised():
-    pytest.importorskip("resource")
     program = (
         "import resource; from tagger.cli.commands.services import raise_file_limit; "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 900)); raise_file_limit(); "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -22,7 +23,7 @@ from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait, WriteOp
 from tagger.cli.program import Session, load_settings, open_session, prepare_paths
 from tagger.database import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
-from tagger.extensions import extra_missing
+from tagger.extensions import extra_missing, is_installed
 from tagger.model.devices import import_ahead, process_count
 from tagger.processes import (
     announce_stop,
@@ -397,13 +398,8 @@ def check_extra() -> None:
     Raises:
         ExtraMissing: one of them is not.
     """
-    try:
-        import fastapi  # noqa: F401
-        import jinja2  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise extra_missing("The web page", "web") from error
+    if not all(map(is_installed, ("fastapi", "jinja2", "python_multipart", "uvicorn"))):
+        raise extra_missing("The web page", "web")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -536,10 +532,6 @@ def server_for(app: FastAPI) -> uvicorn.Server:
 
 def raise_file_limit() -> None:
     """Raise the open-file limit if it is low, as on macOS: a proxy opens a connection for each thumbnail."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     minimum = (
         MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
