@@ -309,13 +309,16 @@ def small_disk(home, home_terminal) -> Path:
 
 
 def test_commands_that_read_need_no_space_also_for_what_a_killed_process_left(home_terminal, small_disk):
+    fill(small_disk)
+    for command in READERS:
+        assert "is full: free some space" in home_terminal.run(*command.split()).stderr, command
+    (small_disk / "filler").unlink()
     file = home_terminal.data / "tagger.sqlite"
     subprocess.run([sys.executable, "-c", LEAVE_A_LOG, file], check=True)
     assert file.with_name("tagger.sqlite-wal").stat().st_size
     fill(small_disk)
-    for command in READERS:
-        assert "is full: free some space" in home_terminal.run(*command.split()).stderr, command
-    assert "La Tour" in home_terminal.run("landmark", "list").stdout
+    for _ in range(2):
+        assert "La Tour" in home_terminal.run("landmark", "list").stdout
 
 
 def test_a_job_that_a_full_disk_ended_is_shown(home_terminal, small_disk):

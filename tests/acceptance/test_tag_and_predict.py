@@ -194,8 +194,7 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal, backe
     piped = json.loads(terminal.run("predict", "-", "--json", stdin=photo.read_bytes()).stdout)[0]
     assert piped["tags"] == predicted["tags"]
     assert terminal.json("query", "--any-rank") == []
-    assert [terminal.json("tag", "photos")[name] for name in ("total", "skipped")] == [1, 0]
-    assert terminal.json("tag", "photos")["skipped"] == 1
+    assert [terminal.json("tag", "photos")["skipped"] for _ in range(2)] == [0, 1]
     for stored, tag in zip(terminal.json("show", "photos/a.jpg")["tags"], predicted["tags"], strict=True):
         assert [stored[key] for key in ("landmark", "rank", "accepted")] == [
             tag[key] for key in ("landmark", "rank", "accepted")

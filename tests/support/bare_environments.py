@@ -12,6 +12,7 @@ from pathlib import Path
 from sysconfig import get_path
 
 from packaging.requirements import Requirement
+from support.command_line import run_program
 
 NAME = "landmark-tagger"
 ROOT = Path(__file__).parents[2]
@@ -35,16 +36,7 @@ class BareEnvironment:
         self, program: str, *arguments: str | Path, environment: dict[str, str], cwd: Path
     ) -> subprocess.CompletedProcess[str]:
         start = f"from {program}.cli.main import main; import sys; sys.argv[0] = {program!r}; main()"
-        return subprocess.run(
-            [self.python, "-c", start, *arguments],
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_program(self.python, "-c", start, *arguments, code=None, env=environment, cwd=cwd)
 
 
 def run_with_packages(folder: Path, names: Collection[str], code: str) -> str:
@@ -53,10 +45,7 @@ def run_with_packages(folder: Path, names: Collection[str], code: str) -> str:
     site.mkdir()
     _link_all(_needed((name, "") for name in names), site)
     start = f"import sys; sys.path.append({str(site)!r})\n{code}"
-    command = [sys.executable, "-I", "-S", "-c", start]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_program(sys.executable, "-I", "-S", "-c", start, cwd=folder, timeout=300).stdout
 
 
 def _needed(roots: Iterable[tuple[str, str]]) -> set[str]:

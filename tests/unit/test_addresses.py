@@ -198,15 +198,11 @@ def test_an_invalid_address_is_explained():
 
 
 @pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("redis://host", "redis://host"),
-        ("REDISS://host?ssl_cert_reqs=required", "rediss://host?ssl_cert_reqs=required"),
-        ("redis+socket:///run/redis.sock", "redis+socket:///run/redis.sock"),
-    ],
+    "text", ["redis://host", "REDISS://host?ssl_cert_reqs=required", "redis+socket:///run/redis.sock"]
 )
-def test_addresses_of_redis_are_understood(text, address):
-    assert redis_address(text) == address
+def test_addresses_of_redis_are_understood(text):
+    address = redis_address(text)
+    assert address == text.replace("REDISS", "rediss")
     RedisEndpoint(address, KEYS, embedded=False).client().close()
 
 
@@ -234,22 +230,14 @@ def test_other_forms_of_database_addresses_are_understood(text, address, shown):
     assert parse_database_url(text).render_as_string(hide_password=False) == shown
 
 
-OTHER_ADDRESSES = {
-    redis_address: (
-        "host", "host:6379", "amqp://host", "redis+sentinel://host", "rediss://h?ssl_cert_reqs=yes",
-    ),
-    database_address: (
-        "host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite",
-        "host=h dbname='x", "nonsense=1", "sqlite:t",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("read", OTHER_ADDRESSES)
-def test_other_addresses_are_refused(read):
-    for text in OTHER_ADDRESSES[read]:
-        with pytest.raises(AddressInvalid):
-            read(text)
+def test_other_addresses_are_refused():
+    of_redis = ("host", "host:6379", "amqp://host", "redis+sentinel://host", "rediss://h?ssl_cert_reqs=yes")
+    of_databases = ("host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite")
+    of_databases += ("host=h dbname='x", "nonsense=1", "sqlite:t")
+    for read, texts in ((redis_address, of_redis), (database_address, of_databases)):
+        for text in texts:
+            with pytest.raises(AddressInvalid):
+                read(text)
 
 
 PART = st.text(min_size=1, max_size=20).filter(
@@ -260,12 +248,8 @@ PART = st.text(min_size=1, max_size=20).filter(
 def test_an_address_has_the_parts_of_a_path():
     path = parse_path("s3://holidays/2019/a b.jpg")
     assert isinstance(path, ObjectPath)
-    assert (str(path), path.scheme, path.bucket, path.key) == (
-        "s3://holidays/2019/a b.jpg",
-        "s3",
-        "holidays",
-        "2019/a b.jpg",
-    )
+    assert str(path) == "s3://holidays/2019/a b.jpg"
+    assert (path.scheme, path.bucket, path.key) == ("s3", "holidays", "2019/a b.jpg")
     assert (str(path.parent), path.name) == ("s3://holidays/2019", "a b.jpg")
     assert str(path.relative_to(parse_path("s3://holidays"))) == "2019/a b.jpg"
     assert not path.is_relative_to(Path("/holidays"))

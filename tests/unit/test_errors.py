@@ -28,6 +28,7 @@ from tagger.photos.object_store import error_text, is_worth_repeating
 from tagger.web.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 PROJECT = Path(__file__).parents[2]
+GenericError = pytest.importorskip("obstore.exceptions").GenericError
 
 
 @cache
@@ -82,24 +83,16 @@ def test_every_error_is_the_same_in_another_process():
         assert (type(restored), str(restored), vars(restored)) == (kind, str(error), vars(error))
 
 
-GenericError = pytest.importorskip("obstore.exceptions").GenericError
-LISTED = (
-    "Error performing list request: Server returned non-2xx status code: {}: <Error><Code>{}</Code></Error>"
-)
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "reason"),
-    [
+def test_a_listing_that_is_refused_says_why():
+    failed = "Error performing list request: Server returned non-2xx status code"
+    for status, code, reason in (
         ("404 Not Found", "ContainerNotFound", "there is no such bucket"),
         ("403 Forbidden", "AuthenticationFailed", "the server refuses access (AuthenticationFailed)"),
         ("403 Forbidden", "AuthorizationPermissionMismatch", "the server refuses access"),
-    ],
-)
-def test_a_listing_that_is_refused_says_why(status, code, reason):
-    error = GenericError(LISTED.format(status, code))
-    assert error_text(error).startswith(reason)
-    assert not is_worth_repeating(error)
+    ):
+        error = GenericError(f"{failed}: {status}: <Error><Code>{code}</Code></Error>")
+        assert error_text(error).startswith(reason)
+        assert not is_worth_repeating(error)
 
 
 FORMATS = "tagger/metadata/formats/"  # The parts of PNG and WebP files are called chunks
@@ -151,21 +144,17 @@ def test_no_message_names_internals():
     assert found == set()
 
 
-@pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)
-def test_a_text_has_only_values_of_its_error_and_no_command(kind):
-    assert fields(PAGE_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
-    assert "`" not in PAGE_TEXTS[kind]
-    values = dict.fromkeys(fields(inspect.getdoc(kind) or ""), 1)
-    assert ("1" in page_text(kind(**values))) == bool(fields(PAGE_TEXTS[kind]))
+def test_a_text_of_pages_has_only_values_of_its_error_and_no_command():
+    for kind, text in (PAGE_TEXTS | TRANSLATED_TEXTS).items():
+        values = dict.fromkeys(fields(inspect.getdoc(kind) or ""), 1)
+        assert fields(text) <= values.keys(), kind
+        if kind in PAGE_TEXTS:
+            assert "`" not in text, kind
+            assert ("1" in page_text(kind(**values))) == bool(fields(text)), kind
 
 
 def fields(template: str) -> set[str]:
     return {name for _text, name, _format, _conversion in Formatter().parse(template) if name}
-
-
-@pytest.mark.parametrize("kind", TRANSLATED_TEXTS, ids=lambda kind: kind.__name__)
-def test_translated_texts_need_no_other_values_than_the_error_has(kind):
-    assert fields(TRANSLATED_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
 
 
 WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
@@ -260,15 +249,12 @@ def test_a_full_disk_is_not_called_a_disk_error_and_its_remedy_is_to_free_some_s
     assert outage_text(OperationalError("connect", {}, refused)).endswith("free some space")
 
 
-@pytest.mark.parametrize(
-    "refused",
-    [
+def test_a_refused_statement_is_a_defect_and_no_outage():
+    for refused in (
         IntegrityError("INSERT", None, psycopg.errors.UniqueViolation("duplicate key")),
         IntegrityError("INSERT", None, sqlite3.IntegrityError("UNIQUE constraint failed")),
         ProgrammingError("SELECT", None, psycopg.errors.UndefinedTable("no such relation")),
-    ],
-)
-def test_a_refused_statement_is_a_defect_and_no_outage(refused):
-    assert not is_transient(refused)
-    assert "is a defect of this program" in outage_text(refused)
-    assert isinstance(stated_error(refused, "reason"), StatementRefused)
+    ):
+        assert not is_transient(refused)
+        assert "is a defect of this program" in outage_text(refused)
+        assert isinstance(stated_error(refused, "reason"), StatementRefused)

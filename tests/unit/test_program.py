@@ -83,25 +83,17 @@ def test_help_has_groups_and_lines_that_fit_and_help_all_the_rest(capsys, monkey
     assert "--batch-size" in "\n".join(help_of("tag --help-all", capsys, monkeypatch))
 
 
-@pytest.mark.parametrize(
-    ("words", "usage"),
-    [
-        ("locate photos", "tagger locate"),
-        ("review --nothing", "tagger review"),
-        ("teach", "tagger teach"),
-    ],
-)
-def test_wrong_usage_names_commands_and_arguments_as_their_help_does(words, usage, capsys, monkeypatch):
+@pytest.mark.parametrize("words", ["locate photos", "review --nothing", "teach"])
+def test_wrong_usage_names_commands_and_arguments_as_their_help_does(words, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    command = words.split()[0]
     monkeypatch.setattr(sys, "argv", ["tagger", *words.split()])
     with pytest.raises(SystemExit) as end:
         run()
     assert end.value.code == 2
     wrong = capsys.readouterr().err.splitlines()
-    assert wrong[:2] == [
-        help_of(f"{usage[7:]} --help", capsys, monkeypatch)[0],
-        f"Try '{usage} -h' for help.",
-    ]
+    usage = help_of(f"{command} --help", capsys, monkeypatch)[0]
+    assert wrong[:2] == [usage, f"Try 'tagger {command} -h' for help."]
 
 
 def test_every_module_of_commands_is_in_the_table():
@@ -260,19 +252,11 @@ def test_the_root_folder_is_left_again(can_have_own_folder, tmp_path, monkeypatc
     assert Path.cwd() == tmp_path
 
 
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        ("Europe/Paris", "Europe/Paris"),
-        (":Europe/Paris", "Europe/Paris"),
-        ("CST6CDT", "CST6CDT"),
-        ("EST5EDT,M3.2.0,M11.1.0", None),
-        ("FOO3:17", None),
-    ],
-)
-def test_a_zone_has_a_name_and_a_rule_has_none(monkeypatch, value, name):
-    monkeypatch.setenv("TZ", value)
-    assert local_zone() == name
+def test_a_zone_has_a_name_and_a_rule_has_none(monkeypatch):
+    zones = {"Europe/Paris": "Europe/Paris", ":Europe/Paris": "Europe/Paris", "CST6CDT": "CST6CDT"}
+    for value, name in (zones | {"EST5EDT,M3.2.0,M11.1.0": None, "FOO3:17": None}).items():
+        monkeypatch.setenv("TZ", value)
+        assert local_zone() == name
 
 
 FOLDER = PROJECT / "deploy" / "observability"
@@ -306,24 +290,15 @@ def test_alerts_use_metrics_that_exist_and_are_documented_with_a_remedy():
     assert all({"summary", "description"} <= rule["annotations"].keys() for rule in alerts())
 
 
-@pytest.fixture
-def promtool() -> str:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
-    return program
-
-
 @pytest.mark.slow
-def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool):
+def test_prometheus_accepts_its_configuration_and_the_alerts_and_raises_each_when_it_should(tmp_path):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
     for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
         run_program(promtool, *arguments, cwd=FOLDER)
     tested = (FOLDER / "alerts-test.yml").read_text()
     assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
-
-
-@pytest.mark.slow
-def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(promtool, tmp_path):
     page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     file = tmp_path / "prometheus.yml"

@@ -67,19 +67,16 @@ def test_relative_paths_in_the_file_are_relative_to_the_file(folder, monkeypatch
     assert settings.database_url == f"sqlite:///{quote(str(config))}/tags.sqlite?timeout=9"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+def test_names_servers_and_absolute_paths_are_kept(folder, monkeypatch):
+    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
+    for name, value in (
         ("model", "landmarks"),  # a registered name
         ("model", "/models/mine.pt"),
         ("database_url", "postgresql://db/tagger"),
         ("database_url", "sqlite:////data/tags.sqlite"),
-    ],
-)
-def test_names_servers_and_absolute_paths_are_kept(name, value, folder, monkeypatch):
-    (folder / "mine.toml").write_text(f'{name} = "{value}"\n')
-    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
-    assert getattr(load_settings(), name) == value
+    ):
+        (folder / "mine.toml").write_text(f'{name} = "{value}"\n')
+        assert getattr(load_settings(), name) == value
 
 
 @pytest.mark.parametrize(
@@ -111,11 +108,7 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
     ("variable", "text", "reason"),
     [
         ("TAGGER_TOP_K", "none", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is None"),
-        (
-            "TAGGER_TOP_K",
-            "x",
-            r"^Invalid setting: top_k \(TAGGER_TOP_K\) is 'x': it must be a whole number\.",
-        ),
+        ("TAGGER_TOP_K", "x", r"top_k \(TAGGER_TOP_K\) is 'x': it must be a whole number\."),
         ("TAGGER_TOP_K", "0", r"is '0': it must be greater than or equal to 1\."),
         ("TAGGER_THRESHOLD", "half", r"is 'half': it must be a number\."),
         ("TAGGER_STALL_TIMEOUT_S", "inf", r"is 'inf': it must be a finite number\."),
@@ -123,11 +116,7 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
         ("TAGGER_LANGUAGE", "German", r"language \(TAGGER_LANGUAGE\)"),
         ("TAGGER_REDIS_URL", "geheim", r"redis_url \(TAGGER_REDIS_URL\): it is not an address like redis://"),
         ("TAGGER_REDIS_URL", "redis://host:99999999/0", "it is not an address like redis://"),
-        (
-            "TAGGER_BACKEND",
-            "nonsense",
-            r"'nonsense': it must be one of auto, torchscript, openvino, openvino-int8",
-        ),
+        ("TAGGER_BACKEND", "x", r"'x': it must be one of auto, torchscript, openvino, openvino-int8"),
     ],
 )
 def test_an_invalid_variable_is_refused_by_name(variable, text, reason, monkeypatch):
@@ -188,25 +177,19 @@ def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(name, monke
     assert getattr(load_settings(), name)
 
 
-def test_a_file_with_the_mark_of_windows_editors_is_read(folder, monkeypatch):
-    (folder / "mine.toml").write_bytes(b"\xef\xbb\xbftop_k = 3\n")
+def test_a_file_has_the_mark_of_windows_editors_or_is_named_with_what_is_wrong(folder, monkeypatch):
+    file = folder / "mine.toml"
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
+    file.write_bytes(b"\xef\xbb\xbftop_k = 3\n")
     assert load_settings().top_k == 3
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
+    for content, problem in (
         (b"top_k = [", "is no TOML: Invalid value"),
         (b'model = "caf\xe9"', "is not UTF-8"),
         (b"roots = " + b"[" * 100_000, "is no TOML: "),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named_by_its_path(folder, monkeypatch, content, problem):
-    (folder / "mine.toml").write_bytes(content)
-    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
-    with pytest.raises(SettingsInvalid, match=re.escape(f"{folder}/mine.toml {problem}")):
-        load_settings()
+    ):
+        file.write_bytes(content)
+        with pytest.raises(SettingsInvalid, match=re.escape(f"{file} {problem}")):
+            load_settings()
 
 
 def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(monkeypatch):
@@ -262,17 +245,14 @@ def refusal_of(variable: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    ("variable", "problem"),
-    [
-        ("TAGGER_REDISURL", "TAGGER_REDISURL is no setting; did you mean TAGGER_REDIS_URL?"),
-        ("TAGGER_COLOUR", "TAGGER_COLOUR is no setting"),
-        ("tagger_modle", "tagger_modle is no setting; did you mean TAGGER_MODEL?"),
-    ],
-)
-def test_a_variable_that_is_no_setting_is_mentioned_once(monkeypatch, caplog, variable, problem):
-    monkeypatch.setenv(variable, "blue")
+def test_a_variable_that_is_no_setting_is_mentioned_once(monkeypatch, caplog):
+    for variable in ("TAGGER_REDISURL", "TAGGER_COLOUR", "tagger_modle"):
+        monkeypatch.setenv(variable, "blue")
     _mention.cache_clear()
     load_settings()
     load_settings()
-    assert [record.getMessage() for record in caplog.records] == [problem]
+    assert [record.getMessage() for record in caplog.records] == [
+        "TAGGER_COLOUR is no setting",
+        "TAGGER_REDISURL is no setting; did you mean TAGGER_REDIS_URL?",
+        "tagger_modle is no setting; did you mean TAGGER_MODEL?",
+    ]
