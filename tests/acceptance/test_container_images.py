@@ -25,6 +25,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 from rig.servers import PostgresServer, free_port
+from support.command_line import run_program
 from support.threads import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -80,11 +81,7 @@ def built_image(target: str) -> Iterator[Image]:
 
     def buildah(*words: str | Path) -> str:
         command = ["buildah", "--root", folder / "storage", "--runroot", folder / "run", *words]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT
-        )
-        assert done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-        return done.stdout.strip()
+        return run_program(*command, env=environment, cwd=PROJECT, timeout=3600).stdout.strip()
 
     try:
         suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
@@ -143,15 +140,8 @@ class Container:
             "GID_": group,
         }
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            self._command(words),
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+    def run(self, *words: str, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
+        return run_program(*self._command(words), code=code, env=self._environment, timeout=600)
 
     def start(self, words: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         """Start a program of the image; its output goes to `log`."""
@@ -211,20 +201,21 @@ def container(image, redis_server, test_data, tmp_path) -> Iterator[Container]:
 
 
 def test_a_job_runs_in_the_image(image, container, tmp_path):
-    _done(container.run("tagger", "db", "upgrade"))
+    container.run("tagger", "db", "upgrade")
     port = urlsplit(container.settings["TAGGER_WEB_URL"]).port or 0
     worker_words = [*image.config["Entrypoint"], *image.config["Cmd"]]
     page_words = ["tagger", "serve", "--port", str(port)]
     with _service(container, worker_words, tmp_path), _service(container, page_words, tmp_path):
         wait_until(
-            lambda: container.run("tagger", "doctor", "--quick", "--worker").returncode == 0, START_S, 1.0
+            lambda: container.run("tagger", "doctor", "--quick", "--worker", code=None).returncode == 0,
+            *(START_S, 1.0),
         )
-        _done(container.run(*image.config["Healthcheck"]["Test"][1:]))
-        job = json.loads(_done(container.run("tagger", "enqueue", "--wait", "--json", "/photos")))
+        container.run(*image.config["Healthcheck"]["Test"][1:])
+        job = json.loads(container.run("tagger", "enqueue", "--wait", "--json", "/photos").stdout)
         assert job["tagged"] > 0
         assert job["failed"] == 0
         assert job["tagged"] + job["unknown"] == job["total"]
-        photos = json.loads(_done(container.run("tagger", "query", "--any-rank", "--json")))
+        photos = json.loads(container.run("tagger", "query", "--any-rank", "--json").stdout)
         assert len(photos) == job["total"]
         assert all(photo["tags"] for photo in photos)
         wait_until(lambda: _page(port, "/sign-in") is not None, START_S, 1.0)
@@ -236,7 +227,7 @@ def test_only_data_and_temporary_files_can_be_written(image, container):
     folders = ("/", "/opt/tagger", "/etc", "/photos", "/data", "/tmp")
     status = "id -u; grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status"
     script = f"for f; do touch $f/x 2> /dev/null && echo $f; done; {status}"
-    lines = _done(container.run("sh", "-c", script, "sh", *folders)).split("\n")
+    lines = container.run("sh", "-c", script, "sh", *folders).stdout.strip().split("\n")
     assert lines[:3] == ["/data", "/tmp", str(image.user[0])]
     assert re.findall(r"\d+", " ".join(lines[3:])) == ["0" * 16, "0" * 16, "1"]
     assert image.user[0] > 0
@@ -282,8 +273,3 @@ def _page(port: int, path: str) -> str | None:
             return str(answer.read().decode())
     except URLError:
         return None
-
-
-def _done(process: "subprocess.CompletedProcess[str]") -> str:
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout.strip()

@@ -2,56 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
-from rig.servers import RedisServer, free_port
+from rig.servers import free_port
 from support.commands import Terminal, draw_many
 
 from tagger.processes import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]
-
-
-@dataclass(frozen=True)
-class Watched:
-    job: int
-    status: Any
-    samples: Samples
-    refused: str
-    """What a second worker with the same port says."""
-    log: str
-
-
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory) -> Iterator[Watched]:
-    port = free_port()
-    with RedisServer() as redis_server:
-        settings = {
-            "TAGGER_REDIS_URL": redis_server.url,
-            "TAGGER_METRICS_PORT": str(port),
-            "TAGGER_BATCH_SIZE": "8",
-            "TAGGER_LOG_FORMAT": "json",
-        }
-        terminal = Terminal(tmp_path_factory.mktemp("terminal"), settings)
-        draw_many(terminal.folder / "private", 40)
-        (terminal.folder / "private" / "zz-broken.jpg").write_text("no picture")
-        terminal.inject(values="worker.tasks.SWEEP_S=1")
-        with terminal.workers(1, "-v"):
-            job = terminal.json("enqueue", "--wait", "private", code=3)["job"]
-            terminal.wait_until(lambda: terminal.active_workers()[0].photos_per_second is not None)
-            seen, status = samples(port), terminal.json("status")
-            refused = terminal.run("worker", code=1).stderr
-        log = terminal.log.read_text()
-        yield Watched(job, status, seen, refused, log)
 
 
 def samples(port: int) -> Samples:
@@ -72,8 +36,19 @@ def collected(metric: object) -> list[Metric]:
     return list(metric.collect()) if isinstance(metric, MetricWrapperBase) else []
 
 
-def test_a_worker_serves_its_metrics_where_a_port_is_set(watched):
-    seen = watched.samples
+def test_a_worker_serves_its_metrics_and_status_and_logs_show_rates_and_no_paths(tmp_path, redis_server):
+    port = free_port()
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_METRICS_PORT": str(port)}
+    settings |= {"TAGGER_BATCH_SIZE": "8", "TAGGER_LOG_FORMAT": "json"}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "private", 40)
+    (terminal.folder / "private" / "zz-broken.jpg").write_text("no picture")
+    terminal.inject(values="worker.tasks.SWEEP_S=1")
+    with terminal.workers(1, "-v"):
+        job = terminal.json("enqueue", "--wait", "private", code=3)["job"]
+        terminal.wait_until(lambda: terminal.active_workers()[0].photos_per_second is not None)
+        seen, status = samples(port), terminal.json("status")
+        assert "Address already in use" in terminal.run("worker", code=1).stderr
     assert seen["tagger_photos_total", "tagged"] == 32
     assert seen["tagger_photos_total", "unknown"] == 8
     assert seen["tagger_photos_total", "failed"] == 1
@@ -85,17 +60,13 @@ def test_a_worker_serves_its_metrics_where_a_port_is_set(watched):
     assert seen["tagger_queue_depth", "bulk"] == 0
     assert (seen["tagger_batch_size",], seen["tagger_chunks_held",], seen["tagger_reads_hung",]) == (8, 0, 0)
     assert (seen["tagger_retries_total",], seen["tagger_leases_returned_total",]) == (0, 0)
-    assert "Address already in use" in watched.refused
-
-
-def test_status_and_logs_show_rates_and_no_paths(watched):
-    (seen,) = watched.status["workers"]
-    assert watched.status["devices"] == [
-        {"device": "cpu", "workers": 1, "photos_per_second": pytest.approx(seen["photos_per_second"])}
-    ]
-    lines = [json.loads(line) for line in watched.log.splitlines() if line.startswith("{")]
+    (worker,) = status["workers"]
+    rate = pytest.approx(worker["photos_per_second"])
+    assert status["devices"] == [{"device": "cpu", "workers": 1, "photos_per_second": rate}]
+    log = terminal.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     (failed,) = [line for line in lines if line["message"] == "a photo failed"]
-    expected = {"job": watched.job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}
+    expected = {"job": job, "chunk": 1, "photo": failed["photo"], "kind": "not-an-image"}
     assert {name: failed[name] for name in FIELDS if name in failed} == expected
-    assert "broken" not in watched.log
+    assert "broken" not in log
     assert {"time", "level", "logger", "message"} <= failed.keys()

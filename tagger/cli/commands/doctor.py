@@ -323,18 +323,18 @@ def check_permissions(settings: Settings) -> Iterator[Finding]:
     ]
 
 
+@dataclass
 class DatabaseChecks:
     """Checks one database. `database` is open after the checks, if its schema is current."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._file = sqlite_file(url)
-        self.database: Database | None = None
+    url: str
+    database: Database | None = None
 
     def run(self) -> Iterator[Finding]:
         yield from self.check_connection()
-        if self._file is not None and self.database is not None:
-            yield from check_database_file(self._file)
+        file = sqlite_file(self.url)
+        if file is not None and self.database is not None:
+            yield from check_database_file(file)
 
     def check_connection(self) -> Iterator[Finding]:
         """Check that the database answers and has this version's schema; no SQLite file is created.
@@ -342,12 +342,10 @@ class DatabaseChecks:
         Raises:
             DatabaseUnavailable, DiskFull, PermissionsUnsafe, SchemaOutdated: it cannot be used.
         """
-        url = bounded_url(self._url)
-        shown = (
-            redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
-        )
+        url, file = bounded_url(self.url), sqlite_file(self.url)
+        shown = redact_url(self.url) if file is None else f"sqlite:///{file}"
         revision = read_revision(url)
-        if self._file is not None and not revision:
+        if file is not None and not revision:
             yield ok(
                 "database",
                 f"{shown} does not exist yet; the first command that needs it creates it",

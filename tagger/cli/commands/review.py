@@ -58,7 +58,6 @@ from tagger.teaching.questions import (
 )
 from tagger.verdicts import (
     VERDICT_COLUMNS,
-    PhotoVerdict,
     VerdictFilter,
     dismiss_photos,
     give_verdicts,
@@ -171,24 +170,17 @@ def _give(
         result = give_verdicts(
             database, paths, landmark, kind, author, settings.roots, dry_run=dry_run
         )
-    would = "would be " if dry_run else ""
-    lines = (
-        f"{printable(str(path))}: {printable(result.name)} {_effect(each, kind, would, withdraw=withdraw)}"
-        for path, each in zip(paths, result.photos, strict=True)
-    )
+    verb = f"{'would be ' if dry_run else ''}{'no longer ' if withdraw else ''}{kind}"
+    lines = []
+    for path, photo in zip(paths, result.photos, strict=True):
+        before = f" (was {photo.before})" if photo.before not in {None, kind} else ""
+        copies = f", in {photo.copies} copies of the photo" if photo.copies > 1 else ""
+        effect = f"{verb}{before}{copies}"
+        if withdraw and not photo.changed:
+            other = f"; it is {photo.before}" if photo.before else ""
+            effect = f"is not {kind}, so there is nothing to withdraw{other}"
+        lines.append(f"{printable(str(path))}: {printable(result.name)} {effect}")
     console.write_result(result, "\n".join(lines), json=json)
-
-
-def _effect(
-    photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: bool
-) -> str:
-    if withdraw and not photo.changed:
-        other = f"; it is {photo.before}" if photo.before else ""
-        return f"is not {kind}, so there is nothing to withdraw{other}"
-    verb = f"no longer {kind}" if withdraw else f"{kind}"
-    before = f" (was {photo.before})" if photo.before not in {None, kind} else ""
-    copies = f", in {photo.copies} copies of the photo" if photo.copies > 1 else ""
-    return f"{would}{verb}{before}{copies}"
 
 
 def _dismiss(
