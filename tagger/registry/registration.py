@@ -84,10 +84,10 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     )
     # As drivers take them: columns of JSON get text.
     rows = (
-        [
+        tuple(
             json.dumps(fact) if isinstance(fact, dict | tuple) else fact
             for fact in attrgetter(*names)(label)
-        ]
+        )
         for label in new
     )
     insert_page(connection, landmarks, names, rows)
