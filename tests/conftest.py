@@ -34,7 +34,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tagger.database.connection import Database, open_database
 from tagger.model.artifact import BackgroundStatistics
 from tagger.model.backends import selection
-from tagger.pipeline.child_process import minimal_environment
+from tagger.pipeline.sandbox import minimal_environment
 from tagger.processes import quiet_threads
 from tagger.teaching.classifiers import EmbeddingSpace
 

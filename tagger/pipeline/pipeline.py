@@ -217,9 +217,12 @@ class Pipeline:
         results: dict[ResultSink, list[RequestResult]] = {}
         for key, images in batch.items():
             for request in self._buffers.take_waiters(key):
-                result = _result_or_failure(
-                    key[0], request, next(iter(images.values())), outputs[key]
-                )
+                image = next(iter(images.values()))
+                try:
+                    result = _result(key[0], request, image, outputs[key])
+                except Exception as error:
+                    log.exception("unexpected error in the result of a photo")
+                    result = request.failed(internal_failure(error))
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             deliver(sink, sink_results)
@@ -247,16 +250,6 @@ def _blank(resizes: Iterable[Resize]) -> Images:
         resize: DecodedImage(np.zeros(shape, np.uint8), *shape[:2])
         for resize, shape in shapes.items()
     }
-
-
-def _result_or_failure(
-    digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]
-) -> Result:
-    try:
-        return _result(digest, request, image, outputs)
-    except Exception as error:
-        log.exception("unexpected error in the result of a photo")
-        return request.failed(internal_failure(error))
 
 
 def _result(

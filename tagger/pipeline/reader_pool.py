@@ -1,7 +1,7 @@
 """The reader threads: they take requests, read and decode photos, and put them into buffers for the model.
 
 A read that hangs is abandoned and its thread replaced, up to a bound. Where photos arrive slowly, more
-readers are started. Callers that no watch thread looks after read within a time limit, too.
+readers are started.
 
 How many reads in flight a store needs is the rate of the photos times the time that it takes to answer: 50
 for 1,000 photos a second after 50 ms. Neither is known before, and both change. So each read that arrives
@@ -18,7 +18,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
@@ -27,12 +26,9 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.metadata.stated_facts import orientation_beside, read_side_facts
 from tagger.photos.decoding import Resize, turned
 from tagger.photos.decoding.limits import MEMORY_BUDGET
-from tagger.photos.files import PhotoBytes
 from tagger.photos.names import is_raw_name
-from tagger.photos.source import PhotoSource
 from tagger.pipeline import (
     AlreadyClassified,
-    Failed,
     ImageKey,
     Images,
     Limits,
@@ -48,7 +44,6 @@ from tagger.pipeline import (
     read_photo_bytes,
     timeout_text,
 )
-from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.processes.metrics import READS_HUNG
 
 # How long an incomplete batch waits for more photos if none is being read.
@@ -287,39 +282,6 @@ class PipelineBuffers:
             condition.notify_all()
 
 
-def read_in_time(
-    source: PhotoSource,
-    path: str,
-    limits: Limits,
-    must_stop: Callable[[], bool] = lambda: False,
-) -> PhotoBytes:
-    """Read one whole photo. A read that hangs is left to its thread.
-
-    Raises:
-        PhotoFailed: as `PhotoSource.read`, or it took too long.
-        ParentStopping: `must_stop` became true.
-    """
-    result: Future[PhotoBytes] = Future()
-
-    def read() -> None:
-        try:
-            result.set_result(read_photo_bytes(source, path, limits))
-        except BaseException as error:  # noqa: BLE001 - raised to the caller
-            result.set_exception(error)
-
-    # A daemon thread: one that hangs in the kernel must not keep the process alive.
-    threading.Thread(target=read, name="read", daemon=True).start()
-    deadline = time.monotonic() + limits.timeout_s
-    while not wait(
-        [result], max(0.0, min(STOP_CHECK_S, deadline - time.monotonic()))
-    ).done:
-        if must_stop():
-            raise ParentStopping
-        if time.monotonic() > deadline:
-            raise PhotoFailed(FailureKind.TIMED_OUT, timeout_text(limits.timeout_s))
-    return result.result()
-
-
 log = logging.getLogger(__name__)
 
 # How often the watch thread checks for reads that hang.
@@ -348,7 +310,6 @@ class ReaderPool:
         resizes: Mapping[int, Resize],
         timed_threads: Collection[int] = frozenset(),
     ) -> None:
-        self._read_bytes = partial(read_photo_bytes, limits=limits)
         self._open_photo = open_photo
         self._resizes = resizes
         self._timed_threads = timed_threads
@@ -382,12 +343,12 @@ class ReaderPool:
             try:
                 self._read(request)
             except PhotoFailed as failed:
-                self._deliver(request, Failed(failed.failure))
+                self._fail(request, failed.failure)
             except Exception as error:
                 if self._buffers.closed:  # closing ends child processes
                     return
                 log.exception("unexpected error while reading a photo")
-                self._deliver(request, Failed(internal_failure(error)))
+                self._fail(request, internal_failure(error))
             if request.is_abandoned:
                 # An abandoned read has returned after all.
                 with self._lock:
@@ -414,7 +375,17 @@ class ReaderPool:
         request.side_facts = read_side_facts(
             request.source, request.path, request.side_files
         )
-        self._note_read(request.source, time.monotonic() - started_at)
+        # Count a read that has arrived, and start one more reader if that helps.
+        read_s = time.monotonic() - started_at
+        with self._lock:
+            weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
+            self._mean_read_s += weight * (read_s - self._mean_read_s)
+            is_slow = SLOW_READ_S <= self._mean_read_s <= SHARED_READ_S
+            has_few = self._extra_readers < request.source.extra_reads
+            if is_slow and has_few and self._buffers.needs_reader:
+                self._extra_readers += 1
+                self._buffers.readers += 1
+                self._start(self._read_photos)
         with self._clock_stopped(request):
             self._buffers.start_processing(request)
         photo = open_photo()
@@ -425,13 +396,23 @@ class ReaderPool:
                 request, AlreadyClassified(photo.digest, photo.version, photo.facts)
             )
         elif self._buffers.add_waiter(request, photo, models):
-            self._decode(request, photo)
+            own, orientation = photo.facts.orientation, None
+            # Programs turn RAW files by sidecars, and others in the file, which leaves sidecars as they were.
+            if own is None or is_raw_name(request.path):
+                orientation = orientation_beside(request.path, request.side_facts)
+            # Once for each size: several models may have the same.
+            sizes = dict.fromkeys(self._resizes[model_id] for model_id in models)
+            images = {
+                resize: turned(photo.decode(resize), orientation, own)
+                for resize in sizes
+            }
+            self._buffers.settle(request, images)
 
     def _fetch(self, request: Request) -> Callable[[], OpenPhoto]:
         # Read the photo's bytes; returns what opens them.
         if request.reader is not None:
             return partial(request.reader, request.source, request.path)
-        photo = self._read_bytes(request.source, request.path)
+        photo = read_photo_bytes(request.source, request.path, self._limits)
         request.size_bytes = len(photo.data)
         return partial(self._open_photo, photo)
 
@@ -443,29 +424,6 @@ class ReaderPool:
             yield
         finally:
             request.started_at = time.monotonic()
-
-    def _decode(self, request: Request, photo: OpenPhoto) -> None:
-        try:
-            own, orientation = photo.facts.orientation, None
-            # Programs turn RAW files by sidecars, and others in the file, which leaves sidecars as they were.
-            if own is None or is_raw_name(request.path):
-                orientation = orientation_beside(request.path, request.side_facts)
-            # Once for each size: several models may have the same.
-            images = {
-                resize: turned(photo.decode(resize), orientation, own)
-                for resize in dict.fromkeys(
-                    self._resizes[model_id] for model_id in request.models
-                )
-            }
-        except PhotoFailed as failed:
-            self._fail(request, failed.failure)
-        except Exception as error:
-            if self._buffers.closed:  # closing ends child processes
-                return
-            log.exception("unexpected error while decoding a photo")
-            self._fail(request, internal_failure(error))
-        else:
-            self._buffers.settle(request, images)
 
     def _deliver(self, request: Request, result: Result) -> None:
         if self._buffers.settle(request):
@@ -489,23 +447,6 @@ class ReaderPool:
         self._threads.append(thread)
         thread.start()
 
-    # --- The number of readers ---
-
-    def _note_read(self, source: PhotoSource, read_s: float) -> None:
-        # Count a read that has arrived, and start one more reader if that helps.
-        with self._lock:
-            weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
-            self._mean_read_s += weight * (read_s - self._mean_read_s)
-            is_slow = SLOW_READ_S <= self._mean_read_s <= SHARED_READ_S
-            if (
-                is_slow
-                and self._extra_readers < source.extra_reads
-                and self._buffers.needs_reader
-            ):
-                self._extra_readers += 1
-                self._buffers.readers += 1
-                self._start(self._read_photos)
-
     def _ends_reader(self) -> bool:
         # Remove the calling thread if there are extra readers; returns whether it has to end.
         with self._lock:
@@ -525,27 +466,23 @@ class ReaderPool:
             suspended_s = (
                 time.monotonic() - checked_at - pause_s
             )  # the process was stopped or got no CPU time
-            for read in self._hanging_reads(max(0.0, suspended_s)):
-                self._abandon(read)
+            # Reads beyond the timeout, without time suspended, or spent waiting for memory or a child.
+            now, limit_s = time.monotonic(), self._limits.timeout_s
+            with self._lock:
+                reads = [*self._buffers.reads.items()]
+                for read, thread in reads:
+                    if (
+                        thread.ident in MEMORY_BUDGET.waiting
+                        or thread.ident in self._timed_threads
+                    ):
+                        read.started_at = now
+                    else:
+                        read.started_at += max(0.0, suspended_s)
+            for read, _ in reads:
+                if read.reader is None and now - read.started_at > limit_s:
+                    self._abandon(read)
             checked_at = time.monotonic()
             self._closing.wait(pause_s)
-
-    def _hanging_reads(self, suspended_s: float) -> list[Request]:
-        # Reads beyond the timeout, without time suspended, or spent waiting for memory or a child.
-        now = time.monotonic()
-        with self._lock:
-            for read, thread in self._buffers.reads.items():
-                ident = thread.ident
-                is_timed_elsewhere = (
-                    ident in MEMORY_BUDGET.waiting or ident in self._timed_threads
-                )
-                read.started_at = (
-                    now if is_timed_elsewhere else read.started_at + suspended_s
-                )
-            local = [read for read in self._buffers.reads if read.reader is None]
-            return [
-                read for read in local if now - read.started_at > self._limits.timeout_s
-            ]
 
     def _abandon(self, request: Request) -> None:
         # Fail the request of a hanging read and replace its thread.

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,7 @@ from tagger.photos.decoding.limits import MemoryBudget
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import Limits, OpenPhoto, open_bytes
-from tagger.pipeline.child_process import ChildProcess, ParentStopping, RunningChild
-from tagger.pipeline.sandbox import Sandbox
+from tagger.pipeline.sandbox import ParentStopping, RunningChild, Sandbox
 
 RESIZE = Resize(size=32, short_side=40)
 LIMITS = Limits(readers=1, max_bytes=10**6, max_pixels=10**6, timeout_s=20)
@@ -157,22 +156,25 @@ TRUE_FACTS: dict[str, Any] = {
 }
 
 
-def test_a_child_that_lies_fails_its_photo(tmp_path):
-    documents = [
+def test_a_child_that_lies_or_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path, monkeypatch):
+    monkeypatch.setattr("tagger.pipeline.sandbox.minimal_environment", lambda: {"PYTHONPATH": str(tmp_path)})
+    replies = [
         ("a document of 4294967295 bytes", b"\xff\xff\xff\xff"),
         ("no JSON", b"\0\0\0\1{"),
         ("no JSON", b"\0\0\xea\x60" + b"[" * 60_000),
         ("no document", b"\0\0\0\2[]"),
         ("a failure of no kind", b'\0\0\0\x0f{"kind": "odd"}'),
     ]
-    for number, (text, reply) in enumerate(documents):
-        (tmp_path / f"liar{number}.py").write_text(
-            f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({reply!r}); "
-            "sys.stdout.flush(); sys.stdin.read()"
-        )
-        child = ChildProcess(f"liar{number}", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
-        with closing(child), pytest.raises(PhotoFailed, match=text):
-            child.run(lambda running: running.call({}))
+    programs = [
+        (text, f"import sys; sys.stdout.buffer.write({reply!r}); sys.stdout.flush(); sys.stdin.read()")
+        for text, reply in replies
+    ]
+    programs.append(("signal 40", "import os; os.kill(os.getpid(), 40)"))
+    for number, (text, program) in enumerate(programs):
+        (tmp_path / f"child{number}.py").write_text(program)
+        monkeypatch.setattr("tagger.pipeline.sandbox.MODULE", f"child{number}")
+        with Sandbox(LIMITS) as child, pytest.raises(PhotoFailed, match=text):
+            child.open(in_memory(b"a"))
 
 
 @pytest.mark.parametrize(
@@ -229,26 +231,25 @@ def test_the_text_of_a_failure_is_one_that_every_database_stores(text):
     assert stored.isprintable()
 
 
-def test_a_child_that_ends_by_a_signal_without_a_name_fails_its_photo(tmp_path):
-    (tmp_path / "ends.py").write_text("import os; os.kill(os.getpid(), 40)")
-    child = ChildProcess("ends", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
-    with closing(child), pytest.raises(PhotoFailed, match="signal 40"):
-        child.run(lambda running: running.call({}))
-
-
 @pytest.mark.parametrize(
     ("fault", "timeout_s", "text", "kind"),
     [
-        ("BUSY_ON_DECODE", 2, "Decoding it took longer than 2 s", FailureKind.TIMED_OUT),
-        ("GROW_ON_DECODE", 20, "more memory", FailureKind.CRASHED),
+        ("BUSY", 2, "Decoding it took longer than 2 s", FailureKind.TIMED_OUT),
+        ("GROW", 20, "more memory", FailureKind.CRASHED),
+        ("KILL", 20, "SIGKILL", FailureKind.CRASHED),
+        ("FAULT", 20, "SIGSEGV", FailureKind.CRASHED),
     ],
 )
-def test_a_photo_that_takes_time_or_memory_without_end_fails(tmp_path, inject, fault, timeout_s, text, kind):
-    inject(fault, "endless")
-    limits = replace(LIMITS, timeout_s=timeout_s)
-    with Sandbox(limits) as sandbox, pytest.raises(PhotoFailed, match=text) as failed:
-        read(sandbox, draw_with(tmp_path / "a.jpg", "endless")).decode(RESIZE)
-    assert failed.value.failure.kind is kind
+def test_a_photo_that_takes_all_or_ends_two_children_fails_alone(
+    tmp_path, inject, fault, timeout_s, text, kind
+):
+    inject(f"{fault}_ON_DECODE", "poison")
+    fine, poison = draw(tmp_path / "fine.jpg"), draw_with(tmp_path / "a.jpg", "poison")
+    with Sandbox(replace(LIMITS, timeout_s=timeout_s)) as child:
+        with pytest.raises(PhotoFailed, match=text) as failed:
+            read(child, poison).decode(RESIZE)
+        assert failed.value.failure.kind is kind
+        assert read(child, fine).decode(RESIZE).width == 60
 
 
 # ---------- children that come and go ----------
@@ -263,7 +264,7 @@ def test_a_large_image_reserves_memory_in_the_parent(tmp_path, monkeypatch):
             reserved.append(needed_bytes)
             yield
 
-    monkeypatch.setattr("tagger.pipeline.child_process.MEMORY_BUDGET", Budget(1))
+    monkeypatch.setattr("tagger.pipeline.sandbox.MEMORY_BUDGET", Budget(1))
     Image.new("1", (10_000, 7_000)).save(tmp_path / "large.png")
     with Sandbox(replace(LIMITS, max_pixels=10**8, timeout_s=60)) as sandbox:
         read(sandbox, draw(tmp_path / "small.jpg")).decode(RESIZE)
@@ -310,17 +311,6 @@ def test_several_children_decode_at_once_and_a_late_photo_starts_none(tmp_path):
             sandbox.open(in_memory(b"a"), ends_at=time.monotonic())
         assert failed.value.failure.kind is FailureKind.TIMED_OUT
         assert not sandbox._children[0].is_started
-
-
-@pytest.mark.parametrize(("fault", "signal_name"), [("KILL", "SIGKILL"), ("FAULT", "SIGSEGV")])
-def test_a_photo_that_ends_two_children_fails_as_crashed(tmp_path, inject, fault, signal_name):
-    inject(f"{fault}_ON_DECODE", "ends")
-    fine, poison = draw(tmp_path / "fine.jpg"), draw_with(tmp_path / "ends.jpg", "ends")
-    with Sandbox(LIMITS) as child:
-        with pytest.raises(PhotoFailed, match=signal_name) as failed:
-            read(child, poison).decode(RESIZE)
-        assert failed.value.failure.kind is FailureKind.CRASHED
-        assert read(child, fine).decode(RESIZE).width == 60
 
 
 def test_a_wait_for_a_child_ends_when_the_parent_has_to_stop(tmp_path):

@@ -40,8 +40,7 @@ from tagger.pipeline import (
     Result,
     last_line,
 )
-from tagger.pipeline.child_process import ParentStopping
-from tagger.pipeline.sandbox import Sandbox
+from tagger.pipeline.sandbox import ParentStopping, Sandbox
 from tagger.processes.metrics import stage_timer
 from tagger.roots import Root
 from tagger.tags import is_classified_by

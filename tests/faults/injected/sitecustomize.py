@@ -114,7 +114,7 @@ def without_layers(names: list[str]) -> None:
 
 def pass_on() -> None:
     """Pass the faults on to child processes that do not get this one's environment."""
-    module = importlib.import_module("tagger.pipeline.child_process")
+    module = importlib.import_module("tagger.pipeline.sandbox")
     original = module.minimal_environment
     # Others import torch, which these processes do not have.
     names = [name for name in os.environ if name.endswith(("_ON_OPEN", "_ON_DECODE", "_WITHOUT_LAYERS"))]
