@@ -29,17 +29,18 @@ from tagger.photos import (
     PhotoOrigin,
     merge_facts,
 )
-from tagger.photos.formats import Container, exif_of, is_iso_media
-from tagger.photos.formats.reader import Blocks
-from tagger.photos.jpeg import EXIF, XMP, jpeg_head
-from tagger.photos.tiff import (
+from tagger.photos.containers import (
+    EXIF,
     ORIENTATION,
+    XMP,
     TiffBlock,
     TiffDirectory,
     TiffTag,
+    jpeg_head,
     open_tiff,
     orientation_of,
 )
+from tagger.photos.formats import Blocks, Container, exif_of, is_iso_media
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from tagger.metadata.tag_fields import (
     exif_position,
     keyword_key,
 )
-from tagger.photos.tiff import (
+from tagger.photos.containers import (
     ORIENTATION,
     VALUE_SIZES,
     StoredValue,

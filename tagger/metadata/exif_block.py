@@ -1,7 +1,7 @@
 """Parsing EXIF blocks into tags that compare independently of byte order and layout.
 
-Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used
-to verify that a rewritten block lost nothing, so this module shares no code with what writes it (see `exif`).
+Strict where `tagger.photos.containers` is lenient: a block is rejected if any part of it cannot be read. This
+verifies that a rewritten block lost nothing, so the module shares no code with what writes it (see `exif`).
 """
 
 import struct
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tagger.metadata import RefusalKind, WriteRefused
-from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
+from tagger.photos.containers import LETTERS, TiffBlock, TiffDirectory, open_tiff
 
 # The room of a JPEG segment without marker, length and "Exif\0\0".
 BLOCK_LIMIT = 65_527

@@ -40,8 +40,7 @@ from tagger.metadata.plans import (
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.files import read_photo
-from tagger.photos.formats import digest_photo
-from tagger.photos.formats.reader import Blocks
+from tagger.photos.formats import Blocks, digest_photo
 from tagger.photos.names import owning_folder
 from tagger.photos.paths import folded_name, path_text
 from tagger.photos.side_files import SIDECAR_MAX_BYTES

@@ -36,8 +36,7 @@ from tagger.metadata.formats.jpeg import (
 from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.metadata.xmp.packet import POSITION
-from tagger.photos.formats import digest_photo, exif_of
-from tagger.photos.formats.reader import Blocks
+from tagger.photos.formats import Blocks, digest_photo, exif_of
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 

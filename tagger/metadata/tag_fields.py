@@ -12,7 +12,7 @@ from typing import Self
 
 from tagger.geo import distance_km
 from tagger.photos import LARGEST_ERROR_M, PhotoFacts
-from tagger.photos.tiff import TiffBlock, TiffDirectory
+from tagger.photos.containers import TiffBlock, TiffDirectory
 from tagger.texts.names import name_in_language
 
 HIERARCHY_ROOT, ROOT_OF_THINGS = "Places", "Things"

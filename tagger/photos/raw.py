@@ -18,13 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from tagger.photos.jpeg import jpeg_exif, jpeg_frame
-from tagger.photos.tiff import (
+from tagger.photos.containers import (
     StoredValue,
     TiffBlock,
     TiffDirectory,
     TiffTag,
     append_directory,
+    jpeg_exif,
+    jpeg_frame,
     open_tiff,
 )
 

@@ -2,7 +2,7 @@
 
 from PIL.QoiImagePlugin import QoiImageFile
 
-from tagger.photos.formats.reader import Blocks, FormatReader, opened
+from tagger.photos.formats import Blocks, FormatReader, opened
 
 END = bytes(7) + b"\1"
 

@@ -15,8 +15,7 @@ from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
 from tagger.metadata.photo_files import temporary_name
 from tagger.metadata.plans import FilePlan, FindUndoRecord, owner_values, plan_sidecar, read_sidecar
 from tagger.metadata.tag_fields import TagFields
-from tagger.photos.formats import digest_photo
-from tagger.photos.formats.reader import Blocks
+from tagger.photos.formats import Blocks, digest_photo
 
 IMAGE = draw_photo(2, (96, 64))
 SMALL, LARGE = (

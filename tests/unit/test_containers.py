@@ -19,7 +19,7 @@ from support.examples import examples
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
-from tagger.photos import jpeg
+from tagger.photos import containers
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.formats import (
@@ -134,8 +134,8 @@ def test_pixels_change_the_digest(kind):
 def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded, searched):
     marker = re.search(rb"\xff[\x01-\xcf\xd8-\xfe]", coded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jpeg, "_SEARCHED_BYTES", searched)
-        assert jpeg._end_of_scan(coded, 0) == (marker.start() if marker else len(coded))
+        patch.setattr(containers, "_SEARCHED_BYTES", searched)
+        assert containers._end_of_scan(coded, 0) == (marker.start() if marker else len(coded))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,9 +18,9 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.model.artifact import InputRule
 from tagger.photos import formats
+from tagger.photos.containers import at_an_eighth
 from tagger.photos.decoding import DecodedImage, Pixels, Resize, decode_photo
 from tagger.photos.formats import detect_format
-from tagger.photos.jpeg import at_an_eighth
 
 PICTURE = draw_photo(7, (600, 400))
 ORIENTATION = 274

@@ -21,11 +21,11 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
 from tagger.photos import CameraFacts
+from tagger.photos.containers import from_first_scan
 from tagger.photos.decoding import decode_photo, limits as memory
 from tagger.photos.decoding.conversion import scalable, scaled
 from tagger.photos.decoding.limits import MemoryBudget, decoder_memory, failing_alone
 from tagger.photos.formats import JPEG, digest_photo
-from tagger.photos.jpeg import from_first_scan
 
 PICTURE = draw_photo(7, (300, 200))
 BYTES = np.asarray(PICTURE)

@@ -20,10 +20,11 @@ from tagger.photos.formats import (
     RAW,
     TIFF,
     WEBP,
+    Blocks,
+    BrokenBlocks,
     detect_format,
     read_container,
 )
-from tagger.photos.formats.reader import Blocks, BrokenBlocks
 from tagger.photos.raw import read_raw
 
 

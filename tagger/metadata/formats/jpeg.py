@@ -15,9 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tagger.metadata import RefusalKind, WriteRefused
-from tagger.photos.formats.reader import Blocks
-from tagger.photos.jpeg import EXIF, IPTC, SEGMENT_LIMIT, XMP, iptc_in, resources_in
-from tagger.photos.tiff import TiffBlock, open_tiff
+from tagger.photos.containers import (
+    EXIF,
+    IPTC,
+    SEGMENT_LIMIT,
+    XMP,
+    TiffBlock,
+    iptc_in,
+    open_tiff,
+    resources_in,
+)
+from tagger.photos.formats import Blocks
 
 # An identifier, the size of the whole, and the offset of the part.
 _EXTENDED_HEAD_BYTES = 40

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tagger.errors import PhotoFailed
+from tagger.photos.containers import ORIENTATION, at_an_eighth, is_without_end
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
     Box,
@@ -30,10 +31,7 @@ from tagger.photos.decoding.limits import (
     is_truncation,
 )
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.formats import PhotoFormat, exif_of, orientation_in
-from tagger.photos.formats.reader import check_pixels
-from tagger.photos.jpeg import at_an_eighth, is_without_end
-from tagger.photos.tiff import ORIENTATION
+from tagger.photos.formats import PhotoFormat, check_pixels, exif_of, orientation_in
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 

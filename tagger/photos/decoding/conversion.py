@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tagger.photos.formats.reader import SIXTEEN_BIT_MODES, mode_bytes
+from tagger.photos.formats import SIXTEEN_BIT_MODES, mode_bytes
 
 Box = tuple[float, float, float, float]
 _BAND_PIXELS = 4_000_000

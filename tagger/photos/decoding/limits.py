@@ -19,8 +19,13 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.formats import PhotoFormat, detect_format
-from tagger.photos.formats.reader import SIXTEEN_BIT_MODES, DecoderMemory, pixel_bytes
+from tagger.photos.formats import (
+    SIXTEEN_BIT_MODES,
+    DecoderMemory,
+    PhotoFormat,
+    detect_format,
+    pixel_bytes,
+)
 
 # How Pillow's messages begin if it recognises a file but cannot decode it.
 _UNSUPPORTED_PREFIXES = (

@@ -18,8 +18,14 @@ from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.limits import MEMORY_BUDGET
-from tagger.photos.formats import JPEG, LIBRAW, RAW, PhotoFormat, require_format
-from tagger.photos.formats.reader import check_pixels
+from tagger.photos.formats import (
+    JPEG,
+    LIBRAW,
+    RAW,
+    PhotoFormat,
+    check_pixels,
+    require_format,
+)
 from tagger.photos.raw import read_raw
 
 # The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel of

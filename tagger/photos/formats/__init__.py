@@ -1,27 +1,96 @@
 """The formats of photos, each declared once: its signature, names, media type, and the module that reads it.
 
 The content decides, never the name. What reads a format is imported once a file of it is read: pixels and
-most parsing wait until then.
+most parsing wait until then. Here is also what readers of several formats share.
+
+A photo is opened header first, by one reader of Pillow that is called directly: readers that start other
+programs (EPS, PDF) are never reached. Knows nothing of colours, scaling or the model.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from math import ceil
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.extensions import is_installed, load
-from tagger.photos.jpeg import Part
-from tagger.photos.tiff import open_tiff, orientation_of
+from tagger.photos.containers import SEGMENT_LIMIT, Part, open_tiff, orientation_of
 
 if TYPE_CHECKING:
-    from tagger.photos.formats.reader import FormatReader
+    from PIL.ImageFile import ImageFile
 
 
 # How much of a file `detect_format` looks at.
 HEAD_BYTES = 256
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The content of a file's metadata blocks; None if the file has no such block.
+
+    `xmp` is the packet (XML, with wrapper and padding if it has any). `exif` is a TIFF block without the
+    prefix "Exif". `iptc` holds the IIM datasets without the Photoshop resource around them.
+    """
+
+    xmp: bytes | None = None
+    exif: bytes | None = None
+    iptc: bytes | None = None
+
+
+class BrokenBlocks(ValueError):
+    """A block of metadata cannot be read."""
+
+
+@dataclass(frozen=True)
+class DecoderMemory:
+    """The most memory of an opened image: while its pixels are in use, and more while it is decoded."""
+
+    held_bytes: int = 0
+    decoding_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class FormatReader:
+    """How files of a format are parsed and decoded.
+
+    Parsing never raises on bad input, apart from `open`, which raises `PhotoFailed` (too many pixels, no
+    pixels, a decoder that is not installed) or any error of Pillow.
+
+    Attributes:
+        open: Reads the header of a file with at most so many pixels. The image's `load()` decodes the pixels.
+        is_upright: Whether decoding turns the image.
+        image_parts: The bytes of the image, which writing metadata does not change; None: they are unknown.
+        may_have_image: Whether a whole file has an image, as far as its parts tell.
+        exif: Finds the EXIF block, which `open_tiff` reads. None: Pillow's image has the orientation.
+        blocks: Reads the metadata, or raises `BrokenBlocks`. Those of JPEG and RAW are read in metadata.
+        bare_file: The still image, for decoders that fail on data that viewers ignore; None: there is no way.
+        has_unread_coding: Whether no decoder here reads the image's coding. False in case of doubt.
+        memory: What the decoder of an opened image holds beside Pillow's pixels, by the file and the full
+            size, of which that of a JPEG may be a fraction.
+        load_decoder: Loads what the first photo needs, for a process that can open no file later.
+    """
+
+    open: Callable[[bytes, int], ImageFile]
+    is_upright: bool = False
+    image_parts: Callable[[bytes], tuple[Part, ...] | None] = lambda _data: None
+    may_have_image: Callable[[bytes], bool] = lambda _data: True
+    exif: Callable[[bytes], bytes | None] | None = None
+    blocks: Callable[[bytes], Blocks] = lambda _data: Blocks()
+    bare_file: Callable[[bytes], bytes | None] = lambda _data: None
+    has_unread_coding: Callable[[bytes], bool] = lambda _data: False
+    memory: Callable[[ImageFile, bytes, tuple[int, int]], DecoderMemory] = lambda *_: (
+        DecoderMemory()
+    )
+    load_decoder: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -51,7 +120,7 @@ class PhotoFormat:
     extensions_of_extra: tuple[str, ...] = ()
 
     @cached_property
-    def reader(self) -> "FormatReader":
+    def reader(self) -> FormatReader:
         reader: FormatReader = load(self.reader_place)
         return reader
 
@@ -236,7 +305,7 @@ DIGEST_VERSION = 1
 
 @dataclass(frozen=True)
 class Container:
-    """`parts` are the image data in order; `exif` is a TIFF block that `tiff.open_tiff` reads."""
+    """`parts` are the image data in order; `exif` is a TIFF block that `open_tiff` reads."""
 
     parts: tuple[Part, ...]
     orientation: int
@@ -306,3 +375,77 @@ def digest_container(container: Container | None, data: bytes) -> str:
     for part in container.parts:
         hasher.update(part)
     return f"{DIGEST_VERSION}-{hasher.hexdigest()}"
+
+
+# What readers of several formats share.
+
+
+def opened(
+    read: Callable[[io.BytesIO], ImageFile],
+    data: bytes,
+    max_pixels: int,
+    pieces: Iterable[object] = (),
+) -> ImageFile:
+    """Open a photo by a reader of Pillow, unless it is in more `pieces` than the reader reads in seconds.
+
+    Raises:
+        PhotoFailed: too many pieces, too many pixels, or no pixels.
+    """
+    from PIL import Image
+
+    if next(islice(pieces, SEGMENT_LIMIT, None), None) is not None:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
+        )
+    # Pillow's warnings about metadata are silenced, also where warnings are errors. A permanent filter,
+    # because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
+    # process's filters removes it.
+    is_quiet = any(
+        getattr(entry[3], "pattern", None) == _PILLOW_MODULES
+        for entry in warnings.filters
+    )
+    if not is_quiet:
+        with _filter_lock:
+            warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)
+    # The limit is `max_pixels`. Pillow's own is checked for some formats only.
+    Image.MAX_IMAGE_PIXELS = None
+    image = read(io.BytesIO(data))
+    check_pixels(*image.size, max_pixels)
+    return image
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise `PhotoFailed` for an image without pixels or with more than the limit."""
+    if width <= 0 or height <= 0:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            f"The image says it is {width} x {height} pixels. Restore it from a backup.",
+        )
+    if width * height > max_pixels:
+        raise PhotoFailed(
+            FailureKind.TOO_MANY_PIXELS,
+            f"The image has {width} x {height} pixels, more than the limit of {max_pixels}. "
+            "Scale it down, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
+        )
+
+
+_filter_lock = threading.Lock()
+_PILLOW_MODULES = r"PIL\."
+
+
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+# Bytes per pixel in Pillow's memory by mode; 4 for all other modes.
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(SIXTEEN_BIT_MODES, 2)}
+# Pillow keeps the address of each row.
+_POINTER_BYTES = 8
+
+
+def pixel_bytes(mode: str, width: int, height: int) -> int:
+    row_bytes = ceil(width * mode_bytes(mode) / 4) * 4
+    return height * (row_bytes + _POINTER_BYTES)
+
+
+def mode_bytes(mode: str) -> int:
+    """Bytes per pixel in Pillow's memory."""
+    return _MODE_BYTES.get(mode, 4)

@@ -25,8 +25,24 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.formats import LIBHEIF
-from tagger.photos.formats.reader import (
+from tagger.photos.containers import (
+    EXIF,
+    JPEG_LS,
+    SEGMENT_LIMIT,
+    XMP,
+    Part,
+    components_of_first_scan,
+    first_with_tags,
+    from_first_scan,
+    has_tags,
+    iptc_in,
+    jpeg_exif,
+    jpeg_parts,
+    open_tiff,
+    scans_and_coding,
+)
+from tagger.photos.formats import (
+    LIBHEIF,
     Blocks,
     BrokenBlocks,
     DecoderMemory,
@@ -34,21 +50,7 @@ from tagger.photos.formats.reader import (
     check_pixels,
     opened,
 )
-from tagger.photos.jpeg import (
-    EXIF,
-    JPEG_LS,
-    SEGMENT_LIMIT,
-    XMP,
-    Part,
-    components_of_first_scan,
-    from_first_scan,
-    iptc_in,
-    jpeg_exif,
-    jpeg_parts,
-    scans_and_coding,
-)
 from tagger.photos.raw import boxes_in, read_raw
-from tagger.photos.tiff import first_with_tags, has_tags, open_tiff
 
 # JPEG: opened without metadata, and with a bounded number of scans.
 

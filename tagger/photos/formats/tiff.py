@@ -14,24 +14,25 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.formats import unread_kind
-from tagger.photos.formats.reader import (
+from tagger.photos.containers import (
+    COUNT_LIMIT,
+    ORIENTATION,
+    SEGMENT_LIMIT,
+    VALUE_SIZES,
+    Part,
+    TiffBlock,
+    TiffDirectory,
+    open_tiff,
+    pages_to_main,
+)
+from tagger.photos.formats import (
     Blocks,
     DecoderMemory,
     FormatReader,
     check_pixels,
     opened,
     pixel_bytes,
-)
-from tagger.photos.jpeg import SEGMENT_LIMIT, Part
-from tagger.photos.tiff import (
-    COUNT_LIMIT,
-    ORIENTATION,
-    VALUE_SIZES,
-    TiffBlock,
-    TiffDirectory,
-    open_tiff,
-    pages_to_main,
+    unread_kind,
 )
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262

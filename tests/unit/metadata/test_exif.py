@@ -36,7 +36,7 @@ from tagger.metadata.exif import add, has_position, insertion_difference, read, 
 from tagger.metadata.formats import is_jpeg
 from tagger.metadata.photo_files import photo_fields
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
-from tagger.photos.jpeg import EXIF, XMP, jpeg_exif
+from tagger.photos.containers import EXIF, XMP, jpeg_exif
 
 XP_KEYWORDS, DESCRIPTION = 0x9C9E, 0x010E
 

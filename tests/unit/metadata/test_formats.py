@@ -48,8 +48,7 @@ from tagger.metadata.photo_files import photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord, digest_file
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
-from tagger.photos.formats import digest_photo
-from tagger.photos.formats.reader import Blocks
+from tagger.photos.formats import Blocks, digest_photo
 
 PLAIN = encode_photo("JPEG")
 JFIF_END = 20
