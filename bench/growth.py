@@ -28,8 +28,8 @@ from bench.rig import (
     TAGGER,
     note,
     print_heading,
-    print_table,
     run,
+    table,
     tagger_environment,
 )
 from tests.rig.large_library import JOBS, ROOT, make_library
@@ -99,15 +99,9 @@ def main() -> None:
         _measured(number, on_postgresql=args.postgresql)
         for number in sorted(args.photos)
     ]
-    print_table(
-        (
-            "CPU s",
-            *(f"{number:,} photos" for number in sorted(args.photos)),
-            "growth",
-            "",
-        ),
-        [_row(costs) for costs in zip(*columns, strict=True)],
-    )
+    sizes_shown = (f"{number:,} photos" for number in sorted(args.photos))
+    rows = [_row(costs) for costs in zip(*columns, strict=True)]
+    print(table(("CPU s", *sizes_shown, "growth", ""), rows), flush=True)
 
 
 @dataclass(frozen=True)

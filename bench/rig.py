@@ -212,10 +212,6 @@ def print_heading(title: str) -> None:
     print("\n".join(lines), flush=True)
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    print(table(names, rows), flush=True)
-
-
 def table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table and an empty line; the first column is text, the others are numbers."""
     lines = [

@@ -8,26 +8,20 @@ from pathlib import Path
 
 import pytest
 from support.artifacts import LABELS, tiny_artifact
-from support.command_line import CommandOutput, run_command
+from support.command_line import run_command
 from support.commands import draw_many
 
 import bench
-from bench.compare.__main__ import Workload, find_program
+from bench.compare import PROGRAMS, Workload
 from bench.rig import draw_photos
 
 BENCH = Path(bench.__file__).parent
-PACKAGES = sorted(path.parent.name for path in BENCH.glob("*/__main__.py"))
-SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "ArgumentParser(prog=" in path.read_text())
+SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "ArgumentParser(" in path.read_text())
 
 
-def _run(name: str, *words: str | Path) -> CommandOutput:
-    module = f"bench.{name}.__main__" if name in PACKAGES else f"bench.{name}"
-    return run_command(importlib.import_module(module).main, *words)
-
-
-@pytest.mark.parametrize("name", PACKAGES + SCRIPTS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_help_names_the_program_and_its_purpose(name):
-    output = _run(name, "--help")
+    output = run_command(importlib.import_module(f"bench.{name}").main, "--help")
     assert output.code == 0, output.err
     assert f"python -m bench.{name}" in output.text
 
@@ -59,7 +53,7 @@ def workload(tmp_path) -> Workload:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["worker", "loader", "loader-tuned", "celery"])
 def test_programs_store_all_photos_with_the_drawn_landmark(workload, name):
-    measurement = find_program(name).measure(workload)
+    measurement = PROGRAMS[name][1](workload)
     for number, photo in enumerate(workload.photos):
         if number % (TAGS + 1) < TAGS:  # every fifth photo shows no landmark of the model
             assert measurement.top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug

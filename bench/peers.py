@@ -1,12 +1,21 @@
-"""PyTorch's way to process many files: the processes of a DataLoader decode, and a loop runs the network.
+"""PyTorch's and Celery's ways to process many files, as their documentation teaches them.
 
-    python -m bench.compare.loader [--tuned] MODEL.pt DATABASE FOLDER-OR-PHOTO…
+    python -m bench.peers [--tuned] MODEL.pt DATABASE FOLDER-OR-PHOTO…
+
+The processes of a DataLoader decode, and a loop runs the network.
 
 Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core,
 batches of 32, no pinned memory, which is for GPUs. Decodes photos at full size, computes in float32, and
 stores the best tags of each batch in one transaction in SQLite. `--tuned` decodes at the smallest scale of
 JPEG that has enough pixels, and freezes the network, in bfloat16 where the processor has it. Unlike the
 tagger, it does not apply the orientation, recognise copies, resume, or survive what is no photo.
+
+    celery -A bench.peers worker --pool prefork
+
+One photo per task, decoded at full size, and a transaction. Follows
+https://docs.celeryq.dev/en/stable/getting-started/first-steps-with-celery.html for the task, and
+https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init for the network, which each
+child process loads once. The pool has one process per core. Results are ignored.
 """
 
 import argparse
@@ -19,16 +28,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from celery import Celery
+from celery.signals import worker_process_init
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from bench.compare import TOP_K
 from bench.rig import photos_in
 from tagger.model.artifact import without_deprecations
 from tagger.model.devices import cpu_emulates_bfloat16
 
 BATCH_SIZE = 32
+TOP_K = 5  # the tags that every program stores for each photo
 
 
 class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
@@ -71,7 +82,7 @@ def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
 def main() -> None:
     """Tag photos in batches from a DataLoader."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.compare.loader", description=main.__doc__
+        prog="python -m bench.peers", description=main.__doc__
     )
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("model", type=Path)
@@ -80,7 +91,11 @@ def main() -> None:
     args = parser.parse_args()
     network, manifest = load_network(args.model)
     if args.tuned:
-        network = _freeze(network)
+        with without_deprecations():
+            if not cpu_emulates_bfloat16():
+                network.to(torch.bfloat16)
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = torch.jit.freeze(network)
     slugs = [label["slug"] for label in manifest["labels"]]
     paths = [
         photo
@@ -92,12 +107,7 @@ def main() -> None:
         for images, names in DataLoader(
             photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))
         ):
-            store(
-                connection,
-                names,
-                best_scores(network, images, min(TOP_K, len(slugs))),
-                slugs,
-            )
+            store(connection, names, best_scores(network, images), slugs)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -137,23 +147,41 @@ def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
     return network, json.loads(extra["manifest.json"])
 
 
-def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    with without_deprecations():
-        if not cpu_emulates_bfloat16():
-            network.to(torch.bfloat16)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return torch.jit.freeze(network)  # type: ignore[no-any-return]
-
-
 def best_scores(
-    network: torch.jit.ScriptModule, images: torch.Tensor, count: int
+    network: torch.jit.ScriptModule, images: torch.Tensor
 ) -> torch.return_types.topk:
-    """Return the `count` best scores of each image of a batch, uint8 (B, 3, H, W)."""
+    """Return the TOP_K best scores of each image of a batch, uint8 (B, 3, H, W), or all."""
     with torch.inference_mode():
         output = network(images)
     # Format 2 has embeddings.
     scores: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return scores.float().topk(count, dim=1)
+    return scores.float().topk(min(TOP_K, scores.shape[1]), dim=1)
+
+
+app = Celery("peer", broker=os.environ.get("PEER_BROKER"))
+# By default a child must start in 4 s; loading a network may take longer on a busy machine.
+app.conf.update(task_ignore_result=True, worker_proc_alive_timeout=60.0)
+# What a child process keeps from task to task.
+_state: dict[str, Any] = {}
+
+
+@worker_process_init.connect
+def _load(**_: Any) -> None:
+    # Load the network and connect: neither torch's threads nor a connection survive a fork.
+    torch.set_num_threads(1)
+    network, manifest = load_network(Path(os.environ["PEER_MODEL"]))
+    _state["network"] = network
+    _state["slugs"] = [label["slug"] for label in manifest["labels"]]
+    _state["transform"] = make_transform(manifest["input"])
+    _state["connection"] = open_database(Path(os.environ["PEER_DATABASE"]))
+
+
+@app.task(name="tag")
+def tag(path: str) -> None:
+    with Image.open(path) as photo:
+        image = _state["transform"](photo.convert("RGB"))
+    top = best_scores(_state["network"], image.unsqueeze(0))
+    store(_state["connection"], [path], top, _state["slugs"])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from statistics import mean, median
 from celery import Celery
 from sqlalchemy import insert, select
 
-from bench.compare import BROKER, DATABASE, MODEL, TASK
 from bench.rig import (
     SHIPPED,
     TAGGER,
@@ -46,7 +45,7 @@ from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import RedisServer
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 LIBRARY = "tagger.sqlite"
 # The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive
 # number.
@@ -59,6 +58,9 @@ TAGGER_QUERY = """
     JOIN tags ON tags.content_id = photos.content_id AND tags.rank = 1
     JOIN landmarks ON landmarks.id = tags.landmark_id
 """
+BACKEND_QUERY = (
+    "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ class Measurement:
         cls, database: Path, query: str, workload: Workload, cpu_s: float, wall_s: float
     ) -> "Measurement":
         top_tags = read_top_tags(database, query, workload)
-        backend = read_backend(database) if query == TAGGER_QUERY else "-"
+        backend = "-"
+        if query == TAGGER_QUERY:
+            with closing(sqlite3.connect(database)) as connection:
+                (backend,) = connection.execute(BACKEND_QUERY).fetchone() or ("-",)
         count = len(top_tags)
         return cls(
             max(1000 * cpu_s / count, MIN_COST),
@@ -131,13 +136,6 @@ def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path) -> No
         connection.execute(insert(backend_selections), choices)
 
 
-def reference_tags(workload: Workload) -> dict[str, str]:
-    """The best tag of each photo, decoded at full size and computed in float32."""
-    with _temporary_folder() as folder:
-        _run_loader(workload.model, folder, [workload.folder], [])
-        return read_top_tags(folder / LIBRARY, LOADER_QUERY, workload)
-
-
 def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
     return lambda workload: _measure_command(
         workload,
@@ -147,27 +145,51 @@ def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
 
 
 def measure_worker(workload: Workload) -> Measurement:
-    with _temporary_folder() as folder:
-        shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
-        costs = run_worker(
-            folder,
-            workload.model,
-            workload.warm_up,
-            workload.folder,
+    """Measure a worker of the tagger, from the first claim of a photo to the end of their job."""
+    with _temporary_folder() as data, ExitStack() as stack:
+        shutil.copytree(workload.data_folder, data, dirs_exist_ok=True)
+        server = stack.enter_context(RedisServer())
+        environment = tagger_environment(
+            data, model=str(workload.model), device="cpu", redis_url=server.url
         )
-        return Measurement.of(folder / LIBRARY, TAGGER_QUERY, workload, *costs)
+        database = stack.enter_context(
+            closing(open_database(f"sqlite:///{data / LIBRARY}"))
+        )
+        worker = stack.enter_context(_process([*TAGGER, "worker"], environment, data))
+        while not list_workers(database):  # it registers once its model is loaded
+            _wait_for(worker)
+        time.sleep(1.0)  # Celery subscribes to its queues just after
+        _run_job(workload.warm_up, environment, worker, database)
+        cpu_before_s = cpu_seconds(worker.pid)
+        job = _run_job(workload.folder, environment, worker, database)
+        if job.started_at is None or job.finished_at is None:
+            raise SystemExit("the job did not start")
+        cpu_s = cpu_seconds(worker.pid) - cpu_before_s
+        wall_s = (job.finished_at - job.started_at).total_seconds()
+        return Measurement.of(data / LIBRARY, TAGGER_QUERY, workload, cpu_s, wall_s)
 
 
 def measure_celery(workload: Workload) -> Measurement:
-    with _temporary_folder() as folder:
+    """Measure a Celery worker of `bench.peers` with one process per core."""
+    with _temporary_folder() as folder, RedisServer() as server:
         database = folder / LIBRARY
-        costs = run_peer(
-            _peer_environment(),
-            database,
-            workload.model,
-            workload.warm_up,
-            workload.photos,
-        )
+        environment = _peer_environment() | {
+            "PEER_BROKER": server.url,
+            "PEER_MODEL": str(workload.model),
+            "PEER_DATABASE": str(database),
+        }
+        command = [sys.executable, "-m", "celery", "-A", "bench.peers", "worker"]
+        command += ["--pool", "prefork", "--loglevel", "WARNING"]
+        with _process(command, environment, folder) as worker:
+            sender = Celery(broker=server.url)
+            warm_up_photos = list(workload.warm_up.iterdir())
+            _send(sender, warm_up_photos)
+            _wait_for_photos(worker, database, len(warm_up_photos))
+            cpu_before_s, start = cpu_seconds(worker.pid), time.monotonic()
+            _send(sender, workload.photos)
+            count = len(warm_up_photos) + len(workload.photos)
+            _wait_for_photos(worker, database, count)
+            costs = cpu_seconds(worker.pid) - cpu_before_s, time.monotonic() - start
         return Measurement.of(database, LOADER_QUERY, workload, *costs)
 
 
@@ -179,12 +201,6 @@ def read_top_tags(
     with closing(sqlite3.connect(database)) as connection:
         stored = dict(connection.execute(query))
     return {path: stored[path] for path in map(str, workload.photos)}
-
-
-def read_backend(database: Path) -> str:
-    query = "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
-    with closing(sqlite3.connect(database)) as connection:
-        return next((backend for (backend,) in connection.execute(query)), "-")
 
 
 @contextmanager
@@ -209,7 +225,7 @@ def _run_loader(
     paths: Sequence[Path],
     options: Sequence[str],
 ) -> Finished:
-    loader = [sys.executable, "-m", "bench.compare.loader", *options]
+    loader = [sys.executable, "-m", "bench.peers", *options]
     command: list[str | Path] = [*loader, model, folder / LIBRARY, *paths]
     return run(command, _peer_environment()).checked()
 
@@ -236,119 +252,30 @@ def _measure_command(
         return Measurement.of(folder / LIBRARY, query, workload, *costs)
 
 
-@dataclass(frozen=True)
-class ComparedProgram:
-    """`name` is for --programs, `title` for the report."""
-
-    name: str
-    title: str
-    measure: Callable[[Workload], Measurement]
-
-
 TAG = "tag"
-
-PROGRAMS = (
-    ComparedProgram(TAG, "`tagger tag`", measure_tag()),
-    ComparedProgram(
-        "tag-torchscript",
+# By their names for --programs: their titles in the report, and what measures them.
+PROGRAMS: Mapping[str, tuple[str, Callable[[Workload], Measurement]]] = {
+    TAG: ("`tagger tag`", measure_tag()),
+    "tag-torchscript": (
         "`tagger tag`, TorchScript",
         measure_tag(backend="torchscript"),
     ),
-    ComparedProgram("worker", "`tagger worker`", measure_worker),
-    ComparedProgram("celery", "Celery, one photo per task", measure_celery),
-    ComparedProgram("loader", "DataLoader", measure_loader()),
-    ComparedProgram(
-        "loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")
-    ),
-)
+    "worker": ("`tagger worker`", measure_worker),
+    "celery": ("Celery, one photo per task", measure_celery),
+    "loader": ("DataLoader", measure_loader()),
+    "loader-tuned": ("DataLoader, scaled, frozen", measure_loader("--tuned")),
+}
 
 
-def find_program(name: str) -> ComparedProgram:
-    return next(program for program in PROGRAMS if program.name == name)
-
-
-# A real Celery worker with a new database, measured: the tagger's, and `bench.compare.celery_app`.
+# Real Celery workers with a new database: the tagger's, and that of `bench.peers`.
 
 POLL_S = 0.1
 Worker = subprocess.Popen[bytes]
 
 
-def run_worker(
-    data: Path,
-    model: Path,
-    warm_up: Path,
-    photos: Path,
-) -> tuple[float, float]:
-    """Let a worker of the tagger process the folder of warm-up photos and then that of photos.
-
-    Returns:
-        its CPU time for the photos, and the seconds from the first claim to the end of their job
-    """
-    with ExitStack() as stack:
-        server = stack.enter_context(RedisServer())
-        environment = tagger_environment(
-            data,
-            model=str(model),
-            device="cpu",
-            redis_url=server.url,
-        )
-        database = stack.enter_context(
-            closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}"))
-        )
-        worker = stack.enter_context(_process([*TAGGER, "worker"], environment, data))
-        while not list_workers(database):  # it registers once its model is loaded
-            _wait_for(worker)
-        time.sleep(1.0)  # Celery subscribes to its queues just after
-        _run_job(warm_up, environment, worker, database)
-        cpu_before_s = cpu_seconds(worker.pid)
-        job = _run_job(photos, environment, worker, database)
-        if job.started_at is None or job.finished_at is None:
-            raise SystemExit("the job did not start")
-        seconds = (job.finished_at - job.started_at).total_seconds()
-        return cpu_seconds(worker.pid) - cpu_before_s, seconds
-
-
-def run_peer(
-    environment: Mapping[str, str],
-    database: Path,
-    model: Path,
-    warm_up: Path,
-    photos: Sequence[Path],
-) -> tuple[float, float]:
-    """Like `run_worker`, for a worker of `bench.compare.celery_app` with one process per core."""
-    with RedisServer() as server:
-        settings = {
-            BROKER: server.url,
-            MODEL: str(model),
-            DATABASE: str(database),
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "bench.compare.celery_app",
-            "worker",
-        ]
-        command += ["--pool", "prefork", "--loglevel", "WARNING"]
-        with _process(command, {**environment, **settings}, database.parent) as worker:
-            sender = Celery(broker=server.url)
-            warm_up_photos = list(warm_up.iterdir())
-            _send(sender, warm_up_photos)
-            _wait_for_photos(worker, database, len(warm_up_photos))
-            cpu_before_s, start = cpu_seconds(worker.pid), time.monotonic()
-            _send(sender, photos)
-            _wait_for_photos(
-                worker,
-                database,
-                len(warm_up_photos) + len(photos),
-            )
-            return cpu_seconds(worker.pid) - cpu_before_s, time.monotonic() - start
-
-
 def _send(sender: Celery, photos: Sequence[Path]) -> None:
     for path in photos:
-        sender.send_task(TASK, (str(path),))
+        sender.send_task("tag", (str(path),))
 
 
 def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
@@ -428,43 +355,38 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Results:
-    """`rounds` has the measurements by program name; `reference` has the expected best tag of each photo."""
-
-    name: str
-    photos: Sequence[Path]
-    rounds: Mapping[str, Sequence[Measurement]]
-    reference: Mapping[str, str]
-
-    def report(self) -> str:
-        mean_mb = mean(photo.stat().st_size for photo in self.photos) / 1e6
-        count = len(next(iter(self.rounds.values())))
-        rows = [
-            self._row(program) for program in PROGRAMS if program.name in self.rounds
-        ]
-        heading = f"### {self.name}: {len(self.photos)} photos, {mean_mb:.2f} MB on average, rounds: {count}"
-        return f"{heading}\n\n{table(_COLUMNS, rows)}"
-
-    def _row(self, program: ComparedProgram) -> list[object]:
-        rounds = self.rounds[program.name]
-        costs, rates = [each.cpu_ms for each in rounds], [each.rate for each in rounds]
-        baseline = [each.cpu_ms for each in self.rounds.get(TAG, ())]
+def report(
+    name: str,
+    photos: Sequence[Path],
+    rounds: Mapping[str, Sequence[Measurement]],
+    reference: Mapping[str, str],
+) -> str:
+    """The table of the measurements by program; `reference` has the expected best tag of each photo."""
+    rows = []
+    for program, measurements in rounds.items():
+        costs = [each.cpu_ms for each in measurements]
+        rates = [each.rate for each in measurements]
+        baseline = [each.cpu_ms for each in rounds.get(TAG, ())]
         ratios = [cost / other for cost, other in zip(costs, baseline, strict=False)]
         same = min(
-            sum(each.top_tags[path] == slug for path, slug in self.reference.items())
-            for each in rounds
+            sum(each.top_tags[path] == slug for path, slug in reference.items())
+            for each in measurements
         )
-        return [
-            program.title,
-            ", ".join(sorted({each.backend for each in rounds})),
+        row: list[object] = [
+            PROGRAMS[program][0],
+            ", ".join(sorted({each.backend for each in measurements})),
             median(costs),
             value_range(costs),
             f"{median(ratios):.2f} x" if ratios else "-",
             median(rates),
             value_range(rates),
-            f"{100 * same / len(self.reference):.1f} %",
+            f"{100 * same / len(reference):.1f} %",
         ]
+        rows.append(row)
+    mean_mb = mean(photo.stat().st_size for photo in photos) / 1e6
+    count = len(next(iter(rounds.values())))
+    heading = f"### {name}: {len(photos)} photos, {mean_mb:.2f} MB on average, rounds: {count}"
+    return f"{heading}\n\n{table(_COLUMNS, rows)}"
 
 
 # The size of the photos that every program processes before it is measured.
@@ -482,7 +404,7 @@ def main() -> None:
     photos = "photos of each folder at most, evenly spread [800]"
     parser.add_argument("--photos", type=int, default=800, help=photos)
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
-    names = [program.name for program in PROGRAMS]
+    names = list(PROGRAMS)
     parser.add_argument(
         "--programs", nargs="+", choices=names, default=names, help="[all]"
     )
@@ -494,7 +416,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     args.model = args.model.absolute()
-    programs = [find_program(name) for name in args.programs]
+    programs = [name for name in names if name in args.programs]
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder, warm_up = Path(name, "data"), Path(name, "warm-up")
         draw_photos(warm_up, 0, WARM_UP_PHOTOS, SMALL)
@@ -503,41 +425,34 @@ def main() -> None:
         print(INTRODUCTION, flush=True)
         for number, source in enumerate(args.folders):
             folder = Path(name, f"photos-{number}")
-            copy_photos(source.resolve(), folder, args.photos)
+            # So many of a folder's photos, evenly spread: all programs get a folder.
+            for photo in evenly_spread(photos_in(source.resolve()), args.photos):
+                copy = folder / photo.relative_to(source.resolve())
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(photo, copy)
             workload = Workload(args.model, data_folder, warm_up, folder)
-            results = compare(
-                source.resolve().name,
-                workload,
-                programs,
-                args.rounds,
-            )
-            print(results.report(), flush=True)
+            name_of_folder = source.resolve().name
+            print(compare(name_of_folder, workload, programs, args.rounds), flush=True)
 
 
-def copy_photos(source: Path, folder: Path, count: int) -> None:
-    """Copy so many of a folder's photos, evenly spread, so that all programs get a folder."""
-    for photo in evenly_spread(photos_in(source), count):
-        copy = folder / photo.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(photo, copy)
-
-
-def compare(
-    name: str, workload: Workload, programs: Sequence[ComparedProgram], count: int
-) -> Results:
+def compare(name: str, workload: Workload, programs: Sequence[str], count: int) -> str:
     note(f"{name}: {len(workload.photos)} photos; computing the reference tags")
-    reference = reference_tags(workload)
-    rounds: dict[str, list[Measurement]] = {program.name: [] for program in programs}
+    # The best tag of each photo, decoded at full size and computed in float32.
+    with _temporary_folder() as folder:
+        _run_loader(workload.model, folder, [workload.folder], [])
+        reference = read_top_tags(folder / LIBRARY, LOADER_QUERY, workload)
+    rounds: dict[str, list[Measurement]] = {program: [] for program in programs}
     for number in range(count):
         note(f"{name}: round {number + 1} of {count}")
         first = number % len(programs)  # none always follows the same one
         for program in (*programs[first:], *programs[:first]):
-            measurement = program.measure(workload)
-            rounds[program.name].append(measurement)
+            title, measure = PROGRAMS[program]
+            measurement = measure(workload)
+            rounds[program].append(measurement)
             note(
-                f"{program.title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s"
+                f"{title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s"
             )
-    return Results(name, workload.photos, rounds, reference)
+    return report(name, workload.photos, rounds, reference)
 
 
 if __name__ == "__main__":
