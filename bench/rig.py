@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from tagger.model.devices import core_count, engine_version, processor_name
+from tagger.model.devices import core_count, engine_version, hardware_name
 
 # Processes
 
@@ -191,6 +191,7 @@ PACKAGES = (
 def print_heading(title: str) -> None:
     versions = ", ".join(f"{package} {engine_version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    processor = hardware_name("cpu")
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     spec = sys.modules["__main__"].__spec__
     program = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
@@ -205,7 +206,7 @@ def print_heading(title: str) -> None:
     lines = (
         f"## {title}\n",
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
-        f"- {processor_name()}, {core_count()} cores, {memory_gib:.0f} GiB; {platform.platform(terse=True)}",
+        f"- {processor}, {core_count()} cores, {memory_gib:.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {program}` with {arguments}\n",
     )

@@ -19,7 +19,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import stat
 import struct
 import warnings
 import zipfile
@@ -109,7 +108,6 @@ def stored_bytes(dimension: int) -> int:
 
 MANIFEST_NAME = "manifest.json"
 BACKGROUND_NAME = "background.f32"
-PIECE_BYTES = 2**20
 
 
 class _Frozen(BaseModel):
@@ -259,15 +257,11 @@ def file_digest(path: Path) -> str:
     Raises:
         ModelRefused: there is no such file, or it cannot be read.
     """
-    try:
-        _check_file(path)
-        hasher = blake3()
-        # A mapped file that is truncated meanwhile ends the process.
-        with open_regular(path) as file:
-            while piece := file.read(PIECE_BYTES):
-                hasher.update(piece)
-    except OSError as error:
-        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+    hasher = blake3()
+    # A mapped file that is truncated meanwhile ends the process.
+    with _refusing(path), open_regular(path) as file:
+        while piece := file.read(2**20):
+            hasher.update(piece)
     return hasher.hexdigest()
 
 
@@ -277,24 +271,33 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ModelRefused: there is no such file, it is not an artifact, or its manifest is invalid.
     """
+    with (
+        _refusing(path),
+        open_regular(path) as file,
+        open_archive(file) as archive,
+    ):
+        entries = _extra_entries(archive, MANIFEST_NAME)
+        if len(entries) != 1:
+            raise ModelRefused(
+                path=path,
+                reason="it has no manifest, so it was not exported by this program's trainer",
+            )
+        return Manifest.model_validate_json(archive.read(entries[0]))
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    # Turn the errors of reading a model file into its refusal.
     try:
-        _check_file(path)
-        with open_regular(path) as file, open_archive(file) as archive:
-            entries = _extra_entries(archive, MANIFEST_NAME)
-            if len(entries) != 1:
-                raise ModelRefused(
-                    path=path,
-                    reason="it has no manifest, so it was not exported by this program's trainer",
-                )
-            return Manifest.model_validate_json(archive.read(entries[0]))
+        yield
     except OSError as error:
-        raise ModelRefused(path=path, reason=_os_reason(error)) from error
+        reason = (error.strerror or str(error)).lower()
+        raise ModelRefused(path=path, reason=reason) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ModelRefused(
-            path=path, reason=f"its manifest is invalid at {where}: {first['msg']}"
-        ) from error
+        reason = f"its manifest is invalid at {where}: {first['msg']}"
+        raise ModelRefused(path=path, reason=reason) from error
     except ProgramRefused as error:
         raise ModelRefused(path=path, reason=str(error)) from error
     except DAMAGED as error:
@@ -309,26 +312,21 @@ def read_background(
     Raises:
         ModelRefused: the file's digest is not `expected_digest`, or the statistics are missing or damaged.
     """
-    data = read_registered(path, expected_digest)
-    try:
-        with open_archive(io.BytesIO(data)) as archive:
-            entries = _extra_entries(archive, BACKGROUND_NAME)
-            if len(entries) != 1 or entries[0].file_size != stored_bytes(
-                embedding.dimension
-            ):
-                raise ModelRefused(
-                    path=path,
-                    reason="it has no background statistics of the right size",
-                )
-            return BackgroundStatistics.from_bytes(
-                archive.read(entries[0]),
-                embedding.background_photos,
-                embedding.dimension,
+    data = io.BytesIO(read_registered(path, expected_digest))
+    dimension = embedding.dimension
+    with _refusing(path), open_archive(data) as archive:
+        entries = _extra_entries(archive, BACKGROUND_NAME)
+        if len(entries) != 1 or entries[0].file_size != stored_bytes(dimension):
+            raise ModelRefused(
+                path=path, reason="it has no background statistics of the right size"
             )
-    except (ProgramRefused, ValueError) as error:
+        statistics = archive.read(entries[0])
+    try:
+        return BackgroundStatistics.from_bytes(
+            statistics, embedding.background_photos, dimension
+        )
+    except ValueError as error:
         raise ModelRefused(path=path, reason=str(error)) from error
-    except DAMAGED as error:
-        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
 def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
@@ -393,7 +391,8 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     import torch
 
     data = read_registered(path, expected_digest)
-    archive = _checked_archive(path, data)
+    with _refusing(path):
+        archive = checked_archive(data)
     del data  # a large model would be in memory three times
     try:
         with without_deprecations():
@@ -424,14 +423,8 @@ def check_program(path: Path) -> None:
     Raises:
         ModelRefused: it does something else, is damaged, or cannot be read.
     """
-    _checked_archive(path, _read_bytes(path))
-
-
-def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
-    try:
-        return checked_archive(data)
-    except ProgramRefused as error:
-        raise ModelRefused(path=path, reason=str(error)) from error
+    with _refusing(path), open_regular(path) as file:
+        checked_archive(file.read())
 
 
 def read_registered(path: Path, expected_digest: str) -> bytes:
@@ -440,32 +433,14 @@ def read_registered(path: Path, expected_digest: str) -> bytes:
     Raises:
         ModelRefused: the file's digest is not `expected_digest`, or it cannot be read.
     """
-    data = _read_bytes(path)
+    with _refusing(path), open_regular(path) as file:
+        data = file.read()
     if blake3(data).hexdigest() != expected_digest:
         raise ModelRefused(
             path=path,
             reason="it is not the file that was registered (its digest differs)",
         )
     return data
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        _check_file(path)
-        with open_regular(path) as file:
-            return file.read()
-    except OSError as error:
-        raise ModelRefused(path=path, reason=_os_reason(error)) from error
-
-
-def _check_file(path: Path) -> None:
-    # Refuse a pipe, which would block its reader.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ModelRefused(path=path, reason="it is not a regular file")
-
-
-def _os_reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 # Checks a model file, a zip archive, before torch loads it, and rebuilds it from what was checked.
@@ -548,27 +523,27 @@ def checked_archive(data: bytes) -> io.BytesIO:
                 ):
                     entries[name] = archive.read(entry)
 
-            return _rebuild(entries)
+        program = check_code(
+            {
+                match[1]: entries[match[0]]
+                for match in map(CODE.fullmatch, entries)
+                if match
+            }
+        )
+        check_module(entries, program)
+        check_constants(entries)
+        rebuilt = io.BytesIO()
+        with zipfile.ZipFile(rebuilt, "w") as archive:
+            for name, content in entries.items():
+                if name in FORMAT and not FORMAT[name].fullmatch(content):
+                    raise ProgramRefused(f"it is of an unknown format ({name})")
+                if not CODE.fullmatch(name):
+                    archive.writestr(f"{ROOT}/{name}", content)
+            for path, source in program.sources.items():
+                archive.writestr(f"{ROOT}/code/{path}", source)
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
         raise ProgramRefused("it is not a TorchScript file, or damaged") from error
-
-
-def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:
-    program = check_code(
-        {match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match}
-    )
-    check_module(entries, program)
-    check_constants(entries)
-    rebuilt = io.BytesIO()
-    with zipfile.ZipFile(rebuilt, "w") as archive:
-        for name, data in entries.items():
-            if name in FORMAT and not FORMAT[name].fullmatch(data):
-                raise ProgramRefused(f"it is of an unknown format ({name})")
-            if not CODE.fullmatch(name):
-                archive.writestr(f"{ROOT}/{name}", data)
-        for path, source in program.sources.items():
-            archive.writestr(f"{ROOT}/code/{path}", source)
     rebuilt.seek(0)
     return rebuilt

@@ -96,8 +96,9 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     Raises:
         SettingsInvalid: the machine has no such device.
     """
-    kind = _best_kind() if name == "auto" else name
-    if kind not in available_kinds():
+    kinds = available_kinds()
+    kind = kinds[0] if name == "auto" else name
+    if kind not in kinds:
         lack = (
             ""
             if is_installed("torch")
@@ -226,11 +227,9 @@ def _import_torch() -> None:
 
 
 def describe_device() -> str:
-    if _best_kind() == "cuda":
-        import torch
-
-        return f"cuda ({torch.cuda.get_device_name()})"
-    return f"{_best_kind()} (cores: {core_count()})"
+    kind = available_kinds()[0]
+    facts = hardware_name(kind) if kind == "cuda" else f"cores: {core_count()}"
+    return f"{kind} ({facts})"
 
 
 def core_count() -> int:
@@ -244,13 +243,11 @@ def core_count() -> int:
     return cores if limit is None else min(cores, max(1, math.ceil(limit)))
 
 
-def processor_name() -> str:
-    return _processor_facts("model name") or platform.processor() or platform.machine()
-
-
 def hardware_name(kind: str) -> str:
     if kind != "cuda":
-        return processor_name()
+        return (
+            _processor_facts("model name") or platform.processor() or platform.machine()
+        )
     import torch
 
     return torch.cuda.get_device_name()
@@ -266,10 +263,6 @@ def _processor_facts(field: str) -> str:
         (line.partition(":")[2].strip() for line in lines if line.startswith(field)),
         "",
     )
-
-
-def _best_kind() -> str:
-    return available_kinds()[0]
 
 
 def engine_versions() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tagger.errors import ExtraMissing, SettingsInvalid
-from tagger.model.artifact import Manifest, Range, load_module
+from tagger.model.artifact import Manifest, load_module
 from tagger.model.backends import (
     Backend,
     BackendName,
@@ -109,10 +109,19 @@ class Model:
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
-        outputs, second_look = self._in_batches(images), self.manifest.second_look
-        if second_look is None:
+        outputs = self._in_batches(images)
+        if self.manifest.second_look is None:
             return outputs
-        return look_again(outputs, images, second_look, self._in_batches)
+        # Near the threshold, a score is the mean with that of the mirror image.
+        least, limit = self.manifest.second_look
+        highest = outputs.scores.max(axis=1)
+        rows = np.flatnonzero((highest >= least) & (highest < limit))
+        if not len(rows):
+            return outputs
+        scores = outputs.scores.copy()
+        mirrored = [images[row][:, ::-1] for row in rows.tolist()]
+        scores[rows] = (scores[rows] + self._in_batches(mirrored).scores) / 2
+        return outputs._replace(scores=scores)
 
     def _in_batches(self, images: Sequence[Pixels]) -> Outputs:
         parts: list[Outputs] = []
@@ -121,11 +130,20 @@ class Model:
             batch_size = self.batch_size
             part = images[done : done + batch_size]
             outputs = self._forward_if_it_fits(part, batch_size)
-            if outputs is None:
-                self._reduce_batch_size(batch_size // 2)
-            else:
+            if outputs is not None:
                 parts.append(outputs)
                 done += len(part)
+                continue
+            half = batch_size // 2
+            if half < self.batch_size:  # else another thread has reduced it already
+                log.warning(
+                    "out of device memory with a batch of %d; the batch size is now %d",
+                    self.batch_size,
+                    half,
+                )
+                self.batch_size = half
+                BATCH_SIZE.set(half)
+            self._backend.free_memory()
         return parts[0] if len(parts) == 1 else Outputs.joined(parts)
 
     def free_memory(self) -> None:
@@ -153,17 +171,6 @@ class Model:
         for row, image in zip(batch, images, strict=False):
             np.copyto(row, image)
         return self._backend.forward(batch).first(len(images))
-
-    def _reduce_batch_size(self, batch_size: int) -> None:
-        if batch_size < self.batch_size:  # else another thread has reduced it already
-            log.warning(
-                "out of device memory with a batch of %d; the batch size is now %d",
-                self.batch_size,
-                batch_size,
-            )
-            self.batch_size = batch_size
-            BATCH_SIZE.set(batch_size)
-        self._backend.free_memory()
 
 
 def load_model(
@@ -232,13 +239,13 @@ def load_fastest_model(
             log.warning(
                 "Choosing the fastest way to run the model here, for some seconds"
             )
-            selection = selector.choose(options.backend)
-            model = Model(selection.backend, manifest, device)
-            if not selection.is_final:
+            backend, is_final = selector.choose(options.backend)
+            model = Model(backend, manifest, device)
+            if not is_final:
                 model.free_memory()  # also that of the backends that were not chosen
                 return model
-            selections.store(key, selection.backend.name)
-            selector.keep(selection.backend)
+            selections.store(key, backend.name)
+            selector.keep(backend)
             return _warm_up(model)
 
 
@@ -291,24 +298,3 @@ def _warm_up(model: Model) -> Model:
         model.outputs([blank] * count)
     model.free_memory()
     return model
-
-
-# The second look at images whose score is near the threshold: the mean with that of their mirror
-# images.
-
-
-def look_again(
-    outputs: Outputs,
-    images: Sequence[Pixels],
-    near: Range,
-    forward: Callable[[list[Pixels]], Outputs],
-) -> Outputs:
-    """The outputs of images, with mean scores where the highest is in the range `near`, without its end."""
-    highest, (least, limit) = outputs.scores.max(axis=1), near
-    rows = np.flatnonzero((highest >= least) & (highest < limit))
-    if not len(rows):
-        return outputs
-    scores = outputs.scores.copy()
-    mirrored = [images[row][:, ::-1] for row in rows.tolist()]
-    scores[rows] = (scores[rows] + forward(mirrored).scores) / 2
-    return outputs._replace(scores=scores)

@@ -167,7 +167,13 @@ def check_code(sources: Mapping[str, bytes]) -> Program:
     Raises:
         ProgramRefused: with the file and what it uses.
     """
-    trees = {path: _parse(path, source) for path, source in sources.items()}
+    trees: dict[str, ast.Module] = {}
+    for path, source in sources.items():
+        try:
+            with _PARSING:
+                trees[path] = ast.parse(source.decode())
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise ProgramRefused(f"{path} is not TorchScript") from error
     program = Program()
     for path, tree in trees.items():
         program.add_file(path, tree)
@@ -175,14 +181,6 @@ def check_code(sources: Mapping[str, bytes]) -> Program:
         _FileChecker(path, program).check(tree)
         program.sources[path] = f"{ast.unparse(tree)}\n"
     return program
-
-
-def _parse(path: str, source: bytes) -> ast.Module:
-    try:
-        with _PARSING:
-            return ast.parse(source.decode())
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ProgramRefused(f"{path} is not TorchScript") from error
 
 
 class _FileChecker(ast.NodeVisitor):

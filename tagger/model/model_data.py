@@ -86,11 +86,7 @@ class _Member:
     value: object
 
 
-class _Mark:
-    pass
-
-
-MARK = _Mark()
+MARK = object()
 PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": MARK}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -185,11 +181,11 @@ class _Reader:
             case "BINPUT" | "LONG_BINPUT":
                 # Lists and dictionaries can still change, and an object has no attributes yet.
                 # torch counts from 0: a large number would make its table of values fill the memory.
-                is_unfinished = isinstance(
-                    self._stack[-1], list | dict | _Unbuilt | _Mark
-                )
-                _require(not is_unfinished and argument == len(self._memo))
-                self._memo[argument] = self._stack[-1]
+                value = self._stack[-1]
+                is_unfinished = isinstance(value, list | dict | _Unbuilt)
+                _require(value is not MARK and not is_unfinished)
+                _require(argument == len(self._memo))
+                self._memo[argument] = value
             case "APPENDS":
                 values = self._pop_to_mark()
                 _require(isinstance(self._stack[-1], list))
@@ -352,7 +348,14 @@ class _TypeChecker:
             )
         if isinstance(value, _Typed) and value.type == type_text:
             return True
-        parts = _split(inner)
+        # The types of a list like `int, Tuple[int, int]`.
+        parts, depth, start = [], 0, 0
+        for position, letter in enumerate(inner):
+            depth += (letter == "[") - (letter == "]")
+            if letter == "," and depth == 0:
+                parts.append(inner[start:position].strip())
+                start = position + 1
+        parts.append(inner[start:].strip())
         if name in {"Optional", "Union"}:
             choices = [*parts, "NoneType"] if name == "Optional" else parts
             return any(self.matches(value, part, tagging=tagging) for part in choices)
@@ -370,14 +373,3 @@ class _TypeChecker:
             case _:
                 return False
         return all(self.matches(each, part, tagging=tagging) for each, part in pairs)
-
-
-def _split(types: str) -> list[str]:
-    # The types of a list like `int, Tuple[int, int]`.
-    parts, depth, start = [], 0, 0
-    for position, letter in enumerate(types):
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            parts.append(types[start:position].strip())
-            start = position + 1
-    return [*parts, types[start:].strip()]

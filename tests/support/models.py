@@ -1,6 +1,7 @@
 """The shipped model, a small network of format 2, and the passes over photos of any model."""
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 import tagger
 from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.backends import Conversions
+from tagger.model.backends.selection import BackendSelector
+from tagger.model.devices import Device
 from tagger.model.model import Model
 
 ARTIFACT = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
@@ -70,6 +74,19 @@ def small_module(network: nn.Module | None = None) -> torch.jit.ScriptModule:
     artifact.seek(0)
     module: torch.jit.ScriptModule = torch.jit.load(artifact)
     return module
+
+
+FLOAT32 = Device("cpu", "float32", 8)
+
+
+def small_selector(
+    device: Device = FLOAT32,
+    at_once: int = 1,
+    ranges: Sequence[tuple[float, float]] = (),
+    load: Callable[[], torch.jit.ScriptModule] = small_module,
+) -> BackendSelector:
+    """A selector for the small network, or another one, of which nothing was converted before."""
+    return BackendSelector(load, device, SIZE, at_once, ranges, Conversions(ARTIFACT, "", None))
 
 
 def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -37,6 +37,7 @@ from tagger.model.artifact import (
     read_manifest,
     without_deprecations,
 )
+from tagger.model.backends import Conversions
 from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import choose_device
 from tagger.photos.files import new_file
@@ -489,7 +490,9 @@ def look_at(
         return module
 
     device = choose_device("cpu", None)
-    backend = BackendSelector(program, device, SIZE, 1, ranges).choose(None).backend
+    unconverted = Conversions(Path(), digest="", folder=None)
+    selector = BackendSelector(program, device, SIZE, 1, ranges, unconverted)
+    backend, _ = selector.choose(None)
     with photo_progress("looking at photos", len(paths)) as advance:
         for batch in decode_batches(paths, INPUT.resize, BATCH_SIZE):
             outputs = backend.forward(batch.images.permute(0, 2, 3, 1).numpy())

@@ -12,7 +12,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
@@ -64,16 +63,6 @@ MAX_SCORE_DIFFERENCE = 0.71
 BEST, LEAST_SCORE = 5, 1e-6
 IMAGES, DISCS, LEAST_RADIUS, LARGEST_RADIUS = 16, 400, 0.02, 0.6
 
-LoadModule = Callable[[], "torch.jit.ScriptModule"]
-
-
-@dataclass(frozen=True)
-class SelectedBackend:
-    """`is_final`: the next selection has the same result; otherwise, what failed may succeed then."""
-
-    backend: Backend
-    is_final: bool = True
-
 
 class Difference(NamedTuple):
     """How far outputs of two backends are apart; infinite for wrong shapes and values that are not finite."""
@@ -101,17 +90,17 @@ class Difference(NamedTuple):
 class BackendSelector:
     """Loads and compares the backends of a model on a device. `load_module` returns a new module each time.
 
-    `ranges` are those of the manifest: without any, there are no eight bits. `conversions`: see protocol.
+    `ranges` are those of the manifest: without any, there are no eight bits.
     """
 
     def __init__(
         self,
-        load_module: LoadModule,
+        load_module: Callable[[], torch.jit.ScriptModule],
         device: Device,
         size: int,
         at_once: int,
-        ranges: Sequence[Range] = (),
-        conversions: Conversions | None = None,
+        ranges: Sequence[Range],
+        conversions: Conversions,
     ) -> None:
         self._load_module = load_module
         self._device = device
@@ -120,8 +109,10 @@ class BackendSelector:
         self._ranges = ranges
         self._conversions = conversions
 
-    def choose(self, name: BackendName | None) -> SelectedBackend:
+    def choose(self, name: BackendName | None) -> tuple[Backend, bool]:
         """Return the backend `name`, or the fastest that agrees with the reference.
+
+        Also whether that is final: if it is not, what failed may succeed the next time.
 
         Raises:
             SettingsInvalid, ExtraMissing: as `load`.
@@ -132,7 +123,7 @@ class BackendSelector:
             expected = reference.forward(images)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the generated images fail
             log.warning("the model fails on the generated images: %s", error)
-            return SelectedBackend(reference, is_final=False)
+            return reference, False
         is_final = True
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
@@ -159,17 +150,12 @@ class BackendSelector:
                 *difference,
             )
             if difference.is_small:
-                return SelectedBackend(backend, is_final)
-        return SelectedBackend(reference, is_final)
+                return backend, is_final
+        return reference, is_final
 
     def _load_reference(self, name: BackendName | None) -> Backend:
         # The shipped model was converted before: comparing it with TorchScript would take time.
-        if (
-            name is None
-            and self._device.kind == "cpu"
-            and self._conversions
-            and is_installed("openvino")
-        ):
+        if name is None and self._device.kind == "cpu" and is_installed("openvino"):
             with suppress(
                 Exception
             ):  # whatever fails in another engine, TorchScript works
@@ -230,9 +216,9 @@ class BackendSelector:
             from tagger.model.backends.openvino import OpenVinoBackend
 
             arguments = name, self._device, self._at_once
-            if (file := self._file(name)) is not None and (
-                compiled := read_compiled(file)
-            ) is not None:
+            file = self._conversions.compiled(name, self._device)
+            compiled = None if file is None else read_compiled(file)
+            if compiled is not None:
                 try:
                     return OpenVinoBackend(compiled, *arguments)
                 except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
@@ -258,17 +244,15 @@ class BackendSelector:
             read_shipped_graph,
         )
 
-        conversions = self._conversions
-        graph = conversions and read_shipped_graph(
-            conversions.artifact, conversions.digest
-        )
+        artifact, digest, _, things = self._conversions
+        graph = read_shipped_graph(artifact, digest)
         if graph is None:
             if not is_installed("torch"):
                 raise extra_missing("This model", "torch")
             graph = convert(self._load_module(), self._size)
         ranges = self._ranges if is_in_eight_bits else ()
         network = prepare(graph, self._device, ranges)
-        if conversions is None or (things := conversions.things) is None:
+        if things is None:
             return network
         manifest = read_manifest(things.artifact)
         ranges = manifest.ranges if is_in_eight_bits else ()
@@ -282,16 +266,9 @@ class BackendSelector:
 
     def keep(self, backend: Backend) -> None:
         """Store what OpenVINO compiled for the backend, unless an earlier start has done that."""
-        file = self._file(backend.name)
+        file = self._conversions.compiled(backend.name, self._device)
         if file is not None and getattr(backend, "is_new", False):
             store_compiled(cast("OpenVinoBackend", backend).to_bytes(), file)
-
-    def _file(self, name: BackendName) -> Path | None:
-        return (
-            None
-            if self._conversions is None
-            else self._conversions.compiled(name, self._device)
-        )
 
     def _alternatives(self) -> list[BackendName]:
         # Those faster than the reference, fastest first. Without AVX2, eight bits were never measured.

@@ -15,8 +15,6 @@ from tagger.model.backends import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tagger.model.devices import Device
 
 
@@ -35,23 +33,15 @@ class TorchScriptBackend:
         with torch.inference_mode():
             # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
             tensor = batch.to(self._kind).permute(0, 3, 1, 2)
-            outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(
-                tensor
-            )
-            if isinstance(outputs, torch.Tensor):
-                return Outputs(_to_array(outputs), None)
-            scores, embeddings = outputs
-            return Outputs(_to_array(scores), _to_array(embeddings))
+            outputs = self._module(tensor)
+            # Scores alone, or scores and embeddings. A copy to the CPU waits for the pass.
+            arrays = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+            return Outputs(*(array.float().cpu().numpy() for array in arrays))
 
     def free_memory(self) -> None:
         """Empty torch's cache: its blocks have the wrong sizes after the batch size has changed."""
         if self._kind == "cuda":
             torch.cuda.empty_cache()
-
-
-def _to_array(output: torch.Tensor) -> np.ndarray:
-    # Copy an output to the CPU, which waits for it.
-    return output.float().cpu().numpy()
 
 
 def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptModule:

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.models import SIZE, small_module
+from support.models import ARTIFACT, SIZE, small_module, small_selector
 
 from tagger.errors import SettingsInvalid
 from tagger.model.backends import (
     Backend,
     BackendName,
+    Conversions,
     Embeddings,
     Images,
     Outputs,
@@ -71,7 +72,7 @@ class FakeSelector(BackendSelector):
     """Selects among fake backends: the reference, and others in the order in which they are preferred."""
 
     def __init__(self, *backends: FakeBackend, device: Device = CPU) -> None:
-        super().__init__(small_module, device, SIZE, at_once=1)
+        super().__init__(small_module, device, SIZE, 1, (), Conversions(ARTIFACT, "", None))
         self._backends: Mapping[BackendName, Backend] = {backend.name: backend for backend in backends}
 
     def load(self, name: BackendName) -> Backend:
@@ -83,7 +84,7 @@ class FakeSelector(BackendSelector):
 
 def chosen(*others: FakeBackend) -> BackendName:
     """The backend that is chosen of TorchScript and others."""
-    return FakeSelector(FakeBackend("torchscript"), *others).choose(None).backend.name
+    return FakeSelector(FakeBackend("torchscript"), *others).choose(None)[0].name
 
 
 def fails(_images: Images) -> Scores:
@@ -184,8 +185,8 @@ def sideways(images: Images) -> Scores:
 
 
 def test_a_model_that_fails_in_the_selection_is_still_used(caplog):
-    tested = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None)
-    assert tested.backend.name == "torchscript"
+    tested, _ = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None)
+    assert tested.name == "torchscript"
     assert "the model fails on the generated images: an operation it does not know" in caplog.text
 
 
@@ -212,24 +213,24 @@ def test_a_selection_is_final_unless_what_failed_can_pass(error, is_final, caplo
     broken = FakeBackend("openvino", max_batch=0, error=lambda: error)
     other = FakeBackend("another")
     selection = FakeSelector(FakeBackend("torchscript"), broken, other).choose(None)
-    assert (selection.backend, selection.is_final) == (other, is_final)
+    assert selection == (other, is_final)
     assert ("is tried again at the next start" in caplog.text) is not is_final
 
 
 @pytest.mark.parametrize("name", ["openvino", "torchscript"])
 def test_a_configured_backend_is_used_without_comparison(name):
     selector = FakeSelector(FakeBackend("torchscript"), FakeBackend("openvino", fails))
-    assert selector.choose(name).backend.name == name
+    assert selector.choose(name)[0].name == name
 
 
 def test_backends_are_loaded_by_name_and_openvino_on_processors_alone():
-    selector = BackendSelector(small_module, CPU, SIZE, at_once=2)
+    selector = small_selector(at_once=2)
     for name, kind in (("torchscript", TorchScriptBackend), ("openvino", OpenVinoBackend)):
         backend = selector.load(name)
         assert isinstance(backend, kind)
         assert (backend.name, backend.at_once) == (name, 2)
-    assert BackendSelector(small_module, CPU, SIZE, at_once=1)._alternatives() == ["openvino"]
-    on_gpu = BackendSelector(small_module, GPU, SIZE, at_once=1)
+    assert small_selector()._alternatives() == ["openvino"]
+    on_gpu = small_selector(GPU)
     assert on_gpu._alternatives() == []
     with pytest.raises(SettingsInvalid, match="TAGGER_DEVICE=cpu"):
         on_gpu.load("openvino")
@@ -249,8 +250,8 @@ class Odd(torch.nn.Module):
 
 
 def test_torchscript_runs_models_that_openvino_cannot_run(caplog):
-    selector = BackendSelector(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
-    assert selector.choose(None).backend.name == "torchscript"
+    selector = small_selector(load=lambda: torch.jit.script(Odd().eval()))
+    assert selector.choose(None)[0].name == "torchscript"
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning == "openvino cannot run this model; a slower backend runs it"
     with pytest.raises(SettingsInvalid, match="openvino cannot run this model; leave it at auto"):

@@ -18,6 +18,7 @@ from support.disks import file_size_limit
 from support.models import (
     ARTIFACT,
     DIMENSION,
+    FLOAT32,
     LABELS,
     SIZE,
     ScoresOnly,
@@ -25,6 +26,7 @@ from support.models import (
     shipped_module,
     shipped_size,
     small_module,
+    small_selector,
 )
 from support.threads import in_threads
 
@@ -48,8 +50,6 @@ from tagger.model.backends.selection import BackendSelector, Difference, generat
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-
-FLOAT32 = Device("cpu", "float32", 8)
 
 SAME = 1e-4
 
@@ -157,10 +157,8 @@ def test_openvino_is_imported_without_its_telemetry():
 def test_openvino_is_imported_without_its_converter_until_that_is_called():
     program = """
 import sys
-from support.models import SIZE, small_module
-from tagger.model.backends.selection import BackendSelector
-from tagger.model.devices import Device
-BackendSelector(small_module, Device("cpu", "float32", 8), SIZE, 1).load("openvino")
+from support.models import SIZE, small_module, small_selector
+small_selector().load("openvino")
 import openvino
 assert "openvino.tools.ovc" not in sys.modules
 assert openvino.convert_model(small_module(), input=[1, 3, SIZE, SIZE]).outputs
@@ -276,19 +274,19 @@ def test_a_damaged_graph_of_the_shipped_model_is_named(tmp_path, monkeypatch, pl
     damaged.write_bytes(data)
     monkeypatch.setattr("tagger.model.backends.openvino.SHIPPED", tmp_path)
     conversions = Conversions(ARTIFACT, file_digest(ARTIFACT), None)
-    selector = BackendSelector(shipped_module, FLOAT32, shipped_size(), 1, conversions=conversions)
+    selector = BackendSelector(shipped_module, FLOAT32, shipped_size(), 1, (), conversions)
     with pytest.raises(InstallationDamaged, match=f"{damaged}.*Install tagger again"):
         selector.load("openvino")
-    selection = selector.choose(None)
-    assert (selection.backend.name, selection.is_final) == ("torchscript", False)
+    backend, is_final = selector.choose(None)
+    assert (backend.name, is_final) == ("torchscript", False)
 
 
 def test_without_openvino_torchscript_runs_models(monkeypatch):
     monkeypatch.setattr("tagger.model.backends.selection.is_installed", lambda name: name != "openvino")
-    selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
+    selector = small_selector()
     with pytest.raises(SettingsInvalid, match="openvino has no package for this machine; set torchscript"):
         selector.choose("openvino")
-    assert selector.choose(None).backend.name == "torchscript"
+    assert selector.choose(None)[0].name == "torchscript"
 
 
 CPU = Device("cpu", "float32", 4)

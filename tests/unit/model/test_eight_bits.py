@@ -12,7 +12,16 @@ import torch
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from support.examples import examples
-from support.models import ARTIFACT, SIZE, SmallNetwork, shipped_module, shipped_size, small_module
+from support.models import (
+    ARTIFACT,
+    FLOAT32,
+    SIZE,
+    SmallNetwork,
+    shipped_module,
+    shipped_size,
+    small_module,
+    small_selector,
+)
 
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, read_manifest
@@ -35,10 +44,8 @@ from tagger.model.backends.selection import (
     generated_images,
 )
 from tagger.model.backends.torchscript import TorchScriptBackend, round_kernels
-from tagger.model.devices import ISA_LIMITS, Device, instruction_sets
+from tagger.model.devices import ISA_LIMITS, instruction_sets
 from trainer.export.calibration import convolution_ranges
-
-FLOAT32 = Device("cpu", "float32", 8)
 
 
 def small_ranges() -> tuple[tuple[float, float], ...]:
@@ -55,13 +62,13 @@ def test_ranges_are_mean_extremes_of_inputs_and_those_of_another_network_are_ref
     assert ranges[1][0] == 0  # after a ReLU
     convolution = torch.nn.Conv2d(3, 3, 1)
     assert convolution_ranges(torch.nn.Sequential(convolution, convolution), [torch.rand(2, 3, 4, 4)]) == ()
-    selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
+    selector = small_selector(ranges=small_ranges()[:2])
     with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
         selector.load("openvino-int8")
     with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
-        BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
-    chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8")
-    assert chosen.backend.name == "openvino-int8"
+        small_selector().load("openvino-int8")
+    chosen, _ = small_selector(ranges=small_ranges()).choose("openvino-int8")
+    assert chosen.name == "openvino-int8"
 
 
 def test_outputs_are_near_to_floating_point_and_inputs_rounded_for_all_users():
@@ -118,7 +125,7 @@ from unit.model.test_eight_bits import shipped_selector, shipped_size
 
 selector, images = shipped_selector(), generated_images(shipped_size(), IMAGES)
 expected = selector.load("openvino").forward(images)
-selected = Difference.between(expected, selector.choose(None).backend.forward(images))
+selected = Difference.between(expected, selector.choose(None)[0].forward(images))
 openvino.cpu_has_vnni = lambda: True
 overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
 print(json.dumps([selected, overflowing]))
