@@ -142,7 +142,7 @@ def _counts(connection: Connection) -> dict[str, int]:
 
 
 def _selects(table: Table) -> Iterator[Select[Any]]:
-    """The queries that read the table: rows that refer to others of the same table come after these."""
+    # The queries that read the table: rows that refer to others of the same table come after these.
     query = select(*(column for column in table.columns if column.computed is None))
     own = [key for key in table.foreign_keys if key.column.table is table]
     if not own:
@@ -174,7 +174,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> N
 
 
 def _continue_sequences(connection: Connection) -> None:
-    """Let PostgreSQL's sequences continue after the copied ids, as SQLite does by itself."""
+    # Let PostgreSQL's sequences continue after the copied ids, as SQLite does by itself.
     for table in TABLES:
         column = table.autoincrement_column
         if column is not None and (
@@ -295,7 +295,7 @@ def _file_problems(connection: Connection) -> Iterator[str]:
 
 
 def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
-    """SQLite stores any value in any column, and the driver fails to read a time or a document."""
+    # SQLite stores any value in any column, and the driver fails to read a time or a document.
     try:
         for _row in stored_rows(connection, table, select(table)):
             pass
@@ -368,7 +368,7 @@ def job_problems() -> Iterator[Problem]:
 
 
 def _wrong_chunks() -> Select[Any]:
-    """Chunks whose counts are not those of their items, unless these were cancelled or removed."""
+    # Chunks whose counts are not those of their items, unless these were cancelled or removed.
     counted = [outcome.value for outcome in Outcome if outcome is not Outcome.CANCELLED]
     sums = [
         func.coalesce(
@@ -499,7 +499,7 @@ def _taught_problems() -> Iterator[Problem]:
 
 
 def _model_problems(connection: Connection) -> Iterator[str]:
-    """Check that a model's labels are those of its manifest, and the dimension of its embeddings."""
+    # Check that a model's labels are those of its manifest, and the dimension of its embeddings.
     for model in connection.execute(
         select(models.c.id, models.c.name, models.c.manifest)
     ).all():
@@ -553,7 +553,7 @@ def _has_its_labels(connection: Connection, model_id: int, manifest: Manifest) -
 
 
 def _slug_problems(connection: Connection) -> Iterator[str]:
-    """Check that each slug, also one of a merged landmark, names one landmark."""
+    # Check that each slug, also one of a merged landmark, names one landmark.
     counts = Counter(
         slug
         for row in connection.execute(

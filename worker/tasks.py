@@ -258,7 +258,7 @@ def _process(engine: Engine, claim: Claim) -> None:
         log.critical("%s This worker exits, to be restarted.", error)
         _record_error(job, error)
         state.should_stop = os.EX_TEMPFAIL
-        exit_within_limit(os.EX_TEMPFAIL)
+        _exit_within_limit(os.EX_TEMPFAIL)
     except TaggerError as error:
         # The chunk was released, for another worker or a later wake-up.
         log.error("Job %d, photos %d to %d: %s", job, first, last, error)  # noqa: TRY400 - the message is complete
@@ -355,7 +355,7 @@ def _on_shutting_down(**_: Any) -> None:
         _exit_now(os.EX_OK, "A second signal: exiting without the rest")
     _stopping.set()
     current_engine().executor.stop.set()
-    exit_within_limit(os.EX_OK)
+    _exit_within_limit(os.EX_OK)
 
 
 @signals.worker_shutdown.connect
@@ -363,11 +363,10 @@ def _on_shutdown(**_: Any) -> None:
     stop_engine()
 
 
-def exit_within_limit(code: int) -> None:
-    """Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or after STOP_S.
-
-    A read, the database or Redis may hang. The leases expire, and other workers take the chunks over.
-    """
+def _exit_within_limit(code: int) -> None:
+    # Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or after STOP_S.
+    #
+    # A read, the database or Redis may hang. The leases expire, and other workers take the chunks over.
     threading.Thread(
         target=_exit_at_limit, args=(code,), name="exit", daemon=True
     ).start()

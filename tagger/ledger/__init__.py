@@ -346,7 +346,7 @@ def finish_if_done(
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
     if job is None or (has_last_step and _add_last_step(connection, job)):
         return 0
-    retake_outcomes(connection, job_items.c.job_id == job_id)
+    _retake_outcomes(connection, job_items.c.job_id == job_id)
     tagged = (
         select(func.sum(chunk_table.c.tagged))
         .where(chunk_table.c.job_id == job_id)
@@ -537,7 +537,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         is_open_item = job_items.c.job_id == job_id, job_items.c.outcome.is_(None)
         cancelled_items = update(job_items).where(*is_open_item)
         connection.execute(cancelled_items.values(outcome=Outcome.CANCELLED))
-        retake_outcomes(connection, job_items.c.job_id == job_id)
+        _retake_outcomes(connection, job_items.c.job_id == job_id)
         _record_end(
             connection,
             connection.execute(select(jobs).where(jobs.c.id == job_id)).one(),
@@ -577,11 +577,11 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
     locked = connection.execute(query.with_for_update(read=True))
     over = [job.id for job in locked if job.state in OVER]
     if over:
-        retake_outcomes(connection, condition & among(job_items.c.job_id, over))
+        _retake_outcomes(connection, condition & among(job_items.c.job_id, over))
 
 
-def retake_outcomes(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Give items of jobs that are over, or are about to end, the outcomes that their images have now."""
+def _retake_outcomes(connection: Connection, condition: ColumnElement[bool]) -> None:
+    # Give items of jobs that are over, or are about to end, the outcomes that their images have now.
     rows = connection.execute(items_to_replace(condition)).all()
     for job_id, of_job in groupby(rows, key=attrgetter("job_id")):
         _replace(connection, job_id, list(of_job))

@@ -85,7 +85,7 @@ def append_items(
         ("job_id", "position", "photo_id", "outcome", "reason"),
         rows,
     )
-    append_chunks(connection, job_id, position, list(items.values()))
+    _append_chunks(connection, job_id, position, list(items.values()))
 
 
 def lock_scan(connection: Connection, job_id: int) -> int:
@@ -169,10 +169,10 @@ def jobs_of_photos(
     return {row.photo_id: row.job_id for row in connection.execute(query)}
 
 
-def append_chunks(
+def _append_chunks(
     connection: Connection, job_id: int, position: int, skipped: Sequence[bool]
 ) -> None:
-    """Divide the items from `position` on into chunks. `skipped` has one value per item."""
+    # Divide the items from `position` on into chunks. `skipped` has one value per item.
     latest = connection.scalar(
         select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id)
     )
@@ -279,7 +279,7 @@ def _add_page(
     )
     added = 0
     for count, latest in connection.execute(of_roots).all():
-        append_chunks(connection, job_id, position + added, [False] * count)
+        _append_chunks(connection, job_id, position + added, [False] * count)
         added += count
         last = max(last, latest)
     return added, of_others, last

@@ -92,7 +92,7 @@ def test_a_worker_with_beat_starts_schedules(terminal):
     with terminal.database() as database, database.write() as connection:
         past = datetime.now(UTC) - timedelta(hours=1)
         connection.execute(update(schedules).values(next_due=past))
-    terminal.inject(tick_s="0.5")
+    terminal.inject(values="worker.producer.TICK_S=0.5")
     with terminal.workers(1, "--beat") as (worker,):
         terminal.wait_until(terminal.jobs)
         terminal.wait_until(lambda: terminal.progress(1).is_over)

@@ -221,7 +221,8 @@ def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c
     terminal.run("schedule", "add", "yearly", "--cron", "0 0 1 1 *", "untagged", "--scan", "others")
     with terminal.database() as database, database.write() as connection:
         connection.execute(update(schedules).values(next_due=datetime.now(UTC) - timedelta(hours=1)))
-    terminal.inject(slow_pass_s="30", slow_while=slow, tick_s="0.5", values="tagger.ledger.LEASE_S=5")
+    values = "tagger.ledger.LEASE_S=5 worker.producer.TICK_S=0.5"
+    terminal.inject(slow_pass_s="30", slow_while=slow, values=values)
     up = terminal.start("up", "photos", "--watch")
     try:
         terminal.wait_until(lambda: set(outcomes(terminal)) == {"a.jpg", "c.jpg"})

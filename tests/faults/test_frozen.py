@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
 from support.commands import BIN, Process, Terminal, draw_many, stop
 
@@ -123,9 +122,7 @@ def test_tag_that_stands_still_loses_and_repeats_nothing(terminal, how):
     assert "most recent call first" in report.read_text()
     assert len(terminal.json("query")) == PHOTOS * 4 // 5
     assert len(terminal.json("query", "--unknown")) == PHOTOS // 5
-    with terminal.database() as database:
-        assert [each for job in terminal.jobs() for each in job_violations(database, job.job)] == []
-        assert library_violations(database) == []
+    terminal.assert_consistent()
     assert "stalled" not in terminal.run_process("tag", "photos").stderr
 
 
@@ -218,8 +215,7 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(tm
             assert [name for name, program in programs.items() if program.poll() is not None] == []
             assert "process exited" not in terminal.log.read_text()  # the worker, beat, the page
             assert not any(file.stat().st_size for file in terminal.data.glob("stalled-*.log"))
-            with terminal.database() as database:
-                assert library_violations(database) == []
+            terminal.assert_consistent()
         finally:
             for program in programs.values():
                 stop(program)

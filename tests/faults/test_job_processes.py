@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
 from support.commands import Process, Terminal, child_processes, draw, draw_many, wait_until_gone
 from support.fault_scenario import SHORT_DURATIONS
 
@@ -28,14 +27,10 @@ def terminal(tmp_path) -> Terminal:
 def started(terminal) -> Iterator[Process]:
     """A slow `tagger tag`, which has stored photos."""
     terminal.inject(**SLOW)
-    process = terminal.start("tag", "photos")
-    try:
+    with terminal.running("tag", "photos") as process:
         terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
         terminal.wait_until(lambda: len(children(process)) == 2)
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def children(parent: Process) -> list[psutil.Process]:
@@ -50,9 +45,7 @@ def has_driver(process: psutil.Process) -> bool:
 def assert_complete(terminal: Terminal, photos: int = PHOTOS) -> None:
     (job,) = terminal.jobs()
     assert (job.state, job.done) == ("finished", photos)
-    with terminal.database() as database:
-        assert job_violations(database, job.job) == []
-        assert library_violations(database) == []
+    terminal.assert_consistent()
 
 
 def test_the_output_is_that_of_one_process(terminal):
@@ -132,8 +125,7 @@ def test_an_outage_of_the_database_ends_no_process_and_a_killed_one_is_replaced(
 ):
     terminal = terminal_on_postgres
     terminal.inject(**SLOW)
-    tag = terminal.start("tag", "photos")
-    try:
+    with terminal.running("tag", "photos") as tag:
         terminal.wait_until(lambda: len(children(tag)) == 2, every_s=0.02)
         if moment != "while the processes start":
             terminal.wait_until(lambda: terminal.jobs()[0].tagged)
@@ -148,9 +140,6 @@ def test_an_outage_of_the_database_ends_no_process_and_a_killed_one_is_replaced(
         time.sleep(durations.away_s)
         postgres.start()
         assert tag.wait(150) == 0, terminal.log.read_text()[-2000:]
-    finally:
-        tag.kill()
-        tag.wait()
     assert_complete(terminal)
     text = terminal.log.read_text()
     killed = int(moment == "while a new process opens its session")
@@ -168,8 +157,7 @@ def test_a_process_that_is_stopped_does_not_hold_up_the_job(terminal_on_postgres
     """As by SIGSTOP, or a debugger: another process takes its chunks, and it is ended."""
     terminal = terminal_on_postgres
     terminal.inject(**SLOW, values=SHORT_DURATIONS.values or "")
-    tag = terminal.start("tag", "photos")
-    try:
+    with terminal.running("tag", "photos") as tag:
         terminal.wait_until(lambda: len(children(tag)) == 2, every_s=0.02)
         if moment == "while it classifies photos":
             terminal.wait_until(lambda: terminal.jobs()[0].tagged)
@@ -177,9 +165,6 @@ def test_a_process_that_is_stopped_does_not_hold_up_the_job(terminal_on_postgres
         with terminal.frozen([stopped]):
             assert tag.wait(150) == 0, terminal.log.read_text()[-2000:]
             assert not stopped.is_running()
-    finally:
-        tag.kill()
-        tag.wait()
     assert_complete(terminal)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
-from sqlalchemy import func, select
+from sqlalchemy import select
 from support.commands import LABELS, Process, Terminal, draw
+from support.databases import read_rows, read_scalars
 
-from tagger.database.tables import jobs, metadata_writes
+from tagger.database.tables import metadata_writes
 from tagger.metadata.photo_files import photo_fields
 from tagger.metadata.plans import digest_file
 
@@ -60,8 +60,8 @@ class Library:
 
     def assert_no_file_is_damaged(self) -> None:
         """Check that each file is the original or a recorded write, and nothing in between."""
-        with self.terminal.database() as database, database.read() as connection:
-            digests = set(connection.scalars(select(metadata_writes.c.written_digest)))
+        with self.terminal.database() as database:
+            digests = set(read_scalars(database, select(metadata_writes.c.written_digest)))
         files = self.files()
         assert files.keys() >= self.originals.keys()
         for path in files.keys() - set(self.leftovers()):
@@ -71,19 +71,12 @@ class Library:
                 assert "XMP:dc:subject" in photo_fields(data) or path.suffix == ".xmp", path
                 assert digest_file(data) in digests, path
 
-    def assert_complete(self, job: int) -> None:
+    def assert_complete(self) -> None:
+        self.terminal.assert_consistent()
         with self.terminal.database() as database:
-            assert job_violations(database, job) == []
-            assert library_violations(database) == []
-            with database.read() as connection:
-                rows = connection.execute(
-                    select(metadata_writes.c.photo_id, func.count()).group_by(metadata_writes.c.photo_id)
-                ).all()
-                unconfirmed = connection.scalar(
-                    select(func.count()).select_from(metadata_writes).where(~metadata_writes.c.complete)
-                )
-        assert [row for row in rows if row[1] != 1] == []
-        assert (len(rows), unconfirmed) == (self.written(), 0)
+            rows = read_rows(database, select(metadata_writes))
+        assert all(row.complete for row in rows)
+        assert len({row.photo_id for row in rows}) == len(rows) == self.written()
         assert self.leftovers() == []
 
     def leftovers(self) -> list[Path]:
@@ -91,12 +84,8 @@ class Library:
 
     def is_brought_back(self) -> None:
         assert self.files() == self.originals
-        with self.terminal.database() as database, database.read() as connection:
-            assert connection.scalar(select(func.count()).select_from(metadata_writes)) == 0
-
-    def latest_job(self) -> int:
-        with self.terminal.database() as database, database.read() as connection:
-            return int(connection.scalar(select(func.max(jobs.c.id))) or 0)
+        with self.terminal.database() as database:
+            assert read_rows(database, select(metadata_writes)) == []
 
 
 @pytest.fixture
@@ -167,7 +156,7 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     ended = terminal.run(*words)
     assert f"{PHOTOS} photos: " in ended.stderr
     assert library.written() == PHOTOS
-    library.assert_complete(library.latest_job())
+    library.assert_complete()
     library.is_killed_once("metadata", "undo", "--all", at=JUST_UNDONE[library.to])
     library.is_killed(terminal.start("metadata", "undo", "--all"), written=range(1, library.written() - 10))
     terminal.run("metadata", "undo", "--all")

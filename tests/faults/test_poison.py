@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
 from support.artifacts import tiny_artifact
 from support.commands import Process, Terminal, draw, draw_many
 from support.fault_scenario import is_alive
@@ -34,12 +33,6 @@ def failures(terminal: Terminal) -> dict[str, dict[str, object]]:
     return {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
 
 
-def assert_counts(terminal: Terminal, job: int) -> None:
-    with terminal.database() as database:
-        assert job_violations(database, job) == []
-        assert library_violations(database) == []
-
-
 @pytest.fixture
 def terminal(scenario_on_each_database) -> Terminal:
     terminal = scenario_on_each_database.terminal
@@ -63,7 +56,7 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal):
     assert {each["kind"] for each in failed.values()} == {"crashed"}
     assert set(failed) == {"00007-kills.jpg", "00040-kills.jpg"}
     assert all("SIGSEGV" in str(each["text"]) for each in failed.values())
-    assert_counts(terminal, job)
+    terminal.assert_consistent()
 
 
 def test_a_worker_with_too_many_hanging_reads_exits(scenario):
@@ -79,7 +72,7 @@ def test_a_worker_with_too_many_hanging_reads_exits(scenario):
     assert "Check the disk, the share" in terminal.log.read_text()
     assert supervise(terminal, job, terminal.start("worker")) < 4
     assert (terminal.progress(job).tagged, terminal.progress(job).failed) == (16, 24)
-    assert_counts(terminal, job)
+    terminal.assert_consistent()
 
 
 def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario):
@@ -124,4 +117,4 @@ def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario
     terminal.injected = healthy
     assert supervise(terminal, job, terminal.start("worker")) == 0
     assert (terminal.progress(job).tagged, terminal.progress(job).unknown) == (16, 4)
-    assert_counts(terminal, job)
+    terminal.assert_consistent()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import count
 
 import pytest
-from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
 from sqlalchemy import select
 from support.commands import Terminal, draw
@@ -59,9 +58,7 @@ def wake_ups(terminal: Terminal, server: RedisServer) -> int:
 
 def assert_consistent(terminal: Terminal, jobs: Sequence[JobProgress]) -> None:
     assert sum(job.tagged for job in jobs) == sum(job.total for job in jobs) == enqueued(terminal).total()
-    with terminal.database() as database:
-        assert [each for job in jobs for each in job_violations(database, job.job)] == []
-        assert library_violations(database) == []
+    terminal.assert_consistent()
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from rig.ledger_invariants import job_violations
 from rig.servers import free_port
 from sqlalchemy import func, select
 from support.commands import Process, Terminal, child_processes, draw_many, stop, wait_until_gone
@@ -29,13 +28,9 @@ def terminal(tmp_path, redis_server) -> Terminal:
 @pytest.fixture
 def worker(terminal) -> Iterator[Process]:
     terminal.environment["TAGGER_METRICS_PORT"] = str(free_port())
-    process = terminal.start("worker", "-v")
-    try:
+    with terminal.running("worker", "-v") as process:
         terminal.wait_until(lambda: has_two(terminal))
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def has_two(terminal: Terminal) -> bool:
@@ -61,13 +56,12 @@ def test_two_processes_are_one_worker(terminal, worker):
     assert status["processes"] == 2
     assert "(cpu, 2 processes, idle)" in terminal.run("status").stdout
     assert terminal.log.read_text().count("is ready on cpu") == 1
-    job = terminal.json("enqueue", "--wait", "photos")["job"]
+    terminal.run("enqueue", "--wait", "photos")
     port = int(terminal.environment["TAGGER_METRICS_PORT"])
     counts = [photos_at(port + number) for number in range(2)]
     assert sum(counts) == PHOTOS
     assert sum(count > 0 for count in counts) > 1
-    with terminal.database() as database:
-        assert job_violations(database, job) == []
+    terminal.assert_consistent()
 
     killed = children(worker)[1]
     killed.kill()

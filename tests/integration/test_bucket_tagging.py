@@ -13,20 +13,18 @@ from sqlalchemy import insert, select
 from support.buckets import SECRET, Bucket, Fault
 from support.colour_folders import EIFFEL, GATE
 from support.databases import execute
-from support.ledgers import LedgerBuilder
 from support.local_servers import Quiet, running
 from support.program_libraries import LIBRARIES
+from support.scanned_folder import ScannedFolder
 
 from tagger.database import JobState, Target
 from tagger.database.connection import Database
 from tagger.database.tables import contents, metadata_writes, photos, roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.enqueue import selection
-from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import ScanReport, require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.jobs.processing.executor import run_job
-from tagger.ledger import NewJob, finish_scan
 from tagger.metadata.photo_files import find_photo_files
 from tagger.photos import buckets, object_store
 from tagger.photos.buckets import ObjectSource
@@ -92,20 +90,16 @@ def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(photos, 
             assert photos.tags_of(name)[0] == (GATE if is_gate else EIFFEL, 1, True), name
 
 
-def test_an_object_that_may_not_be_read_fails_alone(photos, bucket):
+def test_an_object_that_may_not_be_read_or_is_too_large_fails_alone(photos, bucket):
     photos.draw("a.jpg", 0)
     photos.draw("b.jpg", 1)
+    bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
+    photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
     bucket.proxy.inject(Fault("/a.jpg", status=403, code="InvalidObjectState", times=10**9))
-    assert photos.tag_bucket() == {"a.jpg": "failed", "b.jpg": "tagged"}
+    assert photos.tag_bucket() == {"a.jpg": "failed", "b.jpg": "tagged", "large.jpg": "failed"}
     row = photos.photo("a.jpg")
     assert row.failure_kind == FailureKind.UNREADABLE
     assert "archived (InvalidObjectState)" in row.failure_text
-
-
-def test_a_size_limit_applies_before_an_object_is_read(photos, bucket):
-    bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
-    photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
-    assert photos.tag_bucket() == {"large.jpg": "failed"}
     assert photos.photo("large.jpg").failure_kind == FailureKind.TOO_LARGE
 
 
@@ -361,26 +355,16 @@ def test_a_sas_token_of_azure_is_seen_whole(servers, monkeypatch):
     assert servers.sent_secrets() == {"SAS"}
 
 
-class Prefixes:
+class Prefixes(ScannedFolder):
     def __init__(self, database: Database, bucket: Bucket) -> None:
-        self.ledger = LedgerBuilder(database)
-        self.bucket = bucket
+        super().__init__(database, parse_path(bucket.address))
 
-    def scan(self, prefix: str = "", **patterns: tuple[str, ...]) -> ScanReport:
-        job = self.ledger.scanning()
-        selection = select_paths([parse_path(f"{self.bucket.address}/{prefix}")], **patterns)
-        require_available_roots(self.ledger.database, selection, {})
-        new = NewJob(self.ledger.model_id, 5, 0.5)
-        report = Scan(self.ledger.database, job, new, {}).run(selection)
-        finish_scan(self.ledger.database, job)
-        of_others = report.in_other_jobs.total()
-        assert self.ledger.progress(job).total + of_others == report.found
-        return report
-
-    def counts(self, prefix: str = "", **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
-        report = self.scan(prefix, **patterns)
+    def scan(self, *prefixes: str, **patterns: tuple[str, ...]) -> ScanReport:
+        paths = [parse_path(f"{self.path}/{prefix}") for prefix in prefixes]
+        require_available_roots(self.database, select_paths(paths or [self.path], **patterns), {})
+        report = super().scan(*paths, **patterns)
         assert report.problems == []
-        return report.found, report.new, report.changed, report.gone
+        return report
 
     def paths(self, *, gone: bool = False) -> list[str]:
         query = (
@@ -389,11 +373,11 @@ class Prefixes:
             .where(roots.c.location.startswith("s3:"))
             .order_by(photos.c.path)
         )
-        with self.ledger.database.read() as connection:
+        with self.database.read() as connection:
             return [row.path for row in connection.execute(query) if (row.gone_since is not None) == gone]
 
     def locations(self) -> list[str]:
-        with self.ledger.database.read() as connection:
+        with self.database.read() as connection:
             return list(
                 connection.scalars(select(roots.c.location).where(roots.c.location.startswith("s3:")))
             )
@@ -423,25 +407,25 @@ def test_scans_find_new_changed_and_gone_objects(prefixes, bucket):
     assert prefixes.counts("trip") == (4, 0, 1, 0)
 
 
-def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(prefixes, bucket):
-    for name in ("a.jpg", ".hidden.jpg", ".trash/b.jpg", "@eaDir/c.jpg", "notes.txt", "skip/d.jpg", "e.PNG"):
-        bucket.put(name, b"x")
-    bucket.put("folder/", b"")
-    assert prefixes.counts(exclude=("skip",)) == (2, 2, 0, 0)
-    assert prefixes.paths() == ["a.jpg", "e.PNG"]
-    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 0)
-    bucket.delete("e.PNG")
-    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
-
-
-def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes, bucket):
-    names = ("a.jpg", "a.jpg.xmp", "b.MP4", "sub/c.mp4", "d.txt", ".e.mp4", ".trash/f.mp4", "skip/g.mp4")
-    for name in names:
+def test_hidden_and_excluded_objects_are_not_found_and_other_extensions_are_counted(prefixes, bucket):
+    hidden = (
+        ".hidden.jpg",
+        ".e.mp4",
+        ".trash/b.jpg",
+        ".trash/f.mp4",
+        "@eaDir/c.jpg",
+        "skip/d.jpg",
+        "skip/g.mp4",
+    )
+    for name in ("a.jpg", "e.PNG", "a.jpg.xmp", "b.MP4", "sub/c.mp4", "notes.txt", *hidden):
         bucket.put(name, b"x")
     bucket.put("folder/", b"")
     report = prefixes.scan(exclude=("skip",))
-    assert (report.found, report.other_files.count) == (1, 3)
+    assert (report.found, prefixes.paths()) == (2, ["a.jpg", "e.PNG"])
     assert report.other_files.by_extension == {".mp4": 2, ".txt": 1}
+    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 0)
+    bucket.delete("e.PNG")
+    assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
 
 
 def test_originals_of_a_library_are_photos_and_copies_are_not(bucket):
@@ -495,7 +479,7 @@ def test_a_bucket_that_refuses_marks_nothing_as_gone(prefixes, bucket, status, c
     selection = select_paths([parse_path(bucket.address)])
     with bucket.proxy.refusing(status, code):
         with pytest.raises(BucketUnavailable) as problem:
-            require_available_roots(prefixes.ledger.database, selection, {})
+            require_available_roots(prefixes.database, selection, {})
         assert text in str(problem.value)
         with pytest.raises(BucketUnavailable, match=r"No photo was marked as gone"):
             select_paths([parse_path(bucket.address)])
@@ -520,7 +504,7 @@ def test_a_listing_that_fails_in_between_marks_nothing_as_gone(prefixes, bucket)
 def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_succeeds(prefixes, bucket):
     bucket.put("a.jpg", b"x")
     prefixes.scan()
-    database = prefixes.ledger.database
+    database = prefixes.database
     selection = select_paths([parse_path(bucket.address)])
     bucket.proxy.inject(Fault("list-type", status=403, code="AccessDenied"))
     with pytest.raises(BucketUnavailable, match="refuses access") as problem:

@@ -27,7 +27,7 @@ from tagger.jobs.processing.classification import KnownImages
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger import cancel_job
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
-from tagger.ledger.job_control import recover_stale_jobs
+from tagger.ledger.job_control import cancel, recover_stale_jobs
 from tagger.ledger.workers import release_expired, waiting_chunks
 from tagger.verdicts import give_verdicts
 
@@ -69,9 +69,7 @@ def before_steps(monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]) ->
 def last_step(folder) -> int:
     """The number of a job of workers whose photos are classified."""
     job = folder.record(runner=Runner.WORKERS)
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, job)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(job) is ChunkEnd.DONE
     return job
 
 
@@ -80,11 +78,9 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder, last_step, mo
     assert (progress.state, progress.settling, progress.done, progress.queued) == ("running", True, 3, 0)
     assert located(folder) == 0
     assert waiting_chunks(folder.database)[Priority.BULK] == 1  # a worker is woken for it
-    executor = folder.executor()
     steps: list[str] = []
     before_steps(monkeypatch, lambda text, *_: steps.append(text))
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(last_step) is ChunkEnd.DONE
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.tagged, progress.unknown) == ("finished", False, 1, 2)
     assert list(dict.fromkeys(steps)) == ["locating photos", "counting photos", "finding trips"]
@@ -96,9 +92,7 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder, last_step, mo
 @pytest.mark.parametrize("large", [3, 4])
 def test_the_planner_knows_the_tables_after_a_large_job(folder, last_step, monkeypatch, large):
     monkeypatch.setattr(executor_module, "LARGE_JOB", large)
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(last_step) is ChunkEnd.DONE
     assert folder.progress(last_step).total == 3
     with folder.database.read() as connection:
         if folder.database.is_sqlite:
@@ -124,9 +118,7 @@ def test_another_worker_goes_on_with_the_last_step_of_one_that_died(folder, last
     assert claim_next_chunk(folder.database, last_step, "w") is None
     execute(folder.database, update(chunks).values(lease_until=0.0))
     assert len(release_expired(folder.database)) == 1
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(last_step) is ChunkEnd.DONE
     assert folder.progress(last_step).state is JobState.FINISHED
 
 
@@ -136,7 +128,7 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     claimed = claim_one(folder.database, last_step)
     executor = folder.executor()
 
-    def cancel(*_: object) -> None:
+    def cancel_meanwhile(*_: object) -> None:
         with folder.database.write() as connection:
             cancel_job(connection, last_step, "no longer wanted")
             connection.execute(
@@ -144,7 +136,7 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
             )  # so there is more to do
         executor._renew_leases()
 
-    before_steps(monkeypatch, cancel)
+    before_steps(monkeypatch, cancel_meanwhile)
     assert executor.execute(claimed) is ChunkEnd.LOST
     executor.close()
     assert folder.progress(last_step).state is JobState.CANCELLED
@@ -153,8 +145,7 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
 
 def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(folder, last_step):
     give_verdicts(folder.database, [folder.folder / "tower.jpg"], EIFFEL, VerdictKind.REJECTED, None, {})
-    with folder.database.write() as connection:
-        cancel_job(connection, last_step, "no longer wanted")
+    cancel(folder.database, last_step)
     progress = folder.progress(last_step)
     assert (progress.state, progress.tagged, progress.unknown) == (JobState.CANCELLED, 0, 3)
 
@@ -162,9 +153,7 @@ def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
 def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(folder, last_step, caplog):
     execute(folder.database, update(models).values(in_use=False, use_order=None))
     folder.settings = folder.settings.model_copy(update={"model": "nowhere"})
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(last_step) is ChunkEnd.DONE
     assert "the taught landmarks were not updated" in caplog.text
     assert folder.progress(last_step).state is JobState.FINISHED
     assert located(folder) == 3
@@ -180,9 +169,7 @@ def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
     monkeypatch.setattr(executor_module, "update_consequences", fail)
     if kills:
         execute(folder.database, update(chunks).where(chunks.c.done.is_(False)).values(attempts=2))
-    executor = folder.executor()
-    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
-    executor.close()
+    assert folder.execute(last_step) is ChunkEnd.DONE
     assert folder.progress(last_step).state is JobState.FINISHED
     assert is_due(folder)
 
@@ -219,8 +206,7 @@ def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder):
 @pytest.fixture
 def drawn(database, tmp_path) -> WrittenFolder:
     drawn = WrittenFolder(database, tmp_path)
-    for number in range(4):
-        drawn.draw(f"{number}.jpg", number % 2, shade=number)
+    drawn.draw_many(4, labels=2)
     return drawn
 
 
@@ -244,7 +230,7 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_photo_that_crashes_its_child_fails_alone(drawn, inject):
     inject("FAULT_ON_DECODE", "crashes")
-    with (drawn.folder / "2.jpg").open("ab") as photo:
+    with (drawn.folder / "02.jpg").open("ab") as photo:
         photo.write(b"crashes")
     job = drawn.record(runner=Runner.WORKERS)
     kill_workers(drawn.database, job, SHARED_ATTEMPTS)

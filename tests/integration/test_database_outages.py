@@ -89,8 +89,7 @@ def folder(database, tmp_path, monkeypatch) -> TaggedFolder:
     monkeypatch.setattr("worker.tasks.SWEEP_S", 0.1)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.1)
     folder = TaggedFolder(database, tmp_path)
-    for number in range(PHOTOS):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(PHOTOS)
     return folder
 
 
@@ -221,8 +220,7 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(tmp_path, monkeyp
     classified = record_inferences(monkeypatch)
     url = create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
     folder = TaggedFolder(open_database(url), tmp_path)
-    for number in range(FEW_PHOTOS):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(FEW_PHOTOS)
     first_refused = 1
     with in_process_worker(
         folder.settings.model_copy(update={"database_url": url, "backend": "torchscript"})

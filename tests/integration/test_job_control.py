@@ -106,8 +106,7 @@ def test_finished_unknown_and_local_jobs_raise_errors(ledger):
 
 def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
     folder = TaggedFolder(database, path)
-    for number in range(photos):
-        folder.draw(f"{number:03}.jpg", shade=number)
+    folder.draw_many(photos)
     return folder
 
 

@@ -24,9 +24,9 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
 from tagger.jobs.processing.metadata_writing import PhotoResult
-from tagger.ledger import cancel_job, items
+from tagger.ledger import items
 from tagger.ledger.items import FailureFilter
-from tagger.ledger.job_control import recover_stale_jobs
+from tagger.ledger.job_control import cancel, recover_stale_jobs
 from tagger.ledger.workers import resume_suspended_jobs
 from tagger.metadata import RefusalKind, WriteRefused, photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
@@ -44,8 +44,7 @@ def folder(database, tmp_path, monkeypatch) -> WrittenFolder:
 
 
 def draw_photos(folder: WrittenFolder, count: int) -> dict[str, bytes]:
-    for number in range(count):
-        folder.draw(f"{number:02}.jpg", number % 2, shade=number)
+    folder.draw_many(count, labels=2)
     return folder.files()
 
 
@@ -76,8 +75,7 @@ def test_only_jobs_with_metadata_options_get_a_write_job(folder):
 def test_cancelled_job_gets_no_write_job(folder):
     draw_photos(folder, 2)
     job = folder.record_to_write(EMBED)
-    with folder.database.write() as connection:
-        cancel_job(connection, job, "by request")
+    cancel(folder.database, job)
     assert jobs_of(folder, JobKind.WRITE) == []
 
 

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 from support.databases import read_scalar, read_scalars
 from support.disks import Disk
-from support.ledgers import LedgerBuilder
+from support.scanned_folder import ScannedFolder
 
 from tagger.database import JobState
 from tagger.database.connection import Database
@@ -18,47 +17,21 @@ from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import selection
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import ScanReport, require_available_roots, select_paths
-from tagger.ledger import NewJob, finish_scan, job_control, suspend_for_root
+from tagger.ledger import job_control, suspend_for_root
 from tagger.ledger.job_control import list_jobs
 from tagger.photos import files, folders
 from tagger.roots import forget_path
 
 
-class Folder:
-    """A folder with photos, which is scanned as often as a test wants."""
-
-    def __init__(self, database: Database, root: Path, *names: str) -> None:
-        self.database = database
-        self.ledger = LedgerBuilder(database)
-        self.root = root
-        for name in names:
-            self.file(name)
-
-    def file(self, name: str, size: int = 5) -> Path:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * size)
-        return path
-
-    def scan(self, *paths: Path, exclude: Sequence[str] = ()) -> ScanReport:
-        job = self.ledger.scanning()
-        scan = Scan(self.database, job, NewJob(self.ledger.model_id, 5, 0.5), {})
-        report = scan.run(select_paths(paths or [self.root], exclude=exclude))
-        finish_scan(self.database, job)
-        return report
-
+class Folder(ScannedFolder):
     def select(self) -> tuple[int, ScanReport]:
         """Add all stored photos to a job, as a backfill does. Returns their number, and the report."""
         for job in list_jobs(self.database):
             if not job.is_over:
                 job_control.cancel(self.database, job.job)  # it keeps its photos from the next one
-        scan = Scan(self.database, self.ledger.scanning(), NewJob(self.ledger.model_id, 5, 0.5), {})
+        scan = Scan(self.database, self.ledger.scanning(), self.new, {})
         scan.select([photos.c.gone_since.is_(None)])
         return scan.selected, scan.report
-
-    def gone(self) -> set[str]:
-        with self.database.read() as connection:
-            return set(connection.scalars(select(photos.c.path).where(photos.c.gone_since.is_not(None))))
 
     def mounts(self) -> set[str]:
         return set(read_scalars(self.database, select(mounts.c.path)))
@@ -126,10 +99,10 @@ def test_photos_deleted_on_a_mounted_disk_are_gone_unless_it_is_empty(library):
 
 
 def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(library):
-    shutil.copytree(library.nas, library.root / "copy")
+    shutil.copytree(library.nas, library.path / "copy")
     library.disk.unmount()
-    shutil.copytree(library.root / "copy", library.nas, dirs_exist_ok=True)
-    shutil.rmtree(library.root / "copy")
+    shutil.copytree(library.path / "copy", library.nas, dirs_exist_ok=True)
+    shutil.rmtree(library.path / "copy")
     assert library.mounts() == {"nas"}
     assert library.scan().problems == []
     assert library.mounts() == set()
@@ -139,16 +112,9 @@ def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(libra
 
 def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(library, monkeypatch):
     monkeypatch.setattr(selection, "PAGE", 1)
-    job = library.ledger.scanning()
-    scan = Scan(
-        library.database,
-        job,
-        NewJob(library.ledger.model_id, 5, 0.5),
-        {},
-        lambda found: library.disk.unmount() if found == 1 else None,
-    )
+    job, folders = library.ledger.scanning(), select_paths([library.path])
     with pytest.raises(RootUnavailable, match="nas is no longer a disk"):
-        scan.run(select_paths([library.root]))
+        library.run(job, folders, lambda found: library.disk.unmount() if found == 1 else None)
     assert library.gone() == set()
 
 
@@ -157,16 +123,16 @@ def test_a_path_on_a_disk_that_is_away_is_refused_before_a_job_is_made(library, 
     library.disk.unmount()
     library.file("nas/sub/new.jpg")
     with pytest.raises(RootUnavailable, match="nas is no longer a disk"):
-        require_available_roots(library.database, select_paths([library.root / path]), {})
+        require_available_roots(library.database, select_paths([library.path / path]), {})
 
 
 def test_each_of_several_folders_has_its_own_disks(library, tmp_path):
     other = tmp_path / "q"
     library.disk.mount(other / "usb")
-    library.scan(library.root, other)
+    library.scan(library.path, other)
     assert library.mounts() == {"nas", "usb"}
     library.disk.unmount()
-    report = library.scan(library.root, other)
+    report = library.scan(library.path, other)
     assert report.gone == 0
     assert {problem.path for problem in report.problems} == {library.nas, other / "usb"}
 
@@ -221,7 +187,7 @@ def test_where_nothing_can_be_mounted_the_decision_is_the_same(database, tmp_pat
 def test_a_job_that_waits_for_a_disk_goes_on_when_it_is_back(library, sweeper, tmp_path):
     """Another disk that is away does not stop it."""
     usb = Disk(tmp_path / "usb")
-    usb.mount(library.root / "usb")
+    usb.mount(library.path / "usb")
     library.file("usb/c.jpg")
     library.scan()
     photo_id = read_scalar(library.database, select(photos.c.id).where(photos.c.path == "nas/a.jpg"))
@@ -240,8 +206,8 @@ def become_link(library: Library, target: Path) -> None:
     """Scan a folder `trip` with a photo, and move it to another disk, with a link in its place."""
     library.file("trip/c.jpg")
     library.scan()
-    shutil.move(library.root / "trip", target)
-    (library.root / "trip").symlink_to(target)
+    shutil.move(library.path / "trip", target)
+    (library.path / "trip").symlink_to(target)
 
 
 def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library, tmp_path):
@@ -250,19 +216,19 @@ def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library, tmp_p
     report = library.scan()
     assert (report.found, report.gone, report.problems) == (3, 0, [])
     (line,) = report.other_files.copies_lines()
-    assert f"{library.root / 'trip'} to {tmp_path / 'big'}" in line
+    assert f"{library.path / 'trip'} to {tmp_path / 'big'}" in line
     selected, report = library.select()
     assert selected == 3
-    text = only_problem(report, library.root / "trip")
+    text = only_problem(report, library.path / "trip")
     assert text.startswith(f"It is now a link to {tmp_path / 'big'}, which is not followed")
 
 
 def test_forget_takes_out_what_was_stored_in_place_of_a_link(library, tmp_path):
     become_link(library, tmp_path / "big")
     library.scan(tmp_path / "big")
-    assert forget_path(library.database, library.root / "trip", {}) == 1
+    assert forget_path(library.database, library.path / "trip", {}) == 1
     assert library.select()[0] == 4
-    assert forget_path(library.database, library.root / "trip", {}) == 1, "now that of the link's target"
+    assert forget_path(library.database, library.path / "trip", {}) == 1, "now that of the link's target"
     library.scan()
     assert library.select()[1].problems == []
 
@@ -273,7 +239,7 @@ def test_a_link_marks_nothing_as_gone_until_its_folder_is_back(library, tmp_path
     assert library.scan().gone == 0
     assert library.gone() == set()
     library.scan()
-    (library.root / "trip").unlink()
+    (library.path / "trip").unlink()
     library.file("trip/other.jpg")
     report = library.scan()
     assert (report.new, report.gone, report.problems) == (1, 1, [])
@@ -296,7 +262,7 @@ def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replace
 def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(database, tmp_path, name):
     """It may be a disk that no scan has seen, or a folder whose photos were deleted."""
     folder = Folder(database, tmp_path / "p", f"{name}/a.jpg", "local.jpg")
-    phone = folder.root / name
+    phone = folder.path / name
     folder.scan(phone)
     shutil.rmtree(phone)
     for step in (lambda: None, phone.mkdir):
@@ -315,7 +281,7 @@ def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_w
     database, tmp_path, disk
 ):
     folder = Folder(database, tmp_path / "p", "local.jpg")
-    nas = disk.mount(folder.root / "nas")
+    nas = disk.mount(folder.path / "nas")
     folder.scan(folder.file("nas/a.jpg"))
     disk.unmount()
     assert folder.scan().gone == 0
@@ -331,7 +297,7 @@ def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_w
 
 def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorded(database, tmp_path, disk):
     folder = Folder(database, tmp_path / "p", "local.jpg")
-    nas = disk.mount(folder.root / "nas")
+    nas = disk.mount(folder.path / "nas")
     folder.file("nas/trips/a.jpg")
     folder.scan(nas / "trips")
     disk.unmount()
@@ -345,7 +311,7 @@ def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorde
 
 def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(database, tmp_path, disk):
     folder = Folder(database, tmp_path / "p", "local.jpg")
-    nas = disk.mount(folder.root / "nas")
+    nas = disk.mount(folder.path / "nas")
     folder.scan(folder.file("nas/a.jpg"))
     folder.scan(exclude=["nas"])
     assert folder.mounts() == {"nas"}
@@ -361,13 +327,13 @@ def test_a_record_of_a_folder_that_was_never_mounted_is_dropped(database, tmp_pa
     with database.write() as connection:
         root_id = connection.scalar(select(photos.c.root_id))  # the ledger has a root of its own, too
         connection.execute(insert(mounts).values(root_id=root_id, path="phone", path_bytes=b""))
-    (folder.root / "phone/a.jpg").unlink()
+    (folder.path / "phone/a.jpg").unlink()
     report = folder.scan()
     assert (report.gone, report.problems) == (1, [])
     assert folder.mounts() == set()
 
 
 def test_links_inside_the_root_and_to_files_are_not_named(library, tmp_path):
-    (library.root / "album").symlink_to(library.root / "nas")
-    (library.root / "note").symlink_to(__file__)
+    (library.path / "album").symlink_to(library.path / "nas")
+    (library.path / "note").symlink_to(__file__)
     assert library.scan().other_files.copies_lines() == []

@@ -305,7 +305,7 @@ class FakeMonitor:
         return self.checks == 0
 
 
-def test_a_worker_waits_for_redis_without_a_limit(clock):
+def test_a_worker_waits_for_redis_without_a_limit_and_can_be_stopped(clock, monkeypatch):
     with closing(make_app("redis://127.0.0.1:1/0", KEYS)) as app:
         consumer_class = symbol_by_name(app.conf.worker_consumer)
         assert app.conf.broker_connection_max_retries is None
@@ -318,12 +318,7 @@ def test_a_worker_waits_for_redis_without_a_limit(clock):
     assert waiting.ensure_connected(connection) is connection
     assert connected == [True]
     assert clock.now - began == pytest.approx(hours_s * celery_patches.RETRY_S, rel=0.01)
-
-
-def test_a_worker_that_waits_for_redis_can_be_stopped(clock, monkeypatch):
     monkeypatch.setattr(state, "should_stop", 0)
-    waiting = celery_patches.Consumer.__new__(celery_patches.Consumer)
-    waiting.redis = FakeMonitor(1000)
     with pytest.raises(SystemExit):
         waiting.ensure_connected(None)
 
@@ -385,25 +380,20 @@ def test_a_worker_whose_sweep_waits_for_a_frozen_redis_leaves_the_list_when_it_s
     assert not sweep.is_alive()
 
 
-def test_the_next_sweep_replaces_wake_ups_that_redis_lost(sweeper, redis_server, database):
-    LedgerBuilder(database).job(100)
-    queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
-    with redis.Redis.from_url(redis_server.url) as client:
-        for _ in range(2):
-            sweeper.sweep()
-            assert client.llen(queue) == 3
-            client.flushdb()
-
-
-def test_a_sweep_sends_no_wake_up_for_which_one_waits(sweeper, redis_server, database):
+def test_a_sweep_sends_a_wake_up_for_each_chunk_that_waits_and_replaces_lost_ones(
+    sweeper, redis_server, database
+):
     job = LedgerBuilder(database).job(100)
     queue = RedisKeys(database.ledger_id).queues[Priority.BULK]
-    with redis.Redis.from_url(redis_server.url) as client:
+    with redis_server.client() as client:
         for waiting in (3, 2):
             sweeper.sweep()
             assert client.llen(queue) == waiting
             assert client.rpop(queue) is not None
             assert claim_next_chunk(database, job, "w") is not None
+        client.flushdb()
+        sweeper.sweep()
+        assert client.llen(queue) == 1
 
 
 SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "immutable": True}
@@ -461,29 +451,18 @@ def test_nothing_of_a_message_reaches_celery_but_its_task_and_id(app, client, re
     assert received.delivery_tag != "of another message"
 
 
-def test_documents_of_other_types_end_no_worker(app, client, redis_server, reasons):
+def test_messages_of_other_types_tasks_and_sizes_are_dropped(app, client, redis_server, reasons):
     message = json.loads(chunk_message(client, redis_server.url, KEYS))
-    invalid = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
-    client.lpush(QUEUE, *invalid)
+    typed = [*TYPED, json.dumps(message | {"headers": json.loads(TYPED[0])}).encode()]
+    client.lpush(QUEUE, *typed)
     assert received_messages(app, 0) == []
-    assert len(reasons) == len(invalid)
-
-
-def test_tasks_that_celery_brings_are_refused(app, client, redis_server, reasons):
-    """They could run other tasks, or delete results."""
-    message = json.loads(chunk_message(client, redis_server.url, KEYS))
-    builtin = [name for name in app.tasks if name.startswith("celery.")]
-    client.lpush(
-        QUEUE, *(json.dumps(message | {"headers": message["headers"] | {"task": name}}) for name in builtin)
-    )
-    assert received_messages(app, 0) == []
-    assert reasons == ["its task is unknown"] * len(builtin)
-
-
-def test_a_large_message_is_not_parsed(app, client, reasons):
+    assert len(reasons) == len(typed)
+    # Celery's own tasks could run others, or delete results.
+    builtin = [message["headers"] | {"task": name} for name in app.tasks if name.startswith("celery.")]
+    client.lpush(QUEUE, *(json.dumps(message | {"headers": headers}) for headers in builtin))
     client.lpush(QUEUE, b"[" + b"[]," * MAX_MESSAGE_BYTES + b"0]", b"[" * 10_000 + b"]" * 10_000)
     assert received_messages(app, 0) == []
-    assert reasons == ["it is too large"] * 2
+    assert reasons[len(typed) :] == ["its task is unknown"] * len(builtin) + ["it is too large"] * 2
 
 
 def test_invalid_messages_are_logged_once_a_minute(caplog, monkeypatch):

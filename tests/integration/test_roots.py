@@ -286,8 +286,7 @@ def test_items_of_removed_photos_are_skipped(folder):
 @pytest.mark.postgresql
 def test_photos_that_are_removed_while_they_are_classified_leave_no_image(folder, monkeypatch):
     monkeypatch.setattr("tagger.jobs.processing.classification.STORE_PHOTOS", 8)
-    for number in range(24):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(24)
     job = folder.record()
 
     def forget_all(_stored: StoredBatch) -> None:

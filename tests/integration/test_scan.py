@@ -10,14 +10,13 @@ from hypothesis import given, strategies as st
 from sqlalchemy import func, select, update
 from support.databases import execute, read_scalars
 from support.examples import examples
-from support.ledgers import LedgerBuilder
+from support.scanned_folder import ScannedFolder
 from support.threads import in_threads
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import open_database
 from tagger.database.tables import job_items, photos, roots
 from tagger.errors import FailureKind, PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.jobs.enqueue import scan, selection
-from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import (
     ScanReport,
     Selection,
@@ -25,52 +24,16 @@ from tagger.jobs.enqueue.selection import (
     scan_watched,
     select_paths,
 )
-from tagger.ledger import NewJob, cancel_job, finish_scan
+from tagger.ledger import cancel_job
 from tagger.photos.paths import path_from_text
 from tagger.roots import list_roots
 
 
-class Folder:
-    """Creates files with the names of photos, and scans them."""
-
-    def __init__(self, ledger: LedgerBuilder, path: Path) -> None:
-        self.ledger = ledger
-        self.path = path
-        self.path.mkdir()
-        self.job = 0
-
-    def file(self, name: str | bytes, size: int = 1) -> Path:
-        path = self.path / os.fsdecode(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * size)
-        return path
-
-    def scan(self, *paths: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> ScanReport:
-        self.job = self.ledger.scanning()
-        report = self.run(self.job, select_paths(paths or [self.path], include, exclude))
-        finish_scan(self.ledger.database, self.job)
-        return report
-
-    def run(
-        self,
-        job: int,
-        selection: Selection,
-        on_found: Callable[[int], None] = lambda _count: None,
-        database: Database | None = None,
-    ) -> ScanReport:
-        new = NewJob(self.ledger.model_id, 5, 0.5)
-        return Scan(database or self.ledger.database, job, new, {}, on_found).run(selection)
-
-    def counts(self, *paths: Path, **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
-        report = self.scan(*paths, **patterns)
-        of_others = report.in_other_jobs.total()
-        assert self.ledger.progress(self.job).total + of_others == report.found
-        return report.found, report.new, report.changed, report.gone
-
+class Folder(ScannedFolder):
     def stored_paths(self, *, gone: bool = False) -> set[str]:
         """The stored absolute paths of the photos that are present, or of those that are gone."""
         locations = select(roots.c.id, roots.c.location, roots.c.location_bytes)
-        with self.ledger.database.read() as connection:
+        with self.database.read() as connection:
             folders = {
                 row.id: path_from_text(row.location, row.location_bytes)
                 for row in connection.execute(locations)
@@ -85,7 +48,7 @@ class Folder:
 
 @pytest.fixture
 def folder(database, tmp_path) -> Folder:
-    return Folder(LedgerBuilder(database), tmp_path / "photos")
+    return Folder(database, tmp_path / "photos")
 
 
 @pytest.fixture
@@ -219,7 +182,7 @@ def test_missing_empty_and_unmounted_folders_mark_nothing_as_gone(folder):
     folder.scan()
     path.unlink()
     with pytest.raises(RootUnavailable, match="the database has 1 photo"):
-        require_available_roots(folder.ledger.database, select_paths([folder.path]), {})
+        require_available_roots(folder.database, select_paths([folder.path]), {})
     with pytest.raises(RootUnavailable):
         folder.scan()
     folder.path.rmdir()
@@ -231,7 +194,7 @@ def test_missing_empty_and_unmounted_folders_mark_nothing_as_gone(folder):
     folder.scan()
     path.unlink()
     with pytest.raises(RootUnavailable, match="share is empty or missing, but the database has 1 photo"):
-        require_available_roots(folder.ledger.database, select_paths([path.parent]), {})
+        require_available_roots(folder.database, select_paths([path.parent]), {})
     assert folder.stored_paths(gone=True) == set()
 
 
@@ -257,7 +220,7 @@ def test_scan_of_a_cancelled_job_stops(folder, small_pages):
     job = folder.ledger.scanning()
 
     def cancel(_count: int) -> None:
-        with folder.ledger.database.write() as connection:
+        with folder.database.write() as connection:
             cancel_job(connection, job, "by request")
 
     with pytest.raises(ScanInterrupted):
@@ -270,7 +233,7 @@ def test_scan_of_a_cancelled_job_stops(folder, small_pages):
 def test_concurrent_scans_of_one_folder_record_every_photo_once(folder, small_pages):
     for number in range(40):
         folder.file(f"{number % 4}/{number:02}.jpg")
-    url = folder.ledger.database._engine.url.render_as_string(hide_password=False)
+    url = folder.database._engine.url.render_as_string(hide_password=False)
     databases = [open_database(url) for _ in range(3)]
     reports: dict[int, ScanReport] = {}
 
@@ -284,7 +247,7 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder, small_pa
         database.close()
     assert sorted(report.found for report in reports.values()) == [10, 40, 40]
     assert len(folder.stored_paths()) == 40
-    with folder.ledger.database.read() as connection:
+    with folder.database.read() as connection:
         assert len(connection.execute(select(photos.c.id)).all()) == 40
         assert connection.scalars(select(roots.c.location).where(roots.c.location.endswith("photos"))).all()
         for job, report in reports.items():
@@ -311,7 +274,7 @@ def test_parent_scanned_concurrently_with_its_child_absorbs_it(folder, small_pag
     assert parents[0][0] == 13
     assert (report.found, report.gone) == (12, 0)
     assert len(folder.stored_paths()) == 13
-    assert read_scalars(folder.ledger.database, select(roots.c.name)).count("child") == 0
+    assert read_scalars(folder.database, select(roots.c.name)).count("child") == 0
 
 
 def test_paths_are_sorted_into_folders_and_files(tmp_path):
@@ -329,7 +292,7 @@ def test_paths_are_sorted_into_folders_and_files(tmp_path):
 @pytest.fixture(scope="module")
 def sqlite_folder(tmp_path_factory) -> Folder:
     path = tmp_path_factory.mktemp("random")
-    return Folder(LedgerBuilder(open_database(f"sqlite:///{path / 'tagger.sqlite'}")), path / "photos")
+    return Folder(open_database(f"sqlite:///{path / 'tagger.sqlite'}"), path / "photos")
 
 
 PART = st.sampled_from(["a", "a b", "a-", "a0", "b", "é", os.fsdecode(b"\xff"), "\\xff", "\n", "~"])
@@ -359,31 +322,21 @@ def test_table_follows_the_folder_whatever_is_in_it(sqlite_folder, first, second
                 path.unlink()
 
 
-class Library:
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database = database
-        self.folder = folder
-        self.ledger = LedgerBuilder(database)
-        self.options = NewJob(self.ledger.model_id, 5, 0.5)
+class Library(ScannedFolder):
+    """A folder that is watched."""
 
     def write(self, *names: str) -> None:
         for name in names:
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_bytes(b"x")
+            self.file(name)
 
-    def start_job(self) -> int:
-        job = self.ledger.scanning()
-        Scan(self.database, job, self.options, {}).run(select_paths([self.folder]))
-        finish_scan(self.database, job)
-        return job
-
-    def cancel(self, job: int) -> None:
+    def cancel(self) -> None:
         with self.database.write() as connection:
-            cancel_job(connection, job, "")
+            cancel_job(connection, self.job, "")
 
-    def scan(self) -> None:
+    def record(self) -> None:
         """Record the photos with a job that does not come to them."""
-        self.cancel(self.start_job())
+        self.scan()
+        self.cancel()
 
     def change(self, name: str, **values: object) -> None:
         execute(self.database, update(photos).where(photos.c.path == name).values(values))
@@ -393,17 +346,13 @@ class Library:
 
     def unseen(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> set[str]:
         unseen = self.scan_watched(exclude, settle_s)[0].files
-        return {str(file.relative_to(self.folder)) for file in unseen}
+        return {str(file.relative_to(self.path)) for file in unseen}
 
     def scan_watched(
         self, exclude: tuple[str, ...] = (), settle_s: float = 0.0
     ) -> tuple[Selection, ScanReport]:
-        selection = Selection((self.folder,), (), (), exclude)
-        return scan_watched(self.database, selection, self.options, {}, settle_s=settle_s)
-
-    def gone(self) -> set[str]:
-        with self.database.read() as connection:
-            return set(connection.scalars(select(photos.c.path).where(photos.c.gone_since.is_not(None))))
+        selection = Selection((self.path,), (), (), exclude)
+        return scan_watched(self.database, selection, self.new, {}, settle_s=settle_s)
 
 
 @pytest.fixture
@@ -414,17 +363,17 @@ def library(database, tmp_path) -> Library:
 def test_a_photo_of_no_job_is_unseen(library):
     library.write("a.jpg", "trip/b.jpg", "notes.txt", "private/c.jpg")
     assert library.unseen(("private",)) == {"a.jpg", "trip/b.jpg"}
-    library.scan()  # recorded, but no job has come to them
+    library.record()  # recorded, but no job has come to them
     assert library.unseen() == {"a.jpg", "trip/b.jpg", "private/c.jpg"}
 
 
 def test_what_an_open_job_will_come_to_is_left_to_it_unless_it_changes(library):
     library.write("a.jpg", "b.jpg")
-    job = library.start_job()
+    library.scan()
     library.write("c.jpg")
-    (library.folder / "b.jpg").write_bytes(b"changed")
+    (library.path / "b.jpg").write_bytes(b"changed")
     assert library.unseen() == {"b.jpg", "c.jpg"}
-    library.cancel(job)
+    library.cancel()
     assert library.unseen() == {"a.jpg", "b.jpg", "c.jpg"}
 
 
@@ -432,9 +381,9 @@ def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library):
     library.write("deep/a.jpg", "deep/b.jpg", "deeper/c.jpg")
     assert library.scan_watched()[1].gone == 0
     with library.database.read() as connection:
-        assert [root.folder for root in list_roots(connection, {})][1:] == [library.folder]
-    library.scan()
-    (library.folder / "deep/a.jpg").unlink()
+        assert [root.folder for root in list_roots(connection, {})][1:] == [library.path]
+    library.record()
+    (library.path / "deep/a.jpg").unlink()
     assert library.scan_watched(("deeper",))[1].gone == 1
     assert library.gone() == {"deep/a.jpg"}
     assert library.scan_watched()[1].gone == 0
@@ -447,13 +396,13 @@ def test_many_unseen_photos_are_one_job_over_the_folder(library, monkeypatch):
     library.write("c.jpg")
     assert library.scan_watched(("b*",))[0].folders == ()
     many = library.scan_watched(("d*",))[0]
-    assert (many.folders, many.files, many.exclude) == ((library.folder,), (), ("d*",))
+    assert (many.folders, many.files, many.exclude) == ((library.path,), (), ("d*",))
 
 
 def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_is_over(library):
     names = ("due.jpg", "later.jpg", "final.jpg", "corrupt.jpg", "changed.jpg", "settling.jpg")
     library.write(*names)
-    library.scan()
+    library.record()
     for name in ("corrupt.jpg", "changed.jpg"):
         library.fail(name, FailureKind.CORRUPT)
     library.fail("settling.jpg", FailureKind.SETTLING)
@@ -461,38 +410,29 @@ def test_a_failed_photo_is_unseen_again_when_it_changes_comes_back_or_its_pause_
     for name, retry_at in (("due.jpg", now), ("later.jpg", now + timedelta(hours=1)), ("final.jpg", None)):
         library.fail(name, FailureKind.UNREACHABLE)
         library.change(name, retry_at=retry_at)
-    (library.folder / "changed.jpg").write_bytes(b"repaired")
+    (library.path / "changed.jpg").write_bytes(b"repaired")
     assert library.unseen() == {"due.jpg", "changed.jpg", "settling.jpg"}
-    (library.folder / "corrupt.jpg").rename(library.folder / "other.txt")
+    (library.path / "corrupt.jpg").rename(library.path / "other.txt")
     assert library.scan_watched()[1].gone == 1
-    (library.folder / "other.txt").rename(library.folder / "corrupt.jpg")
+    (library.path / "other.txt").rename(library.path / "corrupt.jpg")
     assert "corrupt.jpg" in library.unseen()
 
 
 def test_a_file_that_may_still_be_copied_waits_for_a_later_scan(library):
     library.write("new.jpg", "old.jpg", "future.jpg")
-    os.utime(library.folder / "old.jpg", (1, 1))
-    os.utime(library.folder / "future.jpg", (2**33, 2**33))
+    os.utime(library.path / "old.jpg", (1, 1))
+    os.utime(library.path / "future.jpg", (2**33, 2**33))
     assert library.unseen(settle_s=60.0) == {"old.jpg", "future.jpg"}
-    library.scan()
+    library.record()
     assert (library.scan_watched(settle_s=60.0)[1].gone, library.gone()) == (0, set())
     assert library.unseen() == {"new.jpg", "old.jpg", "future.jpg"}
 
 
-def test_deleted_photos_and_folders_are_marked_and_others_are_not(library):
-    library.write("a.jpg", "a/b.jpg", "a/c/d.jpg", "a0.jpg", "e.jpg")
-    library.scan()
-    for name in ("a/b.jpg", "a/c/d.jpg", "e.jpg"):
-        (library.folder / name).unlink()
-    assert library.scan_watched()[1].gone == 3
-    assert library.gone() == {"a/b.jpg", "a/c/d.jpg", "e.jpg"}
-
-
 def test_nothing_is_marked_while_the_disk_is_not_mounted(library):
     library.write("a.jpg", "trip/b.jpg")
-    library.scan()
-    library.folder.rename(library.folder.parent / "unmounted")
-    library.folder.mkdir()
+    library.record()
+    library.path.rename(library.path.parent / "unmounted")
+    library.path.mkdir()
     with pytest.raises(RootUnavailable):
         library.scan_watched()
     assert library.gone() == set()

@@ -128,8 +128,7 @@ UNTAGGED = Backfill(BackfillScope.UNTAGGED)
 
 @pytest.mark.postgresql
 def test_jobs_that_start_at_once_take_each_photo_once(folder, tiny_settings):
-    for number in range(30):
-        folder.draw(f"{number}.jpg", shade=number)
+    folder.draw_many(30)
     first = folder.record(runner=Runner.WORKERS, top_k=2)
     cancel(folder.database, first)
     barrier = threading.Barrier(3)

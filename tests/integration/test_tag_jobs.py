@@ -180,8 +180,7 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder):
 
 def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder):
     count = 240  # more than are read before the first batch is stored
-    for number in range(count):
-        folder.draw(f"{number:03}.jpg", shade=number)
+    folder.draw_many(count)
     job = folder.record()
     elsewhere = folder.folder.with_name("unmounted")
     once = threading.Lock()
@@ -244,8 +243,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder, tmp_path):
 
 
 def test_stopping_stores_available_results_and_releases_the_rest(folder):
-    for number in range(128):
-        folder.draw(f"{number:03}.jpg", shade=number)
+    folder.draw_many(128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
     numbers = read_scalars(folder.database, select(chunks.c.chunk).where(chunks.c.job_id == job))
@@ -279,8 +277,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
         return turns >= 0 and submit(pipeline, request, give_up)
 
     monkeypatch.setattr(Pipeline, "submit", submit_ten)
-    for number in range(32):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(32)
     job = folder.record(runner=Runner.WORKERS)
     executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
     ends, stored = [], [0]
@@ -299,8 +296,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
 
 @pytest.mark.postgresql
 def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it(folder):
-    for number in range(40):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(40)
     job = folder.record(runner=Runner.WORKERS)
     claimed = claim_one(folder.database, job)
     executor = folder.executor()
@@ -327,16 +323,14 @@ def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(folder, monkeypatch):
     monkeypatch.setattr("tagger.ledger.items.LEASE_S", 1.0)
     for module in ("tagger.ledger", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", 0.2)
-    for number in range(40):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(40)
     job = folder.record()
     assert claim_next_chunk(folder.database, job, "lost")
     assert (folder.run(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 
 
 def test_a_job_cancelled_in_mid_run_ends_quietly(folder):
-    for number in range(32):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(32)
     job = folder.record()
 
     def cancel(_stored: StoredBatch) -> None:
@@ -363,8 +357,7 @@ def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> ob
 
 
 def test_a_failing_model_stores_nothing_and_raises(folder, tmp_path):
-    for number in range(20):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(20)
     raising = other_model(folder, _Raises(), tmp_path / "raising.pt")
     job = folder.record(model=raising)
     with pytest.raises(ModelFailed, match=r"photos: .*out of memory, says the test\. Nothing"):
@@ -409,8 +402,7 @@ def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder):
 
 
 def test_a_printer_that_breaks_ends_the_job_and_loses_nothing(folder):
-    for number in range(32):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    folder.draw_many(32)
     job = folder.record()
 
     def broken_pipe(_stored: StoredBatch) -> None:

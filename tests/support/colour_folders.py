@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
 from sqlalchemy import Row, func, select
 from support.artifacts import colour_of, tiny_artifact
 from support.databases import read_row, read_rows, read_scalar
+from support.ledgers import claim_one
 
 from tagger.database import Runner
 from tagger.database.connection import Database
@@ -15,7 +17,7 @@ from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.selection import ScanReport, select_paths
-from tagger.jobs.processing.chunk_runner import StoredBatch
+from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger import NewJob, create_job, finish_scan
 from tagger.ledger.items import FailingPhoto, FailureFilter, failing_photos
@@ -66,6 +68,11 @@ class TaggedFolder:
         Image.new("RGB", size, (red, green, blue)).save(path, quality=90)
         return path
 
+    def draw_many(self, count: int, *, labels: int = 1) -> None:
+        """Draw different photos: 00.jpg, 01.jpg and so on, of the first labels in turn."""
+        for number in range(count):
+            self.draw(f"{number:02}.jpg", number % labels, shade=number)
+
     def record(
         self,
         *paths: Path,
@@ -113,6 +120,11 @@ class TaggedFolder:
         job = self.record(*paths, **options)
         self.run(job)
         return self.outcomes(job)
+
+    def execute(self, job: int) -> ChunkEnd:
+        """Claim the next chunk of a job, and execute it as a worker of its own."""
+        with closing(self.executor()) as executor:
+            return executor.execute(claim_one(self.database, job))
 
     def executor(self) -> ChunkExecutor:
         return ChunkExecutor(self.database, self.settings)

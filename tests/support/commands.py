@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import redis
 from PIL import Image
+from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import select, text
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import environment_of, run_command, run_program
@@ -120,6 +121,16 @@ class Terminal:
                 start_new_session=True,
             )
 
+    @contextmanager
+    def running(self, *arguments: str | Path) -> Iterator[Process]:
+        """Start a process, and kill it at the end of the context."""
+        process = self.start(*arguments)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
     def is_killed(self, *arguments: str | Path, commit: int) -> bool:
         """Run the command, and kill it before this commit. False if it made fewer."""
         self.inject(kill_at_commit=str(commit))
@@ -149,6 +160,12 @@ class Terminal:
     def progress(self, job: int) -> JobProgress:
         with self.database() as database:
             return find_job(database, job)
+
+    def assert_consistent(self) -> None:
+        """Check that all jobs have ended, and that no photo is lost or counted twice."""
+        with self.database() as database:
+            assert [each for job in list_jobs(database) for each in job_violations(database, job.job)] == []
+            assert library_violations(database) == []
 
     def active_workers(self) -> list[WorkerStatus]:
         with self.database() as database:

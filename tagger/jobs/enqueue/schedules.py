@@ -176,8 +176,8 @@ def pause_ended_runs(database: Database) -> list[int]:
     return paused
 
 
-def resume_paused_runs(database: Database, schedule_id: int) -> None:
-    """Resume the jobs of a schedule that were paused because their time was over."""
+def _resume_paused_runs(database: Database, schedule_id: int) -> None:
+    # Resume the jobs of a schedule that were paused because their time was over.
     query = _open_jobs().where(
         schedule_runs.c.schedule_id == schedule_id,
         schedule_runs.c.paused_at.is_not(None),
@@ -327,7 +327,9 @@ def remove_schedule(database: Database, name: str) -> None:
     """
     with database.write() as connection:
         connection.execute(
-            delete(schedules).where(schedules.c.id == schedule_row(connection, name).id)
+            delete(schedules).where(
+                schedules.c.id == _schedule_row(connection, name).id
+            )
         )
         record_action(connection, AuditAction.SCHEDULE_REMOVE, name)
 
@@ -339,7 +341,7 @@ def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
         ScheduleNotFound: there is no such schedule.
     """
     with database.write() as connection:
-        row = schedule_row(connection, name)
+        row = _schedule_row(connection, name)
         due = next_due(row.cron, row.time_zone, current_time(connection))
         connection.execute(
             update(schedules)
@@ -350,12 +352,11 @@ def pause_schedule(database: Database, name: str, *, paused: bool) -> None:
         record_action(connection, action, name)
 
 
-def schedule_row(connection: Connection, name: str) -> Row[Any]:
-    """The row of a schedule.
-
-    Raises:
-        ScheduleNotFound: there is no such schedule.
-    """
+def _schedule_row(connection: Connection, name: str) -> Row[Any]:
+    # The row of a schedule.
+    #
+    # Raises:
+    #     ScheduleNotFound: there is no such schedule.
     row = connection.execute(
         select(schedules).where(schedules.c.name == name)
     ).one_or_none()
@@ -423,7 +424,7 @@ def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
         query = (
             select(schedule_runs, jobs.c.state)
             .outerjoin(jobs, jobs.c.id == schedule_runs.c.job_id)
-            .where(schedule_runs.c.schedule_id == schedule_row(connection, name).id)
+            .where(schedule_runs.c.schedule_id == _schedule_row(connection, name).id)
             .order_by(schedule_runs.c.due_at.desc())
             .limit(limit)
         )
@@ -481,7 +482,7 @@ def run_now(
         TaggerError: as `submit`.
     """
     with database.read() as connection:
-        row, now = schedule_row(connection, name), current_time(connection)
+        row, now = _schedule_row(connection, name), current_time(connection)
     run = _run(database, settings, row, now, on_progress, on_recorded=on_recorded)
     if run is None:
         raise ScheduleNotFound(name=name, names="it has just been removed")
@@ -498,7 +499,7 @@ def _run(
     on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun | None:
     # Start one run; None as for `_insert_run`. `author`: None if somebody asked for it.
-    resume_paused_runs(database, row.id)
+    _resume_paused_runs(database, row.id)
     backfill = _schedule(row).backfill
     new = replace(
         backfill.new_job(database, settings),

@@ -109,16 +109,16 @@ def require_available_roots(
         RootUnavailable: a folder is empty, but the database has photos in it.
     """
     for folder in selection.folders:
-        unavailable_in(database, folder, root_paths)
+        _unavailable_in(database, folder, root_paths)
     with database.read() as connection:
         for root in list_roots(connection, root_paths) if selection.files else ():
             check_mounted(connection, root, selection.files)
 
 
-def unavailable_in(
+def _unavailable_in(
     database: Database, folder: Path, root_paths: RootPaths
 ) -> list[UnavailableFolder]:
-    """As `unavailable_below`. Nothing is known of a folder in no root."""
+    # As `unavailable_below`. Nothing is known of a folder in no root.
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
         return [] if root is None else unavailable_below(connection, root, folder)
@@ -173,9 +173,8 @@ class ScanReport:
 
 
 @dataclass(frozen=True)
-class ListedPage:
-    """Photos of a folder, and the paths in it that they cover: after `first`, to `last` or the end."""
-
+class _ListedPage:
+    # Photos of a folder, and the paths in it that they cover: after `first`, to `last` or the end.
     photos: list[FoundPhoto]
     first: str
     last: str | None
@@ -187,7 +186,7 @@ def scanned_pages(
     selection: Selection,
     root_paths: RootPaths,
     report: ScanReport,
-) -> Iterator[ListedPage]:
+) -> Iterator[_ListedPage]:
     """List a folder in pages. Mark stored photos that are not there as gone, and store what is mounted.
 
     Photos below disks and shares that are away stay as they are; the report names these folders.
@@ -199,7 +198,7 @@ def scanned_pages(
     if has_mounts:
         # First: it absorbs others, one of which may be away.
         stored_root(database, folder, root_paths)
-    unavailable = unavailable_in(database, folder, root_paths)
+    unavailable = _unavailable_in(database, folder, root_paths)
     with database.read() as connection:
         for each in unavailable:
             if each.mount.state is not MountState.LINK:  # the walk names links
@@ -254,16 +253,16 @@ def without_problems(
             yield entry
 
 
-def _listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
-    """Pages of photos whose ranges together cover the folder."""
+def _listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[_ListedPage]:
+    # Pages of photos whose ranges together cover the folder.
     first = ""
     while True:
         page = list(islice(found, PAGE))
         if len(page) < PAGE:
-            yield ListedPage(page, first, None)
+            yield _ListedPage(page, first, None)
             return
         ((last, _),) = _path_keys(folder, page[-1:])
-        yield ListedPage(page, first, last)
+        yield _ListedPage(page, first, last)
         first = last
 
 
@@ -289,7 +288,7 @@ def _mark_unlisted(
     database: Database,
     root: Root,
     folder: Path,
-    page: ListedPage,
+    page: _ListedPage,
     unavailable: Sequence[UnavailableFolder],
 ) -> int:
     # Mark photos that a listing did not find and that do not exist, and return their number.
@@ -455,7 +454,10 @@ def _stored_pages(
         (folder, entry)
         for folder in selection.folders
         for entry in _list_folder(
-            folder, selection, other_files, unavailable_in(database, folder, root_paths)
+            folder,
+            selection,
+            other_files,
+            _unavailable_in(database, folder, root_paths),
         )
         if isinstance(entry, FoundPhoto)
     )

@@ -345,7 +345,7 @@ class MetadataWriter(PhotoProcessor):
                 store_outcomes(
                     connection, self._claim, [item.outcome for item in items]
                 )
-                record_results(connection, self._claim.name.job_id, results)
+                _record_results(connection, self._claim.name.job_id, results)
 
         self.chunk.with_retry(store)
         self.chunk.report(items)
@@ -391,10 +391,10 @@ def record_intents(
             connection.execute(incomplete, removals)
 
 
-def record_results(
+def _record_results(
     connection: Connection, job_id: int, results: Sequence[PhotoResult]
 ) -> None:
-    """Make the undo log and the photos' file versions agree with the files as they are now."""
+    # Make the undo log and the photos' file versions agree with the files as they are now.
     states = [state for result in results for state in _file_states(job_id, result)]
     for state in states:
         if state.was_written:

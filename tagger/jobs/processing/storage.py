@@ -8,7 +8,7 @@ The transactions of workers take their locks in this order, so that no two wait 
 1. images, by id, against deletion (`_find_images`)
 2. what is taught for each model, by its id, against changes (`compare_batch`)
 3. the chunk (`renew_lease`)
-4. photos, by id (`lock_photos`)
+4. photos, by id (`_lock_photos`)
 5. images, by id, with what belongs to them (`lock_contents`), then the models in use (`settle`)
 6. items, by position (`store_outcomes`)
 """
@@ -208,7 +208,11 @@ def store_results(
     """
     with database.write() as connection:
         _find_images(connection, items)
-        classified = classified_contents(items)
+        classified = {
+            item.image_id: item.result
+            for item in items
+            if isinstance(item.result, Classified)
+        }
         # What the models show of it is compared with what each of them was taught.
         compared = {}
         for model_id in sorted(claim.thresholds):
@@ -221,8 +225,8 @@ def store_results(
                 connection, taught[model_id], new_embeddings
             )
         renew_lease(connection, claim)
-        forgotten = lock_photos(connection, items)
-        taken_over = photos_taken_over(connection, items)
+        forgotten = _lock_photos(connection, items)
+        taken_over = _photos_taken_over(connection, items)
         # All at once, so that workers lock images in one order.
         lock_contents(
             connection, {*classified, *(item.image_id for item, _ in taken_over)}
@@ -234,7 +238,7 @@ def store_results(
             known_landmarks.update(connection.scalars(before))
 
         # Store what was read, and what the models say of it.
-        store_photos(connection, claim.name.job_id, items, taken_over)
+        _store_photos(connection, claim.name.job_id, items, classified, taken_over)
         things = things_of_labels(connection, claim.thresholds)
         store_things(connection, claim, classified, things)
         of_landmarks = claim.thresholds.keys() - things.keys()
@@ -380,11 +384,10 @@ _HAS_CONTENT_FAILURE = and_(
 )
 
 
-def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
-    """Lock all photos that are about to change in one order: other chunks may change the same copies.
-
-    Returns the items whose photos were forgotten since they were claimed.
-    """
+def _lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
+    # Lock all photos that are about to change in one order: other chunks may change the same copies.
+    #
+    # Returns the items whose photos were forgotten since they were claimed.
     own = among(photos.c.id, [item.photo_id for item in items])
     copies = and_(
         among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE
@@ -394,21 +397,12 @@ def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.photo_id not in stored]
 
 
-def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:
-    return {
-        item.image_id: item.result
-        for item in items
-        if isinstance(item.result, Classified)
-    }
-
-
-def photos_taken_over(
+def _photos_taken_over(
     connection: Connection, items: Sequence[Item]
 ) -> list[tuple[Item, int]]:
-    """Photos that are read first, and had the image of a RAW file or its JPEG, each with that image.
-
-    A photo whose model was removed has an own image, which is not classified any more.
-    """
+    # Photos that are read first, and had the image of a RAW file or its JPEG, each with that image.
+    #
+    # A photo whose model was removed has an own image, which is not classified any more.
     read = {item.photo_id: item for item, _ in _read(items)}
     taken_over = photos.c.classified_mtime_ns.is_(None), contents.c.outcome.is_not(None)
     query = select(photos.c.id, photos.c.content_id).join(
@@ -423,16 +417,17 @@ def photos_taken_over(
     ]
 
 
-def store_photos(
+def _store_photos(
     connection: Connection,
     job_id: int,
     items: Sequence[Item],
+    classified: Collection[int],
     taken_over: Sequence[tuple[Item, int]],
 ) -> None:
-    """Store what the results say of their photos. The images are stored already.
-
-    `taken_over`: of `photos_taken_over`, whose verdicts are kept.
-    """
+    # Store what the results say of their photos. The images are stored already.
+    #
+    # `classified`: images that are new or have new tags. `taken_over`: of `_photos_taken_over`, whose
+    # verdicts are kept.
     # The columns of photos that were read: their image, their camera, and their facts.
     facts_read = {item.photo_id: (item, read) for item, read in _read(items)}
     cameras = {
@@ -449,7 +444,6 @@ def store_photos(
         carry_over(connection, item.photo_id, image_id, item.image_id)
 
     # Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos.
-    classified = classified_contents(items)
     queue_position_updates(connection, classified)
     changed = []
     if facts:

@@ -5,7 +5,7 @@ Environment variables select the fault:
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
-    INJECT_…_ON_DECODE=WORD       the same two when a photo with WORD in its bytes is decoded,
+    INJECT_KILL_ON_DECODE=WORD    SIGKILL when a photo with WORD in its bytes is decoded,
     INJECT_FAULT_ON_DECODE=WORD   SIGSEGV,
     INJECT_GROW_ON_DECODE=WORD    the process takes memory up to its limit or the OOM killer, and
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
@@ -20,8 +20,6 @@ Environment variables select the fault:
     INJECT_FREEZE_ON_IMPORT=NAME  … and only when it imports the module NAME
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
-    INJECT_COUNT_INFERENCES=FILE  a line with the number of photos follows each forward pass
-    INJECT_TICK_S=SECONDS         beat sends a tick this often
     INJECT_RECORD_FLUSHES=FILE    flushes, renames and commits are recorded (see flushes)
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
@@ -49,11 +47,10 @@ AN_HOUR_S = 3600.0
 MUTEX_BYTES = 64  # At least those of a `pthread_mutex_t`, which is free when all are 0
 
 MOMENTS = {
-    "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
-    "before the acknowledgement": ("worker.tasks", "Engine", "process", "after"),
-    "before a batch is committed": ("tagger.jobs.processing.storage", "", "store_outcomes", "after"),
-    "after a file was replaced": ("tagger.photos.files", "OpenFolder", "replace", "after"),
-    "after a file was removed": ("tagger.photos.files", "OpenFolder", "unlink", "after"),
+    "before the acknowledgement": ("worker.tasks", "Engine", "process"),
+    "before a batch is committed": ("tagger.jobs.processing.storage", "", "store_outcomes"),
+    "after a file was replaced": ("tagger.photos.files", "OpenFolder", "replace"),
+    "after a file was removed": ("tagger.photos.files", "OpenFolder", "unlink"),
 }
 
 
@@ -137,33 +134,19 @@ def _name(path: object) -> str:
 
 
 def at(moment: str, act: Callable[[], None]) -> None:
-    module, owner, name, when = MOMENTS[moment]
-    around(module, owner, name, **{when: act})
-
-
-def around(
-    module: str,
-    owner: str,
-    name: str,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
-) -> None:
-    """Act before or after each call of a method, or function, except warm-up runs over blank images."""
-    owner_class = importlib.import_module(module)
-    for part in filter(None, owner.split(".")):
-        owner_class = getattr(owner_class, part)
-    original = getattr(owner_class, name)
+    """Act after each call of a method, or function."""
+    module, owner, name = MOMENTS[moment]
+    imported = importlib.import_module(module)
+    target = getattr(imported, owner) if owner else imported
+    original = getattr(target, name)
 
     @wraps(original)
-    def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(arguments[0], list) and not any(image.any() for image in arguments[0]):
-            return original(self, *arguments)
-        before()
-        result = original(self, *arguments, **options)
-        after()
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        result = original(*arguments, **options)
+        act()
         return result
 
-    setattr(owner_class, name, wrapped)
+    setattr(target, name, wrapped)
 
 
 def kill_at_commit(number: int) -> None:
@@ -216,29 +199,18 @@ def do_once(once: Path, *acts: Callable[[], None]) -> None:
         act()
 
 
-def slow_pass(seconds: float, flag: Path | None) -> None:
-    if flag is None or flag.exists():
-        time.sleep(seconds)
-
-
-def count_inferences(file: str) -> None:
-    """The count of a killed process lacks only the pass during which it was killed."""
-    counts = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def slow_passes(seconds: float, flag: Path | None) -> None:
     model = importlib.import_module("tagger.model.model").Model
     original = model.outputs
 
     @wraps(original)
-    def counted(self: Any, images: Any) -> Any:
-        outputs = original(self, images)
-        if any(image.any() for image in images):  # blank images warm the model up and belong to no photo
-            os.write(counts, f"{len(images)}\n".encode())
-        return outputs
+    def slow(self: Any, images: Any) -> Any:
+        is_warm_up = not any(image.any() for image in images)
+        if not is_warm_up and (flag is None or flag.exists()):
+            time.sleep(seconds)
+        return original(self, images)
 
-    model.outputs = counted
-
-
-def tick_every(seconds: float) -> None:
-    importlib.import_module("worker.producer").TICK_S = seconds
+    model.outputs = slow
 
 
 def set_values(words: list[str]) -> None:
@@ -255,7 +227,6 @@ ON_DECODE = {
     "KILL": kill,
     "FAULT": fault,
     "GROW": grow,
-    "HANG": lambda: time.sleep(AN_HOUR_S),
     "BUSY": compute,
     "ATTACK": attack,
 }
@@ -269,8 +240,6 @@ def main() -> None:
     }
     if "VALUES" in faults:
         set_values(faults["VALUES"].split())
-    if "TICK_S" in faults:
-        tick_every(float(faults["TICK_S"]))
     if "KILL_ON_OPEN" in faults:
         on_open(faults["KILL_ON_OPEN"], kill)
     if "HANG_ON_OPEN" in faults:
@@ -280,12 +249,9 @@ def main() -> None:
             on_decode(faults[f"{name}_ON_DECODE"], act)
     if "WITHOUT_LAYERS" in faults:
         without_layers(faults["WITHOUT_LAYERS"].split())
-    if "COUNT_INFERENCES" in faults:
-        count_inferences(faults["COUNT_INFERENCES"])
     if "SLOW_PASS_S" in faults:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
-        slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
-        around("tagger.model.model", "Model", "outputs", before=slow)
+        slow_passes(float(faults["SLOW_PASS_S"]), flag)
     for command in faults.get("FREEZE", "").split():
         file = Path(f"{faults['FREEZE_WHEN']}.{command}")
         if command in sys.orig_argv and "FREEZE_ON_IMPORT" in faults:
