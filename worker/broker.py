@@ -146,28 +146,22 @@ def queue_depths(
 
     There is no reason if the embedded Redis has not been started.
     """
+    depths: dict[str, int | None] = dict.fromkeys(each.value for each in Priority)
     try:
         with broker.client() as client:
-            return {**count_queued(client, broker.keys)}, None
+            for priority, queue in broker.keys.queues.items():
+                depths[priority.value] = int(str(client.llen(queue)))
     except (redis.RedisError, ValueError) as error:
-        unknown: dict[str, int | None] = dict.fromkeys(
-            priority.value for priority in Priority
+        problem = (
+            None if is_stopped(broker, error) else unavailable_error(broker, error)
         )
-        if is_stopped(broker, error):
-            return unknown, None
-        return unknown, unavailable_error(broker, error)
+        return dict.fromkeys(depths), problem
+    return depths, None
 
 
 def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
     """Whether the embedded Redis does not run: it starts when needed. One that is silent is frozen."""
     return broker.embedded and not isinstance(error, redis.TimeoutError)
-
-
-def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
-    return {
-        priority.value: int(str(client.llen(queue)))
-        for priority, queue in keys.queues.items()
-    }
 
 
 class RedisMonitor:
@@ -250,10 +244,6 @@ class RedisKeys:
     def absent(self) -> str:
         """A list that never exists: LPUSHX on it needs the rights of a message, and writes nothing."""
         return self._key("absent")
-
-    @property
-    def message_queues(self) -> tuple[str, ...]:
-        return (self.ticks, *self.queues.values())
 
     def _key(self, name: str) -> str:
         return f"tagger.{self.ledger_id}.{name}"

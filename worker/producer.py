@@ -197,7 +197,7 @@ def configuration(broker_url: str, keys: RedisKeys) -> dict[str, object]:
         # in Redis that a flush would delete.
         "task_queues": [
             Queue(name, exchange="", routing_key=name)  # type: ignore[no-untyped-call]
-            for name in keys.message_queues
+            for name in (keys.ticks, *keys.queues.values())
         ],
         "broker_transport_options": {
             **TRANSPORT_OPTIONS,

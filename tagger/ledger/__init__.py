@@ -324,9 +324,8 @@ def finish_job(database: Database, job_id: int) -> int:
 
     Returns the number of its items, as `finish_if_done`.
     """
-    with database.read() as connection:
-        if connection.scalar(select(_has_open_chunk(job_id))):
-            return 0
+    if database.scalar(select(_has_open_chunk(job_id))):
+        return 0
     with database.write() as connection:
         return finish_if_done(connection, job_id)
 
@@ -422,8 +421,7 @@ def done_jobs(database: Database) -> list[int]:
         ~_has_open_chunk(jobs.c.id),
     )
     query = select(jobs.c.id).where(~IS_LOCAL, *is_done)
-    with database.read() as connection:
-        return list(connection.scalars(query))
+    return [row.id for row in database.rows(query)]
 
 
 def _is_recorded() -> ColumnElement[bool]:

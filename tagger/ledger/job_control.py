@@ -89,10 +89,7 @@ def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
 
 def has_write_option(database: Database, job_id: int) -> bool:
     """Whether a metadata job follows this tagging job."""
-    with database.read() as connection:
-        job = connection.execute(
-            select(jobs.c.kind, jobs.c.options).where(jobs.c.id == job_id)
-        ).one()
+    (job,) = database.rows(select(jobs).where(jobs.c.id == job_id))
     return WRITE in job.options and job.kind not in METADATA_KINDS
 
 
@@ -573,12 +570,11 @@ def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
     """How many jobs that ended before a time have items, and how many items these are."""
     left = jobs.c.total - jobs.c.items_removed
     query = select(
-        func.count(),
-        func.coalesce(func.sum(left), 0),
+        func.count().label("job_count"),
+        func.coalesce(func.sum(left), 0).label("item_count"),
     ).where(_has_old_items(before))
-    with database.read() as connection:
-        row = connection.execute(query.select_from(jobs)).one()
-    return row[0], int(row[1])
+    (row,) = database.rows(query.select_from(jobs))
+    return row.job_count, int(row.item_count)
 
 
 def remove_old_items(database: Database, before: datetime) -> int:

@@ -207,13 +207,10 @@ class ExpiredLeases:
         So they have after this machine slept, or this process was stopped with its workers. Call it at least
         every RENEW_S.
         """
-        with self._database.read() as connection:
-            checked_at, self._checked_at = (
-                self._checked_at,
-                connection.execute(select(db_now())).scalar_one(),
-            )
-        if checked_at is not None and self._checked_at - checked_at > LEASE_S - RENEW_S:
+        now = self._database.scalar(select(db_now())) or 0.0
+        if now - (self._checked_at or now) > LEASE_S - RENEW_S:
             self._grace_until = time.monotonic() + RENEW_S
+        self._checked_at = now
         return time.monotonic() >= self._grace_until
 
     def release(self) -> list[str]:
@@ -357,14 +354,10 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
     is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
     counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
-    with database.read() as connection:
-        rows = connection.execute(query).all()
-        claimed = {
-            row.worker: row.claimed
-            for row in connection.execute(counts.group_by(chunks.c.worker))
-        }
+    claims = database.rows(counts.group_by(chunks.c.worker))
+    claimed = {row.worker: row.claimed for row in claims}
     groups: dict[str, list[Row[Any]]] = {}
-    for row in rows:
+    for row in database.rows(query):
         groups.setdefault(worker_of(row.name)[0], []).append(row)
     statuses = []
     for name, processes in groups.items():
@@ -455,8 +448,7 @@ def find_last_tick(database: Database) -> LastTick | None:
         last_tick_at.label("tick"),
         func.min(schedules.c.created_at).label("added"),
     ).where(schedules.c.paused.is_(False))
-    with database.read() as connection:
-        row = connection.execute(query).one()
+    (row,) = database.rows(query)
     if row.added is None:
         return None
     if row.tick is None:

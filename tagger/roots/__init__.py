@@ -298,15 +298,10 @@ def forget_path(
     """
     path = _resolve(database, path, root_paths)
     root_ids, condition = _photos_at(database, path, root_paths)
-    with database.read() as connection:
-        count = (
-            connection.scalar(select(func.count()).select_from(photos).where(condition))
-            or 0
-        )
-        has_photos = connection.scalar(
-            select(exists().where(photos.c.root_id.in_(root_ids)))
-        )
-    if not count and has_photos:
+    matching = select(func.count()).select_from(photos).where(condition)
+    count = database.scalar(matching) or 0
+    has_photos = select(exists().where(photos.c.root_id.in_(root_ids)))
+    if not count and database.scalar(has_photos):
         raise PhotoNotFound(path=path)
     if dry_run:
         return count

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.servers import RedisServer
 from support.commands import BIN, Process, Terminal, draw_many, stop
 
 PHOTOS = 40
@@ -187,38 +186,32 @@ def _command(child: psutil.Process) -> str:
     return next(word for word in child.cmdline() if word in {"worker", "beat", "serve"})
 
 
-@pytest.mark.parametrize("server", ["postgres", pytest.param("redis", marks=pytest.mark.slow)])
-def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(tmp_path, postgres, server):
-    with RedisServer() as redis:
-        settings = {
-            "TAGGER_REDIS_URL": redis.url,
-            "TAGGER_DATABASE_URL": postgres.url,
-            "TAGGER_STALL_TIMEOUT_S": str(LIMIT_S),
-            "TAGGER_BATCH_SIZE": "4",
-        }
-        terminal = Terminal(tmp_path / "terminal", settings)
-        for name in ("here", "there"):
-            draw_many(terminal.folder / name, PHOTOS)
-        terminal.inject(slow_pass_s="0.5")
-        commands = [("up", "--port", "0"), ("watch", "here")]
-        programs = {words[0]: terminal.start(*words) for words in commands}
-        try:
-            terminal.wait_until(terminal.active_workers)
-            job = int(terminal.run("enqueue", "there").stdout)
-            terminal.wait_until(lambda: all(each.tagged for each in terminal.jobs()[:2]))
-            frozen = {"postgres": postgres, "redis": redis}[server]
-            frozen.pause()
-            time.sleep(2 * LIMIT_S)
-            frozen.resume()
-            terminal.wait_until(lambda: terminal.progress(job).is_over)
-            terminal.wait_until(lambda: all(each.is_over for each in terminal.jobs()))
-            assert [name for name, program in programs.items() if program.poll() is not None] == []
-            assert "process exited" not in terminal.log.read_text()  # the worker, beat, the page
-            assert not any(file.stat().st_size for file in terminal.data.glob("stalled-*.log"))
-            terminal.assert_consistent()
-        finally:
-            for program in programs.values():
-                stop(program)
+@pytest.mark.parametrize("server", ["postgres", pytest.param("redis_server", marks=pytest.mark.slow)])
+def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
+    terminal, postgres, request, server
+):
+    terminal.environment["TAGGER_DATABASE_URL"] = postgres.url
+    draw_many(terminal.folder / "there", PHOTOS)
+    terminal.inject(slow_pass_s="0.5")
+    commands = [("up", "--port", "0"), ("watch", "photos")]
+    programs = {words[0]: terminal.start(*words) for words in commands}
+    try:
+        terminal.wait_until(terminal.active_workers)
+        job = int(terminal.run("enqueue", "there").stdout)
+        terminal.wait_until(lambda: all(each.tagged for each in terminal.jobs()[:2]))
+        frozen = request.getfixturevalue(server)
+        frozen.pause()
+        time.sleep(2 * LIMIT_S)
+        frozen.resume()
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        terminal.wait_until(lambda: all(each.is_over for each in terminal.jobs()))
+        assert [name for name, program in programs.items() if program.poll() is not None] == []
+        assert "process exited" not in terminal.log.read_text()  # the worker, beat, the page
+        assert not any(file.stat().st_size for file in terminal.data.glob("stalled-*.log"))
+        terminal.assert_consistent()
+    finally:
+        for program in programs.values():
+            stop(program)
 
 
 @pytest.mark.parametrize("moment", ["in its start", pytest.param("later", marks=pytest.mark.slow)])

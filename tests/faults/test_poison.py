@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from support.artifacts import tiny_artifact
 from support.commands import Process, Terminal, draw, draw_many
 from support.fault_scenario import is_alive
 
@@ -87,21 +86,6 @@ def test_a_stopping_worker_does_not_wait_for_a_hanging_read(scenario):
     assert worker.wait(timeout=25) == 0  # it takes 7 s
     progress = terminal.progress(job)
     assert (progress.done, progress.queued, progress.running) == (PHOTOS, 1, 0)
-
-
-def test_a_batch_too_large_for_the_device_is_halved(scenario):
-    terminal = scenario.terminal
-    terminal.environment |= {"TAGGER_BATCH_SIZE": "32"}
-    draw_many(terminal.folder / "many", 100)
-    tiny_artifact(terminal.folder / "hungry.pt", name="hungry", max_batch=6)
-    terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "hungry.pt")
-    with terminal.workers(1):
-        done = terminal.json("enqueue", "--wait", "many")
-    assert (done["tagged"], done["unknown"], done["failed"]) == (80, 20, 0)
-    log = terminal.log.read_text()
-    assert "with a batch of 32; the batch size is now 16" in log
-    assert "with a batch of 8; the batch size is now 4" in log
-    assert "the batch size is now 2" not in log
 
 
 def test_a_worker_whose_forward_pass_hangs_exits_and_another_takes_over(scenario):

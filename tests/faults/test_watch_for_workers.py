@@ -15,7 +15,7 @@ from support.watching import started
 from tagger.database import JobState
 from tagger.database.tables import job_items, photos
 from tagger.ledger.job_control import JobProgress
-from worker.broker import RedisKeys, count_queued
+from worker.broker import RedisKeys
 
 WATCH = ("watch", "photos", "--enqueue")
 RECORDED = "is recorded; workers process it when Redis is available"
@@ -53,7 +53,7 @@ def once(numbers: int) -> Counter[str]:
 
 def wake_ups(terminal: Terminal, server: RedisServer) -> int:
     with terminal.database() as database, server.client() as client:
-        return sum(count_queued(client, RedisKeys(database.ledger_id)).values())
+        return sum(map(client.llen, RedisKeys(database.ledger_id).queues.values()))
 
 
 def assert_consistent(terminal: Terminal, jobs: Sequence[JobProgress]) -> None:

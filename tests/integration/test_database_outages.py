@@ -303,7 +303,7 @@ class _Queue:
     def __init__(self) -> None:
         self.messages: queue.Queue[bool] = queue.Queue()
         self.conf = SimpleNamespace(broker_url="memory", broker_transport_options={"ledger_keys": KEYS})
-        self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=KEYS.message_queues))
+        self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=KEYS.queues.values()))
         self.producer_pool = self
 
     @contextmanager

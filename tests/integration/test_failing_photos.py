@@ -30,7 +30,7 @@ from tagger.jobs.processing.storage import Item
 from tagger.ledger import InferenceOptions, NewJob, create_job, items
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.items import FailureFilter, count_failures, failing_photos
-from tagger.ledger.job_control import JobProgress, cancel
+from tagger.ledger.job_control import cancel
 from tagger.photos import files
 from tagger.photos.formats import digest_photo
 from tagger.pipeline import Classified
@@ -286,47 +286,28 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(sqlite_folder,
     assert sqlite_folder.tag() == {"slow.jpg": "skipped"}
 
 
-def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(sqlite_folder, monkeypatch):
-    monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
-    path = sqlite_folder.draw("a.jpg")
-    os.utime(path, (1, 1))
-    progress = _run(sqlite_folder, sqlite_folder.record(), settle_s=600)
-    assert (progress.state, progress.failed) == (JobState.FINISHED, 1)
-    (failing,) = sqlite_folder.failing()
-    assert failing.kind == FailureKind.SETTLING
-    assert "tagger job retry --kind settling" in failing.text
-    assert sqlite_folder.tag() == {"a.jpg": "tagged"}
-    assert sqlite_folder.failing() == []
-
-
-def test_photo_that_did_not_settle_is_untagged_and_no_longer_fails_once_it_has_changed(
+def test_photos_that_keep_changing_fail_until_they_have_changed_and_a_later_run_tags_them(
     sqlite_folder, monkeypatch
 ):
     monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
-    path = sqlite_folder.draw("a.jpg")
-    _run(sqlite_folder, sqlite_folder.record(), settle_s=600)
-    untagged = Backfill(BackfillScope.UNTAGGED)
-    assert (
-        count_photos(sqlite_folder.database, untagged, InferenceOptions(sqlite_folder.model.id, 5, 0.5), {})
-        == 1
-    )
-    path.write_bytes(path.read_bytes() + b"more")
-    sqlite_folder.record()
-    assert (
-        count_photos(sqlite_folder.database, untagged, InferenceOptions(sqlite_folder.model.id, 5, 0.5), {})
-        == 1
-    )
-    assert sqlite_folder.failing() == []
-
-
-def _run(sqlite_folder: TaggedFolder, job: int, *, settle_s: float) -> JobProgress:
-    """Run a job that waits until photos have settled, unlike those of other tests."""
+    sqlite_folder.draw_many(2)
+    os.utime(sqlite_folder.folder / "01.jpg", (1, 1))  # as programs that copy do
     before = sqlite_folder.settings
-    sqlite_folder.settings = before.model_copy(update={"settle_s": settle_s})
-    try:
-        return sqlite_folder.run(job)
-    finally:
-        sqlite_folder.settings = before
+    sqlite_folder.settings = before.model_copy(update={"settle_s": 600})
+    progress = sqlite_folder.run(sqlite_folder.record())
+    sqlite_folder.settings = before
+    assert (progress.state, progress.failed) == (JobState.FINISHED, 2)
+    for failing in sqlite_folder.failing():
+        assert failing.kind == FailureKind.SETTLING
+        assert "tagger job retry --kind settling" in failing.text
+    assert Nights(sqlite_folder).count() == 2
+    with (sqlite_folder.folder / "00.jpg").open("ab") as photo:
+        photo.write(b"more")
+    sqlite_folder.record()
+    assert Nights(sqlite_folder).count() == 2
+    assert [failing.path for failing in sqlite_folder.failing()] == ["01.jpg"]
+    assert set(sqlite_folder.tag().values()) == {"tagged"}
+    assert sqlite_folder.failing() == []
 
 
 def _draw_noise(path: Path) -> Path:

@@ -5,9 +5,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,24 +52,6 @@ def stored_paths(database: Database) -> set[str]:
             str(by_id[row.root_id].path_of(row.path, row.path_bytes))
             for row in connection.execute(select(photos))
         }
-
-
-@contextmanager
-def hanging(monkeypatch: pytest.MonkeyPatch, folders: Container[Path]) -> Iterator[None]:
-    """Let listing these folders hang inside the context, as dead shares do."""
-    answers = threading.Event()
-    list_folder = os.scandir
-
-    def scandir(folder: Path) -> object:
-        if folder in folders:
-            answers.wait()
-        return list_folder(folder)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    try:
-        yield
-    finally:
-        answers.set()
 
 
 def test_a_folder_inside_a_root_belongs_to_it(database, tmp_path):
@@ -148,15 +129,22 @@ def test_settings_map_roots_whose_folder_is_missing_or_empty(database, tmp_path)
 
 
 def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(tmp_path, monkeypatch):
+    dead, answers, list_folder = {tmp_path}, threading.Event(), os.scandir
+
+    def scandir(folder: Path) -> object:
+        if folder in dead:
+            answers.wait()
+        return list_folder(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(files, "TIMEOUT_S", 0.1)
     monkeypatch.setattr(files, "RETRY_S", 0.3)
-    dead = {tmp_path}
-    with hanging(monkeypatch, dead):
-        assert files.check_mount(tmp_path).state is MountState.SILENT
-        dead.clear()
-        time.sleep(0.3)
-        monkeypatch.setattr(files, "TIMEOUT_S", 60.0)
-        assert files.check_mount(tmp_path).state is MountState.EMPTY
+    assert files.check_mount(tmp_path).state is MountState.SILENT
+    dead.clear()
+    time.sleep(0.3)
+    monkeypatch.setattr(files, "TIMEOUT_S", 60.0)
+    assert files.check_mount(tmp_path).state is MountState.EMPTY
+    answers.set()
 
 
 @pytest.mark.postgresql

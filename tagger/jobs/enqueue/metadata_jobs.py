@@ -313,14 +313,11 @@ def select_parent_photos(
 
     Positions are brought up to date first. Items that a process added before it died are kept.
     """
-    with database.read() as connection:
-        job = connection.execute(
-            select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)
-        ).one()
-        # Pages are in id order, although the photos of one page are ordered by root.
-        last_id = connection.scalar(
-            select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)
-        )
+    (job,) = database.rows(select(jobs).where(jobs.c.id == job_id))
+    # Pages are in id order, although the photos of one page are ordered by root.
+    last_id = database.scalar(
+        select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)
+    )
     in_parent = (
         select(job_items.c.photo_id)
         .where(

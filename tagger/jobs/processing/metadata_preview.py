@@ -299,11 +299,8 @@ def find_undo_record(
         metadata_writes.c.written_digest == written_digest
     )
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
-    with database.read() as connection:
-        own = connection.execute(
-            newest.where(metadata_writes.c.photo_id == photo_id)
-        ).first()
-        rows = [own] if own is not None else connection.execute(newest).all()
+    own = newest.where(metadata_writes.c.photo_id == photo_id).limit(1)
+    rows = database.rows(own) or database.rows(newest)
     bases = {row.base_digest for row in rows}
     # If two different originals became the same file, the original of a third one is unknown.
     if len(bases) != 1:
