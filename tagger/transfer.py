@@ -75,10 +75,9 @@ from tagger.tags.settlement import settle_after_upgrade, unsettled
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.things import things_of_labels
 
-# Workers belong to their database; sketches are computed.
-_NOT_COPIED = {workers, sketches}
-# Each after those that its foreign keys refer to.
-TABLES = [table for table in metadata.sorted_tables if table not in _NOT_COPIED]
+# The tables to copy, each after those that its foreign keys refer to. Workers belong to their database;
+# sketches are computed.
+TABLES = [table for table in metadata.sorted_tables if table not in {workers, sketches}]
 # Called with the number of rows done, and of all rows.
 Progress = Callable[[int, int], None]
 

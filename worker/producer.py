@@ -130,14 +130,12 @@ def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
     )
 
 
-# When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback.
-VISIBILITY_TIMEOUT_S = 600
-
 # How often beat sends a tick.
 TICK_S = 20.0
 
 TRANSPORT_OPTIONS: dict[str, object] = {
-    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    # When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback.
+    "visibility_timeout": 600,
     # Check for messages of dead workers every few seconds.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,

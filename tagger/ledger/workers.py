@@ -61,12 +61,11 @@ from tagger.texts import document_of
 WORKER_TIMEOUT_S = 30.0
 # The places that are assumed before the first workers send heartbeats.
 FEWEST_PLACES = 8
-# How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches
-# of 512 photos, and chunks have 256: with two, its batches would be part empty whenever a chunk
-# ends.
-CHUNKS_AT_ONCE = {"cuda": 8}
-# The same for all other devices: the next chunk is read while the current one is stored.
+# How many chunks a worker processes at once: the next one is read while the current one is stored.
 FEWEST_AT_ONCE = 2
+# The same on a GPU. Its pipeline holds up to three batches of 512 photos, and chunks have 256: with two, its
+# batches would be part empty whenever a chunk ends.
+MOST_AT_ONCE = 8
 # Interactive chunks that a worker claims before a bulk one.
 INTERACTIVE_IN_A_ROW = 3
 # How long a process claims no chunks of a job after one of them failed in it.
@@ -185,7 +184,7 @@ def is_worker_needed(database: Database) -> bool:
 
 
 def chunks_at_once(device: str) -> int:
-    return CHUNKS_AT_ONCE.get(device, FEWEST_AT_ONCE)
+    return MOST_AT_ONCE if device == "cuda" else FEWEST_AT_ONCE
 
 
 class ExpiredLeases:

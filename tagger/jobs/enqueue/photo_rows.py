@@ -82,8 +82,6 @@ _OF_PHOTO = (
     "taken_at",
     "unread_facts",
 )
-# The columns of a row that was just inserted; it has no image yet.
-_INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
 
 
 def photo_rows(
@@ -173,7 +171,13 @@ def insert_photos(
     )
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
     inserted = insert_page(
-        connection, photos, names, rows, skip_existing=True, returning=_INSERTED
+        connection,
+        photos,
+        names,
+        rows,
+        skip_existing=True,
+        # They have no image yet.
+        returning=", ".join((*_OF_PHOTO, "NULL AS is_classified")),
     )
     rows_by_path = {(row.path, row.path_bytes): row for row in inserted}
     others = [key for key in new if key not in rows_by_path]

@@ -67,7 +67,6 @@ from tagger.settings import Settings
 from tagger.texts import document_of
 from tagger.texts.text_format import INVISIBLE, has_controls
 
-_FIELDS = 5
 # Lists of all minutes, hours, days, months and weekdays have 350.
 _LONGEST_CRON = 500
 _FIELDS_TEXT = (
@@ -269,7 +268,7 @@ def add_schedule(
     if len(cron) > _LONGEST_CRON:
         reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
         raise ScheduleInvalid(reason=reason)
-    if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
+    if len(cron.split()) > 5:  # as some programs read it, with seconds first
         raise ScheduleInvalid(
             reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}"
         )
