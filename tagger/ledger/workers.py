@@ -141,16 +141,10 @@ def _next_job(
 def waiting_chunks(database: Database) -> Mapping[Priority, int]:
     """How many chunks of each priority active workers could claim now, at most one for each place.
 
-    There are at least FEWEST_PLACES. A job whose photos are not selected yet counts as one.
+    A job whose photos are not selected yet counts as one.
     """
-    active = (
-        select(workers.c.device, func.count().label("number"))
-        .where(_silent_s() < WORKER_TIMEOUT_S)
-        .group_by(workers.c.device)
-    )
     with database.read() as connection:
-        rows = connection.execute(active)
-        places = sum(chunks_at_once(row.device) * row.number for row in rows)
+        places = _worker_places(connection)
         counts = [
             select(func.count())
             .select_from(
@@ -163,7 +157,7 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
                 )
                 .where(*_HAS_WORKERS, or_(chunks.c.job_id.is_not(None), IS_UNFILLED))
                 .where(jobs.c.priority == priority)
-                .limit(max(FEWEST_PLACES, places))
+                .limit(places)
                 .subquery()
             )
             .scalar_subquery()
@@ -181,6 +175,18 @@ def is_worker_needed(database: Database) -> bool:
         )
         needed = select(or_(exists().where(*_HAS_WORKERS), exists().where(*is_due)))
         return bool(connection.scalar(needed))
+
+
+def _worker_places(connection: Connection) -> int:
+    # The number of chunks that all active workers process at once, at least FEWEST_PLACES.
+    active = (
+        select(workers.c.device, func.count().label("number"))
+        .where(_silent_s() < WORKER_TIMEOUT_S)
+        .group_by(workers.c.device)
+    )
+    rows = connection.execute(active)
+    places = sum(chunks_at_once(row.device) * row.number for row in rows)
+    return max(FEWEST_PLACES, places)
 
 
 def chunks_at_once(device: str) -> int:

@@ -105,17 +105,7 @@ class PhotoClassifier(PhotoProcessor):
                 ):
                     break
                 self._receive(wait=False)
-            deadline: float | None = None
-            while self._pending:
-                if self.chunk.must_end_pass:
-                    self._withdraw()
-                if self.chunk.must_stop:
-                    deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
-                    if time.monotonic() > deadline:
-                        text = "%s: %d reads do not end"
-                        log.warning(text, self.chunk.title, len(self._pending))
-                        break
-                self._receive(wait=True)
+            self._wait_for_results()
             self._store()
         except (ModelFailed, ReadsTimedOut):
             while not self._deliveries.empty():
@@ -179,6 +169,20 @@ class PhotoClassifier(PhotoProcessor):
             del self._pending[request]
             return False
         return True
+
+    def _wait_for_results(self) -> None:
+        deadline: float | None = None
+        while self._pending:
+            if self.chunk.must_end_pass:
+                self._withdraw()
+            if self.chunk.must_stop:
+                deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
+                if time.monotonic() > deadline:
+                    log.warning(
+                        "%s: %d reads do not end", self.chunk.title, len(self._pending)
+                    )
+                    return
+            self._receive(wait=True)
 
     def _withdraw(self) -> None:
         for request in self._loaded.pipeline.withdraw(self):
@@ -372,19 +376,8 @@ class KnownImages:
         questions = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             for model_id in () if self._is_closed else self._claim.thresholds:
-                if self._query is None:
-                    read = self._database.read(in_transaction=False)
-                    self._connection = self._open_connection.enter_context(read)
-                    self._query = PreparedQuery(self._connection, _FIND_CLASSIFIED)
                 digests = list({each.digest for each in questions})
-                is_sqlite = self._database.is_sqlite
-                parameters = {
-                    "digests": json.dumps(digests) if is_sqlite else digests,
-                    "model_id": model_id,
-                    "top_k": self._claim.top_k,
-                    "threshold": self._claim.thresholds[model_id],
-                }
-                classified = {digest for (digest,) in self._query.rows(parameters)}
+                classified = self._classified(model_id, digests)
                 for question in questions:
                     if question.digest in classified:
                         question.lacking.remove(model_id)
@@ -395,6 +388,19 @@ class KnownImages:
             self._disconnect()
         for question in questions:
             question.is_answered = True
+
+    def _classified(self, model_id: int, digests: list[str]) -> set[str]:
+        if self._query is None:
+            read = self._database.read(in_transaction=False)
+            self._connection = self._open_connection.enter_context(read)
+            self._query = PreparedQuery(self._connection, _FIND_CLASSIFIED)
+        parameters = {
+            "digests": json.dumps(digests) if self._database.is_sqlite else digests,
+            "model_id": model_id,
+            "top_k": self._claim.top_k,
+            "threshold": self._claim.thresholds[model_id],
+        }
+        return {digest for (digest,) in self._query.rows(parameters)}
 
     def _disconnect(self) -> None:
         self._connection = self._query = None

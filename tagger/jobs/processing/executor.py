@@ -382,19 +382,24 @@ def own_job(database: Database, job_id: int) -> Iterator[None]:
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
-
-        def end() -> None:
-            with database.write() as connection:
-                end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
-
-        is_stopping = threading.Event()
-        is_stopping.set()
-        try:
-            with_retry(end, is_stopping)
-        except DatabaseError as outage:
-            text = "Job %d is cancelled by the next command: %s"
-            log.warning(text, job_id, outage_text(outage))
+        _cancel_rest(database, job_id, f"{reason}; {PUT_BACK}")
         raise
+
+
+def _cancel_rest(database: Database, job_id: int, note: str) -> None:
+    # End the job of a command that ends. While the database is away, the next command does it.
+    def end() -> None:
+        with database.write() as connection:
+            end_local_job(connection, job_id, note)
+
+    is_stopping = threading.Event()
+    is_stopping.set()
+    try:
+        with_retry(end, is_stopping)
+    except DatabaseError as error:
+        log.warning(
+            "Job %d is cancelled by the next command: %s", job_id, outage_text(error)
+        )
 
 
 class JobThreads:
