@@ -110,10 +110,10 @@ def lock_scan(connection: Connection, job_id: int) -> int:
     return int(total)
 
 
-def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set[int]:
-    """Those of the photos that a job is classifying or will classify."""
+def open_jobs_of_photos(database: Database, photo_ids: Sequence[int]) -> dict[int, int]:
+    """The latest job that is classifying or will classify a photo, by the photo's id."""
     query = (
-        select(job_items.c.photo_id)
+        select(job_items.c.photo_id, jobs.c.id)
         .join(jobs, jobs.c.id == job_items.c.job_id)
         .where(
             among(job_items.c.photo_id, photo_ids),
@@ -121,8 +121,9 @@ def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set
             jobs.c.state.in_(OPEN_STATES),
             jobs.c.kind.in_(CLASSIFICATION_KINDS),
         )
+        .order_by(jobs.c.id)
     )
-    return set(connection.scalars(query))
+    return {row.photo_id: row.id for row in database.rows(query)}
 
 
 def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:

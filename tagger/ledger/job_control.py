@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 
 from tagger.database import (
-    CLASSIFICATION_KINDS,
     METADATA_KINDS,
     JobKind,
     JobState,
@@ -122,18 +121,6 @@ def count_changes(database: Database) -> int:
 def is_any_claimable(database: Database) -> bool:
     """Whether a job runs, or would run if a worker had time for it."""
     return bool(database.scalar(select(exists().where(jobs.c.state.in_(CLAIMABLE)))))
-
-
-def open_job_of_photo(database: Database, photo_id: int) -> int | None:
-    query = (
-        select(jobs.c.id)
-        .join(job_items, job_items.c.job_id == jobs.c.id)
-        .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_(None))
-        .where(jobs.c.state.in_(OPEN_STATES), jobs.c.kind.in_(CLASSIFICATION_KINDS))
-        .order_by(jobs.c.id.desc())
-        .limit(1)
-    )
-    return database.scalar(query)
 
 
 _PROCESSED = tuple(

@@ -31,7 +31,7 @@ from tagger.jobs.enqueue.photo_rows import (
     store_gone,
 )
 from tagger.ledger import InferenceOptions
-from tagger.ledger.items import photos_in_open_jobs
+from tagger.ledger.items import open_jobs_of_photos
 from tagger.photos.files import MountState
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups, primary_files
@@ -379,8 +379,7 @@ def _unseen_photos(
         for photo, row in unseen
         if row is not None and not is_changed(row, photo)
     ]
-    with database.read() as connection:
-        in_jobs = photos_in_open_jobs(connection, waiting)
+    in_jobs = open_jobs_of_photos(database, waiting)
     return [photo.path for photo, row in unseen if row is None or row.id not in in_jobs]
 
 

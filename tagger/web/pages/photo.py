@@ -48,7 +48,7 @@ from tagger.jobs.enqueue.submission import (
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.landmarks import all_landmarks
-from tagger.ledger.job_control import open_job_of_photo
+from tagger.ledger.items import open_jobs_of_photos
 from tagger.metadata.camera import Exposure, read_exposure
 from tagger.metadata.plans import FilePlan
 from tagger.photos import RESULT_FACTS
@@ -444,7 +444,7 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
         "may_write": details.photo.digest
         and WriteMode.SIDECAR in write_modes(state.settings),
-        "open_job": open_job_of_photo(state.database, photo_id),
+        "open_job": open_jobs_of_photos(state.database, [photo_id]).get(photo_id),
     }
 
 
