@@ -185,7 +185,7 @@ def _worker_places(connection: Connection) -> int:
         .group_by(workers.c.device)
     )
     rows = connection.execute(active)
-    places = sum(chunks_at_once(row.device) * row.number for row in rows)
+    places = sum(chunks_at_once(row.device) * int(row.number) for row in rows)
     return max(FEWEST_PLACES, places)
 
 
