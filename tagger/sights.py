@@ -148,9 +148,9 @@ class Sights:
         self, latitude: float, longitude: float, radius_km: float
     ) -> list[Sight]:
         """The sights whose middle is so near to a position, the nearest first."""
+        position = unit_vectors(np.array([latitude]), np.array([longitude]))
         distances_km = EARTH_RADIUS_KM * np.linalg.norm(
-            self._positions - unit_vectors(np.array([latitude]), np.array([longitude])),
-            axis=0,
+            self._positions - position, axis=0
         )
         near = np.flatnonzero(distances_km <= radius_km)
         return [

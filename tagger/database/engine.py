@@ -355,8 +355,9 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
             raise DiskFull(what=redact(engine.url), reason=reason) from error
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
+        remedy = _remedy(engine.url, shown)
         raise DatabaseUnavailable(
-            url=redact(engine.url), reason=shown, remedy=_remedy(engine.url, shown)
+            url=redact(engine.url), reason=shown, remedy=remedy
         ) from cause
     except TaggerError:
         engine.dispose()

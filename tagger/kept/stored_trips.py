@@ -402,13 +402,14 @@ def _located_photos(
                 trip.visits, key=attrgetter("first", "last", "camera_id")
             )
         latitude, longitude, error_m, *place = _position_at(visits_of[number], taken_at)
+        evidence = json.dumps({"trip": trip.id})
         yield (
             photo_id,
             latitude,
             longitude,
             error_m,
             PositionSource.TRIP.value,
-            json.dumps({"trip": trip.id}),
+            evidence,
             *place,
         )
 

@@ -422,6 +422,7 @@ def _counts(
     rows = connection.execute(query).all()
     counts = {row.source: row.photos for row in rows}
     sources = {source: counts.get(source, 0) for source in PositionSource}
+    overruled = count_overruled_by_gps(connection)
     return PositionCounts(
         sum(counts.values()),
         sources,
@@ -430,5 +431,5 @@ def _counts(
         clocks,
         companions,
         tracks,
-        *count_overruled_by_gps(connection),
+        *overruled,
     )

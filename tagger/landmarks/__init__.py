@@ -180,9 +180,9 @@ def familiar_landmarks(connection: Connection) -> list[Landmark]:
     of_photos = distinct_values(
         effective_tags.c.landmark_id, effective_tags.c.accepted == true()
     )
+    with_photos = connection.scalars(of_photos).all()
     return all_landmarks(
-        connection,
-        or_(IS_DESCRIBED, among(landmarks.c.id, connection.scalars(of_photos).all())),
+        connection, or_(IS_DESCRIBED, among(landmarks.c.id, with_photos))
     )
 
 

@@ -254,8 +254,9 @@ def edit_landmark(
             if value != (before := getattr(landmark, column))
         }
         # A value that stays the same counts as edited, too: the person has decided it.
+        edited = sorted({*landmark.edited, *columns})
         values = {column: after for column, (_, after) in changed.items()} | {
-            "edited": sorted({*landmark.edited, *columns})
+            "edited": edited
         }
         connection.execute(
             update(landmarks).where(landmarks.c.id == landmark.id).values(values)
@@ -523,10 +524,11 @@ def remove_landmark(
     with database.write(dry_run=dry_run) as connection:
         lock_tables(connection, models, landmarks)
         landmark = find_landmark(connection, name)
+        names = select(models.c.name).join(
+            model_labels, model_labels.c.model_id == models.c.id
+        )
         known_by = connection.scalars(
-            select(models.c.name)
-            .join(model_labels, model_labels.c.model_id == models.c.id)
-            .where(model_labels.c.landmark_id == landmark.id)
+            names.where(model_labels.c.landmark_id == landmark.id)
         ).all()
         if known_by:
             raise LandmarkOfModel(
@@ -670,11 +672,12 @@ def move_labels(
     connection: Connection, landmark_id: int, slugs: Collection[str], to: int
 ) -> None:
     """Assign those labels of a landmark that have one of these slugs in their manifests to another one."""
-    for row in connection.execute(
+    query = (
         select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
         .join(models, models.c.id == model_labels.c.model_id)
         .where(model_labels.c.landmark_id == landmark_id)
-    ).all():
+    )
+    for row in connection.execute(query).all():
         if row.manifest["labels"][row.position]["slug"] in slugs:
             connection.execute(
                 update(model_labels)

@@ -262,12 +262,13 @@ def city_counts(database: Database) -> list[CityCount]:
     with database.snapshot() as connection:
         places = kept_places(connection)
         place = places.c.country, places.c.region, places.c.city
-        for row in connection.execute(
+        query = (
             select(*place, *located_photos(places))
             .where(places.c.located > 0)
             .where(places.c.city.is_not(None), places.c.country.is_not(None))
             .group_by(*place)
-        ):
+        )
+        for row in connection.execute(query):
             box = document_of(PositionCell, row, sight=None, is_estimated=False)
             cities.append(
                 CityCount(

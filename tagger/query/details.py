@@ -145,11 +145,12 @@ def _neighbour(
     side: str,
 ) -> NeighbourEvidence | None:
     # None also if the photo is not in the database any more: the next update will see that.
-    row = connection.execute(
+    query = (
         select_photos()
         .add_columns(positions.c.evidence)
         .where(photos.c.id == evidence.get(side))
-    ).one_or_none()
+    )
+    row = connection.execute(query).one_or_none()
     if row is None or row.source is None:
         return None
     return document_of(

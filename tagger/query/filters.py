@@ -114,8 +114,9 @@ class Found:
             *ids,
             *(select(photos.c.id).where(each.among) for each in of_images),
         )
+        among = photos.c.id.in_(select(every.subquery().c[0]))
         return cls(
-            photos.c.id.in_(select(every.subquery().c[0])),
+            among,
             [
                 *ids,
                 *(rows for each in of_images for rows in each.rows),

@@ -107,10 +107,11 @@ def has_verdict_of(option: VerdictOption) -> Condition:
             return of_image
         case "corrected":
             other = verdicts.alias()
-            return of_image.where(verdicts.c.verdict == "confirmed") & exists().where(
+            rejected = exists().where(
                 other.c.content_id == photos.c.content_id,
                 other.c.verdict == "rejected",
             )
+            return of_image.where(verdicts.c.verdict == "confirmed") & rejected
         case verdict:
             return of_image.where(verdicts.c.verdict == verdict)
 
@@ -332,7 +333,8 @@ def path_ranges(
     root_paths: RootPaths,
 ) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
-    pairs = product(list_roots(connection, root_paths), folders)
+    roots = list_roots(connection, root_paths)
+    pairs = product(roots, folders)
     folder_ranges = {
         range_ for root, folder in pairs for range_ in _ranges_in(root, folder)
     }
@@ -454,9 +456,11 @@ class Box:
 
     @property
     def photo_ids(self) -> Select[Any]:
-        return select(positions.c.photo_id).where(
-            positions.c.latitude.between(self.south, self.north), self.has_longitude
+        inside = (
+            positions.c.latitude.between(self.south, self.north),
+            self.has_longitude,
         )
+        return select(positions.c.photo_id).where(*inside)
 
     @property
     def has_longitude(self) -> Condition:
@@ -501,10 +505,11 @@ _SPOT_KM = 0.01
 
 def near_text(near: Near) -> str:
     """`within 5 km of 48.86, 2.29`."""
+    place = _position_text(near.latitude, near.longitude)
     return gettext(
         "within %(distance)s of %(place)s",
         distance=distance_text(near.radius_km * 1000),
-        place=_position_text(near.latitude, near.longitude),
+        place=place,
     )
 
 

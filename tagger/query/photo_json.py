@@ -81,24 +81,27 @@ class JobPhotos:
 
     def next(self) -> list[JobPhoto]:
         columns = chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.done
-        claimed = select(*columns).where(
-            chunks.c.job_id == self._job_id,
+        is_claimed = (
             chunks.c.chunk >= self._first_chunk,
             chunks.c.claimed_at.is_not(None),
         )
+        claimed = select(*columns).where(chunks.c.job_id == self._job_id, *is_claimed)
         with self._database.snapshot() as connection:
             rows = connection.execute(claimed.order_by(chunks.c.chunk)).all()
             others = [row for row in rows if row.chunk not in self._closed_chunks]
             # The positions of all photos in these chunks that were processed.
             is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
+            is_processed = (
+                job_items.c.outcome != Outcome.CANCELLED,
+                job_items.c.attempts > 0,
+            )
             query = (
                 select(job_items.c.position)
                 .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
                 .where(
                     chunks.c.job_id == self._job_id,
                     chunks.c.chunk.in_([row.chunk for row in others]),
-                    job_items.c.outcome != Outcome.CANCELLED,
-                    job_items.c.attempts > 0,
+                    *is_processed,
                 )
             )
             positions = set(connection.scalars(query)) - self._positions

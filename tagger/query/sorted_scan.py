@@ -153,14 +153,14 @@ class SortedScan:
         """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
         statement = self.statement(connection, PageRequest(conditions, after, 0))
         # PostgreSQL would expect the first ones soon, and look up one photo after the other.
-        every = select(
+        ids = (
             statement.with_only_columns(
                 statement.selected_columns["id"], maintain_column_froms=True
             )
             .cte("following")
             .prefix_with("MATERIALIZED", dialect="postgresql")
-            .c.id
-        ).limit(limit)
+        )
+        every = select(ids.c.id).limit(limit)
         return array(
             "q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES))
         )

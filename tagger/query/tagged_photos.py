@@ -469,13 +469,14 @@ class NameCache:
         tagged = []
         for row in rows:
             tags = tags_of.get(row.content_id, ())
+            things = things_of.get(row.content_id, ())
             tagged.append(
                 self.photo(
                     connection,
                     row,
                     tags,
                     select_tags(tags),
-                    things_of.get(row.content_id, ()),
+                    things,
                 )
             )
         return tagged
@@ -590,9 +591,9 @@ class NameCache:
             return
         self._landmarks |= landmarks_by_id(connection, new)
         # With the model, the index finds the label.
+        of_model = model_labels.c.model_id.in_(select(models.c.id))
         query = select(model_labels).where(
-            model_labels.c.model_id.in_(select(models.c.id)),
-            among(model_labels.c.landmark_id, new),
+            of_model, among(model_labels.c.landmark_id, new)
         )
         for row in connection.execute(query):
             self._labels[row.model_id, row.landmark_id] = row.label
@@ -628,9 +629,10 @@ def stored_photo(
     """Raises:
     PhotoIdNotFound: no photo has that number.
     """
+    joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
     query = (
         select(photos, contents.c.digest)
-        .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
+        .select_from(joined)
         .where(photos.c.id == photo_id)
     )
     with database.read() as connection:

@@ -353,9 +353,10 @@ def list_models(database: Database) -> list[RegisteredModel]:
         if shipped is not None and shipped not in known:
             digests = [model.digest for model in preview_models(database, None)]
             order = digests.index(shipped) + 1 if shipped in digests else None
+            new = unregistered_model(models_in_use.shipped_file(kind))
             registered_models.append(
                 replace(
-                    unregistered_model(models_in_use.shipped_file(kind)),
+                    new,
                     shipped=True,
                     in_use=order is not None,
                     use_order=order,

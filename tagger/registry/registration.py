@@ -67,10 +67,11 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     by_slug = {slug: landmark for landmark in every for slug in landmark.all_slugs}
     united = _united(manifest, by_slug, every)
     for slug, landmark in united.items():
+        merged_slugs = [*landmark.merged_slugs, slug]
         connection.execute(
             update(landmarks)
             .where(landmarks.c.id == landmark.id)
-            .values(merged_slugs=[*landmark.merged_slugs, slug])
+            .values(merged_slugs=merged_slugs)
         )
     names = tuple(LandmarkFacts.model_fields)
     new = [
@@ -251,11 +252,12 @@ def landmark_ids_of_labels(
     connection: Connection, model_id: int, positions: Collection[int]
 ) -> dict[int, int]:
     """The landmark ids of these labels of a model, by their positions in its scores."""
+    of_labels = (
+        model_labels.c.model_id == model_id,
+        among(model_labels.c.position, positions),
+    )
     rows = connection.execute(
-        select(model_labels.c.position, model_labels.c.landmark_id).where(
-            model_labels.c.model_id == model_id,
-            among(model_labels.c.position, positions),
-        )
+        select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels)
     )
     return {row.position: row.landmark_id for row in rows}
 
@@ -383,10 +385,11 @@ def _update_existing(
         connection.execute(
             update(models).where(models.c.id == existing.id).values(changes)
         )
+        subject = changes.get("name", existing.name)
         record_action(
             connection,
             AuditAction.MODEL_ADD,
-            changes.get("name", existing.name),
+            subject,
             digest=existing.digest,
             file=changes.get("file"),
         )

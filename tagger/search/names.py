@@ -89,15 +89,16 @@ def landmark_names(counts: Iterable[LandmarkCount]) -> Names:
                 if each and each != count.name
             )
         )
+        meaning = Meaning(
+            Kind.LANDMARK,
+            count.name,
+            detail,
+            count.photos,
+            {"landmark": count.landmark},
+        )
         things.append(
             (
-                Meaning(
-                    Kind.LANDMARK,
-                    count.name,
-                    detail,
-                    count.photos,
-                    {"landmark": count.landmark},
-                ),
+                meaning,
                 (count.name, count.landmark, *count.other_names),
             )
         )

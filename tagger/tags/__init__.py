@@ -70,12 +70,12 @@ def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
     """Others that change them wait. SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
-    connection.execute(
+    query = (
         select(contents.c.id)
         .where(among(contents.c.id, content_ids))
         .order_by(contents.c.id)
-        .with_for_update(key_share=True)
     )
+    connection.execute(query.with_for_update(key_share=True))
 
 
 def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:

@@ -214,11 +214,11 @@ def _delete_earlier(
     ).all()
     of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
-        connection.execute(
-            delete(table).where(
-                among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
-            )
+        of_images = (
+            among(table.c.content_id, earlier),
+            table.c.model_id.in_(of_landmarks),
         )
+        connection.execute(delete(table).where(*of_images))
     connection.execute(
         update(contents).where(among(contents.c.id, earlier)).values(model_id=None)
     )

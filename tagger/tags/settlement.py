@@ -202,13 +202,13 @@ def _settle_pages(
             last = connection.execute(select(settled_to).with_for_update()).scalar_one()
             page: Sequence[int] = []
             if last is not None:
-                page = connection.scalars(
+                following = (
                     select(content_ids)
                     .where(content_ids > last)
                     .distinct()
                     .order_by(content_ids)
-                    .limit(PAGE)
-                ).all()
+                )
+                page = connection.scalars(following.limit(PAGE)).all()
             settle_page(connection, page)
             connection.execute(
                 update(ledgers).values({settled_to: page[-1] if page else None})
@@ -220,9 +220,10 @@ def _settle_pages(
 
 
 def unsettled(connection: Connection) -> Iterator[int]:
+    every = select(contents.c.id)
     for rows in row_pages(
         lambda page: connection.execute(page).all(),
-        select(contents.c.id),
+        every,
         [contents.c.id],
         PAGE,
     ):
@@ -390,7 +391,7 @@ def _select_candidates(
     table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]
 ) -> Select[Any]:
     odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
-    return select(
+    columns = (
         table.c.content_id,
         table.c.model_id,
         rank,
@@ -398,8 +399,10 @@ def _select_candidates(
         table.c.score,
         *odds,
         table.c.landmark_id,
-        score_is_enough(table),
-    ).where(_of_images(table.c.content_id))
+    )
+    return select(*columns, score_is_enough(table)).where(
+        _of_images(table.c.content_id)
+    )
 
 
 _CANDIDATES = union_all(
