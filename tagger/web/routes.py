@@ -9,6 +9,9 @@ hold bytes that a conversion would refuse.
 The headers say what browsers may do with a response, and how long it may be cached. HEAD is answered wherever
 GET is, and routes need to know nothing of it: the rest of the body is not produced, so a download of a
 million rows ends with its first row.
+
+Few requests that count or group many photos, such as those of filters and of the map, are let in at a time:
+others are answered meanwhile.
 """
 
 import inspect
@@ -21,7 +24,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from http import HTTPStatus
@@ -30,8 +33,9 @@ from types import GenericAlias
 from typing import Annotated, Any, Self
 from urllib.parse import urlencode
 
-from anyio import CancelScope
-from fastapi import APIRouter, Query, Request
+import anyio
+from anyio import CancelScope, CapacityLimiter
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -47,7 +51,7 @@ from tagger.errors import ModelNotFound, QueryInvalid, QueryOptionInvalid
 from tagger.photos.paths import is_object_address
 from tagger.query.options import PhotoQuery, QueryOption, SortOption, options_used_by
 from tagger.texts import json_bytes
-from tagger.texts.text_format import has_controls
+from tagger.texts.text_format import gettext, has_controls
 from tagger.web.access import Role, requires
 
 
@@ -476,3 +480,64 @@ def _with_response(endpoint: Callable[..., Any], status: int) -> Callable[..., A
         return document if is_final else DocumentResponse(document, status)
 
     return respond
+
+
+# Requests that count photos at a time. The server has 40 threads and 32 connections to its
+# database.
+COUNTING_AT_ONCE = 4
+# As many as a browser sends at once through a proxy with HTTP/2, for a grid. They hold no thread.
+MOST_WAITING = 128
+RETRY_AFTER_S = 5
+GONE_CHECK_S = 0.5
+# The status of nginx for a client that has closed the connection: nobody reads it.
+CLIENT_GONE = 499
+
+
+class CountLimiter:
+    def __init__(
+        self, at_once: int = COUNTING_AT_ONCE, most_waiting: int = MOST_WAITING
+    ) -> None:
+        self._most_waiting = most_waiting
+        self._limiter = CapacityLimiter(at_once)
+
+    @asynccontextmanager
+    async def slot(self, request: Request) -> AsyncIterator[None]:
+        """Wait until fewer requests are being answered. A client that disconnects leaves the queue.
+
+        Raises:
+            HTTPException: too many wait already, or the client has gone.
+        """
+        if self._limiter.statistics().tasks_waiting >= self._most_waiting:
+            text = gettext(
+                "Too many requests count photos now. Try again in some seconds."
+            )
+            headers = {"retry-after": str(RETRY_AFTER_S)}
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
+        borrower, is_acquired = object(), False
+
+        async def watch() -> None:
+            while not await request.is_disconnected():  # noqa: ASYNC110 - there is no event for it
+                await anyio.sleep(GONE_CHECK_S)
+            waiting.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(watch)
+            await self._limiter.acquire_on_behalf_of(borrower)
+            is_acquired = True
+            waiting.cancel_scope.cancel()
+        if not is_acquired:
+            raise HTTPException(CLIENT_GONE)
+        try:
+            yield
+        finally:
+            self._limiter.release_on_behalf_of(borrower)
+
+
+async def _counting_slot(request: Request) -> AsyncIterator[None]:
+    limiter: CountLimiter = request.app.state.count_limiter
+    async with limiter.slot(request):
+        yield
+
+
+# For the `dependencies` of a route that counts or groups photos.
+COUNTING = Depends(_counting_slot, scope="function")

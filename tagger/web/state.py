@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import nullcontext
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from math import inf
 from typing import Annotated, Any, Generic, TypeVar
@@ -239,14 +239,6 @@ WAIT_S = 0.4
 FIRST_WAIT_S = 1.2
 
 
-@dataclass(frozen=True)
-class UnclassifiedPhotos:
-    """How many photos no model has classified: those that `wait` and that `failed`, up to `COUNT_LIMIT`."""
-
-    wait: int
-    failed: int
-
-
 class LibraryOverview:
     """What no table keeps of one database. Each is None while it is made for the first time."""
 
@@ -270,13 +262,14 @@ class LibraryOverview:
             self._queries.append(cached_query)
             return cached_query
 
-        def count_unclassified() -> UnclassifiedPhotos:
+        def count_unclassified() -> Mapping[str, int]:
+            # How many photos no model has classified, up to `COUNT_LIMIT`: those that wait, and that failed.
             waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
             failed = PhotoQuery(failed=True, sort="newest", distinct=True)
-            return UnclassifiedPhotos(
-                count_photos(database, waiting, COUNT_LIMIT),
-                count_photos(database, failed, COUNT_LIMIT),
-            )
+            return {
+                "wait": count_photos(database, waiting, COUNT_LIMIT),
+                "failed": count_photos(database, failed, COUNT_LIMIT),
+            }
 
         # Comparing takes minutes: changes of the database do not start it again.
         self.look_alikes = cached(find_look_alikes, FIRST_WAIT_S, Changes())

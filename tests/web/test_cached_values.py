@@ -19,7 +19,7 @@ from tagger.database.tables import cameras, models
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
 from tagger.web import state as overview
-from tagger.web.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
+from tagger.web.routes import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 from tagger.web.state import CachedQuery, Changes, close_all
 
 QUERY = PhotoQuery(landmark="eiffel-tower")

@@ -20,7 +20,7 @@ from tagger.query.counts import PathPoint
 from tagger.settings import Settings
 from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.pages.map_clusters import extent_of, path_geometry, trip_bounds, trip_cells
+from tagger.web.pages.library import extent_of, path_geometry, trip_bounds, trip_cells
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 

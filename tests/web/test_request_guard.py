@@ -12,7 +12,7 @@ from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 from tagger.texts.addresses import is_loopback
 from tagger.web.access import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AccessPolicy, AttemptLimiter, TooManyAttempts
 from tagger.web.api.jobs import MAX_LISTENERS
-from tagger.web.request_guard import MAX_ADDRESS_BYTES
+from tagger.web.app import MAX_ADDRESS_BYTES
 from tagger.web.routes import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.state import SPOOLED_UPLOADS
 from tagger.web.templating import with_code

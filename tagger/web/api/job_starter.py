@@ -183,11 +183,10 @@ def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
 @dataclass(frozen=True)
 class FolderEntry:
     path: Path
-    key: str
 
-    @classmethod
-    def of(cls, folder: Path) -> Self:
-        return cls(folder, folder_key(folder))
+    @property
+    def key(self) -> str:
+        return folder_key(self.path)
 
     @property
     def noun(self) -> str:

@@ -366,7 +366,6 @@ class EventHub:
         self, state: AppState, document: Callable[[OverviewDocument], dict[str, Any]]
     ) -> None:
         self._state = state
-        self._stopping = state.stopping
         self._document = document
         self._event_number = 0
         self._mark: int | None = None
@@ -384,7 +383,7 @@ class EventHub:
             self._poller = asyncio.create_task(self._poll_while_listening())
         yield f"retry: {RETRY_MS}\n\n".encode()
         sent_number, sent_at_s = 0, time.monotonic()
-        while not (self._stopping.is_set() or self._poller.done()):
+        while not (self._state.stopping.is_set() or self._poller.done()):
             changed = self._changed
             if self._latest is not None and sent_number != self._event_number:
                 sent_number, sent_at_s = self._event_number, time.monotonic()
@@ -401,10 +400,10 @@ class EventHub:
                 await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
 
     async def _poll_while_listening(self) -> None:
-        while self.listeners and not self._stopping.is_set():
+        while self.listeners and not self._state.stopping.is_set():
             await self._poll()
             due_s = time.monotonic() + POLL_S
-            is_stopping = self._stopping.is_set  # by another thread
+            is_stopping = self._state.stopping.is_set  # by another thread
             while self.listeners and time.monotonic() < due_s and not is_stopping():  # noqa: ASYNC110
                 await asyncio.sleep(STOP_CHECK_S)
         self._notify()

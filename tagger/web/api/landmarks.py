@@ -51,8 +51,14 @@ from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.access import Role, requires
 from tagger.web.api.photos import MAX_PHOTOS, person_of
-from tagger.web.request_guard import COUNTING
-from tagger.web.routes import ONE_LINE, PhotoId, RequestModel, address_of, api_router
+from tagger.web.routes import (
+    COUNTING,
+    ONE_LINE,
+    PhotoId,
+    RequestModel,
+    address_of,
+    api_router,
+)
 from tagger.web.state import AppState, State
 
 router = api_router("landmarks")
@@ -64,7 +70,9 @@ Landmark = Annotated[
 ]
 
 
-class _Facts(RequestModel):
+class NewLandmarkRequest(RequestModel):
+    """A landmark that no model has to know."""
+
     country: Text | None = None
     region: Text | None = None
     city: Text | None = None
@@ -73,23 +81,6 @@ class _Facts(RequestModel):
         None
     )
     extent: Extent | None = None
-
-    @model_validator(mode="after")
-    def check_position(self) -> Self:
-        if (self.latitude is None) != (self.longitude is None):
-            raise ValueError("latitude and longitude go together")
-        return self
-
-    @property
-    def position(self) -> tuple[float, float] | None:
-        if self.latitude is None or self.longitude is None:
-            return None
-        return self.latitude, self.longitude
-
-
-class NewLandmarkRequest(_Facts):
-    """A landmark that no model has to know."""
-
     name: Text
     slug: Annotated[
         Text | None, Field(description="Default: derived from the name.")
@@ -98,14 +89,23 @@ class NewLandmarkRequest(_Facts):
         default=[], max_length=100, description="Other names that find it."
     )
 
+    @model_validator(mode="after")
+    def check_position(self) -> Self:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude go together")
+        return self
+
     def landmark(self) -> NewLandmark:
+        position = None
+        if self.latitude is not None and self.longitude is not None:
+            position = self.latitude, self.longitude
         return NewLandmark(
             self.name,
             self.slug,
             self.country,
             self.region,
             self.city,
-            self.position,
+            position,
             self.extent,
             tuple(self.aliases),
         )

@@ -74,8 +74,8 @@ from tagger.web.photo_files import (
     open_stored,
     placeholder,
 )
-from tagger.web.request_guard import COUNTING
 from tagger.web.routes import (
+    COUNTING,
     CSV,
     GEOJSON,
     ONE_LINE,

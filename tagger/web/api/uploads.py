@@ -36,7 +36,13 @@ from tagger.registry import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
 from tagger.web.access import Role, may_send_photos, requires
 from tagger.web.api.job_starter import start_job
-from tagger.web.routes import DocumentResponse, Problem, api_router, upload_body
+from tagger.web.routes import (
+    BINARY,
+    DocumentResponse,
+    Problem,
+    api_router,
+    upload_body,
+)
 from tagger.web.state import AppState, State
 from tagger.web.uploads import ReceivedPhoto, UploadFolder
 
@@ -251,10 +257,7 @@ PhotoPath = Annotated[
 @router.post(
     "/uploads",
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-        }
+        "requestBody": {"required": True, "content": {"image/*": {"schema": BINARY}}}
     },
 )
 @requires(Role.EDITOR)

@@ -5,11 +5,10 @@ from tagger.web.pages import (
     filter_panel,
     jobs,
     library,
-    map_clusters,
     photo,
     photos,
     review,
 )
 
-_OF_PHOTOS = (library, filter_panel, photos, map_clusters, review, photo)
+_OF_PHOTOS = (library, filter_panel, photos, review, photo)
 ROUTERS = tuple(module.router for module in (*_OF_PHOTOS, jobs, templating))

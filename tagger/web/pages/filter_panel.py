@@ -29,8 +29,7 @@ from tagger.web.pages.photos import (
     panel_group,
     valid_params,
 )
-from tagger.web.request_guard import COUNTING
-from tagger.web.routes import QueryParams
+from tagger.web.routes import COUNTING, QueryParams
 from tagger.web.state import AppState, State
 from tagger.web.templating import render
 

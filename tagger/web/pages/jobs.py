@@ -110,7 +110,7 @@ from tagger.web.api.jobs import (
     waiting_reason,
 )
 from tagger.web.errors import FAILURES, REFUSALS, page_text
-from tagger.web.pages.map_clusters import extent_of, live_map, render_map
+from tagger.web.pages.library import extent_of, live_map, render_map
 from tagger.web.pages.photo import PREVIEWS, changes_in_words
 from tagger.web.pages.photos import landmark_name
 from tagger.web.routes import ONE_LINE, RequestModel
@@ -467,12 +467,12 @@ def _render_new(
         request,
         "jobs_new.html",
         status,
-        selected=FolderEntry.of(folder) if folder else None,
-        breadcrumbs=[FolderEntry.of(path) for path in breadcrumbs],
-        folders=[FolderEntry.of(path) for path in subfolders],
+        selected=FolderEntry(folder) if folder else None,
+        breadcrumbs=[FolderEntry(path) for path in breadcrumbs],
+        folders=[FolderEntry(path) for path in subfolders],
         more=more,
-        places=[FolderEntry.of(path) for path in places],
-        choices=[FolderEntry.of(path) for path in allowed.folders],
+        places=[FolderEntry(path) for path in places],
+        choices=[FolderEntry(path) for path in allowed.folders],
         needs_consent=may_allow and not (folder and allowed.includes(folder)),
         writes={
             mode: gettext(WRITE_TEXTS[mode]) for mode in write_modes(state.settings)
@@ -666,14 +666,9 @@ def control(
     action: Literal["pause", "resume", "cancel"],
     back: Annotated[str, Form()] = "",
 ) -> Response:
+    controls = {"pause": api.pause, "resume": api.resume, "cancel": api.cancel}
     try:
-        match action:
-            case "pause":
-                api.pause(state, job)
-            case "cancel":
-                api.cancel(state, job)
-            case "resume":
-                api.resume(state, job)
+        controls[action](state, job)
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)

@@ -9,8 +9,15 @@ and `tagger metadata undo`.
 
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import (
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
@@ -29,8 +36,11 @@ from fastapi.responses import (
 from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
-from tagger.database import Priority, Target
-from tagger.errors import PhotoFailed, PhotoFailure
+from tagger.database import Priority, TagState, Target
+from tagger.errors import (
+    PhotoFailed,
+    PhotoFailure,
+)
 from tagger.geo import distance_km
 from tagger.jobs.enqueue.metadata_jobs import (
     Undo,
@@ -54,8 +64,11 @@ from tagger.metadata.plans import FilePlan
 from tagger.photos import RESULT_FACTS
 from tagger.photos.files import OpenFile
 from tagger.photos.paths import parse_path
-from tagger.query.counts import TripSummary, trips_of_photos
-from tagger.query.details import STATED_BY, photo_details_by_id
+from tagger.query.counts import (
+    TripSummary,
+    trips_of_photos,
+)
+from tagger.query.details import STATED_BY, PhotoDetails, photo_details_by_id
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
 from tagger.query.photo_json import NamedPrediction, is_guess, named_predictions
@@ -67,8 +80,13 @@ from tagger.query.tagged_photos import (
     stored_photo,
 )
 from tagger.texts.names import city_name
-from tagger.texts.text_format import N_, day_text, gettext, ngettext
-from tagger.things import all_things
+from tagger.texts.text_format import (
+    N_,
+    day_text,
+    gettext,
+    ngettext,
+)
+from tagger.things import PREFIX, Thing, all_things
 from tagger.verdicts import rejected_sights
 from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
@@ -79,18 +97,19 @@ from tagger.web.api.job_starter import (
     start_job,
     write_modes,
 )
-from tagger.web.api.photos import Params, PhotoNumber, download
+from tagger.web.api.photos import (
+    Params,
+    PhotoNumber,
+    download,
+)
 from tagger.web.api.uploads import classify
-from tagger.web.pages.map_clusters import map_around
+from tagger.web.pages.library import map_around
 from tagger.web.pages.photos import (
     QUERY_ERRORS,
-    LandmarkRow,
     Link,
     grid_at_photo,
     landmark_name,
-    landmark_rows,
     render_photos,
-    thing_rows,
     trip_address,
 )
 from tagger.web.photo_files import (
@@ -363,23 +382,16 @@ def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
     return render(request, "photo_details.html", **_details(state, photo_id))
 
 
-@dataclass(frozen=True)
-class LikelyLandmarks:
-    """Slugs of landmarks that a photo may show: those near it, the nearest first, and those of its trip."""
-
-    near: Sequence[str]
-    trip: Sequence[str]
-
-
 @router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
 @requires(Role.VIEWER)
-def list_likely_landmarks(state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
+def list_likely_landmarks(state: State, photo_id: PhotoNumber) -> dict[str, list[str]]:
+    """Return slugs of landmarks that a photo may show: those nearby, nearest first, and those of its trip."""
     photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
     trip = _trip_of(state, photo)
-    return LikelyLandmarks(
-        _landmarks_near(state, photo.position),
-        [each.landmark for each in trip.landmarks] if trip else [],
-    )
+    return {
+        "near": _landmarks_near(state, photo.position),
+        "trip": [each.landmark for each in trip.landmarks] if trip else [],
+    }
 
 
 def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
@@ -446,6 +458,102 @@ def _details(state: AppState, photo_id: int) -> dict[str, Any]:
         and WriteMode.SIDECAR in write_modes(state.settings),
         "open_job": open_jobs_of_photos(state.database, [photo_id]).get(photo_id),
     }
+
+
+STATE_TEXTS = {
+    "confirmed": N_("confirmed"),
+    "rejected": N_("rejected"),
+    "accepted": "",
+    "suggested": N_("suggested"),
+    "predicted": "",
+}
+
+
+@dataclass(frozen=True)
+class LandmarkRow:
+    """A landmark of the photo. `state`: one of STATE_TEXTS; `is_taught`: the tag is of a taught place.
+
+    `reason`: why it is accepted, or not, although its score says otherwise.
+    """
+
+    slug: str
+    name: str
+    score: float | None
+    state: str
+    model: str | None = None
+    is_taught: bool = False
+    reason: str | None = None
+    by: str | None = None
+    at: datetime | None = None
+
+    @property
+    def state_text(self) -> str:
+        text = (
+            N_("taught")
+            if self.is_taught and self.state == "accepted"
+            else STATE_TEXTS[self.state]
+        )
+        return self.reason or (text and gettext(text))
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.state in {"confirmed", "accepted"}
+
+
+def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
+    photo = details.photo
+    verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
+    rows = []
+    for tag in photo.tags:
+        if not (tag.state or tag.verdict):
+            continue
+        verdict = verdicts.pop(tag.landmark, None)
+        is_shown = tag.accepted or tag.state is TagState.SUGGESTED
+        row = LandmarkRow(
+            slug=tag.landmark,
+            name=tag.name,
+            score=tag.score,
+            state=str(tag.state) if is_shown else "predicted",
+            model=tag.model,
+            is_taught=tag.source == "taught",
+            reason=tag.reason,
+        )
+        if verdict is not None:
+            row = replace(
+                row, state=verdict.verdict, by=verdict.given_by, at=verdict.given_at
+            )
+        rows.append(row)
+    others = [
+        LandmarkRow(
+            each.landmark,
+            each.name,
+            None,
+            each.verdict,
+            by=each.given_by,
+            at=each.given_at,
+        )
+        for each in verdicts.values()
+    ]
+    return rows + others
+
+
+def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[LandmarkRow]:
+    """Return the things that a photo shows, and those that were rejected, the surest first.
+
+    What others are a kind of is behind them, such as an animal behind the dog: keys act on the first one.
+    """
+    kinds = set[str]()
+    for each in details.photo.things:
+        parent = every[each.thing].parent
+        while parent is not None and parent not in kinds:
+            kinds.add(parent)
+            parent = every[parent].parent
+    return [
+        LandmarkRow(
+            PREFIX + each.thing, each.name, each.score, each.verdict or "accepted"
+        )
+        for each in sorted(details.photo.things, key=lambda each: each.thing in kinds)
+    ]
 
 
 def _headline(photo: TaggedPhoto, things: Sequence[LandmarkRow]) -> str:

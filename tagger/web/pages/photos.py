@@ -1,22 +1,23 @@
 """Grids of photos: those of a landmark, and of any query with its filter form; and tiles, the photos in them.
 
 Each grid's address holds its whole query, and links to the same query in the API. Its active filters are
-chips. The grid of a landmark shows what is learned of it: from how many photos, what was found, and what is
-to review.
+chips; an area of the map is named after a city. The grid of a landmark shows what is learned of it: from how
+many photos, what was found, and what is to review.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import date, time
 from itertools import groupby
+from math import cos, radians
 from typing import Annotated
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database import TagState
 from tagger.database.connection import Database
 from tagger.errors import (
     CursorInvalid,
@@ -26,11 +27,12 @@ from tagger.errors import (
     QueryInvalid,
 )
 from tagger.landmarks import Landmark, display_names, find_landmark
+from tagger.positions.cities import nearest_cities
+from tagger.query import BoundingBox
 from tagger.query.counts import (
     count_images,
     summaries_of_trips,
 )
-from tagger.query.details import PhotoDetails
 from tagger.query.facets import count_photos
 from tagger.query.filter_words import (
     WHICH,
@@ -49,6 +51,7 @@ from tagger.search.names import Meaning, words_of_kind
 from tagger.search.text_query import UnderstoodText
 from tagger.teaching.learning import NamedOtherwise, taught_state
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
+from tagger.texts.names import city_name
 from tagger.texts.text_format import (
     N_,
     day_text,
@@ -59,12 +62,16 @@ from tagger.texts.text_format import (
     number_text,
     percent,
 )
-from tagger.things import PREFIX, Thing, all_things
+from tagger.things import all_things
 from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import SearchText, suggestion_document
-from tagger.web.api.photos import TimelinePhoto, guess_text, photo_page, timeline_photo
+from tagger.web.api.photos import (
+    TimelinePhoto,
+    guess_text,
+    photo_page,
+    timeline_photo,
+)
 from tagger.web.errors import page_text
-from tagger.web.pages.map_clusters import area_name
 from tagger.web.photo_files import thumbnail_size
 from tagger.web.routes import (
     ADDRESS_OPTIONS,
@@ -158,102 +165,6 @@ def landmark_name(database: Database, landmark: str) -> str:
             return find_landmark(connection, landmark).display_name
     except (LandmarkNotFound, LandmarkAmbiguous):
         return landmark
-
-
-STATE_TEXTS = {
-    "confirmed": N_("confirmed"),
-    "rejected": N_("rejected"),
-    "accepted": "",
-    "suggested": N_("suggested"),
-    "predicted": "",
-}
-
-
-@dataclass(frozen=True)
-class LandmarkRow:
-    """A landmark of the photo. `state`: one of STATE_TEXTS; `is_taught`: the tag is of a taught place.
-
-    `reason`: why it is accepted, or not, although its score says otherwise.
-    """
-
-    slug: str
-    name: str
-    score: float | None
-    state: str
-    model: str | None = None
-    is_taught: bool = False
-    reason: str | None = None
-    by: str | None = None
-    at: datetime | None = None
-
-    @property
-    def state_text(self) -> str:
-        text = (
-            N_("taught")
-            if self.is_taught and self.state == "accepted"
-            else STATE_TEXTS[self.state]
-        )
-        return self.reason or (text and gettext(text))
-
-    @property
-    def is_accepted(self) -> bool:
-        return self.state in {"confirmed", "accepted"}
-
-
-def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
-    photo = details.photo
-    verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
-    rows = []
-    for tag in photo.tags:
-        if not (tag.state or tag.verdict):
-            continue
-        verdict = verdicts.pop(tag.landmark, None)
-        is_shown = tag.accepted or tag.state is TagState.SUGGESTED
-        row = LandmarkRow(
-            slug=tag.landmark,
-            name=tag.name,
-            score=tag.score,
-            state=str(tag.state) if is_shown else "predicted",
-            model=tag.model,
-            is_taught=tag.source == "taught",
-            reason=tag.reason,
-        )
-        if verdict is not None:
-            row = replace(
-                row, state=verdict.verdict, by=verdict.given_by, at=verdict.given_at
-            )
-        rows.append(row)
-    others = [
-        LandmarkRow(
-            each.landmark,
-            each.name,
-            None,
-            each.verdict,
-            by=each.given_by,
-            at=each.given_at,
-        )
-        for each in verdicts.values()
-    ]
-    return rows + others
-
-
-def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[LandmarkRow]:
-    """Return the things that a photo shows, and those that were rejected, the surest first.
-
-    What others are a kind of is behind them, such as an animal behind the dog: keys act on the first one.
-    """
-    kinds = set[str]()
-    for each in details.photo.things:
-        parent = every[each.thing].parent
-        while parent is not None and parent not in kinds:
-            kinds.add(parent)
-            parent = every[parent].parent
-    return [
-        LandmarkRow(
-            PREFIX + each.thing, each.name, each.score, each.verdict or "accepted"
-        )
-        for each in sorted(details.photo.things, key=lambda each: each.thing in kinds)
-    ]
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
@@ -511,16 +422,18 @@ def render_photos(
     # Which list without other filters this is, for what to say if it is empty; "": there are others.
     views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
     view = views.get(tuple(filters), "")
-    is_tab = "unknown" in form.options and may_change(
-        request
-    )  # Review names it above the photos
-    if is_tab:
+    heading = gettext("Photos")
+    if selects_with_landmark(form.options):
+        heading = gettext("Photos with a landmark")
+    if "unknown" in form.options and may_change(request):
+        # Review names this tab above the photos.
         chips = [chip for chip in chips if "unknown" in chip.others]
+        heading = gettext("Unknown")
     return render(
         request,
         "photos.html",
         400 if problem else 200,
-        heading=gettext("Unknown") if is_tab else photos_name(form.options),
+        heading=heading,
         grid=grid,
         problem=problem,
         title_filters=[
@@ -551,6 +464,39 @@ def render_photos(
     )
 
 
+# The largest areas that are named after a city: some 40 and 220 km.
+_CITY_DEGREES, _AROUND_CITY_DEGREES = 0.35, 2.0
+# Larger areas are not around one city.
+_MOST_DEGREES = 40.0
+
+
+def area_name(box: BoundingBox, cities: Iterable[Meaning]) -> str | None:
+    """Return the name of an area by its city; of a larger one, by the one in it with most photos.
+
+    `cities`: most photos first.
+    """
+    width = (box.east - box.west) % 360
+    size = max(box.north - box.south, width * cos(radians(box.north)))
+    name = ""
+    if size <= _AROUND_CITY_DEGREES:
+        latitude = (box.south + box.north) / 2
+        longitude = (box.west + width / 2 + 180) % 360 - 180
+        (city,) = nearest_cities(np.array([latitude]), np.array([longitude]))
+        if city is not None:
+            name = city_name(city.name, city.region or city.country)
+    elif size <= _MOST_DEGREES:
+        for each in cities:
+            latitude, longitude = map(float, str(each.options["near"]).split(","))
+            is_inside = box.south <= latitude <= box.north
+            if is_inside and (longitude - box.west) % 360 <= width:
+                name = city_name(
+                    each.label, each.detail.rpartition(", ")[2] or each.label
+                )
+                break
+    text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
+    return gettext(text, city=name) if name else None
+
+
 def _taken_guesses(understood: UnderstoodText) -> Iterator[tuple[str, Meaning]]:
     # Of a text that means nothing, the one name like it, whose photos are shown.
     if not understood.options:
@@ -573,12 +519,6 @@ def _searches_classified(query: PhotoQuery) -> bool:
         query.trip or query.job is not None or query.verdict not in (None, "none")
     )
     return is_of_tags or not selects_each
-
-
-def photos_name(options: Collection[str]) -> str:
-    if selects_with_landmark(options):
-        return gettext("Photos with a landmark")
-    return gettext("Photos")
 
 
 def photo_grid(

@@ -35,7 +35,7 @@ from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.errors import page_text
-from tagger.web.pages.map_clusters import map_around
+from tagger.web.pages.library import map_around
 from tagger.web.pages.photos import Link, PhotoTile, photo_tiles, trip_address
 from tagger.web.routes import QueryParams
 from tagger.web.state import AppState, State
