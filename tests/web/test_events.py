@@ -46,16 +46,20 @@ def start(address: str, folder: Path) -> int:
     return int(answer.json()["job"])
 
 
-def test_listeners_get_the_state_and_its_changes(address, web_database, tmp_path):
+def test_all_listeners_get_the_state_and_each_change_of_it(address, web_database, tmp_path):
     with ExitStack() as stack:
-        listener = Listener(stack, address)
+        listeners = [Listener(stack, address) for _ in range(5)]
+        listener, *others = listeners
         assert listener.answer.headers["content-type"].startswith("text/event-stream")
         assert listener.answer.headers["cache-control"] == "no-store"
         first = listener.event()
         assert first["jobs"] == []
         job = start(address, tmp_path / "photos")
-        while not (event := listener.event())["jobs"] or event["jobs"][0]["state"] != "queued":
-            pass
+        event = listener.event()
+        for other in others:
+            assert [other.event(), other.event()] == [first, event]
+        while not event["jobs"] or event["jobs"][0]["state"] != "queued":
+            event = listener.event()
         assert event["version"] != first["version"]
         assert event["jobs"][0]["shown"]["done"] == "0 of 2 photos"
         pause(web_database, job)
@@ -63,16 +67,6 @@ def test_listeners_get_the_state_and_its_changes(address, web_database, tmp_path
     with ExitStack() as stack:  # connected again
         listener = Listener(stack, address)
         assert [each["job"] for each in listener.event()["jobs"]] == [job]
-
-
-def test_all_listeners_share_one_poller_and_get_the_same_events(address, tmp_path):
-    with ExitStack() as stack:
-        listeners = [Listener(stack, address) for _ in range(5)]
-        before = [listener.event() for listener in listeners]
-        assert all(each == before[0] for each in before)
-        start(address, tmp_path / "photos")
-        after = [listener.event() for listener in listeners]
-        assert all(each == after[0] for each in after)
 
 
 def test_listeners_above_the_limit_are_refused_until_one_leaves(address, monkeypatch):
