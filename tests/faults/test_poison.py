@@ -28,10 +28,6 @@ def supervise(terminal: Terminal, job: int, worker: Process) -> int:
     return len(starts) - 1
 
 
-def failures(terminal: Terminal) -> dict[str, dict[str, object]]:
-    return {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
-
-
 @pytest.fixture
 def terminal(scenario_on_each_database) -> Terminal:
     terminal = scenario_on_each_database.terminal
@@ -51,7 +47,7 @@ def test_a_photo_that_crashes_the_process_fails_alone(terminal):
     assert 2 <= restarts <= 4  # the third claim of a chunk reads in a child process
     progress = terminal.progress(job)
     assert (progress.tagged, progress.unknown, progress.failed) == (64, 16, 2)
-    failed = failures(terminal)
+    failed = {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
     assert {each["kind"] for each in failed.values()} == {"crashed"}
     assert set(failed) == {"00007-kills.jpg", "00040-kills.jpg"}
     assert all("SIGSEGV" in str(each["text"]) for each in failed.values())

@@ -314,13 +314,10 @@ def test_broken_connections_are_replaced_and_late_readers_get_all_models(known, 
     if ledger.database.is_sqlite:
         known._connection.connection.dbapi_connection.close()
     else:
-        _end_other_connections(ledger.database)
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        ended = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        read_rows(ledger.database, ended)
     assert known.lacking_models("a") == (ledger.model_id,)
     assert known.lacking_models("a") == ()
     known.close()
     assert known.lacking_models("a") == (ledger.model_id,)
-
-
-def _end_other_connections(database: Database) -> None:
-    others = "pid <> pg_backend_pid() AND datname = current_database()"
-    read_rows(database, text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
@@ -104,15 +103,10 @@ def test_finished_unknown_and_local_jobs_raise_errors(ledger):
         job_control.pause(ledger.database, local)
 
 
-def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
-    folder = TaggedFolder(database, path)
-    folder.draw_many(photos)
-    return folder
-
-
 def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(database, tmp_path, monkeypatch):
     monkeypatch.setattr(classification, "STORE_PHOTOS", 32)
-    folder = folder_of(database, tmp_path, 128)
+    folder = TaggedFolder(database, tmp_path)
+    folder.draw_many(128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
     claims = [claim_next_chunk(database, job, "w") for _ in range(3)]
@@ -134,7 +128,8 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(database, tm
 
 
 def test_a_pause_does_not_count_as_a_crash_of_a_photo(database, tmp_path):
-    folder = folder_of(database, tmp_path, 6)
+    folder = TaggedFolder(database, tmp_path)
+    folder.draw_many(6)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
     for _ in range(3):

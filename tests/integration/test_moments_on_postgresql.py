@@ -54,16 +54,16 @@ def database(postgres_url) -> Iterator[Database]:
         yield database
 
 
+def waiting(database: Database) -> int:
+    """How many locks are waited for."""
+    return read_scalar(database, text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
+
+
 def started(database: Database, work: Callable[[], object]) -> threading.Thread:
     """A thread that has done the work, or waits for a lock."""
     thread = threading.Thread(target=work)
     thread.start()
-
-    def is_waiting() -> bool:
-        waiting = read_scalar(database, text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-        return bool(waiting) or not thread.is_alive()
-
-    wait_until(is_waiting)
+    wait_until(lambda: waiting(database) or not thread.is_alive())
     return thread
 
 
@@ -128,12 +128,9 @@ class Library(TaggedFolder):
         with self.database.write() as connection:
             TaughtCache(self.model.id).current(connection)
             learner.start()
-            wait_until(self.waiting)
+            wait_until(lambda: waiting(self.database))
             yield
         learner.join()
-
-    def waiting(self) -> int:
-        return read_scalar(self.database, text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
 
     def learned(self) -> list[tuple[int, int]]:
         """The landmark and the number of examples of each classifier."""
@@ -181,7 +178,7 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(lessons):
     with lessons.database.write() as connection:
         lock_contents(connection, connection.scalars(select(taught_tags.c.content_id)).all())
         learner.start()
-        wait_until(lessons.waiting)
+        wait_until(lambda: waiting(lessons.database))
         assert connection.execute(update(taught_tags).values(distance_m=1.0)).rowcount == 4
     learner.join()
     assert lessons.count(taught_tags) == 0
@@ -196,7 +193,7 @@ def test_sketches_wait_for_embeddings_that_are_being_stored(lessons, monkeypatch
         found = {1: np.ones(DIMENSION, np.float32)}
         ((content_id, version, data),) = compare_batch(connection, taught, found).embeddings
         storing.start()
-        wait_until(lessons.waiting)
+        wait_until(lambda: waiting(lessons.database))
         row = {"content_id": content_id, "model_id": 1, "taught_version": version, "data": data}
         connection.execute(insert(tables.embeddings).values(row))
     storing.join()

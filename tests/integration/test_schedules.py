@@ -8,7 +8,6 @@ from sqlalchemy import func, insert, select, update
 from support.clocks import clock_ahead
 from support.databases import execute, read_scalar
 from support.threads import in_threads
-from support.written_folder import WrittenFolder
 
 from tagger.cli.job_text import tick_text
 from tagger.database import Priority, Target
@@ -266,12 +265,6 @@ def test_interrupted_runs_are_left_to_the_next_process(folder, settings, databas
     assert again.job not in (None, run.job)
 
 
-@pytest.fixture
-def written(folder) -> WrittenFolder:
-    folder.draw_many(3)
-    return folder
-
-
 def let_a_day_pass(database: Database) -> None:
     """Move the runs a day back; the clock is the database's."""
     with database.write() as connection:
@@ -282,8 +275,9 @@ def let_a_day_pass(database: Database) -> None:
 
 
 @pytest.fixture
-def nightly(written, settings, database) -> Callable[[], int | None]:
-    backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,), write=SIDECAR)
+def nightly(folder, settings, database) -> Callable[[], int | None]:
+    folder.draw_many(3)
+    backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,), write=SIDECAR)
     add_schedule(database, "nightly", "0 22 * * *", backfill, Priority.BULK, ZONE, until="06:00")
 
     def run() -> int | None:
@@ -300,18 +294,18 @@ def test_a_run_ends_at_the_next_such_time_in_its_zone():
         assert ends_at == utc(f"{expected}T06:00+02:00")
 
 
-def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(written, database, nightly):
+def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(folder, database, nightly):
     job = nightly()
     assert pause_ended_runs(database) == []
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [job]
     assert pause_ended_runs(database) == []
-    paused = written.progress(job)
+    paused = folder.progress(job)
     assert paused.state == "paused"
     assert paused.note == f"paused at 06:00 ({ZONE}); the next run of the schedule nightly continues it"
 
     assert nightly() == job
-    assert (written.progress(job).state, written.progress(job).note) == ("queued", None)
+    assert (folder.progress(job).state, folder.progress(job).note) == ("queued", None)
     assert [(run.job, run.note) for run in list_runs(database, "nightly", 9)] == [
         (job, f"continues job {job}"),
         (job, None),
@@ -319,28 +313,28 @@ def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(w
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [job]
     assert nightly() == job
-    written.work(job)
-    assert written.progress(job).state == "finished"
+    folder.work(job)
+    assert folder.progress(job).state == "finished"
 
-    writing = written.progress(job).write_job
+    writing = folder.progress(job).write_job
     assert writing is not None
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [writing]
     assert nightly() not in (job, None)
-    assert written.progress(writing).state == "scanning"
+    assert folder.progress(writing).state == "scanning"
 
 
-def test_a_job_that_a_person_paused_stays_paused(written, database, nightly):
+def test_a_job_that_a_person_paused_stays_paused(folder, database, nightly):
     job = nightly()
     assert job is not None
     pause(database, job)
     let_a_day_pass(database)
     assert pause_ended_runs(database) == []
     assert nightly() is None
-    assert written.progress(job).state == "paused"
+    assert folder.progress(job).state == "paused"
 
 
-def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(written, database, nightly):
+def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(folder, database, nightly):
     job = nightly()
     let_a_day_pass(database)
     assert pause_ended_runs(database) == [job]
@@ -353,47 +347,41 @@ def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(written, data
     assert nightly() not in (job, None)
 
 
-def test_runs_of_schedules_without_an_end_are_not_paused(written, settings, database):
-    backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,))
-    add_schedule(database, "always", "0 22 * * *", backfill, Priority.BULK, ZONE)
-    assert run_now(database, settings, "always").job is not None
+def test_runs_of_schedules_without_an_end_are_not_paused(folder, settings, database):
+    folder.draw("a.jpg")
+    add(database, cron="0 22 * * *", backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    assert run_now(database, settings, "often").job is not None
     let_a_day_pass(database)
     assert pause_ended_runs(database) == []
 
 
-@pytest.fixture
-def scheduled(database) -> Database:
-    add_schedule(
-        database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
-    )
-    return database
-
-
-def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(scheduled):
-    pause_schedule(scheduled, "nightly", paused=True)
-    assert find_last_tick(scheduled) is None  # none is expected
-    pause_schedule(scheduled, "nightly", paused=False)
-    first = find_last_tick(scheduled)
+def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(database):
+    add(database)
+    pause_schedule(database, "often", paused=True)
+    assert find_last_tick(database) is None  # none is expected
+    pause_schedule(database, "often", paused=False)
+    first = find_last_tick(database)
     assert (first.at, first.seconds_ago, first.is_late) == (None, None, False)
-    with scheduled.write() as connection:
+    with database.write() as connection:
         added_at = connection.execute(select(schedules.c.created_at)).scalar_one()
         earlier = added_at - timedelta(seconds=LATE_TICK_S)
         connection.execute(update(schedules).values(created_at=earlier))
-    late = find_last_tick(scheduled)
+    late = find_last_tick(database)
     assert (late.at, late.is_late) == (None, True)
 
 
 @pytest.mark.postgresql
-def test_a_tick_is_late_after_three_minutes_and_none_counts_from_before_a_set_clock(scheduled):
-    record_tick(scheduled)
-    recent = find_last_tick(scheduled)
+def test_a_tick_is_late_after_three_minutes_and_none_counts_from_before_a_set_clock(database):
+    add(database)
+    record_tick(database)
+    recent = find_last_tick(database)
     assert recent.at is not None
     assert abs(datetime.now(UTC) - recent.at) < timedelta(seconds=60)
     assert (0 <= recent.seconds_ago < 60, recent.is_late) == (True, False)
-    execute(scheduled, update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
-    late = find_last_tick(scheduled)
+    execute(database, update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
+    late = find_last_tick(database)
     assert late.is_late
-    execute(scheduled, update(ledgers).values(last_tick_at=db_now() + 86400.0))
-    ahead = find_last_tick(scheduled)
+    execute(database, update(ledgers).values(last_tick_at=db_now() + 86400.0))
+    ahead = find_last_tick(database)
     assert ahead.is_late
     assert tick_text(ahead) == "no tick since the clock was set back"

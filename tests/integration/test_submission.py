@@ -264,20 +264,6 @@ def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(folder
     assert begun.model_id == folder.model.id != following.id
 
 
-def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(folder, settings):
-    for name in ("stays.jpg", "changes.jpg", "moves.jpg", "goes.jpg"):
-        folder.draw(name, 0, shade=len(name))
-    folder.tag()
-    folder.draw("changes.jpg", 1, shade=99)
-    (folder.folder / "moves.jpg").rename(folder.folder / "moved.jpg")
-    (folder.folder / "goes.jpg").unlink()
-    folder.draw("new.jpg", 1)
-    backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
-    job, report = submit(folder.database, settings, backfill)
-    assert (report.found, report.new, report.changed, report.gone) == (4, 2, 1, 2)
-    assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
-
-
 @pytest.mark.postgresql
 def test_conditions_leave_out_no_photo_without_tags(folder, settings, database):
     folder.draw("tagged.jpg", 0)

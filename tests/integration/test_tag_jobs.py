@@ -5,7 +5,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -351,14 +350,11 @@ class _Raises(torch.nn.Module):
         return torch.zeros((images.shape[0], 4))
 
 
-def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> object:
-    save_artifact(torch.jit.script(module.eval()), tiny_manifest(name=path.stem), path)
-    return add_model(folder.database, path)
-
-
 def test_a_failing_model_stores_nothing_and_raises(folder, tmp_path):
     folder.draw_many(20)
-    raising = other_model(folder, _Raises(), tmp_path / "raising.pt")
+    file = tmp_path / "raising.pt"
+    save_artifact(torch.jit.script(_Raises().eval()), tiny_manifest(name="raising"), file)
+    raising = add_model(folder.database, file)
     job = folder.record(model=raising)
     with pytest.raises(ModelFailed, match=r"photos: .*out of memory, says the test\. Nothing"):
         folder.run(job)
