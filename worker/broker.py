@@ -199,9 +199,8 @@ class RedisMonitor:
         log.warning("%s", problem)
 
 
-@cache
-def shared_monitor(broker: RedisEndpoint) -> RedisMonitor:
-    return RedisMonitor(broker)
+# One for each broker in this process.
+shared_monitor = cache(RedisMonitor)
 
 
 TASK_NAME = "tagger.tag_chunk"

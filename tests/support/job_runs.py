@@ -4,16 +4,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from sqlalchemy import select
-from support.databases import read_rows
-
-from tagger.database import Runner
 from tagger.database.connection import Database
-from tagger.database.tables import chunks, jobs
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import ChunkName, claim_next_chunk
-from tagger.ledger.job_control import find_job
+from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.job_control import list_jobs
 from tagger.ledger.workers import record_heartbeat
 from tagger.settings import Settings
 
@@ -24,15 +19,8 @@ def process_job(database: Database, settings: Settings, job: int) -> None:
     """Process all chunks of the job, as a worker does when it gets their messages."""
     fill_chained_jobs(database)
     with closing(ChunkExecutor(database, settings)) as executor:
-        for name in _unfinished_chunks(database):
-            if name.job_id == job:
-                claim = claim_next_chunk(database, name.job_id, WORKER)
-                assert claim is not None
-                executor.execute(claim)
-        if find_job(database, job).settling:
-            last_step = claim_next_chunk(database, job, WORKER)
-            assert last_step is not None
-            executor.execute(last_step)
+        while claim := claim_next_chunk(database, job, WORKER):
+            executor.execute(claim)
 
 
 @contextmanager
@@ -53,16 +41,6 @@ def _process_until(stopping: threading.Event, database: Database, settings: Sett
         while not stopping.wait(0.05):
             record_heartbeat(database, WORKER, "cpu")
             fill_chained_jobs(database)
-            for name in _unfinished_chunks(database):
-                if claim := claim_next_chunk(database, name.job_id, WORKER):
+            for job in reversed(list_jobs(database)):
+                while not job.is_local and (claim := claim_next_chunk(database, job.job, WORKER)):
                     executor.execute(claim)
-
-
-def _unfinished_chunks(database: Database) -> list[ChunkName]:
-    query = (
-        select(chunks.c.job_id, chunks.c.chunk)
-        .join(jobs, jobs.c.id == chunks.c.job_id)
-        .where(chunks.c.done.is_(False), jobs.c.runner == Runner.WORKERS)
-        .order_by(chunks.c.job_id, chunks.c.chunk)
-    )
-    return [ChunkName(*row) for row in read_rows(database, query)]
