@@ -8,9 +8,9 @@ read. Knows nothing of writing.
 import math
 import re
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
-from tagger.metadata import WriteRefused, iptc
+from tagger.metadata import OUR_METHOD, WriteRefused, iptc
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.formats.jpeg import PHOTOSHOP
 from tagger.metadata.stated_facts import (
@@ -20,9 +20,9 @@ from tagger.metadata.stated_facts import (
     stated_in_xmp,
     stated_time,
 )
-from tagger.metadata.tag_fields import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.photos import (
     FIRST_FACTS,
+    LARGEST_ERROR_M,
     PHOTO_FACTS,
     CameraFacts,
     PhotoFacts,
@@ -49,6 +49,14 @@ class _CaptureTime(PhotoFacts):
     # `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an
     # unchanged photo, this is the time of capture: some phones write only this field.
     is_of_change: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GpsFix(PhotoFacts):
+    # Where the receiver was, and when, in UTC: `on` is the date, and `at` the time, if it states one.
+
+    on: date | None = None
+    at: datetime | None = None
 
 
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _CaptureTime:
@@ -166,9 +174,9 @@ def _blocks(data: bytes) -> Blocks:
 def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
     exif = exif_directory(block, main)
     capture = _read_capture_time(main, exif)
-    fix = read_gps(block, block.child(main.tags.get(GPS_POINTER)))
+    fix = _read_gps(block, block.child(main.tags.get(GPS_POINTER)))
     if _is_of_another_day(capture, fix):
-        fix = GpsFix()
+        fix = _GpsFix()
     return CameraFacts(
         taken_at=capture.taken_at,
         latitude=fix.latitude,
@@ -237,7 +245,7 @@ _EDITOR = re.compile(
 )
 
 
-def _is_of_another_day(capture: _CaptureTime, fix: GpsFix) -> bool:
+def _is_of_another_day(capture: _CaptureTime, fix: _GpsFix) -> bool:
     # Whether capture and GPS fix are two days or more apart, which no time zone explains.
     # False if the clock was never set (such clocks start on 1 January of some year), or if the date is that
     # of the last change, which is later than the capture.
@@ -253,7 +261,7 @@ def _without_rollovers(days: float) -> float:
     return (days + _GPS_ROLLOVER_DAYS / 2) % _GPS_ROLLOVER_DAYS - _GPS_ROLLOVER_DAYS / 2
 
 
-def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
+def _utc_offset_s(capture: _CaptureTime, fix: _GpsFix) -> int | None:
     # The offset that the file states, else that of the time zone nearest to local time minus GPS time.
     # A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree
     # exactly, far from Greenwich, a program wrote the local time as GPS time.
@@ -320,6 +328,123 @@ def _decoded(raw: bytes) -> str:
         return short_text(text.decode())
     except UnicodeDecodeError:
         return short_text(text.decode("latin-1"))
+
+
+# The GPS directory of EXIF: where and when a camera's receiver measured, not when the photo was
+# taken.
+#
+# `GPSStatus` is not read. By the text of the specification (EXIF 2.3, 4.6.6), "V" means
+# "Measurement Interoperability", a slip for interrupted or void. DJI's drones write it with correct
+# positions, and programs that add positions later leave it as the camera wrote it. Cameras without
+# a fix (Leica, Panasonic) also write zeros, or degrees in the millions, which are invalid anyway.
+
+GPS_POINTER = 0x8825
+
+
+def _read_gps(block: TiffBlock, gps: TiffDirectory | None) -> _GpsFix:
+    # Read the valid fields of the GPS directory. What this program wrote is ignored.
+    method = gps.tags.get(_PROCESSING_METHOD) if gps else None
+    # Another program may have rewritten our method in another code.
+    stated_method = bytes(method.raw[:_METHOD_BYTES]) if method else b""
+    if gps is None or OUR_METHOD.encode() in stated_method.replace(b"\0", b""):
+        return _GpsFix()
+    latitude, longitude = _stated_position(block, gps)
+    error_m = None if latitude is None else _error_m(block, gps)
+    on = _date(gps)
+    at = None if on is None else _at(block, gps, on)
+    return _GpsFix(
+        latitude=latitude, longitude=longitude, gps_error_m=error_m, on=on, at=at
+    )
+
+
+def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
+    """The position in an EXIF block in degrees, whether written by a camera or by this program."""
+    main = block.directory(block.first)
+    gps = block.child(main.tags.get(GPS_POINTER)) if main else None
+    return _stated_position(block, gps) if gps else (None, None)
+
+
+_TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
+_DATE = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)")
+_METHOD_BYTES = 256
+# Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970.
+_FIRST_YEAR = 1990
+
+
+def _stated_position(
+    block: TiffBlock, gps: TiffDirectory
+) -> tuple[float, float] | tuple[None, None]:
+    latitude = _degrees(block, gps, tag=2, hemispheres=b"NS", limit=90)
+    longitude = _degrees(block, gps, tag=4, hemispheres=b"EW", limit=180)
+    # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, in the Gulf of Guinea.
+    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
+        return None, None
+    return latitude, longitude
+
+
+def _degrees(
+    block: TiffBlock, gps: TiffDirectory, *, tag: int, hemispheres: bytes, limit: int
+) -> float | None:
+    # Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere, of which the positive
+    # one comes first.
+    ref = gps.tags.get(tag - 1)
+    hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
+    parts = block.fractions(gps.tags.get(tag))
+    if (
+        not hemisphere
+        or hemisphere not in hemispheres
+        or not 1 <= len(parts) <= 3
+        or parts[0][1] == 0
+    ):
+        return None
+    degrees = 0.0
+    for (numerator, denominator), unit in zip(parts, (1, 60, 3600), strict=False):
+        if denominator == 0 and numerator != 0:
+            return None
+        degrees += numerator / (denominator or 1) / unit
+    if not 0 <= degrees <= limit:
+        return None
+    return -degrees if hemisphere == hemispheres[1:] else degrees
+
+
+def _error_m(block: TiffBlock, gps: TiffDirectory) -> float | None:
+    parts = block.fractions(gps.tags.get(_POSITIONING_ERROR))
+    if len(parts) != 1 or parts[0][1] == 0:
+        return None
+    error_m = parts[0][0] / parts[0][1]
+    return error_m if 0 <= error_m <= LARGEST_ERROR_M else None
+
+
+def _date(gps: TiffDirectory) -> date | None:
+    entry = gps.tags.get(_DATE_STAMP)
+    match = _DATE.match(bytes(entry.raw[:10])) if entry else None
+    if match is None:
+        return None
+    year, month, day = (int(part) for part in match.groups())
+    try:
+        return date(year, month, day) if year >= _FIRST_YEAR else None
+    except ValueError:
+        return None
+
+
+def _at(block: TiffBlock, gps: TiffDirectory, on: date) -> datetime | None:
+    # The time stamp on a date, in UTC without a zone.
+    parts = block.fractions(gps.tags.get(_TIME_STAMP))
+    if len(parts) != 3 or any(denominator == 0 for _, denominator in parts):
+        return None
+    hours, minutes, seconds = (
+        numerator / denominator for numerator, denominator in parts
+    )
+    if not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds <= 60):
+        return None
+    midnight = datetime(on.year, on.month, on.day)  # noqa: DTZ001 - local times have no zone
+    try:
+        return midnight + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:  # the last second of the year 9999
+        return None
+
+
+# The exposure.
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from tagger.metadata import WriteRefused
+from tagger.metadata import (
+    PositionEstimate,
+    TagFields,
+    WriteRefused,
+    keyword_key,
+)
+from tagger.metadata.camera import exif_position
 from tagger.metadata.exif_block import (
     ASCII,
     BLOCK_LIMIT,
@@ -32,12 +38,6 @@ from tagger.metadata.exif_block import (
     parse_block,
     rewrite_obstacle,
     swapped,
-)
-from tagger.metadata.tag_fields import (
-    PositionEstimate,
-    TagFields,
-    exif_position,
-    keyword_key,
 )
 from tagger.photos.containers import (
     ORIENTATION,

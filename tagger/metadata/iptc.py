@@ -8,8 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tagger.metadata import RefusalKind, WriteRefused
-from tagger.metadata.tag_fields import TagFields, keyword_key
+from tagger.metadata import RefusalKind, TagFields, WriteRefused, keyword_key
 
 KEYWORDS = "IPTC:Keywords"
 

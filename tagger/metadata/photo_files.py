@@ -23,6 +23,7 @@ from tagger.database import Target
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata import (
     RefusalKind,
+    TagFields,
     WriteFailed,
     WriteRefused,
     exif,
@@ -31,7 +32,6 @@ from tagger.metadata import (
     xmp,
 )
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
-from tagger.metadata.tag_fields import TagFields
 from tagger.photos.files import OpenFolder, open_folder
 from tagger.photos.formats import exif_of
 from tagger.photos.names import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tagger.database import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, xmp
+from tagger.metadata import RefusalKind, TagFields, WriteFailed, WriteRefused, xmp
 from tagger.metadata.photo_files import (
     PhotoFiles,
     WrittenFile,
@@ -38,7 +38,7 @@ from tagger.metadata.plans import (
     read_sidecar,
 )
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
-from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.xmp.packet import SIDECAR_ONLY_FIELDS, sidecar_template
 from tagger.photos.files import read_photo
 from tagger.photos.formats import Blocks, digest_photo
 from tagger.photos.names import owning_folder
@@ -394,7 +394,7 @@ class _Planner:
             with suppress(WriteRefused):
                 base = self._read(path).base.data
                 if (
-                    template := xmp.sidecar_template(base, xmp.SIDECAR_ONLY_FIELDS)
+                    template := sidecar_template(base, SIDECAR_ONLY_FIELDS)
                 ) is not None:
                     return template
         return None

@@ -17,7 +17,16 @@ from typing import Generic, TypeVar
 from blake3 import blake3
 
 from tagger.database import Target
-from tagger.metadata import RefusalKind, WriteFailed, WriteRefused, exif, iptc, xmp
+from tagger.metadata import (
+    PositionEstimate,
+    RefusalKind,
+    TagFields,
+    WriteFailed,
+    WriteRefused,
+    exif,
+    iptc,
+    xmp,
+)
 from tagger.metadata.formats import (
     difference_outside_blocks,
     is_jpeg,
@@ -34,8 +43,8 @@ from tagger.metadata.formats.jpeg import (
     undo_splices,
 )
 from tagger.metadata.replacement import Original, read_for_writing
-from tagger.metadata.tag_fields import PositionEstimate, TagFields
-from tagger.metadata.xmp.packet import POSITION
+from tagger.metadata.xmp import changes as xmp_changes
+from tagger.metadata.xmp.packet import LIST_FIELDS, POSITION, sidecar_template
 from tagger.photos.formats import Blocks, digest_photo, exif_of
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
@@ -148,7 +157,7 @@ def _embed(
         )
     exif_change, exif_notes = _change_exif(blocks, tag_fields)
     datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
-    packet = xmp.add(
+    packet = xmp_changes.add(
         blocks.xmp,
         tag_fields,
         sidecar=False,
@@ -264,9 +273,9 @@ def _plan_insertion(
     template: bytes | None,
 ) -> FilePlan:
     # Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`.
-    start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
+    start = template or sidecar_template(blocks.xmp) if base is None else base
     add = partial(
-        xmp.add,
+        xmp_changes.add,
         tag_fields=tag_fields,
         sidecar=True,
         created=base is None,
@@ -278,7 +287,7 @@ def _plan_insertion(
             raise
         # Its fields in forms that cannot be extended are left out of the copy, and their keywords repeated.
         repeated = (*xmp.keywords(start), *existing_keywords(blocks))
-        start = xmp.sidecar_template(start, xmp.LIST_FIELDS)
+        start = sidecar_template(start, LIST_FIELDS)
         new = add(start, repeated=repeated)
     if new != original.data:  # else nothing is written
         refuse_difference(xmp.insertion_difference(start, new))
@@ -309,7 +318,7 @@ def _readable_blocks(photo: bytes) -> Blocks:
             blocks = (
                 Blocks()
                 if is_jpeg(photo)
-                else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
+                else replace(blocks, xmp=xmp_changes.remove(blocks.xmp or b""))
             )
         xmp.properties(blocks.xmp)
     except WriteRefused:
@@ -445,7 +454,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     # changes.
     added = xmp.added_values(blocks.xmp)
     remaining = Blocks(
-        xmp.remove(blocks.xmp) if blocks.xmp is not None else None,
+        xmp_changes.remove(blocks.xmp) if blocks.xmp is not None else None,
         _remove_from_exif(blocks.exif, added),
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )
@@ -485,7 +494,7 @@ def base_of_sidecar(
             return Base(original, is_restored=True)
     if not xmp.has_our_fields(data):
         return Base(data)
-    base = xmp.remove(data)
+    base = xmp_changes.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
     return Base(base)
 

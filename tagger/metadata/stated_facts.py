@@ -21,8 +21,13 @@ from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.geo import distance_km
-from tagger.metadata import WriteRefused
-from tagger.metadata.tag_fields import OUR_METHOD
+from tagger.metadata import OUR_METHOD, WriteRefused
+from tagger.metadata.xmp import (
+    Value,
+    added_in_properties,
+    properties,
+    texts,
+)
 from tagger.metadata.xmp.packet import (
     GPS_ERROR,
     GPS_METHOD,
@@ -31,12 +36,6 @@ from tagger.metadata.xmp.packet import (
     degrees_of,
     same_coordinate,
     utf8_packet,
-)
-from tagger.metadata.xmp.property_values import (
-    Value,
-    added_in_properties,
-    properties,
-    texts,
 )
 from tagger.photos import (
     FIRST_FACTS,

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from tagger.metadata import WriteRefused
+from tagger.metadata import NamedLandmark, PositionEstimate, TagFields, WriteRefused
 from tagger.metadata.exif import add, insertion_difference, remove
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 # Type, count, and the bytes in the block's byte order, by tag.
 Values = Mapping[int, tuple[int, int, bytes]]

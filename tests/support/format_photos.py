@@ -9,12 +9,11 @@ from PIL import Image, ImageSequence
 from rig.containers import encode_image
 from rig.drawing import draw_photo
 
-from tagger.metadata import RefusalKind, WriteRefused
+from tagger.metadata import RefusalKind, TagFields, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
 from tagger.metadata.photo_files import temporary_name
 from tagger.metadata.plans import FilePlan, FindUndoRecord, owner_values, plan_sidecar, read_sidecar
-from tagger.metadata.tag_fields import TagFields
 from tagger.photos.formats import Blocks, digest_photo
 
 IMAGE = draw_photo(2, (96, 64))

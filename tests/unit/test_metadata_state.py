@@ -7,12 +7,12 @@ import pytest
 from support.format_photos import encode_photo
 
 from tagger.cli.commands.metadata import FileState, metadata_state
-from tagger.metadata import xmp
-from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.metadata import NamedLandmark, make_tag_fields
+from tagger.metadata.xmp import changes
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
-PACKET = xmp.add(None, make_tag_fields((TOWER,)), sidecar=True)
+PACKET = changes.add(None, make_tag_fields((TOWER,)), sidecar=True)
 MAX_BYTES = 2**20
 
 

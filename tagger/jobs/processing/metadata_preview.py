@@ -25,7 +25,13 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoNotFound
 from tagger.jobs.enqueue.submission import MetadataOptions
-from tagger.metadata import WriteFailed, WriteRefused
+from tagger.metadata import (
+    NamedLandmark,
+    PositionEstimate,
+    WriteFailed,
+    WriteRefused,
+    make_tag_fields,
+)
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
     WrittenFile,
@@ -35,7 +41,6 @@ from tagger.metadata.photo_files import (
 )
 from tagger.metadata.photo_writer import PhotoPlan, PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan, UndoRecord
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import best_first

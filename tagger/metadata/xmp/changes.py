@@ -10,12 +10,26 @@ from collections.abc import Iterable, Sequence
 
 from lxml.etree import _Element as Element
 
-from tagger.metadata.tag_fields import (
+from tagger.metadata import (
     POINT,
     NamedLandmark,
     PositionEstimate,
     TagFields,
     keyword_key,
+)
+from tagger.metadata.xmp import (
+    ADDED_VALUE,
+    FIELD,
+    MODEL,
+    NAME,
+    SCORE,
+    SLUG,
+    VERDICT,
+    PropertyReader,
+    Value,
+    added_in_properties,
+    is_blank_text,
+    texts,
 )
 from tagger.metadata.xmp.packet import (
     ADDED,
@@ -83,20 +97,6 @@ from tagger.metadata.xmp.packet import (
     same_coordinate,
     tag,
     xmp_refused,
-)
-from tagger.metadata.xmp.property_values import (
-    ADDED_VALUE,
-    FIELD,
-    MODEL,
-    NAME,
-    SCORE,
-    SLUG,
-    VERDICT,
-    PropertyReader,
-    Value,
-    added_in_properties,
-    is_blank_text,
-    texts,
 )
 
 

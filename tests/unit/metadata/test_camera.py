@@ -13,9 +13,8 @@ from rig.drawing import draw_photo
 from support.decoding import encode_heic
 from support.examples import examples
 
-from tagger.metadata import exif
+from tagger.metadata import NamedLandmark, exif, make_tag_fields
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos import CameraFacts, PhotoOrigin
 from tagger.photos.formats import exif_of
 from tagger.pipeline.sandbox import _opened

@@ -30,12 +30,11 @@ from rig.exif_blocks import (
 from support.examples import examples
 from support.format_photos import encode_photo
 
-from tagger.metadata import WriteRefused
+from tagger.metadata import PositionEstimate, TagFields, WriteRefused
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.exif import add, has_position, insertion_difference, read, remove
 from tagger.metadata.formats import is_jpeg
 from tagger.metadata.photo_files import photo_fields
-from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.photos.containers import EXIF, XMP, jpeg_exif
 
 XP_KEYWORDS, DESCRIPTION = 0x9C9E, 0x010E

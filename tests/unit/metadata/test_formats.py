@@ -35,7 +35,7 @@ from support.format_photos import (
 )
 
 from tagger.database import Outcome, Target
-from tagger.metadata import RefusalKind, WriteRefused
+from tagger.metadata import NamedLandmark, RefusalKind, TagFields, WriteRefused, make_tag_fields
 from tagger.metadata.formats import (
     difference_outside_blocks,
     is_jpeg,
@@ -47,7 +47,6 @@ from tagger.metadata.formats.jpeg import Splice, apply_splices, extended_xmp, in
 from tagger.metadata.photo_files import photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord, digest_file
-from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.formats import Blocks, digest_photo
 
 PLAIN = encode_photo("JPEG")

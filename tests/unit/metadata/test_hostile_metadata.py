@@ -10,11 +10,11 @@ from PIL import Image
 from support.format_photos import sidecar_plan
 from support.written_folder import WrittenFolder
 
+from tagger.metadata import NamedLandmark, TagFields, make_tag_fields
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices
 from tagger.metadata.plans import FilePlan, UndoRecord, plan_embed
 from tagger.metadata.replacement import prepare
-from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 
 MAX_BYTES = 1 << 24

@@ -11,7 +11,7 @@ from rig.exif_blocks import block
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 from support.format_photos import IMAGE, encode_photo, exif_block, sidecar_plan
 
-from tagger.metadata import RefusalKind, WriteRefused, xmp
+from tagger.metadata import NamedLandmark, RefusalKind, WriteRefused, make_tag_fields
 from tagger.metadata.formats import may_hold_tags, read_blocks
 from tagger.metadata.photo_files import (
     Fields,
@@ -22,10 +22,10 @@ from tagger.metadata.photo_files import (
     xmp_fields,
 )
 from tagger.metadata.plans import plan_embed
-from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.metadata.xmp import changes
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
-PACKET = xmp.add(None, make_tag_fields((TOWER,), description=True), sidecar=False)
+PACKET = changes.add(None, make_tag_fields((TOWER,), description=True), sidecar=False)
 IPTC = b"\x1c\x02\x19\x00\x05Paris" + b"\x1c\x02\x78\x00\x04here"
 RESOURCES = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + len(IPTC).to_bytes(4, "big") + IPTC
 values = st.one_of(st.text(max_size=3), st.lists(st.text(max_size=3), max_size=4, unique=True))

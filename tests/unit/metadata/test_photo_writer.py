@@ -23,11 +23,10 @@ from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
 from tagger.database import Outcome, Target
-from tagger.metadata import xmp
+from tagger.metadata import NamedLandmark, TagFields, make_tag_fields, xmp
 from tagger.metadata.photo_files import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
-from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.formats import digest_photo
 
 # All values by group and name, such as `IFD0:Make`; binary values in full.

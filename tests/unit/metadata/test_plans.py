@@ -11,12 +11,19 @@ from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo, sidecar_plan
 
 from tagger.database import Target
-from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata import (
+    NamedLandmark,
+    PositionEstimate,
+    RefusalKind,
+    TagFields,
+    WriteFailed,
+    WriteRefused,
+    make_tag_fields,
+)
 from tagger.metadata.formats.jpeg import Splice, inverse_of
 from tagger.metadata.photo_files import Fields, photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, check_image, digest_file, plan_embed
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import properties
 from tagger.metadata.xmp.packet import NAMESPACES
 from tagger.photos.formats import digest_photo

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, strategies as st
 from support.examples import examples
 
-from tagger.metadata import RefusalKind, WriteRefused
+from tagger.metadata import (
+    POSITION_ERROR_M,
+    NamedLandmark,
+    PositionEstimate,
+    RefusalKind,
+    TagFields,
+    WriteRefused,
+    keyword_key,
+    make_tag_fields,
+)
 from tagger.metadata.formats.jpeg import (
     LARGEST_INVERSE,
     MOST_SPLICES,
@@ -18,14 +27,6 @@ from tagger.metadata.formats.jpeg import (
     undo_splices,
 )
 from tagger.metadata.iptc import add, insertion_difference, read, remove
-from tagger.metadata.tag_fields import (
-    POSITION_ERROR_M,
-    NamedLandmark,
-    PositionEstimate,
-    TagFields,
-    keyword_key,
-    make_tag_fields,
-)
 
 PARIS = ("France", "Île-de-France", "Paris")
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", *PARIS, 48.8584, 2.2945, "point", 0.9, "m")

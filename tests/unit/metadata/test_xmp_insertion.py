@@ -2,8 +2,8 @@
 
 import pytest
 
-from tagger.metadata import RefusalKind, WriteRefused, xmp
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
+from tagger.metadata import NamedLandmark, PositionEstimate, RefusalKind, TagFields, WriteRefused, xmp
+from tagger.metadata.xmp import changes
 from tagger.metadata.xmp.packet import NAMESPACES
 
 DECLARED = " ".join(
@@ -42,9 +42,9 @@ def listed(field: str, *items: str, kind: str = "Bag") -> str:
 
 
 def properties_after(before: bytes | None, tag_fields: TagFields = TOWER) -> dict[str, xmp.Value]:
-    after = xmp.add(before, tag_fields, sidecar=False)
+    after = changes.add(before, tag_fields, sidecar=False)
     assert xmp.insertion_difference(before, after) is None
-    assert xmp.properties(xmp.remove(after)) == xmp.properties(before)
+    assert xmp.properties(changes.remove(after)) == xmp.properties(before)
     return xmp.properties(after)
 
 
@@ -73,7 +73,7 @@ def test_every_field_has_its_own_form():
 
 
 def test_packet_records_landmarks_and_added_values():
-    after = xmp.add(None, TOWER, sidecar=True, also_added=[("EXIF:XPKeywords", "Eiffel Tower")])
+    after = changes.add(None, TOWER, sidecar=True, also_added=[("EXIF:XPKeywords", "Eiffel Tower")])
     (landmark,) = xmp.written_landmarks(after)
     assert (landmark.slug, landmark.name, landmark.score) == ("eiffel-tower", "Eiffel Tower", "0.9877")
     assert (landmark.model, landmark.verdict) == ("landmarks-61", "confirmed")
@@ -99,7 +99,7 @@ def test_keywords_and_paths_of_the_owner_are_not_repeated():
     owners = ["PARIS", "ours first", "Zu\u0308rich", "Peter\u2019s\u00a0Hill"]
     before = packet(listed("dc:subject", *owners))
     keywords = ("Paris", "Zürich", "Peter's Hill", "Rome", "rome")
-    after = xmp.add(before, TagFields(keywords=keywords), sidecar=False)
+    after = changes.add(before, TagFields(keywords=keywords), sidecar=False)
     assert xmp.properties(after)["dc:subject"] == [*owners, "Rome"]
     assert xmp.added_values(after) == (("dc:subject", "Rome"),)
     # Programs show the first field that has values, so the owner's would disappear.
@@ -139,10 +139,10 @@ CATEGORIES = (
 
 
 def test_a_sidecar_keeps_copied_fields_and_no_character_that_xml_cannot_hold():
-    after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
+    after = changes.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
-    assert xmp.properties(xmp.remove(after)) == {"dc:subject": ["sun"]}
-    assert xmp.remove(xmp.add(packet(""), TOWER, sidecar=True, created=True)) is None
+    assert xmp.properties(changes.remove(after)) == {"dc:subject": ["sun"]}
+    assert changes.remove(changes.add(packet(""), TOWER, sidecar=True, created=True)) is None
     properties = properties_after(
         None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
     )
@@ -161,7 +161,7 @@ def test_a_sidecar_keeps_copied_fields_and_no_character_that_xml_cannot_hold():
 )
 def test_fields_that_cannot_be_extended_are_refused(before):
     with pytest.raises(WriteRefused) as refusal:
-        xmp.add(before, TOWER, sidecar=False)
+        changes.add(before, TOWER, sidecar=False)
     assert refusal.value.kind is RefusalKind.XMP
 
 
@@ -215,10 +215,12 @@ def test_a_description_is_never_replaced_and_one_of_version_1_removed():
     texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
     assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
     assert properties_after(packet("", 'dc:description="Mine"'))["dc:description"] == "Mine"
-    filled = xmp.add(None, TOWER, sidecar=False).replace(b"'dc:description'", b"'dc:description[x-default]'")
+    filled = changes.add(None, TOWER, sidecar=False).replace(
+        b"'dc:description'", b"'dc:description[x-default]'"
+    )
     filled = filled.replace(b'"dc:description"', b'"dc:description[x-default]"')
     assert ("dc:description[x-default]", TOWER.description) in xmp.added_values(filled)
-    assert xmp.remove(filled) is None
+    assert changes.remove(filled) is None
 
 
 @pytest.mark.parametrize(
@@ -232,19 +234,19 @@ def test_a_description_is_never_replaced_and_one_of_version_1_removed():
     ],
 )
 def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank):
-    after = xmp.add(blank, TOWER, sidecar=False)
+    after = changes.add(blank, TOWER, sidecar=False)
     assert xmp.properties(after)["dc:subject"] == list(TOWER.keywords)
     assert xmp.insertion_difference(blank, after) is None
-    assert "dc:subject" not in xmp.properties(xmp.remove(after))
+    assert "dc:subject" not in xmp.properties(changes.remove(after))
 
 
 def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
-    after = xmp.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
+    after = changes.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
     edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>c</rdf:li><rdf:li>Paris</rdf:li>")
-    assert xmp.properties(xmp.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
-    after = xmp.add(None, TOWER, sidecar=True)
+    assert xmp.properties(changes.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
+    after = changes.add(None, TOWER, sidecar=True)
     edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>mine</rdf:li>")
-    remaining = xmp.remove(edited)
+    remaining = changes.remove(edited)
     assert xmp.properties(remaining) == {"dc:subject": ["mine"]}
     assert remaining is not None
     assert b"landmark-tagger:xmp" not in remaining
@@ -259,7 +261,7 @@ def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
         "</rdf:Seq></landmarkTagger:Added>",
         'dc:subject="Paris" dc:description="Tower" landmarkTagger:Sidecar="created"',
     )
-    assert xmp.remove(rewritten) is None
+    assert changes.remove(rewritten) is None
 
 
 @pytest.mark.parametrize(
@@ -272,18 +274,18 @@ def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
     ],
 )
 def test_position_is_removed_only_if_unchanged(latitude, remaining):
-    after = xmp.add(packet(""), TOWER, sidecar=False)
+    after = changes.add(packet(""), TOWER, sidecar=False)
     end = b"</exif:GPSLatitude>\n   <"
     assert after.count(b"48,51.5040N" + end) == 1
     edited = after.replace(b"48,51.5040N" + end, latitude + end)
-    assert xmp.properties(xmp.remove(edited)).keys() == remaining
+    assert xmp.properties(changes.remove(edited)).keys() == remaining
 
 
 def test_fields_that_others_extended_or_hold_in_extended_xmp_stay():
-    after = xmp.add(packet(""), TOWER, sidecar=False)
+    after = changes.add(packet(""), TOWER, sidecar=False)
     end = b"</Iptc4xmpExt:City>"
     edited = after.replace(end, end + b"<Iptc4xmpExt:Sublocation>7e</Iptc4xmpExt:Sublocation>")
-    (place,) = xmp.properties(xmp.remove(edited))["Iptc4xmpExt:LocationShown"]
+    (place,) = xmp.properties(changes.remove(edited))["Iptc4xmpExt:LocationShown"]
     assert isinstance(place, dict)
     assert place["Iptc4xmpExt:Sublocation"] == "7e"
     assert not xmp.conflicts_with_extended(b"")

@@ -15,9 +15,9 @@ from hypothesis import assume, example, given, strategies as st
 from lxml import etree
 from support.examples import examples
 
-from tagger.metadata import RefusalKind, WriteRefused, xmp
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
-from tagger.metadata.xmp.packet import NAMESPACES, RDF
+from tagger.metadata import NamedLandmark, PositionEstimate, RefusalKind, TagFields, WriteRefused, xmp
+from tagger.metadata.xmp import changes
+from tagger.metadata.xmp.packet import NAMESPACES, RDF, sidecar_template
 
 HEAD, TAIL = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
 KEYWORD = TagFields(keywords=("Eiffel Tower",))
@@ -32,7 +32,7 @@ def rdf(inner: str, declared: str = "") -> str:
 
 
 def with_keyword(packet: bytes, *, sidecar: bool = False) -> bytes:
-    return xmp.add(packet, KEYWORD, sidecar=sidecar)
+    return changes.add(packet, KEYWORD, sidecar=sidecar)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -66,7 +66,7 @@ def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_excee
     packet = (HEAD + rdf(TITLE) + " " * 3000 + TAIL).encode()
     after = with_keyword(packet)
     assert len(after) == len(packet)
-    back = xmp.remove(after)
+    back = changes.remove(after)
     assert back is not None
     assert len(back) == len(packet)
     without = (HEAD + rdf(TITLE) + "\n" + TAIL).encode()
@@ -94,7 +94,7 @@ def test_padding_absorbs_added_values_is_new_in_embedded_packets_and_never_excee
     ],
 )
 def test_invalid_packets_are_refused_with_a_reason(packet, reason):
-    for touch in (xmp.properties, with_keyword, xmp.remove):
+    for touch in (xmp.properties, with_keyword, changes.remove):
         with pytest.raises(WriteRefused, match=reason) as refusal:
             touch(packet)
         assert refusal.value.kind is RefusalKind.XMP
@@ -110,7 +110,7 @@ def test_hostile_packets_take_linear_time():
     ours += "<rdf:li l:Field='dc:subject' l:Value='x'/>" * 20_000 + "</rdf:Bag></l:Added>"
     packet = rdf(ours, "xmlns:l='urn:landmark-tagger:xmp:1.0/'").encode()
     # A quadratic algorithm would exceed the time limit of every test.
-    assert xmp.properties(xmp.remove(packet)) == {}
+    assert xmp.properties(changes.remove(packet)) == {}
     marks = "a\u0301\u0316" * 1_000_000
     assert xmp.insertion_difference(
         None,
@@ -151,18 +151,18 @@ def test_sidecar_template_omits_dates_orientation_and_references():
         f'<rdf:RDF xmlns:rdf="{RDF}" xmlns:exif="{NAMESPACES["exif"]}" {declared}>'
         f'<rdf:Description rdf:about="" {attributes}>{date}{existing}</rdf:Description></rdf:RDF>'
     ).encode()
-    copy = xmp.sidecar_template(packet)
+    copy = sidecar_template(packet)
     assert xmp.properties(copy) == {"dc:creator": ["Anna"], "xmp:Rating": "5"}
     assert copy is not None
     assert b"xmpNote" not in copy
-    assert xmp.sidecar_template(None) is None
+    assert sidecar_template(None) is None
 
 
 @pytest.mark.parametrize("blank", [b"", b"\0" * 20, b" \r\n\t"])
 def test_blank_packet_counts_as_none(blank):
     assert xmp.properties(blank) == {}
-    assert xmp.add(blank, KEYWORD, sidecar=False) == xmp.add(None, KEYWORD, sidecar=False)
-    assert xmp.sidecar_template(blank) is None
+    assert changes.add(blank, KEYWORD, sidecar=False) == changes.add(None, KEYWORD, sidecar=False)
+    assert sidecar_template(blank) is None
 
 
 EIFFEL = NamedLandmark(
@@ -212,7 +212,7 @@ def sidecar(tmp_path) -> Path:
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
     path = tmp_path / "photo.jpg.xmp"
-    path.write_bytes(xmp.add(None, TOWER, sidecar=True))
+    path.write_bytes(changes.add(None, TOWER, sidecar=True))
     return path
 
 
@@ -224,7 +224,7 @@ def test_exiftool_reads_our_own_packet_and_what_it_rewrote_is_ours_to_delete(sid
     change = ("-XMP-xmp:Rating=", "-XMP-dc:Subject-=nothing")
     command = ["exiftool", "-q", "-m", "-overwrite_original", *change, sidecar]
     subprocess.run(command, check=True, capture_output=True)
-    assert xmp.remove(sidecar.read_bytes()) is None
+    assert changes.remove(sidecar.read_bytes()) is None
 
 
 def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar):
@@ -241,7 +241,7 @@ def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar):
     assert fields["Xmp.iptc.Location"] == "Louvre"
     assert fields["Xmp.iptcExt.LocationCreated[1]/Iptc4xmpExt:Sublocation"] == "Louvre"
     assert (fields["Xmp.exif.GPSLatitude"], fields["Xmp.xmp.Rating"]) == ("48,51.5040000N", "4")
-    assert xmp.properties(xmp.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
+    assert xmp.properties(changes.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
 
 
 WRITTEN_PREFIXES = ("dc", "xmp", "exif", "photoshop", "lr", "digiKam", "Iptc4xmpExt")
@@ -412,13 +412,13 @@ def test_every_form_of_rdf_has_the_same_values(fields, rng):
 @given(NAMED_FIELDS, CHANCE, ADDITIONS, ELSEWHERE, REPEATED, st.booleans())
 def test_adding_and_removing_restores_the_packet(fields, rng, tag_fields, elsewhere, repeated, sidecar):
     packet = Writer(rng).packet(fields)
-    after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
-    assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    after = changes.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    assert after == changes.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
     assert xmp.insertion_difference(packet, after) is None
-    again = xmp.remove(after)
+    again = changes.remove(after)
     assert xmp.properties(again) == fields
     assert tree(again.decode()) == tree(packet.decode())
-    assert xmp.remove(again) == again
+    assert changes.remove(again) == again
     values = xmp.properties(after)
     for name in LISTED:
         assert_merged(fields.get(name), values.get(name))
@@ -429,9 +429,9 @@ def test_adding_and_removing_restores_the_packet(fields, rng, tag_fields, elsewh
 @many
 @given(ADDITIONS, ELSEWHERE, st.booleans())
 def test_our_own_packet_is_created_and_deleted(tag_fields, elsewhere, sidecar):
-    packet = xmp.add(None, tag_fields, sidecar=sidecar, also_added=elsewhere)
+    packet = changes.add(None, tag_fields, sidecar=sidecar, also_added=elsewhere)
     assert xmp.insertion_difference(None, packet) is None
-    assert xmp.remove(packet) is None
+    assert changes.remove(packet) is None
     expected = list(dict.fromkeys(map(storable, tag_fields.keywords)))
     values = xmp.properties(packet).get("dc:subject", [])
     assert isinstance(values, list)
@@ -444,7 +444,7 @@ def test_our_own_packet_is_created_and_deleted(tag_fields, elsewhere, sidecar):
 def test_every_other_difference_is_found(fields, rng, changed, other):
     assume(fields != changed)
     packet = Writer(rng).packet(fields)
-    after = xmp.add(Writer(other).packet(changed), TOWER, sidecar=False)
+    after = changes.add(Writer(other).packet(changed), TOWER, sidecar=False)
     assert xmp.insertion_difference(packet, after) is not None
 
 
@@ -459,7 +459,7 @@ def test_garbage_raises_only_refusals(packet):
 @many
 @given(NAMED_FIELDS, CHANCE)
 def test_damaged_packets_raise_only_refusals(fields, rng):
-    packet = bytearray(xmp.add(Writer(rng).packet(fields), TOWER, sidecar=True))
+    packet = bytearray(changes.add(Writer(rng).packet(fields), TOWER, sidecar=True))
     for _ in range(rng.randint(1, 3)):
         start = rng.randrange(len(packet))
         # Swapped tags and texts yield valid XML more often than changed bytes.
@@ -474,8 +474,8 @@ def test_damaged_packets_raise_only_refusals(fields, rng):
 )
 def test_removal_takes_only_recorded_values(fields, rng, claimed):
     nothing = replace(TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
-    packet = xmp.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
-    remaining = xmp.remove(packet)
+    packet = changes.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
+    remaining = changes.remove(packet)
     values = xmp.properties(remaining)
     for name, value in fields.items():
         claims = [text for field, text in claimed if field == name]
@@ -489,7 +489,7 @@ def test_removal_takes_only_recorded_values(fields, rng, claimed):
 
 
 def assert_survives(packet: bytes) -> None:
-    for touch in (xmp.properties, xmp.remove, lambda packet: xmp.add(packet, TOWER, sidecar=False)):
+    for touch in (xmp.properties, changes.remove, lambda packet: changes.add(packet, TOWER, sidecar=False)):
         with suppress(WriteRefused):
             touch(packet)
     assert isinstance(xmp.added_values(packet), tuple)
