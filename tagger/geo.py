@@ -23,6 +23,12 @@ def distance_km(
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
 
 
+def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
+    if latitude is None or longitude is None:
+        return False
+    return abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN
+
+
 # South, west, north, east, in degrees.
 Box = tuple[float, float, float, float]
 # Parts of the world, each as a few boxes, which overlap at borders: places there are in both.

@@ -6,9 +6,10 @@ exif_block) has found every tag in it unchanged. Knows nothing of the files that
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
+from tagger.geo import is_on_earth
 from tagger.metadata import (
     PositionEstimate,
     TagFields,
@@ -57,28 +58,25 @@ _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
 _FIRST_AT = 8
 
 
-@dataclass(frozen=True)
-class ExifChange:
-    """The block with our values, and these as (field, value), which a removal needs."""
+def add(
+    block: bytes | None, tag_fields: TagFields
+) -> tuple[bytes | None, tuple[AddedValue, ...]]:
+    """Add the values that the block lacks; return them as (field, value), too, which a removal needs.
 
-    block: bytes | None
-    added: tuple[AddedValue, ...]
-
-
-def add(block: bytes | None, tag_fields: TagFields) -> ExifChange:
-    """Add the values that the block lacks; if it lacks none, it is returned unchanged, byte for byte.
+    If it lacks none, it is returned unchanged, byte for byte.
 
     Raises:
         WriteRefused: the block cannot be rewritten without risk.
     """
     before = parse_block(block)
-    added = new_values(before.tags, tag_fields)
-    if not added:
-        return ExifChange(block, ())
-    return ExifChange(
-        _rewritten(before, with_values(before.tags, added)),
-        added,
+    added = (
+        *_new_keywords(before.tags, tag_fields.keywords),
+        *_new_description(before.tags, tag_fields.description),
+        *_new_position(before.tags, tag_fields.position),
     )
+    if not added:
+        return block, ()
+    return _rewritten(before, with_values(before.tags, added)), added
 
 
 def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
@@ -194,14 +192,6 @@ _SEPARATOR = ";"
 _SAME_DEGREES = 1e-6
 
 
-def new_values(tags: Tags, tag_fields: TagFields) -> tuple[AddedValue, ...]:
-    return (
-        *_new_keywords(tags, tag_fields.keywords),
-        *_new_description(tags, tag_fields.description),
-        *_new_position(tags, tag_fields.position),
-    )
-
-
 def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     """The tags with our values, whose fields are free. Only that of keywords may hold others, which stay."""
     result = dict(tags)
@@ -294,15 +284,10 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
 
 def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
     # A position is added only without its tags: another's datum, method or error would misdescribe ours.
-    is_on_earth = (
-        position is not None
-        and abs(position.latitude) <= 90
-        and abs(position.longitude) <= 180
-        and 0 <= position.error_m <= 4e7
-    )
     if (
         position is None
-        or not is_on_earth
+        or not is_on_earth(position.latitude, position.longitude)
+        or not 0 <= position.error_m <= 4e7
         or any(
             (GPS, tag) in tags
             for tag in (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)

@@ -170,13 +170,12 @@ class _BlockReader:
             raise _broken(f"its directory {name} lies outside of it")
         end = self._entries_end(offset)
         self._mark(offset, end - offset)
-        entry = struct.Struct(f"{self._tiff.order}HHII")
-        for at in range(offset + 2, end, entry.size):
-            tag, _, _, value_at = entry.unpack_from(self._tiff.data, at)
-            self._read_tag(directory, (name, tag), value_at)
+        entries = self._tiff.data[offset + 2 : end]
+        for (tag,) in struct.iter_unpack(f"{self._tiff.order}H10x", entries):
+            self._read_tag(directory, (name, tag))
         return directory
 
-    def _read_tag(self, directory: TiffDirectory, key: TagKey, value_at: int) -> None:
+    def _read_tag(self, directory: TiffDirectory, key: TagKey) -> None:
         entry = directory.tags.get(key[1])
         if entry is None or key in self._tags or key in self._pointers:
             problem = (
@@ -184,7 +183,7 @@ class _BlockReader:
             )
             raise _broken(f"{tag_label(key)} {problem}")
         if len(entry.raw) > 4:
-            self._mark(value_at, len(entry.raw))
+            self._mark(entry.start, len(entry.raw))
         if key in POINTERS or key in (_THUMBNAIL, _THUMBNAIL_SIZE):
             numbers = self._tiff.integers(entry)
             if entry.kind != LONG or len(numbers) != 1:

@@ -267,7 +267,7 @@ class _Planner:
             if tag_fields.position is not None
             else ()
         )
-        bases = (self._read(path).base.data for path in paths)
+        bases = (self._read(path).base for path in paths)
         is_known = any(has_position_fields(xmp.properties(base)) for base in bases)
         return replace(tag_fields, position=None) if is_known else tag_fields
 
@@ -381,7 +381,7 @@ class _Planner:
             sidecar = self._read(path)
             template = (
                 self._template(photo_files.hidden)
-                if tag_fields and sidecar.base.data is None
+                if tag_fields and sidecar.base is None
                 else None
             )
             fields = tag_fields if folded_name(path.name) == own_name else stem_fields
@@ -392,7 +392,7 @@ class _Planner:
         # What a new sidecar copies from the first of those it hides that can be read.
         for path in hidden:
             with suppress(WriteRefused):
-                base = self._read(path).base.data
+                base = self._read(path).base
                 if (
                     template := sidecar_template(base, SIDECAR_ONLY_FIELDS)
                 ) is not None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeAlias
 
 from blake3 import blake3
 
@@ -99,13 +99,13 @@ def plan_embed(
     check_image(data, image_digest)
     if tag_fields and not is_jpeg(data):
         raise only_jpeg()
-    base = base_of_photo(data, find_undo_record)
-    blocks = read_blocks(base.data)
+    base, is_restored = base_of_photo(data, find_undo_record)
+    blocks = read_blocks(base)
     if tag_fields:
-        tag_fields = without_occupied_fields(base.data, blocks, tag_fields)
+        tag_fields = without_occupied_fields(base, blocks, tag_fields)
     if tag_fields:
-        new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
-        record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
+        new, inverse, notes = _embed(base, blocks, tag_fields, current=data)
+        record = UndoRecord(digest_file(new), digest_file(base), inverse)
         plan = FilePlan(
             Target.EMBED,
             original,
@@ -118,18 +118,13 @@ def plan_embed(
         plan = FilePlan(
             Target.EMBED,
             original,
-            base.data,
+            base,
             None,
-            restores_original=base.is_restored,
+            restores_original=is_restored,
         )
-    if base.is_restored and plan.changes:
+    if is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
-        verify_insertion(
-            base.data,
-            data,
-            read_blocks(base.data),
-            read_blocks(data),
-        )
+        verify_insertion(base, data, blocks, read_blocks(data))
     return plan
 
 
@@ -155,16 +150,16 @@ def _embed(
             RefusalKind.XMP,
             "Its keywords or locations are in extended XMP, which is never changed.",
         )
-    exif_change, exif_notes = _change_exif(blocks, tag_fields)
+    exif_block, exif_values, exif_notes = _change_exif(blocks, tag_fields)
     datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
     packet = xmp_changes.add(
         blocks.xmp,
         tag_fields,
         sidecar=False,
         repeated=existing_keywords(blocks),
-        also_added=(*exif_change.added, *iptc_values),
+        also_added=(*exif_values, *iptc_values),
     )
-    new_blocks = Blocks(packet, exif_change.block, datasets)
+    new_blocks = Blocks(packet, exif_block, datasets)
     splices = replace_blocks(base, new_blocks)
     new = apply_splices(base, splices)
     if new != current:  # else nothing is written
@@ -172,20 +167,21 @@ def _embed(
     return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
 
 
-def _change_exif(
-    blocks: Blocks, tag_fields: TagFields
-) -> tuple[exif.ExifChange, tuple[str, ...]]:
+# A block with our values, these as (field, value), and notes on those that were left out.
+_BlockChange: TypeAlias = tuple[
+    bytes | None, Sequence[tuple[str, str]], tuple[str, ...]
+]
+
+
+def _change_exif(blocks: Blocks, tag_fields: TagFields) -> _BlockChange:
     try:
-        return exif.add(blocks.exif, tag_fields), ()
+        return *exif.add(blocks.exif, tag_fields), ()
     except WriteRefused as error:
-        return exif.ExifChange(blocks.exif, ()), (
-            f"EXIF is left unchanged, only XMP is written: {error}",
-        )
+        note = f"EXIF is left unchanged, only XMP is written: {error}"
+        return blocks.exif, (), (note,)
 
 
-def _change_iptc(
-    base: bytes, blocks: Blocks, tag_fields: TagFields
-) -> tuple[bytes | None, Sequence[tuple[str, str]], tuple[str, ...]]:
+def _change_iptc(base: bytes, blocks: Blocks, tag_fields: TagFields) -> _BlockChange:
     # Change IPTC in files that have it already and where it can be changed.
     if not blocks.iptc:
         return blocks.iptc, (), ()
@@ -202,8 +198,11 @@ _NO_BLOCKS = Blocks()
 
 @dataclass(frozen=True)
 class Sidecar:
+    """A sidecar as it was read, and its base, which is without our values (see base_of_sidecar)."""
+
     original: Original
-    base: Base[bytes | None]
+    base: bytes | None
+    is_restored: bool
 
 
 def read_sidecar(
@@ -216,7 +215,7 @@ def read_sidecar(
         WriteFailed: the sidecar cannot be read.
     """
     original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
-    return Sidecar(original, base_of_sidecar(original.data, find_undo_record))
+    return Sidecar(original, *base_of_sidecar(original.data, find_undo_record))
 
 
 def plan_sidecar(
@@ -233,18 +232,18 @@ def plan_sidecar(
     Raises:
         WriteRefused: the write would lose data that the sidecar holds.
     """
-    original, base = sidecar.original, sidecar.base.data
+    original, base = sidecar.original, sidecar.base
     if not tag_fields:
         plan = FilePlan(
             Target.SIDECAR,
             original,
             base,
             None,
-            restores_original=sidecar.base.is_restored,
+            restores_original=sidecar.is_restored,
         )
     else:
         plan = _plan_insertion(original, base, tag_fields, blocks, template)
-    if sidecar.base.is_restored and plan.changes:
+    if sidecar.is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
         refuse_difference(xmp.insertion_difference(base, original.data))
     return plan
@@ -256,11 +255,8 @@ def owner_values(
     """The blocks of a photo without our values, and what its sidecars should get beside them."""
     base = photo
     with suppress(WriteRefused):
-        base = (
-            base_of_photo(photo, find_undo_record).data
-            if may_hold_tags(photo)
-            else photo
-        )
+        if may_hold_tags(photo):
+            base, _ = base_of_photo(photo, find_undo_record)
     blocks = _readable_blocks(base)
     return blocks, without_occupied_fields(base, blocks, tag_fields)
 
@@ -412,23 +408,11 @@ def digest_file(data: bytes) -> str:
     return blake3(data).hexdigest()
 
 
-Content = TypeVar("Content", bytes, bytes | None)
-
-
-@dataclass(frozen=True)
-class Base(Generic[Content]):
-    """A file without our values. `data` is None for a sidecar that did not exist before we created it.
-
-    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the
-    database, so anyone who can write to it can forge them: see verify_insertion.
-    """
-
-    data: Content
-    is_restored: bool = False
-
-
-def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
+def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> tuple[bytes, bool]:
     """The photo's file without our values: the exact original if nobody else has changed it.
+
+    And whether an undo record says that these are the bytes of the original. Undo records come from the
+    database, so anyone who can write to it can forge them: see verify_insertion.
 
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
@@ -439,9 +423,9 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     if xmp.names_our_namespace(blocks.xmp):
         original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
-            return Base(original, is_restored=True)
+            return original, True
     if not xmp.has_our_fields(blocks.xmp):
-        return Base(data)
+        return data, False
     if not is_jpeg(data):
         raise WriteRefused(
             RefusalKind.FORMAT,
@@ -470,33 +454,33 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
         None if base_blocks == remaining else _OTHER_BLOCKS,
     )
 
-    return Base(base)
+    return base, False
 
 
 def base_of_sidecar(
     data: bytes | None, find_undo_record: FindUndoRecord
-) -> Base[bytes | None]:
-    """The sidecar without our values.
+) -> tuple[bytes | None, bool]:
+    """The sidecar without our values, None if we created it; and whether a record says so of its bytes.
 
-    An undo record alone does not prove that we created it (see Base): the sidecar itself must say so.
+    A record alone does not prove that we created it (see base_of_photo): the sidecar itself must say so.
 
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
     """
     if data is None:
-        return Base(None)
+        return None, False
     if xmp.names_our_namespace(data):
         record = find_undo_record(digest_file(data))
         if record is not None and record.inverse is None and xmp.is_our_sidecar(data):
-            return Base(None)
+            return None, False
         original = _undone(data, record)
         if original is not None:  # may be an empty file
-            return Base(original, is_restored=True)
+            return original, True
     if not xmp.has_our_fields(data):
-        return Base(data)
+        return data, False
     base = xmp_changes.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
-    return Base(base)
+    return base, False
 
 
 def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:

@@ -216,6 +216,7 @@ def prepare(
     return prepared
 
 
+@dataclass
 class PreparedFile:
     """A new file that is ready to replace the old one.
 
@@ -223,20 +224,15 @@ class PreparedFile:
     than hundreds. `original_status` is the original's status when it was read, None if it did not exist.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        original_status: os.stat_result | None,
-        temporary: TemporaryFile,
-        *,
-        removes: bool,
-    ) -> None:
-        self.path = path
-        self.original_status = original_status
-        self.temporary = temporary
-        self.folder = temporary.folder
-        self.removes = removes
-        self._is_pending = True
+    path: Path
+    original_status: os.stat_result | None
+    temporary: TemporaryFile
+    removes: bool
+    _is_pending: bool = True
+
+    @property
+    def folder(self) -> OpenFolder:
+        return self.temporary.folder
 
     def replace(self) -> None:
         """Replace the original, if it is still the file that was read.

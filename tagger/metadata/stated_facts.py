@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.geo import distance_km
+from tagger.geo import distance_km, is_on_earth
 from tagger.metadata import OUR_METHOD, WriteRefused
 from tagger.metadata.xmp import (
     Value,
@@ -273,7 +273,7 @@ def _position(
     if (
         latitude is None
         or longitude is None
-        or not (abs(latitude) <= 90 and abs(longitude) <= 180)
+        or not is_on_earth(latitude, longitude)
         or (latitude == 0 and longitude == 0)
     ):
         return {}
@@ -423,8 +423,9 @@ def _stated_by_exiftool(documents: Sequence[Any]) -> StatedFacts:
         offset = values.get("OffsetTimeOriginal") or values.get("OffsetTime") or ""
         time = replace(time, utc_offset_s=parse_offset(offset))
     latitude, longitude = (
-        _exiftool_degrees(
-            values.get(f"GPS{name}", ""),
+        degrees_of(
+            # As XMP has it: `33 deg 42' 54.22" N` is `33,42,54.22N`.
+            re.sub(" deg |' ", ",", values.get(f"GPS{name}", "")).replace('"', ""),
             values.get(f"GPS{name}Ref", ""),
         )
         for name in ("Latitude", "Longitude")
@@ -439,22 +440,6 @@ def _stated_by_exiftool(documents: Sequence[Any]) -> StatedFacts:
 
 
 _EXIFTOOL_TIMES = ("DateTimeOriginal", "CreateDate", "DateTimeCreated")
-_DEGREES = re.compile(
-    r"(?P<degrees>-?\d+(?:\.\d+)?)"
-    r"(?: deg (?P<minutes>\d+)' (?P<seconds>\d+(?:\.\d+)?)\")? ?(?P<side>[NSEW])?",
-    re.ASCII,
-)
-
-
-def _exiftool_degrees(text: str, reference: str) -> float | None:
-    # Degrees from `33.71506`, or from `33 deg 42' 54.22" N`. `reference`: `S`, or `South`, beside them.
-    match = _DEGREES.fullmatch(text)
-    if match is None:
-        return None
-    degrees = float(match["degrees"])
-    degrees += int(match["minutes"] or 0) / 60 + float(match["seconds"] or 0) / 3600
-    is_negative = (match["side"] or reference[:1].upper()) in ("S", "W")
-    return -abs(degrees) if is_negative else degrees
 
 
 def stated_in_details(data: bytes) -> Mapping[str, StatedFacts]:

@@ -44,6 +44,7 @@ from tagger.errors import (
     PathNotFound,
     SystemRefused,
 )
+from tagger.geo import is_on_earth
 from tagger.photos.files import open_at_once
 from tagger.positions.estimation import MAX_SPEED_M_S, Truth, distances_m
 from tagger.tags import record_matching_photos
@@ -368,12 +369,9 @@ def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:
         )
     except (KeyError, ValueError):
         return None
-    is_on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # not a number is not
-    return (
-        (latitude, longitude)
-        if is_on_earth and (latitude, longitude) != (0, 0)
-        else None
-    )
+    if not is_on_earth(latitude, longitude) or (latitude, longitude) == (0, 0):
+        return None
+    return latitude, longitude
 
 
 def _parse_time(text: str) -> float | None:

@@ -155,12 +155,12 @@ def blocks(draw: st.DrawFn) -> bytes:
 def add_check_remove_check(before: bytes | None, tag_fields: TagFields) -> bool:
     """Add and remove the values and check both results. Returns False if the block is refused."""
     try:
-        change = add(before, tag_fields)
+        after, added = add(before, tag_fields)
     except WriteRefused as unsafe:
         return not unsafe.text
-    assert insertion_difference(before, change.block, change.added) is None
-    assert add(change.block, tag_fields).added == ()
-    if change.block is not None:
-        left = remove(change.block, change.added)
-        assert insertion_difference(left, change.block, change.added) is None
+    assert insertion_difference(before, after, added) is None
+    assert add(after, tag_fields)[1] == ()
+    if after is not None:
+        left = remove(after, added)
+        assert insertion_difference(left, after, added) is None
     return True

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from lxml.etree import _Element as Element
 
+from tagger.geo import is_on_earth
 from tagger.metadata import (
     POINT,
     NamedLandmark,
@@ -82,11 +83,9 @@ from tagger.metadata.xmp.packet import (
     find_namespace_fields,
     format_node,
     is_blank,
-    is_on_earth,
     is_unqualified,
     lightroom_path,
     list_container,
-    metres,
     new_container,
     new_node,
     new_packet,
@@ -293,9 +292,9 @@ class _PacketInsertion:
         ):
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
-        values.append(
-            metres(position.error_m) if math.isfinite(position.error_m) else ""
-        )
+        # Whole metres, as a rational number.
+        error_m = position.error_m
+        values.append(f"{math.ceil(error_m)}/1" if math.isfinite(error_m) else "")
         for field, value in zip(POSITION, [*values, "WGS-84"], strict=True):
             if value:
                 add_text(self.node, field, value)

@@ -6,7 +6,6 @@ UTF-16, are read. The input may be hostile: packets beyond the limits below are 
 steps take linear time.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -192,17 +191,6 @@ def degrees_of(text: str, direction: str = "") -> float | None:
             return None
         degrees += float(part) / unit
     return -degrees if sign == "-" or stated in ("S", "W") else degrees
-
-
-def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
-    if latitude is None or longitude is None:
-        return False
-    return abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN
-
-
-def metres(error_m: float) -> str:
-    """'250/1': whole metres, rounded up, as a rational number."""
-    return f"{math.ceil(error_m)}/1"
 
 
 def _path_names(names: tuple[str, ...]) -> list[str]:

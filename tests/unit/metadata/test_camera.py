@@ -215,7 +215,7 @@ def test_what_programs_wrote_later_says_nothing_about_the_position():
     assert facts.latitude == pytest.approx(48.8584)
     undated = photo(gps={})
     tag_fields = make_tag_fields([EIFFEL_TOWER], gps=True, description=True)
-    block = exif.add(exif_of(undated), tag_fields).block
+    block, _ = exif.add(exif_of(undated), tag_fields)
     assert block is not None
     assert "EXIF:GPSLatitude" in exif.read(block)  # stored, but not evidence
     assert camera_facts(block) == camera_facts(undated)
