@@ -15,7 +15,7 @@ from typing import Any
 import piexif
 import pytest
 from hypothesis import given, strategies as st
-from rig.containers import jpeg_segment, png_chunk as chunk
+from rig.containers import iptc_dataset, jpeg_segment, png_chunk as chunk, resource
 from rig.exif_blocks import (
     ALL,
     KEYWORDS,
@@ -27,6 +27,7 @@ from rig.exif_blocks import (
     camera_block,
     windows_text,
 )
+from rig.xmp_packets import packet_of
 from support.examples import examples
 from support.format_photos import encode_photo
 
@@ -314,20 +315,18 @@ def exiftool(path: Path) -> list[dict[str, object]]:
 
 
 EMPTY_BLOCKS = (b"", b"II*\0\x08\0\0\0", b"II*\0\x08\0\0\0" + bytes(6), bytes(40))
-XMP_OF_TIME = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
-    b'exif:DateTimeOriginal="2019-07-14T10:20:30" exif:GPSLatitude="43,8.3N" exif:GPSLongitude="4,48.266667E"/>'
-    b"</rdf:RDF></x:xmpmeta>"
+TIME_AND_POSITION = (
+    'exif:DateTimeOriginal="2019-07-14T10:20:30" exif:GPSLatitude="43,8.3N" exif:GPSLongitude="4,48.266667E"'
 )
-IPTC_OF_TIME = b"\x1c\x02\x37\0\x0820190714\x1c\x02\x3c\0\x06102030"
+XMP_OF_TIME = packet_of("", TIME_AND_POSITION)
+IPTC_OF_TIME = iptc_dataset(2, 55, "20190714") + iptc_dataset(2, 60, "102030")
 PROFILES = {
     "exif": ("exif", EXIF + block_of_kind()),
     "exif alone": ("exif", block_of_kind()),
     "APP1": ("APP1", EXIF + block_of_kind()),
     "APP1 with XMP": ("APP1", XMP + XMP_OF_TIME),
     "xmp": ("xmp", XMP_OF_TIME),
-    "iptc": ("iptc", b"8BIM\x04\x04\0\0" + len(IPTC_OF_TIME).to_bytes(4, "big") + IPTC_OF_TIME + b"\0"),
+    "iptc": ("iptc", resource(0x0404, IPTC_OF_TIME)),
     "iptc alone": ("iptc", IPTC_OF_TIME),
 }
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from rig.containers import jpeg_segment, png_chunk
+from rig.containers import jpeg_segment, photoshop, png_chunk, resource
 from rig.mutations import broken
 from rig.odd_photos import small_photos
 from support.examples import examples
@@ -134,15 +134,6 @@ def test_xmp_exif_and_extended_xmp_are_read_and_stay():
 IPTC = b"\x1c\x02\x19\x00\x05Paris"
 
 
-def resource(number: int, content: bytes, name: bytes = b"\0\0") -> bytes:
-    size = struct.pack(">I", len(content))
-    return b"8BIM" + number.to_bytes(2, "big") + name + size + content + bytes(len(content) % 2)
-
-
-def photoshop(*resources: bytes) -> bytes:
-    return jpeg_segment(0xED, b"Photoshop 3.0\0" + b"".join(resources))
-
-
 OTHERS = (resource(0x03ED, b"x" * 16), resource(0x0BB7, b"odd", b"\x03abc"))
 
 
@@ -174,7 +165,10 @@ def test_iptc_is_replaced_or_added_and_a_right_digest_updated():
 @pytest.mark.parametrize(
     "segments",
     [
-        (photoshop(resource(0x0404, IPTC)), photoshop(resource(0x0404, IPTC))),
+        (
+            photoshop(resource(0x0404, IPTC)),
+            photoshop(resource(0x0404, IPTC)),
+        ),
         (photoshop(resource(0x0404, IPTC), resource(0x0404, IPTC)),),
         (photoshop(resource(0x0404, IPTC), b"something else"),),
         (photoshop(resource(0x0404, IPTC)), photoshop(b"the rest of a resource")),

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
-from rig.containers import jpeg_segment
+from rig.containers import iptc_dataset, photoshop, resource
 from rig.exif_blocks import block
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
+from rig.xmp_packets import packet_of, xmp_list
 from support.format_photos import IMAGE, encode_photo, exif_block, sidecar_plan
 
 from tagger.metadata import NamedLandmark, RefusalKind, WriteRefused, make_tag_fields
@@ -26,8 +27,7 @@ from tagger.metadata.xmp import changes
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
 PACKET = changes.add(None, make_tag_fields((TOWER,), description=True), sidecar=False)
-IPTC = b"\x1c\x02\x19\x00\x05Paris" + b"\x1c\x02\x78\x00\x04here"
-RESOURCES = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + len(IPTC).to_bytes(4, "big") + IPTC
+IPTC = iptc_dataset(2, 25, "Paris") + iptc_dataset(2, 120, "here")
 values = st.one_of(st.text(max_size=3), st.lists(st.text(max_size=3), max_size=4, unique=True))
 fields = st.dictionaries(st.sampled_from("abcdef"), values, max_size=6)
 
@@ -44,7 +44,7 @@ def test_differences_are_sorted_and_fields_come_from_all_blocks():
     ]
     assert differences({"a": "one"}, {"a": ["one", "two"]}) == [("+", "a", "two")]  # it becomes a list
     data = encode_photo("JPEG", exif=b"Exif\0\0" + exif_block(), xmp=PACKET)
-    output = photo_fields(data[:2] + jpeg_segment(0xED, RESOURCES) + data[2:])
+    output = photo_fields(data[:2] + photoshop(resource(0x0404, IPTC)) + data[2:])
     assert output["EXIF:Make"] == "a camera"
     assert output["EXIF:Orientation"] == "Rotate 90 CW"
     assert output["IPTC:Keywords"] == ["Paris"]
@@ -86,11 +86,7 @@ TOWER_FIELDS = NamedLandmark(
     "eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point"
 )
 TAGS = make_tag_fields([TOWER_FIELDS], gps=True, description=True)
-OTHER_PACKET = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" rdf:about=""><dc:subject><rdf:Bag>'
-    b"<rdf:li>Anna</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
-)
+OTHER_PACKET = packet_of(xmp_list("dc:subject", "Anna"))
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)

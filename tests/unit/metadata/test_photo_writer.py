@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import example, given, strategies as st
 from PIL import ImageCms
-from rig.containers import jpeg_segment
+from rig.containers import iptc_dataset, jpeg_segment, photoshop, resource
 from rig.exif_blocks import block, blocks, camera_block
+from rig.xmp_packets import packet_of, xmp_list
 from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
@@ -293,12 +294,6 @@ def test_exiftool_finds_our_values_and_all_existing_ones(every, written):
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-_XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/">
-<dc:subject><rdf:Bag>{}</rdf:Bag></dc:subject><lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Oma</rdf:li></rdf:Bag>
-</lr:hierarchicalSubject></rdf:Description></rdf:RDF></x:xmpmeta>"""
-
-
 _WORDS = ("Oma", "eiffel tower", "Paris", "Île", "Eiffel Tower")
 
 
@@ -334,13 +329,11 @@ class PhotoContent:
 @st.composite
 def photo_contents(draw: st.DrawFn) -> PhotoContent:
     keywords = draw(words)
-    items = "".join(f"<rdf:li>{keyword}</rdf:li>" for keyword in keywords)
+    packet = packet_of(xmp_list("dc:subject", *keywords) + xmp_list("lr:hierarchicalSubject", "People|Oma"))
     iptc = [*([b"\x1c\x01\x5a\0\3\x1b%G"] if draw(st.booleans()) else []), *map(_dataset, draw(words))]
     return PhotoContent(
         exif=draw(st.one_of(st.just(b""), blocks(), st.sampled_from("<>").map(camera_block))),
-        xmp=_XMP.format(items).encode() + b" " * draw(st.sampled_from((0, 2000)))
-        if draw(st.booleans())
-        else b"",
+        xmp=packet + b" " * draw(st.sampled_from((0, 2000))) if draw(st.booleans()) else b"",
         iptc=b"".join(iptc) if draw(st.booleans()) else b"",
         icc=draw(st.sampled_from((b"", _SRGB))),
         trailer=draw(trailers),
@@ -348,15 +341,14 @@ def photo_contents(draw: st.DrawFn) -> PhotoContent:
 
 
 def _dataset(keyword: str) -> bytes:
-    return struct.pack(">BBBH", 0x1C, 2, 25, len(keyword.encode())) + keyword.encode()
+    return iptc_dataset(2, 25, keyword)
 
 
 def _jpeg(content: PhotoContent) -> bytes:
     head = jpeg_segment(0xE1, b"Exif\0\0" + content.exif) if content.exif else b""
     head += jpeg_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + content.xmp) if content.xmp else b""
     if content.iptc:
-        resource = b"8BIM\x04\x04\0\0" + len(content.iptc).to_bytes(4, "big") + content.iptc
-        head += jpeg_segment(0xED, b"Photoshop 3.0\0" + resource + bytes(len(content.iptc) % 2))
+        head += photoshop(resource(0x0404, content.iptc))
     plain = encode_photo("JPEG", IMAGE, **({"icc_profile": content.icc} if content.icc else {}))
     return plain[:2] + head + plain[2:] + content.trailer
 
@@ -389,9 +381,9 @@ def test_undo_without_records_uses_the_files_own_xmp(content, tmp_path):
 @pytest.mark.parametrize("head", [b"AgHg\x04\x04\0\0", b"8BIM\x04\x04\x03abc"], ids=["signature", "name"])
 def test_iptc_resource_keeps_its_signature_and_name(tmp_path, head):
     iptc = _dataset("Oma")
-    resource = head + len(iptc).to_bytes(4, "big") + iptc
+    content = head + len(iptc).to_bytes(4, "big") + iptc
     plain = encode_photo("JPEG")
-    data = plain[:2] + jpeg_segment(0xED, b"Photoshop 3.0\0" + resource) + plain[2:]
+    data = plain[:2] + photoshop(content) + plain[2:]
     photo = new_photo(tmp_path / "one", data)
     photo.write(BOTH)
     grown = iptc + _dataset("Eiffel Tower")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rig.containers import jpeg_segment
+from rig.containers import iptc_dataset, photoshop, resource
 from rig.exif_blocks import ascii_text, block, windows_text
+from rig.xmp_packets import packet_of, xmp_list
 from support.format_photos import IMAGE, encode_photo, sidecar_plan
 
 from tagger.database import Target
@@ -25,7 +26,6 @@ from tagger.metadata.photo_files import Fields, photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, check_image, digest_file, plan_embed
 from tagger.metadata.xmp import properties
-from tagger.metadata.xmp.packet import NAMESPACES
 from tagger.photos.formats import digest_photo
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point")
@@ -52,28 +52,8 @@ def undo_records_of(*plans: FilePlan) -> FindUndoRecord:
 
 def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
     options = {"exif": b"Exif\0\0" + exif} if exif else {}
-    data = encode_photo("JPEG", IMAGE, **options, **({"xmp": in_xmp(packet)} if packet else {}))
-    resource = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + bytes(len(iptc) % 2)
-    return data[:2] + jpeg_segment(0xED, b"Photoshop 3.0\0" + resource) + data[2:] if iptc else data
-
-
-def in_xmp(inner: str) -> bytes:
-    declarations = " ".join(
-        f'xmlns:{prefix}="{NAMESPACES[prefix]}"' for prefix in ("dc", "exif", "rdf", "digiKam")
-    )
-    return (
-        f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {declarations}><rdf:RDF><rdf:Description>{inner}</rdf:Description>'
-        "</rdf:RDF></x:xmpmeta>"
-    ).encode()
-
-
-def subject(*keywords: str) -> str:
-    items = "".join(f"<rdf:li>{keyword}</rdf:li>" for keyword in keywords)
-    return f"<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject>"
-
-
-def dataset(number: int, text: str) -> bytes:
-    return struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text.encode()
+    data = encode_photo("JPEG", IMAGE, **options, **({"xmp": packet_of(packet)} if packet else {}))
+    return data[:2] + photoshop(resource(0x0404, iptc)) + data[2:] if iptc else data
 
 
 def embed(path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord = no_undo_record) -> FilePlan:
@@ -109,7 +89,7 @@ def test_other_tags_are_added_to_the_original_and_undo_keeps_changes_by_others(t
     at_once = embed(path, OTHERS).data
     path.write_bytes(written.data or b"")
     assert embed(path, OTHERS, undo_records_of(written)).data == at_once
-    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    path = photo_in(tmp_path, jpeg(packet=xmp_list("dc:subject", "mine")))
     written = embed(path, ALL)
     path.write_bytes((written.data or b"").replace(b">mine<", b">more<", 1))
     assert path.read_bytes() != written.data
@@ -128,7 +108,7 @@ def test_other_tags_are_added_to_the_original_and_undo_keeps_changes_by_others(t
     ids=["damaged", "of another base", "without splices", "lost"],
 )
 def test_unusable_undo_record_falls_back_to_the_files_xmp(tmp_path, spoil):
-    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    path = photo_in(tmp_path, jpeg(packet=xmp_list("dc:subject", "mine")))
     original = photo_fields(path.read_bytes())
     written = embed(path, ALL)
     path.write_bytes(written.data or b"")
@@ -194,7 +174,7 @@ def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path, photo):
     "photo",
     [
         jpeg(exif=block({0x10E: ascii_text("theirs")})),
-        jpeg(iptc=dataset(120, "theirs")),
+        jpeg(iptc=iptc_dataset(2, 120, "theirs")),
         jpeg(
             packet='<dc:description><rdf:Alt><rdf:li xml:lang="x-default">theirs</rdf:li></rdf:Alt></dc:description>'
         ),
@@ -210,7 +190,7 @@ def test_existing_description_in_any_block_prevents_ours(tmp_path, read, photo):
 
 @both
 def test_position_and_description_are_written_into_empty_fields(tmp_path, read):
-    blank = jpeg(exif=block({0x10E: ascii_text("    ")}), iptc=dataset(25, "mine"))
+    blank = jpeg(exif=block({0x10E: ascii_text("    ")}), iptc=iptc_dataset(2, 25, "mine"))
     after = read(tmp_path, blank)
     assert after["XMP:exif:GPSLatitude"] == "48,51.5040N"
     assert after["XMP:dc:description"] == "Eiffel Tower, Paris, France"
@@ -225,12 +205,13 @@ def test_position_and_description_are_written_into_empty_fields(tmp_path, read):
 @both
 def test_keywords_of_other_blocks_are_repeated_in_xmp_that_has_none(tmp_path, read):
     photo = jpeg(
-        exif=block({0x9C9E: windows_text("Oma;Ferien\0")}), iptc=dataset(25, "Paris") + dataset(25, "Oma")
+        exif=block({0x9C9E: windows_text("Oma;Ferien\0")}),
+        iptc=iptc_dataset(2, 25, "Paris") + iptc_dataset(2, 25, "Oma"),
     )
     after = read(tmp_path, photo)
     assert after["XMP:dc:subject"] == ["Paris", "Oma", "Ferien", "Eiffel Tower"]
     assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
-    after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
+    after = read(tmp_path, jpeg(packet=xmp_list("dc:subject", "mine"), iptc=iptc_dataset(2, 25, "Paris")))
     assert after["XMP:dc:subject"] == ["mine", "Eiffel Tower"]
 
 
@@ -261,7 +242,7 @@ def test_keywords_of_windows_stay_and_those_that_an_earlier_version_joined_are_u
 
 
 def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path):
-    photo = jpeg(packet=subject("mine") + "<dc:source>a scan</dc:source>")
+    photo = jpeg(packet=xmp_list("dc:subject", "mine") + "<dc:source>a scan</dc:source>")
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=photo)
     read = xmp_fields(written.data)
@@ -285,7 +266,7 @@ def test_other_tags_replace_ours_in_our_sidecar(tmp_path):
 
 def test_sidecar_undo_keeps_changes_by_others(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
-    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("mine")))
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=xmp_list("dc:subject", "mine")))
     path.write_bytes((written.data or b"").replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
     assert path.read_bytes() != written.data
     back = sidecar_plan(path, NONE, undo_records_of(written))
@@ -295,7 +276,7 @@ def test_sidecar_undo_keeps_changes_by_others(tmp_path):
 def test_owners_sidecar_stays_if_nothing_is_added(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     assert sidecar_plan(path, NONE, no_undo_record).data is None
-    path.write_bytes(in_xmp(subject("theirs")))
+    path.write_bytes(packet_of(xmp_list("dc:subject", "theirs")))
     assert not sidecar_plan(path, NONE, no_undo_record).changes
 
 
@@ -309,7 +290,7 @@ def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path):
 
 
 def test_sidecar_of_a_written_photo_copies_the_original(tmp_path):
-    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    path = photo_in(tmp_path, jpeg(packet=xmp_list("dc:subject", "mine")))
     written = embed(path, ALL).data or b""
     plan = sidecar_plan(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
     assert xmp_fields(plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
@@ -333,7 +314,7 @@ def forged_record(forged: bytes, written: bytes) -> FindUndoRecord:
     ids=["another image", "other bytes", "nothing", "less metadata"],
 )
 def test_a_forged_undo_record_changes_nothing(tmp_path, forged, tag_fields):
-    path = photo_in(tmp_path, jpeg(packet=subject("mine")))
+    path = photo_in(tmp_path, jpeg(packet=xmp_list("dc:subject", "mine")))
     written = embed(path, ALL).data or b""
     path.write_bytes(written)
     with pytest.raises(WriteRefused):
@@ -343,12 +324,12 @@ def test_a_forged_undo_record_changes_nothing(tmp_path, forged, tag_fields):
 @pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])
 @pytest.mark.parametrize(
     "forged",
-    [b"", b"no XMP at all", in_xmp(""), in_xmp(subject("another"))],
+    [b"", b"no XMP at all", packet_of(""), packet_of(xmp_list("dc:subject", "another"))],
     ids=["nothing", "other bytes", "less", "other"],
 )
 def test_a_forged_undo_record_changes_no_sidecar(tmp_path, forged, tag_fields):
     path = tmp_path / "photo.xmp"
-    path.write_bytes(in_xmp(subject("theirs")))
+    path.write_bytes(packet_of(xmp_list("dc:subject", "theirs")))
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
     path.write_bytes(written)
     with pytest.raises(WriteRefused):
@@ -359,13 +340,9 @@ def test_a_forged_undo_record_changes_no_sidecar(tmp_path, forged, tag_fields):
 
 
 def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path):
-    one = jpeg(iptc=dataset(25, "holiday"))
+    one = jpeg(iptc=iptc_dataset(2, 25, "holiday"))
     behind_iptc = 4 + int.from_bytes(one[4:6], "big")
-    data = (
-        one[:behind_iptc]
-        + jpeg_segment(0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0\0\0\0\0")
-        + one[behind_iptc:]
-    )
+    data = one[:behind_iptc] + photoshop(resource(0x040C, b"")) + one[behind_iptc:]
     plan = embed(photo_in(tmp_path, data), ALL)
     read = photo_fields(plan.data or b"")
     assert read["IPTC:Keywords"] == ["holiday"]
@@ -377,14 +354,16 @@ def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path):
 
 
 def test_an_empty_keyword_counts_as_none(tmp_path):
-    fields = fields_after_embedding(tmp_path, jpeg(packet=subject(""), iptc=dataset(25, "holiday")))
+    fields = fields_after_embedding(
+        tmp_path, jpeg(packet=xmp_list("dc:subject", ""), iptc=iptc_dataset(2, 25, "holiday"))
+    )
     assert fields["XMP:dc:subject"] == ["", "holiday", "Eiffel Tower"]
 
 
 OTHER_SUBJECTS = {
     "alt": "<dc:subject><rdf:Alt><rdf:li>beach</rdf:li><rdf:li>dog</rdf:li></rdf:Alt></dc:subject>",
     "text and attribute": "<dc:subject>beach</dc:subject></rdf:Description><rdf:Description dc:subject='dog'>",
-    "two lists": subject("beach") + subject("dog"),
+    "two lists": xmp_list("dc:subject", "beach") + xmp_list("dc:subject", "dog"),
     "two texts": "<dc:subject>beach</dc:subject><dc:subject>dog</dc:subject>",
 }
 
@@ -403,7 +382,7 @@ def test_keywords_in_another_form_become_a_list_until_an_undo(tmp_path, inner):
 
 
 QUALIFIED_SUBJECTS = {
-    "list": subject("beach").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+    "list": xmp_list("dc:subject", "beach").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
     "language": "<dc:subject xml:lang='en'>beach</dc:subject>",
     "structure": "<dc:subject rdf:parseType='Resource'><rdf:value>beach</rdf:value></dc:subject>",
 }
@@ -423,7 +402,7 @@ def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path, in
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["mark", "no mark"])
 def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path, encoding, mark):
-    packet = (mark + in_xmp(subject("beach") + POSITION_OF_OWNER).decode()).encode(encoding)
+    packet = (mark + packet_of(xmp_list("dc:subject", "beach") + POSITION_OF_OWNER).decode()).encode(encoding)
     path = photo_in(tmp_path, encode_photo("JPEG", IMAGE, xmp=packet))
     assert photo_fields(path.read_bytes())["XMP:dc:subject"] == ["beach"]
     request = PhotoWriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=ALL)
@@ -438,7 +417,7 @@ def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path, encoding, ma
 def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(tmp_path):
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
-    for data, tag_fields in ((in_xmp(subject("beach")), ALL), (written, NONE)):
+    for data, tag_fields in ((packet_of(xmp_list("dc:subject", "beach")), ALL), (written, NONE)):
         path.write_bytes(data.decode().encode("utf-16"))
         with pytest.raises(WriteRefused, match="UTF-16") as refused:
             sidecar_plan(path, tag_fields, no_undo_record, photo_data=jpeg())
@@ -447,14 +426,8 @@ def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(t
 
 def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path):
     hidden = tmp_path / "photo.xmp"
-    hidden.write_text(
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
-        'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmp:Rating="5" '
-        'exif:DateTimeOriginal="2015-08-22T10:08:19" exif:GPSLatitude="44,8.5N" exif:GPSLongitude="4,48.5E" '
-        'photoshop:SidecarForExtension="CR3"><dc:subject><rdf:Bag><rdf:li>family</rdf:li></rdf:Bag></dc:subject>'
-        "</rdf:Description></rdf:RDF></x:xmpmeta>"
-    )
+    values = 'xmp:Rating="5" exif:DateTimeOriginal="2015-08-22T10:08:19" photoshop:SidecarForExtension="CR3"'
+    hidden.write_bytes(packet_of(xmp_list("dc:subject", "family") + POSITION_OF_OWNER, values))
     path = tmp_path / "photo.jpg.xmp"
     photo = photo_in(tmp_path, jpeg())
     (tmp_path / "photo.CR3").write_bytes(b"the owner of the sidecar")

@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
 
 from tagger.metadata import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.photo_files import find_photo_files, is_sidecar_name, new_sidecar, refuse_shared
+from tagger.metadata.photo_files import find_photo_files, new_sidecar, refuse_shared
 from tagger.photos.files import OpenFolder
 
 
@@ -152,8 +151,3 @@ def test_unreadable_folder_is_refused(photo):
         paths_to_write(photo / "photo.jpg")
     with pytest.raises(WriteRefused):
         paths_to_write(photo.with_name("x" * 252 + ".jpg"))
-
-
-@given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))
-def test_sidecars_are_recognised_by_their_suffix(stem, ending):
-    assert is_sidecar_name(f"{stem}.{ending}") == (ending.lower().endswith(".xmp") or ending.lower() == "xmp")

@@ -3,7 +3,6 @@
 
 import io
 import json
-import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +10,9 @@ import pytest
 from babel import Locale, localedata
 from hypothesis import given, strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
+from rig.containers import iptc_dataset, photoshop, resource
 from rig.drawing import draw_photo
+from rig.xmp_packets import packet_of
 
 from tagger.metadata.camera import Exposure, camera_facts, read_exposure
 from tagger.metadata.stated_facts import (
@@ -25,7 +26,7 @@ from tagger.metadata.stated_facts import (
     stated_in_takeout,
     stated_in_xmp,
 )
-from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
+from tagger.metadata.xmp.packet import degrees_of
 from tagger.photos import CameraFacts, PhotoFacts
 
 PICTURE = draw_photo(6, (64, 48))
@@ -35,12 +36,8 @@ EIFFEL_EXIF = {1: "N", 2: (48.0, 51.0, 30.24), 3: "W", 4: (2.0, 17.0, 40.2)}
 
 
 def packet(fields: dict[str, str], inside: str = "") -> bytes:
-    namespaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if prefix != "xml")
     attributes = " ".join(f'{name}="{value}"' for name, value in fields.items())
-    return (
-        f'<x:xmpmeta {namespaces}><rdf:RDF><rdf:Description rdf:about="" {attributes}>{inside}'
-        "</rdf:Description></rdf:RDF></x:xmpmeta>"
-    ).encode()
+    return packet_of(inside, attributes)
 
 
 def photo(kind: str = "JPEG", xmp: bytes | None = None, exif: Image.Exif | None = None) -> bytes:
@@ -57,12 +54,8 @@ def photo(kind: str = "JPEG", xmp: bytes | None = None, exif: Image.Exif | None 
 
 def with_iptc(data: bytes, datasets: dict[int, str]) -> bytes:
     """The JPEG with IPTC datasets of record 2 in an APP13 segment."""
-    values = b"".join(
-        struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text.encode() for number, text in datasets.items()
-    )
-    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(values)) + values + b"\0" * (len(values) % 2)
-    content = b"Photoshop 3.0\0" + resource
-    return data[:2] + b"\xff\xed" + struct.pack(">H", len(content) + 2) + content + data[2:]
+    values = b"".join(iptc_dataset(2, number, text) for number, text in datasets.items())
+    return data[:2] + photoshop(resource(0x0404, values)) + data[2:]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -222,7 +215,7 @@ def test_a_date_that_cannot_be_read_is_noted(date):
 @given(st.binary(max_size=200))
 def test_any_bytes_state_facts_or_none(rest):
     stated_in_xmp(b"GPSLatitude" + rest)
-    stated_in_xmp(packet({"xmp:CreateDate": "x"})[: 600 + len(rest)] + rest)
+    stated_in_xmp(packet({"xmp:CreateDate": "x"})[: 100 + len(rest)] + rest)
 
 
 def exposed(**values: object) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
+from rig.containers import iptc_dataset
 from support.examples import examples
 
 from tagger.metadata import (
@@ -97,18 +98,13 @@ NAMED_TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower")
 KEYWORDS = TagFields((NAMED_TOWER,), keywords=("Eiffel Tower", "Paris", "Île-de-France"))
 
 
-def dataset(record: int, number: int, value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack(">BBBH", 0x1C, record, number, len(raw)) + raw
-
-
-UTF8 = dataset(1, 90, b"\x1b%G")
-VERSION = dataset(2, 0, b"\0\2")
-CAPTION = dataset(2, 120, "Sommerurlaub")
+UTF8 = iptc_dataset(1, 90, b"\x1b%G")
+VERSION = iptc_dataset(2, 0, b"\0\2")
+CAPTION = iptc_dataset(2, 120, "Sommerurlaub")
 
 
 def keyword(text: str) -> bytes:
-    return dataset(2, 25, text)
+    return iptc_dataset(2, 25, text)
 
 
 def added_keywords(before: bytes, *keywords: str) -> list[str]:
@@ -127,21 +123,21 @@ def test_keywords_are_inserted_in_order(padding):
 
 
 def test_keywords_follow_existing_ones_without_a_declared_encoding():
-    before = UTF8 + VERSION + keyword("PARIS") + CAPTION + keyword("Ferien") + dataset(2, 5, "Titel")
+    before = UTF8 + VERSION + keyword("PARIS") + CAPTION + keyword("Ferien") + iptc_dataset(2, 5, "Titel")
     after, added = add(before, KEYWORDS)
     assert added == (("IPTC:Keywords", "Eiffel Tower"), ("IPTC:Keywords", "Île-de-France"))
     assert read(after)["IPTC:Keywords"] == ["PARIS", "Ferien", "Eiffel Tower", "Île-de-France"]
-    assert after.endswith(dataset(2, 5, "Titel"))
+    assert after.endswith(iptc_dataset(2, 5, "Titel"))
     assert remove(after, added) == before
     for before in (
         VERSION + CAPTION,
-        VERSION + dataset(2, 90, b"Z\xfcrich"),
-        VERSION + dataset(2, 90, "Zürich"),
+        VERSION + iptc_dataset(2, 90, b"Z\xfcrich"),
+        VERSION + iptc_dataset(2, 90, "Zürich"),
         b"",
     ):
         assert added_keywords(before, "Paris", "Île-de-France") == ["Paris"]
-    assert added_keywords(dataset(1, 90, b"\x1b.A") + VERSION, "Île") == []
-    assert added_keywords(UTF8 + dataset(1, 90, b"\x1b.A"), "Île") == []
+    assert added_keywords(iptc_dataset(1, 90, b"\x1b.A") + VERSION, "Île") == []
+    assert added_keywords(UTF8 + iptc_dataset(1, 90, b"\x1b.A"), "Île") == []
     before = UTF8 + keyword("paris") + keyword("Eiffel Tower")
     assert remove(before, [("IPTC:Keywords", "Paris"), ("IPTC:Keywords", "Eiffel Tower")]) == UTF8 + keyword(
         "paris"
@@ -155,7 +151,7 @@ def test_keywords_that_iptc_cannot_hold_are_skipped(text):
 
 @pytest.mark.parametrize("existing", ["zürich".encode(), "zürich".encode("latin-1")])
 def test_existing_keyword_in_any_encoding_is_recognised(existing):
-    before = VERSION + dataset(2, 25, existing)
+    before = VERSION + iptc_dataset(2, 25, existing)
     assert read(before)["IPTC:Keywords"] == ["zürich"]
     assert added_keywords(before, "Zürich", "Bern") == ["Bern"]
 
@@ -194,7 +190,7 @@ def test_datasets_are_compared_byte_by_byte_in_linear_time():
     assert insertion_difference(before, after, added[1:])
     assert insertion_difference(before, after, ())
     assert insertion_difference(before, before, ()) is None
-    before = dataset(2, 25, b"\xff") * 10_000
+    before = iptc_dataset(2, 25, b"\xff") * 10_000
     after, added = add(before, KEYWORDS)
     assert insertion_difference(before, after, added) is None
     assert remove(after, added) == before
@@ -202,7 +198,12 @@ def test_datasets_are_compared_byte_by_byte_in_linear_time():
 
 def test_values_are_named_as_in_exiftool():
     values = read(
-        UTF8 + keyword("a") + keyword("b") + dataset(2, 90, "Paris") + dataset(2, 101, "France") + CAPTION
+        UTF8
+        + keyword("a")
+        + keyword("b")
+        + iptc_dataset(2, 90, "Paris")
+        + iptc_dataset(2, 101, "France")
+        + CAPTION
     )
     assert values == {
         "IPTC:Keywords": ["a", "b"],
@@ -214,7 +215,7 @@ def test_values_are_named_as_in_exiftool():
 
 numbers = st.sampled_from([(1, 90), (2, 0), (2, 5), (2, 25), (2, 90), (2, 120), (3, 10), (240, 1)])
 parts = st.tuples(numbers, st.binary(max_size=20) | st.just(b"\x1b%G")).map(
-    lambda part: dataset(*part[0], part[1])
+    lambda part: iptc_dataset(*part[0], part[1])
 )
 
 

@@ -1,14 +1,11 @@
 """Our fields in a packet: which are added, in which form, and their removal."""
 
 import pytest
+from rig.xmp_packets import packet_of, xmp_list
 
 from tagger.metadata import NamedLandmark, PositionEstimate, RefusalKind, TagFields, WriteRefused, xmp
 from tagger.metadata.xmp import changes
-from tagger.metadata.xmp.packet import NAMESPACES
 
-DECLARED = " ".join(
-    f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if prefix not in ("x", "xml")
-)
 EIFFEL = NamedLandmark(
     *("eiffel-tower", "Eiffel Tower", "France", "Île-de-France", "Paris", 48.8584, 2.2945, "point"),
     score=0.98765,
@@ -29,16 +26,6 @@ LANGUAGES = (
     "<Iptc4xmpExt:LocationName><rdf:Alt><rdf:li xml:lang='en'>Eiffel Tower</rdf:li></rdf:Alt>"
     "</Iptc4xmpExt:LocationName>"
 )
-
-
-def packet(inner: str, attributes: str = "") -> bytes:
-    node = f'<rdf:Description rdf:about="" {attributes}>{inner}</rdf:Description>'
-    return f"<rdf:RDF {DECLARED}>{node}</rdf:RDF>".encode()
-
-
-def listed(field: str, *items: str, kind: str = "Bag") -> str:
-    written = "".join(f"<rdf:li>{item}</rdf:li>" for item in items)
-    return f"<{field}><rdf:{kind}>{written}</rdf:{kind}></{field}>"
 
 
 def properties_after(before: bytes | None, tag_fields: TagFields = TOWER) -> dict[str, xmp.Value]:
@@ -97,22 +84,22 @@ def test_packet_records_landmarks_and_added_values():
 
 def test_keywords_and_paths_of_the_owner_are_not_repeated():
     owners = ["PARIS", "ours first", "Zu\u0308rich", "Peter\u2019s\u00a0Hill"]
-    before = packet(listed("dc:subject", *owners))
+    before = packet_of(xmp_list("dc:subject", *owners))
     keywords = ("Paris", "Zürich", "Peter's Hill", "Rome", "rome")
     after = changes.add(before, TagFields(keywords=keywords), sidecar=False)
     assert xmp.properties(after)["dc:subject"] == [*owners, "Rome"]
     assert xmp.added_values(after) == (("dc:subject", "Rome"),)
     # Programs show the first field that has values, so the owner's would disappear.
-    properties = properties_after(packet(listed("dc:subject", "Anna", "a|b/c")))
+    properties = properties_after(packet_of(xmp_list("dc:subject", "Anna", "a|b/c")))
     assert properties["dc:subject"] == ["Anna", "a|b/c", *TOWER.keywords]
     assert properties["lr:hierarchicalSubject"] == ["Anna", "a¦b/c", "Places|France|Paris|Eiffel Tower"]
     assert properties["digiKam:TagsList"] == ["Anna", "a¦b\\c", "Places/France/Paris/Eiffel Tower"]
     written = CATEGORIES.replace("<", "&lt;")
-    properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
+    properties = properties_after(packet_of(f"<acdsee:categories>{written}</acdsee:categories>"))
     assert properties["acdsee:categories"] == CATEGORIES
     assert properties["digiKam:TagsList"] == ["Family/Anna", "Trips", "Places/France/Paris/Eiffel Tower"]
     assert properties["lr:hierarchicalSubject"][:2] == ["Family|Anna", "Trips"]
-    damaged = properties_after(packet(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
+    damaged = properties_after(packet_of(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
     assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
@@ -126,7 +113,7 @@ def test_keywords_and_paths_of_the_owner_are_not_repeated():
     ],
 )
 def test_owners_paths_are_repeated_from_any_field(field, owners):
-    properties = properties_after(packet(listed(field, owners) + listed("dc:subject", "anna", "sun")))
+    properties = properties_after(packet_of(xmp_list(field, owners) + xmp_list("dc:subject", "anna", "sun")))
     assert properties[field][0] == owners
     assert properties["lr:hierarchicalSubject"][0] == "People|Anna"
     assert properties["digiKam:TagsList"] == ["People/Anna", "sun", "Places/France/Paris/Eiffel Tower"]
@@ -139,10 +126,10 @@ CATEGORIES = (
 
 
 def test_a_sidecar_keeps_copied_fields_and_no_character_that_xml_cannot_hold():
-    after = changes.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
+    after = changes.add(packet_of(xmp_list("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
     assert xmp.properties(changes.remove(after)) == {"dc:subject": ["sun"]}
-    assert changes.remove(changes.add(packet(""), TOWER, sidecar=True, created=True)) is None
+    assert changes.remove(changes.add(packet_of(""), TOWER, sidecar=True, created=True)) is None
     properties = properties_after(
         None, TagFields(keywords=("a\0b\x1b\ud800\uffff", "<&>'\"]]>", "😀\r\n\t", "\x07", " \n"))
     )
@@ -152,11 +139,13 @@ def test_a_sidecar_keeps_copied_fields_and_no_character_that_xml_cannot_hold():
 @pytest.mark.parametrize(
     "before",
     [
-        packet(listed("Iptc4xmpExt:LocationShown", "Paris") + listed("Iptc4xmpExt:LocationShown", LANGUAGES)),
-        packet("<Iptc4xmpExt:LocationShown Iptc4xmpExt:City='Paris'/>"),
-        packet("<dc:subject rdf:parseType='Resource'><dc:subject>Paris</dc:subject></dc:subject>"),
-        packet(listed("dc:subject", "Paris").replace("<dc:subject>", "<dc:subject dc:source='me'>")),
-        packet("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),
+        packet_of(
+            xmp_list("Iptc4xmpExt:LocationShown", "Paris") + xmp_list("Iptc4xmpExt:LocationShown", LANGUAGES)
+        ),
+        packet_of("<Iptc4xmpExt:LocationShown Iptc4xmpExt:City='Paris'/>"),
+        packet_of("<dc:subject rdf:parseType='Resource'><dc:subject>Paris</dc:subject></dc:subject>"),
+        packet_of(xmp_list("dc:subject", "Paris").replace("<dc:subject>", "<dc:subject dc:source='me'>")),
+        packet_of("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),
     ],
 )
 def test_fields_that_cannot_be_extended_are_refused(before):
@@ -176,7 +165,7 @@ def test_fields_that_cannot_be_extended_are_refused(before):
 )
 def test_existing_location_is_not_added(existing):
     item = f"<rdf:li><rdf:Description>{existing}</rdf:Description></rdf:li>"
-    before = packet(f"<Iptc4xmpExt:LocationShown><rdf:Bag>{item}</rdf:Bag></Iptc4xmpExt:LocationShown>")
+    before = packet_of(f"<Iptc4xmpExt:LocationShown><rdf:Bag>{item}</rdf:Bag></Iptc4xmpExt:LocationShown>")
     field = "Iptc4xmpExt:LocationShown"
     assert properties_after(before)[field] == xmp.properties(before)[field]
 
@@ -196,7 +185,7 @@ def test_locations_without_a_point_have_no_coordinates():
     "field", ["Latitude", "Longitude", "MapDatum", "ProcessingMethod", "HPositioningError"]
 )
 def test_position_is_added_only_without_existing_gps_fields(field):
-    before = packet("", f'exif:GPS{field}="x"')
+    before = packet_of("", f'exif:GPS{field}="x"')
     properties = properties_after(before)
     assert {name: value for name, value in properties.items() if name.startswith("exif:")} == {
         f"exif:GPS{field}": "x"
@@ -213,8 +202,8 @@ def test_minutes_are_rounded_into_degrees(latitude, written):
 
 def test_a_description_is_never_replaced_and_one_of_version_1_removed():
     texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
-    assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
-    assert properties_after(packet("", 'dc:description="Mine"'))["dc:description"] == "Mine"
+    assert properties_after(packet_of(texts))["dc:description"] == {"fr": "Ma tour"}
+    assert properties_after(packet_of("", 'dc:description="Mine"'))["dc:description"] == "Mine"
     filled = changes.add(None, TOWER, sidecar=False).replace(
         b"'dc:description'", b"'dc:description[x-default]'"
     )
@@ -226,11 +215,11 @@ def test_a_description_is_never_replaced_and_one_of_version_1_removed():
 @pytest.mark.parametrize(
     "blank",
     [
-        packet("<dc:subject/>"),
-        packet("<dc:subject> \n </dc:subject>"),
-        packet("<dc:subject><!-- none --></dc:subject>"),
-        packet("", "dc:subject=''"),
-        packet(listed("dc:subject")),
+        packet_of("<dc:subject/>"),
+        packet_of("<dc:subject> \n </dc:subject>"),
+        packet_of("<dc:subject><!-- none --></dc:subject>"),
+        packet_of("", "dc:subject=''"),
+        packet_of(xmp_list("dc:subject")),
     ],
 )
 def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank):
@@ -241,7 +230,7 @@ def test_an_empty_list_gets_keywords_and_has_none_after_their_removal(blank):
 
 
 def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
-    after = changes.add(packet(listed("dc:subject", "a", "b")), TOWER, sidecar=False)
+    after = changes.add(packet_of(xmp_list("dc:subject", "a", "b")), TOWER, sidecar=False)
     edited = after.replace(b"<rdf:li>Paris</rdf:li>", b"<rdf:li>c</rdf:li><rdf:li>Paris</rdf:li>")
     assert xmp.properties(changes.remove(edited)) == {"dc:subject": ["a", "b", "c"]}
     after = changes.add(None, TOWER, sidecar=True)
@@ -250,7 +239,7 @@ def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
     assert xmp.properties(remaining) == {"dc:subject": ["mine"]}
     assert remaining is not None
     assert b"landmark-tagger:xmp" not in remaining
-    rewritten = packet(
+    rewritten = packet_of(
         f"<Iptc4xmpExt:LocationShown><rdf:Seq><rdf:li Iptc4xmpExt:LocationId='{URN}'/></rdf:Seq>"
         "</Iptc4xmpExt:LocationShown>"
         "<landmarkTagger:Added><rdf:Seq>"
@@ -274,7 +263,7 @@ def test_values_of_owners_and_other_programs_are_found_and_kept_in_order():
     ],
 )
 def test_position_is_removed_only_if_unchanged(latitude, remaining):
-    after = changes.add(packet(""), TOWER, sidecar=False)
+    after = changes.add(packet_of(""), TOWER, sidecar=False)
     end = b"</exif:GPSLatitude>\n   <"
     assert after.count(b"48,51.5040N" + end) == 1
     edited = after.replace(b"48,51.5040N" + end, latitude + end)
@@ -282,14 +271,14 @@ def test_position_is_removed_only_if_unchanged(latitude, remaining):
 
 
 def test_fields_that_others_extended_or_hold_in_extended_xmp_stay():
-    after = changes.add(packet(""), TOWER, sidecar=False)
+    after = changes.add(packet_of(""), TOWER, sidecar=False)
     end = b"</Iptc4xmpExt:City>"
     edited = after.replace(end, end + b"<Iptc4xmpExt:Sublocation>7e</Iptc4xmpExt:Sublocation>")
     (place,) = xmp.properties(changes.remove(edited))["Iptc4xmpExt:LocationShown"]
     assert isinstance(place, dict)
     assert place["Iptc4xmpExt:Sublocation"] == "7e"
     assert not xmp.conflicts_with_extended(b"")
-    assert not xmp.conflicts_with_extended(packet("", 'dc:title="a"'))
-    assert xmp.conflicts_with_extended(packet(listed("dc:subject", "a")))
-    assert xmp.conflicts_with_extended(packet("", 'exif:GPSLatitude="1,2N"'))
-    assert xmp.conflicts_with_extended(packet("", 'landmarkTagger:Added="x"'))
+    assert not xmp.conflicts_with_extended(packet_of("", 'dc:title="a"'))
+    assert xmp.conflicts_with_extended(packet_of(xmp_list("dc:subject", "a")))
+    assert xmp.conflicts_with_extended(packet_of("", 'exif:GPSLatitude="1,2N"'))
+    assert xmp.conflicts_with_extended(packet_of("", 'landmarkTagger:Added="x"'))
