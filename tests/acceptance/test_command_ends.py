@@ -104,9 +104,11 @@ def test_a_name_that_is_not_utf_8_is_refused(terminal, database_url, words):
     assert re.search(r"'\\udcffa':? (it )?is not UTF-8; only paths may have other bytes", done.stderr)
 
 
-def make_unreadable_folder(folder: Path) -> None:
-    """Make a folder in `folder` whose path is too long to be listed, also by root."""
-    folder.mkdir(exist_ok=True)
+@pytest.fixture
+def photos(terminal) -> Path:
+    """A folder with a photo, and a folder in it whose path is too long to be listed, also by root."""
+    folder = terminal.folder / "photos"
+    draw(folder / "a.jpg", 0)
     descriptor = os.open(folder, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=descriptor)
@@ -114,14 +116,7 @@ def make_unreadable_folder(folder: Path) -> None:
         os.close(descriptor)
         descriptor = inner
     os.close(descriptor)
-
-
-@pytest.fixture
-def photos(terminal) -> Path:
-    """A folder with a photo, and a folder in it that cannot be read."""
-    make_unreadable_folder(terminal.folder / "photos")
-    draw(terminal.folder / "photos" / "a.jpg", 0)
-    return terminal.folder / "photos"
+    return folder
 
 
 UNREAD = "1 folder could not be read"

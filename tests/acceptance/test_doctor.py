@@ -168,7 +168,9 @@ def test_a_missing_device_and_a_location_of_no_root_are_reported(tagger_with_red
     assert "this machine has no cuda" in checked(tagger_with_redis, code=1)["device"]["found"]
 
 
-def test_schedules_that_do_not_run_are_reported(tagger_with_redis, sqlite_database):
+def test_schedules_that_do_not_run_and_workers_that_disappeared_are_reported(
+    tagger_with_redis, sqlite_database
+):
     assert tagger_with_redis("status", "--json").json["last_tick"] is None
     tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
     assert "schedules" not in checked(tagger_with_redis, code=0)
@@ -181,9 +183,7 @@ def test_schedules_that_do_not_run_are_reported(tagger_with_redis, sqlite_databa
     assert status.json["last_tick"]["is_late"] is True
     assert "schedules do not run (last tick 1 h" in status.err
     assert "start tagger beat" in status.err
-
-
-def test_a_worker_that_disappeared_is_reported_for_an_hour(tagger_with_redis, sqlite_database):
+    record_tick(sqlite_database)
     row = {"name": "tagger-1@rack", "device": "cpu", "started_at": datetime.now(UTC)}
     execute(sqlite_database, insert(workers).values(row | {"heartbeat_at": time.time() - 90}))
     output = tagger_with_redis("doctor").text

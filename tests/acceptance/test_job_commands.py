@@ -162,7 +162,20 @@ def test_photos_that_were_mended_lose_their_failure_and_the_others_keep_counting
 
 
 @pytest.mark.usefixtures("failing_photos")
-def test_kinds_narrow_failures_and_retries(tagger_with_redis):
+def test_kinds_narrow_failures_and_retries_and_a_dry_run_counts_them_and_stores_nothing(
+    tagger_with_redis, tmp_path, sqlite_database, monkeypatch
+):
+    with monkeypatch.context() as other_model:
+        tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
+        other_model.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
+        output = tagger_with_redis("job", "retry", "--dry-run")
+        assert "empty: 1\n" in output.text
+        assert "3 photos would be classified again" in output.err
+        document = tagger_with_redis("job", "retry", "--dry-run", "--json").json
+        assert (document["job"], document["total"], sum(document["kinds"].values())) == (None, 3, 3)
+        with sqlite_database.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(jobs)) == 1
+            assert connection.scalar(select(func.count()).select_from(models)) == 1
     assert len(tagger_with_redis("job", "failures", "--kind", "empty", "--json").json) == 1
     retried = tagger_with_redis("job", "retry", "--kind", "empty")
     assert retried.code == 3
@@ -176,22 +189,6 @@ def test_kinds_narrow_failures_and_retries(tagger_with_redis):
         output = tagger_with_redis("job", command, "--kind", "broken")
         assert output.code == 2
         assert "there is no kind broken" in output.err
-
-
-@pytest.mark.usefixtures("failing_photos")
-def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
-    tagger_with_redis, tmp_path, sqlite_database, monkeypatch
-):
-    tiny_artifact(tmp_path / "other.pt", seed=1, name="other")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "other.pt"))
-    output = tagger_with_redis("job", "retry", "--dry-run")
-    assert "empty: 1\n" in output.text
-    assert "3 photos would be classified again" in output.err
-    document = tagger_with_redis("job", "retry", "--dry-run", "--json").json
-    assert (document["job"], document["total"], sum(document["kinds"].values())) == (None, 3, 3)
-    with sqlite_database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(jobs)) == 1
-        assert connection.scalar(select(func.count()).select_from(models)) == 1
 
 
 PARIS, BERLIN, TOKYO = (48.8584, 2.2945), (52.5163, 13.3777), (35.68, 139.77)

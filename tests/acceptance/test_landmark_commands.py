@@ -106,11 +106,13 @@ def german(tagger, tmp_path, monkeypatch) -> CommandRunner:
     return tagger
 
 
-def test_every_command_shows_the_name_in_the_language(german, tmp_path):
-    tagged = german("tag", "photos")
+def test_every_command_shows_and_writes_the_name_in_the_language(german, tmp_path, monkeypatch):
+    tagged = german("tag", "photos", "--write", "sidecar")
+    assert tagged.code == 0
     assert "eiffel.jpg: Eiffelturm " in tagged.text
     assert "gate.jpg: Brandenburg Gate " in tagged.text
     photo = tmp_path / "photos" / "eiffel.jpg"
+    assert "XMP:dc:subject\t\tEiffelturm" in german("metadata", "show", photo).text
     assert "eiffel.jpg: Eiffelturm confirmed" in german("confirm", "eiffel tower", photo).text
     for command in (
         ("query", "--landmark", "Tour Eiffel"),
@@ -129,18 +131,12 @@ def test_every_command_shows_the_name_in_the_language(german, tmp_path):
     assert (listed["landmark"], listed["name"]) == (EIFFEL, "Eiffelturm")
     assert {"Eiffel Tower", "Tour Eiffel", "La Dame de Fer"} <= set(listed["other_names"])
     assert german("show", photo, "--json").json["verdicts"][0]["name"] == "Eiffelturm"
-
-
-def test_metadata_gets_the_names_of_the_language_that_the_job_was_made_with(german, monkeypatch):
-    assert german("tag", "photos", "--write", "sidecar").code == 0
-    shown = german("metadata", "show", "photos/eiffel.jpg").text
-    assert "XMP:dc:subject\t\tEiffelturm" in shown
     monkeypatch.delenv("TAGGER_LANGUAGE")
     planned = german("metadata", "write", "--to", "sidecar", "--dry-run").text
     assert "eiffel.jpg.xmp: - Eiffelturm, + Eiffel Tower\n" in planned
     assert "gate" not in planned
     german("metadata", "write", "--to", "sidecar")
-    assert "Eiffelturm" not in Path("photos/eiffel.jpg.xmp").read_text()
+    assert "Eiffelturm" not in photo.with_name("eiffel.jpg.xmp").read_text()
 
 
 @pytest.fixture

@@ -52,6 +52,12 @@ def test_locate_says_where_positions_come_from(tagger, library):
     again = tagger("locate", "--json")
     assert (again.json, "changed" in again.err) == ({**counts, "companions": []}, False)
     assert len(library.found()) == 3
+    # Writing says when they are not up to date.
+    write = ("metadata", "write", "--to", "sidecar", "--gps-estimated", "--dry-run")
+    assert "up to date: run tagger locate" not in tagger(*write).err
+    with library.database.write() as connection:
+        record_matching_photos(connection, photos.c.camera_id.is_not(None))
+    assert "positions are not up to date; run: tagger locate" in tagger(*write).err
 
 
 def test_a_dry_run_changes_nothing_and_unknown_photos_are_not_counted(tagger, library):
@@ -69,15 +75,6 @@ def test_a_dry_run_changes_nothing_and_unknown_photos_are_not_counted(tagger, li
     library.photo("damaged.jpg", classified=False, content_id=content_id, failure_kind="corrupt")
     assert tagger("locate", "--json").json["unknown"] == 1
     assert len(tagger("query", "--position", "none", "--json").json) == 1
-
-
-def test_writing_says_that_positions_are_not_up_to_date(tagger, library):
-    tagger("locate")
-    write = ("metadata", "write", "--to", "sidecar", "--gps-estimated", "--dry-run")
-    assert "up to date: run tagger locate" not in tagger(*write).err
-    with library.database.write() as connection:
-        record_matching_photos(connection, photos.c.camera_id.is_not(None))
-    assert "positions are not up to date; run: tagger locate" in tagger(*write).err
 
 
 def test_formats_and_show_have_positions_of_each_source(tagger, library):
