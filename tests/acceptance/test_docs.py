@@ -138,16 +138,12 @@ def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal):
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_commands_and_options_that_are_shown_exist(page):
+def test_commands_and_options_that_are_shown_exist_and_links_lead_somewhere(page):
     for block in [*_blocks(page.read_text(), "sh"), *_blocks(page.read_text(), "console")]:
         for command in re.findall(r"(?:^|^\$ |xargs -0 )((?:tagger|trainer) [^|\n]*)", block, re.MULTILINE):
             _check_options(command.split())
         for target in re.findall(r"^make (\w+)", block, re.MULTILINE):
             assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), re.MULTILINE), target
-
-
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_links_to_pages_and_headings_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
     for target, heading in re.findall(r"\]\((?!https?://)([^)#]*\.md|)#([^)]+)\)", page.read_text()):

@@ -22,7 +22,13 @@ from rig.servers import KEYS, PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
 from support.commands import Terminal, draw_many, stop
 from support.local_servers import running
-from support.tls_servers import TlsPostgresServer, TlsRedisServer, postgres_programs, redis_program
+from support.tls_servers import (
+    TlsPostgresServer,
+    TlsRedisServer,
+    postgres_programs,
+    redis_program,
+    run_script,
+)
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database
@@ -49,16 +55,13 @@ def postgres(request) -> Iterator[PostgresServer]:
     with PostgresServer() as server:
         if request.param == "page":
             as_superuser, as_owner, after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-            for url, script in ((server.url, as_superuser), (owner_of(server), as_owner)):
-                with closing(psycopg.connect(url, autocommit=True)) as connection:
-                    for statement in script.split(";\n"):
-                        connection.execute(statement.encode())
+            run_script(server.url, as_superuser)
+            run_script(owner_of(server), as_owner)
         else:
             create_roles_of_compose(server)
             after_upgrade = HIDE[-1].removeprefix("--command=")
         upgrade_database(owner_of(server))
-        with closing(psycopg.connect(owner_of(server), autocommit=True)) as connection:
-            connection.execute(after_upgrade.encode())
+        run_script(owner_of(server), after_upgrade)
         yield server
 
 
@@ -120,12 +123,10 @@ def test_only_the_owner_upgrades_and_gets_a_copy(postgres, tmp_path, monkeypatch
     laptop_url = f"sqlite:///{tmp_path}/laptop.sqlite"
     with closing(open_database(laptop_url)) as laptop:
         TaggedFolder(laptop, tmp_path)  # its model has landmarks, whose ids a sequence continues
-    with closing(psycopg.connect(postgres.url, autocommit=True)) as connection:
-        connection.execute("CREATE DATABASE moved OWNER tagger_owner")
+    run_script(postgres.url, "CREATE DATABASE moved OWNER tagger_owner")
     _, as_owner, _ = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     owner_url = postgres.url.replace("//postgres@/postgres", "//tagger_owner@/moved")
-    with closing(psycopg.connect(owner_url, autocommit=True)) as connection:
-        connection.execute(as_owner.encode())
+    run_script(owner_url, as_owner)
 
     def run_as(url: str, *command: str) -> tuple[int, str]:
         monkeypatch.setenv("TAGGER_DATABASE_URL", url)

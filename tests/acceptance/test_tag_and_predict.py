@@ -17,8 +17,6 @@ from support.artifacts import colour_of, tiny_artifact
 from support.camera_photos import draw_shot
 from support.commands import Screen, draw, draw_many
 
-TOWER, GATE = colour_of(0), colour_of(1)
-
 
 def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(terminal):
     """With -q, a line for each in which something was found."""
@@ -259,31 +257,18 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal):
     assert terminal.json("forget", "photos")["forgotten"] == 2
 
 
-@pytest.fixture
-def photos(terminal) -> Path:
-    """A RAW file of each kind whose largest preview shows another landmark than the small ones."""
-    folder = terminal.folder / "photos"
-    folder.mkdir()
+def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal):
+    """The small ones show another landmark."""
+    drawn = {"large": (colour_of(0), LARGE), "middle": (colour_of(1), MIDDLE)}
+    drawn["thumbnail"] = (colour_of(1), THUMBNAIL)
+    previews = {
+        name: encode_image(Image.new("RGB", size, colour), "JPEG") for name, (colour, size) in drawn.items()
+    }
+    photos = terminal.folder / "photos"
+    photos.mkdir()
     for kind in RAW_KINDS:
-        write_raw(folder / f"IMG_{kind}.{kind.upper()}")
-    return folder
-
-
-def write_raw(path: Path, large_px: tuple[int, int] = LARGE) -> None:
-    raw = RawContent(
-        large=plain(TOWER, large_px),
-        middle=plain(GATE, MIDDLE if large_px == LARGE else THUMBNAIL),
-        thumbnail=plain(GATE, THUMBNAIL),
-        sensor=path.name.encode() * 1000,
-    )
-    path.write_bytes(raw_file(path.suffix[1:].lower(), raw))
-
-
-def plain(colour: tuple[int, int, int], size: tuple[int, int]) -> bytes:
-    return encode_image(Image.new("RGB", size, colour), "JPEG")
-
-
-def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal, photos):
+        raw = RawContent(**previews, sensor=kind.encode() * 1000)
+        (photos / f"IMG_{kind}.{kind.upper()}").write_bytes(raw_file(kind, raw))
     before = {path.name: path.read_bytes() for path in photos.iterdir()}
     tagged = terminal.json("tag", "photos")
     assert (tagged["tagged"], tagged["failed"]) == (len(RAW_KINDS), 0)

@@ -16,10 +16,6 @@ from tagger.interface import open as open_library
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8  # Photos of the church
-KEYS = [
-    *("landmark", "examples", "rejected", "compared", "tagged", "suggested", "precision"),
-    *("named_otherwise", "seconds", "doubtful", "kept", "undo"),
-]
 
 
 class Library:
@@ -85,11 +81,11 @@ def test_a_place_is_taught_and_found_in_the_library(tagger, library):
     assert tagger("query", "--near", "51,13.7", "--count").text == f"{PHOTOS}\n"
 
 
-def test_json_has_the_documented_keys_and_existing_facts_stay(tagger, library):
+def test_json_has_the_numbers_and_existing_facts_stay(tagger, library):
     options = ("--not", library.bridge, library.others, "--by", "Ada", "--json")
     document = tagger("teach", "Our church", *library.church(0, 1), *options).json
-    assert list(document) == KEYS
-    assert [document[key] for key in KEYS[:4]] == ["our-church", 2, 11, 19]
+    counts = tuple(document[key] for key in ("landmark", "examples", "rejected", "compared"))
+    assert counts == ("our-church", 2, 11, 19)
     verdicts = tagger("review", "list", "--verdict", "rejected", "--json").json
     assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
     first = ("teach", "Our mill", library.bridge, "--country", "Germany")

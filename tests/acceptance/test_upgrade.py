@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from support.command_line import run_program
 from support.commands import Terminal, draw_many
 from support.databases import read_rows
-from support.tls_servers import PAGE as HARDEN
+from support.tls_servers import PAGE as HARDEN, run_script
 
 from tagger.database import CLASSIFIED_OUTCOMES, schema
 from tagger.database.connection import Database
@@ -211,8 +211,8 @@ def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path):
     with PostgresServer() as server:
         as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
         address = server.url.replace("/postgres?", "/tagger?")
-        _execute(server.url, as_superuser)
-        _execute(address.replace("//postgres@", "//tagger_owner@"), as_owner)
+        run_script(server.url, as_superuser)
+        run_script(address.replace("//postgres@", "//tagger_owner@"), as_owner)
         terminal = Terminal(
             tmp_path / "home", {"TAGGER_DATABASE_URL": address.replace("//postgres@", "//tagger_owner@")}
         )
@@ -229,7 +229,7 @@ def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path):
             "PATH": f"{server.programs}:{os.environ['PATH']}",
         }
         run_program("bash", "-c", dump, cwd=tmp_path, env=os.environ | variables)
-        _execute(server.url, "DROP DATABASE tagger WITH (FORCE)")
+        run_script(server.url, "DROP DATABASE tagger WITH (FORCE)")
         run_program("bash", "-c", restore, cwd=tmp_path, env=os.environ | variables)
         terminal.run("db", "check")
         assert terminal.json("query") == photos
@@ -239,12 +239,6 @@ def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path):
             assert connection.execute("SELECT count(*) FROM photos").fetchone() == (10,)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("DELETE FROM photos")
-
-
-def _execute(url: str, script: str) -> None:
-    with closing(psycopg.connect(url, autocommit=True)) as connection:
-        for statement in script.split(";\n"):
-            connection.execute(statement.encode())
 
 
 @pytest.mark.slow

@@ -48,6 +48,12 @@ def with_replacements(text: str, replacements: Mapping[str, object]) -> str:
     return text
 
 
+def run_script(url: str, script: str) -> None:
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        for statement in script.split(";\n"):
+            connection.execute(statement.encode())
+
+
 def refused_objects(server: RedisServer) -> set[object]:
     """Which commands, keys and channels a Redis server has refused to limited users."""
     with server.client() as client:
@@ -156,13 +162,8 @@ class TlsPostgresServer(Server):
 
     def create_roles(self) -> None:
         as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-        for url, script in (
-            (self._superuser_url, as_superuser),
-            (self.url("tagger_owner", "OWNER_PASSWORD"), as_owner),
-        ):
-            with closing(psycopg.connect(url, autocommit=True)) as connection:
-                for statement in script.split(";\n"):
-                    connection.execute(statement.encode())
+        run_script(self._superuser_url, as_superuser)
+        run_script(self.url("tagger_owner", "OWNER_PASSWORD"), as_owner)
 
     def _write_configuration(self) -> None:
         configuration = with_replacements(
