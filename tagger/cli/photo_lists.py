@@ -163,14 +163,11 @@ def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:
         yield [path, None, None, shown or photo.outcome or "not classified", None]
     for tag in photo.tags:
         score = None if tag.score is None else Score(tag.score)
-        yield [path, tag.name, score, _tag_state(tag), tag.country]
-
-
-def _tag_state(tag: Tag) -> str:
-    # The verdict, or why a tag is accepted or not in spite of its score.
-    if tag.verdict or tag.reason:
-        return tag.verdict or tag.reason or ""
-    return "" if tag.accepted else tag.state or "not accepted"
+        # The verdict, or why a tag is accepted or not in spite of its score.
+        state = tag.verdict or tag.reason or ""
+        if not state and not tag.accepted:
+            state = tag.state or "not accepted"
+        yield [path, tag.name, score, state, tag.country]
 
 
 def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> int:

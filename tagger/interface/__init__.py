@@ -234,11 +234,8 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition is unknown, has an invalid value, or contradicts another one.
         """
-        query, text = (
-            query_of(conditions, Conditions),
-            str(conditions.get("text") or ""),
-        )
-        return Photos(self._database, self._settings.roots, query, text, conditions)
+        query = query_of(conditions, Conditions)
+        return Photos(self._database, self._settings.roots, query, conditions)
 
     def photo(self, path: str | Path) -> Photo:
         """Return a photo with all its tags, accepted or not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from html import escape
 from importlib import import_module
@@ -111,8 +111,7 @@ class Photos:
     _database: Database
     _roots: RootPaths
     _query: PhotoQuery
-    _text: str = ""
-    _conditions: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    _conditions: Mapping[str, Any]
 
     def __repr__(self) -> str:
         shown = "".join(
@@ -141,8 +140,8 @@ class Photos:
             QueryOptionInvalid: the text contradicts a condition.
         """
         query = self._query
-        if self._text:
-            query = text_query(self._database, self._text, self._roots).within(query)
+        if text := str(self._conditions.get("text") or ""):
+            query = text_query(self._database, text, self._roots).within(query)
         return find_tagged(self._database, query, self._roots)
 
     def to_dataframe(self) -> Any:
