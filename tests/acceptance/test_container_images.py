@@ -50,13 +50,6 @@ exec chroot "$ROOT" /usr/bin/env --chdir=/data -i $ENVIRONMENT \\
 """
 
 
-def missing_program() -> str | None:
-    """What keeps images from being built here; None if nothing does."""
-    if os.geteuid():
-        return "images are built as root"
-    return next((f"{name} is not installed" for name in PROGRAMS if shutil.which(name) is None), None)
-
-
 @dataclass(frozen=True)
 class Image:
     """A built image: its configuration, and its files in a folder that is mounted."""
@@ -176,8 +169,10 @@ START_S = 300.0
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    if (reason := missing_program()) is not None:
-        pytest.skip(reason)
+    if os.geteuid():
+        pytest.skip("images are built as root")
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        pytest.skip(f"{missing[0]} is not installed")
     with built_image("cpu") as built:
         yield built
 

@@ -10,8 +10,18 @@ from rig.containers import jpeg_segment
 from support.commands import draw
 from support.written_folder import SIDECAR_OF_USER
 
-NOT_OUTCOMES = ("tagged", "unknown", "skipped", "failed", "cancelled", "queued", "running")
-OUTCOMES = (*NOT_OUTCOMES, "written", "unchanged", "refused")
+OUTCOMES = [
+    "tagged",
+    "unknown",
+    "skipped",
+    "failed",
+    "cancelled",
+    "queued",
+    "running",
+    "written",
+    "unchanged",
+    "refused",
+]
 CREDENTIALS = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejumdc2pa")
 
 

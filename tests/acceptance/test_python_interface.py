@@ -321,29 +321,23 @@ def test_a_model_takes_each_kind_of_image_alone_or_with_others(tmp_path, monkeyp
     model.close()
 
 
-@pytest.mark.parametrize(
-    ("images", "text"),
-    [
+def test_a_model_names_what_is_no_image_checks_numbers_and_is_not_sent_elsewhere(model, tmp_path):
+    data = draw(tmp_path / "tower.jpg", 0, size=(400, 300)).read_bytes()
+    cut = Image.open(BytesIO(data[: len(data) // 2]))
+    wrong: tuple[tuple[Any, str], ...] = (
         (3, "path, bytes, .* not int"),
         ([None], "path, bytes, .* not NoneType"),
         (np.zeros((4, 4), np.uint8), r"uint8 \(H, W, 3\), and this one is uint8 \(4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"this one is uint8 \(0, 4, 3\)"),
         ("~/nowhere.png", "^~/nowhere.png: There is no such file"),
         ([b"no photo"], "^image 1: The content is not an image"),
+        ([data, cut], "^image 2: The file ends before the image does"),
         ("a\0b", "null character"),
-    ],
-)
-def test_what_is_no_image_is_an_error_that_names_it(model, images, text):
-    for call in (model.predict, model.embed):
-        with pytest.raises(TaggerError, match=text):
-            call(images)
-
-
-def test_a_model_names_an_image_that_ends_early_checks_numbers_and_is_not_sent_elsewhere(model, tmp_path):
-    data = draw(tmp_path / "tower.jpg", 0, size=(400, 300)).read_bytes()
-    image = Image.open(BytesIO(data[: len(data) // 2]))
-    with pytest.raises(TaggerError, match=r"^image 2: The file ends before the image does"):
-        model.predict([data, image])
+    )
+    for images, text in wrong:
+        for call in (model.predict, model.embed):
+            with pytest.raises(TaggerError, match=text):
+                call(images)
     for number in (0, "3"):
         with pytest.raises(TaggerError, match="top_k"):
             model.predict([], top_k=number)

@@ -1,9 +1,6 @@
 """`tagger watch` and `tagger up --watch`: what is new is tagged soon, and what is deleted is gone."""
 
-from pathlib import Path
-
 import pytest
-from support.buckets import Bucket
 from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
@@ -66,10 +63,6 @@ def bucket_terminal(tmp_path, bucket) -> Terminal:
     return Terminal(tmp_path / "terminal", bucket.environment())
 
 
-def put(bucket_terminal: Terminal, bucket: Bucket, key: str, label: int = 1, seed: int = 1) -> None:
-    bucket.put(key, draw(bucket_terminal.folder / "drawn" / Path(key).name, label, seed=seed))
-
-
 def test_scans_find_what_is_new_and_gone_in_a_bucket(bucket_terminal, bucket, capsys):
     bucket_terminal.run("tag", bucket.address)
     tagged = Tagged()
@@ -78,7 +71,7 @@ def test_scans_find_what_is_new_and_gone_in_a_bucket(bucket_terminal, bucket, ca
         watcher = Watcher(open_session(), selection, tagged.tag, scan_every_s=0.0)
         watcher.step()
         assert tagged == []
-        put(bucket_terminal, bucket, "2026/02/behind.jpg")
+        bucket.put("2026/02/behind.jpg", draw(bucket_terminal.folder / "behind.jpg", 1, seed=1))
         bucket.delete("2026/01/first.jpg")
         watcher.step()
     assert tagged == [{"behind.jpg"}]
