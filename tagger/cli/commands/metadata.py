@@ -318,8 +318,7 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
         return
     counts: Counter[str] = Counter()
     for preview in previews:
-        _print_preview(preview)
-        counts.update(_summarised(preview))
+        counts.update(_print_preview(preview))
     photos = count_of(counts["changed"], "photo") if counts["changed"] else "no photo"
     parts = [f"{photos} would be changed"]
     for state, noun, effect in (
@@ -334,33 +333,25 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
     console.info(f"{', '.join(parts)}; nothing was changed{hint}")
 
 
-def _summarised(preview: MetadataPreview) -> Iterator[str]:
-    # What would happen to the photo and its sidecar files, for the summary.
-    if preview.plan is None:
-        yield "refused"
-        return
-    changing = [file for file in preview.plan.files if file.changes]
-    if not changing:
-        yield "same"
-    for file in changing:
-        of_sidecar = "new" if file.original.data is None else "sidecar"
-        yield "changed" if file.target == "embed" else of_sidecar
-
-
-def _print_preview(preview: MetadataPreview) -> None:
+def _print_preview(preview: MetadataPreview) -> list[str]:
+    # Returns what would happen to the photo and its sidecar files, for the summary.
     path = printable(str(preview.path))
     if preview.plan is None:
         typer.echo(f"{path}: would not be written: {printable(str(preview.problem))}")
-        return
+        return ["refused"]
     if preview.plan.refusal:
         typer.echo(
             f"{path}: would get a sidecar file instead: {printable(preview.plan.refusal.text)}"
         )
+    states = []
     for file in preview.plan.files:
         if file.changes:
             _print_file(file)
+            of_sidecar = "new" if file.original.data is None else "sidecar"
+            states.append("changed" if file.target == "embed" else of_sidecar)
     for text in preview.plan.lost.values():
         typer.echo(f"{path}: {printable(text)}")
+    return states or ["same"]
 
 
 def _print_file(plan: FilePlan) -> None:
@@ -450,15 +441,12 @@ def metadata_state(
         return MetadataState(None, (_sidecar_state(file),), None)
     try:
         data = read_named(file, max_bytes=max_bytes).data
-    except PhotoFailed as failed:
-        raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
-    try:
         written = [
             WrittenFile(file.with_name(name), Target.SIDECAR, "", None)
             for name in recorded
         ]
         found = find_photo_files(file, None, written)
-    except (WriteRefused, WriteFailed) as problem:
+    except (PhotoFailed, WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     sidecars = (*found.beside, *found.recorded)
     if detect_format(data) is None and not sidecars and not found.absent:
