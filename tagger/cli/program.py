@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import (
-    Collection,
     Iterable,
     Iterator,
     Mapping,
@@ -461,25 +460,6 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
         )
 
 
-def _update_text(
-    session: Session, model: RegisteredModel, learned: Collection[int], compared: int
-) -> str:
-    from tagger.landmarks import landmarks_by_id
-    from tagger.teaching.learning import taught_state
-
-    with session.database.read() as connection:
-        landmarks = list(landmarks_by_id(connection, learned).values())
-    if len(landmarks) == 1:
-        (landmark,) = landmarks
-        state = taught_state(session.database, model, landmark)
-        if state.examples:
-            found = found_text(state, "tagged by it in all", "photo")
-            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found}"
-    return (
-        f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
-    )
-
-
 def examples_text(state: TaughtState) -> str:
     """`5 photos and 2 rejected ones`: what a landmark was learned from."""
     rejected = (
@@ -524,21 +504,35 @@ def texts_of_other_models(
 
 def update_derived_facts(session: Session) -> None:
     """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
+    from tagger.landmarks import landmarks_by_id
+    from tagger.teaching.learning import taught_state
     from tagger.teaching.lessons import update_consequences
 
+    database = session.database
     lessons: Sequence[Lessons] = ()
     try:
         with ProgressLine("") as line:
             lessons = update_consequences(
-                session.database, session.settings.model, line.show_step
+                database, session.settings.model, line.show_step
             )
     except TaggerError as error:
         console.warning(
             f"the taught landmarks were not updated: {error} Then run: tagger backfill taught"
         )
     for each in lessons:
-        if each.compared:
-            console.info(_update_text(session, each.model, each.learned, each.compared))
+        if not each.compared:
+            continue
+        compared = count_of(each.compared, "photo")
+        text = f"the taught landmarks are up to date: {compared} compared"
+        with database.read() as connection:
+            landmarks = list(landmarks_by_id(connection, each.learned).values())
+        if len(landmarks) == 1:
+            state = taught_state(database, each.model, landmarks[0])
+            if state.examples:
+                found = found_text(state, "tagged by it in all", "photo")
+                name = landmarks[0].display_name
+                text = f"{name} is now learned from {examples_text(state)}: {found}"
+        console.info(text)
 
 
 def print_due(database: Database) -> None:

@@ -244,14 +244,13 @@ def _rehearse(
             "new": is_new,
             "examples": counts[0],
             "rejected": counts[1],
-        }
-        paths = {
+            "named_otherwise": taught.named_otherwise,
             "untagged": [str(path) for path in untagged],
             "compared": taught.compared,
+            **{name: getattr(taught.state, name) for name in FOUND},
+            "dry_run": True,
         }
-        found = {name: getattr(taught.state, name) for name in FOUND}
-        otherwise = {"named_otherwise": taught.named_otherwise}
-        write_json(plan | otherwise | paths | found | {"dry_run": True})
+        write_json(plan)
         return
     first = (
         f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
