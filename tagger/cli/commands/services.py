@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from tagger.cli.pools import Services
     from tagger.jobs.enqueue.selection import Selection
     from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
@@ -231,19 +230,21 @@ def _supervise(
     *,
     once: bool,
 ) -> int:
-    # Run the services, and follow the job over `selection`; returns the exit code.
+    # Run the services, and follow the job over `selection`, then others that have photos of it; returns the
+    # exit code.
     #
-    # `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does
+    # `watched`: the arguments of `tagger watch`, which starts when the jobs are finished; None: it does
     # not run.
-    from tagger.cli.job_submission import send_job, submit_tagging
+    from tagger.cli.job_submission import follow, send_job, submit_tagging
+    from tagger.cli.job_text import print_next_steps
     from tagger.cli.pools import Services
     from tagger.jobs.enqueue.submission import Tagging
 
-    job, other_jobs = None, list[int]()
+    jobs = list[int]()
     if selection:
         request = Tagging(selection, write=metadata)
         job, report = submit_tagging(session, request, Priority.BULK)
-        other_jobs = list(report.in_other_jobs)
+        jobs = [job, *report.in_other_jobs]
         send_job(session, job, start_redis=True)
     handle_own_signals()
     # Stop when the terminal is closed, unless the command was started with nohup.
@@ -254,10 +255,16 @@ def _supervise(
         console.info(f"starting a worker; its log is {services.worker.log}")
         if page is not None:
             console.info(f"the web page is at {address_of(*page.getsockname()[:2])}")
-        if job is not None:
-            code = _follow_job(session, job, services)
-            for other in other_jobs:
-                code = _follow_job(session, other, services) or code
+        for job in jobs:
+            try:
+                code = follow(session.database, job, on_poll=services.check) or code
+            except ProcessFailed:
+                console.warning(
+                    f"job {job} is not finished. When the cause below is repaired, "
+                    "continue it with: tagger up"
+                )
+                raise
+            print_next_steps(session.database, job)
         if watched is not None:
             watch_log = services.start("watch", "watch", *watched).log
             console.info(f"watching for new photos; the log is {watch_log}")
@@ -270,22 +277,6 @@ def _supervise(
         while not once:
             services.check()
             time.sleep(POLL_S)
-    return code
-
-
-def _follow_job(session: Session, job: int, services: Services) -> int:
-    # Show the progress of the job until it ends; returns the exit code.
-    from tagger.cli.job_submission import follow
-    from tagger.cli.job_text import print_next_steps
-
-    try:
-        code = follow(session.database, job, on_poll=services.check)
-    except ProcessFailed:
-        console.warning(
-            f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
-        )
-        raise
-    print_next_steps(session.database, job)
     return code
 
 
