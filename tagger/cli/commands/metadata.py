@@ -84,14 +84,6 @@ metadata_app = typer.Typer(
 TAKE_OVER = "run: tagger tag FOLDER --write sidecar, then: tagger metadata undo FOLDER"
 SHOWN_FILES = 3
 
-To = Annotated[
-    Literal["sidecar", "embed"],
-    option(
-        "--to",
-        "sidecar|embed",
-        "sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
-    ),
-]
 Enqueue = Annotated[
     bool,
     flag("--enqueue", "Create a job for the workers instead, and print its number."),
@@ -128,7 +120,14 @@ def write(
         ),
     ] = None,
     *,
-    to: To,
+    to: Annotated[
+        Literal["sidecar", "embed"],
+        option(
+            "--to",
+            "sidecar|embed",
+            "sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
+        ),
+    ],
     gps: Gps = False,
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,

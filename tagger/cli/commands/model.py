@@ -41,14 +41,6 @@ model_app = typer.Typer(
 
 NAMED_PHOTOS = 9
 
-ModelFile = Annotated[
-    Path,
-    argument(
-        "FILE",
-        "A model file of `trainer export`. It is a program: name only files that you trust.",
-    ),
-]
-
 
 @model_app.command("list")
 def list_models(json: Json = False) -> None:
@@ -79,7 +71,13 @@ def list_models(json: Json = False) -> None:
 
 @model_app.command("add")
 def add(
-    file: ModelFile,
+    file: Annotated[
+        Path,
+        argument(
+            "FILE",
+            "A model file of `trainer export`. It is a program: name only files that you trust.",
+        ),
+    ],
     name: Annotated[
         str | None,
         option(

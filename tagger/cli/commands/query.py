@@ -49,19 +49,17 @@ if TYPE_CHECKING:
     from tagger.registry import RegisteredModel
     from tagger.teaching.classifiers import Embeddings
 
-Text = Annotated[
-    list[str] | None,
-    argument(
-        "TEXT",
-        "Landmarks, countries, cities, trips, cameras, folders and dates.",
-        show_default=False,
-    ),
-]
-
 
 @with_option_groups
 def query(
-    text: Text = None,
+    text: Annotated[
+        list[str] | None,
+        argument(
+            "TEXT",
+            "Landmarks, countries, cities, trips, cameras, folders and dates.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     query_options: QueryOptions,
     outcome_options: OutcomeOptions,

@@ -454,13 +454,13 @@ def watch(
         text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
         raise typer.BadParameter(text, param_hint="FOLDER")
 
-    def tag_photos(photos: Selection) -> int:
+    def tag_photos(photos: Selection) -> None:
         request = Tagging(photos, write=metadata)
         if enqueue:
             job, _ = submit_tagging(session, request, Priority.BULK)
             send_job(session, job, start_redis=True)
-            return job
-        return tag_here(session, request)[0]
+        else:
+            tag_here(session, request)
 
     announce_stop("start the same command again: it finds what is not tagged yet")
     watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every)
