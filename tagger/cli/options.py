@@ -212,12 +212,21 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
 Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"], OUTPUT)]
 
 
-def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:
+def parse_format(
+    name: Format | None,
+    *,
+    json: bool,
+    print0: bool = False,
+    impossible: Collection[Format] = (),
+    reason: str = "",
+) -> Format:
     """Return the format that --format, --json and --print0 select.
 
     Raises:
-        typer.BadParameter: the options contradict each other.
+        typer.BadParameter: the options contradict each other, or the format is `impossible`, for this reason.
     """
+    if name in impossible:
+        raise typer.BadParameter(reason, param_hint="--format")
     if json and name not in {None, Format.JSON}:
         raise typer.BadParameter(f"it contradicts --format {name}", param_hint="--json")
     if print0 and (json or name not in {None, Format.PATHS}):

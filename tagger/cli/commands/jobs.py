@@ -173,11 +173,13 @@ def failures(
 
     tagger job failures --kind gone --format paths
     """
-    output_format = parse_format(format_, json=json, print0=print0)
-    if output_format is Format.GEOJSON:
-        raise typer.BadParameter(
-            "failures have no position; use another format", param_hint="--format"
-        )
+    output_format = parse_format(
+        format_,
+        json=json,
+        print0=print0,
+        impossible={Format.GEOJSON},
+        reason="failures have no position; use another format",
+    )
     settings, database = open_for_reading()
     is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
     if is_write_job:

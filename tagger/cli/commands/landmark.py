@@ -76,11 +76,12 @@ def list_(
 
     Example: tagger landmark list --country france
     """
-    output_format = parse_format(format_, json=json)
-    if output_format is Format.PATHS:
-        raise typer.BadParameter(
-            "landmarks have no paths; use another format", param_hint="--format"
-        )
+    output_format = parse_format(
+        format_,
+        json=json,
+        impossible={Format.PATHS},
+        reason="landmarks have no paths; use another format",
+    )
     database = open_for_reading().database
     if not write_landmarks(
         landmark_counts(database, country, include_empty=include_empty), output_format

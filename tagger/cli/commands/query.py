@@ -204,9 +204,12 @@ def trips(
     """
     from tagger.query.counts import trip_document, trip_summaries
 
-    output_format = parse_format(format_, json=json)
-    if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV, Format.CSV_BOM}:
-        raise typer.BadParameter("use table, json or ndjson", param_hint="--format")
+    output_format = parse_format(
+        format_,
+        json=json,
+        impossible={Format.PATHS, Format.GEOJSON, Format.CSV, Format.CSV_BOM},
+        reason="use table, json or ndjson",
+    )
     if year is not None:
         if taken_after or taken_before:
             raise typer.BadParameter(

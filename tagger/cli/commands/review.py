@@ -382,11 +382,12 @@ def list_(
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
-    output_format = parse_format(format_, json=json)
-    if output_format in {Format.PATHS, Format.GEOJSON}:
-        raise typer.BadParameter(
-            "use table, json, ndjson or csv", param_hint="--format"
-        )
+    output_format = parse_format(
+        format_,
+        json=json,
+        impossible={Format.PATHS, Format.GEOJSON},
+        reason="use table, json, ndjson or csv",
+    )
     filters = VerdictFilter(verdict, by, verdict_options.parse())
     settings, database = open_for_reading()
     verdicts = list_verdicts(database, filters, settings.roots)
