@@ -132,9 +132,27 @@ def finish_job(
     send_job(session, job, start_redis=wait)
     if not json:
         typer.echo(f"job {job}" if sys.stdout.isatty() else job)
+    if not wait:
+        _print_submission(session, job, json=json)
+        return
+    follow_to_end(session.database, job, other_jobs, json=json)
+
+
+def follow_to_end(
+    database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
+) -> NoReturn:
+    """Follow a job of workers until it ends, then others, and end the command as they do."""
+    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
+    code = follow(database, job, json=json)
+    for other in other_jobs:
+        code = follow(database, other) or code
+    if not json:
+        print_next_steps(database, job)
+    raise typer.Exit(code)
+
+
+def _print_submission(session: Session, job: int, *, json: bool) -> None:
     database = session.database
-    if wait:
-        follow_to_end(database, job, other_jobs, json=json)
     progress = find_job(database, job)
     if json:
         write_json(progress)
@@ -157,19 +175,6 @@ def finish_job(
         console.info(problem)
     if progress.skipped_folders:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
-
-
-def follow_to_end(
-    database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
-) -> NoReturn:
-    """Follow a job of workers until it ends, then others, and end the command as they do."""
-    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-    code = follow(database, job, json=json)
-    for other in other_jobs:
-        code = follow(database, other) or code
-    if not json:
-        print_next_steps(database, job)
-    raise typer.Exit(code)
 
 
 def print_plan(settings: Settings, request: Tagging) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
+    from tagger.jobs.enqueue.job_json import FoundThing
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
@@ -211,12 +212,7 @@ def tick_text(last_tick: LastTick) -> str:
 
 def print_next_steps(database: Database, job: int) -> None:
     """Print why photos were skipped, how to see, correct and write the tags of a job, and how to teach."""
-    from tagger.ledger.job_control import (
-        find_job,
-        has_write_option,
-        job_options,
-        tag_job_paths,
-    )
+    from tagger.ledger.job_control import find_job
 
     progress = find_job(database, job)
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
@@ -230,19 +226,7 @@ def print_next_steps(database: Database, job: int) -> None:
     if progress.tagged or progress.unknown:
         _print_turned_tags(database, job)
     if progress.tagged:
-        paths = tag_job_paths(job_options(database, [job])[job])
-        under = path = f"--job {job}"
-        if len(paths) == 1:
-            path = shlex.quote(str(paths[0]))
-            under = f"--under {path}"
-        console.info(f"to see the tags, run: tagger query {under}")
-        console.info(
-            "to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO"
-        )
-        if not has_write_option(database, job):
-            console.info(
-                f"to write them to metadata, run: tagger metadata write {path} --to sidecar"
-            )
+        _print_tag_commands(database, job)
     if progress.unknown:
         console.info(
             "to name a place that the model does not know, run: tagger teach NAME PHOTO…"
@@ -289,6 +273,24 @@ def unread_lines(database: Database, job: int) -> list[str]:
     return lines
 
 
+def _print_tag_commands(database: Database, job: int) -> None:
+    from tagger.ledger.job_control import has_write_option, job_options, tag_job_paths
+
+    paths = tag_job_paths(job_options(database, [job])[job])
+    under = path = f"--job {job}"
+    if len(paths) == 1:
+        path = shlex.quote(str(paths[0]))
+        under = f"--under {path}"
+    console.info(f"to see the tags, run: tagger query {under}")
+    console.info(
+        "to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO"
+    )
+    if not has_write_option(database, job):
+        console.info(
+            f"to write them to metadata, run: tagger metadata write {path} --to sidecar"
+        )
+
+
 PHOTOS_SHOWN = 3
 LANDMARKS_SHOWN = 20
 
@@ -299,51 +301,17 @@ def job_report(
     """What a job found, or did not do to metadata: more keys of its document, and lines of text."""
     if progress.kind not in METADATA_KINDS:
         return _landmark_report(database, progress)
-    from tagger.ledger.items import (
-        EDITED,
-        count_refusals,
-        count_refusals_with_sidecar,
-        unwritten_photos,
-    )
-    from tagger.metadata import RefusalKind
+    if progress.kind == JobKind.UNDO:
+        paths = _edited_photos(database, progress.job)
+        lines = _refusal_lines(database, progress, 0)
+        return {"edited": paths}, [*lines, *_edited_lines(progress.job, paths)]
+    from tagger.ledger.items import count_refusals_with_sidecar
 
-    lines = []
-    is_undo = progress.kind == JobKind.UNDO
     with_sidecar = 0
     if progress.refused:
-        if not is_undo:
-            with_sidecar = count_refusals_with_sidecar(database, progress.job)
-        counts = count_refusals(database, progress.job)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-        others = f"; the tags of {with_sidecar} of them are in sidecars"
-        lines.append(f"refused: {kinds}{others if with_sidecar else ''}")
-        if signed := counts.get(RefusalKind.SIGNED):
-            lines.append(
-                f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the "
-                "signature over the whole file. Their tags go into sidecars; nothing needs to be done"
-            )
-    if not is_undo:
-        return {"refused_with_sidecar": with_sidecar}, lines
-    # The photos with a file or sidecar that another program has changed since the write.
-    from tagger.jobs.enqueue.job_json import failure_documents
-    from tagger.settings import load_settings  # pydantic
-
-    edited = unwritten_photos(database, progress.job, (EDITED,))
-    documents = failure_documents(database, edited, load_settings().roots)
-    paths = [each.path for each in documents]
-    if paths:
-        names = list(map(printable, paths[:PHOTOS_SHOWN]))
-        if len(paths) > PHOTOS_SHOWN:
-            names.append(f"and {len(paths) - PHOTOS_SHOWN} more")
-        lines.append(
-            f"edited: {count_of(len(paths), 'photo')} whose file or sidecar another program has changed "
-            f"since the write. Only tagger's values were removed; the rest stays: {', '.join(names)}"
-        )
-        lines.append(
-            f"to list them, run: tagger job failures {progress.job} --kind edited. "
-            "Delete sidecars that you do not need"
-        )
-    return {"edited": paths}, lines
+        with_sidecar = count_refusals_with_sidecar(database, progress.job)
+    lines = _refusal_lines(database, progress, with_sidecar)
+    return {"refused_with_sidecar": with_sidecar}, lines
 
 
 def _landmark_report(
@@ -351,12 +319,16 @@ def _landmark_report(
 ) -> tuple[dict[str, Any], list[str]]:
     # The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one.
     from tagger.jobs.enqueue.job_json import job_findings
-    from tagger.ledger.job_control import has_only_things
     from tagger.teaching.lessons import has_likely_suggestion
-    from tagger.things import count_photos_with_things
 
     findings = job_findings(database, progress.job)
     landmarks, suggested = findings.landmarks, findings.suggested
+    of_things = _things_lines(database, progress.job, findings.things)
+    if of_things and progress.kind == JobKind.BACKFILL:
+        from tagger.ledger.job_control import has_only_things
+
+        if has_only_things(database, progress):
+            return vars(findings), of_things
     lines = ["Photos  Landmark"] if landmarks else []
     lines += [
         f"{each.photos:6}  {printable(each.name)}"
@@ -364,23 +336,77 @@ def _landmark_report(
     ]
     if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
         lines.append(f"        and {more} more; to list all, run: tagger landmark list")
-    if findings.things:
-        count = count_photos_with_things(database, progress.job)
-        verb = "shows" if count == 1 else "show"
-        counts = [
-            f"{printable(each.name)} {number_text(each.photos)}"
-            for each in findings.things
-        ]
-        things = first_names(counts, LANDMARKS_SHOWN)
-        text = f"{count_of(count, 'photo')} {verb} things: {things}"
-        if progress.kind == JobKind.BACKFILL and has_only_things(database, progress):
-            return vars(findings), [text]
-        lines.append(text)
+    lines += of_things
     if suggested and (landmarks or has_likely_suggestion(database, progress.job)):
         what = "it" if suggested == 1 else "them"
         text = f"{number_text(suggested)} more may show a landmark"
         lines.append(f"{text}; to look at {what}, run: tagger review")
     return vars(findings), lines
+
+
+def _things_lines(
+    database: Database, job: int, things: Sequence[FoundThing]
+) -> list[str]:
+    # `1,647 photos show things: Animal 474, People 230, …`.
+    if not things:
+        return []
+    from tagger.things import count_photos_with_things
+
+    count = count_photos_with_things(database, job)
+    counts = [f"{printable(each.name)} {number_text(each.photos)}" for each in things]
+    verb = "shows" if count == 1 else "show"
+    return [
+        f"{count_of(count, 'photo')} {verb} things: {first_names(counts, LANDMARKS_SHOWN)}"
+    ]
+
+
+def _edited_photos(database: Database, job: int) -> list[str]:
+    # The photos with a file or sidecar that another program has changed since the write.
+    from tagger.jobs.enqueue.job_json import failure_documents
+    from tagger.ledger.items import EDITED, unwritten_photos
+    from tagger.settings import load_settings  # pydantic
+
+    photos = unwritten_photos(database, job, (EDITED,))
+    return [
+        each.path for each in failure_documents(database, photos, load_settings().roots)
+    ]
+
+
+def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    names = list(map(printable, paths[:PHOTOS_SHOWN]))
+    if len(paths) > PHOTOS_SHOWN:
+        names.append(f"and {len(paths) - PHOTOS_SHOWN} more")
+    kept = (
+        "whose file or sidecar another program has changed since the write. Only tagger's "
+        "values were removed"
+    )
+    return [
+        f"edited: {count_of(len(paths), 'photo')} {kept}; the rest stays: {', '.join(names)}",
+        f"to list them, run: tagger job failures {job} --kind edited. Delete sidecars that you do not need",
+    ]
+
+
+def _refusal_lines(
+    database: Database, progress: JobProgress, with_sidecar: int
+) -> list[str]:
+    # How many photos were refused, by kind, and what to do about signed ones.
+    from tagger.ledger.items import count_refusals
+    from tagger.metadata import RefusalKind
+
+    if not progress.refused:
+        return []
+    counts = count_refusals(database, progress.job)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    others = f"; the tags of {with_sidecar} of them are in sidecars"
+    lines = [f"refused: {kinds}{others if with_sidecar else ''}"]
+    if signed := counts.get(RefusalKind.SIGNED):
+        lines.append(
+            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the "
+            "signature over the whole file. Their tags go into sidecars; nothing needs to be done"
+        )
+    return lines
 
 
 class JobLine(console.ProgressLine):

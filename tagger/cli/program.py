@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import (
+    Collection,
     Iterable,
     Iterator,
     Mapping,
@@ -261,25 +262,7 @@ def run() -> None:
         drop_unwritable_results()
         console.fail(stated_os_error(error))
     except Exception as error:
-        from tagger.database.engine import (
-            DAMAGED_ROWS,
-            DatabaseError,
-            reason_of,
-            stated_error,
-        )
-
-        if (
-            isinstance(error, UnicodeEncodeError)
-            and error.reason == "surrogates not allowed"
-        ):
-            reason = "it is not UTF-8; only paths may have other bytes"
-            console.fail(ArgumentInvalid(argument=ascii(error.object), reason=reason))
-        if isinstance(error, DatabaseError):
-            stated = stated_error(error, reason_of(error))
-            stated.__cause__ = error  # for the traceback of -vv
-            console.fail(stated)
-        if _databases:
-            console.warning(DAMAGED_ROWS)
+        _fail_of_database(error)
         raise
     finally:
         close_sessions()
@@ -295,6 +278,33 @@ def stated_os_error(error: OSError) -> TaggerError:
     if error.errno in DISK_FULL_ERRNOS:
         return DiskFull(what=what, reason=error.strerror)
     return SystemRefused(what=what, reason=error.strerror or str(error))
+
+
+def _fail_of_database(error: Exception) -> None:
+    # End the command if the database has raised the error; say it if a row may be the cause.
+    from tagger.database.engine import (
+        DAMAGED_ROWS,
+        DatabaseError,
+        reason_of,
+        stated_error,
+    )
+
+    if (
+        isinstance(error, UnicodeEncodeError)
+        and error.reason == "surrogates not allowed"
+    ):
+        console.fail(
+            ArgumentInvalid(
+                argument=ascii(error.object),
+                reason="it is not UTF-8; only paths may have other bytes",
+            )
+        )
+    if isinstance(error, DatabaseError):
+        stated = stated_error(error, reason_of(error))
+        stated.__cause__ = error  # for the traceback of -vv
+        console.fail(stated)
+    if _databases:
+        console.warning(DAMAGED_ROWS)
 
 
 # Open databases of this command.
@@ -460,6 +470,25 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
         )
 
 
+def _update_text(
+    session: Session, model: RegisteredModel, learned: Collection[int], compared: int
+) -> str:
+    from tagger.landmarks import landmarks_by_id
+    from tagger.teaching.learning import taught_state
+
+    with session.database.read() as connection:
+        landmarks = list(landmarks_by_id(connection, learned).values())
+    if len(landmarks) == 1:
+        (landmark,) = landmarks
+        state = taught_state(session.database, model, landmark)
+        if state.examples:
+            found = found_text(state, "tagged by it in all", "photo")
+            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found}"
+    return (
+        f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
+    )
+
+
 def examples_text(state: TaughtState) -> str:
     """`5 photos and 2 rejected ones`: what a landmark was learned from."""
     rejected = (
@@ -504,35 +533,21 @@ def texts_of_other_models(
 
 def update_derived_facts(session: Session) -> None:
     """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
-    from tagger.landmarks import landmarks_by_id
-    from tagger.teaching.learning import taught_state
     from tagger.teaching.lessons import update_consequences
 
-    database = session.database
     lessons: Sequence[Lessons] = ()
     try:
         with ProgressLine("") as line:
             lessons = update_consequences(
-                database, session.settings.model, line.show_step
+                session.database, session.settings.model, line.show_step
             )
     except TaggerError as error:
         console.warning(
             f"the taught landmarks were not updated: {error} Then run: tagger backfill taught"
         )
     for each in lessons:
-        if not each.compared:
-            continue
-        compared = count_of(each.compared, "photo")
-        text = f"the taught landmarks are up to date: {compared} compared"
-        with database.read() as connection:
-            landmarks = list(landmarks_by_id(connection, each.learned).values())
-        if len(landmarks) == 1:
-            state = taught_state(database, each.model, landmarks[0])
-            if state.examples:
-                found = found_text(state, "tagged by it in all", "photo")
-                name = landmarks[0].display_name
-                text = f"{name} is now learned from {examples_text(state)}: {found}"
-        console.info(text)
+        if each.compared:
+            console.info(_update_text(session, each.model, each.learned, each.compared))
 
 
 def print_due(database: Database) -> None:

@@ -114,15 +114,7 @@ def prune(
 
     Example: tagger db prune --older-than 90d --dry-run
     """
-    if span := re.fullmatch(r"(\d{1,5})([dh])", older_than):
-        hours = int(span[1]) * (24 if span[2] == "d" else 1)
-        before = datetime.now(UTC) - timedelta(hours=hours)
-    else:
-        try:
-            before = datetime.fromisoformat(older_than).astimezone(UTC)
-        except (ValueError, OverflowError):
-            problem = f"{older_than!r} is no time. Write it like 7d, 12h, 2026-06-01 or 2026-06-01T18:30"
-            raise typer.BadParameter(problem, param_hint="--older-than") from None
+    before = _parse_time(older_than)
     database = open_session(settle_jobs=True).database
     jobs, items = count_old_items(database, before)
     removed = 0
@@ -135,6 +127,18 @@ def prune(
     console.write_result(
         {"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json
     )
+
+
+def _parse_time(text: str) -> datetime:
+    # The time of --older-than: a number of days or hours ago, or a date.
+    if span := re.fullmatch(r"(\d{1,5})([dh])", text):
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        return datetime.now(UTC) - timedelta(hours=hours)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        problem = f"{text!r} is no time. Write it like 7d, 12h, 2026-06-01 or 2026-06-01T18:30"
+        raise typer.BadParameter(problem, param_hint="--older-than") from None
 
 
 @db_app.command("move")

@@ -246,18 +246,7 @@ def retry(
     request.check(database, settings.roots)
     counts = count_failures(database, request.failures)
     if dry_run or not counts:
-        total = sum(counts.values())
-        if json:
-            document = {"total": total, "kinds": counts, "dry_run": dry_run}
-            write_json({"job": None} | document)
-        elif dry_run:
-            for each, count in counts.items():
-                typer.echo(f"{each}: {count}")
-        console.info(
-            f"{count_of(total, 'photo')} would be classified again; nothing was recorded"
-            if counts
-            else "no photo fails for these conditions; there is nothing to retry"
-        )
+        _print_counts(counts, dry_run=dry_run, json=json)
         return
     is_local = runs_here(session, local=local)
     if is_local and local is None:
@@ -266,6 +255,21 @@ def retry(
         session, request, priority, "failed photos", local=is_local
     )
     finish_job(session, number, report.in_other_jobs, wait=wait, json=json)
+
+
+def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
+    total = sum(counts.values())
+    if json:
+        write_json({"job": None, "total": total, "kinds": counts, "dry_run": dry_run})
+    elif dry_run:
+        for kind, count in counts.items():
+            typer.echo(f"{kind}: {count}")
+    if not counts:
+        console.info("no photo fails for these conditions; there is nothing to retry")
+    elif dry_run:
+        console.info(
+            f"{count_of(total, 'photo')} would be classified again; nothing was recorded"
+        )
 
 
 @job_app.command("pause")

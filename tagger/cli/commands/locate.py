@@ -22,7 +22,7 @@ from tagger.cli.help import (
     with_option_groups,
 )
 from tagger.cli.options import DryRun, Json, QueryOptions
-from tagger.cli.program import open_for_reading, open_session, update_positions
+from tagger.cli.program import Session, open_for_reading, open_session, update_positions
 from tagger.database import PositionSource
 from tagger.kept import update as kept_update
 from tagger.positions.companions import CameraClock, unknown_clocks
@@ -117,16 +117,8 @@ def locate(
         write_json(_document(counts))
         return
     _print(counts, dry_run=dry_run)
-    if dry_run:
-        return
-    for clock in unknown_clocks(session.database)[:MOST_HINTS]:
-        camera = printable(clock.camera)
-        console.info(
-            f"the clock of {camera} is not known, so no track locates "
-            f"{count_of(clock.photos, 'photo')} of it. "
-            f"If it shows Paris time in summer, run: "
-            f"tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
-        )
+    if not dry_run:
+        _print_unknown_clocks(session)
 
 
 def _print_track(track: AddedTrack, *, dry_run: bool) -> None:
@@ -177,6 +169,18 @@ def _clock_text(clock: CameraClock) -> str:
         f"the clock of {camera} is {minutes // 60}:{minutes % 60:02} hours {side} UTC, by landmarks that "
         "other cameras photographed too; --clock-offset sets it"
     )
+
+
+def _print_unknown_clocks(session: Session) -> None:
+    clocks = unknown_clocks(session.database)
+    for clock in clocks[:MOST_HINTS]:
+        camera = printable(clock.camera)
+        console.info(
+            f"the clock of {camera} is not known, so no track locates "
+            f"{count_of(clock.photos, 'photo')} of it. "
+            f"If it shows Paris time in summer, run: "
+            f"tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
+        )
 
 
 def _document(counts: PositionCounts) -> dict[str, object]:

@@ -33,7 +33,11 @@ from tagger.tags import models_in_use
 from tagger.texts.text_format import list_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tagger.jobs.processing.model_cache import ModelTrial
+    from tagger.landmarks import Landmark
+    from tagger.model.artifact import Manifest
 
 model_app = typer.Typer(
     help="Register models, and select those in use.", no_args_is_help=True
@@ -275,8 +279,6 @@ def show(
 
     Example: tagger model show
     """
-    from tagger.model.artifact import TRAINED_PHOTOS
-
     settings, database = open_for_reading()
     model = registry.preview_models(database, name or settings.model)[0]
     if json:
@@ -290,28 +292,7 @@ def show(
     )
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, model.manifest.labels)
-    manifest, rule = model.manifest, model.manifest.input
-    crop = "the whole photo, stretched"
-    if rule.fit != "stretch":
-        crop = f"the centre, after scaling the short side to {rule.short_side}"
-    suggested_from = manifest.suggestion_threshold
-    suggested = "nothing" if suggested_from is None else f"from {suggested_from} on"
-    typer.echo(f"created:    {manifest.created_at:%Y-%m-%d %H:%M}")
-    typer.echo(f"input:      {rule.size} x {rule.size} pixels, {crop}")
-    typer.echo(
-        f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})"
-    )
-    typer.echo(f"suggested:  {suggested}")
-    for title in ("metrics", "calibration", "training", "versions"):
-        typer.echo(f"{title}:")
-        for fact, value in getattr(manifest, title).items():
-            if fact != TRAINED_PHOTOS:
-                typer.echo(f"  {printable(fact)}: {printable(str(value))}")
-    rows = (
-        [label.label, landmark.display_name, landmark.country, landmark.slug]
-        for label, landmark in zip(manifest.labels, landmarks, strict=True)
-    )
-    write_table(("Label", "Landmark", "Country", "Slug"), rows)
+    _print_manifest(model.manifest, landmarks)
 
 
 @model_app.command("verify")
@@ -348,3 +329,30 @@ def verify(
         f"{printable(str(path))}: valid, {label_count} {kind}, digest {checked.digest}, {registered}",
         json=json,
     )
+
+
+def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
+    from tagger.model.artifact import TRAINED_PHOTOS
+
+    rule = manifest.input
+    crop = "the whole photo, stretched"
+    if rule.fit != "stretch":
+        crop = f"the centre, after scaling the short side to {rule.short_side}"
+    suggested_from = manifest.suggestion_threshold
+    suggested = "nothing" if suggested_from is None else f"from {suggested_from} on"
+    typer.echo(f"created:    {manifest.created_at:%Y-%m-%d %H:%M}")
+    typer.echo(f"input:      {rule.size} x {rule.size} pixels, {crop}")
+    typer.echo(
+        f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})"
+    )
+    typer.echo(f"suggested:  {suggested}")
+    for title in ("metrics", "calibration", "training", "versions"):
+        typer.echo(f"{title}:")
+        for name, value in getattr(manifest, title).items():
+            if name != TRAINED_PHOTOS:
+                typer.echo(f"  {printable(name)}: {printable(str(value))}")
+    rows = (
+        [label.label, landmark.display_name, landmark.country, landmark.slug]
+        for label, landmark in zip(manifest.labels, landmarks, strict=True)
+    )
+    write_table(("Label", "Landmark", "Country", "Slug"), rows)

@@ -42,7 +42,7 @@ from tagger.query import parse_date
 from tagger.query.options import QUERY_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tagger.database.connection import Database
     from tagger.query.options import PhotoQuery
@@ -326,10 +326,8 @@ def _given_embeddings(
     #     PathNotFound: there is no such file.
     import numpy as np
 
-    from tagger.jobs.processing.model_cache import open_local_model
     from tagger.photos.source import check_exists
     from tagger.teaching.learning import embedding_of, find_examples, load_embeddings
-    from tagger.teaching.similarity import content_with_embedding
 
     settings, database = session
     content_ids: list[int] = []
@@ -345,27 +343,8 @@ def _given_embeddings(
             each.content_id for each in found if each.content_id is not None
         ]
         others += [parse_path(each.path) for each in found if each.content_id is None]
-    computed: list[Embeddings] = []
-    has_failed = False
-    if others:
-        with open_local_model(model, settings, database) as local:
-            for photo in others:
-                try:
-                    opened = local.open(str(photo))
-                    with database.read() as connection:
-                        # That of an image that is stored at another path.
-                        content_id = content_with_embedding(
-                            connection, model.id, opened.digest
-                        )
-                    if content_id is None:
-                        computed.append(local.embeddings([opened.decode(local.resize)]))
-                    else:
-                        content_ids.append(content_id)
-                except PhotoFailed as error:
-                    has_failed = True
-                    console.warning(
-                        f"{printable(str(photo))} is left out: {error.failure.text}"
-                    )
+    computed, stored, has_failed = _computed_embeddings(session, model, others)
+    content_ids += stored
     if not computed and not content_ids:
         raise ExamplesMissing
     with database.read() as connection:
@@ -373,3 +352,35 @@ def _given_embeddings(
             connection, model.id, content_ids, embedding_of(model).dimension
         )
     return np.concatenate([known, *computed]), content_ids, has_failed
+
+
+def _computed_embeddings(
+    session: Session, model: RegisteredModel, photos: Sequence[Path]
+) -> tuple[list[Embeddings], list[int], bool]:
+    # The embeddings (1, D), the content ids of images stored at another path, and whether a photo failed.
+    computed: list[Embeddings] = []
+    content_ids: list[int] = []
+    has_failed = False
+    if not photos:
+        return computed, content_ids, has_failed
+    from tagger.jobs.processing.model_cache import open_local_model
+    from tagger.teaching.similarity import content_with_embedding
+
+    with open_local_model(model, session.settings, session.database) as local:
+        for photo in photos:
+            try:
+                opened = local.open(str(photo))
+                with session.database.read() as connection:
+                    content_id = content_with_embedding(
+                        connection, model.id, opened.digest
+                    )
+                if content_id is None:
+                    computed.append(local.embeddings([opened.decode(local.resize)]))
+                else:
+                    content_ids.append(content_id)
+            except PhotoFailed as error:
+                has_failed = True
+                console.warning(
+                    f"{printable(str(photo))} is left out: {error.failure.text}"
+                )
+    return computed, content_ids, has_failed

@@ -52,12 +52,14 @@ from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.lessons import find_suggestions
 from tagger.teaching.questions import (
+    Question,
     answer_question,
     open_questions,
     withdraw_answer,
 )
 from tagger.verdicts import (
     VERDICT_COLUMNS,
+    DismissedPhotos,
     VerdictFilter,
     dismiss_photos,
     give_verdicts,
@@ -66,7 +68,7 @@ from tagger.verdicts import (
     restore_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.importing import import_verdicts, read_entries
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 Withdraw = Annotated[
@@ -194,6 +196,15 @@ def _dismiss(
     else:
         author = by or login_name()
         result = dismiss_photos(database, numbers, author, dry_run=dry_run)
+    counts = {name: len(ids) for name, ids in vars(result).items()}
+    console.write_result(
+        {**counts, "withdrawn": withdraw, "dry_run": dry_run},
+        _dismissal_line(result, withdraw=withdraw, dry_run=dry_run),
+        json=json,
+    )
+
+
+def _dismissal_line(result: DismissedPhotos, *, withdraw: bool, dry_run: bool) -> str:
     would = "would be " if dry_run else ""
     done = "brought back" if withdraw else "put away as not a landmark"
     parts = [f"{count_of(len(result.changed), 'photo')} {would}{done}"]
@@ -204,9 +215,7 @@ def _dismiss(
         parts.append(f"{len(result.confirmed)} left out, with a confirmed landmark")
     if result.left_out:
         parts.append(f"{len(result.left_out)} left out, not classified")
-    counts = {name: len(ids) for name, ids in vars(result).items()}
-    document = {**counts, "withdrawn": withdraw, "dry_run": dry_run}
-    console.write_result(document, "; ".join(parts), json=json)
+    return "; ".join(parts)
 
 
 review_app = typer.Typer(cls=DefaultCommandGroup)
@@ -280,27 +289,27 @@ def questions(json: Json = False) -> None:
         write_json([question.document for question in waiting])
         return
     for question in waiting:
-        places = ", ".join(
-            f"{each.display_name} ({each.distance_m} m)" for each in question.choices
-        )
-        lines = [f"{question.number}: {places}"]
-        for title, photos in (
-            ("taken here", question.taken_here),
-            ("look like these", question.similar),
-        ):
-            lines.append(f"  {title} ({len(photos)})")
-            for photo in photos[:LISTED]:
-                score = question.scores.get(photo.id)
-                shown = "" if score is None else f"  {score:.2f}"
-                lines.append(f"    {photo.path}{shown}")
-        lines.append(
-            f"  to answer, run: tagger review answer {question.number} {quote(question.place)}"
-        )
-        typer.echo(printable_lines("\n".join(lines)))
+        typer.echo(printable_lines("\n".join(_question_lines(question))))
     if not waiting:
         console.info(
             "no question waits; photos near a sight ask one once some of them look alike"
         )
+
+
+def _question_lines(question: Question) -> Iterator[str]:
+    places = ", ".join(
+        f"{each.display_name} ({each.distance_m} m)" for each in question.choices
+    )
+    yield f"{question.number}: {places}"
+    for title, photos in (
+        ("taken here", question.taken_here),
+        ("look like these", question.similar),
+    ):
+        yield f"  {title} ({len(photos)})"
+        for photo in photos[:LISTED]:
+            score = question.scores.get(photo.id)
+            yield f"    {photo.path}{'' if score is None else f'  {score:.2f}'}"
+    yield f"  to answer, run: tagger review answer {question.number} {quote(question.place)}"
 
 
 @review_app.command("answer")
@@ -437,7 +446,11 @@ def import_(
         report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
     if json:
         write_json({**vars(report), "dry_run": dry_run})
-        return
+    else:
+        _print_report(report, dry_run=dry_run)
+
+
+def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     typer.echo(
         f"{report.added} {would}added, {report.replaced} {would}replaced by a newer verdict, "

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from tagger.cli.pools import Services
     from tagger.jobs.enqueue.selection import Selection
     from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
@@ -235,8 +236,7 @@ def _supervise(
     #
     # `watched`: the arguments of `tagger watch`, which starts when the jobs are finished; None: it does
     # not run.
-    from tagger.cli.job_submission import follow, send_job, submit_tagging
-    from tagger.cli.job_text import print_next_steps
+    from tagger.cli.job_submission import send_job, submit_tagging
     from tagger.cli.pools import Services
     from tagger.jobs.enqueue.submission import Tagging
 
@@ -256,15 +256,7 @@ def _supervise(
         if page is not None:
             console.info(f"the web page is at {address_of(*page.getsockname()[:2])}")
         for job in jobs:
-            try:
-                code = follow(session.database, job, on_poll=services.check) or code
-            except ProcessFailed:
-                console.warning(
-                    f"job {job} is not finished. When the cause below is repaired, "
-                    "continue it with: tagger up"
-                )
-                raise
-            print_next_steps(session.database, job)
+            code = _follow_job(session, job, services) or code
         if watched is not None:
             watch_log = services.start("watch", "watch", *watched).log
             console.info(f"watching for new photos; the log is {watch_log}")
@@ -277,6 +269,22 @@ def _supervise(
         while not once:
             services.check()
             time.sleep(POLL_S)
+    return code
+
+
+def _follow_job(session: Session, job: int, services: Services) -> int:
+    # Show the progress of the job until it ends; returns the exit code.
+    from tagger.cli.job_submission import follow
+    from tagger.cli.job_text import print_next_steps
+
+    try:
+        code = follow(session.database, job, on_poll=services.check)
+    except ProcessFailed:
+        console.warning(
+            f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
+        )
+        raise
+    print_next_steps(session.database, job)
     return code
 
 

@@ -376,15 +376,7 @@ class Watcher:
         unseen, report = scan_watched(
             database, selection, inference, settings.roots, settle_s=settings.settle_s
         )
-        # Print what could not be listed, and how many folders that are, once for as long as it stays so.
-        if new := [each for each in report.problems if each not in source.unread]:
-            print_problems(new)
-            skipped = sum(problem.is_folder for problem in report.problems)
-            if skipped:
-                console.warning(
-                    f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
-                )
-        source.unread = frozenset(report.problems)
+        _report_problems(source, report.problems)
         if report.gone:
             console.info(gone_text(report.gone))
         worked = (
@@ -405,6 +397,18 @@ class Watcher:
             console.warning(problem)
         source.problem = problem
         source.scan_at = time.monotonic() + RETRY_S
+
+
+def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -> None:
+    # Print what could not be listed, and how many folders that are, once for as long as it stays so.
+    if new := [problem for problem in problems if problem not in source.unread]:
+        print_problems(new)
+        skipped = sum(problem.is_folder for problem in problems)
+        if skipped:
+            console.warning(
+                f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
+            )
+    source.unread = frozenset(problems)
 
 
 @with_option_groups
