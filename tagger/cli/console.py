@@ -300,10 +300,11 @@ def write_list(
         info(none_text)
 
 
-def info(text: str) -> None:
-    """Print a message, unless -q is set."""
+def info(*texts: str) -> None:
+    """Print messages, unless -q is set."""
     if verbosity >= 0:
-        result(text)
+        for text in texts:
+            result(text)
 
 
 def result(text: str) -> None:

@@ -65,8 +65,7 @@ def submit_job(
             database, settings, request, priority, line.show, local=local
         )
     print_problems(report.problems)
-    for line_of_job in report.other_job_lines():
-        console.info(line_of_job)
+    console.info(*report.other_job_lines())
     return job, report
 
 
@@ -86,8 +85,7 @@ def submit_tagging(
 
 
 def print_left_out(report: ScanReport) -> None:
-    for text in other_files_lines(report.other_files):
-        console.info(text)
+    console.info(*other_files_lines(report.other_files))
     for old, new in report.moved:
         command = shlex.join(["tagger", "db", "move", str(old), str(new)])
         console.warning(
@@ -191,8 +189,7 @@ def print_plan(settings: Settings, request: Tagging) -> None:
     typer.echo(
         f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded"
     )
-    for text in other_files_lines(other_files):
-        console.info(text)
+    console.info(*other_files_lines(other_files))
     if request.write is not None:
         console.info(
             "then their tags would be written to metadata. To see the changes of photos that have tags, "

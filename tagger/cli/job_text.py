@@ -221,8 +221,7 @@ def print_next_steps(database: Database, job: int) -> None:
         console.info(
             "skipped: these photos are classified already; to include them, add --again"
         )
-    for text in unread_lines(database, job):
-        console.info(text)
+    console.info(*unread_lines(database, job))
     if progress.tagged or progress.unknown:
         _print_turned_tags(database, job)
     if progress.tagged:
