@@ -78,14 +78,16 @@ from tagger.things import things_of_labels
 # The tables to copy, each after those that its foreign keys refer to. Workers belong to their database;
 # sketches are computed.
 TABLES = [table for table in metadata.sorted_tables if table not in {workers, sketches}]
-# Called with the number of rows done, and of all rows.
-Progress = Callable[[int, int], None]
 
 
 def copy_database(
-    source: Database, url: str, progress: Progress = lambda _done, _total: None
+    source: Database,
+    url: str,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, int]:
     """Copy every row into the empty database at `url`, with a ledger id of its own; returns the numbers.
+
+    `progress` gets the number of rows done, and of all rows.
 
     Raises:
         Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.
@@ -270,10 +272,15 @@ def connection_problems(
             missing = connection.execute(text("PRAGMA foreign_key_check"))
             for row in missing.fetchmany(PROBLEMS_SHOWN):
                 yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
+    # SQLite stores any value in any column, and the driver fails to read a time or a document.
     for table in metadata.sorted_tables:
-        for problem in islice(_unreadable_rows(connection, table), PROBLEMS_SHOWN):
+        try:
+            for _row in stored_rows(connection, table, select(table)):
+                pass
+        except (SQLAlchemyError, ValueError, TypeError) as error:
             are_valid = False
-            yield problem
+            text_ = str(error).splitlines()[0]
+            yield f"{table.name}: a row cannot be read: {text_}"
     if are_valid:
         yield from cross_problems(connection, repairs or Repairs())
     else:
@@ -291,15 +298,6 @@ def _file_problems(connection: Connection) -> Iterator[str]:
         raise
     except DatabaseError as error:  # SQLite could not go on after the lines before
         yield f"the file is damaged: {error.orig}"
-
-
-def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
-    # SQLite stores any value in any column, and the driver fails to read a time or a document.
-    try:
-        for _row in stored_rows(connection, table, select(table)):
-            pass
-    except (SQLAlchemyError, ValueError, TypeError) as error:
-        yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
 
 
 def cross_problems(connection: Connection, repairs: Repairs) -> Iterator[str]:

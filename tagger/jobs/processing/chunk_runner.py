@@ -252,31 +252,28 @@ class ChunkRunner:
 
         return with_retry(attempt, self.stop, give_up=self.lease_lost)
 
-    def roots(self) -> dict[int, Root]:
-        def read() -> dict[int, Root]:
-            with self.database.read() as connection:
-                return {
-                    root.id: root
-                    for root in list_roots(connection, self.settings.roots)
-                }
+    def read(self, step: Callable[..., T], *arguments: object) -> T:
+        """Call a function with a connection that reads, and these arguments, as `with_retry`."""
 
-        return self.with_retry(read)
+        def attempt() -> T:
+            with self.database.read() as connection:
+                return step(connection, *arguments)
+
+        return self.with_retry(attempt)
+
+    def roots(self) -> dict[int, Root]:
+        roots = self.read(list_roots, self.settings.roots)
+        return {root.id: root for root in roots}
 
     def unavailable_folders(
         self, items: Sequence[Item], roots: Mapping[int, Root]
     ) -> list[UnavailableFolder]:
         """The folders with these items that are not mounted, roots first."""
         root_ids = sorted({item.root_id for item in items} & roots.keys())
-
-        def check() -> list[UnavailableFolder]:
-            with self.database.read() as connection:
-                return unavailable_folders(
-                    connection, [roots[root_id] for root_id in root_ids]
-                )
-
+        of_items = [roots[root_id] for root_id in root_ids]
         return [
             folder
-            for folder in self.with_retry(check)
+            for folder in self.read(unavailable_folders, of_items)
             if any(folder.has(item.root_id, item.path) for item in items)
         ]
 

@@ -239,11 +239,7 @@ class MetadataWriter(PhotoProcessor):
                 lambda: find_undo_record(chunk.database, item.photo_id, written_digest)
             )
 
-        def database_time() -> datetime:
-            with chunk.database.read() as connection:
-                return current_time(connection)
-
-        planned_at = chunk.with_retry(database_time)
+        planned_at = chunk.read(current_time)
         try:
             photo = plan_and_prepare(request, find_record)
             self._prepared.append(photo)
