@@ -32,14 +32,13 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         **options: Any,
     ) -> None:
         # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
-        without = {
+        worker_options = {
+            **(worker_options or {}),
             "without_gossip": True,
             "without_mingle": True,
             "without_heartbeat": True,
         }
-        super().__init__(
-            *arguments, worker_options={**(worker_options or {}), **without}, **options
-        )
+        super().__init__(*arguments, worker_options=worker_options, **options)
         self.redis = shared_monitor(app_broker(self.app, load_settings()))
 
     def ensure_connected(self, conn: Any) -> Any:

@@ -528,8 +528,12 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
             for outcome in Outcome
             if outcome is not Outcome.CANCELLED
         )
-        ended: dict[str, Any] = {"done": True, "token": None, "lease_until": None}
-        ended["cancelled"] = chunk_table.c.last - chunk_table.c.first + 1 - stored
+        ended: dict[str, Any] = {
+            "done": True,
+            "token": None,
+            "lease_until": None,
+            "cancelled": chunk_table.c.last - chunk_table.c.first + 1 - stored,
+        }
         is_open = chunk_table.c.job_id == job_id, chunk_table.c.done.is_(False)
         connection.execute(update(chunk_table).where(*is_open).values(ended))
         is_open_item = job_items.c.job_id == job_id, job_items.c.outcome.is_(None)

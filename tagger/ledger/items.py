@@ -182,13 +182,15 @@ def _append_chunks(
     while start < len(skipped):
         size = CHUNK_SIZES[chunk] if chunk < len(CHUNK_SIZES) else LARGEST_CHUNK
         part = skipped[start : start + size]
-        place = {
+        row = {
             "job_id": job_id,
             "chunk": chunk,
             "first": position + start,
             "last": position + start + len(part) - 1,
+            "skipped": sum(part),
+            "done": all(part),
         }
-        rows.append({**place, "skipped": sum(part), "done": all(part)})
+        rows.append(row)
         chunk, start = chunk + 1, start + size
     connection.execute(insert(chunks), rows)
     values = {"total": position + len(skipped), "owner_lease_until": db_now() + LEASE_S}
@@ -381,13 +383,16 @@ def failing_photos(
     """Yield every matching photo after the position `after`. Reads pages by key."""
     query = select(photos).where(*failure_conditions(failures or FailureFilter()))
     for row in _rows(database, query, photos.c.id, after, page_size):
-        ids = {"position": row.id, "photo_id": row.id, "job": row.failure_job_id}
-        failure = {
-            "kind": row.failure_kind,
-            "text": row.failure_text,
-            "attempts": row.failure_attempts,
-        }
-        yield document_of(FailingPhoto, row, **ids, **failure)
+        yield document_of(
+            FailingPhoto,
+            row,
+            position=row.id,
+            photo_id=row.id,
+            kind=row.failure_kind,
+            text=row.failure_text,
+            attempts=row.failure_attempts,
+            job=row.failure_job_id,
+        )
 
 
 def _rows(

@@ -285,9 +285,12 @@ def store_mounts(
     with database.write() as connection:
         store_mount_rows(connection, root, new - known)
         for path, path_bytes in outdated:
-            is_row = mounts.c.path == path, mounts.c.path_bytes == path_bytes
-            is_of_root = mounts.c.root_id == root.id
-            connection.execute(delete(mounts).where(is_of_root, *is_row))
+            is_row = (
+                mounts.c.root_id == root.id,
+                mounts.c.path == path,
+                mounts.c.path_bytes == path_bytes,
+            )
+            connection.execute(delete(mounts).where(*is_row))
 
 
 def _key(root: Root, folder: Path, *, is_mounted: bool) -> tuple[str, bytes]:

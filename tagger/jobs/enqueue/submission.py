@@ -339,9 +339,15 @@ class Retry:
         for model_id in (job.model_id, *dict(others)):
             verify_model(model_by_id(database, model_id))
         options = {name: value for name, value in job.options.items() if name == WRITE}
-        inference = (job.model_id, job.top_k, job.threshold)
-        retry = {"kind": JobKind.RETRY, "options": options, "parent_id": job.id}
-        return NewJob(*inference, other_models=others, **retry)
+        return NewJob(
+            job.model_id,
+            job.top_k,
+            job.threshold,
+            other_models=others,
+            kind=JobKind.RETRY,
+            options=options,
+            parent_id=job.id,
+        )
 
     def add_photos(self, scan: Scan) -> None:
         scan.select(failure_conditions(self.failures))

@@ -466,15 +466,16 @@ def _store_photos(
     for item in sorted(items, key=lambda item: item.photo_id):
         result = item.result
         if isinstance(result, Classified | AlreadyClassified) and item.image_id:
-            size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
-            version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
-            of_result = {
-                "classified_size_bytes": size_bytes,
-                "classified_mtime_ns": mtime_ns,
+            version = result.version
+            new_row = {
+                "photo": item.photo_id,
+                **facts[item.photo_id],
+                "size_bytes": version.size_bytes,
+                "mtime_ns": version.mtime_ns,
+                "classified_size_bytes": version.size_bytes,
+                "classified_mtime_ns": version.mtime_ns,
             }
-            rows.append(
-                {"photo": item.photo_id, **facts[item.photo_id], **version, **of_result}
-            )
+            rows.append(new_row)
     if rows:
         connection.execute(_UPDATE_CLASSIFIED, rows)
         connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items)})
