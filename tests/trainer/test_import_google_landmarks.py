@@ -25,8 +25,8 @@ from trainer.cli.main import main
 from trainer.export.artifact import read_program
 from trainer.imports.google_landmarks import (
     Curve,
+    RegionalNetwork,
     SimilarityClassifier,
-    Trunk,
     calibrate,
     lowest_threshold,
     make_region,
@@ -81,7 +81,7 @@ def classifier(published) -> SimilarityClassifier:
     """The classifier of the first folder, before it is compiled."""
     network = network_of(read_graph(published.folders[0]))
     region = make_region("africa", read_names(published.labels, CLASSES))
-    trunk = Trunk(network, region.order, region.counts)
+    trunk = RegionalNetwork(network, region.order, region.counts)
     return SimilarityClassifier([trunk], Curve.through(0.9)).eval()
 
 

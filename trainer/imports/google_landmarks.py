@@ -85,7 +85,7 @@ class LabelGroup(nn.Module):
         )
 
 
-class Trunk(nn.Module):
+class RegionalNetwork(nn.Module):
     """The classifier of one region: its network, and its class vectors in the order of the labels.
 
     `counts`: for each block of labels, their number, and the number of classes of each.
@@ -152,7 +152,7 @@ class SimilarityClassifier(nn.Module):
     least_sum: Final[float]
     least_contrast: Final[float]
 
-    def __init__(self, trunks: Sequence[Trunk], curve: Curve) -> None:
+    def __init__(self, trunks: Sequence[RegionalNetwork], curve: Curve) -> None:
         super().__init__()
         self.trunks = nn.ModuleList(trunks)
         self.slope = curve.slope
@@ -433,7 +433,7 @@ def import_landmarks(
     Raises:
         DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
     """
-    regions, trunks = list[RegionClasses](), list[Trunk]()
+    regions, trunks = list[RegionClasses](), list[RegionalNetwork]()
     for key, folder, file in zip(
         region_keys(folders, files),
         folders,
@@ -450,7 +450,7 @@ def import_landmarks(
             len(region.labels),
         )
         regions.append(region)
-        trunks.append(Trunk(network, region.order, region.counts))
+        trunks.append(RegionalNetwork(network, region.order, region.counts))
     calibration = calibrate(
         SimilarityClassifier(trunks, Curve.through(0.5)).eval(), threshold, unknown
     )
@@ -523,7 +523,7 @@ def _manifest(
     )
 
 
-def _background_of_classes(trunks: Sequence[Trunk]) -> BackgroundStatistics:
+def _background_of_classes(trunks: Sequence[RegionalNetwork]) -> BackgroundStatistics:
     # Statistics that take the class vectors for photos of strangers. Regions are independent.
     parts = [
         BackgroundStatistics.measured(trunk.classes.detach().numpy())
