@@ -423,7 +423,7 @@ def _with_side_files(
     entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
 ) -> Iterator[FoundPhoto]:
     # The photos, which wait for the names that begin as theirs, as those of side files do.
-    for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
+    for _, group in groupby(entries, key=_start):
         while page := list(islice(group, _MOST_WAITING)):
             names = {
                 key.rpartition("/")[2]: entry
@@ -462,9 +462,9 @@ def _side_files_of(
     )
 
 
-def _start(key: str) -> tuple[str, str]:
+def _start(listed: _Listed) -> tuple[str, str]:
     # The folder of a key, and the beginning of its name that side files share.
-    folder, _, name = key.rpartition("/")
+    folder, _, name = listed[0].rpartition("/")
     match = _NAME_START.match(name)
     return folder, (match[0] if match else "")[:_COMMON_START]
 

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import ClassVar
 
@@ -166,7 +167,9 @@ class FolderSource:
     def missing(self, paths: Collection[str]) -> set[str]:
         missing = {path for path in paths if self._is_missing(path)}
         linked = {
-            folder for folder in map(os.path.dirname, missing) if self._has_link(folder)
+            folder
+            for folder in map(os.path.dirname, missing)
+            if any((self.folder / path).is_symlink() for path in _paths_to(folder))
         }
         return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
 
@@ -240,14 +243,6 @@ class FolderSource:
         if mount.problem:
             state = f"cannot be read ({mount.problem})"
         return RootUnavailable(folder=self.folder, photos=photos, state=state)
-
-    def _has_link(self, folder: str) -> bool:
-        inner = Path(folder)
-        return any(
-            (self.folder / part).is_symlink()
-            for part in (inner, *inner.parents)
-            if part.name
-        )
 
     def _is_missing(self, path: str) -> bool:
         file = self.folder / path
@@ -386,26 +381,18 @@ class PathFilter:
 
     def reaches(self, folder: str) -> bool:
         """Whether this folder and all around it are entered."""
-        parts = folder.split("/") if folder else []
-        return all(
-            self.closed_by("/".join(parts[: end + 1])) is None
-            for end in range(len(parts))
-        )
+        return all(self.closed_by(path) is None for path in _paths_to(folder))
 
     def closed_folder(self, folder: str) -> str | None:
         """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
-        parts = folder.split("/") if folder else []
-        paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
-        for name, path in zip(parts, paths, strict=True):
-            markers = (
-                each
+        for path in _paths_to(folder):
+            is_marked = any(
+                marked_reason(path, each)
                 for each in MARKERS
                 if self._has_entry(f"{self.location}/{path}/{each}")
             )
-            if self.closed_by(path) is not None or any(
-                marked_reason(path, each) for each in markers
-            ):
-                return name
+            if is_marked or self.closed_by(path) is not None:
+                return path.rpartition("/")[2]
         return None
 
     def is_listed(self, relative: str) -> bool:
@@ -424,6 +411,11 @@ class PathFilter:
         if name.startswith(".") or _matches(self._exclude, relative):
             return False
         return self._include is None or _matches(self._include, relative)
+
+
+def _paths_to(folder: str) -> Iterator[str]:
+    # The paths of the folders on a path, outermost first, with its own.
+    return accumulate(folder.split("/"), "{}/{}".format) if folder else iter(())
 
 
 class _Kind(IntEnum):

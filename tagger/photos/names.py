@@ -287,10 +287,17 @@ NAMED_PATHS = 3
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """A folder of another program. `content`: what copies it holds; empty if they are originals."""
+    """A folder of another program. `content`: what copies it holds; empty if they are originals.
 
+    `names` and `inside` are patterns of its name and the one around it. `clues` are paths relative to it, one
+    of which exists.
+    """
+
+    names: str
     program: str
     content: str = ""
+    inside: str = ""
+    clues: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -300,16 +307,6 @@ class ProgramFolder:
             if self.content
             else f"photos of {self.program}"
         )
-
-
-@dataclass(frozen=True)
-class _Row:
-    # Patterns of the folder's name and the one around it; paths relative to it, one of which exists.
-    names: str
-    program: str
-    content: str = ""
-    inside: str = ""
-    clues: tuple[str, ...] = ()
 
 
 _APPLE = r".+\.(photoslibrary|photolibrary|aplibrary|migratedphotolibrary|migratedaplibrary)|iphoto library"
@@ -328,128 +325,146 @@ tong sampah|basurahan|ゴミ箱|回收站|垃圾桶|回收筒|已删除|휴지�
 _IMMICH = (IMMICH_MARKER, "../encoded-video")
 _TABLE = (
     # Libraries, whose originals are photos.
-    _Row(_APPLE, "Apple Photos"),
-    _Row(r"(?!(originals|masters)$).*", "Apple Photos", "derivatives", inside=_APPLE),
-    _Row(r"photo booth library", "Photo Booth"),
-    _Row(r"(?!pictures$).*", "Photo Booth", "copies", inside=r"photo booth library"),
-    _Row(r".+\.cocatalog", "Capture One"),
-    _Row(r"(?!originals$).*", "Capture One", "previews", inside=r".+\.cocatalog"),
-    _Row(r"cache", "Capture One", "previews", inside=r"captureone"),
-    _Row(r".+\.lrlibrary", "Lightroom"),
-    _Row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
-    _Row(r"encoded-video", "Immich", "converted videos"),
-    _Row(
+    ProgramFolder(_APPLE, "Apple Photos"),
+    ProgramFolder(
+        r"(?!(originals|masters)$).*", "Apple Photos", "derivatives", inside=_APPLE
+    ),
+    ProgramFolder(r"photo booth library", "Photo Booth"),
+    ProgramFolder(
+        r"(?!pictures$).*", "Photo Booth", "copies", inside=r"photo booth library"
+    ),
+    ProgramFolder(r".+\.cocatalog", "Capture One"),
+    ProgramFolder(
+        r"(?!originals$).*", "Capture One", "previews", inside=r".+\.cocatalog"
+    ),
+    ProgramFolder(r"cache", "Capture One", "previews", inside=r"captureone"),
+    ProgramFolder(r".+\.lrlibrary", "Lightroom"),
+    ProgramFolder(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
+    ProgramFolder(r"encoded-video", "Immich", "converted videos"),
+    ProgramFolder(
         r"thumbs",
         "Immich",
         "thumbnails",
         clues=(*_IMMICH, "../upload", "../library", "../profile"),
     ),
-    _Row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
-    _Row(r"backups", "Immich", "backups", clues=_IMMICH),
-    _Row(r"upload|library", "Immich", clues=_IMMICH),
+    ProgramFolder(r"profile", "Immich", "profile pictures", clues=_IMMICH),
+    ProgramFolder(r"backups", "Immich", "backups", clues=_IMMICH),
+    ProgramFolder(r"upload|library", "Immich", clues=_IMMICH),
     # Caches, thumbnails and previews.
-    _Row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
-    _Row(
+    ProgramFolder(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
+    ProgramFolder(
         r"cache",
         "PhotoPrism",
         "thumbnails",
         clues=("../sidecar", f"../{PHOTOPRISM_MARKER}"),
     ),
-    _Row(
+    ProgramFolder(
         r"sidecar",
         "PhotoPrism",
         "converted photos",
         clues=("../cache", f"../{PHOTOPRISM_MARKER}"),
     ),
-    _Row(r"\.photoprism", "PhotoPrism", "converted photos"),
-    _Row(r"appdata_.+", "Nextcloud", "previews"),
-    _Row(r"files_versions", "Nextcloud", "older versions"),
-    _Row(r"files_trashbin", "Nextcloud", "deleted files"),
-    _Row(
+    ProgramFolder(r"\.photoprism", "PhotoPrism", "converted photos"),
+    ProgramFolder(r"appdata_.+", "Nextcloud", "previews"),
+    ProgramFolder(r"files_versions", "Nextcloud", "older versions"),
+    ProgramFolder(r"files_trashbin", "Nextcloud", "deleted files"),
+    ProgramFolder(
         r"cache|uploads|thumbnails",
         "Nextcloud",
         "copies",
         clues=("../files_versions", "../files_trashbin"),
     ),
-    _Row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
-    _Row(r"\.@__thumb", "QNAP", "thumbnails"),
-    _Row(r"mipmaps-.+\.d", "darktable", "thumbnails"),
-    _Row(r"thmbnl", "Sony", "thumbnails", inside=r"m4root"),
-    _Row(
+    ProgramFolder(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
+    ProgramFolder(r"\.@__thumb", "QNAP", "thumbnails"),
+    ProgramFolder(r"mipmaps-.+\.d", "darktable", "thumbnails"),
+    ProgramFolder(r"thmbnl", "Sony", "thumbnails", inside=r"m4root"),
+    ProgramFolder(
         r"thumb|thumb2x|small|small2x|medium|medium2x|placeholder",
         "Lychee",
         "smaller copies",
         inside=r"uploads",
         clues=("../original", "../big"),
     ),
-    _Row(r"media[_-]cache", "Photoview", "smaller copies"),
-    _Row(r"cache|storage", "Photoview", "smaller copies", inside=r"photoview"),
-    _Row(r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")),
-    _Row(r"pwg_representative", "Piwigo", "thumbnails"),
-    _Row(r"protected_media", "LibrePhotos", "thumbnails"),
-    _Row(r"plex media server", "Plex", "thumbnails"),
-    _Row(
+    ProgramFolder(r"media[_-]cache", "Photoview", "smaller copies"),
+    ProgramFolder(r"cache|storage", "Photoview", "smaller copies", inside=r"photoview"),
+    ProgramFolder(
+        r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")
+    ),
+    ProgramFolder(r"pwg_representative", "Piwigo", "thumbnails"),
+    ProgramFolder(r"protected_media", "LibrePhotos", "thumbnails"),
+    ProgramFolder(r"plex media server", "Plex", "thumbnails"),
+    ProgramFolder(
         r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"
     ),
     # Photos before they were edited: the edited ones are beside them.
-    _Row(r"\.picasaoriginals", "Picasa", "unedited copies"),
-    _Row(r"\[originals\]", "ACDSee", "unedited copies"),
+    ProgramFolder(r"\.picasaoriginals", "Picasa", "unedited copies"),
+    ProgramFolder(r"\[originals\]", "ACDSee", "unedited copies"),
     # Snapshots, older versions and backups.
-    _Row(r"#snapshot|@sharesnap", "Synology", "snapshots"),
-    _Row(r"@synologydrive|@sharebin", "Synology", "older versions"),
-    _Row(r"@recently-snapshot", "QNAP", "snapshots"),
-    _Row(r"[.~]snapshots?", "the file server", "snapshots"),
-    _Row(r"\.zfs", "ZFS", "snapshots"),
-    _Row(r"timeshift-btrfs", "Timeshift", "snapshots"),
-    _Row(r".+\.(backupdb|sparsebundle|backupbundle)", "Time Machine", "backups"),
-    _Row(r"\.stversions", "Syncthing", "older versions"),
-    _Row(r"\.sync", "Resilio Sync", "older versions"),
+    ProgramFolder(r"#snapshot|@sharesnap", "Synology", "snapshots"),
+    ProgramFolder(r"@synologydrive|@sharebin", "Synology", "older versions"),
+    ProgramFolder(r"@recently-snapshot", "QNAP", "snapshots"),
+    ProgramFolder(r"[.~]snapshots?", "the file server", "snapshots"),
+    ProgramFolder(r"\.zfs", "ZFS", "snapshots"),
+    ProgramFolder(r"timeshift-btrfs", "Timeshift", "snapshots"),
+    ProgramFolder(
+        r".+\.(backupdb|sparsebundle|backupbundle)", "Time Machine", "backups"
+    ),
+    ProgramFolder(r"\.stversions", "Syncthing", "older versions"),
+    ProgramFolder(r"\.sync", "Resilio Sync", "older versions"),
     # Deleted files.
-    _Row(r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"),
-    _Row(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
-    _Row(r"trashbox", "Buffalo", "deleted files"),
-    _Row(r"network trash folder", "macOS", "deleted files"),
-    _Row(r"#recycle", "Synology", "deleted files"),
-    _Row(r"@recycle", "QNAP", "deleted files"),
-    _Row(r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"),
-    _Row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
-    _Row(r"\.dtrash", "digiKam", "deleted photos"),
-    _Row(r"recently deleted", "iCloud", "deleted photos"),
-    _Row(
+    ProgramFolder(
+        r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"
+    ),
+    ProgramFolder(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
+    ProgramFolder(r"trashbox", "Buffalo", "deleted files"),
+    ProgramFolder(r"network trash folder", "macOS", "deleted files"),
+    ProgramFolder(r"#recycle", "Synology", "deleted files"),
+    ProgramFolder(r"@recycle", "QNAP", "deleted files"),
+    ProgramFolder(
+        r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"
+    ),
+    ProgramFolder(r"\.dropbox\.cache", "Dropbox", "deleted files"),
+    ProgramFolder(r"\.dtrash", "digiKam", "deleted photos"),
+    ProgramFolder(r"recently deleted", "iCloud", "deleted photos"),
+    ProgramFolder(
         "|".join(words_of_lines(_TRASH_WORDS)),
         "Google Photos",
         "deleted photos",
         inside=r"google .+|.+ google",
     ),
     # Files of systems.
-    _Row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
-    _Row(r"system volume information", "Windows", "system files"),
-    _Row(r"__macosx|\.appledouble", "macOS", "metadata"),
-    _Row(r"temporary items|\.temporaryitems", "macOS", "unfinished transfers"),
-    _Row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
+    ProgramFolder(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
+    ProgramFolder(r"system volume information", "Windows", "system files"),
+    ProgramFolder(r"__macosx|\.appledouble", "macOS", "metadata"),
+    ProgramFolder(r"temporary items|\.temporaryitems", "macOS", "unfinished transfers"),
+    ProgramFolder(
+        r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"
+    ),
 )
 _ROWS = tuple((re.compile(row.names), re.compile(row.inside), row) for row in _TABLE)
 _NAMES = re.compile("|".join(row.names for row in _TABLE if not row.inside))
 _OUTER_NAMES = re.compile("|".join(row.inside for row in _TABLE if row.inside))
 _MARKED = {
     **{marker: marker for marker in PRIVACY_MARKERS},
-    IMMICH_MARKER: ProgramFolder("Immich", "copies").reason,
+    IMMICH_MARKER: "copies of Immich",
 }
 # Files that may keep their folders out.
 MARKERS = frozenset(_MARKED)
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
-    outer, _, name = path.rpartition("/")
-    outer, name = (folded_name(each) for each in (outer.rpartition("/")[2], name))
+    around, _, last = path.rpartition("/")
+    outer, name = (folded_name(each) for each in (around.rpartition("/")[2], last))
     if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):
         return None
     for names, inside, row in _ROWS:
         is_named = names.fullmatch(name) and (not row.inside or inside.fullmatch(outer))
-        if is_named and (
-            not row.clues or any(has_entry(_joined(path, clue)) for clue in row.clues)
-        ):
-            return ProgramFolder(row.program, row.content)
+        clues = (
+            f"{around}/{clue[3:]}" if clue.startswith("../") else f"{path}/{clue}"
+            for clue in row.clues
+        )
+        if is_named and (not row.clues or any(map(has_entry, clues))):
+            return row
     return None
 
 
@@ -474,11 +489,3 @@ def marked_reason(folder: str, marker: str) -> str | None:
     }:
         return None
     return _MARKED[marker.lower()]
-
-
-def _joined(path: str, clue: str) -> str:
-    return (
-        f"{path.rpartition('/')[0]}/{clue[3:]}"
-        if clue.startswith("../")
-        else f"{path}/{clue}"
-    )

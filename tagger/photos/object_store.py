@@ -334,13 +334,9 @@ def error_text(error: Exception) -> str:
         return _REFUSED_TEXT.format(shown)
     if "without LOCATION" in text:
         code = "PermanentRedirect"
-    unknown = f"the server answers with an error{shown}. Try again later"
-    return (
-        _CODE_TEXTS.get(code, unknown).format(shown) if code else _connection_text(text)
-    )
-
-
-def _connection_text(text: str) -> str:
+    if code:
+        unknown = f"the server answers with an error{shown}. Try again later"
+        return _CODE_TEXTS.get(code, unknown).format(shown)
     # Why no connection was made, from the error of the HTTP library.
     match = _HOST_IN_TEXT.search(text)
     server = match[1] if match else "the server"

@@ -277,7 +277,7 @@ _MASK_PHOTOMETRICS = {4, 51177, 52527}
 _PANASONIC_JPEGS, _PANASONIC_SENSOR_START = (0x2E, 0x127), 0x118
 EXIF_POINTER = 0x8769
 _MAKER_NOTE = 0x927C
-_NIKON_PREVIEW, _NIKON_START, _NIKON_SIZE = 0x11, 513, 514
+_NIKON_PREVIEW = 0x11
 _OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
 _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
 _PENTAX_START, _PENTAX_SIZE = 4, 3
@@ -359,9 +359,15 @@ def _images(
     of_sensor = [
         strips for directory, strips in stored if is_sensor_image(block, directory)
     ]
+    if of_sensor:
+        return tuple(of_sensor)
+    subfile_types = (
+        block.integers(directory.tags.get(SUBFILE_TYPE))[:1] for directory, _ in stored
+    )
     return tuple(
-        of_sensor
-        or (strips for directory, strips in stored if not _is_reduced(block, directory))
+        strips
+        for (_, strips), types in zip(stored, subfile_types, strict=True)
+        if not any(value & 1 for value in types)  # no reduced image
     )
 
 
@@ -381,12 +387,6 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
         return ()
     return tuple(
         ByteRange(start, size) for start, size in zip(starts, sizes, strict=True)
-    )
-
-
-def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
-    return any(
-        value & 1 for value in block.integers(directory.tags.get(SUBFILE_TYPE))[:1]
     )
 
 
@@ -442,7 +442,7 @@ def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
     if inner is None or main is None:
         return
     preview = inner.child(main.tags.get(_NIKON_PREVIEW))
-    yield from _span_in(inner, preview, _NIKON_START, _NIKON_SIZE, base)
+    yield from _span_in(inner, preview, _JPEG_START, _JPEG_SIZE, base)
 
 
 def _olympus(block: TiffBlock, base: int) -> Iterator[ByteRange]:
@@ -519,8 +519,12 @@ def cr3_layout(data: bytes) -> RawLayout:
     previews = [box for box in top if box.kind == _PREVIEW] + [
         box for box in metadata if box.kind == b"THMB"
     ]
-    jpegs = [span for box in previews for span in _jpeg_in(data, box)]
-    jpegs += [samples[0] for samples in tracks if samples]
+    jpegs = [samples[0] for samples in tracks if samples]
+    for box in previews:
+        head_end = min(box.start + _PREVIEW_HEAD_BYTES, box.end)
+        start = data.find(_PREVIEW_START, box.start, head_end)
+        if start >= 0:
+            jpegs.append(ByteRange(start, box.stated_end - start))
     blocks = {box.kind: data[box.start : box.end] for box in metadata}
     return RawLayout(
         tuple(jpegs),
@@ -558,16 +562,6 @@ def boxes_in(data: bytes, start: int, end: int) -> Iterator[_Box]:
 
 def _children(data: bytes, box: _Box) -> Iterator[_Box]:
     return boxes_in(data, box.start, box.end)
-
-
-def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:
-    start = data.find(
-        _PREVIEW_START,
-        box.start,
-        min(box.start + _PREVIEW_HEAD_BYTES, box.end),
-    )
-    if start >= 0:
-        yield ByteRange(start, box.stated_end - start)
 
 
 def _samples(data: bytes, track: _Box) -> tuple[ByteRange, ...]:

@@ -95,9 +95,10 @@ def decode_photo(
         with failing_alone(data):
             stated = orientation_in(data) if exif_of(data) else None
             turns = stated is None
-            with RAW_DEVELOPER.developed(data, max_pixels, turns=turns) as photo:
-                pixels = _resized(photo.image, photo.image.size, resize)
-                return _turned(pixels, photo.width, photo.height, stated or 1)
+            developed = RAW_DEVELOPER.developed(data, max_pixels, turns=turns)
+            with developed as (image, width, height):
+                pixels = _resized(image, image.size, resize)
+                return _turned(pixels, width, height, stated or 1)
     with failing_alone(file):
         return _Decoding(data, file_format, resize, max_pixels, orientation).of(file)
 

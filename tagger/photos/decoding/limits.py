@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 from PIL import Image
@@ -70,7 +69,14 @@ def is_truncation(error: Exception) -> bool:
 
 
 def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
-    reason = _reason(error)
+    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
+    message = (
+        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    )
+    printable = "".join(letter if letter.isprintable() else " " for letter in message)
+    words = printable.split()
+    is_sentence = len(words) > 1 and "driver" not in message
+    reason = " ".join(words)[:200] if is_sentence else ""
     if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
         return _unsupported(reason)
     photo_format = detect_format(data)
@@ -93,16 +99,6 @@ def _unsupported(reason: str) -> PhotoFailed:
         FailureKind.UNSUPPORTED,
         f"The image is stored in a way that is not read ({reason}). Convert it to JPEG or PNG.",
     )
-
-
-def _reason(error: Exception) -> str:
-    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
-    message = (
-        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
-    )
-    printable = "".join(letter if letter.isprintable() else " " for letter in message)
-    words = printable.split()
-    return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""
 
 
 # The memory for all images in the process, or in all processes of one command. An image that needs
@@ -135,7 +131,8 @@ class MemoryBudget:
         self.waiting: set[int] = set()
         self._changed = threading.Condition()  # guards the fields below
         self._queue: deque[object] = deque()
-        self._reservations: dict[object, _Reservation] = {}
+        # The bytes in use, and since when (monotonic seconds).
+        self._reservations: dict[object, tuple[int, float]] = {}
 
     def share(self, processes: int) -> None:
         """Keep this process's part of BUDGET_BYTES, which so many processes share out."""
@@ -154,7 +151,7 @@ class MemoryBudget:
                 self._changed.wait(_CHECK_S)
             self.waiting.discard(threading.get_ident())
             self._queue.popleft()
-            self._reservations[key] = _Reservation(needed_bytes, time.monotonic())
+            self._reservations[key] = needed_bytes, time.monotonic()
             self._changed.notify_all()
         try:
             yield
@@ -168,19 +165,10 @@ class MemoryBudget:
     def _fits(self, needed_bytes: int) -> bool:
         expired_at = time.monotonic() - RESERVATION_LIMIT_S
         reservations = self._reservations.values()
-        if all(reservation.started_at <= expired_at for reservation in reservations):
+        if all(started_at <= expired_at for _, started_at in reservations):
             return True
-        return (
-            sum(reservation.size_bytes for reservation in reservations) + needed_bytes
-            <= self._size_bytes
-        )
-
-
-@dataclass(frozen=True)
-class _Reservation:
-    # Bytes in use, and since when (monotonic seconds).
-    size_bytes: int
-    started_at: float
+        reserved_bytes = sum(size_bytes for size_bytes, _ in reservations)
+        return reserved_bytes + needed_bytes <= self._size_bytes
 
 
 def trim_memory() -> None:

@@ -10,7 +10,6 @@ import importlib
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -42,15 +41,6 @@ _PIXELS_PER_BYTE = 32
 _SWAPS_SIDES = 4
 
 
-@dataclass(frozen=True)
-class DevelopedPhoto:
-    """`image` is in sRGB, and usually has half the photo's `width` and `height`."""
-
-    image: Image.Image
-    width: int
-    height: int
-
-
 class RawDeveloper:
     """LibRaw in this process, if it is loaded."""
 
@@ -69,8 +59,10 @@ class RawDeveloper:
     @contextmanager
     def developed(
         self, data: bytes, max_pixels: int, *, turns: bool
-    ) -> Iterator[DevelopedPhoto]:
-        """Develop a photo, at half its size. Its memory is reserved inside the context.
+    ) -> Iterator[tuple[Image.Image, int, int]]:
+        """Develop a photo to an image in sRGB, and the photo's width and height, usually twice the image's.
+
+        Its memory is reserved inside the context.
 
         `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the
         sensor saw it.
@@ -107,7 +99,7 @@ class RawDeveloper:
             width, height = sizes.width, sizes.height
             if turns and sizes.flip & _SWAPS_SIDES:
                 width, height = height, width
-            yield DevelopedPhoto(image, width, height)
+            yield image, width, height
 
 
 # The developer of this process.
