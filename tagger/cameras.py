@@ -42,10 +42,14 @@ def camera_of(facts: CameraFacts, root_id: int, path: str) -> Camera:
     if facts.model is None and facts.serial is None:
         folder = path[: path.rfind("/") + 1]
         return Camera(_folder_prefix(root_id) + folder, folder.rstrip("/"), root_id)
-    parts = (facts.make or "", facts.model or "", facts.serial or "")
+    make, model, serial = facts.make or "", facts.model or "", facts.serial or ""
     # Programs that export photos change the case of these texts.
-    key = "|".join(part.replace("|", " ").casefold() for part in parts)
-    return Camera(f"{_NAMED}{key}", _camera_name(*parts))
+    parts = [part.replace("|", " ").casefold() for part in (make, model, serial)]
+    # `Canon EOS 5D (0570004681)`: most makers repeat their name in the model.
+    repeats = model.casefold().startswith(make.split(" ", maxsplit=1)[0].casefold())
+    name = model if repeats else f"{make} {model}".strip()
+    shown = f"{name} ({serial})".strip() if serial else name
+    return Camera(f"{_NAMED}{'|'.join(parts)}", shown)
 
 
 def is_named() -> ColumnElement[bool]:
@@ -125,9 +129,14 @@ def ensure_cameras(
             row.id: row.name
             for row in connection.execute(select(roots.c.id, roots.c.name))
         }
-        rows = [
-            {"key": camera.key, "name": _full_name(camera, names)} for camera in missing
-        ]
+        rows = []
+        for camera in missing:
+            name = camera.name
+            if camera.root_id is not None:
+                # The root may have become a folder of another one since its photos were read.
+                root_name = names.get(camera.root_id, "")
+                name = f"{root_name}/{name}".rstrip("/") or "/"
+            rows.append({"key": camera.key, "name": name})
         insert_missing(connection, cameras, rows)
         ids |= _stored_ids(connection, [camera.key for camera in missing])
     return {by_key[key]: id_ for key, id_ in ids.items()}
@@ -155,7 +164,6 @@ def move_folder_cameras(
 # Earlier dates are no EXIF: clocks begin in 1970 or 1980, and people give them to scans.
 _FIRST_YEAR = 1990
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
-_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' local time
 # Local times of one moment differ by at most this: zones of up to 14 hours, and of the last
 # journey.
 LOCAL_TIMES = timedelta(hours=26)
@@ -171,7 +179,7 @@ def clock_time(seconds: float) -> datetime:
     try:
         return _EPOCH + timedelta(seconds=seconds)
     except OverflowError:
-        return _FIRST if seconds < 0 else _LAST
+        return datetime.min if seconds < 0 else datetime.max  # noqa: DTZ901 - cameras' local time
 
 
 def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:
@@ -198,15 +206,6 @@ def _folder_prefix(root_id: int) -> str:
     return f"folder|{root_id}|"
 
 
-def _camera_name(make: str, model: str, serial: str) -> str:
-    """`Canon EOS 5D (0570004681)`: most makers repeat their name in the model."""
-    first_word = make.split(" ", maxsplit=1)[0].casefold()
-    name = (
-        model if model.casefold().startswith(first_word) else f"{make} {model}".strip()
-    )
-    return f"{name} ({serial})".strip() if serial else name
-
-
 def _model_name(key: str, name: str) -> str:
     """The camera's name without its serial number."""
     serial = key.rpartition("|")[2]
@@ -223,13 +222,6 @@ def _names(key: str, name: str) -> set[str]:
         f"{make} {model}".strip(),
         model or make,
     }
-
-
-def _full_name(camera: Camera, root_names: dict[int, str]) -> str:
-    if camera.root_id is None:
-        return camera.name
-    # The root may have become a folder of another one since its photos were read.
-    return f"{root_names.get(camera.root_id, '')}/{camera.name}".rstrip("/") or "/"
 
 
 def _named_cameras(connection: Connection) -> Sequence[Row[Any]]:

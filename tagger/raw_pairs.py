@@ -286,11 +286,11 @@ def _move_writes(
 
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
     """Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW."""
-    ids = {
-        (row.primary_id, name): row.id
-        for row in separated
-        for name in _sidecar_names(row.path)
-    }
+    ids = {}
+    for row in separated:
+        name = row.path.rpartition("/")[2].lower()
+        for base in (name, stem_of(name)):
+            ids[row.primary_id, f"{base}.xmp"] = row.id
     query = select(
         metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file
     ).where(among(metadata_writes.c.photo_id, {row.primary_id for row in separated}))
@@ -301,8 +301,3 @@ def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) 
             connection.execute(
                 update(metadata_writes).where(own).values(photo_id=photo_id)
             )
-
-
-def _sidecar_names(path: str) -> tuple[str, str]:
-    name = path.rpartition("/")[2].lower()
-    return f"{name}.xmp", f"{stem_of(name)}.xmp"

@@ -47,13 +47,6 @@ def timeout_text(timeout_s: float) -> str:
     )
 
 
-def decoding_timeout_text(timeout_s: float) -> str:
-    return (
-        f"Decoding it took longer than {timeout_s:g} s and was given up. Save it again, smaller or as a "
-        "plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
-    )
-
-
 @dataclass(frozen=True)
 class ModelResult:
     """A model's predictions, best first.
@@ -115,9 +108,6 @@ class Failed:
 Result = Classified | AlreadyClassified | Unchanged | Failed
 
 
-READ_TIMEOUT_S = 120.0
-
-
 @dataclass(frozen=True)
 class Limits:
     """`readers` threads read and decode. Larger files (`max_bytes`) and images (`max_pixels`) fail.
@@ -129,7 +119,7 @@ class Limits:
     readers: int
     max_bytes: int
     max_pixels: int
-    timeout_s: float = READ_TIMEOUT_S
+    timeout_s: float = 120.0
     settle_s: float = 0.0
 
 

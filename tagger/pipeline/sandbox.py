@@ -48,7 +48,6 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline import (
     Limits,
     OpenPhoto,
-    decoding_timeout_text,
     read_photo_bytes,
     timeout_text,
 )
@@ -400,7 +399,10 @@ class ChildProcess:
                 except ChildDied as died:
                     self._end()
                     if died.code == -signal.SIGXCPU:
-                        text = decoding_timeout_text(self._timeout_s)
+                        text = (
+                            f"Decoding it took longer than {self._timeout_s:g} s and was given up. Save it "
+                            "again, smaller or as a plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
+                        )
                         raise PhotoFailed(FailureKind.TIMED_OUT, text) from died
                     deaths += 1
                     if deaths == MOST_DEATHS:
