@@ -1,15 +1,15 @@
 """Measures the memory that decoding takes in a process of its own. Linux only.
 
-    python -m tests.rig.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
+    python -m tests.rig.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE
 
-The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels.
+The first file loads the decoder's libraries. SIDE is the model's input in pixels.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,32 +31,26 @@ CLEAR_PEAK = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class DecodingMemory:
-    """What was counted for one image, what decoding all took at most, and what remained."""
+    """What was counted for one image, and what decoding all took at most."""
 
-    file_bytes: int
     counted_bytes: int
     peak_bytes: int
-    remaining_bytes: int
 
 
 def measure_decoding(
-    kinds: Sequence[str], size: Size, *, side: int = 112, threads: int = 1, budget_bytes: int = 2**40
-) -> list[DecodingMemory]:
-    """Decode images of these kinds (see large_images), each in several threads if so told."""
+    kind: str, size: Size, *, side: int = 112, threads: int = 1, budget_bytes: int = 2**40
+) -> DecodingMemory:
+    """Decode an image of this kind (see large_images), in several threads if so told."""
     with tempfile.TemporaryDirectory() as name:
-        files = [_file(Path(name), kind, each) for kind in kinds for each in (SMALL, size)]
+        files = [Path(name) / "small", Path(name) / "large"]
+        for file, each in zip(files, (SMALL, size), strict=True):
+            file.write_bytes(LARGE_IMAGES[kind](each))
         options = [str(side), str(threads), str(budget_bytes)]
         command = [sys.executable, "-m", "tests.rig.decoding_memory", *options, *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return [DecodingMemory(**document) for document in json.loads(done.stdout)]
-
-
-def _file(folder: Path, kind: str, size: Size) -> Path:
-    file = folder / f"{kind} {size}".replace(":", "")
-    file.write_bytes(LARGE_IMAGES[kind](size))
-    return file
+    return DecodingMemory(**json.loads(done.stdout))
 
 
 class _CountingBudget(MemoryBudget):
@@ -99,8 +93,7 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
     # Short of memory, the system may have taken back pages of libraries meanwhile: these were not there at
     # the peak either.
     before = min(before, _status_bytes("VmRSS"))
-    peak_bytes, remaining_bytes = _status_bytes("VmHWM") - before, _status_bytes("VmRSS") - before
-    return DecodingMemory(len(data), budget.largest_bytes, peak_bytes, remaining_bytes)
+    return DecodingMemory(budget.largest_bytes, _status_bytes("VmHWM") - before)
 
 
 def _status_bytes(name: str) -> int:
@@ -110,6 +103,5 @@ def _status_bytes(name: str) -> int:
 
 if __name__ == "__main__":
     side, threads, budget_bytes = map(int, sys.argv[1:4])
-    files = [Path(name) for name in sys.argv[4:]]
-    pairs = zip(files[::2], files[1::2], strict=True)
-    json.dump([vars(_measure(*pair, side, threads, budget_bytes)) for pair in pairs], sys.stdout)
+    small, large = (Path(name) for name in sys.argv[4:])
+    json.dump(vars(_measure(small, large, side, threads, budget_bytes)), sys.stdout)

@@ -1,6 +1,7 @@
 """Photos as bytes, decoded or refused, and readers for pipelines."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,16 @@ def decode_failure(data: bytes) -> tuple[FailureKind, str]:
     with pytest.raises(PhotoFailed) as excinfo:
         decode(data)
     return excinfo.value.failure.kind, excinfo.value.failure.text
+
+
+def traced_bytes(work: Callable[[], object]) -> int:
+    """The most memory that Python allocated for `work`."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def local_reader(limits: Limits) -> Reader:

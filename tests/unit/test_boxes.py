@@ -26,13 +26,10 @@ def no_positions() -> Iterator[Connection]:
     engine.dispose()
 
 
-@given(
-    latitude=st.floats(-90, 90),
-    longitude=st.floats(-180, 180),
-    radius_km=st.floats(0, 25_000),
-    bearing=st.floats(0, 360),
-    part=st.floats(0, 1),
-)
+POSITIONS = {"latitude": st.floats(-90, 90), "longitude": st.floats(-180, 180), "bearing": st.floats(0, 360)}
+
+
+@given(**POSITIONS, radius_km=st.floats(0, 25_000), part=st.floats(0, 1))
 @example(latitude=90.0, longitude=0.0, radius_km=1.0, bearing=0.0, part=1.0)
 @example(latitude=-17.0, longitude=180.0, radius_km=10.0, bearing=90.0, part=1.0)
 @example(latitude=89.9, longitude=10.0, radius_km=11.0, bearing=90.0, part=1.0)
@@ -45,13 +42,7 @@ def test_a_box_has_every_position_of_its_circle(latitude, longitude, radius_km, 
     assert len(box.ranges) <= 2
 
 
-@given(
-    latitude=st.floats(-90, 90),
-    longitude=st.floats(-180, 180),
-    radius_km=st.floats(0, 20_000),
-    bearing=st.floats(0, 360),
-    part=st.floats(0, 2),
-)
+@given(**POSITIONS, radius_km=st.floats(0, 20_000), part=st.floats(0, 2))
 @example(latitude=48.0, longitude=2.0, radius_km=0.0, bearing=0.0, part=0.0)
 @example(latitude=89.0, longitude=10.0, radius_km=300.0, bearing=0.0, part=1.0)
 @example(latitude=-17.0, longitude=180.0, radius_km=10.0, bearing=90.0, part=0.999)

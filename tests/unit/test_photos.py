@@ -19,7 +19,7 @@ from tagger.photos import files
 from tagger.photos.files import read_photo
 from tagger.photos.folders import FolderProblem, FolderSource, FoundPhoto, find_photo
 from tagger.photos.formats import Extra
-from tagger.photos.names import MOST_EXTENSIONS, OtherFiles, is_photo_name
+from tagger.photos.names import MOST_EXTENSIONS, OtherFiles
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
 
 MAX_BYTES = 1000
@@ -51,7 +51,7 @@ def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     return kind
 
 
-def test_what_is_missing_is_an_error_and_not_gone(tmp_path):
+def test_what_is_missing_is_an_error_and_a_file_that_is_named_needs_no_extension(tmp_path, monkeypatch):
     for root, said in ((None, "There is no such file. Check the name"), (tmp_path, "no such file any more")):
         with pytest.raises(PhotoFailed, match=said) as failed:
             read_photo(tmp_path / "a.jpg", max_bytes=MAX_BYTES, root=root)
@@ -60,6 +60,10 @@ def test_what_is_missing_is_an_error_and_not_gone(tmp_path):
         FolderSource(tmp_path / "missing").photos()
     with pytest.raises(PathNotFound, match=r"missing\.jpg"):
         find_photo(tmp_path / "missing.jpg")
+    write(tmp_path / "IMG_0001", b"123")
+    monkeypatch.chdir(tmp_path)
+    photo = find_photo(Path("IMG_0001"))
+    assert (photo.path, photo.size_bytes) == (tmp_path / "IMG_0001", 3)
 
 
 def test_photos_of_every_extension_in_any_case_are_found(tmp_path):
@@ -120,12 +124,6 @@ def test_few_of_many_extensions_are_kept():
     assert other_files.by_extension[".0"] == 2 * MOST_EXTENSIONS + 1
 
 
-def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch):
-    for installed in (True, False):
-        monkeypatch.setattr(Extra, "is_installed", installed)
-        assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
-
-
 def test_paths_ascend_as_text_over_the_whole_walk(tmp_path):
     ordinary = (
         "a.jpg", "a/z.jpg", "a/b/c.jpg", "a b.jpg", "a-b/c.jpg", "a0.jpg", "A/b.jpg", "b!/x.jpg",
@@ -158,21 +156,19 @@ def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path):
     assert kinds == [FoundPhoto, FolderProblem]
 
 
-@given(st.binary(min_size=1).filter(lambda raw: b"\0" not in raw))
+UTF8 = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(str.encode)
+
+
+@given((st.binary(min_size=1) | UTF8).filter(lambda raw: b"\0" not in raw))
 def test_a_path_survives_as_text_and_as_json(raw):
     path = os.fsdecode(raw)
     text, stored_bytes = path_text(path)
     text.encode()
     assert path_from_text(text, stored_bytes) == path
     assert stored_bytes in (b"", raw)
+    assert stored_bytes or text == path == path_to_json(path)
     document = json.dumps(path_to_json(Path(path)), ensure_ascii=False).encode()
     assert path_from_json(json.loads(document)) == Path(path)
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_path_that_is_utf8_is_its_own_text(path):
-    assert path_text(path) == (path, b"")
-    assert path_to_json(path) == path
 
 
 def test_path_that_is_not_utf8_has_text_and_bytes_in_json_and_is_printed_as_one_line():
@@ -204,36 +200,29 @@ def test_patterns_let_in_and_keep_out(tmp_path, patterns, expected):
     assert names(tmp_path, **patterns) == expected
 
 
-def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path):
+def test_links_to_photos_elsewhere_are_found_and_fail_when_they_lead_nowhere(tmp_path):
     root = tmp_path / "root"
     outside = write(tmp_path / "outside.jpg", b"123")
-    write(root / "a.jpg")
-    (root / "b.jpg").symlink_to(outside)
-    (root / "c.jpg").symlink_to("a.jpg")
-    assert list(FolderSource(root).photos())[1] == FoundPhoto(
-        str(root / "b.jpg"), 3, outside.stat().st_mtime_ns, ()
-    )
-    assert names(root) == ["a.jpg", "b.jpg"]
-
-
-def test_links_to_where_the_walk_does_not_come_are_found_and_those_to_folders_are_not(tmp_path):
-    write(tmp_path / ".annex" / "objects" / "key.jpg")
-    write(tmp_path / "data" / "no-extension")
-    (tmp_path / "a.jpg").symlink_to(".annex/objects/key.jpg")
-    (tmp_path / "b.jpg").symlink_to("data/no-extension")
-    (tmp_path / "data" / "loop").symlink_to(tmp_path)
-    (tmp_path / "c.jpg").symlink_to("data")
-    assert names(tmp_path) == ["a.jpg", "b.jpg"]
-
-
-def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path):
-    (tmp_path / "a.jpg").symlink_to("missing")
-    (tmp_path / "b.jpg").symlink_to("b.jpg")
-    assert list(FolderSource(tmp_path).photos()) == [
-        FoundPhoto(str(tmp_path / name), 0, 0, ()) for name in ("a.jpg", "b.jpg")
-    ]
-    assert failure(tmp_path / "a.jpg") is FailureKind.GONE
-    assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE
+    for name in ("a.jpg", ".annex/objects/key.jpg", "data/no-extension"):
+        write(root / name)
+    links = {
+        "b.jpg": outside,
+        "c.jpg": "a.jpg",  # which is found itself
+        "d.jpg": ".annex/objects/key.jpg",
+        "e.jpg": "data/no-extension",
+        "f.jpg": "data",
+        "g.jpg": "missing",
+        "h.jpg": "h.jpg",
+        "data/loop": root,
+    }
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    assert names(root) == [f"{letter}.jpg" for letter in "abdegh"]
+    found = {photo.path.name: photo for photo in FolderSource(root).photos()}
+    assert found["b.jpg"] == FoundPhoto(str(root / "b.jpg"), 3, outside.stat().st_mtime_ns, ())
+    for name, kind in (("g.jpg", FailureKind.GONE), ("h.jpg", FailureKind.UNREADABLE)):
+        assert found[name] == FoundPhoto(str(root / name), 0, 0, ())
+        assert failure(root / name) is kind
 
 
 def test_pipes_and_sockets_are_problems_and_hold_nothing_up(tmp_path, monkeypatch):
@@ -300,13 +289,6 @@ def test_a_large_folder_takes_little_memory(tmp_path):
     found, most_bytes = map(int, subprocess.check_output(command, text=True).split())
     assert found == count
     assert most_bytes < 300 * count
-
-
-def test_file_that_a_person_named_needs_no_extension(tmp_path, monkeypatch):
-    write(tmp_path / "IMG_0001", b"123")
-    monkeypatch.chdir(tmp_path)
-    photo = find_photo(Path("IMG_0001"))
-    assert (photo.path, photo.size_bytes) == (tmp_path / "IMG_0001", 3)
 
 
 def test_deep_folders_are_walked_without_recursion(tmp_path):

@@ -4,7 +4,6 @@ import random
 import struct
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +30,7 @@ from rig.raw_files import (
     preview,
     raw_file,
 )
+from support.decoding import traced_bytes
 from support.examples import examples
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
@@ -282,17 +282,14 @@ def test_a_photo_without_the_data_of_its_sensor_fails(sandbox, data):
     assert failure_without_preview(sandbox, data).kind in (FailureKind.TRUNCATED, FailureKind.UNSUPPORTED)
 
 
-def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(monkeypatch):
+def test_files_that_need_an_extra_are_photos_where_it_is_installed_and_failures_name_it(monkeypatch):
     for extension, head in OTHER_MAKERS.items():
         assert detect_format(head + bytes(300)) is RAW
         assert is_raw_name(f"a{extension}")
-        for installed in (True, False):
-            monkeypatch.setattr(Extra, "is_installed", installed)
+    for installed in (True, False):
+        monkeypatch.setattr(Extra, "is_installed", installed)
+        for extension in (*OTHER_MAKERS, ".HEIC", ".hif"):
             assert is_photo_name(f"a{extension}") is installed
-
-
-def test_without_the_extra_the_failure_names_it(monkeypatch):
-    monkeypatch.setattr(Extra, "is_installed", False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match="install the extra raw") as failed:
             decode_photo(data, WHOLE, max_pixels=MAX_PIXELS)
@@ -369,15 +366,8 @@ def test_chains_and_boxes_without_end_are_read_in_part():
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_finding_previews_copies_nothing_of_the_file(kind):
     data = raw_file(kind, RawContent(sensor=bytes(range(256)) * 2**15))
-    read_raw(data)
-    tracemalloc.start()
-    try:
-        raw = read_raw(data)
-        _, most_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert sum(map(len, raw.image)) >= 2**23
-    assert most_bytes < 2**20
+    assert sum(map(len, read_raw(data).image)) >= 2**23
+    assert traced_bytes(lambda: read_raw(data)) < 2**20
 
 
 def test_tags_that_refer_to_the_same_megabytes_take_no_more_of_them():
@@ -390,10 +380,4 @@ def test_tags_that_refer_to_the_same_megabytes_take_no_more_of_them():
     metadata = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
     boxes = b"".join(box(kind, data) for kind in (b"CMT1", b"CMT2", b"CMT4"))
     cr3 = box(b"ftyp", b"crx \0\0\0\1crx isom") + box(b"moov", box(b"uuid", metadata, boxes))
-    tracemalloc.start()
-    try:
-        read_raw(cr3)
-        _, most_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert most_bytes < 4 * len(cr3)
+    assert traced_bytes(lambda: read_raw(cr3)) < 4 * len(cr3)

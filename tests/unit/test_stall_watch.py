@@ -100,9 +100,6 @@ def test_the_limit_of_a_start_is_in_the_environment(value, limit_s, monkeypatch)
     if value is not None:
         monkeypatch.setenv(stall.START_VARIABLE, value)
     assert stall._start_timeout_s() == limit_s
-
-
-def test_the_limit_of_a_start_is_that_of_the_settings_by_default():
     assert Settings.model_fields["stall_timeout_s"].default == stall.START_TIMEOUT_S
 
 
@@ -354,38 +351,22 @@ def test_the_lowest_limits_of_the_groups_count(tmp_path, groups, files, limits):
     assert (cpu_limit(root), memory_limit(root)) == limits
 
 
-@pytest.mark.parametrize(("limit", "cores"), [(None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)])
-def test_a_process_uses_the_cores_of_its_limit(monkeypatch, limit, cores):
+def test_cores_processes_and_threads_are_those_of_the_limits(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
-    assert core_count() == cores
-
-
-GIB = 2**30
-
-
-@pytest.mark.parametrize(
-    ("cores", "memory", "threads", "count"),
-    [
-        (2, 8 * GIB, None, 1),
-        (7, 64 * GIB, None, 1),
-        (8, 64 * GIB, None, 2),
-        (64, 512 * GIB, None, 16),
-        (64, 1 * GIB, None, 1),
-        (64, 512 * GIB, 8, 2),
-    ],
-)
-def test_there_are_as_many_processes_as_cores_and_memory_allow(monkeypatch, cores, memory, threads, count):
-    monkeypatch.setattr(devices, "core_count", lambda: cores)
-    monkeypatch.setattr(devices, "_memory_bytes", lambda: memory)
-    assert process_count(threads) == count
-
-
-@pytest.mark.parametrize(("threads", "processes"), [(8, 2), (19, 4), (2, 3), (64, 16)])
-def test_processes_share_out_the_threads(threads, processes):
-    shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
-    assert sum(shares) == max(threads, processes)
-    assert max(shares) - min(shares) <= 1
+    for limit, cores in ((None, 8), (0.2, 1), (1.0, 1), (2.5, 3), (64.0, 8)):
+        monkeypatch.setattr(devices, "cpu_limit", lambda limit=limit: limit)
+        assert core_count() == cores
+    for cores, gib, threads, count in (
+        *((2, 8, None, 1), (7, 64, None, 1), (8, 64, None, 2)),
+        *((64, 512, None, 16), (64, 1, None, 1), (64, 512, 8, 2)),
+    ):
+        monkeypatch.setattr(devices, "core_count", lambda cores=cores: cores)
+        monkeypatch.setattr(devices, "_memory_bytes", lambda gib=gib: gib * 2**30)
+        assert process_count(threads) == count
+    for threads, processes in ((8, 2), (19, 4), (2, 3), (64, 16)):
+        shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
+        assert sum(shares) == max(threads, processes)
+        assert max(shares) - min(shares) <= 1
 
 
 def test_a_system_that_refuses_memory_for_machine_code_is_named():

@@ -92,31 +92,22 @@ def fails(_images: Images) -> Scores:
 
 
 @pytest.mark.parametrize(
-    "embed",
+    ("classify", "embed"),
     [
-        pytest.param(lambda _images: None, id="none"),
-        pytest.param(lambda images: mean_colours(images)[:, :2], id="fewer dimensions"),
-        pytest.param(lambda images: mean_colours(255 - images) ** 4, id="other directions"),
-        pytest.param(lambda images: mean_colours(images) * np.nan, id="not numbers"),
+        pytest.param(half_brightness, lambda _images: None, id="no embeddings"),
+        pytest.param(half_brightness, lambda images: mean_colours(images)[:, :2], id="fewer dimensions"),
+        pytest.param(half_brightness, lambda images: mean_colours(255 - images) ** 4, id="other directions"),
+        pytest.param(half_brightness, lambda images: mean_colours(images) * np.nan, id="not numbers"),
+        pytest.param(lambda images: half_brightness(images[..., ::-1]), mean_colours, id="red for blue"),
+        pytest.param(lambda images: half_brightness(images)[:, ::-1], mean_colours, id="another order"),
+        pytest.param(lambda images: half_brightness(images) * np.nan, mean_colours, id="no scores"),
+        pytest.param(lambda images: half_brightness(images) / 10, mean_colours, id="all would be unknown"),
+        pytest.param(lambda images: half_brightness(images)[:, :-1], mean_colours, id="a label too few"),
+        pytest.param(fails, mean_colours, id="it fails"),
     ],
 )
-def test_a_backend_with_other_embeddings_is_not_chosen(embed):
-    assert chosen(FakeBackend("openvino", embed=embed)) == "torchscript"
-
-
-@pytest.mark.parametrize(
-    "classify",
-    [
-        pytest.param(lambda images: half_brightness(images[..., ::-1]), id="red for blue"),
-        pytest.param(lambda images: half_brightness(images)[:, ::-1], id="labels in another order"),
-        pytest.param(lambda images: np.full_like(half_brightness(images), np.nan), id="no numbers"),
-        pytest.param(lambda images: half_brightness(images) / 10, id="scaled: all photos would be unknown"),
-        pytest.param(lambda images: half_brightness(images)[:, :-1], id="a label too few"),
-        pytest.param(fails, id="it fails"),
-    ],
-)
-def test_a_backend_with_other_scores_is_not_chosen(classify):
-    assert chosen(FakeBackend("openvino", classify)) == "torchscript"
+def test_a_backend_with_other_scores_or_embeddings_is_not_chosen(classify, embed):
+    assert chosen(FakeBackend("openvino", classify, embed)) == "torchscript"
 
 
 def test_the_first_backend_that_agrees_is_chosen_and_small_gpus_get_small_passes():
