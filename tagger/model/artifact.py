@@ -523,27 +523,27 @@ def checked_archive(data: bytes) -> io.BytesIO:
                 ):
                     entries[name] = archive.read(entry)
 
-        program = check_code(
-            {
-                match[1]: entries[match[0]]
-                for match in map(CODE.fullmatch, entries)
-                if match
-            }
-        )
-        check_module(entries, program)
-        check_constants(entries)
-        rebuilt = io.BytesIO()
-        with zipfile.ZipFile(rebuilt, "w") as archive:
-            for name, content in entries.items():
-                if name in FORMAT and not FORMAT[name].fullmatch(content):
-                    raise ProgramRefused(f"it is of an unknown format ({name})")
-                if not CODE.fullmatch(name):
-                    archive.writestr(f"{ROOT}/{name}", content)
-            for path, source in program.sources.items():
-                archive.writestr(f"{ROOT}/code/{path}", source)
+        return _rebuild(entries)
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
         raise ProgramRefused("it is not a TorchScript file, or damaged") from error
+
+
+def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:
+    program = check_code(
+        {match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match}
+    )
+    check_module(entries, program)
+    check_constants(entries)
+    rebuilt = io.BytesIO()
+    with zipfile.ZipFile(rebuilt, "w") as archive:
+        for name, data in entries.items():
+            if name in FORMAT and not FORMAT[name].fullmatch(data):
+                raise ProgramRefused(f"it is of an unknown format ({name})")
+            if not CODE.fullmatch(name):
+                archive.writestr(f"{ROOT}/{name}", data)
+        for path, source in program.sources.items():
+            archive.writestr(f"{ROOT}/code/{path}", source)
     rebuilt.seek(0)
     return rebuilt

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tagger.errors import ExtraMissing, SettingsInvalid
-from tagger.model.artifact import Manifest, load_module
+from tagger.model.artifact import Manifest, Range, load_module
 from tagger.model.backends import (
     Backend,
     BackendName,
@@ -112,9 +112,13 @@ class Model:
         outputs = self._in_batches(images)
         if self.manifest.second_look is None:
             return outputs
-        # Near the threshold, a score is the mean with that of the mirror image.
-        least, limit = self.manifest.second_look
-        highest = outputs.scores.max(axis=1)
+        return self._look_again(outputs, images, self.manifest.second_look)
+
+    def _look_again(
+        self, outputs: Outputs, images: Sequence[Pixels], near: Range
+    ) -> Outputs:
+        # Scores whose highest is in this range, without its end, become means with those of mirror images.
+        highest, (least, limit) = outputs.scores.max(axis=1), near
         rows = np.flatnonzero((highest >= least) & (highest < limit))
         if not len(rows):
             return outputs
@@ -130,20 +134,11 @@ class Model:
             batch_size = self.batch_size
             part = images[done : done + batch_size]
             outputs = self._forward_if_it_fits(part, batch_size)
-            if outputs is not None:
+            if outputs is None:
+                self._reduce_batch_size(batch_size // 2)
+            else:
                 parts.append(outputs)
                 done += len(part)
-                continue
-            half = batch_size // 2
-            if half < self.batch_size:  # else another thread has reduced it already
-                log.warning(
-                    "out of device memory with a batch of %d; the batch size is now %d",
-                    self.batch_size,
-                    half,
-                )
-                self.batch_size = half
-                BATCH_SIZE.set(half)
-            self._backend.free_memory()
         return parts[0] if len(parts) == 1 else Outputs.joined(parts)
 
     def free_memory(self) -> None:
@@ -171,6 +166,17 @@ class Model:
         for row, image in zip(batch, images, strict=False):
             np.copyto(row, image)
         return self._backend.forward(batch).first(len(images))
+
+    def _reduce_batch_size(self, batch_size: int) -> None:
+        if batch_size < self.batch_size:  # else another thread has reduced it already
+            log.warning(
+                "out of device memory with a batch of %d; the batch size is now %d",
+                self.batch_size,
+                batch_size,
+            )
+            self.batch_size = batch_size
+            BATCH_SIZE.set(batch_size)
+        self._backend.free_memory()
 
 
 def load_model(

@@ -348,14 +348,7 @@ class _TypeChecker:
             )
         if isinstance(value, _Typed) and value.type == type_text:
             return True
-        # The types of a list like `int, Tuple[int, int]`.
-        parts, depth, start = [], 0, 0
-        for position, letter in enumerate(inner):
-            depth += (letter == "[") - (letter == "]")
-            if letter == "," and depth == 0:
-                parts.append(inner[start:position].strip())
-                start = position + 1
-        parts.append(inner[start:].strip())
+        parts = _split(inner)
         if name in {"Optional", "Union"}:
             choices = [*parts, "NoneType"] if name == "Optional" else parts
             return any(self.matches(value, part, tagging=tagging) for part in choices)
@@ -373,3 +366,14 @@ class _TypeChecker:
             case _:
                 return False
         return all(self.matches(each, part, tagging=tagging) for each, part in pairs)
+
+
+def _split(types: str) -> list[str]:
+    # The types of a list like `int, Tuple[int, int]`.
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(types):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            parts.append(types[start:position].strip())
+            start = position + 1
+    return [*parts, types[start:].strip()]

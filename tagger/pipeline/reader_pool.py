@@ -27,6 +27,7 @@ from tagger.metadata.stated_facts import orientation_beside, read_side_facts
 from tagger.photos.decoding import Resize, turned
 from tagger.photos.decoding.limits import MEMORY_BUDGET
 from tagger.photos.names import is_raw_name
+from tagger.photos.source import PhotoSource
 from tagger.pipeline import (
     AlreadyClassified,
     ImageKey,
@@ -375,17 +376,7 @@ class ReaderPool:
         request.side_facts = read_side_facts(
             request.source, request.path, request.side_files
         )
-        # Count a read that has arrived, and start one more reader if that helps.
-        read_s = time.monotonic() - started_at
-        with self._lock:
-            weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
-            self._mean_read_s += weight * (read_s - self._mean_read_s)
-            is_slow = SLOW_READ_S <= self._mean_read_s <= SHARED_READ_S
-            has_few = self._extra_readers < request.source.extra_reads
-            if is_slow and has_few and self._buffers.needs_reader:
-                self._extra_readers += 1
-                self._buffers.readers += 1
-                self._start(self._read_photos)
+        self._note_read(request.source, time.monotonic() - started_at)
         with self._clock_stopped(request):
             self._buffers.start_processing(request)
         photo = open_photo()
@@ -396,17 +387,7 @@ class ReaderPool:
                 request, AlreadyClassified(photo.digest, photo.version, photo.facts)
             )
         elif self._buffers.add_waiter(request, photo, models):
-            own, orientation = photo.facts.orientation, None
-            # Programs turn RAW files by sidecars, and others in the file, which leaves sidecars as they were.
-            if own is None or is_raw_name(request.path):
-                orientation = orientation_beside(request.path, request.side_facts)
-            # Once for each size: several models may have the same.
-            sizes = dict.fromkeys(self._resizes[model_id] for model_id in models)
-            images = {
-                resize: turned(photo.decode(resize), orientation, own)
-                for resize in sizes
-            }
-            self._buffers.settle(request, images)
+            self._buffers.settle(request, self._decoded(request, photo))
 
     def _fetch(self, request: Request) -> Callable[[], OpenPhoto]:
         # Read the photo's bytes; returns what opens them.
@@ -424,6 +405,17 @@ class ReaderPool:
             yield
         finally:
             request.started_at = time.monotonic()
+
+    def _decoded(self, request: Request, photo: OpenPhoto) -> Images:
+        own, orientation = photo.facts.orientation, None
+        # Programs turn RAW files by sidecars, and others in the file, which leaves sidecars as they were.
+        if own is None or is_raw_name(request.path):
+            orientation = orientation_beside(request.path, request.side_facts)
+        # Once for each size: several models may have the same.
+        sizes = dict.fromkeys(self._resizes[model_id] for model_id in request.models)
+        return {
+            resize: turned(photo.decode(resize), orientation, own) for resize in sizes
+        }
 
     def _deliver(self, request: Request, result: Result) -> None:
         if self._buffers.settle(request):
@@ -447,6 +439,20 @@ class ReaderPool:
         self._threads.append(thread)
         thread.start()
 
+    # --- The number of readers ---
+
+    def _note_read(self, source: PhotoSource, read_s: float) -> None:
+        # Count a read that has arrived, and start one more reader if that helps.
+        with self._lock:
+            weight = 1 / AVERAGED_READS if self._mean_read_s else 1.0
+            self._mean_read_s += weight * (read_s - self._mean_read_s)
+            is_slow = SLOW_READ_S <= self._mean_read_s <= SHARED_READ_S
+            has_few = self._extra_readers < source.extra_reads
+            if is_slow and has_few and self._buffers.needs_reader:
+                self._extra_readers += 1
+                self._buffers.readers += 1
+                self._start(self._read_photos)
+
     def _ends_reader(self) -> bool:
         # Remove the calling thread if there are extra readers; returns whether it has to end.
         with self._lock:
@@ -466,23 +472,23 @@ class ReaderPool:
             suspended_s = (
                 time.monotonic() - checked_at - pause_s
             )  # the process was stopped or got no CPU time
-            # Reads beyond the timeout, without time suspended, or spent waiting for memory or a child.
-            now, limit_s = time.monotonic(), self._limits.timeout_s
-            with self._lock:
-                reads = [*self._buffers.reads.items()]
-                for read, thread in reads:
-                    if (
-                        thread.ident in MEMORY_BUDGET.waiting
-                        or thread.ident in self._timed_threads
-                    ):
-                        read.started_at = now
-                    else:
-                        read.started_at += max(0.0, suspended_s)
-            for read, _ in reads:
-                if read.reader is None and now - read.started_at > limit_s:
-                    self._abandon(read)
+            for read in self._hanging_reads(max(0.0, suspended_s)):
+                self._abandon(read)
             checked_at = time.monotonic()
             self._closing.wait(pause_s)
+
+    def _hanging_reads(self, suspended_s: float) -> list[Request]:
+        # Reads beyond the timeout, without time suspended, or spent waiting for memory or a child.
+        now, limit_s = time.monotonic(), self._limits.timeout_s
+        with self._lock:
+            for read, thread in self._buffers.reads.items():
+                timed_elsewhere = (MEMORY_BUDGET.waiting, self._timed_threads)
+                if any(thread.ident in threads for threads in timed_elsewhere):
+                    read.started_at = now
+                else:
+                    read.started_at += suspended_s
+            local = [read for read in self._buffers.reads if read.reader is None]
+            return [read for read in local if now - read.started_at > limit_s]
 
     def _abandon(self, request: Request) -> None:
         # Fail the request of a hanging read and replace its thread.

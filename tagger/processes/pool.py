@@ -228,23 +228,24 @@ class Pool:
                     child.start()
             elif child.exit_code is not None:
                 child.stop()
-                if not self.is_needed(child):
+                if self.is_needed(child):
+                    self._plan_restart(child)
+                else:
                     self.children.remove(child)
-                    continue
-                is_early = time.monotonic() - child.started_at < EARLY_EXIT_S
-                child.early_exits = child.early_exits + 1 if is_early else 1
-                if child.early_exits > len(RESTART_PAUSES_S):
-                    raise self.failure(child)
-                pause_s = RESTART_PAUSES_S[child.early_exits - 1]
-                cause = "" if (child.exit_code or 0) < 0 else self._cause(child)
-                end = f"{child.end} ({cause})" if cause else child.end
-                self.warn(
-                    f"the {child.name} process {end}; restarting it in {pause_s:.0f} s"
-                )
-                child.restart_at = time.monotonic() + pause_s
 
     def is_needed(self, child: Child) -> bool:  # noqa: ARG002 - pools of processes that may end decide
         return True
+
+    def _plan_restart(self, child: Child) -> None:
+        is_early = time.monotonic() - child.started_at < EARLY_EXIT_S
+        child.early_exits = child.early_exits + 1 if is_early else 1
+        if child.early_exits > len(RESTART_PAUSES_S):
+            raise self.failure(child)
+        pause_s = RESTART_PAUSES_S[child.early_exits - 1]
+        cause = "" if (child.exit_code or 0) < 0 else self._cause(child)
+        end = f"{child.end} ({cause})" if cause else child.end
+        self.warn(f"the {child.name} process {end}; restarting it in {pause_s:.0f} s")
+        child.restart_at = time.monotonic() + pause_s
 
     def failure(self, child: Child) -> ProcessFailed:
         reason = self._cause(child) or f"it {child.end}."

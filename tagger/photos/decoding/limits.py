@@ -69,14 +69,7 @@ def is_truncation(error: Exception) -> bool:
 
 
 def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
-    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
-    message = (
-        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
-    )
-    printable = "".join(letter if letter.isprintable() else " " for letter in message)
-    words = printable.split()
-    is_sentence = len(words) > 1 and "driver" not in message
-    reason = " ".join(words)[:200] if is_sentence else ""
+    reason = _reason(error)
     if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
         return _unsupported(reason)
     photo_format = detect_format(data)
@@ -99,6 +92,16 @@ def _unsupported(reason: str) -> PhotoFailed:
         FailureKind.UNSUPPORTED,
         f"The image is stored in a way that is not read ({reason}). Convert it to JPEG or PNG.",
     )
+
+
+def _reason(error: Exception) -> str:
+    # The decoder's message if it is a sentence. It may quote the file: only what is printable stays.
+    message = (
+        str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
+    )
+    printable = "".join(letter if letter.isprintable() else " " for letter in message)
+    words = printable.split()
+    return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""
 
 
 # The memory for all images in the process, or in all processes of one command. An image that needs
