@@ -31,7 +31,7 @@ from tagger.jobs.enqueue.job_texts import idle_text
 from tagger.ledger import PUT_BACK
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.workers import list_workers
-from tagger.processes import resume_collection, set_advice
+from tagger.processes import resume_collection, set_message
 from tagger.query.photo_json import JobPhotos
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def finish_job(
     With `wait`, the job of workers is followed until it ends, and the others that have photos of it too.
     """
     if find_job(session.database, job).is_local:
-        set_advice(f"no work is lost; {PUT_BACK}")
+        set_message(f"interrupted; no work is lost; {PUT_BACK}")
         raise typer.Exit(finish_in_process(session, job, json=json))
     send_job(session, job, start_redis=wait)
     if not json:
@@ -140,7 +140,9 @@ def follow_to_end(
     database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
 ) -> NoReturn:
     """Follow a job of workers until it ends, then others, and end the command as they do."""
-    set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
+    set_message(
+        f"interrupted; job {job} continues. Follow it with: tagger job show {job} --watch"
+    )
     code = follow(database, job, json=json)
     for other in other_jobs:
         code = follow(database, other) or code

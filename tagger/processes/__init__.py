@@ -71,22 +71,8 @@ def run_interruptible(program: Callable[[], None], advice: str) -> None:
         _current = None
 
 
-def set_advice(advice: str) -> None:
-    """Replace what the running program says about how to continue after an interruption."""
-    _set_message(f"interrupted; {advice}")
-
-
-def announce_stop(advice: str) -> None:
-    """Treat a signal as the usual end of the running program: it prints that it stopped, then `advice`."""
-    _set_message(f"stopped; {advice}")
-
-
-def leave_messages_to_parent() -> None:
-    """Print nothing when the running program is interrupted."""
-    _set_message("")
-
-
-def _set_message(message: str) -> None:
+def set_message(message: str) -> None:
+    """Replace what the running program prints when it is interrupted; empty: nothing."""
     if _current is not None:
         _current.message = message
 

@@ -26,7 +26,7 @@ from tagger.cli.help import (
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
-from tagger.processes import set_advice
+from tagger.processes import set_message
 from trainer import progress
 from trainer.cli.data import (
     Json,
@@ -91,8 +91,8 @@ def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> 
     from trainer.export.artifact import LOG, METRICS, assess_run, create_run_folder
 
     create_run_folder(run)
-    set_advice(
-        "repeat the command with --resume to continue after the last finished epoch"
+    set_message(
+        "interrupted; repeat the command with --resume to continue after the last finished epoch"
     )
     log = logging.getLogger("trainer")
     handler = logging.FileHandler(

@@ -26,10 +26,9 @@ from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailabl
 from tagger.extensions import extra_missing, is_installed
 from tagger.model.devices import import_ahead, process_count
 from tagger.processes import (
-    announce_stop,
     handle_own_signals,
-    leave_messages_to_parent,
     resume_collection,
+    set_message,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def worker(
     _export_settings(device=device, batch_size=batch_size, model=model)
     level = "info" if console.verbosity > 0 else "warning"
     if process is not None:
-        leave_messages_to_parent()
+        set_message("")  # its parent prints one
         # The parent has warned of unknown variables.
         logging.getLogger("tagger.settings").setLevel(logging.ERROR)
     settings = load_settings()
@@ -262,7 +261,7 @@ def _supervise(
             console.info(f"watching for new photos; the log is {watch_log}")
         if not once:
             where = "on the web page or " if page is not None else ""
-            announce_stop("unfinished jobs continue with: tagger up")
+            set_message("stopped; unfinished jobs continue with: tagger up")
             console.info(
                 f"running until Ctrl-C; you can start more jobs {where}from another terminal"
             )

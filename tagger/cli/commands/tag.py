@@ -65,7 +65,7 @@ from tagger.ledger import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.processes import announce_stop, set_advice
+from tagger.processes import set_message
 from tagger.query.photo_json import (
     FailedPredictionDocument,
     ModelPredictions,
@@ -111,7 +111,7 @@ def tag(
         return
     import_ahead(settings.device, settings.backend)
     session = open_session(settings, settle_jobs=True)
-    set_advice(f"no work is lost; {PUT_BACK}")
+    set_message(f"interrupted; no work is lost; {PUT_BACK}")
     job, code = tag_here(session, request, json=json)
     if not json:
         print_next_steps(session.database, job)
@@ -466,7 +466,9 @@ def watch(
         else:
             tag_here(session, request)
 
-    announce_stop("start the same command again: it finds what is not tagged yet")
+    set_message(
+        "stopped; start the same command again: it finds what is not tagged yet"
+    )
     watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every)
     counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
     nouns = sorted(counts.items(), reverse=True)
