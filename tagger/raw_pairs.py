@@ -287,10 +287,10 @@ def _move_writes(
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
     """Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW."""
     ids = {}
-    for row in separated:
-        name = row.path.rpartition("/")[2].lower()
+    for photo in separated:
+        name = photo.path.rpartition("/")[2].lower()
         for base in (name, stem_of(name)):
-            ids[row.primary_id, f"{base}.xmp"] = row.id
+            ids[photo.primary_id, f"{base}.xmp"] = photo.id
     query = select(
         metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file
     ).where(among(metadata_writes.c.photo_id, {row.primary_id for row in separated}))
