@@ -6,12 +6,12 @@ written: a refusal of this file, or a failure of the disk. Both leave it whole.
 
 import errno
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from tagger.errors import PicklableError
 from tagger.geo import distance_km
@@ -282,3 +282,21 @@ _OTHER_FAILURE: tuple[WriteFailureKind, str] = (
     "unreadable",
     "Check its disk or network share and try again.",
 )
+
+
+# What the checks of removals from XMP and IPTC share.
+
+Item = TypeVar("Item")
+
+
+def only_removed(
+    before: Sequence[Item], after: Sequence[Item], is_ours: Callable[[Item], bool]
+) -> bool:
+    """Whether `after` is `before` less some items that are ours, in the same order."""
+    at = 0
+    for item in before:
+        if at < len(after) and after[at] == item:
+            at += 1
+        elif not is_ours(item):
+            return False
+    return at == len(after)

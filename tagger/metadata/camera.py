@@ -41,6 +41,7 @@ from tagger.photos.containers import (
     orientation_of,
 )
 from tagger.photos.formats import Blocks, Container, exif_of, is_iso_media
+from tagger.texts import undeclared_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,12 +323,8 @@ def _comment(block: TiffBlock, entry: TiffTag | None) -> str:
 
 
 def _decoded(raw: bytes) -> str:
-    # The specification allows ASCII; programs write UTF-8, and older ones Latin-1.
-    text = raw.split(b"\0")[0]
-    try:
-        return short_text(text.decode())
-    except UnicodeDecodeError:
-        return short_text(text.decode("latin-1"))
+    # The specification allows ASCII alone.
+    return short_text(undeclared_text(raw.split(b"\0")[0]))
 
 
 # The GPS directory of EXIF: where and when a camera's receiver measured, not when the photo was

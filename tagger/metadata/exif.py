@@ -49,6 +49,7 @@ from tagger.photos.containers import (
     append_directory,
     open_tiff,
 )
+from tagger.texts import undeclared_text
 
 Tags: TypeAlias = Mapping[TagKey, TagValue]
 AddedValue: TypeAlias = tuple[str, str]
@@ -514,13 +515,9 @@ def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
 
 
 def _text(raw: bytes, encoding: str) -> str:
-    # Decode a text up to its first NUL. Most texts that are not UTF-8 are Latin-1.
-    try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError:
-        text = raw.decode(
-            "latin-1" if encoding == "utf-8" else encoding, errors="replace"
-        )
+    # Decode a text up to its first NUL.
+    is_utf8 = encoding == "utf-8"
+    text = undeclared_text(raw) if is_utf8 else raw.decode(encoding, errors="replace")
     return text.split("\0", 1)[0].strip()
 
 

@@ -8,7 +8,14 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tagger.metadata import RefusalKind, TagFields, WriteRefused, keyword_key
+from tagger.metadata import (
+    RefusalKind,
+    TagFields,
+    WriteRefused,
+    keyword_key,
+    only_removed,
+)
+from tagger.texts import undeclared_text
 
 KEYWORDS = "IPTC:Keywords"
 
@@ -122,15 +129,13 @@ def removal_difference(
         parsed, remaining = _parse(before), _parse(after)
     except WriteRefused as refused:
         return refused.text
-    at = 0
-    for dataset in parsed:
-        if at < len(remaining) and remaining[at].whole == dataset.whole:
-            at += 1
-        elif dataset.whole not in our_datasets:
-            break
-    else:
-        if at == len(remaining) and before[_end(parsed) :] == after[_end(remaining) :]:
-            return None
+    is_removal = only_removed(
+        [dataset.whole for dataset in parsed],
+        [dataset.whole for dataset in remaining],
+        our_datasets.__contains__,
+    )
+    if is_removal and before[_end(parsed) :] == after[_end(remaining) :]:
+        return None
     return "The IPTC data differs in more than our keywords."
 
 
@@ -224,11 +229,7 @@ def _is_unicode(parsed: Sequence[_Dataset]) -> bool:
 
 
 def _text(value: bytes, *, unicode: bool) -> str:
-    # Decode a text. Undeclared ones that are valid UTF-8 almost always are; the others are Latin-1.
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = value.decode(errors="replace") if unicode else value.decode("latin-1")
+    text = value.decode(errors="replace") if unicode else undeclared_text(value)
     return text.strip(" \0")
 
 

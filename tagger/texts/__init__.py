@@ -67,6 +67,14 @@ def decoded_text(data: bytes) -> str:
     return data.decode(encoding_of(data)).lstrip(_START)
 
 
+def undeclared_text(data: bytes) -> str:
+    """Decode a text that states no encoding: nearly all are UTF-8, and older ones Latin-1."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def text_blocks(source: IO[bytes]) -> Iterator[str]:
     """The same text of a file that may be large, in parts.
 

@@ -6,7 +6,7 @@ properties. The records, in fields of our own namespace, say which values this p
 have written them, so invalid records are ignored, and reading them raises nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata import WriteRefused
+from tagger.metadata import WriteRefused, only_removed
 from tagger.metadata.xmp.packet import (
     ADDED,
     ALT,
@@ -429,7 +429,10 @@ def _is_valid_field(
         return False
     is_our_value = _our_value_test(field, added.get(field, set()))
     if isinstance(old, list):
-        return _is_valid_list(old, new or [], is_our_value)
+        remaining = new or []
+        return isinstance(remaining, list) and only_removed(
+            old, remaining, is_our_value
+        )
     if field == DESCRIPTION and isinstance(old, dict):
         return _is_valid_text(old, new or {}, is_our_value)
     return new is None and is_our_value(old)
@@ -447,19 +450,6 @@ def _our_value_test(field: str, values: set[str]) -> ValueTest:
         return value in values or is_same_coordinate
 
     return is_our_value
-
-
-def _is_valid_list(old: Sequence[Value], new: Value, is_our_value: ValueTest) -> bool:
-    # Whether the remaining items are in the old order, and all removed ones are ours.
-    if not isinstance(new, list):
-        return False
-    at = 0
-    for item in old:
-        if at < len(new) and new[at] == item:
-            at += 1
-        elif not is_our_value(item):
-            return False
-    return at == len(new)
 
 
 def _is_valid_text(
