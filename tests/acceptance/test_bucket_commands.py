@@ -12,6 +12,7 @@ from subprocess import DEVNULL, Popen
 import httpx2 as httpx
 import pytest
 from rig.servers import free_port
+from rig.xmp_packets import packet_of, xmp_list
 from sqlalchemy import insert
 from support.buckets import SECRET
 from support.command_line import environment_of
@@ -24,11 +25,7 @@ from tagger.errors import BucketUnavailable
 from tagger.photos.object_store import open_store
 from tagger.photos.paths import ObjectPath
 
-SIDECAR = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag>'
-    b"<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
-)
+SIDECAR = packet_of(xmp_list("dc:subject", "holiday"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from rig.raw_files import RawContent, raw_file
+from rig.xmp_packets import packet_of
 from sqlalchemy import Row, select
 from support.camera_photos import draw_shot
 from support.databases import read_row, read_rows, read_scalar
@@ -47,12 +48,7 @@ def sidecar(
     if position:
         fields |= {"exif:GPSLatitude": str(position[0]), "exif:GPSLongitude": str(position[1])}
     attributes = " ".join(f'{name}="{value}"' for name, value in fields.items())
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
-        'xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
-        f"{attributes}/></rdf:RDF></x:xmpmeta>"
-    )
+    return packet_of("", attributes).decode()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.xmp_packets import packet_of, xmp_list
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
@@ -23,15 +24,13 @@ from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp
 from tagger.roots import forget_path
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
-OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
-<dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+OWNERS = packet_of(xmp_list("dc:subject", "holiday"))
 
 
 def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0) -> Path:
     path = folder.draw(name, label, shade=sum(name.encode()) % 40)
     image = Image.open(path)
-    image.save(path, quality=90, xmp=OWNERS.encode())
+    image.save(path, quality=90, xmp=OWNERS)
     return path
 
 

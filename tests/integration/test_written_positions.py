@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from rig.xmp_packets import packet_of
 from sqlalchemy import delete, select, update
 from support.camera_photos import draw_shot
 from support.databases import execute, read_rows
@@ -21,9 +22,7 @@ EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)
 PARIS, NEAR_PARIS = (48.8584, 2.2945), (48.8606, 2.3376)
 
-FOREIGN_SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="48,51.0N" exif:GPSLongitude="2,21.0E"/>
-</rdf:RDF></x:xmpmeta>"""
+FOREIGN_SIDECAR = packet_of("", 'exif:GPSLatitude="48,51.0N" exif:GPSLongitude="2,21.0E"')
 
 
 @pytest.fixture
@@ -118,8 +117,8 @@ def test_a_position_follows_its_estimate_until_it_is_gone(folder, options):
     "options", [SIDECAR, pytest.param(EMBED, marks=pytest.mark.slow)], ids=["sidecar", "embed"]
 )
 def test_a_position_in_another_programs_sidecar_stays_the_only_one(folder, options):
-    (folder.folder / "between.jpg.xmp").write_text(FOREIGN_SIDECAR)
-    (folder.folder / "tower.xmp").write_text(FOREIGN_SIDECAR)
+    (folder.folder / "between.jpg.xmp").write_bytes(FOREIGN_SIDECAR)
+    (folder.folder / "tower.xmp").write_bytes(FOREIGN_SIDECAR)
     before = folder.files()
     assert folder.write(options) == {"between.jpg": "unchanged", "tower.jpg": "written"}
     after = folder.files()

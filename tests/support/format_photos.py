@@ -13,7 +13,15 @@ from tagger.metadata import RefusalKind, TagFields, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
 from tagger.metadata.photo_files import temporary_name
-from tagger.metadata.plans import FilePlan, FindUndoRecord, owner_values, plan_sidecar, read_sidecar
+from tagger.metadata.plans import (
+    FilePlan,
+    FindUndoRecord,
+    UndoRecord,
+    owner_values,
+    plan_embed,
+    plan_sidecar,
+    read_sidecar,
+)
 from tagger.photos.formats import Blocks, digest_photo
 
 IMAGE = draw_photo(2, (96, 64))
@@ -21,6 +29,7 @@ SMALL, LARGE = (
     b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>a</x:xmpmeta>",
     b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>" + b" " * 4001,
 )
+MAX_BYTES = 10**6
 EXIF_NAME, XMP_NAME = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -77,6 +86,14 @@ def check_all_sizes(data: bytes) -> None:
     without = write_and_check_pixels(again_small, xmp=None)
     assert read_blocks(without) == replace(read_blocks(data), xmp=None)
     assert replace_blocks(with_small, Blocks(SMALL, read_blocks(data).exif, read_blocks(data).iptc)) == ()
+
+
+def no_undo_record(_written: str) -> UndoRecord | None:
+    return None
+
+
+def embed(path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord = no_undo_record) -> FilePlan:
+    return plan_embed(path, tag_fields, find_undo_record, image_digest=None, max_bytes=MAX_BYTES)
 
 
 def sidecar_plan(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from rig.xmp_packets import packet_of
 from sqlalchemy import Row, func, select, update
 from support.buckets import Bucket
 from support.colour_folders import TaggedFolder
@@ -23,11 +24,7 @@ from tagger.query.options import PhotoQuery
 from tagger.verdicts import give_verdicts
 
 # By another program.
-SIDECAR_OF_USER = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'
-    "</rdf:RDF></x:xmpmeta>"
-)
+SIDECAR_OF_USER = packet_of("", 'xmp:Rating="5"').decode()
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 
 

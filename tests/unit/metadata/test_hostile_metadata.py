@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.format_photos import sidecar_plan
+from support.format_photos import embed, no_undo_record, sidecar_plan
 from support.written_folder import WrittenFolder
 
 from tagger.metadata import NamedLandmark, TagFields, make_tag_fields
 from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices
-from tagger.metadata.plans import FilePlan, UndoRecord, plan_embed
 from tagger.metadata.replacement import prepare
 from tagger.metadata.xmp import has_our_fields
 
-MAX_BYTES = 1 << 24
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point")
 ARC = NamedLandmark("arc", "Arc", "France", None, "Paris", 48.8738, 2.295, "point")
 EVERYTHING = make_tag_fields([TOWER, ARC], gps=True, description=True)
@@ -27,14 +25,6 @@ THEIRS = ["my own words", "Mein Turm", "Tokyo", "Europe", "zoo"]
 needs_exiftool = pytest.mark.skipif(
     shutil.which("exiftool") is None, reason="exiftool is not installed: no other program to edit photos with"
 )
-
-
-def no_undo_record(_digest: str) -> UndoRecord | None:
-    return None
-
-
-def plan(photo: Path, tag_fields: TagFields) -> FilePlan:
-    return plan_embed(photo, tag_fields, no_undo_record, image_digest=None, max_bytes=MAX_BYTES)
 
 
 def exiftool(*arguments: str | Path) -> str:
@@ -76,10 +66,10 @@ FIRST_EDIT, *OTHER_EDITS = [
     ids=" ".join,
 )
 def test_values_changed_by_others_do_not_prevent_undo(photo, edit):
-    photo.write_bytes(plan(photo, EVERYTHING).data or b"")
+    photo.write_bytes(embed(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", *edit, photo)
-    assert plan(photo, EVERYTHING).undo_record is not None
-    photo.write_bytes(plan(photo, TagFields()).data or b"")
+    assert embed(photo, EVERYTHING).undo_record is not None
+    photo.write_bytes(embed(photo, TagFields()).data or b"")
     output = exiftool("-a", "-s", "-XMP:all", "-IPTC:all", "-EXIF:all", photo)
     assert "landmarkTagger" not in output
     keyword_lines = [line for line in output.splitlines() if line.split(maxsplit=1)[0] in KEYWORDS]
@@ -91,9 +81,9 @@ def test_values_changed_by_others_do_not_prevent_undo(photo, edit):
 
 @needs_exiftool
 def test_position_rewritten_in_other_fractions_is_removed(photo):
-    photo.write_bytes(plan(photo, EVERYTHING).data or b"")
+    photo.write_bytes(embed(photo, EVERYTHING).data or b"")
     exiftool("-overwrite_original", "-tagsfromfile", "@", "-all:all", "-unsafe", photo)
-    photo.write_bytes(plan(photo, TagFields()).data or b"")
+    photo.write_bytes(embed(photo, TagFields()).data or b"")
     assert exiftool("-GPSLatitude", "-GPSLongitude", "-GPSHPositioningError", photo) == ""
 
 

@@ -10,7 +10,7 @@ from rig.containers import iptc_dataset, photoshop, resource
 from rig.exif_blocks import block
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 from rig.xmp_packets import packet_of, xmp_list
-from support.format_photos import IMAGE, encode_photo, exif_block, sidecar_plan
+from support.format_photos import IMAGE, embed, encode_photo, exif_block, no_undo_record, sidecar_plan
 
 from tagger.metadata import NamedLandmark, RefusalKind, WriteRefused, make_tag_fields
 from tagger.metadata.formats import may_hold_tags, read_blocks
@@ -22,7 +22,6 @@ from tagger.metadata.photo_files import (
     photo_fields,
     xmp_fields,
 )
-from tagger.metadata.plans import plan_embed
 from tagger.metadata.xmp import changes
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
@@ -101,12 +100,12 @@ def test_exif_and_xmp_of_raw_files_are_read_and_nothing_is_embedded(kind, tmp_pa
     assert fields["EXIF:GPSLatitude"] == "48.8583333"
     assert not may_hold_tags(path.read_bytes())
     with pytest.raises(WriteRefused) as refused:
-        plan_embed(path, TAGS, lambda _: None, image_digest=None, max_bytes=10**6)
+        embed(path, TAGS)
     assert refused.value.kind is RefusalKind.FORMAT
 
 
 def sidecar_fields(data: bytes) -> Fields:
-    return xmp_fields(sidecar_plan(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+    return xmp_fields(sidecar_plan(Path("a.xmp"), TAGS, no_undo_record, photo_data=data).data)
 
 
 def avif(*, has_gps: bool = False, xmp: bytes | None = None) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image
 from rig.containers import iptc_dataset, photoshop, resource
 from rig.exif_blocks import ascii_text, block, windows_text
 from rig.xmp_packets import packet_of, xmp_list
-from support.format_photos import IMAGE, encode_photo, sidecar_plan
+from support.format_photos import IMAGE, MAX_BYTES, embed, encode_photo, no_undo_record, sidecar_plan
 
 from tagger.database import Target
 from tagger.metadata import (
@@ -33,16 +33,11 @@ ARCH = replace(TOWER, slug="arch", name="Arc de Triomphe", latitude=48.8738)
 ALL = make_tag_fields((TOWER,), gps=True, description=True)
 OTHERS = make_tag_fields((ARCH,))
 NONE = TagFields()
-MAX_BYTES = 10**6
 GPS = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 1, 1, 2, 1, 3, 1)), 3: (2, 2, b"E\0")}
 POSITION_OF_OWNER = (
     "<exif:GPSLatitude>44,8.5N</exif:GPSLatitude><exif:GPSLongitude>4,48.5E</exif:GPSLongitude>"
 )
 GPS |= {4: (5, 3, struct.pack("<6I", 4, 1, 5, 1, 6, 1))}
-
-
-def no_undo_record(_written: str) -> UndoRecord | None:
-    return None
 
 
 def undo_records_of(*plans: FilePlan) -> FindUndoRecord:
@@ -54,10 +49,6 @@ def jpeg(*, exif: bytes = b"", packet: str = "", iptc: bytes = b"") -> bytes:
     options = {"exif": b"Exif\0\0" + exif} if exif else {}
     data = encode_photo("JPEG", IMAGE, **options, **({"xmp": packet_of(packet)} if packet else {}))
     return data[:2] + photoshop(resource(0x0404, iptc)) + data[2:] if iptc else data
-
-
-def embed(path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord = no_undo_record) -> FilePlan:
-    return plan_embed(path, tag_fields, find_undo_record, image_digest=None, max_bytes=MAX_BYTES)
 
 
 def photo_in(folder: Path, data: bytes) -> Path:
@@ -241,40 +232,23 @@ def test_keywords_of_windows_stay_and_those_that_an_earlier_version_joined_are_u
 # --- Sidecars.
 
 
-def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path):
+def test_a_new_sidecar_copies_its_photo_gets_other_tags_and_is_deleted_but_for_changes_by_others(tmp_path):
     photo = jpeg(packet=xmp_list("dc:subject", "mine") + "<dc:source>a scan</dc:source>")
     path = tmp_path / "photo.jpg.xmp"
     written = sidecar_plan(path, ALL, no_undo_record, photo_data=photo)
-    read = xmp_fields(written.data)
+    at_once = sidecar_plan(path, OTHERS, no_undo_record, photo_data=photo)
+    data, records = written.data or b"", undo_records_of(written)
+    assert written.undo_record == UndoRecord(digest_file(data), None, None)
+    read = xmp_fields(data)
     assert (read["XMP:dc:subject"], read["XMP:dc:source"]) == (["mine", "Eiffel Tower"], "a scan")
-    assert (
-        written.undo_record and written.undo_record.base_digest,
-        written.undo_record and written.undo_record.inverse,
-    ) == (None, None)
-    path.write_bytes(written.data or b"")
-    assert sidecar_plan(path, NONE, undo_records_of(written)).data is None
-
-
-def test_other_tags_replace_ours_in_our_sidecar(tmp_path):
-    path = tmp_path / "photo.jpg.xmp"
-    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg())
-    at_once = sidecar_plan(path, OTHERS, no_undo_record, photo_data=jpeg())
-    path.write_bytes(written.data or b"")
-    assert sidecar_plan(path, OTHERS, undo_records_of(written), photo_data=jpeg()).data == at_once.data
-    assert not sidecar_plan(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
-
-
-def test_sidecar_undo_keeps_changes_by_others(tmp_path):
-    path = tmp_path / "photo.jpg.xmp"
-    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=xmp_list("dc:subject", "mine")))
-    path.write_bytes((written.data or b"").replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
-    assert path.read_bytes() != written.data
-    back = sidecar_plan(path, NONE, undo_records_of(written))
-    assert xmp_fields(back.data)["XMP:dc:subject"] == ["new"]
-
-
-def test_owners_sidecar_stays_if_nothing_is_added(tmp_path):
-    path = tmp_path / "photo.jpg.xmp"
+    path.write_bytes(data)
+    assert not sidecar_plan(path, ALL, records, photo_data=photo).changes
+    assert sidecar_plan(path, OTHERS, records, photo_data=photo).data == at_once.data
+    assert sidecar_plan(path, NONE, records).data is None
+    path.write_bytes(data.replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
+    assert path.read_bytes() != data
+    assert xmp_fields(sidecar_plan(path, NONE, records).data)["XMP:dc:subject"] == ["new"]
+    path.unlink()
     assert sidecar_plan(path, NONE, no_undo_record).data is None
     path.write_bytes(packet_of(xmp_list("dc:subject", "theirs")))
     assert not sidecar_plan(path, NONE, no_undo_record).changes
