@@ -353,6 +353,23 @@ def test_any_name_has_one_day_or_none(name):
     assert day is None or day.hour == day.minute == 0
 
 
+@pytest.mark.parametrize(
+    ("latitude", "reference", "expected"),
+    [
+        ("48 deg 51' 30.24\" N", "", 48.8584),
+        ("48 deg 51' 30.24\"", "South", -48.8584),
+        ("48.8584", "S", -48.8584),
+        ("-48.8584", "", -48.8584),
+        ("48 deg 51' 30.24\"", "", None),
+        ("48 deg 61' 0.00\" N", "", None),
+    ],
+)
+def test_coordinates_of_exiftool(latitude, reference, expected):
+    names = {"EXIF:GPSLatitude": latitude, "EXIF:GPSLatitudeRef": reference, "EXIF:GPSLongitude": 2.2945}
+    facts = stated_in_takeout(json.dumps([names]).encode())
+    assert facts.latitude == (None if expected is None else pytest.approx(expected))
+
+
 TAKEOUT_POSITION = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
 ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
 TAKEN = {"timestamp": "1563140283", "formatted": "14 Jul 2019, 21:38:03 UTC"}
