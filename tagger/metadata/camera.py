@@ -31,6 +31,8 @@ from tagger.photos import (
 )
 from tagger.photos.containers import (
     EXIF,
+    EXIF_POINTER,
+    GPS_POINTER,
     ORIENTATION,
     XMP,
     TiffBlock,
@@ -142,8 +144,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     xmp = stated_in_xmp(blocks.xmp or b"", lacking)
     if has_position:
         xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
-    datasets = blocks.iptc or b""
-    values = iptc.read(datasets)
+    values = iptc.read(blocks.iptc)
     day, time = (
         next(iter(values.get(f"IPTC:{name}", [])), "")
         for name in ("DateCreated", "TimeCreated")
@@ -196,7 +197,7 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
 
 def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
     """The directory with the tags of EXIF, which is the main one in DNGs of phones, as in TIFF/EP."""
-    return block.child(main.tags.get(_EXIF_POINTER)) or main
+    return block.child(main.tags.get(EXIF_POINTER)) or main
 
 
 def short_text(text: str) -> str:
@@ -206,7 +207,6 @@ def short_text(text: str) -> str:
     return " ".join(printable.split())[:LONGEST_TEXT].rstrip()
 
 
-_EXIF_POINTER = 0x8769
 _DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _DNG_SERIAL = 270, 271, 272, 305, 0xC62F
 _USER_COMMENT, _BODY_SERIAL = 0x9286, 0xA431
 _TEXT_BYTES = 1024
@@ -334,8 +334,6 @@ def _decoded(raw: bytes) -> str:
 # "Measurement Interoperability", a slip for interrupted or void. DJI's drones write it with correct
 # positions, and programs that add positions later leave it as the camera wrote it. Cameras without
 # a fix (Leica, Panasonic) also write zeros, or degrees in the millions, which are invalid anyway.
-
-GPS_POINTER = 0x8825
 
 
 def _read_gps(block: TiffBlock, gps: TiffDirectory | None) -> _GpsFix:

@@ -139,9 +139,9 @@ def removal_difference(
     return "The IPTC data differs in more than our keywords."
 
 
-def read(datasets: bytes) -> dict[str, list[str]]:
+def read(datasets: bytes | None) -> dict[str, list[str]]:
     """The datasets' values by their names in exiftool, up to the first broken dataset."""
-    parsed = list(_iterate(datasets))
+    parsed = list(_iterate(datasets or b""))
     unicode = _is_unicode(parsed)
     values: dict[str, list[str]] = {}
     for dataset in parsed:

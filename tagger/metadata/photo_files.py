@@ -270,7 +270,7 @@ def photo_fields(data: bytes) -> Fields:
     blocks = read_blocks(data)
     return {
         **exif.read(exif_of(data) or blocks.exif),
-        **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
+        **iptc.read(blocks.iptc),
         **xmp_fields(blocks.xmp),
     }
 

@@ -356,7 +356,7 @@ def without_occupied_fields(
     has_position = exif.has_position(exif_data) or has_position_fields(properties)
     captions = (
         exif.read(exif_data).get("EXIF:ImageDescription"),
-        iptc.read(blocks.iptc).get("IPTC:Caption-Abstract") if blocks.iptc else None,
+        iptc.read(blocks.iptc).get("IPTC:Caption-Abstract"),
         properties.get("dc:description"),
     )
     return replace(
@@ -373,9 +373,7 @@ def has_position_fields(names: Iterable[str]) -> bool:
 
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
     """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
-    iptc_keywords = (
-        iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
-    )
+    iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", [])
     exif_keywords = map(
         str.strip,
         exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"),
@@ -438,7 +436,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> tuple[bytes,
     # changes.
     added = xmp.added_values(blocks.xmp)
     remaining = Blocks(
-        xmp_changes.remove(blocks.xmp) if blocks.xmp is not None else None,
+        xmp_changes.remove(blocks.xmp or b""),
         _remove_from_exif(blocks.exif, added),
         iptc.remove(blocks.iptc, added) if blocks.iptc else blocks.iptc,
     )

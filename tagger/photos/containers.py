@@ -20,6 +20,8 @@ import numpy as np
 # TIFF
 
 ORIENTATION = 274
+# Of the directories of EXIF and GPS, and of what a camera notes in a form of its own.
+EXIF_POINTER, GPS_POINTER, MAKER_NOTE = 0x8769, 0x8825, 0x927C
 
 # Real directories have tens of tags.
 _ENTRY_LIMIT = 4096

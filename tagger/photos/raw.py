@@ -19,6 +19,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from tagger.photos.containers import (
+    EXIF_POINTER,
+    GPS_POINTER,
+    MAKER_NOTE,
     StoredValue,
     TiffBlock,
     TiffDirectory,
@@ -275,8 +278,6 @@ _XMP, _DATE_OF_CAPTURE = 700, 36867
 _MASK_TYPES = 4 | 8
 _MASK_PHOTOMETRICS = {4, 51177, 52527}
 _PANASONIC_JPEGS, _PANASONIC_SENSOR_START = (0x2E, 0x127), 0x118
-EXIF_POINTER = 0x8769
-_MAKER_NOTE = 0x927C
 _NIKON_PREVIEW = 0x11
 _OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
 _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
@@ -392,7 +393,7 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
 
 def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:
     exif = block.child(main.tags.get(EXIF_POINTER))
-    note = exif.tags.get(_MAKER_NOTE) if exif else None
+    note = exif.tags.get(MAKER_NOTE) if exif else None
     if note is None:
         return
     head = bytes(note.raw[:16])
@@ -488,7 +489,6 @@ _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
 # Sizes and flags precede a preview in its box.
 _PREVIEW_START, _PREVIEW_HEAD_BYTES = b"\xff\xd8\xff", 64
-_GPS_POINTER = 0x8825
 # Longer values, such as maker notes, are left out: thousands of tags may share the same bytes.
 _VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
 _LONG = 4
@@ -628,7 +628,7 @@ def _merged_exif(
     children = {}
     for pointer, other in (
         (EXIF_POINTER, open_tiff(exif or b"")),
-        (_GPS_POINTER, open_tiff(gps or b"")),
+        (GPS_POINTER, open_tiff(gps or b"")),
     ):
         child = _first(other)
         if other is not None and child is not None and other.order == order:
@@ -656,6 +656,6 @@ def _short_values(tags: Mapping[int, TiffTag]) -> dict[int, StoredValue]:
     for tag, entry in tags.items():
         size_bytes += len(entry.raw)
         is_short = len(entry.raw) <= _VALUE_BYTES and size_bytes <= _DIRECTORY_BYTES
-        if is_short and tag not in (EXIF_POINTER, _GPS_POINTER):
+        if is_short and tag not in (EXIF_POINTER, GPS_POINTER):
             values[tag] = (entry.kind, entry.count, bytes(entry.raw))
     return values

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from tagger.metadata import RefusalKind, WriteRefused
 from tagger.photos.containers import (
     EXIF,
+    EXIF_POINTER,
     IPTC,
+    MAKER_NOTE,
     SEGMENT_LIMIT,
     XMP,
     TiffBlock,
@@ -163,7 +165,7 @@ def _after_exif(jpeg: Jpeg) -> int:
 _ENTRIES, _UNDEFINED = 0xB002, 7
 _ENTRY_BYTES, _SIZE_AT, _OFFSET_AT = 16, 4, 8
 _LARGEST = 2**32 - 1
-_EXIF_POINTER, _MAKER_NOTE, _THUMBNAIL = 0x8769, 0x927C, 0x0201
+_THUMBNAIL = 0x0201
 _MOVABLE_LIMIT = 16
 
 
@@ -345,8 +347,8 @@ def _samsung_bytes(trailer: bytes) -> int:
 def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
     # Whether the maker note contains the offset of an image, counted from any likely origin.
     main = block.directory(block.first)
-    exif = block.child(main.tags.get(_EXIF_POINTER)) if main else None
-    note = exif.tags.get(_MAKER_NOTE) if exif else None
+    exif = block.child(main.tags.get(EXIF_POINTER)) if main else None
+    note = exif.tags.get(MAKER_NOTE) if exif else None
     if note is None:
         return False
     origins = (
