@@ -99,24 +99,16 @@ def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
     if not detect_format(before) is detect_format(after) is JPEG:
         return "the container"
 
-    # The pieces of both files; None if the segments before the image are broken.
     # The first image's size in the index must follow the image only if it was correct before: many
     # programs store a wrong one.
     size_follows = any(
         _has_valid_first_size(before, *segment) for segment in _head(before) or []
     )
-    jpeg_pieces = (
-        _pieces(before, size_follows=size_follows),
-        _pieces(after, size_follows=size_follows),
-    )
-
-    return _first_difference(*jpeg_pieces)
-
-
-def _first_difference(before: Pieces | None, after: Pieces | None) -> str | None:
-    if before is None or after is None:
+    old_pieces = _pieces(before, size_follows=size_follows)
+    new_pieces = _pieces(after, size_follows=size_follows)
+    if old_pieces is None or new_pieces is None:
         return "the structure of the container"
-    for old, new in zip_longest(before, after):
+    for old, new in zip_longest(old_pieces, new_pieces):
         if old != new:
             return str((old or new or ("the structure",))[0])
     return None
@@ -154,6 +146,7 @@ def _size_and_offset(block: bytes | bytearray, at: int) -> tuple[int, int]:
 
 
 def _pieces(data: bytes, *, size_follows: bool) -> Pieces | None:
+    # None if the segments before the image are broken.
     segments = _head(data)
     if segments is None:
         return None
