@@ -145,7 +145,7 @@ def count_of(number: int, noun: str) -> str:
     return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def first_names(names: Sequence[str], most: int) -> str:
+def first_names(names: Sequence[str], most: int = 5) -> str:
     """`a.jpg, b.jpg, …`."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 

@@ -440,10 +440,6 @@ def close_sessions() -> None:
         _databases.pop().close()
 
 
-# Landmarks that a message lists.
-NAMED = 5
-
-
 def model_in_use(session: Session) -> RegisteredModel:
     """The model whose embeddings are used to teach.
 
@@ -524,7 +520,7 @@ def texts_of_other_models(
         if any(model.manifest.embedding for model in in_use):
             remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
         verb = "does" if len(names) == 1 else "do"
-        taught = first_names(slugs, NAMED)
+        taught = first_names(slugs)
         yield (
             f"{', '.join(names)} {verb} not know what {other} was taught: {taught}",
             remedy,

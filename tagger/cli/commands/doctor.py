@@ -424,10 +424,6 @@ def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
         yield note("roots", found, "correct or remove it in TAGGER_ROOTS")
 
 
-# Landmarks that are named.
-SHOWN = 5
-
-
 def check_device(settings: Settings) -> Iterator[Finding]:
     """Name the device: a GPU that is not found makes jobs slow, and no command fails."""
     from tagger.model.devices import choose_device, core_count, describe_device
@@ -459,7 +455,7 @@ def check_models(settings: Settings, database: Database) -> Iterator[Finding]:
     taught = models_to_teach(models)
     for model in models:
         if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):
-            found = f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
+            found = f"not all photos are compared with what was taught of: {first_names(slugs)}"
             yield note(
                 "teaching",
                 found,
