@@ -130,6 +130,12 @@ def open_page(
     assert not errors, errors
 
 
+def verdicts_of(page: Page, address: str, photo: int) -> dict[str, str]:
+    """The verdicts on a photo by their landmarks, as the server has them."""
+    document = page.request.get(f"{address}/api/photos/{photo}").json()
+    return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
+
+
 def axe_findings(page: Page) -> list[str]:
     """The accessibility violations that axe finds once nothing fades or moves any more, one line each."""
     finish_animations(page)

@@ -4,7 +4,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 from support.artifacts import colour_of, tiny_artifact
 from support.job_runs import process_job
+from support.library_photos import LibraryPhotos
 
 from tagger.cli.commands.services import listen, server_for
-from tagger.database.connection import Database
+from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.access import AccessPolicy
@@ -90,6 +91,24 @@ def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
     colour = GREY if label is None else colour_of(label)
     Image.new("RGB", (80 + shade, 60), colour).save(out, kind)
     return out.getvalue()
+
+
+def tiles_of(page: str) -> list[int]:
+    """The photos of a page, in order."""
+    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
+
+
+@contextmanager
+def library_in(settings: Settings) -> Iterator[LibraryPhotos]:
+    """A library without photos yet, for a server that is started later with the same settings."""
+    with closing(open_database(settings.effective_database_url)) as database:
+        yield LibraryPhotos(database, settings, settings.data_folder.parent / "photos")
+
+
+def change_settings(client: TestClient, **changes: Any) -> None:
+    """Change settings of the application that answers this client."""
+    state = client.app.state.app_state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update=changes)
 
 
 ROUTES = [

@@ -3,18 +3,16 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 from sqlalchemy import update
 from support.browser import DESKTOP, PHONE, WINDOW, axe_findings, colour_findings, open_page, serving
-from support.library_photos import EIFFEL, GATE, TRIP, VERSAILLES, LibraryPhotos, add_trip, picture
-from support.page_server import photo, settings_in
+from support.library_photos import EIFFEL, GATE, TRIP, VERSAILLES, add_trip, picture
+from support.page_server import library_in, photo, settings_in
 
 from tagger.database import Priority, Runner
-from tagger.database.connection import open_database
 from tagger.database.tables import landmarks
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
@@ -68,15 +66,14 @@ MOVING = """() => [...document.querySelectorAll("*")].filter((each) => {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("accessible")
-    settings = settings_in(folder)
-    with closing(open_database(settings.effective_database_url)) as database:
-        library = LibraryPhotos(database, settings, folder / "photos")
+    settings = settings_in(tmp_path_factory.mktemp("accessible"))
+    with library_in(settings) as library:
         for n, slug in enumerate((EIFFEL, EIFFEL, GATE, VERSAILLES)):
             name = f"{'a-very-long-name-' * 8}{n}.jpg"
             library.file(name, (slug, 0.9, True), (GATE, 0.1, False), data=picture((60 * n, 120, 90)))
         library.file("nothing.jpg", (EIFFEL, 0.2, False), data=picture((20, 20, 20)))
         library.gone("nothing.jpg")
+        database = library.database
         with database.write() as connection:
             names = {"name": LONG_NAME, "city": LONG_NAME, "country": LONG_NAME}
             connection.execute(update(landmarks).where(landmarks.c.slug == VERSAILLES).values(names))

@@ -33,7 +33,7 @@ class Counted:
         self.number = 0
         self._error = error
 
-    def __call__(self, query: PhotoQuery) -> int:
+    def __call__(self, query: PhotoQuery = QUERY) -> int:
         self.number += 1
         number = self.number
         if query == QUERY:
@@ -102,30 +102,15 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(monkeypatc
     assert all(value.get_soon(0.0) for value in values)
 
 
-class HeldQuery:
-    """A query that ends when `may_end` is set, and returns how often it has run."""
-
-    def __init__(self) -> None:
-        self.has_begun, self.may_end = threading.Event(), threading.Event()
-        self.runs = 0
-
-    def __call__(self) -> int:
-        self.runs += 1
-        runs = self.runs
-        self.has_begun.set()
-        assert self.may_end.wait(60)
-        return runs
-
-
 def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all():
-    changes, slow = Changes(), HeldQuery()
+    changes, slow = Changes(), Counted()
     first, second, closed = (CachedQuery(query, changes) for query in (slow, lambda: 2, lambda: 3))
     assert first.get_soon(0.0) is None
     assert slow.has_begun.wait(30)
     assert second.get_soon(0.1) is None
     closed.get_soon(0.0)
     closed.close(0.0)
-    slow.may_end.set()
+    slow.release.set()
     assert (first.get_soon(30.0), second.get_soon(30.0)) == (1, 2)
     closed.close(30.0)
     assert closed.get_soon(0.0) is None
@@ -140,12 +125,12 @@ def test_a_quick_query_does_not_wait_and_a_change_is_followed_by_another(monkeyp
     with changes.slow_queries:
         assert quick.get_soon(30.0) == 2
     monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
-    changes, query = Changes(), HeldQuery()
+    changes, query = Changes(), Counted()
     cached = CachedQuery(query, changes)
     assert cached.get_soon(0.0) is None
     assert query.has_begun.wait(30)
     changes.requests += 1
-    query.may_end.set()
+    query.release.set()
     assert cached.get_soon(30.0) == 2
     assert cached.get_soon(30.0) == 2
 

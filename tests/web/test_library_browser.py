@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from rig.large_library import make_library
 from support.browser import PHONE, Screen, axe_findings, open_page, serving
-from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
-from support.page_server import settings_in
-
-from tagger.database.connection import open_database
+from support.library_photos import EIFFEL, GATE, VERSAILLES, picture
+from support.page_server import library_in, settings_in
 
 PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
@@ -35,10 +32,8 @@ LOADED = "() => performance.getEntriesByType('resource').map((entry) => entry.na
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("small")
-    settings = settings_in(folder)
-    with closing(open_database(settings.effective_database_url)) as database:
-        library = LibraryPhotos(database, settings, folder / "photos")
+    settings = settings_in(tmp_path_factory.mktemp("small"))
+    with library_in(settings) as library:
         for n, slug in enumerate((EIFFEL, EIFFEL, GATE, VERSAILLES)):
             library.file(f"photo-{n}.jpg", (slug, 0.9, True), data=picture((60 * n, 120, 200 - 40 * n)))
         library.file("copy.jpg", (EIFFEL, 0.9, True), data=picture((0, 120, 200)))

@@ -12,6 +12,7 @@ from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 from support.databases import execute
 from support.library_photos import EIFFEL, GATE, TRIP, add_trip
+from support.page_server import tiles_of
 
 from tagger.database import Runner
 from tagger.database.tables import photos, positions
@@ -26,10 +27,6 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
 def covers_of(page: str) -> list[str]:
     return re.findall(r'class="cover-name">([^<]*)<', page)
-
-
-def tiles_of(page: str) -> list[int]:
-    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
 
 
 def address_of(page: str, label: str) -> str:
@@ -53,18 +50,13 @@ def test_without_photos_every_page_explains_how_to_start(client):
 
 
 @pytest.mark.usefixtures("counted")
-def test_without_landmarks_the_library_leads_to_what_is_unknown(client, library):
+def test_without_landmarks_the_library_leads_to_what_is_unknown_or_says_that_it_works(client, library):
     library.photo("a.jpg", (EIFFEL, 0.2, False))
     page = client.get("/places").text
     assert "No landmarks recognised yet" in page
     assert 'href="/photos?unknown=1"' in page
     assert "being processed" not in page
-
-
-@pytest.mark.usefixtures("counted")
-def test_until_a_job_has_found_landmarks_the_library_says_that_it_works(client, web_database, library):
-    library.photo("a.jpg", classified=False)
-    create_job(web_database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
+    create_job(library.database, NewJob(library.model.id, 5, 0.5, Runner.WORKERS))
     page = client.get("/places").text
     assert "Your photos are being processed" in page
     assert 'hx-get="/places" hx-trigger="every 3s"' in page
@@ -298,7 +290,7 @@ def test_without_the_last_landmark_or_country_all_classified_photos_are_left(cli
 
 
 @pytest.mark.usefixtures("counted")
-def test_photos_leads_to_those_that_are_not_classified(client, library):
+def test_photos_leads_to_those_that_are_not_classified_up_to_those_that_are_counted(client, library):
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", classified=False)
     library.photo("c.jpg", classified=False)
@@ -316,12 +308,8 @@ def test_photos_leads_to_those_that_are_not_classified(client, library):
     searched = client.get("/photos?untagged=1&year=1999").text
     assert "No matching photos" in searched
     assert "Not searched" not in searched
-
-
-@pytest.mark.usefixtures("counted")
-def test_more_unclassified_photos_than_are_counted_are_said_to_be_more(client, library):
     row = {"root_id": library.root_id, "path_bytes": b"", "size_bytes": 1000, "mtime_ns": 1}
-    execute(library.database, insert(photos), [row | {"path": f"{n}.jpg"} for n in range(1001)])
+    execute(library.database, insert(photos), [row | {"path": f"more/{n}.jpg"} for n in range(1001)])
     assert "More than 999 photos are not processed yet" in client.get("/photos?any_rank=1").text
 
 

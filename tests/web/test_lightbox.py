@@ -2,18 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 from rig.drawing import draw_photo
-from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
+from support.browser import PHONE, WINDOW, axe_findings, open_page, serving, verdicts_of
 from support.format_photos import encode_photo
-from support.library_photos import EIFFEL, GATE, LibraryPhotos
-from support.page_server import settings_in
-
-from tagger.database.connection import open_database
+from support.library_photos import EIFFEL, GATE
+from support.page_server import library_in, settings_in
 
 PHOTOS = 6
 STATUS = "#lightbox [data-status]"
@@ -25,10 +22,8 @@ FOCUSED = "() => document.activeElement.closest('[data-grid] > li')?.dataset.pho
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     """The address of a library of PHOTOS photos with files."""
-    folder = tmp_path_factory.mktemp("lightbox")
-    settings = settings_in(folder)
-    with closing(open_database(settings.effective_database_url)) as database:
-        library = LibraryPhotos(database, settings, folder / "photos")
+    settings = settings_in(tmp_path_factory.mktemp("lightbox"))
+    with library_in(settings) as library:
         for n in range(PHOTOS):
             data = encode_photo("JPEG", draw_photo(n, (1200, 900)))
             library.file(
@@ -121,11 +116,6 @@ def test_a_preview_that_does_not_load_is_reported_and_tried_again(browser, addre
         page.wait_for_function(SHOWN)
 
 
-def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
-    document = page.request.get(f"{address}/api/photos/{photo}").json()
-    return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
-
-
 def test_keys_give_verdicts_that_the_grid_shows_too(browser, address):
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
@@ -133,8 +123,8 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser, address):
             page.keyboard.press(key)
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower confirmed")
         expect(page.locator("#lightbox .toasts")).to_contain_text("Eiffel Tower confirmed")
-        assert verdicts(page, address, 2) == {EIFFEL: "rejected"}
-        assert verdicts(page, address, 3) == {EIFFEL: "confirmed"}
+        assert verdicts_of(page, address, 2) == {EIFFEL: "rejected"}
+        assert verdicts_of(page, address, 3) == {EIFFEL: "confirmed"}
         page.keyboard.press("u")
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
         press_escape_twice(page)
@@ -162,7 +152,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser, address):
         page.route("**/api/favourites", lambda route: held.append(route), times=1)  # noqa: PLW0108 - as below
         for _ in range(2):
             page.keyboard.press("f")
-        assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
+        assert verdicts_of(page, address, 2) == verdicts_of(page, address, 3) == {}
         held.pop().continue_()
         page.wait_for_load_state("networkidle")
         page.reload()
@@ -184,14 +174,14 @@ def test_keys_after_a_step_are_for_the_photo_that_it_leads_to(browser, address):
             route.continue_()
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower confirmed")
         assert page.url.startswith(f"{address}/photos/5?")
-        given = [verdicts(page, address, number) for number in (2, 3, 4, 5)]
+        given = [verdicts_of(page, address, number) for number in (2, 3, 4, 5)]
         assert given == [{}, {}, {EIFFEL: "rejected"}, {EIFFEL: "confirmed"}]
         page.keyboard.press("u")
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("u")
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
-        assert all(verdicts(page, address, number) == {} for number in (4, 5))
+        assert all(verdicts_of(page, address, number) == {} for number in (4, 5))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The map: its clusters, the visible part as a filter, the paths of trips, and the map near by."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from io import BytesIO
 from itertools import combinations
@@ -178,18 +179,22 @@ PATH_OPACITY = 0.7
 MOST_PICTURES = 300
 
 
+def wait_for_colour(page: Page, colour: Iterable[float], pixels: int) -> None:
+    """Wait until so many pixels of the map have the colour."""
+    for _ in range(MOST_PICTURES):
+        with Image.open(BytesIO(page.locator(".map-live").screenshot())) as picture:
+            drawn = np.asarray(picture.convert("RGB"), dtype=float)
+        if (np.abs(drawn - colour).max(axis=2) < 5).sum() > pixels:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(colour)
+
+
 def wait_for_path(page: Page) -> None:
     """Wait until the map has the colour of the path on the land, in the theme of the page."""
     page.evaluate(HIDE_CLUSTERS)
     path, land = (np.array(colour) for colour in page.evaluate(COLOURS))
-    mixed = PATH_OPACITY * path + (1 - PATH_OPACITY) * land
-    for _ in range(MOST_PICTURES):
-        with Image.open(BytesIO(page.locator(".map-live").screenshot())) as picture:
-            pixels = np.asarray(picture.convert("RGB"), dtype=float)
-        if (np.abs(pixels - mixed).max(axis=2) < 6).sum() > 100:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("the path is not drawn")
+    wait_for_colour(page, PATH_OPACITY * path + (1 - PATH_OPACITY) * land, 100)
 
 
 @pytest.fixture
@@ -288,27 +293,14 @@ def with_file(web_settings) -> Settings:
     return web_settings.model_copy(update={"web_map_file": NEAR_MAP})
 
 
-def wait_for_colour(page: Page, colour: tuple[int, int, int]) -> None:
-    for _ in range(MOST_PICTURES):
-        with Image.open(BytesIO(page.locator(".map-live").screenshot())) as picture:
-            pixels = np.asarray(picture.convert("RGB"), dtype=int)
-        if (np.abs(pixels - colour).max(axis=2) < 4).sum() > 5000:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(colour)
-
-
-def test_the_file_is_served_in_ranges(nice, with_file):
+def test_the_file_is_served_in_ranges_if_there_is_one(client, nice, with_file):
+    assert client.get("/map/near.pmtiles").status_code == 404
+    assert 'data-near=""' in client.get("/map").text
     client = client_at(create_app(with_file, nice.database, AccessPolicy()))
     part = client.get("/map/near.pmtiles", headers={"range": "bytes=0-6", "accept-encoding": "gzip"})
     assert (part.status_code, part.content) == (206, b"PMTiles")
     assert "immutable" in part.headers["cache-control"]
     assert 'data-near="/map/near.pmtiles?v=' in client.get("/map").text
-
-
-def test_without_a_file_there_is_none(client, nice):
-    assert client.get("/map/near.pmtiles").status_code == 404
-    assert 'data-near=""' in client.get("/map").text
 
 
 def test_a_wrong_file_is_refused_at_the_start(nice, web_settings, tmp_path):
@@ -324,9 +316,9 @@ def test_a_wrong_file_is_refused_at_the_start(nice, web_settings, tmp_path):
 @pytest.mark.slow
 def test_streets_are_drawn_near_by_in_both_modes(browser, nice, with_file):
     with serving(with_file) as address, open_page(browser, f"{address}{NICE}") as page:
-        wait_for_colour(page, WATER["light"])
+        wait_for_colour(page, WATER["light"], 5000)
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
-        wait_for_colour(page, WATER["dark"])
+        wait_for_colour(page, WATER["dark"], 5000)
         expect(page.get_by_role("link", name="OpenStreetMap")).to_be_visible()
         expect(page.get_by_role("button", name="Zoom in")).to_be_enabled()
         assert axe_findings(page) == []

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
+from support.page_server import change_settings
 
 from tagger.database import VerdictKind
 from tagger.settings import Settings
@@ -166,15 +167,13 @@ def test_nothing_is_written_without_permission(client, library, tmp_path):
         invalid = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
         assert invalid.status_code == 422, fields
     job = start(client, library, photo=["2"], to="sidecar")
-    state = client.app.state.app_state
-    settings = state.settings
     (tmp_path / "other").mkdir()
     for changes, action in (
         ({"web_folders": [tmp_path / "other"]}, "write"),
-        ({"web_write": "none"}, "write"),
-        ({"web_write": "none"}, "undo"),
+        ({"web_folders": None, "web_write": "none"}, "write"),
+        ({"web_folders": None, "web_write": "none"}, "undo"),
     ):
-        state.settings = settings.model_copy(update=changes)
+        change_settings(client, **changes)
         form = {"photo": "1", "action": action, "is_confirmed": "true"}
         assert client.post("/photos/metadata", data=form).status_code == 403
         assert client.post(f"/api/jobs/{job}/undo").status_code == 403

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
-from support.browser import open_page
+from support.browser import open_page, verdicts_of
 from support.databases import read_scalar
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.threads import wait_until
@@ -80,6 +80,8 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(client, lib
     assert [photo["id"] for photo in found] == [3, 4]
     evidence_document = client.get("/api/photos/3").json()["evidence"]
     assert evidence_document["before"]["id"] == 1
+    give(client, 2, EIFFEL, "rejected")
+    assert "<dt>Position</dt><dd>unknown</dd>" in facts(2)
 
 
 def test_what_is_only_predicted_is_not_listed(client, library):
@@ -104,15 +106,6 @@ def test_a_photo_without_a_landmark_is_called_by_where_and_when_it_was_taken(cli
     assert title() == "9 June 2024"
     library.position("open.jpg", 48.8606, 2.3376, "France", "camera", city="Paris")
     assert title() == "Paris, 9 June 2024"
-
-
-def test_a_position_of_a_rejected_landmark_is_not_shown(client, library):
-    landmark = library.landmark_ids[EIFFEL]
-    library.position("photo-0.jpg", 48.8584, 2.2945, "France", "landmark", landmark=landmark)
-    assert "From the landmark Eiffel Tower" in client.get("/photos/1").text
-    give(client, 1, EIFFEL, "rejected")
-    page = client.get("/photos/1").text
-    assert "<dt>Position</dt><dd>unknown</dd>" in page
 
 
 def test_an_address_of_a_photo_shows_it_over_its_grid(client, library):
@@ -162,7 +155,7 @@ def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(browser
         page.get_by_role("button", name="Confirm Eiffel Tower").click()
         state(page, "confirmed")
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower confirmed")  # the server has it
-        assert verdicts(page, address, 2) == {EIFFEL: "confirmed"}
+        assert verdicts_of(page, address, 2) == {EIFFEL: "confirmed"}
         page.keyboard.press("ArrowRight")
         page.wait_for_url("**/photos/3?**")
         expect(page.locator("#lightbox [data-number]")).to_have_text("3 of 4")
@@ -190,18 +183,13 @@ def press_at_once(page: Page, *keys: str, then: str = "") -> None:
     )
 
 
-def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
-    document = page.request.get(f"{address}/api/photos/{photo}").json()
-    return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
-
-
 @pytest.mark.slow
 def test_a_verdict_given_while_leaving_is_not_lost(browser, address):
     with open_page(browser, "about:blank", base=address) as page:
         open_details(page, "/photos/3")
         press_at_once(page, "r", "c", then="location.reload()")
         page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
-        wait_until(lambda: verdicts(page, address, 3) == {EIFFEL: "confirmed"})
+        wait_until(lambda: verdicts_of(page, address, 3) == {EIFFEL: "confirmed"})
 
 
 def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(browser, address):
@@ -212,7 +200,7 @@ def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(brows
     expect(page.locator(".toast").first).to_contain_text("Eiffel Tower was not changed")
     state(page, "accepted")
     page.unroute("**/verdicts")
-    assert verdicts(page, address, 1) == {}
+    assert verdicts_of(page, address, 1) == {}
     page.close()
 
 
@@ -322,19 +310,15 @@ def test_a_failed_photo_shows_the_reason(client, folder):
     assert "Could not be processed" not in page_of(client, folder, "a.jpg")
 
 
-def test_a_photo_on_an_unavailable_disk_accepts_verdicts(client, library):
+def test_a_missing_file_is_reported_and_a_photo_on_an_unavailable_disk_accepts_verdicts(client, library):
+    missing = library.file("missing.jpg", (EIFFEL, 0.9, True))
+    (library.root / "missing.jpg").unlink()
+    assert "The file no longer exists" in client.get(f"/photos/{missing}/details").text
+    library.gone("missing.jpg")
+    assert "<dt>Gone</dt><dd>since 1 March 2026<" in client.get(f"/photos/{missing}/details").text
     number = library.file("a.jpg", (EIFFEL, 0.9, True))
     assert "is not available" not in client.get(f"/photos/{number}/details").text
     shutil.move(library.root, library.root.with_name("elsewhere"))
     page = client.get(f"/photos/{number}/details").text
     assert f"The folder {library.root} is not available. Mount the disk" in page
     assert "Confirm" in page
-
-
-def test_a_missing_file_is_reported(client, library):
-    number = library.file("a.jpg", (EIFFEL, 0.9, True))
-    library.file("b.jpg", (GATE, 0.9, True))
-    (library.root / "a.jpg").unlink()
-    assert "The file no longer exists" in client.get(f"/photos/{number}/details").text
-    library.gone("a.jpg")
-    assert "<dt>Gone</dt><dd>since 1 March 2026<" in client.get(f"/photos/{number}/details").text

@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from ipaddress import ip_network
 
@@ -31,7 +31,6 @@ PLACE = {"name": "Old Tower"}
 @pytest.fixture
 def client_at(web_settings, web_database) -> Iterator[Callable[..., TestClient]]:
     """Creates clients with an address, of a server where 10.0.0.1 is the proxy."""
-    opened: list[TestClient] = []
 
     def make(address: str, role: Role = Role.VIEWER) -> TestClient:
         policy = AccessPolicy(
@@ -44,13 +43,10 @@ def client_at(web_settings, web_database) -> Iterator[Callable[..., TestClient]]
             editors=(EDITOR,),
         )
         app = create_app(web_settings, web_database, policy)
-        client = client_of_app(app, address)
-        opened.append(client.__enter__())
-        return client
+        return opened.enter_context(client_of_app(app, address))
 
-    yield make
-    for client in opened:
-        client.__exit__(None, None, None)
+    with ExitStack() as opened:
+        yield make
 
 
 def status(client: TestClient, *values: str, **headers: str) -> int:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from html import unescape
 from typing import Any
 
@@ -11,9 +10,8 @@ from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from support.browser import DESKTOP, PHONE, axe_findings, open_page, serving
 from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip, picture
-from support.page_server import settings_in
+from support.page_server import library_in, settings_in
 
-from tagger.database.connection import open_database
 from tagger.web import state as overview
 
 
@@ -96,10 +94,8 @@ OPTIONS = "#search-list [role=option]"
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("search")
-    settings = settings_in(folder)
-    with closing(open_database(settings.effective_database_url)) as database:
-        library = LibraryPhotos(database, settings, folder / "photos")
+    settings = settings_in(tmp_path_factory.mktemp("search"))
+    with library_in(settings) as library:
         library.file("Berlin/IMG_1.jpg", (GATE, 0.9, True))
         library.file("Berlin/IMG_2.jpg", (EIFFEL, 0.9, True), data=picture((9, 9, 9)))
         add_trip(library)

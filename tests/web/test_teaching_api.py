@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from support.page_server import client_of_page
 from support.teaching import draw_place, teachable_artifact
 from support.threads import wait_until
 
-from tagger.database.connection import Database
 from tagger.web import state as server_state
 from tagger.web.state import TaughtUpdates
 
@@ -46,19 +44,13 @@ class Page:
 
 @pytest.fixture
 def page(web_database, tmp_path) -> Iterator[Page]:
-    with opened_page(web_database, tmp_path) as page:
-        yield page
-
-
-@contextmanager
-def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
-    library = TaggedFolder(database, tmp_path, teachable_artifact)
+    library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for seed in range(PHOTOS):
         draw_place(library.folder / "church" / f"{seed}.jpg", CHURCH, seed=seed)
     for place in range(10, 16):
         draw_place(library.folder / "others" / f"{place}.jpg", place)
     library.tag()
-    with client_of_page(library.page_settings, database) as client:
+    with client_of_page(library.page_settings, web_database) as client:
         assert client.post("/api/landmarks", json={"name": "Our church"}).status_code == 201
         yield Page(library, client)
 

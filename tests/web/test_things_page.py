@@ -7,6 +7,7 @@ from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
 from support.library_photos import EIFFEL, picture
+from support.page_server import tiles_of
 
 from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
@@ -42,7 +43,7 @@ def test_things_are_beside_places_and_lead_to_their_photos(client, dog):
     page = client.get("/places/things").text
     assert re.findall(r'href="/photos\?any_rank=1&amp;thing=(\w+)"', page) == ["animal", "dog"]
     photos = client.get("/photos?any_rank=1&thing=animal").text
-    assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
+    assert tiles_of(photos) == [dog]
     german = client.get("/photos?any_rank=1&thing=dog", headers={"Accept-Language": "de"}).text
     assert "Hund" in german
     assert 'data-thing="Animal"' in photos  # as what a selection is rejected
@@ -71,7 +72,7 @@ def test_a_search_for_a_thing_leads_to_its_photos(client, dog):
     found = str(client.get("/search?q=hund", headers=german).headers)
     assert "/photos?thing=dog&q=hund" in found
     photos = client.get("/photos?thing=dog&q=hund", headers=german).text
-    assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
+    assert tiles_of(photos) == [dog]
     assert (
         client.get("/api/search?q=hun", headers={**german, "HX-Request": "true"}).json()[0]["label"] == "Hund"
     )
@@ -85,7 +86,8 @@ def test_a_card_follows_a_verdict_at_once(client, dog, monkeypatch):
     assert "thing=dog" not in client.get("/places/things").text
 
 
-def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database):
+def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, web_database, monkeypatch):
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     library.file("tower.jpg", (EIFFEL, 0.9, True))
     use_models(web_database, [library.model.name])
     assert "Find things" in client.get("/places/things").text
@@ -94,23 +96,15 @@ def test_the_model_of_things_is_turned_on_with_a_job_and_off(client, library, we
     assert re.fullmatch(r"/jobs/\d+", turned.headers["location"])
     assert names_in_use(web_database) == ["tiny", "things"]
     assert "Turn off" in client.get("/places/things").text
-    client.post("/places/things", data={"on": "false"})
-    assert names_in_use(web_database) == ["tiny"]
-
-
-def test_cards_of_things_follow_their_switch(client, library, web_database, monkeypatch):
-    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
-    library.file("tower.jpg", (EIFFEL, 0.9, True))
-    use_models(web_database, [library.model.name])
-    client.post("/places/things", data={"on": "true"})
+    # Its cards follow the switch.
     with web_database.write() as connection:
         of_things = select(thing_labels.c.model_id, thing_labels.c.thing).limit(1)
         row = connection.execute(of_things).one()
         content = connection.scalar(select(contents.c.id))
         values = {"content_id": content, "model_id": row.model_id, "thing": row.thing, "score": 0.9}
         connection.execute(insert(image_things).values(values))
-    card = f"thing={row.thing}"
-    assert card in client.get("/places/things").text
-    for switch, is_shown in (("false", False), ("true", True)):
+    for switch, models in (("false", ["tiny"]), ("true", ["tiny", "things"])):
         client.post("/places/things", data={"on": switch})
-        assert (card in client.get("/places/things").text) is is_shown
+        assert names_in_use(web_database) == models
+        is_shown = f"thing={row.thing}" in client.get("/places/things").text
+        assert is_shown is (switch == "true")

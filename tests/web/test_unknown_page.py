@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from sqlalchemy import update
 from support.browser import PHONE, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from support.page_server import tiles_of
 
 from tagger.database.tables import models
 from tagger.verdicts import dismiss_photos
@@ -31,10 +32,6 @@ def library(library) -> LibraryPhotos:
     library.file("copy.jpg", data=picture((100, 90, 90)), taken_at=datetime(2024, 6, 7, 12, 30))
     library.file("tagged.jpg", (GATE, 0.9, True), data=picture((9, 9, 99)))
     return library
-
-
-def tiles_of(page: str) -> list[int]:
-    return [int(number) for number in re.findall(r'data-photo="(\d+)"', page)]
 
 
 def words_of(page: str, photo: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import WINDOW, axe_findings, open_page, serving
-from support.page_server import client_of_page, photo, served
+from support.page_server import change_settings, client_of_page, photo, served
 from support.threads import in_threads, wait_until
 
 from tagger.settings import Settings
@@ -273,17 +273,13 @@ def test_broken_lines_and_killed_servers_leave_nothing(settings, web_database, f
     assert [each.name for each in folder.iterdir()] == ["b.png"]
 
 
-def test_without_a_named_folder_admins_send(client, web_settings):
+def test_admins_send_unless_the_page_has_named_folders(client, web_settings, tmp_path):
     assert "data-uploads-here" in client.get("/jobs/new").text
     assert send(client, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
     assert files(web_settings.data_folder / "sent") == {"a.png": photo()}
-
-
-def test_with_named_folders_of_the_page_admins_send_nothing(web_settings, web_database, tmp_path):
-    settings = web_settings.model_copy(update={"web_folders": (tmp_path,)})
-    with client_of_page(settings, web_database) as client:
-        assert "data-uploads" not in client.get("/jobs/new").text
-        assert send(client, "a.png", photo())[0] == 404
+    change_settings(client, web_folders=(tmp_path,))
+    assert "data-uploads" not in client.get("/jobs/new").text
+    assert send(client, "a.png", photo())[0] == 404
 
 
 def drop(page: Page, name: str, data: bytes) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.commands import draw_many
 from support.databases import execute
+from support.page_server import change_settings
 
 from tagger.database import Priority, Target, statements
 from tagger.database.statements import db_now
@@ -163,8 +164,7 @@ def test_no_path_and_no_key_leads_to_a_folder_outside(client, tmp_path, folder, 
 
 def test_the_roots_of_the_database_are_allowed_without_the_setting(client, library_folder, jobs):
     jobs.start(library_folder, status=403)
-    state = client.app.state.app_state
-    state.settings = state.settings.model_copy(update={"web_folders": None})
+    change_settings(client, web_folders=None)
     jobs.start(library_folder)
     jobs.start(library_folder.parent, status=403)
 
@@ -250,18 +250,17 @@ def test_a_run_whose_server_stops_is_left_to_beat(client, monkeypatch, web_datab
     assert late.next_due <= datetime.now(UTC)
 
 
-def test_a_run_that_finds_no_photos_is_no_error(client, nightly):
+def test_a_run_that_finds_no_photos_is_no_error_and_one_that_cannot_start_shows_the_reason(
+    client, web_database, nightly
+):
     shutil.rmtree(nightly)
     nightly.mkdir()
     response = press(client, "run")
     assert (response.status_code, "nightly: nothing to do." in response.text) == (200, True)
-
-
-def test_a_run_that_cannot_start_shows_the_reason(client, web_database, nightly):
     nightly.rename(nightly.with_name("away"))
     response = press(client, "run")
     assert response.status_code == 404
-    (run,) = list_runs(web_database, "nightly", 10)
+    run = list_runs(web_database, "nightly", 10)[0]
     assert run.note
     assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
     assert client.post("/jobs/schedules/run", data={"name": "never"}).status_code == 404

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rig.servers import free_port
-from starlette.testclient import TestClient
 from support.commands import draw, draw_many
-from support.page_server import TOKEN
+from support.page_server import TOKEN, change_settings
 
 from tagger.database import Priority
 from tagger.errors import FailureKind
@@ -41,14 +40,8 @@ def test_an_empty_page_suggests_what_to_do_and_invalid_forms_are_refused(client)
     assert client.get("/jobs/12").status_code == 404
 
 
-def without_folders(client: TestClient) -> TestClient:
-    state = client.app.state.app_state
-    state.settings = state.settings.model_copy(update={"web_folders": None})
-    return client
-
-
 def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(client, tmp_path):
-    client = without_folders(client)
+    change_settings(client, web_folders=None)
     draw_many(tmp_path / "mine", 2)
     assert "Choose a folder" in client.get("/jobs").text
     assert "may read this folder" in client.get("/jobs/new").text
@@ -70,9 +63,7 @@ def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(client, tm
     more = {"folder": others, "consent": "true"}
     assert client.post("/jobs/new", data=more).headers["location"] == "/jobs/2"
     assert f"{tmp_path}/others" in client.get("/jobs/new").text
-    client.app.state.app_state.settings = client.app.state.app_state.settings.model_copy(
-        update={"web_folders": (tmp_path / "mine",)}
-    )
+    change_settings(client, web_folders=(tmp_path / "mine",))
     assert "Another folder" not in client.get("/jobs/new").text  # the operator has named all
     assert client.get("/jobs/new", params={"folder": others}).status_code == 403
     assert client.post("/jobs/new", data=more).status_code == 403
@@ -85,7 +76,8 @@ def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_f
     (home / "Bilder").mkdir(parents=True)
     (home / "Desktop").mkdir()
     monkeypatch.setenv("HOME", str(home))
-    client = without_folders(client_with_token)
+    client = client_with_token
+    change_settings(client, web_folders=None)
     client.headers["authorization"] = f"Bearer {TOKEN}"
     page = client.get("/jobs/new").text
     assert "Folder on the server" in page
@@ -129,7 +121,7 @@ def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(client, jobs, f
             assert ("tagger up" in page) is not has_own_worker
     # No worker starts while Redis is away.
     state.has_own_worker = True
-    state.settings = state.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    change_settings(client, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     for address in ("/jobs", f"/jobs/{started['job']}"):
         assert "worker is starting" not in client.get(address).text
     assert "Redis does not respond" in client.get(f"/jobs/{started['job']}").text
@@ -197,8 +189,7 @@ def test_a_finished_job_leads_to_its_photos_while_its_items_are_kept(client, job
 
 
 def test_a_job_says_of_how_many_refused_photos_the_tags_are_in_sidecars(client, jobs, folder):
-    state = client.app.state.app_state
-    state.settings = state.settings.model_copy(update={"web_write": WriteMode.EMBED})
+    change_settings(client, web_write=WriteMode.EMBED)
     draw(folder / "tower.gif", 0)
     draw(folder / "tower.jpg", 0)
     tagged = jobs.run(jobs.start(folder, write="embed")["job"])
