@@ -133,7 +133,7 @@ def _data_folder() -> Path:
 
 
 def _user_folder(find: Callable[..., Path]) -> Path | None:
-    """One of the platform's folders of this user; None if the user has no home folder."""
+    # One of the platform's folders of this user; None if the user has no home folder.
     try:
         folder = find("tagger", appauthor=False)
     except RuntimeError:
@@ -144,7 +144,7 @@ def _user_folder(find: Callable[..., Path]) -> Path | None:
 
 
 def _in_home(folder: Path) -> Path:
-    """The folder, in which ~ is the home folder: only shells replace it, and env files are read by none."""
+    # The folder, in which ~ is the home folder: only shells replace it, and env files are read by none.
     try:
         path = folder.expanduser()
         str(path).encode()  # as a part of the database's address
@@ -425,7 +425,7 @@ class Settings(BaseModel):
 
 
 def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of both. Where both have a dictionary, it gets the values of both, too."""
+    # The values of both. Where both have a dictionary, it gets the values of both, too.
     merged = dict(others)
     for name, value in preferred.items():
         other = others.get(name)
@@ -518,7 +518,7 @@ def _variable(name: str) -> str:
 
 
 def _parse_variable(name: str, text: str) -> Any:
-    """The value of a variable. Text that should be JSON and is not stays, since validation reports it."""
+    # The value of a variable. Text that should be JSON and is not stays, since validation reports it.
     if text == "none" and name not in _NONE_IS_A_CHOICE:
         return None
     if name not in JSON_EXAMPLES:
@@ -559,7 +559,7 @@ def file_values(file: Path) -> dict[str, Any]:
 
 
 def _absolute_value(name: str, value: Any, folder: Path) -> Any:
-    """The value with absolute paths. One of the wrong type stays, since validation reports it."""
+    # The value with absolute paths. One of the wrong type stays, since validation reports it.
     match name, value:
         case "roots", dict():
             return {
@@ -613,7 +613,7 @@ def config_file() -> Path:
 
 
 def _instead(name: str, prefix: str = "") -> str:
-    """The name of a setting that was probably meant by one that there is not."""
+    # The name of a setting that was probably meant by one that there is not.
     close = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.75)
     if not close:
         return ""

@@ -25,7 +25,7 @@ from redis.retry import Retry
 
 from tagger.database import Priority
 from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
-from tagger.texts.addresses import check_redis_url, redact_url
+from tagger.texts.addresses import redact_url, redis_address
 from worker.embedded_redis import embedded_url, socket_client, start_embedded
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class RedisEndpoint:
         Raises:
             AddressInvalid: the address is not one of Redis.
         """
-        check_redis_url(self.url)
-        if self.url.startswith("redis+socket://"):
-            return socket_client(urlsplit(self.url).path, TIMEOUT_S)
+        url = redis_address(self.url)
+        if url.startswith("redis+socket://"):
+            return socket_client(urlsplit(url).path, TIMEOUT_S)
         return redis.Redis.from_url(
-            self.url,
+            url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),

@@ -61,7 +61,14 @@ def redis_address(text: str) -> str:
     """
     scheme, mark, rest = text.partition("://")
     url = f"{scheme.lower()}{mark}{rest}"
-    check_redis_url(url)
+    if not (_REDIS.fullmatch(url) or _REDIS_SOCKET.fullmatch(url)):
+        raise AddressInvalid(
+            f"it is not an address like redis://HOST:6379/0; {_REMEDY}"
+        )
+    if not _has_only_options(url, _REDIS_OPTION):
+        raise AddressInvalid(
+            f"it has an option after ? that Redis clients do not know; {_REMEDY}"
+        )
     return url
 
 
@@ -75,7 +82,14 @@ def database_address(text: str) -> str:
     kind, _, driver = scheme.lower().partition("+")
     if mark and kind in {"postgres", "postgresql"}:
         url = f"postgresql://{rest}"
-        check_postgresql_url(url)
+        if not _POSTGRESQL.fullmatch(url):
+            raise AddressInvalid(
+                f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}"
+            )
+        if not _has_only_options(url, _POSTGRESQL_OPTION):
+            raise AddressInvalid(
+                f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}"
+            )
         return url
     if mark and kind == "sqlite" and driver in _SQLITE_DRIVERS:
         if not (
@@ -111,30 +125,6 @@ def split_servers(url: str) -> str:
     options += [match["query"]] if match["query"] else []
     user = f"{match['user']}@" if match["user"] else ""
     return f"postgresql://{user}{match['path'] or ''}?{'&'.join(options)}"
-
-
-def check_redis_url(url: str) -> None:
-    """Raise AddressInvalid unless `url` is an address of Redis."""
-    if not (_REDIS.fullmatch(url) or _REDIS_SOCKET.fullmatch(url)):
-        raise AddressInvalid(
-            f"it is not an address like redis://HOST:6379/0; {_REMEDY}"
-        )
-    if not _has_only_options(url, _REDIS_OPTION):
-        raise AddressInvalid(
-            f"it has an option after ? that Redis clients do not know; {_REMEDY}"
-        )
-
-
-def check_postgresql_url(url: str) -> None:
-    """Raise AddressInvalid unless `url` is an address of PostgreSQL."""
-    if not _POSTGRESQL.fullmatch(url):
-        raise AddressInvalid(
-            f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}"
-        )
-    if not _has_only_options(url, _POSTGRESQL_OPTION):
-        raise AddressInvalid(
-            f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}"
-        )
 
 
 def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
