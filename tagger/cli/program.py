@@ -47,8 +47,7 @@ from tagger.errors import (
     SystemRefused,
     TaggerError,
 )
-from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
-from tagger.extensions import extensions, load
+from tagger.extensions import COMMANDS as EXTENSION_COMMANDS, extensions, load
 from tagger.processes import drop_unwritable_results
 from tagger.texts.text_format import percent
 

@@ -28,8 +28,7 @@ from sqlalchemy import (
 from tagger.database import KeptStep, TripEditKind
 from tagger.database.changed_days import ChangedDay, record_days
 from tagger.database.connection import AuditAction, record_action
-from tagger.database.tables import photos, trip_edits
-from tagger.database.tables import trips as stored_trips
+from tagger.database.tables import photos, trip_edits, trips as stored_trips
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.kept import read_visits
 from tagger.trips import TripEdit, TripReference

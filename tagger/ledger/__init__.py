@@ -60,8 +60,6 @@ from tagger.database.engine import reason_of
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import (
     chunks as chunk_table,  # `chunks` is a module of this package
-)
-from tagger.database.tables import (
     contents,
     job_items,
     job_models,

@@ -39,8 +39,13 @@ from tagger.photos.folders import PathFilter
 from tagger.photos.formats import detect_format, has_image
 from tagger.photos.names import SIDECAR_EXTENSION, is_photo_name
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, is_side_file_name, side_files_of
-from tagger.texts.text_format import INVISIBLE, N_, gettext, has_controls
-from tagger.texts.text_format import size as size_text
+from tagger.texts.text_format import (
+    INVISIBLE,
+    N_,
+    gettext,
+    has_controls,
+    size as size_text,
+)
 
 # The limit of a body that is no upload: JSON, and forms.
 SMALL_BYTES = 2**20

@@ -264,8 +264,7 @@ def evaluate(
     The report has accuracy, calibration and rejection.
     """
     log.info("loading the model %s", model)
-    from trainer.evaluation import assess_evaluation
-    from trainer.evaluation import evaluate as evaluate_model
+    from trainer.evaluation import assess_evaluation, evaluate as evaluate_model
     from trainer.report import REPORT, evaluation_document, write_report
 
     evaluation = evaluate_model(

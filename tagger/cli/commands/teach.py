@@ -36,8 +36,7 @@ from tagger.teaching.learning import (
     paths_to_tag,
     undo_command,
 )
-from tagger.teaching.lessons import Lesson, Taught, lesson_of
-from tagger.teaching.lessons import teach as teach_landmark
+from tagger.teaching.lessons import Lesson, Taught, lesson_of, teach as teach_landmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,8 +8,14 @@ comes before it where a person may have corrected the photo there. Dates and pos
 Workers read side files with photos. A scan reads those that changed beside photos that no job reads again.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set as AbstractSet,
+)
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta

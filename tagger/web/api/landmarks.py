@@ -36,8 +36,7 @@ from tagger.query.tagged_photos import TaggedPhoto, stored_photo
 from tagger.search import MAX_LETTERS, Match
 from tagger.search.names import Kind, Meaning
 from tagger.teaching.learning import embedding_of, load_embeddings
-from tagger.teaching.lessons import Lesson, TaughtDocument
-from tagger.teaching.lessons import teach as teach_landmark
+from tagger.teaching.lessons import Lesson, TaughtDocument, teach as teach_landmark
 from tagger.teaching.questions import (
     AnswerDocument,
     QuestionDocument,
