@@ -7,8 +7,10 @@ read. Knows nothing of writing.
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import TypeAlias
 
 from tagger.metadata import OUR_METHOD, WriteRefused, iptc
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
@@ -36,14 +38,15 @@ from tagger.photos.containers import (
     ORIENTATION,
     XMP,
     TiffBlock,
-    TiffDirectory,
     TiffTag,
     jpeg_head,
-    open_tiff,
     orientation_of,
+    tiff_in,
 )
 from tagger.photos.formats import Blocks, Container, exif_of, is_iso_media
 from tagger.texts import undeclared_text
+
+Tags: TypeAlias = Mapping[int, TiffTag]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +65,12 @@ class _GpsFix(PhotoFacts):
     at: datetime | None = None
 
 
-def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _CaptureTime:
+def _read_capture_time(main: Tags, exif: Tags) -> _CaptureTime:
     # Read the time of capture, else of digitisation, else of the last change.
     # Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
     # that reads the file says nothing about it. Whether a time is good evidence of a position is another
     # question (see positions).
-    exif_tags = exif.tags if exif else {}
-    entries = (
-        exif_tags.get(_ORIGINAL),
-        exif_tags.get(_DIGITIZED),
-        main.tags.get(_CHANGED),
-    )
+    entries = (exif.get(_ORIGINAL), exif.get(_DIGITIZED), main.get(_CHANGED))
     texts = [_time_text(entry) for entry in entries]
     times = [parse_time(text) for text in texts]
     read_times = [time for time in times if time is not None]
@@ -80,7 +78,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
         return _CaptureTime(is_date_unread=not all(map(is_blank, texts)))
     first = read_times[0]
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
-    stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
+    stated = [parse_offset(_time_text(exif.get(tag))) for tag in _OFFSETS]
     utc_offset_s = None
     for time, beside in zip(times, stated, strict=True):
         if (
@@ -125,11 +123,10 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     if exif is None and blocks is None:
         blocks = _blocks(data)
     # Some blocks begin as segments of JPEG do, in PNG files too.
-    block = open_tiff(
+    block = tiff_in(
         ((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF)
     )
-    main = block.directory(block.first) if block else None
-    facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
+    facts = _exif_facts(block)
     if is_iso_media(data):
         facts = replace(facts, orientation=facts.orientation or 1)
     lacking = [name for name in FIRST_FACTS.values() if getattr(facts, name) is None]
@@ -138,7 +135,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     blocks = _blocks(data) if blocks is None else blocks
     if not (blocks.xmp or blocks.iptc):
         return facts
-    has_position = block is not None and exif_position(block) != (None, None)
+    has_position = exif_position(block) != (None, None)
     # The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not
     # count.
     xmp = stated_in_xmp(blocks.xmp or b"", lacking)
@@ -173,10 +170,10 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
-    exif = exif_directory(block, main)
+def _exif_facts(block: TiffBlock) -> CameraFacts:
+    main, exif = block.tags, exif_tags(block)
     capture = _read_capture_time(main, exif)
-    fix = _read_gps(block, block.child(main.tags.get(GPS_POINTER)))
+    fix = _read_gps(block)
     if _is_of_another_day(capture, fix):
         fix = _GpsFix()
     return CameraFacts(
@@ -185,19 +182,19 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         longitude=fix.longitude,
         gps_error_m=fix.gps_error_m,
         utc_offset_s=_utc_offset_s(capture, fix),
-        origin=_origin(block, main, exif, capture),
-        make=name_in(main.tags.get(_MAKE)),
-        model=name_in(main.tags.get(_MODEL)),
-        serial=name_in(exif.tags.get(_BODY_SERIAL))
-        or name_in(main.tags.get(_DNG_SERIAL)),
+        origin=_origin(block, exif, capture),
+        make=name_in(main.get(_MAKE)),
+        model=name_in(main.get(_MODEL)),
+        serial=name_in(exif.get(_BODY_SERIAL)) or name_in(main.get(_DNG_SERIAL)),
         is_date_unread=capture.is_date_unread,
-        orientation=orientation_of(block) if ORIENTATION in main.tags else None,
+        orientation=orientation_of(block) if ORIENTATION in main else None,
     )
 
 
-def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
-    """The directory with the tags of EXIF, which is the main one in DNGs of phones, as in TIFF/EP."""
-    return block.child(main.tags.get(EXIF_POINTER)) or main
+def exif_tags(block: TiffBlock) -> Tags:
+    """The tags of EXIF, which are in the main directory in DNGs of phones, as in TIFF/EP."""
+    directory = block.child(block.tags.get(EXIF_POINTER))
+    return directory.tags if directory else block.tags
 
 
 def short_text(text: str) -> str:
@@ -278,14 +275,12 @@ def _utc_offset_s(capture: _CaptureTime, fix: _GpsFix) -> int | None:
     return zone_s if abs(ahead_s - zone_s) <= _CLOCK_TOLERANCE_S else None
 
 
-def _origin(
-    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: _CaptureTime
-) -> PhotoOrigin | None:
+def _origin(block: TiffBlock, exif: Tags, capture: _CaptureTime) -> PhotoOrigin | None:
     # Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
     # A photo that an editor exported with its time of capture counts as a photo like any other.
-    software = _text(main.tags.get(_SOFTWARE))
-    comment = _comment(block, exif.tags.get(_USER_COMMENT))
-    description = _text(main.tags.get(_DESCRIPTION))
+    software = _text(block.tags.get(_SOFTWARE))
+    comment = _comment(block, exif.get(_USER_COMMENT))
+    description = _text(block.tags.get(_DESCRIPTION))
     names_itself = any(_SCREENSHOT.fullmatch(text) for text in (comment, description))
     if names_itself or _SCREENSHOT_SOFTWARE.search(software):
         return PhotoOrigin.SCREENSHOT
@@ -336,12 +331,13 @@ def _decoded(raw: bytes) -> str:
 # a fix (Leica, Panasonic) also write zeros, or degrees in the millions, which are invalid anyway.
 
 
-def _read_gps(block: TiffBlock, gps: TiffDirectory | None) -> _GpsFix:
+def _read_gps(block: TiffBlock) -> _GpsFix:
     # Read the valid fields of the GPS directory. What this program wrote is ignored.
-    method = gps.tags.get(_PROCESSING_METHOD) if gps else None
+    gps = block.tags_behind(GPS_POINTER)
+    method = gps.get(_PROCESSING_METHOD)
     # Another program may have rewritten our method in another code.
     stated_method = bytes(method.raw[:_METHOD_BYTES]) if method else b""
-    if gps is None or OUR_METHOD.encode() in stated_method.replace(b"\0", b""):
+    if OUR_METHOD.encode() in stated_method.replace(b"\0", b""):
         return _GpsFix()
     latitude, longitude = _stated_position(block, gps)
     error_m = None if latitude is None else _error_m(block, gps)
@@ -354,9 +350,7 @@ def _read_gps(block: TiffBlock, gps: TiffDirectory | None) -> _GpsFix:
 
 def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:
     """The position in an EXIF block in degrees, whether written by a camera or by this program."""
-    main = block.directory(block.first)
-    gps = block.child(main.tags.get(GPS_POINTER)) if main else None
-    return _stated_position(block, gps) if gps else (None, None)
+    return _stated_position(block, block.tags_behind(GPS_POINTER))
 
 
 _TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
@@ -367,7 +361,7 @@ _FIRST_YEAR = 1990
 
 
 def _stated_position(
-    block: TiffBlock, gps: TiffDirectory
+    block: TiffBlock, gps: Tags
 ) -> tuple[float, float] | tuple[None, None]:
     latitude = _degrees(block, gps, tag=2, hemispheres=b"NS", limit=90)
     longitude = _degrees(block, gps, tag=4, hemispheres=b"EW", limit=180)
@@ -378,13 +372,13 @@ def _stated_position(
 
 
 def _degrees(
-    block: TiffBlock, gps: TiffDirectory, *, tag: int, hemispheres: bytes, limit: int
+    block: TiffBlock, gps: Tags, *, tag: int, hemispheres: bytes, limit: int
 ) -> float | None:
     # Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere, of which the positive
     # one comes first.
-    ref = gps.tags.get(tag - 1)
+    ref = gps.get(tag - 1)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
-    parts = block.fractions(gps.tags.get(tag))
+    parts = block.fractions(gps.get(tag))
     if (
         not hemisphere
         or hemisphere not in hemispheres
@@ -402,16 +396,16 @@ def _degrees(
     return -degrees if hemisphere == hemispheres[1:] else degrees
 
 
-def _error_m(block: TiffBlock, gps: TiffDirectory) -> float | None:
-    parts = block.fractions(gps.tags.get(_POSITIONING_ERROR))
+def _error_m(block: TiffBlock, gps: Tags) -> float | None:
+    parts = block.fractions(gps.get(_POSITIONING_ERROR))
     if len(parts) != 1 or parts[0][1] == 0:
         return None
     error_m = parts[0][0] / parts[0][1]
     return error_m if 0 <= error_m <= LARGEST_ERROR_M else None
 
 
-def _date(gps: TiffDirectory) -> date | None:
-    entry = gps.tags.get(_DATE_STAMP)
+def _date(gps: Tags) -> date | None:
+    entry = gps.get(_DATE_STAMP)
     match = _DATE.match(bytes(entry.raw[:10])) if entry else None
     if match is None:
         return None
@@ -422,9 +416,9 @@ def _date(gps: TiffDirectory) -> date | None:
         return None
 
 
-def _at(block: TiffBlock, gps: TiffDirectory, on: date) -> datetime | None:
+def _at(block: TiffBlock, gps: Tags, on: date) -> datetime | None:
     # The time stamp on a date, in UTC without a zone.
-    parts = block.fractions(gps.tags.get(_TIME_STAMP))
+    parts = block.fractions(gps.get(_TIME_STAMP))
     if len(parts) != 3 or any(denominator == 0 for _, denominator in parts):
         return None
     hours, minutes, seconds = (
@@ -464,11 +458,8 @@ class Exposure:
 
 def read_exposure(data: bytes) -> Exposure:
     """Read the exposure of a photo whose beginning this is; never raises."""
-    block = open_tiff((exif_of(data) or b"").removeprefix(EXIF))
-    main = block.directory(block.first) if block else None
-    if block is None or main is None:
-        return Exposure()
-    tags = exif_directory(block, main).tags
+    block = tiff_in((exif_of(data) or b"").removeprefix(EXIF))
+    tags = exif_tags(block)
     iso = next(iter(block.integers(tags.get(_ISO))), 0)
     return Exposure(
         time_s=_positive(block, tags.get(_TIME)),

@@ -41,13 +41,13 @@ from tagger.metadata.exif_block import (
     swapped,
 )
 from tagger.photos.containers import (
+    EXIF_POINTER,
+    GPS_POINTER,
     ORIENTATION,
     VALUE_SIZES,
     StoredValue,
-    TiffBlock,
-    TiffDirectory,
     append_directory,
-    open_tiff,
+    tiff_in,
 )
 from tagger.texts import undeclared_text
 
@@ -218,28 +218,16 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
         tags,
         [value for field, value in added if field == KEYWORDS],
     )
-    position = [
-        pair
-        for pair in added
-        if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)
-    ]
-    for field, value in added:
-        if (
-            field == DESCRIPTION
-            and remaining.get(_DESCRIPTION) == _tags_of(field, value)[_DESCRIPTION]
-        ):
-            del remaining[_DESCRIPTION]
-
-    # Remove our position. If another program changed the coordinates, only method and error are
-    # removed.
+    # Remove our description and position. If another program changed the coordinates, only method and
+    # error of the position are removed.
     our_tags: dict[TagKey, TagValue] = {}
-    for field, value in position:
+    for field, value in added:
         our_tags |= _tags_of(field, value)
     unchanged = {
         key for key, value in our_tags.items() if _is_same(remaining.get(key), value)
     }
     if not all((GPS, tag) in unchanged for tag in _COORDINATES):
-        unchanged &= {(GPS, PROCESSING_METHOD), (GPS, _ERROR)}
+        unchanged &= {_DESCRIPTION, (GPS, PROCESSING_METHOD), (GPS, _ERROR)}
     return {key: value for key, value in remaining.items() if key not in unchanged}
 
 
@@ -410,8 +398,6 @@ def _is_same(existing: TagValue | None, value: TagValue) -> bool:
 
 def _decimal_degrees(value: TagValue) -> float | None:
     # Decimal degrees; None if a denominator is zero.
-    if len(value.value) % 8:
-        return None
     fractions = list(struct.iter_unpack(">II", value.value))
     if not all(denominator for _, denominator in fractions):
         return None
@@ -445,18 +431,13 @@ def _utf16(text: str) -> bytes:
 
 def read(block: bytes | None) -> dict[str, str]:
     """The block's values by their names in exiftool."""
-    tiff = open_tiff(block or b"")
-    if block is None or tiff is None:
-        return {}
-    directories = _directories(tiff)
+    tiff = tiff_in(block)
+    directories = {MAIN: tiff.tags, EXIF: tiff.tags_behind(EXIF_POINTER)}
     values = {}
     for (directory, tag), (name, encoding) in _NAMES.items():
-        entry = (
-            directories[directory].tags.get(tag) if directory in directories else None
-        )
+        entry = directories[directory].get(tag)
         values[name] = _text(bytes(entry.raw[:BLOCK_LIMIT]), encoding) if entry else ""
-    main = directories.get(MAIN)
-    orientations = tiff.integers(main.tags.get(ORIENTATION)) if main else ()
+    orientations = tiff.integers(tiff.tags.get(ORIENTATION))
     if len(orientations) == 1 and 1 <= orientations[0] <= len(_ORIENTATIONS):
         values["EXIF:Orientation"] = _ORIENTATIONS[orientations[0] - 1]
     latitude, longitude = exif_position(tiff)
@@ -470,9 +451,8 @@ def read(block: bytes | None) -> dict[str, str]:
 
 def has_position(block: bytes | None) -> bool:
     """Whether the block has a latitude or longitude, even zeros: the field is taken then."""
-    tiff = open_tiff(block or b"")
-    gps = _directories(tiff).get(GPS) if tiff else None
-    return gps is not None and any(tag in gps.tags for tag in (LATITUDE, LONGITUDE))
+    gps = tiff_in(block).tags_behind(GPS_POINTER)
+    return LATITUDE in gps or LONGITUDE in gps
 
 
 _NAMES = {
@@ -498,20 +478,6 @@ _ORIENTATIONS = (
     "Mirror horizontal and rotate 90 CW",
     "Rotate 270 CW",
 )
-
-
-def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
-    main = tiff.directory(tiff.first)
-    directories = {MAIN: main} if main else {}
-    for (parent, tag), name in POINTERS.items():
-        directory = (
-            tiff.child(directories[parent].tags.get(tag))
-            if parent in directories
-            else None
-        )
-        if directory:
-            directories[name] = directory
-    return directories
 
 
 def _text(raw: bytes, encoding: str) -> str:
@@ -545,17 +511,11 @@ def removal_difference(
     """
     if before == after:
         return None
-    try:
-        old = parse_block(before)
-        remaining = replace(
-            old,
-            tags=without_values(old.tags, _exif_values(added)),
-        )
-        return _other_order(before, after) or _described(
-            difference(remaining, parse_block(after))
-        )
-    except WriteRefused as error:
-        return error.text
+    old = parse_block(before)
+    remaining = replace(old, tags=without_values(old.tags, _exif_values(added)))
+    return _other_order(before, after) or _described(
+        difference(remaining, parse_block(after))
+    )
 
 
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:

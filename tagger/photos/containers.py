@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TypeAlias
 
@@ -73,6 +74,17 @@ class TiffBlock:
     order: str
     big: bool
     first: int
+
+    @cached_property
+    def tags(self) -> Mapping[int, TiffTag]:
+        """The tags of the first directory; none if it cannot be read."""
+        main = self.directory(self.first)
+        return main.tags if main else {}
+
+    def tags_behind(self, pointer: int) -> Mapping[int, TiffTag]:
+        """The tags of the directory to which a tag of the first one points; none if it cannot be read."""
+        directory = self.child(self.tags.get(pointer))
+        return directory.tags if directory else {}
 
     def directory(self, offset: int) -> TiffDirectory | None:
         """The directory at `offset`; None if it is outside the block. Tags with values outside are absent."""
@@ -169,6 +181,11 @@ def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
     return None
 
 
+def tiff_in(data: bytes | memoryview | None) -> TiffBlock:
+    """The TIFF in a block, as `open_tiff` reads it; without one, a block that has no directories."""
+    return open_tiff(data or b"") or TiffBlock(b"", "<", big=False, first=0)
+
+
 def pages_to_main(block: TiffBlock) -> list[TiffDirectory]:
     """The directories up to that of the image: the first one that is no thumbnail or mask, else the first.
 
@@ -188,10 +205,8 @@ _SUBFILE, _OLD_SUBFILE = 254, 255
 _REDUCED_OR_MASK, _OLD_REDUCED = 1 | 4, 2
 
 
-def has_tags(data: bytes | memoryview) -> bool:
-    block = open_tiff(data)
-    directory = block.directory(block.first) if block else None
-    return directory is not None and len(directory.tags) > 0
+def has_tags(data: bytes) -> bool:
+    return bool(tiff_in(data).tags)
 
 
 # A photo has one block of EXIF, and rarely two.
@@ -204,12 +219,9 @@ def first_with_tags(blocks: Iterable[bytes]) -> bytes | None:
     return next(filter(has_tags, tried), next(iter(tried), None))
 
 
-def orientation_of(block: TiffBlock | None) -> int:
+def orientation_of(block: TiffBlock) -> int:
     """Return the orientation, 1 to 8; 1 if there is none or it is invalid."""
-    directory = block.directory(block.first) if block else None
-    if block is None or directory is None:
-        return 1
-    values = block.integers(directory.tags.get(ORIENTATION))
+    values = block.integers(block.tags.get(ORIENTATION))
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
 
 

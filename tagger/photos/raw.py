@@ -30,6 +30,7 @@ from tagger.photos.containers import (
     jpeg_exif,
     jpeg_frame,
     open_tiff,
+    tiff_in,
 )
 
 
@@ -149,9 +150,6 @@ def _raf_layout(data: bytes) -> RawLayout:
 
 
 def _mrw_layout(data: bytes) -> RawLayout:
-    # Read the layout; empty if the header is cut off.
-    if len(data) < 8:
-        return RawLayout()
     end = 8 + int.from_bytes(data[4:8], "big")
     sensor = ByteRange(end, len(data) - end)
     at, exif = 8, None
@@ -319,7 +317,7 @@ def tiff_layout(data: bytes) -> RawLayout:
         previews = (
             span for directory in directories for span in _jpegs(block, directory)
         )
-        jpegs = (*previews, *_maker_note_previews(block, main))
+        jpegs = (*previews, *_maker_note_previews(block))
         images = _images(data, block, directories)
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
@@ -340,7 +338,7 @@ def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[ByteRange]:
     )
     if is_mask or is_sensor_image(block, directory):
         return
-    yield from _span_in(block, directory, _JPEG_START, _JPEG_SIZE)
+    yield from _span_in(block, directory.tags, _JPEG_START, _JPEG_SIZE)
     strips = _strips(block, directory)
     if len(strips) == 1:
         yield strips[0]
@@ -391,9 +389,8 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]
     )
 
 
-def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:
-    exif = block.child(main.tags.get(EXIF_POINTER))
-    note = exif.tags.get(MAKER_NOTE) if exif else None
+def _maker_note_previews(block: TiffBlock) -> Iterator[ByteRange]:
+    note = block.tags_behind(EXIF_POINTER).get(MAKER_NOTE)
     if note is None:
         return
     head = bytes(note.raw[:16])
@@ -412,8 +409,7 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
             first=note.start + entries_at - base,
         )
         if signature in _PENTAX_SIGNATURES:
-            directory = inner.directory(inner.first)
-            yield from _span_in(inner, directory, _PENTAX_START, _PENTAX_SIZE, base)
+            yield from _span_in(inner, inner.tags, _PENTAX_START, _PENTAX_SIZE, base)
         else:
             yield from _olympus(inner, base)
         return
@@ -421,42 +417,33 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Byte
 
 def _span_in(
     block: TiffBlock,
-    directory: TiffDirectory | None,
+    tags: Mapping[int, TiffTag],
     start_tag: int,
     size_tag: int,
     base: int = 0,
 ) -> Iterator[ByteRange]:
     # Yield the span that two tags state, if they do. Offsets count from `base`.
-    if directory is None:
-        return
-    starts, sizes = (
-        block.integers(directory.tags.get(tag)) for tag in (start_tag, size_tag)
-    )
+    starts, sizes = (block.integers(tags.get(tag)) for tag in (start_tag, size_tag))
     if len(starts) == len(sizes) == 1:
         yield ByteRange(base + starts[0], sizes[0])
 
 
 def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
     # The maker note contains a TIFF block.
-    inner = open_tiff(memoryview(block.data)[base:])
-    main = inner.directory(inner.first) if inner else None
-    if inner is None or main is None:
-        return
-    preview = inner.child(main.tags.get(_NIKON_PREVIEW))
+    inner = tiff_in(memoryview(block.data)[base:])
+    preview = inner.tags_behind(_NIKON_PREVIEW)
     yield from _span_in(inner, preview, _JPEG_START, _JPEG_SIZE, base)
 
 
 def _olympus(block: TiffBlock, base: int) -> Iterator[ByteRange]:
-    main = block.directory(block.first)
-    if main is None:
-        return
-    yield from _span_in(block, main, _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE, base)
-    settings = main.tags.get(_OLYMPUS_SETTINGS)
+    yield from _span_in(block, block.tags, _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE, base)
+    settings = block.tags.get(_OLYMPUS_SETTINGS)
     if settings is None:
         return
     is_pointer = settings.kind in _SUB_DIRECTORY_KINDS
     directory = block.child(settings) if is_pointer else block.directory(settings.start)
-    yield from _span_in(block, directory, _OLYMPUS_START, _OLYMPUS_SIZE, base)
+    if directory is not None:
+        yield from _span_in(block, directory.tags, _OLYMPUS_START, _OLYMPUS_SIZE, base)
 
 
 def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
@@ -617,9 +604,8 @@ def _merged_exif(
     main: bytes | None, *, exif: bytes | None, gps: bytes | None
 ) -> bytes | None:
     # A block with the directory of `main`, which points to the others; None if `main` has none.
-    block = open_tiff(main or b"")
-    directory = _first(block)
-    if block is None or directory is None:
+    block = tiff_in(main)
+    if not block.tags:
         return None
     order = block.order
     merged = bytearray(
@@ -627,26 +613,21 @@ def _merged_exif(
     )
     children = {}
     for pointer, other in (
-        (EXIF_POINTER, open_tiff(exif or b"")),
-        (GPS_POINTER, open_tiff(gps or b"")),
+        (EXIF_POINTER, tiff_in(exif)),
+        (GPS_POINTER, tiff_in(gps)),
     ):
-        child = _first(other)
-        if other is not None and child is not None and other.order == order:
-            children[pointer] = child.tags
+        if other.tags and other.order == order:
+            children[pointer] = other.tags
     pointers = dict.fromkeys(children, (_LONG, 1, bytes(4)))
     slots = append_directory(
         merged,
         order,
-        _short_values(directory.tags) | pointers,
+        _short_values(block.tags) | pointers,
     )
     for pointer, tags in children.items():
         struct.pack_into(order + "I", merged, slots[pointer], len(merged))
         append_directory(merged, order, _short_values(tags))
     return bytes(merged)
-
-
-def _first(block: TiffBlock | None) -> TiffDirectory | None:
-    return block.directory(block.first) if block else None
 
 
 def _short_values(tags: Mapping[int, TiffTag]) -> dict[int, StoredValue]:

@@ -24,8 +24,8 @@ from tagger.photos.containers import (
     XMP,
     TiffBlock,
     iptc_in,
-    open_tiff,
     resources_in,
+    tiff_in,
 )
 from tagger.photos.formats import Blocks
 
@@ -193,15 +193,14 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
     if not segments:
         return None
     base = segments[0].payload + len(MPF)
-    block = open_tiff(jpeg.data[base : segments[0].end])
-    directory = block.directory(block.first) if block else None
-    entries = directory.tags.get(_ENTRIES) if directory else None
+    block = tiff_in(jpeg.data[base : segments[0].end])
+    entries = block.tags.get(_ENTRIES)
     is_readable = (
         entries is not None
         and entries.kind == _UNDEFINED
         and not entries.count % _ENTRY_BYTES
     )
-    if len(segments) > 1 or block is None or entries is None or not is_readable:
+    if len(segments) > 1 or entries is None or not is_readable:
         raise fixed_offsets("It holds several images, and their index cannot be read")
     starts = range(
         base + entries.start,
@@ -287,9 +286,7 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
         )
     segments = jpeg.segments_named(APP1, EXIF)
     base = segments[0].payload + len(EXIF) if segments else 0
-    block = open_tiff(jpeg.data[base : segments[0].end]) if segments else None
-    if block is None:
-        return
+    block = tiff_in(jpeg.data[base : segments[0].end] if segments else None)
     # A thumbnail after the EXIF and inside of the file. Past its end, it is lost already.
     thumbnails = (
         start
@@ -346,9 +343,7 @@ def _samsung_bytes(trailer: bytes) -> int:
 
 def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
     # Whether the maker note contains the offset of an image, counted from any likely origin.
-    main = block.directory(block.first)
-    exif = block.child(main.tags.get(EXIF_POINTER)) if main else None
-    note = exif.tags.get(MAKER_NOTE) if exif else None
+    note = block.tags_behind(EXIF_POINTER).get(MAKER_NOTE)
     if note is None:
         return False
     origins = (

@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.extensions import is_installed, load
-from tagger.photos.containers import SEGMENT_LIMIT, Part, open_tiff, orientation_of
+from tagger.photos.containers import SEGMENT_LIMIT, Part, orientation_of, tiff_in
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -357,7 +357,7 @@ def _exif_finder(data: bytes) -> Callable[[bytes], bytes | None] | None:
 
 
 def _orientation(exif: bytes | None) -> int:
-    return orientation_of(open_tiff(exif or b""))
+    return orientation_of(tiff_in(exif))
 
 
 def digest_photo(data: bytes) -> str:

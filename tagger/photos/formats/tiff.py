@@ -24,6 +24,7 @@ from tagger.photos.containers import (
     TiffDirectory,
     open_tiff,
     pages_to_main,
+    tiff_in,
 )
 from tagger.photos.formats import (
     Blocks,
@@ -181,22 +182,20 @@ def _pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | None:
 
 def _has_directory(data: bytes) -> bool:
     # Some that can be decoded have no parts that are known here.
-    block = open_tiff(data)
-    return block is not None and block.directory(block.first) is not None
+    block = tiff_in(data)
+    return block.directory(block.first) is not None
 
 
 def _blocks(data: bytes) -> Blocks:
     # The XMP tag. The file itself is its EXIF block.
-    block = open_tiff(data)
-    main = block.directory(block.first) if block else None
-    tag = main.tags.get(_XMP) if main else None
+    tag = tiff_in(data).tags.get(_XMP)
     return Blocks(xmp=bytes(tag.raw) if tag else None)
 
 
 def _has_unread_coding(data: bytes) -> bool:
-    block = open_tiff(data)
-    pages = pages_to_main(block) if block else ()
-    values = block.integers(pages[-1].tags.get(_COMPRESSION)) if block and pages else ()
+    block = tiff_in(data)
+    pages = pages_to_main(block)
+    values = block.integers(pages[-1].tags.get(_COMPRESSION)) if pages else ()
     return bool(values) and values[0] not in COMPRESSION_INFO
 
 
