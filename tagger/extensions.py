@@ -146,7 +146,6 @@ class EventReceiver(Protocol):
 
     def wants(self, event: Event) -> bool:
         """Whether it does anything about this event."""
-        ...
 
     def record(
         self,
@@ -159,4 +158,3 @@ class EventReceiver(Protocol):
 
         `subject`: what the event is about, the number of a job or the slug of a landmark.
         """
-        ...

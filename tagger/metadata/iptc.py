@@ -125,10 +125,7 @@ def removal_difference(
     if before == after:
         return None
     our_datasets = {_pack_keyword(value) for field, value in added if field == KEYWORDS}
-    try:
-        parsed, remaining = _parse(before), _parse(after)
-    except WriteRefused as refused:
-        return refused.text
+    parsed, remaining = _parse(before), _parse(after)
     is_removal = only_removed(
         [dataset.whole for dataset in parsed],
         [dataset.whole for dataset in remaining],

@@ -496,8 +496,8 @@ def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
 def _remove_from_exif(
     block: bytes | None, added: Sequence[tuple[str, str]]
 ) -> bytes | None:
-    if block is None or not any(name.startswith("EXIF:") for name, _ in added):
-        return block
+    if block is None:
+        return None
     try:
         return exif.remove(block, added)
     except WriteRefused as error:

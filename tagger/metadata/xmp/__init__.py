@@ -398,10 +398,7 @@ ValueTest = Callable[[Value], bool]
 
 def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
     """None if `after` is `before` less values that it records as ours; else the first difference."""
-    try:
-        old, new = properties(before), properties(after)
-    except WriteRefused as refused:
-        return refused.text
+    old, new = properties(before), properties(after)
     added: dict[str, set[str]] = {}
     for field, value in added_in_properties(old):
         added.setdefault(
@@ -461,8 +458,6 @@ def _is_valid_text(
     if not isinstance(new, dict) or not new.keys() <= old.keys():
         return False
     changed = {language for language in old if new.get(language) != old[language]}
-    if not changed:
-        return True
     return (
         changed == {DEFAULT_LANG}
         and is_our_value(old[DEFAULT_LANG])

@@ -479,13 +479,11 @@ def format_node(node: Element) -> None:
     etree.cleanup_namespaces(node)
     etree.indent(node, space=" ", level=2)
     previous, parent = node.getprevious(), node.getparent()
-    if parent is None:
-        return
     node.tail = "\n "
-    if previous is None:
-        parent.text = "\n  "
-    elif not (previous.tail or "").strip():
+    if previous is not None and not (previous.tail or "").strip():
         previous.tail = "\n  "
+    elif previous is None and parent is not None:
+        parent.text = "\n  "
 
 
 def new_container(node: Element, field: str, kind: str) -> Element:
@@ -510,11 +508,10 @@ def append_item(items: Element, text: str | None = None) -> Element:
 def remove_element(element: Element) -> None:
     """Remove an element, and keep the indentation of the element after it."""
     parent, previous = element.getparent(), element.getprevious()
-    if parent is None:
-        return
     if previous is not None and not (previous.tail or "").strip():
         previous.tail = element.tail
-    parent.remove(element)
+    if parent is not None:
+        parent.remove(element)
 
 
 def remove_if_empty(node: Element) -> None:
