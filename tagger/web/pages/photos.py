@@ -544,6 +544,7 @@ def photo_grid(
 def grid_at_photo(
     state: AppState, params: QueryParams, photo: TaggedPhoto
 ) -> PhotoGrid:
+    # Reading a page of the query refuses names of landmarks and folders that are not there.
     grid = photo_grid(state, params, None, "/photos")
     return replace(
         grid,
