@@ -19,7 +19,7 @@ from tagger.errors import PathNotFound
 from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
-from trainer import DataUnusable
+from trainer import DataUnusable, photo_progress
 from trainer.data import (
     LabelledPhoto,
     find_labelled_photos,
@@ -33,7 +33,6 @@ from trainer.data import (
 from trainer.data.inspection import FEW
 from trainer.data.preparation import DIGEST_LENGTH, decode_batches, trained_photos
 from trainer.options import ORDINARY, OTHERS, Mixture
-from trainer.progress import photo_progress
 
 log = logging.getLogger("trainer")
 

@@ -22,7 +22,13 @@ from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
-from trainer import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
+from trainer import (
+    BackboneUnusable,
+    ExportImpossible,
+    TrainingFailed,
+    photo_progress,
+    writing_to,
+)
 from trainer.backbones import (
     SHIPPED_MODEL,
     find_source,
@@ -76,7 +82,6 @@ from trainer.learning.loop import (
 )
 from trainer.networks import Backbone
 from trainer.options import PIXELS, DeviceName, RecipeOptions, TransferOptions
-from trainer.progress import photo_progress
 
 # The transfer recipe: train a linear layer on a pretrained backbone's features, then fine-tune
 # both.

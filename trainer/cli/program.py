@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import trainer
 from tagger.cli import console
 from tagger.cli.help import (
     HELP_ALL,
@@ -27,7 +28,7 @@ from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from tagger.processes import set_message
-from trainer import progress
+from trainer import Show
 from trainer.cli.data import (
     Json,
     ModelFile,
@@ -188,11 +189,11 @@ def _common(
     log.setLevel(logging.WARNING if quiet else loud)
     log.handlers = [_Stderr()]
     log.propagate = False
-    progress.display = _progress_line
+    trainer.display = _progress_line
 
 
 @contextmanager
-def _progress_line(description: str) -> Iterator[progress.Show]:
+def _progress_line(description: str) -> Iterator[Show]:
     with console.ProgressLine(description) as line:
         yield line.show
 

@@ -35,8 +35,7 @@ from tagger.photos.source import read_named
 from tagger.settings import Settings
 from tagger.texts import decoded_text
 from tagger.texts.names import digest_slug, slug_of_name
-from trainer import DataUnusable
-from trainer.progress import compute_ahead, photo_progress
+from trainer import DataUnusable, compute_ahead, photo_progress
 
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default

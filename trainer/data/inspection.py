@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.paths import path_text
-from trainer import DataUnusable, writing_to
+from trainer import DataUnusable, photo_progress, writing_to
 from trainer.data import (
     FILE_NAME,
     MAX_BYTES,
@@ -33,7 +33,6 @@ from trainer.data import (
     group_near_duplicates,
     read_gazetteer,
 )
-from trainer.progress import photo_progress
 
 # The number of photos per label that transfer learning needs.
 FEW = 20

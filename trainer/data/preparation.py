@@ -24,7 +24,7 @@ from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.model.artifact import TRAINED_PHOTOS, Label, Manifest
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.files import read_photo
-from trainer import DataUnusable, writing_to
+from trainer import DataUnusable, compute_ahead, photo_progress, writing_to
 from trainer.data import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -44,7 +44,6 @@ from trainer.data import (
     warn_of_label_conflicts,
 )
 from trainer.data.split import assign_splits
-from trainer.progress import compute_ahead, photo_progress
 
 VALIDATION_SHARE = 0.15
 LEAST_LABELS, LEAST_PHOTOS = 30, 30

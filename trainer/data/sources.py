@@ -17,12 +17,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import trainer
 from tagger.model.artifact import Label, file_digest
 from tagger.photos.names import is_photo_name
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts import LabelledImage, TrainingExport, open_training_export
-from trainer import DataUnusable, progress, writing_to
+from trainer import DataUnusable, photo_progress, writing_to
 from trainer.data import (
     COLUMNS,
     FILE_NAME,
@@ -44,7 +45,6 @@ from trainer.data.split import (
     new_folder,
     require_free_folder,
 )
-from trainer.progress import photo_progress
 
 TEST, UNKNOWN = "test", "unknown"
 
@@ -350,7 +350,7 @@ def _download(url: str, file: Path) -> None:
     with (
         urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,  # noqa: S310 - a file may be named too
         file.open("wb") as out,
-        progress.display("downloading, MB") as show,
+        trainer.display("downloading, MB") as show,
     ):
         total = int(response.headers.get("Content-Length") or 0)
         while part := response.read(_PART_BYTES):

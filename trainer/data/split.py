@@ -23,7 +23,7 @@ from blake3 import blake3
 from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
-from trainer import DataUnusable, OutputUnwritable, writing_to
+from trainer import DataUnusable, OutputUnwritable, photo_progress, writing_to
 from trainer.data import (
     FILE_NAME,
     MAX_BYTES,
@@ -34,7 +34,6 @@ from trainer.data import (
     layout_error,
     warn_of_label_conflicts,
 )
-from trainer.progress import photo_progress
 
 RECORD = "split.json"
 TRAIN = "train"

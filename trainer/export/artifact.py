@@ -35,7 +35,7 @@ from tagger.model.artifact import (
     without_deprecations,
 )
 from tagger.photos.files import new_file
-from trainer import DataUnusable, ExportImpossible, writing_to
+from trainer import DataUnusable, ExportImpossible, photo_progress, writing_to
 from trainer.backbones import build_network
 from trainer.data.preparation import decode_batches
 from trainer.evaluation import (
@@ -57,7 +57,6 @@ from trainer.learning.classifier import (
 from trainer.learning.head import TaughtClassifier
 from trainer.networks import Backbone
 from trainer.options import ORDINARY, OTHERS
-from trainer.progress import photo_progress
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")

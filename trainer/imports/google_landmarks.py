@@ -30,7 +30,7 @@ from tagger.photos.decoding import Resize
 from tagger.photos.files import new_file
 from tagger.texts import decoded_text
 from tagger.texts.names import clean_name, digest_slug, slug_of_name
-from trainer import DataUnusable, writing_to
+from trainer import DataUnusable, photo_progress, writing_to
 from trainer.data import find_ordinary_photos
 from trainer.data.preparation import decode_batches
 from trainer.export.artifact import WrittenModel, program_versions, write_program
@@ -42,7 +42,6 @@ from trainer.imports.tensorflow_js import (
     read_graph,
 )
 from trainer.learning.classifier import LEAST_CONTRAST, SUM_LIMIT, contrast_of
-from trainer.progress import photo_progress
 
 # At a similarity of 0.05 more than the threshold of 0.9, a score of 0.9 becomes 0.985, at 0.05 less
 # 0.55.

@@ -41,7 +41,7 @@ from tagger.model.backends import Conversions
 from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import choose_device
 from tagger.photos.files import new_file
-from trainer import BackboneUnusable, DataUnusable, writing_to
+from trainer import BackboneUnusable, DataUnusable, photo_progress, writing_to
 from trainer.backbones import GOOGLE_IN_FILES, find_source, load_backbone, read_weights
 from trainer.data import open_csv
 from trainer.data.preparation import decode_batches
@@ -53,7 +53,6 @@ from trainer.learning.classifier import (
     contrast_of,
     embedding_of,
 )
-from trainer.progress import photo_progress
 
 # The network that can begin with a trunk, and of whose stages it consists.
 BACKBONE = GOOGLE_IN_FILES

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tagger.model.artifact import BackgroundStatistics
 from tagger.photos.decoding import Resize
 from tagger.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction
-from trainer import TrainingFailed
+from trainer import TrainingFailed, photo_progress
 from trainer.data.preparation import CachedPhotos, decode_batches
 from trainer.learning.classifier import (
     SUM_LIMIT,
@@ -26,7 +26,6 @@ from trainer.learning.classifier import (
     embedding_of,
     measure_logits,
 )
-from trainer.progress import photo_progress
 
 BATCH_SIZE = 256
 EPOCHS = 12

@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 from tagger.model.backends import is_out_of_memory
 from tagger.model.devices import Device, core_count
 from tagger.photos.decoding import Pixels
-from trainer import TrainingFailed
+from trainer import PhotoCounter, TrainingFailed, compute_ahead, photo_counter
 from trainer.data.preparation import CachedPhotos, TrainingData
 from trainer.learning.classifier import (
     CHECKPOINT,
@@ -39,7 +39,6 @@ from trainer.learning.classifier import (
     save_checkpoint,
 )
 from trainer.options import RecipeOptions
-from trainer.progress import PhotoCounter, compute_ahead, photo_counter
 
 # Steps between two checks of the loss. Each check waits for the device.
 CHECK_EVERY = 10
