@@ -59,6 +59,9 @@ def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client, library):
     assert f"/photos/{ids[0]}?trip={TRIP}&amp;within=1" in page
     assert f'data-path="/trips/{TRIP}/path"' in page
     assert f'href="/photos?trip={TRIP}&amp;landmark={EIFFEL}"' in page
+    for photo, names in ((ids[0], ["Paris, 3\N{EN DASH}5 May 2019"]), (1, [])):
+        facts = client.get(f"/photos/{photo}/details").text
+        assert re.findall(r'<dt>Trip</dt><dd><a href="/trips/2019-05-03-paris">(.*?)</a>', facts) == names
 
 
 def test_a_trip_that_does_not_exist_is_not_found(client):
