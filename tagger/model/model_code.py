@@ -123,13 +123,11 @@ class Program:
     """The code of a model file: what it defines, by qualified name, and the source of each checked file."""
 
     classes: dict[str, ModuleClass] = field(default_factory=dict)
-    enums: dict[str, dict[str, object]] = field(default_factory=dict)
-    enum_values: dict[str, frozenset[object]] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
     sources: dict[str, str] = field(default_factory=dict)
 
     def defines(self, name: str | None) -> bool:
-        return name in self.classes or name in self.enums or name in self.functions
+        return name in self.classes or name in self.functions
 
     def add_file(self, path: str, tree: ast.Module) -> None:
         """Add what a file defines.
@@ -146,17 +144,6 @@ class Program:
             _require(is_new, path, f"the name {node.name}")
             if isinstance(node, ast.FunctionDef):
                 self.functions.add(name)
-            elif [ast.unparse(base) for base in node.bases] == ["Enum"]:
-                members: dict[str, object] = {}
-                for statement in node.body:
-                    match statement:
-                        case ast.Assign(
-                            targets=[ast.Name(id=member)],
-                            value=ast.Constant(value=value),
-                        ):
-                            members[member] = value
-                self.enums[name] = members
-                self.enum_values[name] = frozenset(members.values())
             else:
                 self.classes[name] = _declared_class(name, node, path)
 
@@ -197,12 +184,9 @@ class _FileChecker(ast.NodeVisitor):
     def check(self, tree: ast.Module) -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
-                is_plain = [ast.unparse(base) for base in node.bases] in (
-                    ["Module"],
-                    ["Enum"],
-                )
+                is_module = [ast.unparse(base) for base in node.bases] == ["Module"]
                 self._require(
-                    is_plain and not node.keywords and not node.decorator_list, node
+                    is_module and not node.keywords and not node.decorator_list, node
                 )
                 for each in node.body:
                     if isinstance(each, ast.FunctionDef):
@@ -369,10 +353,9 @@ class _FileChecker(ast.NodeVisitor):
         return declared.attributes.get(name)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        dotted, owner = _dotted(node), _dotted(node.value) or ""
-        is_constant = owner == "CONSTANTS" and CONSTANT.fullmatch(node.attr)
-        is_member = node.attr in self._program.enums.get(owner, ())
-        if not (is_constant or is_member or self._program.defines(dotted)):
+        is_constants = _dotted(node.value) == "CONSTANTS"
+        is_constant = is_constants and CONSTANT.fullmatch(node.attr)
+        if not (is_constant or self._program.defines(_dotted(node))):
             self._attribute(node.value, node.attr)
 
     def visit_Name(self, node: ast.Name) -> None:

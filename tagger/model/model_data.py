@@ -80,12 +80,6 @@ class _Object:
     attributes: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Member:
-    enum_name: str
-    value: object
-
-
 MARK = object()
 PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": MARK}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -113,7 +107,7 @@ def check_module(entries: Entries, program: Program) -> None:
             )
         for name, type_text in declared.attributes.items():
             value = instance.attributes[name]
-            if not types.is_declared(value, type_text, program):
+            if not types.is_declared(value, type_text):
                 raise ProgramRefused(
                     f"data.pkl has a {name} that is no {type_text}, as its class declares"
                 )
@@ -255,8 +249,6 @@ class _Reader:
         return values
 
     def _call(self, function: Any, arguments: Any) -> Any:
-        if function.class_name:
-            return _Member(function.class_name, arguments)
         _require(isinstance(arguments, tuple))
         if function.name in TYPED_LISTS:
             (values,) = arguments
@@ -321,13 +313,9 @@ class _TypeChecker:
     def __init__(self) -> None:
         self._letters = 0
 
-    def is_declared(self, value: Any, type_text: str, program: Program) -> bool:
+    def is_declared(self, value: Any, type_text: str) -> bool:
         if isinstance(value, _Object):
             return value.class_name == type_text
-        if isinstance(value, _Member):
-            members = program.enum_values.get(value.enum_name, frozenset())
-            is_member = isinstance(value.value, str) and value.value in members
-            return value.enum_name == type_text and is_member
         return self.matches(value, type_text)
 
     def matches(self, value: Any, type_text: str, *, tagging: bool = False) -> bool:

@@ -186,6 +186,7 @@ def test_the_refusal_names_the_operator_and_the_file_or_that_torch_refuses_it(ar
         (b"  def forward", b"  def __setstate__(self, x: int) -> int:\n    return x\n  def forward"),
         (b"class Mean", b"@torch.save\nclass Mean"),
         (b"class Mean", b"class Other(NamedTuple):\n  x : int\nclass Mean"),
+        (b"class Mean", b"class Other(Enum):\n  x = 1\nclass Mean"),
         (b"  nearness : float\n", b"  nearness : int\n"),
         (b"  nearness : float\n", b"  nearness : float\n  more : int\n"),
         (b"  colours : Tensor\n", b"  colours : __torch__.support.artifacts.MeanColours\n"),
