@@ -47,7 +47,6 @@ from tagger.ledger import (
     process_space,
     update_job,
 )
-from tagger.texts import document_of
 
 CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
 # Chunks grow: a small job is spread over several workers, a large one needs few messages.
@@ -295,19 +294,9 @@ FAILURES_PAGE = 1000
 EDITED = "edited"
 
 
-@dataclass(frozen=True)
-class FailingPhoto:
-    """A photo with the reason of its failure. `position` is the key of the next page."""
-
-    position: int
-    photo_id: int
-    root_id: int
-    path: str
-    path_bytes: bytes
-    kind: str
-    text: str
-    attempts: int
-    job: int | None
+# A photo that fails, by the names of FailureDocument, with `position`, the key of the next page, and the
+# columns of its path.
+FailingPhoto = Row[Any]
 
 
 @dataclass(frozen=True)
@@ -374,38 +363,27 @@ def _counts(
     return {row.kind: row.photo_count for row in rows}
 
 
+_PATH = (photos.c.root_id, photos.c.path, photos.c.path_bytes)
+
+
 def failing_photos(
     database: Database,
     failures: FailureFilter | None = None,
     after: int = 0,
     page_size: int = FAILURES_PAGE,
 ) -> Iterator[FailingPhoto]:
-    """Yield every matching photo after the position `after`. Reads pages by key."""
-    query = select(photos).where(*failure_conditions(failures or FailureFilter()))
-    for row in _rows(database, query, photos.c.id, after, page_size):
-        yield document_of(
-            FailingPhoto,
-            row,
-            position=row.id,
-            photo_id=row.id,
-            kind=row.failure_kind,
-            text=row.failure_text,
-            attempts=row.failure_attempts,
-            job=row.failure_job_id,
-        )
-
-
-def _rows(
-    database: Database,
-    query: Select[Any],
-    key: Column[int],
-    after: int,
-    size: int = FAILURES_PAGE,
-) -> Iterator[Row[Any]]:
-    # The rows of a query whose keys follow `after`, in their order.
-    return chain.from_iterable(
-        database.row_pages(query.where(key > after), key, size=size)
-    )
+    """Every matching photo after the position `after`. Reads pages by key."""
+    query = select(
+        photos.c.id,
+        photos.c.id.label("position"),
+        photos.c.id.label("photo"),
+        *_PATH,
+        photos.c.failure_kind.label("kind"),
+        photos.c.failure_text.label("text"),
+        photos.c.failure_attempts.label("attempts"),
+        photos.c.failure_job_id.label("job"),
+    ).where(*failure_conditions(failures or FailureFilter()), photos.c.id > after)
+    return chain.from_iterable(database.row_pages(query, photos.c.id, size=page_size))
 
 
 def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
@@ -427,7 +405,7 @@ def count_refusals_with_sidecar(database: Database, job_id: int) -> int:
 def unwritten_photos(
     database: Database, job_id: int, kinds: Collection[str] = (), after: int = -1
 ) -> Iterator[FailingPhoto]:
-    """Yield every photo that a metadata job refused or failed, after the position `after`, in pages by key.
+    """Every photo that a metadata job refused or failed, like `failing_photos`.
 
     With EDITED in `kinds`, also those of an undo whose files keep the changes of other programs.
     """
@@ -437,13 +415,20 @@ def unwritten_photos(
     if EDITED in kinds:
         reports = or_(reports, job_items.c.outcome == Outcome.WRITTEN)
     query = (
-        select(job_items, photos.c.root_id, photos.c.path, photos.c.path_bytes)
+        select(
+            job_items.c.position,
+            photos.c.id.label("photo"),
+            *_PATH,
+            job_items.c.reason.label("kind"),
+            job_items.c.error_text.label("text"),
+            job_items.c.attempts,
+            job_items.c.job_id.label("job"),
+        )
         .join(photos, photos.c.id == job_items.c.photo_id)
-        .where(job_items.c.job_id == job_id, reports)
+        .where(job_items.c.job_id == job_id, job_items.c.position > after, reports)
     )
     if kinds:
         query = query.where(job_items.c.reason.in_(kinds))
-    for row in _rows(database, query, job_items.c.position, after):
-        yield document_of(
-            FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id
-        )
+    return chain.from_iterable(
+        database.row_pages(query, job_items.c.position, size=FAILURES_PAGE)
+    )

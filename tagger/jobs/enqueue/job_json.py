@@ -115,4 +115,4 @@ def failure_documents(
         roots = {root.id: root for root in list_roots(connection, root_paths)}
     for photo in failing:
         path = roots[photo.root_id].path_of(photo.path, photo.path_bytes)
-        yield document_of(FailureDocument, photo, photo=photo.photo_id, path=str(path))
+        yield document_of(FailureDocument, photo, path=str(path))
