@@ -190,14 +190,6 @@ _OpenReply = create_model(
 )
 
 
-def _opened(reply: dict[str, Any]) -> tuple[str, CameraFacts]:
-    # The digest and the facts of a reply. Raises ValueError: no photo has them.
-    opened = _OpenReply.model_validate_json(json.dumps(reply)).model_dump()
-    if (opened["latitude"] is None) != (opened["longitude"] is None):
-        raise ValueError("half a position")
-    return opened.pop("digest"), CameraFacts(**opened)
-
-
 class _DecodeReply(BaseModel):
     # The upright size of a photo whose pixels follow.
     model_config = ConfigDict(strict=True)
@@ -213,10 +205,10 @@ def _open(
     # Open a photo in the child and return its digest and camera facts.
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
-    try:
-        return _opened(reply)
-    except ValueError as error:
-        raise ValueError("facts that no photo has") from error
+    opened = _OpenReply.model_validate_json(json.dumps(reply)).model_dump()
+    if (opened["latitude"] is None) != (opened["longitude"] is None):
+        raise ValueError("half a position")
+    return opened.pop("digest"), CameraFacts(**opened)
 
 
 def _decode(
@@ -233,10 +225,7 @@ def _decode(
         _open(child, key, data, ends_at)
     child.photo = None
     reply = child.call({"decode": asdict(resize)}, most_s=_left_s(ends_at))
-    try:
-        decoded = _DecodeReply.model_validate(reply)
-    except ValueError as error:
-        raise ValueError("an image that no photo has") from error
+    decoded = _DecodeReply.model_validate(reply)
     if decoded.width * decoded.height > max_pixels:
         raise ValueError("an image of more pixels than it decodes")
     side = resize.size
@@ -407,9 +396,10 @@ class ChildProcess:
                     deaths += 1
                     if deaths == MOST_DEATHS:
                         raise _failure_of(died.code) from died
-                except ValueError as invalid:
+                except (ValueError, RecursionError) as invalid:
                     self._end()
-                    what = f"the process that reads photos sent {invalid}"
+                    reason = str(invalid).partition("\n")[0]
+                    what = f"the process that reads photos sent nonsense: {reason}"
                     text = f"an error in this program ({what}); please report it"
                     raise PhotoFailed(FailureKind.INTERNAL, text) from invalid
                 except ParentStopping:
@@ -486,7 +476,7 @@ class RunningChild:
 
         Raises:
             PhotoFailed: the child reports it.
-            ValueError: the reply is not one that the child's program sends.
+            ValueError, RecursionError: the reply is not one that the child's program sends.
         """
         limit_s = self._timeout_s if most_s is None else min(self._timeout_s, most_s)
         self._deadline = time.monotonic() + limit_s + self._start_s
@@ -505,10 +495,7 @@ class RunningChild:
                 reply = self._receive()
         self._start_s = 0.0
         if "kind" in reply:
-            try:
-                kind = FailureKind(str(reply["kind"]))
-            except ValueError as error:
-                raise ValueError("a failure of no kind") from error
+            kind = FailureKind(str(reply["kind"]))
             raise PhotoFailed(kind, str(reply.get("text")))
         return reply
 
@@ -553,10 +540,7 @@ class RunningChild:
         length = int.from_bytes(self.read(4))
         if length > _REPLY_BYTES:
             raise ValueError(f"a document of {length} bytes")
-        try:
-            reply = json.loads(self.read(length))
-        except (ValueError, RecursionError) as error:
-            raise ValueError("no JSON") from error
+        reply = json.loads(self.read(length))
         if not isinstance(reply, dict):
             raise ValueError("no document")  # noqa: TRY004 - as all other replies that are not the program's
         return reply

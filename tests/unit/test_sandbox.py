@@ -160,10 +160,10 @@ def test_a_child_that_lies_or_ends_by_a_signal_without_a_name_fails_its_photo(tm
     monkeypatch.setattr("tagger.pipeline.sandbox.minimal_environment", lambda: {"PYTHONPATH": str(tmp_path)})
     replies = [
         ("a document of 4294967295 bytes", b"\xff\xff\xff\xff"),
-        ("no JSON", b"\0\0\0\1{"),
-        ("no JSON", b"\0\0\xea\x60" + b"[" * 60_000),
+        ("Expecting property name", b"\0\0\0\1{"),
+        ("recursion depth", b"\0\0\xea\x60" + b"[" * 60_000),
         ("no document", b"\0\0\0\2[]"),
-        ("a failure of no kind", b'\0\0\0\x0f{"kind": "odd"}'),
+        ("not a valid FailureKind", b'\0\0\0\x0f{"kind": "odd"}'),
     ]
     programs = [
         (text, f"import sys; sys.stdout.buffer.write({reply!r}); sys.stdout.flush(); sys.stdin.read()")
@@ -198,7 +198,7 @@ def test_a_child_that_lies_or_ends_by_a_signal_without_a_name_fails_its_photo(tm
 )
 def test_facts_of_a_child_are_checked(monkeypatch, lie):
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: TRUE_FACTS | lie)
-    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="facts that no photo has"):
+    with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="sent nonsense"):
         sandbox.open(in_memory(b"a"))
 
 
@@ -209,7 +209,7 @@ def test_sizes_of_a_child_are_checked(monkeypatch, width, height):
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: replies)
     with Sandbox(LIMITS) as sandbox:
         photo = sandbox.open(in_memory(b"a"))
-        with pytest.raises(PhotoFailed, match=r"an image that no photo has|more pixels"):
+        with pytest.raises(PhotoFailed, match="sent nonsense"):
             photo.decode(RESIZE)
 
 
