@@ -248,7 +248,7 @@ def tag_chunk() -> None:
 
 
 def _process(engine: Engine, claim: Claim) -> None:
-    job, first, last = claim.name.job_id, claim.first + 1, claim.last + 1
+    job, first, last = claim.job_id, claim.first + 1, claim.last + 1
     try:
         engine.process(claim)
     except DatabaseError as error:
@@ -270,7 +270,7 @@ def _process(engine: Engine, claim: Claim) -> None:
             state.should_stop = os.EX_TEMPFAIL
     except Exception:
         # Not left to Celery, which would log the error's text, which may contain a path.
-        fields = {"job": job, "chunk": claim.name.chunk}
+        fields = {"job": job, "chunk": claim.chunk}
         log.exception(
             "Photos %d to %d failed unexpectedly; they are retried",
             first,
@@ -443,7 +443,7 @@ class Engine:
 
     def process(self, claim: Claim) -> ChunkEnd:
         """Process a claimed chunk, and wake workers for the next. After an error, other jobs come first."""
-        job, chunk = claim.name.job_id, claim.name.chunk
+        job, chunk = claim.job_id, claim.chunk
         try:
             end = self.executor.execute(claim)
         except Exception:

@@ -26,17 +26,12 @@ from tagger.ledger import (
 from tagger.texts import document_of
 
 
-@dataclass(frozen=True)
-class ChunkName:
-    job_id: int
-    chunk: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Claim(InferenceOptions):
     """A claimed chunk: its items `first` to `last`, the token of its results, and what its job says."""
 
-    name: ChunkName
+    job_id: int
+    chunk: int
     token: str
     first: int
     last: int
@@ -122,10 +117,11 @@ def claim_first_chunk(
     return document_of(
         Claim,
         job,
+        job_id=job.id,
+        chunk=row.chunk,
         first=row.first,
         last=row.last,
         attempts=row.attempts,
-        name=ChunkName(job.id, row.chunk),
         token=token,
         other_models=other_models(connection, job.id),
         kind=JobKind(job.kind),
@@ -135,9 +131,7 @@ def claim_first_chunk(
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
     """Renew leases, also of a paused job, and return the claims that were lost."""
     with database.write() as connection:
-        in_order = sorted(
-            claims, key=lambda claim: (claim.name.job_id, claim.name.chunk)
-        )
+        in_order = sorted(claims, key=lambda claim: (claim.job_id, claim.chunk))
         return [claim for claim in in_order if not _renew(connection, claim)]
 
 
@@ -148,7 +142,7 @@ def renew_lease(connection: Connection, claim: Claim) -> None:
         LeaseLost: another worker took the chunk.
     """
     if not _renew(connection, claim):
-        raise LeaseLost(job=claim.name.job_id)
+        raise LeaseLost(job=claim.job_id)
 
 
 def _renew(connection: Connection, claim: Claim) -> bool:
@@ -188,10 +182,10 @@ def store_outcomes(
     )
     chunk = connection.execute(query.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
-        raise LeaseLost(job=claim.name.job_id)
+        raise LeaseLost(job=claim.job_id)
     by_position = {item.position: item for item in outcomes}
     is_open = (
-        job_items.c.job_id == claim.name.job_id,
+        job_items.c.job_id == claim.job_id,
         among(job_items.c.position, by_position),
         job_items.c.outcome.is_(None),
     )
@@ -226,7 +220,7 @@ def store_outcomes(
     ]
     if rows:
         is_item = (
-            job_items.c.job_id == claim.name.job_id,
+            job_items.c.job_id == claim.job_id,
             job_items.c.position == bindparam("item"),
         )
         connection.execute(
@@ -237,7 +231,7 @@ def store_outcomes(
 def count_crashes(database: Database, claim: Claim, position: int, by: int) -> None:
     """Add `by` to the crashes of an open item: how often a worker died while it processed this item alone."""
     item = (
-        job_items.c.job_id == claim.name.job_id,
+        job_items.c.job_id == claim.job_id,
         job_items.c.position == position,
         job_items.c.outcome.is_(None),
     )
@@ -252,8 +246,8 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
 
 def _holds(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     return (
-        chunks.c.job_id == claim.name.job_id,
-        chunks.c.chunk == claim.name.chunk,
+        chunks.c.job_id == claim.job_id,
+        chunks.c.chunk == claim.chunk,
         chunks.c.token == claim.token,
         chunks.c.done.is_(False),
     )

@@ -99,7 +99,7 @@ def store_classifications(
     lock_contents(connection, classified)
     in_use = chain(*ids_in_use(connection, [LANDMARKS]))
     if classified and landmark_ids.keys().isdisjoint(in_use):
-        _delete_earlier(connection, claim.name.job_id, classified)
+        _delete_earlier(connection, claim.job_id, classified)
     now = datetime.now(UTC)
     # The first of the models is the last one that is stored.
     for model_id, threshold in reversed(list(claim.thresholds.items())):

@@ -62,7 +62,7 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
         assert len(release_expired(ledger.database)) == 1
         assert ledger.progress(job).running == 0
         take_back()
-        assert claim_next_chunk(ledger.database, claim.name.job_id, "w") is None
+        assert claim_next_chunk(ledger.database, claim.job_id, "w") is None
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
@@ -88,7 +88,7 @@ def test_leases_end_by_the_clock_of_the_database_and_local_ones_are_kept(ledger)
     first = claim_one(ledger.database, job)
     ledger.expire(job)
     second = claim_one(ledger.database, job)
-    assert second.name != first.name
+    assert second.chunk != first.chunk
     assert claim_next_chunk(ledger.database, job, "w") is None
     ledger.store(first, Outcome.TAGGED)
 
@@ -206,9 +206,9 @@ def _all_tagged(claim: Claim) -> list[ItemOutcome]:
 def test_renewal_returns_lost_claims_and_not_those_of_suspended_jobs(ledger):
     active, cancelled, done = (ledger.claim(ledger.job(5)) for _ in range(3))
     with ledger.database.write() as connection:
-        cancel_job(connection, cancelled.name.job_id, "by request")
+        cancel_job(connection, cancelled.job_id, "by request")
     ledger.store(done, Outcome.TAGGED)
-    ledger.expire(active.name.job_id)
+    ledger.expire(active.job_id)
     assert renew_leases(ledger.database, [active, cancelled, done]) == [cancelled, done]
     assert len(release_expired(ledger.database)) == 0
     job = ledger.job(64)

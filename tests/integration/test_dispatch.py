@@ -33,7 +33,7 @@ def claimer(ledger: LedgerBuilder) -> ChunkClaimer:
 
 
 def names(claims: Iterable[Claim | None]) -> list[tuple[int, int] | None]:
-    return [(claim.name.job_id, claim.name.chunk) if claim else None for claim in claims]
+    return [(claim.job_id, claim.chunk) if claim else None for claim in claims]
 
 
 @pytest.mark.postgresql
@@ -54,7 +54,7 @@ def test_every_fourth_chunk_may_be_a_bulk_one(ledger):
     bulk, source = ledger.job(70), claimer(ledger)
     assert names([source.claim(Priority)]) == [(bulk, 0)]
     interactive = ledger.job(300, priority=Priority.INTERACTIVE)
-    jobs_of_claims = [claim.name.job_id for _ in range(7) if (claim := source.claim(Priority))]
+    jobs_of_claims = [claim.job_id for _ in range(7) if (claim := source.claim(Priority))]
     assert jobs_of_claims == [interactive] * 3 + [bulk] + [interactive] * 2 + [bulk]
 
 
@@ -92,7 +92,7 @@ def test_workers_that_claim_at_once_get_every_chunk_once(ledger):
             claims.append(claim)
 
     in_threads([work] * 6)
-    assert len({claim.name for claim in claims}) == len(claims) == 3 * 5
+    assert len({(claim.job_id, claim.chunk) for claim in claims}) == len(claims) == 3 * 5
 
 
 def test_a_job_that_failed_here_gives_way_to_others_for_a_while(ledger, monkeypatch):

@@ -64,7 +64,7 @@ class LedgerBuilder:
     def claim(self, job: int, chunk: int = 0) -> Claim:
         """Claim the first free chunk of a job for a worker. It has to be `chunk`."""
         claim = claim_one(self.database, job)
-        assert claim.name.chunk == chunk
+        assert claim.chunk == chunk
         return claim
 
     def store(self, claim: Claim, outcome: Outcome, first: int | None = None, count: int = 10**6) -> None:
@@ -73,8 +73,8 @@ class LedgerBuilder:
         positions = range(start, min(claim.last + 1, start + count))
         with self.database.write() as connection:
             store_outcomes(connection, claim, [ItemOutcome(position, outcome) for position in positions])
-        finish_job(self.database, claim.name.job_id)
-        self.settle(claim.name.job_id)
+        finish_job(self.database, claim.job_id)
+        self.settle(claim.job_id)
 
     def settle(self, job: int) -> None:
         """Do the last step of a job, if it has come to it."""

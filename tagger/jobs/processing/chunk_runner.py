@@ -212,14 +212,14 @@ class ChunkRunner:
 
     @property
     def title(self) -> str:
-        return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
+        return f"job {self.claim.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
 
     def check_lease(self) -> None:
         """Raises:
         LeaseLost: another worker took over the chunk.
         """
         if self.lease_lost.is_set():
-            raise LeaseLost(job=self.claim.name.job_id)
+            raise LeaseLost(job=self.claim.job_id)
 
     def report(self, stored: StoredBatch) -> None:
         """Count stored photos, begin the time slice with the first ones, and call `on_stored`."""
@@ -231,10 +231,9 @@ class ChunkRunner:
             PHOTOS.labels(outcome.outcome).inc()
             if outcome.outcome is Outcome.FAILED:
                 FAILURES.labels(outcome.reason).inc()
-                name = self.claim.name
                 fields = {
-                    "job": name.job_id,
-                    "chunk": name.chunk,
+                    "job": self.claim.job_id,
+                    "chunk": self.claim.chunk,
                     "photo": item.photo_id,
                 }
                 log.info("a photo failed", extra=fields | {"kind": outcome.reason})
@@ -301,7 +300,7 @@ class ChunkRunner:
         if not unavailable:
             return False
         folder, *_ = unavailable
-        job_id = self.claim.name.job_id
+        job_id = self.claim.job_id
 
         def suspend() -> None:
             with self.database.read() as connection:

@@ -215,7 +215,7 @@ class ChunkExecutor:
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             items = with_retry(
-                lambda: finish_job(self._database, claim.name.job_id), self.stop
+                lambda: finish_job(self._database, claim.job_id), self.stop
             )
             if items >= LARGE_JOB:
                 try:
@@ -324,7 +324,7 @@ class ChunkExecutor:
                 NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])}
             )
             chunk.with_retry(
-                partial(record_error, self._database, chunk.claim.name.job_id, note)
+                partial(record_error, self._database, chunk.claim.job_id, note)
             )
         return PhotoClassifier(chunk, loaded)
 

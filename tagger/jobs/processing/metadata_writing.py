@@ -318,7 +318,7 @@ class MetadataWriter(PhotoProcessor):
             return False
         if self._options is None:
             return bool(photo.plan.request.written_targets)
-        intended = (self._claim.name.job_id, result.item.photo_id, False)
+        intended = (self._claim.job_id, result.item.photo_id, False)
         digests = {
             write.written_digest
             for write in result.writes
@@ -341,7 +341,7 @@ class MetadataWriter(PhotoProcessor):
                 store_outcomes(
                     connection, self._claim, [item.outcome for item in items]
                 )
-                _record_results(connection, self._claim.name.job_id, results)
+                _record_results(connection, self._claim.job_id, results)
 
         self.chunk.with_retry(store)
         self.chunk.report(items)
@@ -369,7 +369,7 @@ def record_intents(
         for file, _ in result.photo.prepared
     ]
     writes = [
-        _write_row(claimed.name.job_id, photo_id, request, file, file.undo_record)
+        _write_row(claimed.job_id, photo_id, request, file, file.undo_record)
         for photo_id, request, file in files
         if file.undo_record is not None
     ]

@@ -145,7 +145,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         .outerjoin(photos, photos.c.id == job_items.c.photo_id)
         .outerjoin(contents, contents.c.id == photos.c.content_id)
         .where(
-            job_items.c.job_id == claim.name.job_id,
+            job_items.c.job_id == claim.job_id,
             job_items.c.position.between(claim.first, claim.last),
             job_items.c.outcome.is_(None),
         )
@@ -238,7 +238,7 @@ def store_results(
             known_landmarks.update(connection.scalars(before))
 
         # Store what was read, and what the models say of it.
-        _store_photos(connection, claim.name.job_id, items, classified, taken_over)
+        _store_photos(connection, claim.job_id, items, classified, taken_over)
         things = things_of_labels(connection, claim.thresholds)
         store_things(connection, claim, classified, things)
         of_landmarks = claim.thresholds.keys() - things.keys()
@@ -262,9 +262,7 @@ def store_results(
         # Settle what counts. The photos are recorded already.
         settled = settle(connection, classified, record=False)
         if is_announced:
-            _record_new_landmarks(
-                connection, claim.name.job_id, settled, known_landmarks
-            )
+            _record_new_landmarks(connection, claim.job_id, settled, known_landmarks)
 
         stored = _set_outcomes(connection, claim, items, forgotten, settled)
         store_outcomes(connection, claim, [item.outcome for item in stored])
