@@ -31,7 +31,7 @@ from tagger.jobs.enqueue.schedules import (
     pause_ended_runs,
     run_due_schedules,
 )
-from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
+from tagger.jobs.processing.chunk_runner import SLICE_S
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.kept.update import update_some
 from tagger.ledger import record_error, renewing
@@ -104,6 +104,7 @@ class Sweeper:
         settings: Settings,
         worker_name: str,
         device: str,
+        activity: ActivityMonitor,
     ) -> None:
         self._app = app
         self._redis = redis_monitor
@@ -111,6 +112,7 @@ class Sweeper:
         self._settings = settings
         self._worker_name = worker_name
         self._device = device
+        self._activity = activity
         # Messages in this worker's queues at the last sweep; 0 while Redis accepts none.
         self.waiting = 0
         self._redis_refuses = False
@@ -120,6 +122,8 @@ class Sweeper:
         self._missing_roots: list[str] = []
         self._leases = ExpiredLeases(database)
         self._began_at = time.monotonic()
+        # Since when messages have waited and none was received; None: none wait, or the worker is busy.
+        self._idle_since: float | None = None
         # When the latest sweeps began, and how many photos were stored by then.
         self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
         self._closed = threading.Event()
@@ -140,10 +144,18 @@ class Sweeper:
                 "The database does not answer; this worker is listed until its heartbeat is too old"
             )
 
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last sweep began. A failed sweep ends, and another follows."""
-        return time.monotonic() - self._began_at
+    def problem(self) -> str | None:
+        """What makes no progress: the sweeps, of which another follows a failed one, or the messages."""
+        now, limit_s = time.monotonic(), self._settings.work_stall_s
+        if now - self._began_at > limit_s:
+            return f"jobs and workers were not checked for {limit_s:.0f} s"
+        if self._activity.is_busy or not self.waiting:
+            self._idle_since = None
+            return None
+        self._idle_since = max(self._idle_since or now, self._activity.message_at)
+        if now - self._idle_since > limit_s:
+            return f"messages are waiting, but none was received for {limit_s:.0f} s"
+        return None
 
     def _run(self) -> None:
         while True:
@@ -416,17 +428,20 @@ class Engine:
         self.broker = app_broker(app, settings)
         self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(
-            app, self.redis, self.database, settings, name, self.device
-        )
-        self._watchdog = Watchdog(
-            self.executor.activity, self._sweeper, settings.work_stall_s
+            app,
+            self.redis,
+            self.database,
+            settings,
+            name,
+            self.device,
+            self.executor.activity,
         )
         self._stall_checks = ExitStack()
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, and the other threads."""
         self._sweeper.start()
-        self._stall_checks.enter_context(stall_check(self._watchdog.problem))
+        self._stall_checks.enter_context(stall_check(self._sweeper.problem))
 
     def claim(self) -> Claim | None:
         """Claim the next chunk of the priorities whose queues this worker reads; None if there is none.
@@ -441,7 +456,7 @@ class Engine:
             fill_chained_jobs(self.database, lambda _count: record_progress())
         return self._claimer.claim(own_priorities(self._app, self.broker.keys))
 
-    def process(self, claim: Claim) -> ChunkEnd:
+    def process(self, claim: Claim) -> None:
         """Process a claimed chunk, and wake workers for the next. After an error, other jobs come first."""
         job, chunk = claim.job_id, claim.chunk
         try:
@@ -459,7 +474,6 @@ class Engine:
             end.value,
             extra=fields,
         )
-        return end
 
     def _send_wake_ups(self, job: int) -> None:
         # Wake a worker for the next chunk, without waiting for a sweep.
@@ -538,28 +552,3 @@ def stop_engine() -> None:
     if _engine is not None:
         _engine.close()
         _engine = None
-
-
-class Watchdog:
-    def __init__(
-        self, activity: ActivityMonitor, sweeper: Sweeper, timeout_s: float
-    ) -> None:
-        self._activity = activity
-        self._sweeper = sweeper
-        self._timeout_s = timeout_s
-        self._idle_since: float | None = None
-
-    def problem(self) -> str | None:
-        if self._sweeper.silent_s > self._timeout_s:
-            return f"jobs and workers were not checked for {self._timeout_s:.0f} s"
-        if self._activity.is_busy or not self._sweeper.waiting:
-            self._idle_since = None
-            return None
-        now = time.monotonic()
-        self._idle_since = max(self._idle_since or now, self._activity.message_at)
-        stuck = now - self._idle_since > self._timeout_s
-        return (
-            f"messages are waiting, but none was received for {self._timeout_s:.0f} s"
-            if stuck
-            else None
-        )

@@ -57,8 +57,9 @@ def monitor(redis_server, database) -> "RedisMonitor":
 
 @pytest.fixture
 def sweeper(redis_server, monitor, database) -> Iterator["Sweeper"]:
+    from tagger.jobs.processing.executor import ActivityMonitor
     from worker.producer import make_app
     from worker.tasks import Sweeper
 
     with closing(make_app(redis_server.url, monitor.broker.keys)) as app:
-        yield Sweeper(app, monitor, database, Settings(), "w", "cpu")
+        yield Sweeper(app, monitor, database, Settings(), "w", "cpu", ActivityMonitor())

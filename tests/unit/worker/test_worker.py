@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,18 @@ from celery.exceptions import Reject
 from rig.servers import KEYS
 
 from tagger.jobs.processing.executor import ActivityMonitor
+from tagger.settings import Settings
 from worker import tasks
 from worker.logs import JsonLines, TextLines, _Lines
 from worker.producer import make_app
-from worker.tasks import Watchdog, database_unreachable
+from worker.tasks import Sweeper, database_unreachable
 
 PROGRAM = """
 import sys, threading, time
 from types import SimpleNamespace
 from celery import signals
 from tagger.jobs.processing.executor import ActivityMonitor
+from tagger.settings import Settings
 from worker import tasks
 from worker.producer import make_app
 from worker.broker import RedisKeys
@@ -69,12 +70,6 @@ def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
         make_app("memory://", KEYS).loader.import_task_module("strangers_module")
 
 
-@dataclass
-class Sweeper:
-    waiting: int = 0
-    silent_s: float = 0.0
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -91,6 +86,12 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
+def sweeper_of(activity: ActivityMonitor) -> Sweeper:
+    """One that has just begun a sweep, of a worker whose settings allow 60 s without progress."""
+    settings = Settings(stall_timeout_s=60, read_timeout_s=30)
+    return Sweeper(None, None, None, settings, "worker", "cpu", activity)
+
+
 def test_work_and_sweeps_without_progress_are_problems(clock):
     activity = ActivityMonitor()
     with activity.chunk() as beat:
@@ -105,25 +106,27 @@ def test_work_and_sweeps_without_progress_are_problems(clock):
         clock.now += 2
         assert activity.problem(60) == "the current work has made no progress for 60 s"
     assert activity.problem(60) is None
-    sweeper = Sweeper(silent_s=59)
-    watchdog = Watchdog(ActivityMonitor(), sweeper, timeout_s=60)
-    assert watchdog.problem() is None
-    sweeper.silent_s = 61
-    assert watchdog.problem() == "jobs and workers were not checked for 60 s"
+    sweeper = sweeper_of(ActivityMonitor())
+    clock.now += 59
+    assert sweeper.problem() is None
+    clock.now += 2
+    assert sweeper.problem() == "jobs and workers were not checked for 60 s"
 
 
 def test_messages_that_are_not_received_are_a_problem_and_slow_ones_are_none(clock):
-    activity, sweeper = ActivityMonitor(), Sweeper()
-    watchdog = Watchdog(activity, sweeper, timeout_s=60)
+    activity = ActivityMonitor()
     clock.now += 1000  # idle for long, with nothing to do
-    assert watchdog.problem() is None
+    sweeper = sweeper_of(activity)
+    assert sweeper.problem() is None
     sweeper.waiting = 3
-    assert watchdog.problem() is None
+    assert sweeper.problem() is None
     clock.now += 61
-    assert "messages are waiting" in (watchdog.problem() or "")
+    sweeper._began_at = clock.now
+    assert "messages are waiting" in (sweeper.problem() or "")
     for _ in range(10):  # they are received slowly
         activity.record_message()
-        assert watchdog.problem() is None
+        sweeper._began_at = clock.now
+        assert sweeper.problem() is None
         clock.now += 40
 
 
