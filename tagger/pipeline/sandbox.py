@@ -344,9 +344,6 @@ class ChildProcess:
         self._config = config
         self._timeout_s = timeout_s
         self._must_stop = must_stop
-        # Held during a call: a read that was given up may still wait for the child as the next
-        # begins.
-        self._lock = threading.Lock()
         self._process: RunningChild | None = None
         self._closed = False
 
@@ -373,38 +370,37 @@ class ChildProcess:
             ParentStopping: `must_stop` became true.
         """
         deaths = 0
-        with self._lock:
-            if self._process is not None and self._process.is_retired:
+        if self._process is not None and self._process.is_retired:
+            self._end()
+        while True:
+            if self._closed:
+                raise RuntimeError("the child process is closed")
+            if self._process is None:
+                self._process = RunningChild(
+                    self._config, self._timeout_s, self._must_stop
+                )
+            try:
+                return work(self._process)
+            except ChildDied as died:
                 self._end()
-            while True:
-                if self._closed:
-                    raise RuntimeError("the child process is closed")
-                if self._process is None:
-                    self._process = RunningChild(
-                        self._config, self._timeout_s, self._must_stop
+                if died.code == -signal.SIGXCPU:
+                    text = (
+                        f"Decoding it took longer than {self._timeout_s:g} s and was given up. Save it "
+                        "again, smaller or as a plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
                     )
-                try:
-                    return work(self._process)
-                except ChildDied as died:
-                    self._end()
-                    if died.code == -signal.SIGXCPU:
-                        text = (
-                            f"Decoding it took longer than {self._timeout_s:g} s and was given up. Save it "
-                            "again, smaller or as a plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
-                        )
-                        raise PhotoFailed(FailureKind.TIMED_OUT, text) from died
-                    deaths += 1
-                    if deaths == MOST_DEATHS:
-                        raise _failure_of(died.code) from died
-                except (ValueError, RecursionError) as invalid:
-                    self._end()
-                    reason = str(invalid).partition("\n")[0]
-                    what = f"the process that reads photos sent nonsense: {reason}"
-                    text = f"an error in this program ({what}); please report it"
-                    raise PhotoFailed(FailureKind.INTERNAL, text) from invalid
-                except ParentStopping:
-                    self._end()
-                    raise
+                    raise PhotoFailed(FailureKind.TIMED_OUT, text) from died
+                deaths += 1
+                if deaths == MOST_DEATHS:
+                    raise _failure_of(died.code) from died
+            except (ValueError, RecursionError) as invalid:
+                self._end()
+                reason = str(invalid).partition("\n")[0]
+                what = f"the process that reads photos sent nonsense: {reason}"
+                text = f"an error in this program ({what}); please report it"
+                raise PhotoFailed(FailureKind.INTERNAL, text) from invalid
+            except ParentStopping:
+                self._end()
+                raise
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -565,10 +561,8 @@ class RunningChild:
         return self._process.returncode
 
 
-def _opened_pipe(pipe: IO[bytes] | None, event: int) -> tuple[IO[bytes], select.poll]:
+def _opened_pipe(pipe: Any, event: int) -> tuple[IO[bytes], select.poll]:
     # The pipe, made larger, and what waits for its event.
-    if pipe is None:
-        raise RuntimeError("the child process has no pipes")
     with suppress(
         OSError, AttributeError
     ):  # not Linux, or the user's pipes have their most memory

@@ -48,7 +48,6 @@ class ParentPipe:
         self._replies = replies
 
     def receive(self) -> tuple[Any, bytes] | None:
-        """Wait for a request; None once the parent has closed the pipe."""
         line = self._requests.readline()
         if not line:
             return None
@@ -119,7 +118,9 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
         nonlocal data
         if "open" in request:
             data = request_data
-            return _open_reply(data), b""
+            container = read_container(data)
+            opened = {"digest": digest_container(container, data)}
+            return opened | asdict(camera_facts(data, container)), b""
         photo, data = data, b""
         resize = Resize(**request["decode"])
         image = decode_photo(photo, resize, max_pixels=config["max_pixels"])
@@ -131,14 +132,6 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
         return reply, image.pixels.tobytes()
 
     return answer
-
-
-def _open_reply(data: bytes) -> dict[str, object]:
-    container = read_container(data)
-    return {
-        "digest": digest_container(container, data),
-        **asdict(camera_facts(data, container)),
-    }
 
 
 if __name__ == "__main__":
