@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
-from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, TypeAdapter
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -182,12 +182,7 @@ class MetadataOptions:
             written = {
                 name: value for name, value in written.items() if name != _FOR_BUCKETS
             }
-        try:
-            return TypeAdapter(cls).validate_python(written)
-        except ValidationError as error:
-            raise ValueError(
-                f"its metadata options are invalid: {error.errors()[0]['msg']}"
-            ) from error
+        return TypeAdapter(cls).validate_python(written)
 
 
 # A job records at most this many of its paths; it still tags the photos of all of them.
