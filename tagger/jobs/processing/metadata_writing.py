@@ -71,21 +71,13 @@ THREADS = 4
 # How long a photo is tried that another process is writing: one that hangs ends earlier, unless
 # settings say otherwise.
 BUSY_S = 360.0
-# The pauses between tries; they double.
+# The pauses between tries.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 
 _INTERNAL_ERROR = (
     "An unexpected error occurred in its metadata; the file is unchanged. Please report it, "
     "with the worker's log."
 )
-
-
-@dataclass(frozen=True)
-class _BusyPhoto:
-    # A photo that another process writes: since when, when it is tried next, and the pause after that.
-    since: float
-    next_try: float
-    pause_s: float
 
 
 def _refusal_text(refused: WriteRefused) -> str:
@@ -131,8 +123,9 @@ class MetadataWriter(PhotoProcessor):
         # None in a job that undoes writes.
         self._options = MetadataOptions.from_job_options(chunk.claim.options)
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
-        # Photos that another process is writing, by the positions of their items.
-        self._busy: dict[int, _BusyPhoto] = {}
+        # Since when another process has been writing a photo, and when it is tried again, by position.
+        self._busy_since: dict[int, float] = {}
+        self._next_tries: dict[int, float] = {}
         # Folders without temporary files of processes that died.
         self._cleaned: set[Path] = set()
         # Photos whose temporary files may exist; threads append to it.
@@ -140,10 +133,10 @@ class MetadataWriter(PhotoProcessor):
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
-        """Prepare the new files, record the intended writes, replace the files, and store the outcomes."""
         now = time.monotonic()
-        next_tries = {position: busy.next_try for position, busy in self._busy.items()}
-        items = [item for item in items if next_tries.get(item.position, now) <= now]
+        items = [
+            item for item in items if self._next_tries.get(item.position, now) <= now
+        ]
         if not items:
             return
         self._remove_leftovers(items, roots)
@@ -269,13 +262,12 @@ class MetadataWriter(PhotoProcessor):
     def _may_retry(self, item: Item) -> bool:
         # Let a photo that another process writes be tried again after a pause, unless it took too long.
         now = time.monotonic()
-        busy = self._busy.setdefault(item.position, _BusyPhoto(now, now, FIRST_PAUSE_S))
-        if now - busy.since >= BUSY_S:
+        waited_s = now - self._busy_since.setdefault(item.position, now)
+        if waited_s >= BUSY_S:
             return False
-        pause = min(2 * busy.pause_s, LONGEST_PAUSE_S)
-        self._busy[item.position] = replace(
-            busy, next_try=now + busy.pause_s, pause_s=pause
-        )
+        # A pause as long as all before together: they double.
+        pause_s = min(max(FIRST_PAUSE_S, waited_s), LONGEST_PAUSE_S)
+        self._next_tries[item.position] = now + pause_s
         return True
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
@@ -313,7 +305,8 @@ class MetadataWriter(PhotoProcessor):
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
         # Whether this job changed the file in an earlier try, or a claim that died before its outcome.
-        is_first = self._claim.attempts < 2 and result.item.position not in self._busy
+        was_busy = result.item.position in self._busy_since
+        is_first = self._claim.attempts < 2 and not was_busy
         if result.outcome is not Outcome.UNCHANGED or is_first:
             return False
         if self._options is None:
