@@ -36,6 +36,7 @@ from tagger.database.tables import (
 from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.kept import BEFORE_ALL, day_of_part, outdated_parts, store_days
 from tagger.kept.stored_trips import outdated_trips, store_trips
+from tagger.ledger.job_control import count_changes
 from tagger.positions.companions import (
     CameraClock,
     Companions,
@@ -172,7 +173,7 @@ def update_kept(
     moved = 0
     # Positions that follow from trips change suggestions, and numbers of their days.
     for step in (*_STEPS, _POSITIONS, _DAYS):
-        total = _count_changes(database, step)
+        total = count_changes(database, step.changes)
         for _ in range(MOST_ROUNDS):
             page = _wait_for_page(database, step, step.start, on_progress)
             if page is None:
@@ -180,7 +181,7 @@ def update_kept(
             while page is not None:
                 last, moved_now = page
                 moved += moved_now
-                left = _count_changes(database, step)
+                left = count_changes(database, step.changes)
                 # Other processes may have recorded more meanwhile.
                 on_progress(step.text, max(0, total - left), max(total, left))
                 page = _wait_for_page(database, step, last, on_progress)
@@ -250,11 +251,6 @@ def _store_page(
             return None
         try_lock(reading, AdvisoryLock.UPDATE_KEPT)
         return step.store(reading, write, after)
-
-
-def _count_changes(database: Database, step: _Step) -> int:
-    query = select(func.count()).where(changed_days.c.step.in_(step.changes))
-    return database.scalar(query) or 0
 
 
 # ----- check -----

@@ -6,7 +6,7 @@ released with its next batch, a cancelled job refuses it. This module wakes no w
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -87,7 +87,6 @@ def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
 
 
 def has_write_option(database: Database, job_id: int) -> bool:
-    """Whether a metadata job follows this tagging job."""
     (job,) = database.rows(select(jobs).where(jobs.c.id == job_id))
     return WRITE in job.options and job.kind not in METADATA_KINDS
 
@@ -112,9 +111,11 @@ def count_open_jobs(database: Database) -> int:
     )
 
 
-def count_changes(database: Database) -> int:
-    """How many changes of photos and images wait for an update of positions."""
-    query = select(func.count()).where(changed_days.c.step == KeptStep.POSITIONS)
+def count_changes(
+    database: Database, steps: Collection[KeptStep] = (KeptStep.POSITIONS,)
+) -> int:
+    """How many changes of photos and images wait for one of these steps."""
+    query = select(func.count()).where(changed_days.c.step.in_(steps))
     return database.scalar(query) or 0
 
 
