@@ -33,7 +33,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database import JobState
 from tagger.database.connection import AuditAction, Database, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
@@ -58,6 +57,7 @@ from tagger.errors import (
     ModelPathNotFound,
     TaggerError,
 )
+from tagger.ledger import OVER
 from tagger.ledger.job_control import remove_items
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends import BackendName, SelectionKey
@@ -568,8 +568,6 @@ class StoredSelections:
 # Removing a model, with what it said of photos, and the jobs that ran it. Landmarks and verdicts
 # stay.
 
-_ENDED = (JobState.FINISHED, JobState.CANCELLED)
-
 
 def remove_model(
     database: Database,
@@ -624,11 +622,10 @@ def remove_model(
 
 
 def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[int]:
-    """The ended jobs that ran the model.
-
-    Raises:
-        Conflict: it cannot be removed.
-    """
+    # The ended jobs that ran the model.
+    #
+    # Raises:
+    #     Conflict: it cannot be removed.
     if is_shipped_file(model.file):
         raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
@@ -642,7 +639,7 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
             or_(jobs.c.model_id == model.id, jobs.c.id.in_(further))
         )
     ).all()
-    if running := sorted(row.id for row in rows if row.state not in _ENDED):
+    if running := sorted(row.id for row in rows if row.state not in OVER):
         reason = f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
         raise _needed(model, reason)
     return [row.id for row in rows]
