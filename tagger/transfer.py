@@ -320,7 +320,12 @@ def cross_problems(connection: Connection, repairs: Repairs) -> Iterator[str]:
         if number < PROBLEMS_SHOWN:
             yield problem
     yield from _model_problems(connection)
-    yield from _slug_problems(connection)
+    # Each slug, also one of a merged landmark, names one landmark.
+    slugs = connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))
+    counts = Counter(slug for row in slugs for slug in (row.slug, *row.merged_slugs))
+    for slug, count in counts.items():
+        if count > 1:
+            yield f"landmark {slug}: several landmarks have this slug"
 
 
 # What is wrong with the rows of a query, whose columns fill the braces.
@@ -328,7 +333,6 @@ Problem = tuple[str, Select[Any]]
 
 
 def found_problems(connection: Connection, *problems: Problem) -> Iterator[str]:
-    """Yield a line per row that has one of these problems."""
     for problem, query in problems:
         for row in connection.execute(query.limit(PROBLEMS_SHOWN)).all():
             yield problem.format(*row)
@@ -546,20 +550,4 @@ def _has_its_labels(connection: Connection, model_id: int, manifest: Manifest) -
         for position, (row, label) in enumerate(
             zip(stored, manifest.labels, strict=True)
         )
-    )
-
-
-def _slug_problems(connection: Connection) -> Iterator[str]:
-    # Check that each slug, also one of a merged landmark, names one landmark.
-    counts = Counter(
-        slug
-        for row in connection.execute(
-            select(landmarks.c.slug, landmarks.c.merged_slugs)
-        )
-        for slug in (row.slug, *row.merged_slugs)
-    )
-    yield from (
-        f"landmark {slug}: several landmarks have this slug"
-        for slug in counts
-        if counts[slug] > 1
     )

@@ -41,9 +41,7 @@ class _Lines(logging.Formatter):
         | tuple[None, None, None],
     ) -> str:
         kind, _, trace = ei
-        if kind is None:
-            return ""
-        return "".join(traceback.format_tb(trace)) + kind.__name__
+        return "".join(traceback.format_tb(trace)) + getattr(kind, "__name__", "")
 
 
 class TextLines(_Lines):
@@ -68,8 +66,6 @@ class TextLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """One JSON object per line: time, level, logger, message, and the optional fields."""
-
     def format(self, record: logging.LogRecord) -> str:
         document: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),

@@ -143,8 +143,14 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
 
     A job whose photos are not selected yet counts as one.
     """
+    active = (
+        select(workers.c.device, func.count().label("number"))
+        .where(_silent_s() < WORKER_TIMEOUT_S)
+        .group_by(workers.c.device)
+    )
     with database.read() as connection:
-        places = _worker_places(connection)
+        rows = connection.execute(active)
+        places = sum(chunks_at_once(row.device) * int(row.number) for row in rows)
         counts = [
             select(func.count())
             .select_from(
@@ -157,7 +163,7 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
                 )
                 .where(*_HAS_WORKERS, or_(chunks.c.job_id.is_not(None), IS_UNFILLED))
                 .where(jobs.c.priority == priority)
-                .limit(places)
+                .limit(max(FEWEST_PLACES, places))
                 .subquery()
             )
             .scalar_subquery()
@@ -175,18 +181,6 @@ def is_worker_needed(database: Database) -> bool:
         )
         needed = select(or_(exists().where(*_HAS_WORKERS), exists().where(*is_due)))
         return bool(connection.scalar(needed))
-
-
-def _worker_places(connection: Connection) -> int:
-    # The number of chunks that all active workers process at once, at least FEWEST_PLACES.
-    active = (
-        select(workers.c.device, func.count().label("number"))
-        .where(_silent_s() < WORKER_TIMEOUT_S)
-        .group_by(workers.c.device)
-    )
-    rows = connection.execute(active)
-    places = sum(chunks_at_once(row.device) * int(row.number) for row in rows)
-    return max(FEWEST_PLACES, places)
 
 
 def chunks_at_once(device: str) -> int:
@@ -219,7 +213,6 @@ class ExpiredLeases:
         return time.monotonic() >= self._grace_until
 
     def release(self) -> list[str]:
-        """Release them, if they can be judged. Returns the worker of each."""
         return release_expired(self._database, self._job_id) if self.can_judge() else []
 
 
@@ -397,7 +390,6 @@ def worker_of(name: str) -> tuple[str, int | None]:
 
 
 def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
-    """The workers of each kind of device, the fastest kind first."""
     groups: dict[str, list[WorkerStatus]] = {}
     for worker in active:
         groups.setdefault(worker.device, []).append(worker)
