@@ -153,6 +153,18 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     return [draw(folder / f"{number:03}.png", number % 256, 40 + number // 256) for number in range(count)]
 
 
+def submit(pipeline: Pipeline, sink: ResultSink, *paths: Path) -> None:
+    for path in paths:
+        pipeline.submit(file_request(path, sink))
+
+
+def classified(pipeline: Pipeline, sink: CollectingSink, path: Path) -> Classified:
+    submit(pipeline, sink, path)
+    (result,) = sink.take(1).values()
+    assert isinstance(result, Classified)
+    return result
+
+
 def act_before_decoding(pipeline: Pipeline, act: Callable[[Resize], object]) -> None:
     def open_photo(source: PhotoSource, path: str) -> OpenPhoto:
         photo = local_reader(LIMITS)(source, path)
@@ -201,10 +213,10 @@ def test_chunks_share_batches(pipeline, model, tmp_path):
     ]
     model.gate.clear()
     paths = draw_photos(tmp_path, 9)
-    pipeline.submit(file_request(paths[8], sinks[0]))
+    submit(pipeline, sinks[0], paths[8])
     assert model.was_called.wait(WAIT_S)
     for path, sink in zip(paths[:8], sinks * 2, strict=True):
-        pipeline.submit(file_request(path, sink))
+        submit(pipeline, sink, path)
     wait_until(lambda: len(pipeline._buffers.images) == 8)
     model.gate.set()
     for sink, count in zip(sinks, (3, 2, 2, 2), strict=True):
@@ -227,11 +239,8 @@ def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(model,
     act_before_decoding(pipeline, lambda resize: sizes.append(resize.size))
     sink = CollectingSink(thresholds={1: 0.5, 2: 0.5, 3: 0.5})
     (path,) = draw_photos(tmp_path, 1)
-    pipeline.submit(file_request(path, sink))
-    (result,) = sink.take(1).values()
+    assert set(classified(pipeline, sink, path).results) == {1, 2, 3}
     pipeline.close()
-    assert isinstance(result, Classified)
-    assert set(result.results) == {1, 2, 3}
     assert sizes == [32, 48]
     assert (model.batches, same.batches, large.batches, other.batches) == ([1], [1], [1], [])
 
@@ -246,10 +255,7 @@ def test_two_models_of_one_pass_get_its_results_and_images_that_lack_one_get_no_
     lacking = [(1, 2), (1,), (2,)]
     for ids, path in zip(lacking, draw_photos(tmp_path, 3), strict=True):
         sink = CollectingSink(thresholds=dict.fromkeys(ids, 0.5))
-        pipeline.submit(file_request(path, sink))
-        (result,) = sink.take(1).values()
-        assert isinstance(result, Classified)
-        assert tuple(result.results) == ids
+        assert tuple(classified(pipeline, sink, path).results) == ids
     pipeline.close()
     assert (model.batches, model.things.batches) == ([1, 1], [1])
 
@@ -258,10 +264,7 @@ def test_a_photo_has_the_colours_of_its_parts(pipeline, tmp_path):
     image = Image.new("RGB", (96, 96), (250, 0, 0))
     image.paste((0, 0, 120), (0, 57, 96, 96))
     image.save(tmp_path / "a.png")
-    sink = CollectingSink()
-    pipeline.submit(file_request(tmp_path / "a.png", sink))
-    (result,) = sink.take(1).values()
-    assert isinstance(result, Classified)
+    result = classified(pipeline, CollectingSink(), tmp_path / "a.png")
     assert result.colours is not None
     assert [*result.colours] == pytest.approx([250, 0, 0] * 6 + [0, 0, 120] * 3, abs=25)
 
@@ -277,8 +280,7 @@ def test_a_photo_that_fails_fails_alone(pipeline, tmp_path):
         tmp_path: FailureKind.UNREADABLE,
     }
     sink = CollectingSink()
-    for path in [*failing, *readable]:
-        pipeline.submit(file_request(path, sink))
+    submit(pipeline, sink, *failing, *readable)
     kinds = {file_of(request): result for request, result in sink.take(10).items()}
     assert all(isinstance(kinds[path], Classified) for path in readable)
     for path, kind in failing.items():
@@ -295,8 +297,8 @@ def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(pipeline, t
 
     sink, failing_sink = CollectingSink(), FailingSink()
     for path in draw_photos(tmp_path, 4):
-        pipeline.submit(file_request(path, failing_sink))
-        pipeline.submit(file_request(path, sink))
+        submit(pipeline, failing_sink, path)
+        submit(pipeline, sink, path)
     results = failing_sink.take(4).values()
     assert {result.failure.kind for result in results if isinstance(result, Failed)} == {FailureKind.INTERNAL}
     sink.take(4)
@@ -315,10 +317,9 @@ def test_an_error_in_a_sink_fails_that_sink_alone(pipeline, tmp_path, error):
 
     for failing_sink in (FailingSink(), BrokenSink()):
         sink, path = CollectingSink(), draw(tmp_path / "a.png", 200)
-        pipeline.submit(file_request(path, failing_sink))
+        submit(pipeline, failing_sink, path)
         assert failing_sink.received.get(timeout=WAIT_S) is error
-        pipeline.submit(file_request(path, sink))
-        sink.take(1)
+        classified(pipeline, sink, path)
 
 
 @pytest.mark.parametrize("function", ["_colours", "best_predictions"])
@@ -333,8 +334,7 @@ def test_an_error_in_a_result_fails_that_photo_alone(pipeline, tmp_path, monkeyp
 
     monkeypatch.setattr(pipeline_module, function, fails_first)
     sink = CollectingSink()
-    for path in draw_photos(tmp_path, 4):
-        pipeline.submit(file_request(path, sink))
+    submit(pipeline, sink, *draw_photos(tmp_path, 4))
     failed = [result for result in sink.take(4).values() if isinstance(result, Failed)]
     assert [result.failure.kind for result in failed] == [FailureKind.INTERNAL]
 
@@ -344,10 +344,9 @@ def test_an_error_outside_photos_fails_the_sinks_and_not_the_thread(pipeline, tm
     with monkeypatch.context() as patch:
         patch.setattr(pipeline_module.BATCH_FILL, "observe", lambda _share: 1 / 0)
         sink = CollectingSink()
-        pipeline.submit(file_request(path, sink))
+        submit(pipeline, sink, path)
         assert isinstance(sink.received.get(timeout=WAIT_S), ZeroDivisionError)
-    pipeline.submit(file_request(path, sink))
-    sink.take(1)
+    classified(pipeline, sink, path)
 
 
 def test_copies_are_decoded_once_and_fail_together(pipeline, model, tmp_path):
@@ -357,8 +356,8 @@ def test_copies_are_decoded_once_and_fail_together(pipeline, model, tmp_path):
     for copy in copies:
         copy.write_bytes(path.read_bytes())
     first, second = CollectingSink(), CollectingSink()
-    for number, copy in enumerate(copies):
-        pipeline.submit(file_request(copy, (first, second)[number % 2]))
+    submit(pipeline, first, *copies[::2])
+    submit(pipeline, second, *copies[1::2])
     wait_until(lambda: sum(len(waiters) for waiters in pipeline._buffers.waiters.values()) == 5)
     model.gate.set()
     results = [*first.take(3).values(), *second.take(2).values()]
@@ -370,11 +369,9 @@ def test_copies_are_decoded_once_and_fail_together(pipeline, model, tmp_path):
 def test_classified_and_unchanged_photos_skip_the_model(pipeline, model, tmp_path):
     path = draw(tmp_path / "a.png", 200)
     sink = CollectingSink()
-    pipeline.submit(file_request(path, sink))
-    (result,) = sink.take(1).values()
-    assert isinstance(result, Classified)
+    result = classified(pipeline, sink, path)
     sink.classified.add(result.digest)
-    pipeline.submit(file_request(path, sink))
+    submit(pipeline, sink, path)
     pipeline.submit(file_request(path, sink, result.version))
     pipeline.submit(file_request(path, sink, PhotoVersion(result.version.size_bytes, 1)))
     kinds = sorted(type(result).__name__ for result in sink.take(3).values())
@@ -392,10 +389,9 @@ def test_a_pass_that_fails_fails_the_sinks_of_its_batch_only(pipeline, model, tm
     sink, path = CollectingSink(), draw(tmp_path / "a.png", 1)
     with monkeypatch.context() as patch:
         patch.setattr(model, "outputs", fails)
-        pipeline.submit(file_request(path, sink))
+        submit(pipeline, sink, path)
         assert isinstance(sink.received.get(timeout=WAIT_S), ValueError)
-    pipeline.submit(file_request(path, sink))
-    sink.take(1)
+    classified(pipeline, sink, path)
     assert pipeline._buffers.waiters == {}
 
 
@@ -477,13 +473,11 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(pipeline_with_timeou
     gate, sink = threading.Event(), CollectingSink()
     path = draw(tmp_path / "a.png", 7)
     act_before_decoding(pipeline_with_timeout, lambda _resize: gate.wait(WAIT_S))
-    for _ in range(3):
-        pipeline_with_timeout.submit(file_request(path, sink))
+    submit(pipeline_with_timeout, sink, path, path, path)
     results = sink.take(3)
     assert [type(result) for result in results.values()] == [Failed] * 3
     gate.set()
-    pipeline_with_timeout.submit(file_request(path, sink))
-    assert isinstance(next(iter(sink.take(1).values())), Classified)
+    classified(pipeline_with_timeout, sink, path)
 
 
 def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout, tmp_path):
@@ -492,8 +486,7 @@ def test_too_many_hanging_reads_fail_all_sinks(pipeline_with_timeout, tmp_path):
 
     def submit_hanging(count: int) -> None:
         for number in range(count):
-            path = draw(tmp_path / f"hangs{number}.png", number)
-            pipeline_with_timeout.submit(file_request(path, sink))
+            submit(pipeline_with_timeout, sink, draw(tmp_path / f"hangs{number}.png", number))
 
     try:
         with pytest.raises(ReadsTimedOut, match="Check the disk, the share"):
@@ -518,8 +511,7 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(model, tmp_pa
     for path in draw_photos(tmp_path, 2):
         assert model.memory_freed.wait(WAIT_S)
         model.memory_freed.clear()
-        pipeline.submit(file_request(path, sink))
-        sink.take(1)
+        classified(pipeline, sink, path)
     pipeline.close()
 
 
@@ -576,12 +568,10 @@ def test_closing_waits_for_passes_in_progress(parallel_model, tmp_path):
     parallel_model.gate.clear()
     inside, waiting = CollectingSink(), CollectingSink()
     paths = draw_photos(tmp_path, 30)
-    for path in paths[:12]:
-        pipeline.submit(file_request(path, inside))
+    submit(pipeline, inside, *paths[:12])
     wait_until(lambda: parallel_model.inside == AT_ONCE and not pipeline._buffers.reads)
     wait_until(lambda: not pipeline._buffers.requests)
-    for path in paths[12:]:
-        pipeline.submit(file_request(path, waiting))
+    submit(pipeline, waiting, *paths[12:])
     closer = threading.Thread(target=pipeline.close)
     closer.start()
     wait_until(lambda: pipeline._buffers.closed)
@@ -591,7 +581,7 @@ def test_closing_waits_for_passes_in_progress(parallel_model, tmp_path):
     assert threading.active_count() == before
     assert any(isinstance(each, RuntimeError) for each in deliveries(waiting))
     with pytest.raises(RuntimeError, match="closed"):
-        pipeline.submit(file_request(paths[0], waiting))
+        submit(pipeline, waiting, paths[0])
     delivered = [each for each in deliveries(inside) if not isinstance(each, Exception)]
     assert sum(len(results) for results in delivered) == sum(parallel_model.batches)
 
@@ -650,19 +640,15 @@ def test_withdrawing_unblocks_a_waiting_submit(pipeline, model, tmp_path):
     withdrawn_sink, other = CollectingSink(), CollectingSink()
     first, *paths = draw_photos(tmp_path, 21)
     buffered = pipeline._buffers
-    pipeline.submit(file_request(first, other))
+    submit(pipeline, other, first)
     wait_until(
         lambda: not (buffered.requests or buffered.reads or buffered.images)
     )  # the model has its first batch, of one
-    for path in paths[:10]:
-        pipeline.submit(file_request(path, other))
+    submit(pipeline, other, *paths[:10])
     wait_until(lambda: not buffered.reads and not buffered.has_room())
-    for path in paths[10:18]:
-        pipeline.submit(file_request(path, other))
+    submit(pipeline, other, *paths[10:18])
     assert len(buffered.requests) == 2 * model.batch_size
-    waiting = threading.Thread(
-        target=lambda: [pipeline.submit(file_request(path, withdrawn_sink)) for path in paths[18:]]
-    )
+    waiting = threading.Thread(target=submit, args=(pipeline, withdrawn_sink, *paths[18:]))
     waiting.start()
     wait_until(lambda: buffered._submittable._waiters)
     removed = pipeline.withdraw(other)
