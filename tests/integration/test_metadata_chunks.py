@@ -3,9 +3,7 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
-from datetime import datetime, tzinfo
 from itertools import product
 from pathlib import Path
 
@@ -161,20 +159,6 @@ def test_copies_that_a_killed_undo_has_restored_count_as_restored(folder, monkey
     monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     folder.lose_leases(job)
     folder.work(job)
-    assert folder.undo_rows == []
-
-
-def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(folder, monkeypatch):
-    class Behind(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "Behind":
-            return cls.fromtimestamp(time.time() - 3600, tz)
-
-    draw_with_keyword(folder, "a.jpg")
-    folder.tag()
-    folder.write()
-    monkeypatch.setattr(metadata_writing, "datetime", Behind)
-    assert folder.undo() == {"a.jpg": "written"}
     assert folder.undo_rows == []
 
 
