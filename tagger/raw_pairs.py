@@ -132,7 +132,6 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
 
 
 def files_of(primary_ids: Collection[int]) -> ColumnElement[bool]:
-    """The condition for the RAW files that exist and are joined with one of these photos."""
     return among(photos.c.primary_id, primary_ids) & photos.c.gone_since.is_(None)
 
 
@@ -204,7 +203,7 @@ def _other_files(
     root: Root,
     groups: Mapping[tuple[str, bool], Sequence[Row[Any]]],
 ) -> list[Any]:
-    """The other files of these stems that exist: patterns hid them, or a file of the stem was named alone."""
+    # The other files of these stems that exist: patterns hid them, or a file of the stem was named alone.
     if not groups:
         return []
     stems = sorted({stem for stem, _ in groups})
@@ -243,7 +242,7 @@ def _other_files(
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:
-    """Apply the verdicts and the star of one image to another one: of two on one thing, the later one."""
+    # Apply the verdicts and the star of one image to another one: of two on one thing, the later one.
     if image_id == to_image_id:
         return
     stars = connection.execute(
@@ -273,7 +272,7 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
 def _move_writes(
     connection: Connection, photo_id: int, to_photo_id: int, image_id: int
 ) -> None:
-    """Move the undo log of a photo's files to another photo and its image."""
+    # Move the undo log of a photo's files to another photo and its image.
     digest = (
         select(contents.c.digest).where(contents.c.id == image_id).scalar_subquery()
     )
@@ -285,7 +284,7 @@ def _move_writes(
 
 
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
-    """Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW."""
+    # Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW.
     ids = {}
     for photo in separated:
         name = photo.path.rpartition("/")[2].lower()

@@ -90,7 +90,6 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         self._redis = shared_monitor(app_broker(app, settings))
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Send the tick if it is due; returns the seconds until the next one."""
         wait_s = float(super().tick(*arguments, **options))
         longest_s: float = max(
             entry.schedule.seconds for entry in self.schedule.values()

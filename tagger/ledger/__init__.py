@@ -229,7 +229,6 @@ def update_job(
 
 
 def create_job(database: Database, new: NewJob) -> int:
-    """Create a job that this process scans. Returns its id."""
     with database.write() as connection:
         return insert_job(connection, new)
 

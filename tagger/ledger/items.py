@@ -161,7 +161,6 @@ def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
 def jobs_of_photos(
     connection: Connection, job_ids: Sequence[int], photo_ids: Sequence[int]
 ) -> dict[int, int]:
-    """Which of the jobs is still to process a photo, by the photo's id."""
     if not job_ids:
         return {}
     is_open = job_items.c.job_id.in_(job_ids) & job_items.c.outcome.is_(None)

@@ -149,19 +149,15 @@ class ResultSink(Protocol):
     @property
     def thresholds(self) -> Mapping[int, float]:
         """The models to classify with, by their ids, with their thresholds."""
-        ...
 
     def lacking_models(self, digest: str) -> Sequence[int]:
         """Those models that have not classified the image yet. Without any, it need not be decoded."""
-        ...
 
     def deliver(self, results: "Sequence[RequestResult]") -> None:
         """Take results. Must return quickly."""
-        ...
 
     def fail(self, error: Exception) -> None:
         """The pipeline failed: requests without a result will not get one."""
-        ...
 
 
 @dataclass(eq=False)
@@ -232,7 +228,6 @@ def fail_sink(sink: ResultSink, error: Exception) -> None:
 
 
 def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:
-    """Read one whole photo; raises as `PhotoSource.read`."""
     with stage_timer("read"):
         return source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
 

@@ -91,11 +91,6 @@ class PipelineBuffers:
         self.closed = False
 
     def submit(self, request: Request, give_up: Callable[[], bool]) -> bool:
-        """Add a request; blocks while the buffer is full. Returns False if `give_up` became true first.
-
-        Raises:
-            ReadsTimedOut: so many reads hang that no photo is read any more.
-        """
         with self.lock:
             while not (
                 self.closed or self.failure or len(self.requests) < self._capacity
@@ -112,7 +107,6 @@ class PipelineBuffers:
             return True
 
     def withdraw(self, sink: ResultSink) -> list[Request]:
-        """Remove and return the sink's requests that no reader has started on."""
         with self.lock:
             withdrawn = [request for request in self.requests if request.sink is sink]
             self.requests = deque(
@@ -219,7 +213,6 @@ class PipelineBuffers:
         return batch
 
     def take_waiters(self, image: ImageKey) -> list[Request]:
-        """Remove and return the requests that wait for an image."""
         with self.lock:
             return self.waiters.pop(image, [])
 
@@ -229,7 +222,6 @@ class PipelineBuffers:
             self._notify_all()
 
     def fail_all(self, error: Exception) -> None:
-        """Tell every sink that its missing results will not come."""
         with self.lock:
             requests = chain(self.requests, self.reads, *self.waiters.values())
             sinks = {request.sink for request in requests}

@@ -170,7 +170,6 @@ class Child:
         self._lifeline.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the process ends, and kill it after `timeout_s`."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -248,7 +248,6 @@ def _absorb_mounts(
 def store_mount_rows(
     connection: Connection, root: Root, keys: Iterable[tuple[str, bytes]]
 ) -> None:
-    """Record mounted or guarded folders of the root, by the columns of their paths."""
     rows = [
         {"root_id": root.id, "path": path, "path_bytes": path_bytes}
         for path, path_bytes in sorted(keys)

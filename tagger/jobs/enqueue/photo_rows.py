@@ -111,7 +111,6 @@ def photo_rows(
 def rows_by_id(
     connection: Connection, photo_ids: Collection[int], inference: InferenceOptions
 ) -> dict[int, Any]:
-    """The stored photos with these ids, like `photo_rows`."""
     of_ids = among(photos.c.id, photo_ids)
     rows = connection.execute(_rows(inference, of_ids)).all() if photo_ids else ()
     return {row.id: row for row in rows}
@@ -160,7 +159,6 @@ def present_photos(
 
 
 def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
-    """The ids of the stored photos that no longer exist in their source."""
     ids = {path_from_text(row.path, row.path_bytes): row.id for row in rows}
     return sorted(ids[path] for path in source.missing(ids))
 

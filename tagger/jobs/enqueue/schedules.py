@@ -139,7 +139,6 @@ def next_time_of_day(text: str, zone: str, after: datetime) -> datetime:
 
 
 def explain_cron(cron: str, until: str | None = None) -> str:
-    """The expression in words, and the time of day at which its runs are paused."""
     text = CronSim(cron, datetime.now(UTC)).explain()
     return f"{text}, until {until}" if until else text
 

@@ -58,8 +58,6 @@ class ChunkEnd(Enum):
 
 
 class PhotoProcessor:
-    """What a kind of job does with the photos of one chunk."""
-
     # How many photos it gets at a time.
     batch_size = LARGEST_CHUNK
     # Whether it needs the roots of the photos, and whether a photo could kill it.

@@ -138,7 +138,6 @@ class PhotoClassifier(PhotoProcessor):
         self._store()
 
     def close(self) -> None:
-        """End the child processes of isolation, and the connection of the readers."""
         self._known.close()
         if self._sandbox is not None:
             self._sandbox.close()

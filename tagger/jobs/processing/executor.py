@@ -94,7 +94,6 @@ class ActivityMonitor:
         return bool(self._progress_at)
 
     def problem(self, limit_s: float) -> str | None:
-        """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
         with self._lock:
             longest_stuck = min(self._progress_at.values(), default=math.inf)
         is_stuck = time.monotonic() - longest_stuck > limit_s
