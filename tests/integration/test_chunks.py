@@ -13,7 +13,7 @@ from tagger.database.statements import lock_timeout
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.metadata_writing import record_intents
-from tagger.ledger import cancel_job, finish_job, suspend_for_root
+from tagger.ledger import finish_job, suspend_for_root
 from tagger.ledger.chunks import (
     Claim,
     ItemOutcome,
@@ -23,7 +23,7 @@ from tagger.ledger.chunks import (
     renew_leases,
     store_outcomes,
 )
-from tagger.ledger.job_control import count_open_chunks, find_job, pause, recover_stale_jobs, resume
+from tagger.ledger.job_control import cancel, count_open_chunks, find_job, pause, recover_stale_jobs, resume
 from tagger.ledger.workers import ExpiredLeases, release_expired
 
 pytestmark = pytest.mark.postgresql
@@ -205,8 +205,7 @@ def _all_tagged(claim: Claim) -> list[ItemOutcome]:
 
 def test_renewal_returns_lost_claims_and_not_those_of_suspended_jobs(ledger):
     active, cancelled, done = (ledger.claim(ledger.job(5)) for _ in range(3))
-    with ledger.database.write() as connection:
-        cancel_job(connection, cancelled.job_id, "by request")
+    cancel(ledger.database, cancelled.job_id)
     ledger.store(done, Outcome.TAGGED)
     ledger.expire(active.job_id)
     assert renew_leases(ledger.database, [active, cancelled, done]) == [cancelled, done]

@@ -30,7 +30,6 @@ from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import (
     LEASE_S,
     NewJob,
-    cancel_job,
     create_job,
     finish_scan,
     job_control,
@@ -68,11 +67,6 @@ def spans(ledger: LedgerBuilder, job: int) -> list[tuple[int, int]]:
     return [(row.first, row.last) for row in read_rows(ledger.database, query)]
 
 
-def cancel(database: Database, job: int) -> None:
-    with database.write() as connection:
-        cancel_job(connection, job, "by request")
-
-
 def test_chunks_grow_and_a_job_without_open_items_is_finished(ledger):
     job = ledger.scanning()
     for count in (1, 31, 500, 0, 1000):
@@ -98,7 +92,7 @@ def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger):
     ledger.append(job, ledger.photos(40))
     claim = ledger.claim(job)
     ledger.store(claim, Outcome.FAILED, count=3)
-    cancel(ledger.database, job)
+    job_control.cancel(ledger.database, job)
     progress = ledger.progress(job)
     assert (progress.state, progress.failed, progress.cancelled) == (JobState.CANCELLED, 3, 37)
     with pytest.raises(LeaseLost):
@@ -140,7 +134,8 @@ def test_counts_are_right_after_cancelling_while_workers_store(ledger):
 
         def end(job: int = job, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            cancel(ledger.database, job)
+            with suppress(JobFinished):
+                job_control.cancel(ledger.database, job)
 
         in_threads([*(lambda claim=claim: store(claim) for claim in claims), end])
         progress = ledger.progress(job)
@@ -354,7 +349,8 @@ def take_step(
             with suppress(JobFinished):
                 (pause if step == "pause" else resume)(ledger.database, job)
         case "cancel" if number == 0:
-            cancel(ledger.database, job)
+            with suppress(JobFinished):
+                job_control.cancel(ledger.database, job)
 
 
 def test_a_scan_continues_while_its_job_is_paused(ledger):

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
-from support.databases import read_scalars
+from support.databases import execute, read_scalars
 from support.ledgers import claim_one
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
@@ -49,8 +49,7 @@ def draw_photos(folder: WrittenFolder, count: int) -> dict[str, bytes]:
 
 
 def jobs_of(folder: WrittenFolder, kind: JobKind) -> list[int]:
-    with folder.database.read() as connection:
-        return list(connection.scalars(select(jobs.c.id).where(jobs.c.kind == kind).order_by(jobs.c.id)))
+    return read_scalars(folder.database, select(jobs.c.id).where(jobs.c.kind == kind).order_by(jobs.c.id))
 
 
 def items_of(folder: WrittenFolder, job: int) -> list[int]:
@@ -177,10 +176,8 @@ def test_selection_continues_after_a_crash(folder, monkeypatch):
             fill_chained_jobs(folder.database)
     assert len(items_of(folder, job)) == 4
     assert fill_chained_jobs(folder.database) == []  # another process may still be selecting its photos
-    with folder.database.write() as connection:
-        connection.execute(
-            update(jobs).where(jobs.c.id == job).values(owner="elsewhere/1", owner_lease_until=0.0)
-        )
+    lost = {"owner": "elsewhere/1", "owner_lease_until": 0.0}
+    execute(folder.database, update(jobs).where(jobs.c.id == job).values(lost))
     recover_stale_jobs(folder.database)
     assert fill_chained_jobs(folder.database) == [job]
     assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 7
@@ -239,9 +236,8 @@ def test_an_undo_that_was_done_before_it_failed_says_so(folder, monkeypatch):
 
     call_around_replacement(monkeypatch, 0, fail, before=False)
     assert folder.undo() == {"a.jpg": "written"}
-    with folder.database.read() as connection:
-        text = connection.scalar(select(job_items.c.error_text).order_by(job_items.c.job_id.desc()).limit(1))
-    assert text == "by an earlier attempt of this job"
+    texts = read_scalars(folder.database, select(job_items.c.error_text).order_by(job_items.c.job_id))
+    assert texts[-1] == "by an earlier attempt of this job"
 
 
 def test_a_file_that_a_frozen_worker_holds_is_written_when_that_ends(folder, monkeypatch):
@@ -370,10 +366,7 @@ def test_concurrent_jobs_leave_complete_files(folder):
     outcomes = folder.write(SIDECAR), folder.write()
     assert [set(each.values()) <= {"unchanged", "written"} for each in outcomes] == [True, True]
     assert not [name for name in folder.files() if name.startswith(".")]
-    with folder.database.read() as connection:
-        assert (
-            connection.scalar(select(func.count()).select_from(chunks).where(chunks.c.done.is_(False))) == 0
-        )
+    assert all(read_scalars(folder.database, select(chunks.c.done)))
     folder.undo()
     assert (folder.files(), folder.undo_rows) == (before, [])
 

@@ -20,7 +20,7 @@ from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
 from rig.invalid_messages import TYPED, chunk_message
 from rig.servers import KEYS, REFUSALS, RedisServer
-from support.clocks import clock_ahead
+from support.clocks import Clock, clock_ahead
 from support.ledgers import LedgerBuilder
 from support.local_servers import TcpProxy
 
@@ -71,9 +71,8 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(chan
     assert following.headers["id"] == "number 1"
     following.ack()
     with redis_server.client() as client:
-        assert client.hkeys(KEYS.unacked) == [
-            message.delivery_tag.encode()
-        ]  # delivered again after the time-out
+        # It is delivered again after the time-out.
+        assert client.hkeys(KEYS.unacked) == [message.delivery_tag.encode()]
 
 
 def test_a_channel_that_was_closed_raises_a_connection_error_and_takes_late_ends(channel):
@@ -190,19 +189,6 @@ def _drain(connection: Any, received: list[Any]) -> None:
     while not received and time.monotonic() < until:
         with suppress(TimeoutError, *connection.connection_errors):
             connection.drain_events(timeout=1)
-
-
-class Clock:
-    """A clock that the test sets; a sleep takes no time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

@@ -58,15 +58,13 @@ def test_a_file_is_registered_once_and_not_put_in_use(database, shipped, tmp_pat
 def test_labels_and_names_come_from_the_manifest_or_the_digest(database, tmp_path):
     tiny_artifact(tmp_path / "a.pt")
     model = add_model(database, tmp_path / "a.pt")
-    with database.read() as connection:
-        rows = connection.execute(
-            select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.country)
-            .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
-            .where(model_labels.c.model_id == model.id)
-            .order_by(model_labels.c.position)
-        ).all()
+    labels = (
+        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.country)
+        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+        .where(model_labels.c.model_id == model.id)
+    )
     expected = [(i, label.label, label.slug, label.country) for i, label in enumerate(LABELS)]
-    assert [tuple(row) for row in rows] == expected
+    assert read_rows(database, labels.order_by(model_labels.c.position)) == expected
     tiny_artifact(tmp_path / "b.pt", seed=1)
     first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
     assert (first.name, second.name) == ("tiny", f"tiny-{second.digest[:8]}")

@@ -24,7 +24,7 @@ from tagger.jobs.enqueue.selection import (
     scan_watched,
     select_paths,
 )
-from tagger.ledger import cancel_job
+from tagger.ledger import job_control
 from tagger.photos.paths import path_from_text
 from tagger.roots import list_roots
 
@@ -220,8 +220,7 @@ def test_scan_of_a_cancelled_job_stops(folder, small_pages):
     job = folder.ledger.scanning()
 
     def cancel(_count: int) -> None:
-        with folder.database.write() as connection:
-            cancel_job(connection, job, "by request")
+        job_control.cancel(folder.database, job)
 
     with pytest.raises(ScanInterrupted):
         folder.run(job, select_paths([folder.path]), cancel)
@@ -330,8 +329,7 @@ class Library(ScannedFolder):
             self.file(name)
 
     def cancel(self) -> None:
-        with self.database.write() as connection:
-            cancel_job(connection, self.job, "")
+        job_control.cancel(self.database, self.job)
 
     def record(self) -> None:
         """Record the photos with a job that does not come to them."""

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import GATE, TaggedFolder
-from support.databases import read_row, read_scalar
+from support.databases import execute, read_row, read_scalar
 from support.written_folder import EMBED
 
 from tagger.database import JobState, Outcome, Priority, Runner, Target
@@ -71,13 +71,8 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(fol
     request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
     job, report = submit(folder.database, tiny_settings, request, Priority.INTERACTIVE)
     row = read_row(folder.database, select(jobs).where(jobs.c.id == job))
-    assert (row.model_id, row.top_k, row.reprocess, row.runner, row.priority) == (
-        folder.model.id,
-        2,
-        True,
-        "workers",
-        "interactive",
-    )
+    of_settings = (row.model_id, row.top_k, row.reprocess, row.runner, row.priority)
+    assert of_settings == (folder.model.id, 2, True, "workers", "interactive")
     assert row.options == {"paths": [str(inside.parent), str(single)], **write.to_job_options()}
     progress = folder.progress(job)
     assert (report.found, progress.total, progress.note) == (2, 2, None)
@@ -179,8 +174,8 @@ def test_a_job_leaves_photos_to_another_one_that_does_the_same(folder, tiny_sett
     change = dict(change)  # of both databases
     if change.pop("is_paused", False):
         pause(folder.database, other)
-    with folder.database.write() as connection:
-        connection.execute(update(photos).values(failure_kind="unreadable", retry_at=datetime.now(UTC)))
+    failure = {"failure_kind": "unreadable", "retry_at": datetime.now(UTC)}
+    execute(folder.database, update(photos).values(failure))
     tiny_settings = tiny_settings.model_copy(update={"top_k": change.pop("top_k", 2)})
     options = {"request": UNTAGGED, "priority": Priority.BULK} | change
     job, report = submit(folder.database, tiny_settings, **options)
@@ -242,12 +237,8 @@ def test_each_scope_selects_its_photos(folder, settings):
     assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == {"new.jpg"}
     assert job_photos(folder, settings, Backfill(BackfillScope.FAILED)) == {"broken.jpg"}
     assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED)) == set()
-    assert job_photos(folder, settings, Backfill(BackfillScope.ALL)) == {
-        "old.jpg",
-        "fresh.jpg",
-        "new.jpg",
-        "broken.jpg",
-    }
+    every = {"old.jpg", "fresh.jpg", "new.jpg", "broken.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL)) == every
 
 
 def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(folder, database):

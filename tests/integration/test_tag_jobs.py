@@ -21,7 +21,7 @@ from tagger.errors import FailureKind, ModelFailed
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger import cancel_job
+from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.items import failing_photos
 from tagger.ledger.workers import release_expired
@@ -29,6 +29,8 @@ from tagger.model.artifact import save_artifact
 from tagger.pipeline import Request
 from tagger.pipeline.pipeline import Pipeline
 from tagger.registry import add_model
+
+GONE = select(photos.c.id).where(photos.c.gone_since.is_not(None))
 
 
 @pytest.fixture
@@ -194,8 +196,7 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert progress.failed == 0
     assert 0 < progress.tagged < count
     assert progress.queued == count - progress.tagged
-    with folder.database.read() as connection:
-        assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
+    assert read_scalars(folder.database, GONE) == []
     assert folder.failing() == []
 
 
@@ -211,8 +212,7 @@ def test_a_disk_in_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_j
     assert "“photos/nas”" in (progress.note or "")
     assert progress.failed == 0
     assert folder.failing() == []
-    with folder.database.read() as connection:
-        assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
+    assert read_scalars(folder.database, GONE) == []
     disk.mount(nas)
     assert set(folder.tag().values()) == {"tagged", "skipped"}
 
@@ -333,8 +333,7 @@ def test_a_job_cancelled_in_mid_run_ends_quietly(folder):
     job = folder.record()
 
     def cancel(_stored: StoredBatch) -> None:
-        with folder.database.write() as connection:
-            cancel_job(connection, job, "by request")
+        job_control.cancel(folder.database, job)
 
     progress = folder.run(job, cancel)
     assert (progress.state, progress.queued, progress.running) == (JobState.CANCELLED, 0, 0)

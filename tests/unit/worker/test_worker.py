@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from celery.exceptions import Reject
 from rig.servers import KEYS
+from support.clocks import Clock
 
 from tagger.jobs.processing.executor import ActivityMonitor
 from tagger.settings import Settings
@@ -68,14 +69,6 @@ def test_nothing_is_imported_from_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModuleNotFoundError):
         make_app("memory://", KEYS).loader.import_task_module("strangers_module")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
