@@ -154,14 +154,6 @@ def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
         return False
 
 
-def file_version(path: Path) -> PhotoVersion | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return version_of(status)
-
-
 def version_of(status: os.stat_result) -> PhotoVersion:
     """Return the version of a file, its time limited to the range that SQL stores."""
     return PhotoVersion(
@@ -220,7 +212,7 @@ def _read_once(
     def open_inside(name: str, flags: int) -> int:
         return open_at_once(name, flags) if root is None else open_photo(path, root)
 
-    with open(path, "rb", buffering=0, opener=open_inside) as file:
+    with open(path, "rb", opener=open_inside) as file:
         descriptor = file.fileno()
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
@@ -243,11 +235,7 @@ def _read_once(
         ):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
         check_size(before.st_size, max_bytes)
-        data = file.read(before.st_size + 1) or b""
-        while len(data) < before.st_size and (
-            part := file.read(before.st_size - len(data))
-        ):
-            data += part
+        data = file.read(before.st_size + 1)
         after = os.fstat(descriptor)
     # By path too: another file may have taken the name, and a share can report the old state of an open file.
     now_there = os.stat(path)  # noqa: PTH116 - like the calls around it

@@ -40,7 +40,6 @@ from tagger.photos.files import (
     PhotoBytes,
     PhotoVersion,
     check_mount,
-    file_version,
     is_mount_point,
     open_folder,
     open_scanned,
@@ -150,7 +149,10 @@ class FolderSource:
         )
 
     def version(self, path: str) -> PhotoVersion | None:
-        return file_version(self.folder / path)
+        try:
+            return version_of((self.folder / path).stat())
+        except OSError:
+            return None
 
     def open(self, path: str, scanned: PhotoVersion) -> OpenFile:
         if self.mount().state is not MountState.FILLED:

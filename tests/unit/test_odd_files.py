@@ -21,8 +21,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
 from tagger.photos import CameraFacts
 from tagger.photos.containers import from_first_scan
-from tagger.photos.decoding import decode_photo, limits as memory
-from tagger.photos.decoding.conversion import scalable, scaled
+from tagger.photos.decoding import decode_photo, limits as memory, scalable, scaled
 from tagger.photos.decoding.limits import MemoryBudget, decoder_memory, failing_alone
 from tagger.photos.formats import JPEG, digest_photo
 
@@ -280,7 +279,7 @@ def test_scaling_in_bands_gives_the_same_pixels(mode, monkeypatch):
     image = Image.merge("LAB", picture.split()[:3]) if mode == "LAB" else picture.convert(mode)
     for box in ((146.0, 0.0, 757.0, 611.0), (10.5, 20.25, 500.5, 510.25)):
         whole = scalable(image).resize((64, 64), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-        monkeypatch.setattr("tagger.photos.decoding.conversion._BAND_PIXELS", 20_000)
+        monkeypatch.setattr("tagger.photos.decoding._BAND_PIXELS", 20_000)
         assert np.array_equal(np.asarray(scaled(image, box, 64)), np.asarray(whole))
 
 

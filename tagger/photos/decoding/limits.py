@@ -3,7 +3,7 @@
 Many threads decode, each an image within the limit of pixels; without a common budget they could fill the
 machine. The count is never less than what decoding takes, and little more: Pillow's pixels and what the
 decoder of each format holds beside them. `tests/unit/test_odd_files.py` compares it with measurements.
-Scaling is counted in conversion.
+Scaling is counted where it is done (`scaling_bytes`).
 """
 
 import ctypes
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -50,11 +49,6 @@ def failing_alone(data: bytes) -> Iterator[None]:
         yield
     except PhotoFailed:
         raise
-    except Image.DecompressionBombError as error:
-        raise PhotoFailed(
-            FailureKind.TOO_MANY_PIXELS,
-            "The image has more pixels than the decoder allows. Scale it down.",
-        ) from error
     except Exception as error:
         # Broken files make decoders raise any exception, including MemoryError and RecursionError.
         raise _failure_of(error, data) from error
