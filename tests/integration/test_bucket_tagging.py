@@ -3,7 +3,6 @@
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -47,19 +46,6 @@ def test_objects_are_tagged_once(photos, bucket):
     again = photos.tag_bucket()
     assert {name: again[name] for name in expected} == dict.fromkeys(expected, "skipped")
     assert bucket.proxy.count("GET", "/a.jpg") == 0
-
-
-def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos, bucket):
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
-    before = photos.photo("a.jpg")
-    gate = photos.draw("gate.jpg", 1).read_bytes()
-    bucket.put("a.jpg", gate.ljust(before.size_bytes, b"\0")[: max(len(gate), before.size_bytes)])
-    assert photos.tag_bucket()["a.jpg"] == "tagged"
-    assert photos.tags_of("a.jpg")[0] == (GATE, 1, True)
-    after = photos.photo("a.jpg")
-    assert (after.mtime_ns, after.classified_mtime_ns) == (after.mtime_ns, after.mtime_ns)
-    assert after.mtime_ns != before.mtime_ns
 
 
 def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(photos, bucket):
@@ -267,34 +253,32 @@ def test_sidecars_of_objects_are_found(bucket, monkeypatch, others, expected):
 SECRETS = {"key": "KeyThatSigns", "token": "TokenOfTheSession", "SAS": "SignatureOfTheSas"}
 
 
-class Servers:
-    """A server with TLS that redirects each request to a second one, which keeps what it was sent."""
+class Redirecting:
+    """A server with TLS that redirects to another name of this machine, as which it keeps what it is sent."""
 
     def __init__(self, authority: trustme.CA) -> None:
         self.requests: list[str] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1", "localhost").configure_cert(self._context)
-        self.other = self._server(self._other_handler())
-        self.first = self._server(self._first_handler())
-        self.address = f"https://127.0.0.1:{self.first.server_port}"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.address = f"https://127.0.0.1:{self.server.server_port}"
 
     def sent_secrets(self) -> set[str]:
         assert self.requests, "the redirect was not followed"
         text = "".join(self.requests)
         return {name for name, value in SECRETS.items() if value in text}
 
-    def _server(self, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.socket = self._context.wrap_socket(server.socket, server_side=True)
-        return server
-
-    def _other_handler(self) -> type[BaseHTTPRequestHandler]:
-        requests = self.requests
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        redirecting = self
 
         class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                requests.append(f"{self.requestline}\n{self.headers}")
-                self.send_response(200)
+                is_other = self.path == "/elsewhere"
+                if is_other:
+                    redirecting.requests.append(f"{self.requestline}\n{self.headers}")
+                self.send_response(200 if is_other else 307)
+                self.send_header("Location", f"https://localhost:{redirecting.server.server_port}/elsewhere")
                 self.send_header("Content-Length", "5")
                 self.send_header("ETag", '"1"')
                 self.send_header("Last-Modified", "Mon, 02 Nov 2026 08:00:00 GMT")
@@ -303,30 +287,15 @@ class Servers:
 
         return Handler
 
-    def _first_handler(self) -> type[BaseHTTPRequestHandler]:
-        # Another name of this machine, so another server.
-        location = f"https://localhost:{self.other.server_port}/elsewhere"
-
-        class Handler(Quiet, BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(307)
-                self.send_header("Location", location)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        return Handler
-
 
 @pytest.fixture
-def servers(tmp_path, monkeypatch) -> Iterator[Servers]:
+def servers(tmp_path, monkeypatch) -> Iterator[Redirecting]:
     authority = trustme.CA()
-    servers = Servers(authority)
+    servers = Redirecting(authority)
     authority.cert_pem.write_to_path(tmp_path / "authority.crt")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "authority.crt"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    with ExitStack() as stack:
-        stack.enter_context(running(servers.first))
-        stack.enter_context(running(servers.other))
+    with running(servers.server):
         yield servers
 
 
