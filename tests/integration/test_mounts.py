@@ -277,12 +277,14 @@ def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(
     assert folder.mounts() == set()
 
 
-def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_was_scanned(
-    database, tmp_path, disk
+@pytest.mark.parametrize("first", ["nas/trips/a.jpg", "nas/trips"])
+def test_a_disk_of_which_a_part_was_tagged_is_known_once_the_folder_around_it_was_scanned(
+    database, tmp_path, disk, first
 ):
     folder = Folder(database, tmp_path / "p", "local.jpg")
     nas = disk.mount(folder.path / "nas")
-    folder.scan(folder.file("nas/a.jpg"))
+    folder.file("nas/trips/a.jpg")
+    folder.scan(folder.path / first)
     disk.unmount()
     assert folder.scan().gone == 0
     disk.mount(nas)
@@ -293,20 +295,6 @@ def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_w
     report = folder.scan()
     assert (report.found, report.gone) == (1, 0)
     only_problem(report, nas)
-
-
-def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorded(database, tmp_path, disk):
-    folder = Folder(database, tmp_path / "p", "local.jpg")
-    nas = disk.mount(folder.path / "nas")
-    folder.file("nas/trips/a.jpg")
-    folder.scan(nas / "trips")
-    disk.unmount()
-    assert folder.scan().gone == 0
-    disk.mount(nas)
-    folder.scan()
-    assert folder.mounts() == {"nas"}
-    disk.unmount()
-    assert folder.scan().gone == 0
 
 
 def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(database, tmp_path, disk):
