@@ -105,6 +105,7 @@ def test_names_of_others(photo, side_file):
 def test_one_file_of_several_photos_is_of_the_right_one_or_none():
     assert side_files_of([f"{LONG}d_1.jpg", f"{LONG}d_2.jpg"], [f"{LONG}.json"]) == {}
     assert side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.json", "IMG_1.xmp"]) == {}
+    assert side_files_of(["IMG_1.CR3", "IMG_1.dng"], ["IMG_1.xmp"]) == {}
     found = side_files_of(["IMG_1.jpg", "IMG_1.JPG"], ["IMG_1.jpg.json", "IMG_1.JPG.json"])
     assert found == {"IMG_1.jpg": ("IMG_1.jpg.json",), "IMG_1.JPG": ("IMG_1.JPG.json",)}
     heic = side_files_of(["IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"], ["IMG_1.HEIC.json"])

@@ -1,6 +1,7 @@
 """What a photo and its sidecar hold is shown with the differences of a write; RAW photos get sidecars alone."""
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,18 @@ from rig.raw_files import RAW_KINDS, RawContent, raw_file
 from rig.xmp_packets import packet_of, xmp_list
 from support.format_photos import IMAGE, embed, encode_photo, exif_block, no_undo_record, sidecar_plan
 
+from tagger.cli.commands.metadata import FileState, metadata_state
 from tagger.metadata import NamedLandmark, RefusalKind, WriteRefused, make_tag_fields
 from tagger.metadata.formats import may_hold_tags, read_blocks
 from tagger.metadata.photo_files import (
     Fields,
     differences,
     exif_refusal,
-    find_photo_files,
     photo_fields,
     xmp_fields,
 )
 from tagger.metadata.xmp import changes
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
 PACKET = changes.add(None, make_tag_fields((TOWER,), description=True), sidecar=False)
@@ -139,8 +141,46 @@ def test_unreadable_files_have_no_blocks(data):
     assert read_blocks(data) == read_blocks(b"")
 
 
-def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path):
-    raw_files = [tmp_path / "IMG_1.CR3", tmp_path / "IMG_1.dng"]
-    for file in (*raw_files, tmp_path / "IMG_1.xmp"):
-        file.touch()
-    assert [find_photo_files(photo).beside for photo in raw_files] == [(), ()]
+# --- `tagger metadata show` reads sidecars within limits, as photos are read.
+
+MAX_BYTES = 2**20
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    path = tmp_path / "tower.jpg"
+    path.write_bytes(encode_photo("JPEG"))
+    path.with_name("tower.xmp").write_bytes(PACKET)
+    return path
+
+
+def sidecar_state(photo: Path) -> FileState:
+    (state,) = (
+        each for each in metadata_state(photo, MAX_BYTES).sidecars if each.path.name == "tower.jpg.xmp"
+    )
+    return state
+
+
+@pytest.mark.parametrize(
+    ("create", "problem"),
+    [
+        (os.mkfifo, "It is a pipe, socket or device and not a file"),
+        (sparse, f"more than the limit of {SIDECAR_MAX_BYTES}"),
+        (Path.touch, "The file has no content"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_read_has_a_problem(create, problem, photo):
+    create(photo.with_name("tower.jpg.xmp"))
+    assert problem in (sidecar_state(photo).problem or "")
+    state = metadata_state(photo, MAX_BYTES)
+    assert [each.problem for each in (state.photo, *state.sidecars) if each and each.landmarks] == [None]
+
+
+def test_a_linked_sidecar_is_read(photo):
+    photo.with_name("tower.jpg.xmp").symlink_to("tower.xmp")
+    assert sidecar_state(photo).landmarks[0].slug == "eiffel-tower"

@@ -85,13 +85,15 @@ def test_the_offset_of_a_time_may_be_beside_it():
 @pytest.mark.parametrize(
     "declaration", ["", '<?xml version="1.0" encoding="UTF-16"?>', '<?xpacket begin="\ufeff" id="W5M0Mp"?>']
 )
-def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(encoding, start, declaration):
+def test_side_files_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(encoding, start, declaration):
     if encoding.startswith("utf-8"):
         declaration = declaration.replace("UTF-16", "UTF-8")
     text = start + declaration + packet(EIFFEL | {"xmp:CreateDate": "2015-08-22T10:08:19"}).decode()
     facts = stated_in_xmp(text.encode(encoding), is_sidecar=True)
     assert (facts.taken_at, facts.is_broken) == (AT, False)
     assert facts.latitude is not None
+    text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
+    assert stated_in_takeout(text.encode(encoding)) == OF_CAPTURE
 
 
 def test_xmp_of_a_photo_may_be_in_utf_16_and_is_broken_if_it_breaks_off():
@@ -394,13 +396,6 @@ def test_a_takeout_has_the_position_of_a_person_and_the_time_of_capture():
     ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
     facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
     assert facts == replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
-def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding, start):
-    text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
-    assert stated_in_takeout(text.encode(encoding)) == OF_CAPTURE
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,11 @@ def test_locations_without_a_point_have_no_coordinates():
     ]
 
 
+def test_the_sight_where_a_photo_was_taken_is_added_and_removed_as_a_whole():
+    position = PositionEstimate(48.8606, 2.3376, 250, sight=NamedLandmark("louvre", "Louvre"))
+    assert properties_after(None, TagFields(position=position))["Iptc4xmpCore:Location"] == "Louvre"
+
+
 @pytest.mark.parametrize(
     "field", ["Latitude", "Longitude", "MapDatum", "ProcessingMethod", "HPositioningError"]
 )
