@@ -300,10 +300,10 @@ _PHASE_ONE_SENSOR = 0x10F
 
 
 def tiff_layout(data: bytes) -> RawLayout:
-    block = open_tiff(data)
-    main = block.directory(block.first) if block else None
-    if block is None or main is None:
-        return RawLayout(is_cut_off=block is not None and block.first >= len(data))
+    block = tiff_in(data)
+    main = block.directory(block.first)
+    if main is None:
+        return RawLayout(is_cut_off=0 < len(data) <= block.first)
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
         stored = [main.tags[tag] for tag in _PANASONIC_JPEGS if tag in main.tags]

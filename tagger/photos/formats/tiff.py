@@ -144,9 +144,7 @@ _IMAGE_TAGS = (
 
 
 def _parts(data: bytes) -> tuple[Part, ...] | None:
-    block = open_tiff(data)
-    if block is None:
-        return None
+    block = tiff_in(data)
     parts: list[Part] = [block.order.encode()]
     for directory in block.directories():
         pixels = _pixels(block, directory)
