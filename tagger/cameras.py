@@ -207,13 +207,13 @@ def _folder_prefix(root_id: int) -> str:
 
 
 def _model_name(key: str, name: str) -> str:
-    """The camera's name without its serial number."""
+    # The camera's name without its serial number.
     serial = key.rpartition("|")[2]
     return (name[: -len(serial) - 2].strip() if serial else name) or name
 
 
 def _names(key: str, name: str) -> set[str]:
-    """The names that find a camera: with and without its serial number, make and model, or its model."""
+    # The names that find a camera: with and without its serial number, make and model, or its model.
     make, _, rest = key.removeprefix(_NAMED).partition("|")
     model = rest.partition("|")[0]
     return {
@@ -236,5 +236,4 @@ def _stored_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]
 
 
 def _with_start(column: ColumnElement[str], old: str, new: str) -> ColumnElement[str]:
-    """The column's text with another start."""
     return literal(new).concat(func.substr(column, len(old) + 1))

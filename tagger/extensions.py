@@ -73,7 +73,7 @@ def install_command(extra: str) -> str:
 
 
 def _source() -> str:
-    """The folder, file or address that this package was installed from; its name if that is not known."""
+    # The folder, file or address that this package was installed from; its name if that is not known.
     from importlib.metadata import distribution
 
     record = distribution(NAME).read_text("direct_url.json")
@@ -82,7 +82,7 @@ def _source() -> str:
 
 
 def _tool(environment: Path) -> tuple[str, set[str]] | None:
-    """The command that installed an environment for this package alone, and the extras that it installed."""
+    # The command that installed an environment for this package alone, and the extras that it installed.
     receipt, metadata = (
         environment / "uv-receipt.toml",
         environment / "pipx_metadata.json",
