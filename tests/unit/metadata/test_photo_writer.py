@@ -24,7 +24,7 @@ from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
 from tagger.database import Outcome, Target
-from tagger.metadata import NamedLandmark, TagFields, make_tag_fields, xmp
+from tagger.metadata import NamedLandmark, TagFields, WriteRefused, make_tag_fields, xmp
 from tagger.metadata.photo_files import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
@@ -390,6 +390,20 @@ def test_iptc_resource_keeps_its_signature_and_name(tmp_path, head):
     assert head + len(grown).to_bytes(4, "big") + grown in photo.data
     photo.undo()
     assert photo.data == data
+
+
+def test_nothing_is_left_of_prepared_files_if_one_of_them_has_changed_since(tmp_path):
+    photo = new_photo(tmp_path / "one", encode_photo("JPEG"), "photo.jpg")
+    sidecar = photo.path.with_name("photo.jpg.xmp")
+    sidecar.write_bytes(packet_of(""))
+    folder = photo.path.parent
+    request = PhotoWriteRequest(photo.path, folder, MAX_BYTES, target=Target.EMBED, tag_fields=BOTH)
+    plan = plan_photo(request, photo.undo_records.get)
+    sidecar.write_bytes(packet_of(xmp_list("dc:subject", "theirs")))
+    with pytest.raises(WriteRefused, match="by another program"):
+        prepare_photo(plan)
+    assert photo.data == photo.original
+    assert {file.name for file in folder.iterdir()} == {"photo.jpg", "photo.jpg.xmp"}
 
 
 def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path):
