@@ -6,7 +6,14 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from tagger.cli import console
-from tagger.cli.console import count_of, first_names, local_time, printable
+from tagger.cli.console import (
+    count_of,
+    duration_text,
+    first_names,
+    local_time,
+    printable,
+    tick_text,
+)
 from tagger.database import (
     METADATA_KINDS,
     FactProblem,
@@ -17,6 +24,7 @@ from tagger.database import (
     TagState,
     VerdictKind,
 )
+from tagger.database.connection import author_text
 from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
 from tagger.jobs.enqueue.job_texts import (
@@ -25,6 +33,21 @@ from tagger.jobs.enqueue.job_texts import (
     remaining_text,
     worker_text,
 )
+from tagger.ledger.items import (
+    EDITED,
+    count_refusals,
+    count_refusals_with_sidecar,
+    unwritten_photos,
+)
+from tagger.ledger.job_control import (
+    JobProgress,
+    count_changes,
+    find_job,
+    has_only_things,
+    has_write_option,
+    job_options,
+    tag_job_paths,
+)
 from tagger.texts.text_format import list_text, number_text, percent
 
 if TYPE_CHECKING:
@@ -32,24 +55,12 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_json import FoundThing
-    from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
     from tagger.query.photo_json import JobPhoto
 
 
-def duration_text(seconds: float) -> str:
-    """`5 s`, `2 min 05 s` or `1 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 PATHS_SHOWN = 2
-# What schedules need.
-START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 
 
 def gone_text(number: int) -> str:
@@ -107,8 +118,6 @@ def job_summary(progress: JobProgress) -> str:
 
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
     """Everything about one job. `is_served`: workers process jobs now."""
-    from tagger.database.connection import author_text
-
     remainder = ""
     if not progress.is_over:
         remaining = ""
@@ -201,19 +210,8 @@ def is_heard(worker: WorkerStatus) -> bool:
     return worker.seen_seconds_ago < SILENT_S
 
 
-def tick_text(last_tick: LastTick) -> str:
-    """`last tick 12 s ago`."""
-    if last_tick.seconds_ago is None:
-        return "no tick yet"
-    if last_tick.seconds_ago < 0 and last_tick.is_late:
-        return "no tick since the clock was set back"
-    return f"last tick {duration_text(max(0.0, last_tick.seconds_ago))} ago"
-
-
 def print_next_steps(database: Database, job: int) -> None:
     """Print why photos were skipped, how to see, correct and write the tags of a job, and how to teach."""
-    from tagger.ledger.job_control import find_job
-
     progress = find_job(database, job)
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
         return
@@ -273,8 +271,6 @@ def unread_lines(database: Database, job: int) -> list[str]:
 
 
 def _print_tag_commands(database: Database, job: int) -> None:
-    from tagger.ledger.job_control import has_write_option, job_options, tag_job_paths
-
     paths = tag_job_paths(job_options(database, [job])[job])
     under = path = f"--job {job}"
     if len(paths) == 1:
@@ -304,8 +300,6 @@ def job_report(
         paths = _edited_photos(database, progress.job)
         lines = _refusal_lines(database, progress, 0)
         return {"edited": paths}, [*lines, *_edited_lines(progress.job, paths)]
-    from tagger.ledger.items import count_refusals_with_sidecar
-
     with_sidecar = 0
     if progress.refused:
         with_sidecar = count_refusals_with_sidecar(database, progress.job)
@@ -323,11 +317,9 @@ def _landmark_report(
     findings = job_findings(database, progress.job)
     landmarks, suggested = findings.landmarks, findings.suggested
     of_things = _things_lines(database, progress.job, findings.things)
-    if of_things and progress.kind == JobKind.BACKFILL:
-        from tagger.ledger.job_control import has_only_things
-
-        if has_only_things(database, progress):
-            return vars(findings), of_things
+    is_backfill = progress.kind == JobKind.BACKFILL
+    if of_things and is_backfill and has_only_things(database, progress):
+        return vars(findings), of_things
     lines = ["Photos  Landmark"] if landmarks else []
     lines += [
         f"{each.photos:6}  {printable(each.name)}"
@@ -362,7 +354,6 @@ def _things_lines(
 def _edited_photos(database: Database, job: int) -> list[str]:
     # The photos with a file or sidecar that another program has changed since the write.
     from tagger.jobs.enqueue.job_json import failure_documents
-    from tagger.ledger.items import EDITED, unwritten_photos
     from tagger.settings import load_settings  # pydantic
 
     photos = unwritten_photos(database, job, (EDITED,))
@@ -391,7 +382,6 @@ def _refusal_lines(
     database: Database, progress: JobProgress, with_sidecar: int
 ) -> list[str]:
     # How many photos were refused, by kind, and what to do about signed ones.
-    from tagger.ledger.items import count_refusals
     from tagger.metadata import RefusalKind
 
     if not progress.refused:
@@ -420,8 +410,6 @@ class JobLine(console.ProgressLine):
         if not progress.settling:
             self.show(progress.done, progress.total, progress.photos_per_second, state)
             return
-        from tagger.ledger.job_control import count_changes
-
         left = count_changes(database)
         self._most_changes = max(self._most_changes, left)
         self.show_step("locating photos", self._most_changes - left, self._most_changes)

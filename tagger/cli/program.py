@@ -44,6 +44,7 @@ from tagger.errors import (
     DiskFull,
     PathNotFound,
     PathUnreachable,
+    SchemaOutdated,
     SystemRefused,
     TaggerError,
 )
@@ -337,7 +338,6 @@ def open_session(
     `open_database`.
     """
     from tagger.database.engine import sqlite_file
-    from tagger.errors import SchemaOutdated
     from tagger.processes.stall import watch
 
     settings = settings or load_settings()

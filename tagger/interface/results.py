@@ -321,18 +321,17 @@ class Job:
             JobUnfinished: it was not over after `timeout_s` seconds; it goes on.
         """
         started_at = time.monotonic()
-        jobs = [self]
-        while jobs:
-            job = jobs[0]
+        job: Job | None = self
+        while job is not None:
             job.refresh()
             if on_progress is not None:
                 on_progress(job)
             if job.is_over:
                 chained = job.write_job
-                jobs = (
-                    []
+                job = (
+                    None
                     if chained is None
-                    else [job_of(self._database, self._settings, chained)]
+                    else job_of(self._database, self._settings, chained)
                 )
                 continue
             if timeout_s is not None and time.monotonic() - started_at > timeout_s:

@@ -9,7 +9,7 @@ from support.clocks import clock_ahead
 from support.databases import execute, read_row, read_scalar
 from support.threads import in_threads
 
-from tagger.cli.job_text import tick_text
+from tagger.cli.console import tick_text
 from tagger.database import Priority, Target
 from tagger.database.connection import Database
 from tagger.database.statements import db_now

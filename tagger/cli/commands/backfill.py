@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import count_of, local_time, printable, write_json
+from tagger.cli.console import (
+    START_BEAT,
+    count_of,
+    local_time,
+    printable,
+    tick_text,
+    write_json,
+)
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -19,7 +26,7 @@ from tagger.cli.job_submission import (
     runs_here,
     submit_job,
 )
-from tagger.cli.job_text import START_BEAT, gone_text, tick_text
+from tagger.cli.job_text import gone_text
 from tagger.cli.options import (
     BackfillOptions,
     DryRun,

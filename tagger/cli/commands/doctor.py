@@ -20,9 +20,16 @@ from typing import Annotated
 import typer
 
 from tagger.cli import console
-from tagger.cli.console import count_of, first_names, printable, write_json
+from tagger.cli.console import (
+    START_BEAT,
+    count_of,
+    duration_text,
+    first_names,
+    printable,
+    tick_text,
+    write_json,
+)
 from tagger.cli.help import flag
-from tagger.cli.job_text import START_BEAT, duration_text, tick_text
 from tagger.cli.options import Json
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import (

@@ -12,10 +12,12 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.console import (
+    START_BEAT,
     Format,
     count_of,
     local_time,
     printable,
+    tick_text,
     write_json,
     write_list,
 )
@@ -29,14 +31,12 @@ from tagger.cli.job_submission import (
     submit_job,
 )
 from tagger.cli.job_text import (
-    START_BEAT,
     is_heard,
     job_lines,
     job_report,
     job_summary,
     overview_lines,
     service_lines,
-    tick_text,
     unread_lines,
 )
 from tagger.cli.options import (

@@ -26,6 +26,7 @@ from tagger.cli.program import (
     update_derived_facts,
 )
 from tagger.errors import Conflict, ExtraMissing, TaggerError
+from tagger.model.artifact import TRAINED_PHOTOS, Manifest
 from tagger.query.photo_json import model_document
 from tagger.registry import RegisteredModel
 from tagger.registry.registration import landmarks_of_labels
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from tagger.jobs.processing.model_cache import ModelTrial
     from tagger.landmarks import Landmark
-    from tagger.model.artifact import Manifest
 
 model_app = typer.Typer(
     help="Register models, and select those in use.", no_args_is_help=True
@@ -332,8 +332,6 @@ def verify(
 
 
 def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
-    from tagger.model.artifact import TRAINED_PHOTOS
-
     rule = manifest.input
     crop = "the whole photo, stretched"
     if rule.fit != "stretch":
