@@ -24,7 +24,7 @@ from tagger.database import (
     TagState,
     VerdictKind,
 )
-from tagger.database.connection import author_text
+from tagger.database.connection import Database, author_text
 from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
 from tagger.jobs.enqueue.job_texts import (
@@ -53,7 +53,6 @@ from tagger.texts.text_format import list_text, number_text, percent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_json import FoundThing
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from tagger.database import METADATA_KINDS
 from tagger.database.connection import Database
@@ -46,9 +46,7 @@ from tagger.query.photo_json import (
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.roots import RootPaths
 from tagger.search.text_query import text_query
-
-if TYPE_CHECKING:
-    from tagger.settings import Settings
+from tagger.settings import Settings
 
 # A photo, by its path or address, or as `Library.photos` returns it.
 Named = str | Path | TaggedPhoto

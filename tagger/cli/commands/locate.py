@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,13 +25,11 @@ from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.program import Session, open_for_reading, open_session, update_positions
 from tagger.database import PositionSource
 from tagger.kept import update as kept_update
+from tagger.kept.update import PositionCounts
 from tagger.positions.companions import CameraClock, unknown_clocks
 from tagger.positions.tracks import AddedTrack, list_tracks, remove_track
 from tagger.query.find import find_tagged
 from tagger.texts.text_format import number_text
-
-if TYPE_CHECKING:
-    from tagger.kept.update import PositionCounts
 
 LONGEST_GAP_H = 48
 # 57 years: clocks that were never set begin in 1970 or later.

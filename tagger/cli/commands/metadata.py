@@ -6,9 +6,10 @@ What a write would change is printed for each file.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -41,6 +42,7 @@ from tagger.cli.program import Session, open_for_reading, open_session
 from tagger.database import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
     changed_fields,
@@ -62,6 +64,7 @@ from tagger.metadata.photo_files import (
     xmp_fields,
     xmp_packet,
 )
+from tagger.metadata.plans import FilePlan
 from tagger.metadata.xmp import WrittenLandmark, written_landmarks
 from tagger.photos.formats import detect_format
 from tagger.photos.paths import parse_path
@@ -69,12 +72,6 @@ from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, read_named, require_writable
 from tagger.query.photo_conditions import require_folders
 from tagger.roots import is_stored, list_roots
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from tagger.jobs.enqueue.submission import MetadataOptions
-    from tagger.metadata.plans import FilePlan
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, for other programs. Only these and --write change metadata.",

@@ -39,13 +39,12 @@ from tagger.cli.program import (
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
 from tagger.query import parse_date
-from tagger.query.options import QUERY_OPTIONS
+from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tagger.database.connection import Database
-    from tagger.query.options import PhotoQuery
     from tagger.registry import RegisteredModel
     from tagger.teaching.classifiers import Embeddings
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +28,7 @@ from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.selection import select_paths
 from tagger.landmarks import Landmark, landmarks_spelled_like
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
+from tagger.registry import RegisteredModel
 from tagger.teaching.learning import (
     LEAST_MISSED,
     Example,
@@ -37,11 +39,6 @@ from tagger.teaching.learning import (
     undo_command,
 )
 from tagger.teaching.lessons import Lesson, Taught, lesson_of, teach as teach_landmark
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tagger.registry import RegisteredModel
 
 
 def find_lesson(

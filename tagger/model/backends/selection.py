@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from tagger.errors import PermissionsUnsafe, SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
-from tagger.model.artifact import load_module, read_manifest
+from tagger.model.artifact import Range, Trunk, load_module, read_manifest
 from tagger.model.backends import (
     EIGHT_BITS,
     OPENVINO,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     import openvino
     import torch
 
-    from tagger.model.artifact import Range, Trunk
     from tagger.model.backends.openvino import OpenVinoBackend
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from tagger.model.artifact import without_deprecations
@@ -13,9 +11,7 @@ from tagger.model.backends import (
     Outputs,
     round_keeping_sums,
 )
-
-if TYPE_CHECKING:
-    from tagger.model.devices import Device
+from tagger.model.devices import Device
 
 
 class TorchScriptBackend:
