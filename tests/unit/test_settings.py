@@ -52,31 +52,26 @@ def test_the_configuration_folder_is_read_and_a_named_file_takes_its_place(folde
         load_settings()
 
 
-def test_relative_paths_in_the_file_are_relative_to_the_file(folder, monkeypatch):
+def test_relative_paths_in_the_file_are_relative_to_it_and_other_values_stay(folder, monkeypatch):
     config = folder.parent / "a place"
     config.mkdir()
     monkeypatch.setenv("TAGGER_CONFIG", str(config / "tagger.toml"))
-    (config / "tagger.toml").write_text(
-        'data_folder = "data"\nmodel = "mine.pt"\nroots = {home = "photos"}\n'
-        'database_url = "sqlite:///tags.sqlite?timeout=9"\n'
-    )
-    settings = load_settings()
-    assert settings.data_folder == config / "data"
-    assert settings.model == str(config / "mine.pt")
-    assert settings.roots == {"home": config / "photos"}
-    assert settings.database_url == f"sqlite:///{quote(str(config))}/tags.sqlite?timeout=9"
-
-
-def test_names_servers_and_absolute_paths_are_kept(folder, monkeypatch):
-    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
-    for name, value in (
-        ("model", "landmarks"),  # a registered name
-        ("model", "/models/mine.pt"),
-        ("database_url", "postgresql://db/tagger"),
-        ("database_url", "sqlite:////data/tags.sqlite"),
+    for name, value, expected in (
+        ("data_folder", '"data"', config / "data"),
+        ("model", '"mine.pt"', str(config / "mine.pt")),
+        ("model", '"landmarks"', "landmarks"),  # a registered name
+        ("model", '"/models/mine.pt"', "/models/mine.pt"),
+        ("roots", '{home = "photos"}', {"home": config / "photos"}),
+        (
+            "database_url",
+            '"sqlite:///t.sqlite?timeout=9"',
+            f"sqlite:///{quote(str(config))}/t.sqlite?timeout=9",
+        ),
+        ("database_url", '"sqlite:////data/t.sqlite"', "sqlite:////data/t.sqlite"),
+        ("database_url", '"postgresql://db/tagger"', "postgresql://db/tagger"),
     ):
-        (folder / "mine.toml").write_text(f'{name} = "{value}"\n')
-        assert getattr(load_settings(), name) == value
+        (config / "tagger.toml").write_text(f"{name} = {value}")
+        assert getattr(load_settings(), name) == expected
 
 
 @pytest.mark.parametrize(
@@ -185,6 +180,9 @@ def test_a_file_has_the_mark_of_windows_editors_or_is_named_with_what_is_wrong(f
         file.write_bytes(content)
         with pytest.raises(SettingsInvalid, match=re.escape(f"{file} {problem}")):
             load_settings()
+    file.write_text("topk = 1")
+    with pytest.raises(SettingsInvalid, match=r"there is no setting topk; did you mean top_k\?"):
+        load_settings()
 
 
 def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(monkeypatch):
