@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,24 +192,12 @@ NO_QUEUES = {"interactive": None, "bulk": None}
 
 
 def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> JobProgress:
-    numbers = dict.fromkeys(
-        (
-            *("queued", "running", "tagged", "unknown", "written", "unchanged", "refused"),
-            *("skipped", "gone", "failed", "cancelled", "items_removed", "other_files", "skipped_folders"),
-        ),
-        0,
-    )
-    about = dict.fromkeys(
-        ("parent", "note", "note_message", "write_job", "author", "started_at", "finished_at")
-    )
-    kind = {"kind": "tag", "runner": "workers", "priority": "bulk", "model": "m", "total": 37}
-    rates = {
-        "photos_per_second": 0.0,
-        "eta_seconds": None,
-        "created_at": datetime(2026, 5, 1, 14, 30, tzinfo=UTC),
-    }
-    facts: dict[str, Any] = numbers | about | kind | rates | values
-    return JobProgress(job=number, state=state, **facts)
+    required = [each for each in fields(JobProgress) if each.default is MISSING]
+    unset = {each.name: None if "None" in str(each.type) else 0 for each in required}
+    about = {"kind": "tag", "runner": "workers", "priority": "bulk", "model": "m", "total": 37}
+    about["created_at"] = datetime(2026, 5, 1, 14, 30, tzinfo=UTC)
+    facts: dict[str, Any] = unset | about | {"job": number, "state": state} | values
+    return JobProgress(**facts)
 
 
 def test_unknown_queues_say_why():
