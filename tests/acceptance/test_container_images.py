@@ -125,7 +125,8 @@ class Container:
         user, group = map(str, image.user)
         environment = [*image.config["Env"], *(f"{name}={value}" for name, value in settings.items())]
         assert not any(" " in entry for entry in environment)
-        self._variables = {
+        self._environment = {
+            "PATH": os.environ["PATH"],
             "ROOT": str(image.root),
             "MOUNTS": " ".join(f"{folder}:{place}" for place, folder in places.items()),
             "ENVIRONMENT": " ".join(environment),
@@ -146,10 +147,6 @@ class Container:
                 stderr=output,
                 start_new_session=True,
             )
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], **self._variables}
 
     def _command(self, words: Sequence[str]) -> list[str]:
         namespaces = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
