@@ -41,8 +41,7 @@ def test_an_own_landmark_is_added_confirmed_and_only_such_a_one_removed(tagger, 
     tagger("landmark", "add", "Old Gate")
     tagger("confirm", "old-gate", known.root / "paris.jpg")
     tagger("schedule", "add", "gates", "--cron", "0 3 * * *", "all", "--landmark", "old gate")
-    refused = tagger("landmark", "remove", "old-gate")
-    assert (refused.code, "has 1 verdict, which would be lost" in refused.err) == (1, True)
+    assert "has 1 verdict, which would be lost" in tagger("landmark", "remove", "old-gate", code=1).err
     planned = tagger("landmark", "remove", "old-gate", "--dry-run")
     assert planned.text == "old-gate would be removed, with 1 verdict\n"
     output = tagger("landmark", "remove", "old-gate", "--with-verdicts")
@@ -88,8 +87,7 @@ def test_a_merged_landmark_is_found_by_its_old_names(tagger, known):
     assert found(tagger, "--landmark", "Old Gate") == ["berlin.jpg", "paris.jpg"]
     assert tagger("backfill", "all", "--landmark", "old-gate", "--dry-run", "--json").json["total"] == 2
     assert tagger("schedule", "list").code == 0
-    refused = tagger("landmark", "merge", GATE, "--into", EIFFEL)
-    assert (refused.code, "tells them apart" in refused.err) == (1, True)
+    assert "tells them apart" in tagger("landmark", "merge", GATE, "--into", EIFFEL, code=1).err
     assert tagger("db", "check").code == 0
 
 
@@ -107,8 +105,7 @@ def german(tagger, tmp_path, monkeypatch) -> CommandRunner:
 
 
 def test_every_command_shows_and_writes_the_name_in_the_language(german, tmp_path, monkeypatch):
-    tagged = german("tag", "photos", "--write", "sidecar")
-    assert tagged.code == 0
+    tagged = german("tag", "photos", "--write", "sidecar", code=0)
     assert "eiffel.jpg: Eiffelturm " in tagged.text
     assert "gate.jpg: Brandenburg Gate " in tagged.text
     photo = tmp_path / "photos" / "eiffel.jpg"
@@ -163,6 +160,7 @@ def test_a_verdict_is_given_withdrawn_and_rehearsed(tagger, given):
     assert facts == (2, str(given.root / "berlin/copy.jpg"), "rejected", "confirmed", True, 2)
     shown = tagger("show", "photos/berlin/a.jpg", "--json").json
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
+    assert "name at least one photo" in tagger("reject", EIFFEL, code=2).err
     withdraw = (EIFFEL, "--withdraw", "photos/berlin/a.jpg")
     assert "nothing to withdraw; it is confirmed" in tagger("reject", *withdraw).text
     assert "no longer confirmed" in tagger("confirm", *withdraw).text
@@ -172,20 +170,6 @@ def test_a_verdict_is_given_withdrawn_and_rehearsed(tagger, given):
     tagger("reject", EIFFEL, "photos/paris.jpg")
     assert "would be" in tagger("reject", EIFFEL, "photos/paris.jpg", "--withdraw", "--dry-run").text
     assert len(tagger("review", "list", "--json").json) == 1
-
-
-def test_what_contradicts_itself_is_wrong_usage(tagger, given):
-    for words, message in (
-        (["reject"], ""),
-        (["confirm", EIFFEL], ""),
-        (["reject", EIFFEL], "name at least one photo"),
-        (["reject", EIFFEL, "photos/paris.jpg", "--under", "photos"], ""),
-        (["reject", "--any"], ""),
-    ):
-        output = tagger(*words)
-        assert (output.code, output.out) == (2, b""), words
-        assert message in " ".join(output.err.replace("│", " ").split())
-    assert tagger("review", "list", "--json").json == []
 
 
 def test_verdicts_are_listed_in_every_format(tagger, given):
@@ -218,8 +202,7 @@ def test_verdicts_go_to_another_database(tagger, given, tmp_path, monkeypatch):
     exported = json.loads((tmp_path / "v.json").read_text())
     assert exported == json.loads(tagger("review", "export").out)
     assert set(exported[0]) == {"digest", "landmark", "verdict", "by", "at", "path"}
-    refused = tagger("review", "export", "v.json")
-    assert (refused.code, "--force" in refused.err) == (1, True)
+    assert "--force" in tagger("review", "export", "v.json", code=1).err
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.sqlite")
     nothing_known = tagger("review", "import", "v.json")
     assert "2 verdicts skipped" in nothing_known.err

@@ -174,8 +174,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "back-up-and-upgrade.md"
 @pytest.mark.parametrize("command", ["locate --gpx", "model add", "review import"])
 def test_a_pipe_with_a_name_is_refused_at_once(tagger, tmp_path, command):
     os.mkfifo(tmp_path / "pipe")
-    refused = tagger(*command.split(), "pipe")
-    assert refused.code == 1
+    refused = tagger(*command.split(), "pipe", code=1)
     assert re.search("it is a pipe|not a regular file", refused.err)
 
 

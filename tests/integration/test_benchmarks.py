@@ -21,8 +21,7 @@ SCRIPTS = sorted(path.stem for path in BENCH.glob("*.py") if "ArgumentParser(" i
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_names_the_program_and_its_purpose(name):
-    output = run_command(importlib.import_module(f"bench.{name}").main, "--help")
-    assert output.code == 0, output.err
+    output = run_command(importlib.import_module(f"bench.{name}").main, "--help", code=0)
     assert f"python -m bench.{name}" in output.text
 
 

@@ -56,8 +56,12 @@ def run_command(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     stdin: bytes = b"",
+    code: int | None = None,
 ) -> CommandOutput:
-    """Run a console script's `main` with these arguments; by default in this environment and folder."""
+    """Run a console script's `main` with these arguments; by default in this environment and folder.
+
+    Fail unless it ends with `code`; None: with any.
+    """
     texts = [os.fsdecode(each) if isinstance(each, bytes) else str(each) for each in arguments]
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         stack.enter_context(environment_of(environment))
@@ -71,10 +75,12 @@ def run_command(
         files[0].write(stdin)
         files[0].seek(0)
         with _standard_streams(files):
-            code = _exit_code(main)
+            ended = _exit_code(main)
         for file in files[1:]:
             file.seek(0)
-        return CommandOutput(code, files[1].read(), os.fsdecode(files[2].read()))
+        output = CommandOutput(ended, files[1].read(), os.fsdecode(files[2].read()))
+    assert code in (None, ended), f"{texts} ended with {ended}:\n{output.text}{output.err}"
+    return output
 
 
 def run_program(*command: object, code: int | None = 0, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -79,8 +79,8 @@ class Terminal:
         """Run `tagger` with these arguments; fail unless it ends with `code`. Services may start."""
         if arguments[0] in SERVICES and code not in REFUSED:
             return self.run_process(*arguments, code=code)
-        output = run_command(main, *arguments, environment=self.environment, folder=self.folder, stdin=stdin)
-        assert output.code == code, f"{arguments} ended with {output.code}:\n{output.text}{output.err}"
+        options = {"environment": self.environment, "folder": self.folder, "stdin": stdin, "code": code}
+        output = run_command(main, *arguments, **options)
         return subprocess.CompletedProcess(["tagger", *arguments], output.code, output.text, output.err)
 
     def run_process(
