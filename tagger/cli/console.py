@@ -15,16 +15,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain, compress, islice
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 from zoneinfo import ZoneInfo
 
 import typer
 
 from tagger.errors import InputInvalid, TaggerError
 from tagger.texts.text_format import number_text, percent
-
-if TYPE_CHECKING:
-    from tagger.ledger.workers import LastTick
 
 
 class Format(StrEnum):
@@ -146,28 +143,6 @@ def local_time(moment: datetime, zone: str | None = None) -> str:
 def count_of(number: int, noun: str) -> str:
     """`1 photo`, `2 photos`."""
     return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def duration_text(seconds: float) -> str:
-    """`5 s`, `2 min 05 s` or `1 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-# What schedules need.
-START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
-
-
-def tick_text(last_tick: LastTick) -> str:
-    """`last tick 12 s ago`."""
-    if last_tick.seconds_ago is None:
-        return "no tick yet"
-    if last_tick.seconds_ago < 0 and last_tick.is_late:
-        return "no tick since the clock was set back"
-    return f"last tick {duration_text(max(0.0, last_tick.seconds_ago))} ago"
 
 
 def first_names(names: Sequence[str], most: int = 5) -> str:

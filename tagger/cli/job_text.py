@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tagger.cli import console
 from tagger.cli.console import (
     count_of,
-    duration_text,
     first_names,
     local_time,
     printable,
-    tick_text,
 )
 from tagger.database import (
     METADATA_KINDS,
@@ -29,8 +27,10 @@ from tagger.errors import RedisMisconfigured, TaggerError
 from tagger.extensions import install_command
 from tagger.jobs.enqueue.job_texts import (
     counts_text,
+    duration_text,
     rate_text,
     remaining_text,
+    tick_text,
     worker_text,
 )
 from tagger.ledger.items import (

@@ -9,12 +9,12 @@ from support.clocks import clock_ahead
 from support.databases import execute, read_row, read_scalar
 from support.threads import in_threads
 
-from tagger.cli.console import tick_text
 from tagger.database import Priority, Target
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, ledgers, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
+from tagger.jobs.enqueue.job_texts import tick_text
 from tagger.jobs.enqueue.schedules import (
     RunInterrupted,
     ScheduleRun,

@@ -10,11 +10,9 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.console import (
-    START_BEAT,
     count_of,
     local_time,
     printable,
-    tick_text,
     write_json,
 )
 from tagger.cli.help import argument, option, with_option_groups
@@ -47,6 +45,7 @@ from tagger.cli.program import (
 )
 from tagger.database import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
+from tagger.jobs.enqueue.job_texts import START_BEAT, tick_text
 from tagger.jobs.enqueue.submission import (
     Backfill,
     BackfillScope,

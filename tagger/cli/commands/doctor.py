@@ -21,12 +21,9 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.console import (
-    START_BEAT,
     count_of,
-    duration_text,
     first_names,
     printable,
-    tick_text,
     write_json,
 )
 from tagger.cli.help import flag
@@ -41,6 +38,7 @@ from tagger.database.diagnostics import (
 from tagger.database.engine import sqlite_file
 from tagger.database.schema import read_revision
 from tagger.errors import TaggerError
+from tagger.jobs.enqueue.job_texts import START_BEAT, duration_text, tick_text
 from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
 from tagger.processes.permissions import permission_problem, readable_by_others
 from tagger.roots import RootPaths, list_roots

@@ -12,12 +12,10 @@ import typer
 
 from tagger.cli import console
 from tagger.cli.console import (
-    START_BEAT,
     Format,
     count_of,
     local_time,
     printable,
-    tick_text,
     write_json,
     write_list,
 )
@@ -65,7 +63,7 @@ from tagger.jobs.enqueue.job_json import (
     failure_documents,
     status_document,
 )
-from tagger.jobs.enqueue.job_texts import counts_text, job_title
+from tagger.jobs.enqueue.job_texts import START_BEAT, counts_text, job_title, tick_text
 from tagger.ledger import job_control
 from tagger.ledger.items import (
     EDITED,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tagger.jobs.enqueue.submission import Backfill
     from tagger.ledger.job_control import JobProgress
-    from tagger.ledger.workers import WorkerStatus
+    from tagger.ledger.workers import LastTick, WorkerStatus
 
 # By the names of `JobProgress.counts`.
 COUNT_TEXTS = {
@@ -147,6 +147,28 @@ def remaining_text(job: JobProgress) -> str:
     return gettext(
         "about %(duration)s left", duration=rounded_duration(job.eta_seconds)
     )
+
+
+def duration_text(seconds: float) -> str:
+    """`5 s`, `2 min 05 s` or `1 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+# What schedules need.
+START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
+
+
+def tick_text(last_tick: LastTick) -> str:
+    """`last tick 12 s ago`."""
+    if last_tick.seconds_ago is None:
+        return "no tick yet"
+    if last_tick.seconds_ago < 0 and last_tick.is_late:
+        return "no tick since the clock was set back"
+    return f"last tick {duration_text(max(0.0, last_tick.seconds_ago))} ago"
 
 
 def worker_text(worker: WorkerStatus) -> str:
