@@ -59,7 +59,6 @@ class Sight:
         return name_in_language(self.name, dict(self.names), language)
 
     def distance_m(self, latitude: float, longitude: float) -> float:
-        """How far its middle is from a position."""
         return 1000 * distance_km(latitude, longitude, self.latitude, self.longitude)
 
 
@@ -130,7 +129,6 @@ class Sights:
         return cells[order], sights[order]
 
     def sight(self, index: int) -> Sight:
-        """A row of the table."""
         entries = (
             entry.partition("=")
             for entry in self.other_names[index].split("\t")
@@ -165,7 +163,6 @@ class Sights:
         )
 
     def name_in(self, name: str, language: str | None) -> str:
-        """The name of a sight in a language, if one is known."""
         for index in self.called(name) if language else ():
             if self.names[index] == name:
                 return self.sight(index).name_in(language)
@@ -304,7 +301,6 @@ def _with_landmarks(rows: tuple[tuple[Any, ...], ...]) -> Sights:
 
 
 def cells_of(latitudes: Floats, longitudes: Floats) -> Indices:
-    """The cells of positions in degrees."""
     rows = np.floor(latitudes * CELLS_PER_DEGREE).astype(np.int64)
     columns = np.floor(longitudes * CELLS_PER_DEGREE).astype(np.int64) % CELLS_AROUND
     return rows * CELLS_AROUND + columns

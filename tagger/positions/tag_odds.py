@@ -93,6 +93,12 @@ from tagger.tags.settlement import score_is_enough, settle, stored_odds
 # An image and a landmark, by their ids.
 Key = tuple[int, int]
 
+# A tag of a model is accepted, or suggested, by its score or by what positions add to it.
+_IS_CLOSE = or_(
+    tags.c.enough == true(),
+    tags.c.score >= LEAST_SUGGESTED_SCORE,
+)
+
 
 def weigh_positions(
     connection: Connection,
@@ -106,16 +112,12 @@ def weigh_positions(
     """
     # The images that these days can turn: taken on them, or without GPS in the days around them.
     candidates_around: set[int] = set()
-    is_close = or_(
-        tags.c.enough == true(),
-        tags.c.score >= LEAST_SUGGESTED_SCORE,
-    )
     for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
         is_on_day = or_(
             photos.c.latitude.is_(None),
             DAY_NUMBER.in_([day.toordinal() for day in run]),
         )
-        for table, is_candidate in ((tags, is_close), (taught_tags, true())):
+        for table, is_candidate in ((tags, _IS_CLOSE), (taught_tags, true())):
             query = select(table.c.content_id).join(
                 photos, photos.c.content_id == table.c.content_id
             )
@@ -304,11 +306,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             )
         )
         if table is tags:
-            is_close = or_(
-                tags.c.enough == true(),
-                tags.c.score >= LEAST_SUGGESTED_SCORE,
-            )
-            query = query.where(is_close)
+            query = query.where(_IS_CLOSE)
         else:
             of_landmark = (
                 classifiers.c.landmark_id == taught_tags.c.landmark_id,
@@ -460,13 +458,7 @@ def _estimated_fixes(connection: Connection, rows: Sequence[Row[Any]]) -> Fixes:
     )
     fixes = defaultdict[int, list[Fix]](list)
     for row in connection.execute(query) if rows else ():
-        fix = Fix(
-            row.latitude,
-            row.longitude,
-            row.error_m,
-            PositionSource.TRIP,
-            {},
-        )
+        fix = fix_of_day(row.latitude, row.longitude, row.error_m)
         fixes[row.content_id].append(fix)
     return fixes
 

@@ -379,9 +379,8 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))  # does not overflow
 
 
-_BOUND = np.dtype("<f4")
 # A stored embedding begins with its lowest and highest value.
-BOUNDS_BYTES = 2 * _BOUND.itemsize
+BOUNDS_BYTES = 2 * STORED.itemsize
 _LEVELS = 15
 
 
@@ -403,7 +402,7 @@ def quantize(embeddings: Embeddings) -> list[bytes]:
     half = _packed_bytes(embeddings.shape[1])
     packed = levels[:, :half] << 4
     packed[:, : levels.shape[1] - half] |= levels[:, half:]
-    bounds = np.hstack([low, high]).astype(_BOUND)
+    bounds = np.hstack([low, high]).astype(STORED)
     return [
         bound.tobytes() + row.tobytes()
         for bound, row in zip(
@@ -434,7 +433,7 @@ def restore_joined(data: bytes, dimension: int) -> Embeddings:
         data,
         np.uint8,
     ).reshape(-1, embedding_bytes(dimension))
-    bounds = stored[:, :BOUNDS_BYTES].copy().view(_BOUND).astype(np.float32)
+    bounds = stored[:, :BOUNDS_BYTES].copy().view(STORED).astype(np.float32)
     packed, half = stored[:, BOUNDS_BYTES:], _packed_bytes(dimension)
     embeddings = np.empty((len(stored), dimension), np.float32)
     embeddings[:, :half] = packed >> 4

@@ -10,7 +10,6 @@ If that is interrupted, the classifier stays marked as not applied, and images t
 was learned are outdated.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -166,15 +165,7 @@ def compare_all(
 ) -> int:
     """Compare all stored embeddings of a model with the classifiers not applied. Returns how many."""
     with database.read() as connection:
-        versions = _versions(
-            connection,
-            model_id,
-            classifiers.c.landmark_id.in_(
-                select(classifiers.c.landmark_id).where(
-                    classifiers.c.model_id == model_id, ~classifiers.c.applied
-                )
-            ),
-        )
+        versions = _versions(connection, model_id, ~classifiers.c.applied)
         taught = load_classifiers(connection, model_id, 0, versions)
     if not versions:
         return 0
@@ -183,13 +174,11 @@ def compare_all(
         _replace_page(database, model_id, versions, _tags(rows, taught))
         count += len(rows)
         on_progress(count)
-    newest = max(
-        version for of_landmark in versions.values() for version in of_landmark
-    )
     compared = (
         classifiers.c.model_id == model_id,
         among(classifiers.c.landmark_id, versions),
-        classifiers.c.version <= newest,  # what was learned meanwhile has a later one
+        classifiers.c.version
+        <= max(versions.values()),  # what was learned meanwhile has a later one
     )
     with database.write() as connection:
         connection.execute(update(classifiers).where(*compared).values(applied=True))
@@ -287,21 +276,18 @@ def _tags(
 
 def _versions(
     connection: Connection, model_id: int, *conditions: ColumnElement[bool]
-) -> dict[int, set[int]]:
+) -> dict[int, int]:
     # The versions of a model's classifiers, by landmark id.
     query = select(classifiers.c.landmark_id, classifiers.c.version).where(
         classifiers.c.model_id == model_id, *conditions
     )
-    versions = defaultdict[int, set[int]](set)
-    for row in connection.execute(query):
-        versions[row.landmark_id].add(row.version)
-    return versions
+    return {row.landmark_id: row.version for row in connection.execute(query)}
 
 
 def _replace_page(
     database: Database,
     model_id: int,
-    versions: Mapping[int, Collection[int]],
+    versions: Mapping[int, int],
     found: TaughtTags,
 ) -> None:
     # Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile.

@@ -343,7 +343,7 @@ def update_taught(
         EmbeddingsMissing: the model gives no embeddings.
         ModelFileNotFound, ModelRefused: the model's file cannot be read.
     """
-    learned = frozenset(learn_landmarks(database, model, landmark_ids))
+    learned = learn_landmarks(database, model, landmark_ids)
     return Lessons(model, learned, compare_all(database, model.id, on_progress))
 
 

@@ -240,7 +240,6 @@ def find_look_alikes(
     database: Database,
     model: RegisteredModel,
     *,
-    most_images: int = MOST_IMAGES,
     on_progress: CountProgress = lambda _count: None,
 ) -> LookAlikes:
     """Group the unknown images that have an embedding of the model.
@@ -251,9 +250,9 @@ def find_look_alikes(
     """
     rule = embedding_of(model)
     mean = read_background(model.file, model.digest, rule).mean
-    ids, stored = _unknown_embeddings(database, model.id, most_images + 1)
-    is_limited = len(ids) > most_images
-    ids, stored = ids[:most_images], stored[:most_images]
+    ids, stored = _unknown_embeddings(database, model.id)
+    is_limited = len(ids) > MOST_IMAGES
+    ids, stored = ids[:MOST_IMAGES], stored[:MOST_IMAGES]
     directions = np.empty((len(ids), rule.dimension), np.float32)
     for start in range(0, len(ids), PAGE):
         page = restore(stored[start : start + PAGE], rule.dimension) - mean
@@ -434,9 +433,9 @@ def _unknown_photos(
 
 
 def _unknown_embeddings(
-    database: Database, model_id: int, most: int
+    database: Database, model_id: int
 ) -> tuple[list[int], list[bytes]]:
-    # Content ids and stored embeddings of the unknown images that were added last.
+    # Content ids and stored embeddings of the unknown images that were added last, more than are compared.
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
         .join(contents, contents.c.id == embeddings.c.content_id)
@@ -450,7 +449,7 @@ def _unknown_embeddings(
     )
     ids: list[int] = []
     stored: list[bytes] = []
-    while len(ids) < most:
+    while len(ids) <= MOST_IMAGES:
         page = query.where(contents.c.id < ids[-1]) if ids else query
         with database.read() as connection:
             rows = connection.execute(page).all()
@@ -458,7 +457,7 @@ def _unknown_embeddings(
         stored += [row.data for row in rows]
         if len(rows) < PAGE:
             break
-    return ids[:most], stored[:most]
+    return ids, stored
 
 
 # Sketches of embeddings: with them, similar images are found among a million without reading all

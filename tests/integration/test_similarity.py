@@ -107,9 +107,9 @@ def unknown(database, tmp_path) -> TaggedFolder:
     return unknown
 
 
-def groups(unknown: TaggedFolder, most_images: int = 1000) -> list[list[str]]:
+def groups(unknown: TaggedFolder) -> list[list[str]]:
     """The names of the photos of each group, from groups that are found now."""
-    found = find_look_alikes(unknown.database, unknown.model, most_images=most_images)
+    found = find_look_alikes(unknown.database, unknown.model)
     listed = photos_of_groups(unknown.database, found.groups, {})
     return [sorted("/".join(Path(photo.path).parts[-2:]) for photo in group) for group in listed]
 
@@ -134,7 +134,8 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown):
 def test_only_the_photos_that_were_added_last_are_compared(unknown, monkeypatch):
     monkeypatch.setattr(similarity, "PAGE", 5)
     assert not find_look_alikes(unknown.database, unknown.model).is_limited
-    found = find_look_alikes(unknown.database, unknown.model, most_images=7)
+    monkeypatch.setattr(similarity, "MOST_IMAGES", 7)
+    found = find_look_alikes(unknown.database, unknown.model)
     assert (found.compared, found.is_limited) == (7, True)
     assert sum(map(len, found.groups)) <= 7
 
