@@ -112,12 +112,11 @@ class PointCounts:
 
     @property
     def left_out(self) -> dict[str, int]:
-        counts = {
+        return {
             name: count
             for name, count in vars(self).items()
-            if name not in {"read", "fault"}
+            if count and name not in {"read", "fault"}
         }
-        return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ class Library(PositionLibrary):
 
     @classmethod
     def with_camera(cls, database: Database, folder: Path) -> Self:
-        library = cls.with_tiny_model(database, folder)
-        library.camera()
+        library = super().with_camera(database, folder)
         execute(database, update(models).values(suggestion_threshold=0.4))
         return library
 
@@ -251,9 +250,7 @@ class JudgedLibrary(PositionLibrary):
 
 @pytest.fixture
 def judged(database, tmp_path) -> JudgedLibrary:
-    judged = JudgedLibrary.with_tiny_model(database, tmp_path)
-    judged.camera()
-    return judged
+    return JudgedLibrary.with_camera(database, tmp_path)
 
 
 def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(judged):

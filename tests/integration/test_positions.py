@@ -41,9 +41,7 @@ BERLIN, TURIN = (52.5163, 13.3777), (45.0703, 7.6869)
 
 @pytest.fixture
 def library(database, tmp_path) -> PositionLibrary:
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
-    return library
+    return PositionLibrary.with_camera(database, tmp_path)
 
 
 @pytest.mark.postgresql
@@ -219,12 +217,10 @@ def test_the_answer_does_not_depend_on_which_photos_are_asked_about(library, mon
 
 
 @pytest.fixture
-def unlocated(database, tmp_path) -> PositionLibrary:
-    unlocated = PositionLibrary.with_tiny_model(database, tmp_path)
-    unlocated.camera()
+def unlocated(library) -> PositionLibrary:
     for minutes in range(SHOTS):
-        unlocated.shot(minutes, gps=(48.0, 2.0))
-    return unlocated
+        library.shot(minutes, gps=(48.0, 2.0))
+    return library
 
 
 def changes(database: Database) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,8 +68,9 @@ class Library(TaggedFolder):
 
 
 @pytest.fixture
-def library(database, tmp_path) -> Library:
-    return Library(database, tmp_path)
+def library(database, tmp_path) -> Iterator[Library]:
+    yield Library(database, tmp_path)
+    assert list(check_database(database)) == []
 
 
 @pytest.mark.postgresql
@@ -82,7 +83,6 @@ def test_one_read_serves_all_models_and_each_keeps_its_tags(library, monkeypatch
     assert library.predictions() == {("tiny", EIFFEL), ("other", PALACE)}
     assert library.results == ["Classified"]
     assert library.tag(others=[library.other]) == {"a.jpg": "skipped"}
-    assert list(check_database(library.database)) == []
 
 
 def test_a_backfill_brings_what_a_newly_used_model_lacks_and_only_that(library, monkeypatch):
@@ -111,7 +111,6 @@ def test_tags_of_a_model_count_while_it_is_in_use_and_return_without_a_new_class
     use_models(library.database, ["tiny", "other"])
     assert library.states() == both
     assert library.backfill() == {}
-    assert list(check_database(library.database)) == []
 
 
 def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(library):
@@ -160,7 +159,6 @@ def test_an_image_goes_back_to_the_classification_before_that_of_a_removed_model
     for name, before in (("third", states[1]), ("other", states[1])):
         remove_model(library.database, name)
         assert read_row(library.database, last) == before
-    assert list(check_database(library.database)) == []
 
 
 class Interrupted(Exception):
@@ -222,7 +220,6 @@ def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs
 
     remove_model(library.database, "third", on_progress=tag)
     assert library.predictions() == set()
-    assert list(check_database(library.database)) == []
 
 
 def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library):
@@ -280,7 +277,6 @@ def test_a_job_that_outlives_the_use_of_its_model_keeps_the_results_of_the_next_
     assert library.predictions() == {("tiny", EIFFEL), ("other", PALACE)}
     assert EIFFEL not in library.states()
     assert library.backfill() == {}
-    assert list(check_database(library.database)) == []
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library):

@@ -76,8 +76,7 @@ class Library(PositionLibrary):
 
 @pytest.fixture
 def library(database, tmp_path) -> Iterator[Library]:
-    library = Library.with_tiny_model(database, tmp_path)
-    library.camera()
+    library = Library.with_camera(database, tmp_path)
     yield library
     with database.read() as connection:
         assert list(cross_problems(connection, set())) == []

@@ -118,21 +118,13 @@ def test_of_two_tracks_the_more_exact_one_counts(database, tmp_path):
     assert (fix.evidence["track"], place(fix)) == (watch.id, (48.00299, 2.0))
 
 
-def test_two_people_at_the_same_time_are_nowhere(database, tmp_path):
-    add_track(database, write_gpx(tmp_path / "ada.gpx", walk(30)))
-    add_track(database, write_gpx(tmp_path / "bob.gpx", walk(30, start_s=100, latitude=52)))
-    assert [place(fix) for fix in located(database, 50, 150, 290, 291, 350)] == [
-        (48.0005, 2.0),
-        None,
-        None,
-        (52.00191, 2.0),
-        (52.0025, 2.0),
-    ]
-
-
-def test_two_people_in_one_file_are_nowhere_at_the_same_time(database, tmp_path):
-    add_track(database, write_gpx(tmp_path / "both.gpx", walk(30), walk(30, start_s=100, latitude=52)))
-    assert [fix is not None for fix in located(database, 50, 150, 350)] == [True, False, True]
+@pytest.mark.parametrize("is_one_file", [False, True])
+def test_two_people_at_the_same_time_are_nowhere(database, tmp_path, is_one_file):
+    people = walk(30), walk(30, start_s=100, latitude=52)
+    for number, segments in enumerate([people] if is_one_file else [(each,) for each in people]):
+        add_track(database, write_gpx(tmp_path / f"{number}.gpx", *segments))
+    places = [place(fix) for fix in located(database, 50, 150, 290, 291, 350)]
+    assert places == [(48.0005, 2.0), None, None, (52.00191, 2.0), (52.0025, 2.0)]
 
 
 def test_photos_of_the_time_of_a_track_are_recorded(database, tmp_path):
@@ -247,9 +239,7 @@ LOUVRE, LIBERTY, STREET = (48.8611, 2.3358), (40.6896, -74.0450), (48.8390, 2.29
 
 @pytest.fixture
 def library(database, tmp_path) -> PositionLibrary:
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
-    return library
+    return PositionLibrary.with_camera(database, tmp_path)
 
 
 def _sights(library: PositionLibrary) -> dict[int, str | None]:

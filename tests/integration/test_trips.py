@@ -37,9 +37,7 @@ HOUR = 60
 
 @pytest.fixture
 def library(database, tmp_path) -> PositionLibrary:
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
-    return library
+    return PositionLibrary.with_camera(database, tmp_path)
 
 
 def in_paris(library: PositionLibrary, day: int = 0) -> list[int]:
@@ -264,10 +262,6 @@ def position_of(library: PositionLibrary, photo_id: int) -> tuple[str, str | Non
     return None if row is None else (row.source, row.country, row.city, row.error_m)
 
 
-def found_ids(library: PositionLibrary, **options: object) -> set[int]:
-    return {photo.id for photo in find_tagged(library.database, PhotoQuery(**options))}
-
-
 def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library):
     _, ids = tour_of_italy(library)
     library.update()
@@ -277,9 +271,9 @@ def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library):
     source, country, city, error_m = position_of(library, ids["between"]) or ("", None, None, 0.0)
     assert (source, country, city) == ("trip", "Italy", None)
     assert error_m >= 100_000.0
-    of_trip = found_ids(library, trip=summary.trip.id)
-    assert found_ids(library, country=("Italy",)) == of_trip
-    assert found_ids(library, position="trip") <= of_trip
+    of_trip = set(found(library, trip=summary.trip.id))
+    assert set(found(library, country=("Italy",))) == of_trip
+    assert set(found(library, position="trip")) <= of_trip
     assert library.update() == 0
 
 
@@ -296,7 +290,6 @@ def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library):
     tour_of_italy(library)
     tower = library.shot(2 * DAY + 5, ("eiffel-tower", 0.97, True), camera=library.camera("third"))
     library.update()
-    assert position_of(library, tower) is not None
     assert (position_of(library, tower) or ("",))[0] == "landmark"
     near = library.shot(2 * DAY + 1, camera=2)
     library.update()
@@ -332,9 +325,7 @@ def test_positions_follow_the_trip(library):
     assert library.update() == 0
 
 
-def test_visits_follow_copies_and_no_change_without_a_consequence(database, tmp_path):
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
+def test_visits_follow_copies_and_no_change_without_a_consequence(library, database, tmp_path):
     library.shot(0, gps=(48.86, 2.35))
     update_kept(database)
     execute(database, update(photos).values(size_bytes=photos.c.size_bytes + 1, gone_since=None))
@@ -350,9 +341,7 @@ def test_visits_follow_copies_and_no_change_without_a_consequence(database, tmp_
     copy.close()
 
 
-def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(database, tmp_path, monkeypatch):
-    library = PositionLibrary.with_tiny_model(database, tmp_path)
-    library.camera()
+def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(library, database, monkeypatch):
     for day in range(3):
         library.shot(day * 1440, gps=(48.86, 2.35))
     monkeypatch.setattr("tagger.kept.MOST_STORED", 1)

@@ -1,13 +1,15 @@
 """Photos of cameras at times after a noon, for tests of positions."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from sqlalchemy import func, insert, select, update
-from support.databases import read_rows, read_scalar
+from sqlalchemy import insert, select, update
+from support.databases import read_rows
 from support.stored_photos import StoredPhotos
 
-from tagger.database.tables import cameras, photos, positions
+from tagger.database.connection import Database
+from tagger.database.tables import cameras, positions
 from tagger.kept.update import update_kept
 from tagger.tags import record_photos
 
@@ -16,6 +18,12 @@ NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
 
 class PositionLibrary(StoredPhotos):
     """Photos of cameras, each `minutes` after noon."""
+
+    @classmethod
+    def with_camera(cls, database: Database, folder: Path) -> Self:
+        library = cls.with_tiny_model(database, folder)
+        library.camera()
+        return library
 
     def camera(self, key: str = "Canon", **clock: Any) -> int:
         with self.database.write() as connection:
@@ -37,7 +45,7 @@ class PositionLibrary(StoredPhotos):
         gps: tuple[float, float] | None = None,
         **columns: Any,
     ) -> int:
-        number = read_scalar(self.database, select(func.max(photos.c.id))) or 0
+        number = self.newest_id() or 0
         latitude, longitude = gps or (None, None)
         self.photo(
             f"{number}.jpg",
@@ -45,10 +53,8 @@ class PositionLibrary(StoredPhotos):
             taken_at=None if minutes is None else NOON + timedelta(minutes=minutes),
             **{"camera_id": camera, "latitude": latitude, "longitude": longitude, **columns},
         )
+        photo_id = self.newest_id()
         with self.database.write() as connection:
-            photo_id = int(
-                connection.execute(select(photos.c.id).order_by(photos.c.id.desc())).scalars().first() or 0
-            )
             record_photos(connection, [photo_id])
         return photo_id
 

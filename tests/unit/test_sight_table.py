@@ -6,7 +6,6 @@ from hypothesis import given, strategies as st
 from support.examples import examples
 
 from tagger import sights
-from tagger.errors import InstallationDamaged
 from tagger.geo import distance_km
 from tagger.sights import NO_SIGHT, cells_in_reach, cells_of, world_sights
 
@@ -99,15 +98,3 @@ def test_many_positions_in_a_city_are_compared_in_blocks(monkeypatch):
     assert 50 < np.count_nonzero(expected != NO_SIGHT) < 400
     monkeypatch.setattr(sights, "MAX_PAIRS", 100)
     assert world_sights().at(latitudes, longitudes, errors_m).tolist() == expected.tolist()
-
-
-def test_a_damaged_table_is_named(monkeypatch, tmp_path):
-    (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped" / "sights.npz").write_bytes(b"PK\x03\x04 damaged")
-    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
-    sights.world_sights.cache_clear()
-    try:
-        with pytest.raises(InstallationDamaged, match=r"sights\.npz"):
-            _name_at(48.8583, 2.2945)
-    finally:
-        sights.world_sights.cache_clear()

@@ -15,6 +15,7 @@ from support.examples import examples
 from tagger.errors import InstallationDamaged
 from tagger.positions import cities
 from tagger.positions.cities import City, find_cities, nearest_cities, nearest_discs, time_zone
+from tagger.sights import world_sights
 from tagger.sphere import chords_km, unit_vectors
 
 LANDMARKS = list(
@@ -162,16 +163,22 @@ def test_any_text_may_be_searched_for(text):
     assert len(find_cities(text, 2)) <= 2
 
 
-@pytest.mark.parametrize("place", [50, 100_000, 300_000, 500_000, 690_000])
-def test_a_damaged_table_gives_no_other_cities(tmp_path, monkeypatch, place):
-    shipped = importlib.resources.files("tagger") / "shipped" / "cities.npz"
+@pytest.mark.parametrize(
+    ("name", "load", "place"),
+    [
+        *(("cities.npz", cities._load, place) for place in (50, 100_000, 300_000, 500_000, 690_000)),
+        ("sights.npz", world_sights, 50_000),
+    ],
+)
+def test_a_damaged_table_gives_no_other_places(tmp_path, monkeypatch, name, load, place):
+    shipped = importlib.resources.files("tagger") / "shipped" / name
     data = bytearray(shipped.read_bytes())
     data[place] ^= 4
     (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped" / "cities.npz").write_bytes(data)
+    (tmp_path / "shipped" / name).write_bytes(data)
     monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
-    with pytest.raises(InstallationDamaged, match=f"{tmp_path}/shipped/cities.npz.*Install tagger again"):
-        cities._load.__wrapped__()
+    with pytest.raises(InstallationDamaged, match=f"{tmp_path}/shipped/{name}.*Install tagger again"):
+        load.__wrapped__()
 
 
 @pytest.mark.parametrize(
