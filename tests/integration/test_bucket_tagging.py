@@ -48,6 +48,19 @@ def test_objects_are_tagged_once(photos, bucket):
     assert bucket.proxy.count("GET", "/a.jpg") == 0
 
 
+def test_a_replaced_object_of_the_same_size_gets_its_own_tags(photos, bucket):
+    photos.draw("a.jpg", 0)
+    photos.tag_bucket()
+    before = photos.photo("a.jpg")
+    gate = photos.draw("gate.jpg", 1).read_bytes()
+    bucket.put("a.jpg", gate.ljust(before.size_bytes, b"\0")[: max(len(gate), before.size_bytes)])
+    assert photos.tag_bucket()["a.jpg"] == "tagged"
+    assert photos.tags_of("a.jpg")[0] == (GATE, 1, True)
+    after = photos.photo("a.jpg")
+    assert (after.mtime_ns, after.classified_mtime_ns) == (after.mtime_ns, after.mtime_ns)
+    assert after.mtime_ns != before.mtime_ns
+
+
 def test_faults_while_many_photos_are_read_ahead_leave_one_outcome_each(photos, bucket):
     names = [f"{number:02}.jpg" for number in range(40)]
     for number, name in enumerate(names):
