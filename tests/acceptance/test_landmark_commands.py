@@ -160,6 +160,9 @@ def test_a_verdict_is_given_withdrawn_and_rehearsed(tagger, given):
     assert facts == (2, str(given.root / "berlin/copy.jpg"), "rejected", "confirmed", True, 2)
     shown = tagger("show", "photos/berlin/a.jpg", "--json").json
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
+    both = [EIFFEL, "photos/paris.jpg", "--under", "photos"]
+    for words in (["reject"], ["confirm", EIFFEL], ["reject", "--any"], ["reject", *both]):
+        tagger(*words, code=2)
     assert "name at least one photo" in tagger("reject", EIFFEL, code=2).err
     withdraw = (EIFFEL, "--withdraw", "photos/berlin/a.jpg")
     assert "nothing to withdraw; it is confirmed" in tagger("reject", *withdraw).text
