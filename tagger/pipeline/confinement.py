@@ -14,6 +14,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,25 +42,20 @@ _RESERVED_BYTES = 2**30
 _ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
 
 
-def confine() -> list[str]:
-    """Confine this process for good, once it has imported all it needs. Returns the active layers."""
+def confine() -> None:
+    """Confine this process for good, once it has imported all it needs."""
     is_linux = platform.system() == "Linux"
-    layers = []
     if is_linux:
         libc = ctypes.CDLL(None, use_errno=True)
         # Other processes of the user can then neither read this one's memory nor attach a debugger to it.
         libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
         libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        if version := _give_up_access():
-            layers.append(f"Landlock {version}")
-    if _limit_resources():  # after Landlock, which needs a descriptor
-        layers.append("resource limits")
+        _give_up_access()
+    _limit_resources()  # after Landlock, which needs a descriptor
     if is_linux:
         # Without capabilities, limits and permissions bind root like any user.
         libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
-        if _filter_system_calls():
-            layers.append("seccomp")
-    return sorted(layers)
+        _filter_system_calls()
 
 
 def is_due(cpu_s: float) -> bool:
@@ -92,11 +88,8 @@ def limit_data(more_bytes: int) -> None:
 
 
 def _limit(name: str, limit_bytes: int) -> None:
-    with suppress(
-        ImportError, OSError, ValueError
-    ):  # a system without limits, or a lower one holds already
-        import resource
-
+    # Where the system lacks the limit, or a lower one holds already, nothing is to do.
+    with suppress(OSError, ValueError):
         resource.setrlimit(getattr(resource, name), (limit_bytes, limit_bytes))
 
 
@@ -109,14 +102,10 @@ def _statm_bytes(column: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _limit_resources() -> bool:
+def _limit_resources() -> None:
     # Allow no new descriptor, no file content, no core dump.
     #
     # Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC stays: threads count.
-    try:
-        import resource
-    except ImportError:
-        return False
     for name, most in (
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_FSIZE, 0),
@@ -130,29 +119,16 @@ def _limit_resources() -> bool:
         else min(LIFETIME_CPU_S, most_s)
     )
     resource.setrlimit(resource.RLIMIT_CPU, (life_s, life_s))
-    return True
 
 
-def _give_up_access() -> int:
-    # Give up access in this thread and those it starts. Returns Landlock's version; 0 if there is none.
+def _give_up_access() -> None:
+    # Give up access in this thread and those it starts, as far as the kernel knows Landlock.
     #
     # Open descriptors stay usable. The process must have set `no_new_privs`.
     libc = ctypes.CDLL(None, use_errno=True)
     version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _GET_VERSION))
     if version < 1:
-        return 0
-    attributes = _attributes(version)
-    ruleset = libc.syscall(
-        _CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0
-    )
-    if ruleset < 0:
-        return 0
-    is_restricted = libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
-    os.close(ruleset)
-    return version if is_restricted else 0
-
-
-def _attributes(version: int) -> bytes:
+        return
     # The kernel's `struct landlock_ruleset_attr`: all it knows is restricted, and no rule allows any.
     file_rights = max(
         count for since, count in _FILE_RIGHTS.items() if since <= version
@@ -162,7 +138,13 @@ def _attributes(version: int) -> bytes:
         fields.append(_NETWORK_RIGHTS)
     if version >= _SCOPE_VERSION:
         fields.append(_SCOPES)
-    return struct.pack(f"={len(fields)}Q", *fields)
+    attributes = struct.pack(f"={len(fields)}Q", *fields)
+    ruleset = libc.syscall(
+        _CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0
+    )
+    if ruleset >= 0:
+        libc.syscall(_RESTRICT_SELF, ruleset, 0)
+        os.close(ruleset)
 
 
 @dataclass(frozen=True)
@@ -243,20 +225,18 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _filter_system_calls() -> bool:
+def _filter_system_calls() -> None:
     # Refuse this process and its threads all system calls but those of computing, permanently.
     #
-    # Returns False if the system has no such filters, or the tables do not cover the machine.
+    # Nothing is refused if the system has no such filters, or the tables do not cover the machine.
     machine = _MACHINES.get(platform.machine())
     if machine is None:
-        return False
+        return
     instructions = _instructions(machine, os.getpid())
     program = _Program(len(instructions), b"".join(instructions))
     libc = ctypes.CDLL(None, use_errno=True)
     filter_ = ctypes.byref(program)
-    return bool(
-        libc.syscall(machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_) == 0
-    )
+    libc.syscall(machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, filter_)
 
 
 def _instructions(machine: _Machine, pid: int) -> list[bytes]:
