@@ -370,11 +370,6 @@ def _on_shutting_down(**_: Any) -> None:
     _exit_within_limit(os.EX_OK)
 
 
-@signals.worker_shutdown.connect
-def _on_shutdown(**_: Any) -> None:
-    stop_engine()
-
-
 def _exit_within_limit(code: int) -> None:
     # Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or after STOP_S.
     #
@@ -547,7 +542,8 @@ def current_engine() -> Engine:
     return _engine
 
 
-def stop_engine() -> None:
+@signals.worker_shutdown.connect
+def stop_engine(**_: Any) -> None:
     global _engine  # noqa: PLW0603
     if _engine is not None:
         _engine.close()
