@@ -583,7 +583,6 @@ def remove_old_items(database: Database, before: datetime) -> int:
 
 
 def remove_items(database: Database, job_id: int) -> None:
-    """Remove all items of a job that has ended, in pages."""
     job = select(
         jobs.c.id,
         jobs.c.total,

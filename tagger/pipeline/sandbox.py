@@ -301,8 +301,6 @@ class ParentStopping(Exception):
 
 
 class ChildDied(Exception):
-    """The child ended before it replied, with this exit code."""
-
     def __init__(self, code: int | None) -> None:
         super().__init__(code)
         self.code = code
