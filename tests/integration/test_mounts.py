@@ -255,6 +255,7 @@ def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replace
     (tmp_path / "a/b/c/1.jpg").rename(tmp_path / "a/b/c/3.jpg")
     report = folder.scan(last)
     assert (report.gone, report.problems) == (1, [])
+    assert folder.gone() == {"b/c/1.jpg"}
     assert folder.mounts() == set()
 
 

@@ -168,15 +168,6 @@ def test_scans_of_a_part_and_of_single_files_leave_the_rest_alone(folder, small_
     assert folder.counts(*files, *files[:3]) == (10, 0, 0, 0)
 
 
-def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_before(folder):
-    path = folder.file("child/a.jpg")
-    folder.file("child/b.jpg")
-    folder.scan(folder.path / "child")
-    path.unlink()
-    assert folder.counts() == (1, 0, 0, 1)
-    assert folder.stored_paths(gone=True) == {str(path)}
-
-
 def test_missing_empty_and_unmounted_folders_mark_nothing_as_gone(folder):
     path = folder.file("a.jpg")
     folder.scan()
