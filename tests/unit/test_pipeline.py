@@ -744,13 +744,11 @@ class RemoteStore(SlowFolder):
     extra_reads: ClassVar[int] = 40
 
 
-def _submit_to(
-    pipeline: Pipeline, store: RemoteStore, count: int, sink: CollectingSink, size_bytes: int = 0
-) -> None:
-    for number in range(count):
-        draw(store.folder / f"{number}.png", number % 256, width=40 + number // 256)
-    for number in range(count):
-        pipeline.submit(Request(store, f"{number}.png", sink, size_bytes=size_bytes))
+def classify_all(pipeline: Pipeline, store: RemoteStore, count: int, size_bytes: int = 0) -> None:
+    sink = CollectingSink()
+    for path in draw_photos(store.folder, count):
+        pipeline.submit(Request(store, path.name, sink, size_bytes=size_bytes))
+    sink.take(count)
 
 
 @pytest.fixture
@@ -763,26 +761,22 @@ def wide_pipeline(model) -> Iterator[Pipeline]:
 
 
 def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(wide_pipeline, tmp_path):
-    store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
-    _submit_to(wide_pipeline, store, 300, sink)
-    assert len(sink.take(300)) == 300
+    store = RemoteStore(tmp_path, SlowReads(0.05))
+    classify_all(wide_pipeline, store, 300)
     assert 12 < store.reads.most_in_flight <= 2 + 40
 
 
 def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(wide_pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(reader_pool, "READ_BYTES", 100)
-    store, sink = RemoteStore(tmp_path, SlowReads(0.05)), CollectingSink()
-    _submit_to(wide_pipeline, store, 60, sink, size_bytes=20)
-    assert len(sink.take(60)) == 60
+    store = RemoteStore(tmp_path, SlowReads(0.05))
+    classify_all(wide_pipeline, store, 60, size_bytes=20)
     assert store.reads.most_in_flight <= 5
-    _submit_to(wide_pipeline, store, 10, sink, size_bytes=1000)  # larger than the bound: one for each core
-    assert len(sink.take(10)) == 10
+    classify_all(wide_pipeline, store, 10, size_bytes=1000)  # larger than the bound: one for each core
     assert store.reads.most_in_flight <= 5
 
 
 def test_reads_that_share_a_slow_line_start_no_more_readers(wide_pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr(reader_pool, "SHARED_READ_S", 0.01)
-    store, sink = RemoteStore(tmp_path, SlowReads(0.02)), CollectingSink()
-    _submit_to(wide_pipeline, store, 40, sink)
-    assert len(sink.take(40)) == 40
+    store = RemoteStore(tmp_path, SlowReads(0.02))
+    classify_all(wide_pipeline, store, 40)
     assert store.reads.most_in_flight == 2
