@@ -35,7 +35,7 @@ protect_imports()
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python interface when it is first used: commands need the half of it at most."""
+    # Import the Python interface when it is first used: commands need the half of it at most.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("tagger.interface"), name)

@@ -55,7 +55,6 @@ def flag(name: str, text: str, panel: str | None = None, **others: Any) -> Any:
 
 
 def argument(metavar: str, text: str, panel: str | None = None, **others: Any) -> Any:
-    """An argument: what it is called, and its help."""
     return typer.Argument(metavar=metavar, help=text, rich_help_panel=panel, **others)
 
 

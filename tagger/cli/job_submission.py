@@ -95,7 +95,6 @@ def print_left_out(report: ScanReport) -> None:
 
 
 def print_problems(problems: Iterable[FolderProblem]) -> None:
-    """Print what a scan could not list."""
     for problem in problems:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")
 

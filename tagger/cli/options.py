@@ -277,7 +277,7 @@ def _signature(
 
 
 class _DeclaredOptions(SimpleNamespace):
-    """Options that the library declares; each value is an attribute, and None or false without the option."""
+    # Options that the library declares; each value is an attribute, and None or false without the option.
 
     def parse(self, **others: Any) -> PhotoQuery:
         # Return the query of these options and `others`.

@@ -239,8 +239,7 @@ def run_in_processes(
 
 
 class _JobProcesses(Pool):
-    """The processes of one job: `tagger worker --job`."""
-
+    # The processes of one job: `tagger worker --job`.
     def __init__(
         self,
         database: Database,
@@ -367,7 +366,7 @@ class PageWorker:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """Stop the worker: it stores the current batch, and returns the rest. A second Ctrl-C kills it."""
+        # Stop the worker: it stores the current batch, and returns the rest. A second Ctrl-C kills it.
         self._closed.set()
         self._thread.join()
         self._stop()

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
@@ -239,10 +239,7 @@ def supported_revisions() -> set[str]:
 
 
 def migrations_folder() -> Path:
-    spec = find_spec("migrations")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("the package `migrations` is not installed beside tagger")
-    return Path(next(iter(spec.submodule_search_locations)))
+    return Path(str(files("migrations")))
 
 
 _PATH = "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"

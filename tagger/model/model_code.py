@@ -442,11 +442,7 @@ def _dotted(node: ast.expr) -> str | None:
 
 
 def _module_name(path: str) -> str:
-    """The qualified name of a file.
-
-    Raises:
-        ProgramRefused: its path is not that of a module of a program.
-    """
+    # The qualified name of a file, whose path has to be that of a module of a program.
     parts = path.removesuffix(".py").split("/")
     _require(
         parts[0] == "__torch__" and all(map(IDENTIFIER.fullmatch, parts)),

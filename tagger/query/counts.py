@@ -571,7 +571,6 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
 def trips_of_photos(
     database: Database, shown: Sequence[TaggedPhoto]
 ) -> dict[int, TripSummary]:
-    """By the photos' ids."""
     times = {photo.id: photo.taken_at for photo in shown if photo.taken_at}
     if not times:
         return {}

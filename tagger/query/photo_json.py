@@ -196,8 +196,6 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
 
 @dataclass(frozen=True)
 class ModelPredictions:
-    """The best predictions of a model, and the threshold of its tags."""
-
     model: RegisteredModel
     threshold: float
     predictions: Sequence[LabelPrediction]

@@ -528,7 +528,7 @@ log = logging.getLogger(__name__)
 
 
 class StoredSelections:
-    """The selections in a database (see model.backends.protocol.SelectionStore)."""
+    """The selections in a database (see `SelectionStore`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -87,7 +87,6 @@ def load_classifiers(
     version: int,
     landmark_ids: Collection[int] | None = None,
 ) -> TaughtLandmarks:
-    """The classifiers of a model: of these landmarks, or of all."""
     query = (
         select(classifiers.c.landmark_id, classifiers.c.data, classifiers.c.share)
         .where(classifiers.c.model_id == model_id)

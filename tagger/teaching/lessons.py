@@ -220,8 +220,6 @@ COUNT_LIMIT = 1000
 
 @dataclass(frozen=True)
 class ReviewPosition:
-    """A suggestion: a landmark on an image, and its score."""
-
     landmark_id: int
     score: float
     content_id: int

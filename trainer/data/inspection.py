@@ -280,7 +280,6 @@ MEANINGS = {
 
 
 def findings(inspection: Inspection) -> dict[str, list[str]]:
-    """A line for each case of each kind of problem."""
     document = inspection.document
     lines = (
         _group_lines(inspection.leaks),

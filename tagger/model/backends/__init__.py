@@ -84,11 +84,9 @@ class Backend(Protocol):
 
     def forward(self, images: Images) -> Outputs:
         """Return the calibrated scores and the embeddings of a batch."""
-        ...
 
     def free_memory(self) -> None:
         """Release memory kept for later passes: after a lack of memory, and when the model is idle."""
-        ...
 
 
 @dataclass(frozen=True)
