@@ -50,7 +50,6 @@ def option(
 
 
 def flag(name: str, text: str, panel: str | None = None, **others: Any) -> Any:
-    """An option without a value."""
     return typer.Option(name, help=text, rich_help_panel=panel, **others)
 
 

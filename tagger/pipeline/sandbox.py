@@ -190,6 +190,14 @@ _OpenReply = create_model(
 )
 
 
+def _opened(reply: dict[str, Any]) -> tuple[str, CameraFacts]:
+    # The digest and the facts of a reply. Raises ValueError: no photo has them.
+    opened = _OpenReply.model_validate_json(json.dumps(reply)).model_dump()
+    if (opened["latitude"] is None) != (opened["longitude"] is None):
+        raise ValueError("half a position")
+    return opened.pop("digest"), CameraFacts(**opened)
+
+
 class _DecodeReply(BaseModel):
     # The upright size of a photo whose pixels follow.
     model_config = ConfigDict(strict=True)
@@ -205,10 +213,7 @@ def _open(
     # Open a photo in the child and return its digest and camera facts.
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
-    opened = _OpenReply.model_validate_json(json.dumps(reply)).model_dump()
-    if (opened["latitude"] is None) != (opened["longitude"] is None):
-        raise ValueError("half a position")
-    return opened.pop("digest"), CameraFacts(**opened)
+    return _opened(reply)
 
 
 def _decode(

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import pytest
@@ -16,9 +16,8 @@ from support.examples import examples
 from tagger.metadata import NamedLandmark, exif, make_tag_fields
 from tagger.metadata.camera import camera_facts
 from tagger.photos import CameraFacts, PhotoOrigin
-from tagger.photos.formats import exif_of
+from tagger.photos.formats import digest_container, exif_of, read_container
 from tagger.pipeline.sandbox import _opened
-from tagger.pipeline.sandbox_main import _open_reply
 from tagger.texts import json_default
 
 PICTURE = draw_photo(5, (64, 48))
@@ -134,7 +133,9 @@ def test_garbage_never_raises(kind, changes):
 
 def facts_of_child(data: bytes) -> CameraFacts:
     """The facts after their way from a decoding child."""
-    return _opened(json.loads(json.dumps(_open_reply(data), default=json_default)))[1]
+    container = read_container(data)
+    reply = {"digest": digest_container(container, data)} | asdict(camera_facts(data, container))
+    return _opened(json.loads(json.dumps(reply, default=json_default)))[1]
 
 
 ALL_FACTS: dict[str, dict[int, object]] = {
